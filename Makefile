@@ -37,13 +37,14 @@ $(VENV)/.installed: pyproject.toml
 train: $(VENV)/.installed  ## train seed 0 of the counter into build/models/counter
 	$(PY) -m models.train --recipe counter --seed 0 --out $(BUILD)/models/counter/seed-0 --overwrite
 
-analyses: $(VENV)/.installed  ## answer every question from the measurements, and place the network of `make train`
-	$(PY) -m analyses counter --here $(BUILD)/models/counter/seed-0 --out $(BUILD)/findings/counter --jobs $(JOBS)
+analyses: $(VENV)/.installed  ## answer every question from the measurements
+	$(PY) -m analyses counter --out $(BUILD)/findings/counter --jobs $(JOBS)
 
 report: train analyses  ## train and measure seed 0, answer, and build the page: build/reports/counter/index.html
 	$(PY) -m reports.build_counter --findings $(BUILD)/findings/counter --out $(BUILD)/reports/counter
 	$(PY) -m analyses flipflop --out $(BUILD)/reports/flipflop --jobs $(JOBS)
-	$(VENV)/bin/rnn-probe site $(BUILD)/reports/counter $(BUILD)/reports/flipflop -o $(BUILD)/reports
+	$(VENV)/bin/rnn-probe report analyses/counter/here.py -o $(BUILD)/reports/here --jobs $(JOBS)
+	$(VENV)/bin/rnn-probe site $(BUILD)/reports/counter $(BUILD)/reports/flipflop $(BUILD)/reports/here -o $(BUILD)/reports
 
 pages: $(VENV)/.installed  ## rebuild the committed pages from the committed measurements
 	$(PY) -m analyses counter --out $(BUILD)/pages/counter --jobs $(JOBS)

@@ -39,7 +39,7 @@ from probe.methods.machines import Machine
 from .battery import SEARCH
 from .interchange import one_site
 
-PAIRS, SEED = 3, 1000
+PAIRS, SEED = 3, 2000
 BATTERY = [question for question in QUESTIONS if question != SEARCH]
 #: Of the search that is timed: steps of Adam, after which steps it searches, and of which ranks.
 ITERATIONS, STEPS, RANKS = 100, (2, 5, 8), range(1, 7)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cyclopts
 
 from probe import Finding, ProbeError
-from probe.evidence import Claim
 from probe.report import Card, Details, Link, Page, Section, Table, Text
 from probe.studies.pages.sections import SHOWN_ROWS, section
 
@@ -42,15 +40,11 @@ PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "how.html": (
         "How do we know?",
-        ("second_judgement", "linear_readout", "noise_margin"),
+        ("verdicts", "linear_readout", "noise_margin"),
     ),
 }
-#: A page more, where a network was trained on the machine that builds them.
-HERE: dict[str, tuple[str, tuple[str, ...]]] = {
-    "here.html": ("Where does the network that was trained here stand?", ("trained_here",))
-}
 #: How many rows of the table behind a figure are shown, where it is the result itself.
-WHOLE = {"second_judgement": 40, "training_signal": 40, "trained_here": 40}
+WHOLE = {"verdicts": 50, "training_signal": 40}
 #: What a reader finds on each page.
 INSIDE = {
     "units.html": "Every test of a single cell, and how cells share a count.",
@@ -58,7 +52,6 @@ INSIDE = {
     "interventions.html": "Patching, steering and erasing states and directions.",
     "mechanism.html": "Gates over time, how a bit gets in, and the state space.",
     "how.html": "Every claim against its best control, probes, noise, and the first judgement.",
-    "here.html": "The network that was trained on this machine.",
 }
 QUESTIONS = tuple(question for _, questions in PAGES.values() for question in questions)
 #: The figures of the first page, which are a finding of their own.
@@ -75,34 +68,31 @@ def build(findings: Path) -> dict[str, Page]:
     Raises:
         ProbeError: a finding is missing or damaged, or they were made by different code.
     """
-    pages = PAGES | {name: page for name, page in HERE.items() if all((findings / each).is_dir() for each in page[1])}
-    read = {name: Finding.read(findings / name) for _, questions in pages.values() for name in questions}
+    read = {name: Finding.read(findings / name) for name in QUESTIONS}
     frozen = json.loads((findings / FROZEN).read_text(encoding="utf-8"))
     read[PICTURES] = Finding.read(findings / PICTURES)
     provenance = story.versions(list(read.values()))
     explorer, sentences = explored.read(findings / "explorer")
-    again = story.second_verdicts(read)
-    later = [read[name] for name in story.LATER]
-    second = [claim for finding in later for claim in finding.claims if not claim.rule.check]
-    cards = [_card(name, *page, read) for name, page in pages.items()]
+    claims = list(story.claims_of(list(read.values())).values())
+    cards = [_card(name, *page, read) for name, page in PAGES.items()]
     first = Page(
         first_page.title(read),
         first_page.lead(read),
-        first_page.sections(read, explorer, sentences, cards, named_claims(second, story.population(later))),
+        first_page.sections(read, explorer, sentences, cards, named_claims(claims)),
         provenance=provenance,
         hero=first_page.hero(read),
         folds_printed=False,
     )
     built = {FIRST: first}
-    names = list(pages)
-    for place, (name, (title, questions)) in enumerate(pages.items()):
+    names = list(PAGES)
+    for place, (name, (title, questions)) in enumerate(PAGES.items()):
         before = Link("Before: the story", FIRST)
         if place:
-            before = Link(f"Before: {pages[names[place - 1]][0]}", names[place - 1])
-        after = [Link(f"Next: {pages[other][0]}", other) for other in names[place + 1 : place + 2]]
+            before = Link(f"Before: {PAGES[names[place - 1]][0]}", names[place - 1])
+        after = [Link(f"Next: {PAGES[other][0]}", other) for other in names[place + 1 : place + 2]]
         built[name] = Page(
             title,
-            story.lead_of([read[one] for one in questions], again, second if name == "how.html" else None),
+            story.lead_of([read[one] for one in questions], claims if name == "how.html" else None),
             _sections(name, questions, read, frozen),
             provenance=provenance,
             neighbours=[before, *after],
@@ -120,10 +110,9 @@ def _card(name: str, title: str, questions: Sequence[str], read: dict[str, Findi
 def _sections(
     name: str, questions: Sequence[str], read: dict[str, Finding], frozen: Sequence[Mapping[str, Any]]
 ) -> list[Section]:
-    brief = partial(story.claims_brief, second=story.second_verdicts(read))
-    answers = [_answered(read[one], brief) for one in questions]
+    answers = [_answered(read[one]) for one in questions]
     if name == "how.html":
-        return [*answers, _second_claims(read), _first_claims(read, frozen)]
+        return [*answers, _claims(read), _frozen(frozen)]
     if name == "lengths.html":
         networks = Details(
             "Every network, with the strings that it misreads", [story.networks_table(read["accuracy"])]
@@ -135,9 +124,9 @@ def _sections(
     return answers
 
 
-def _answered(finding: Finding, brief: Callable[[Sequence[Claim]], Table]) -> Section:
+def _answered(finding: Finding) -> Section:
     """Return a finding as a section, which says below its answer whose numbers it has."""
-    told = section(finding, shown_rows=WHOLE.get(finding.question, SHOWN_ROWS), brief=brief)
+    told = section(finding, shown_rows=WHOLE.get(finding.question, SHOWN_ROWS), brief=story.claims_brief)
     whose = story.whose(finding)
     return replace(told, blocks=[*told.blocks[:1], *[Text(whose)] * bool(whose), *told.blocks[1:]])
 
@@ -150,41 +139,37 @@ def _level(number: int) -> str:
     )
 
 
-def _second_claims(read: dict[str, Finding]) -> Section:
-    """Return the claims of the second judgement."""
-    later = [read[name] for name in story.LATER]
-    claims = [claim for finding in later for claim in finding.claims]
+def _claims(read: dict[str, Finding]) -> Section:
+    """Return all claims, and how each is computed."""
+    claims = list(story.claims_of(list(read.values())).values())
     caption = (
-        "We judged these rules on other networks than the first time, and committed them before we trained those "
-        f"({story.population(later)}). A key that begins with II. names a rule of the first judgement, held against "
-        f"the strongest control. The other rules are new. {_level(story.SECOND_FAMILY)}"
+        "Values are medians over networks, with intervals by order statistics. We committed these rules before we "
+        f"trained the networks that they are judged on ({story.population(list(read.values()))}). A key that begins "
+        "with II. names a rule that was judged once before, on other networks and against weaker controls. "
+        f"{_level(story.FAMILY)} The two claims about recipes (23a, 23b) are of that first judgement, of "
+        f"{story.RECIPES_FAMILY} verdicts."
     )
     first = read["accuracy"].provenance["rules_first_used"]
-    table = story.claims_table(claims, first, caption, name="second-claims")
+    table = story.claims_table(claims, first, caption, name="claims")
     how = Details("How each is computed", [story.definitions_table(claims, first)])
     return Section("All claims", [table, how], key="claims")
 
 
-def _first_claims(read: dict[str, Finding], frozen: Sequence[Mapping[str, Any]]) -> Section:
-    """Return the claims of the first judgement, and those that are no longer asked."""
-    earlier = [finding for name, finding in read.items() if name not in story.LATER and finding.claims]
-    claims = [claim for finding in earlier for claim in finding.claims]
-    caption = (
-        f"Values are medians over networks ({story.population(earlier)}), with intervals by order statistics. We "
-        f"fixed each rule in code before its result. {_level(story.FIRST_FAMILY)}"
-    )
-    first = read["accuracy"].provenance["rules_first_used"]
-    table = story.claims_table(claims, first, caption, name="claims")
+def _frozen(frozen: Sequence[Mapping[str, Any]]) -> Section:
+    """Return what was judged before, or predicted and compared, and is asked no more."""
     ended = Table(
         ["claim", "statement", "value", "verdict", "rule", "commit"],
         [[each[name] for name in ("key", "statement", "value", "verdict", "rule", "commit")] for each in frozen],
         "What was judged, or predicted and compared, and is asked no more. The commit is the last that measured it.",
         name="no-longer-asked",
         digits=3,
+        max_rows=len(frozen),
     )
-    folds = [Details("The first judgement", [table]), Details("What we no longer ask", [ended])]
-    said = "We judged most of these rules once before, on other networks and against weaker controls."
-    return Section("What we judged before", [Text(said), *folds], key="first-claims")
+    said = (
+        "We judged most of these rules once before, on other networks (seeds 1000 to 1099) and against weaker "
+        "controls. Some other claims and predictions we no longer ask about."
+    )
+    return Section("What we judged before", [Text(said), Details("The first judgement", [ended])], key="first-claims")
 
 
 def write(findings: Path, out: Path) -> list[Path]:

@@ -77,7 +77,7 @@ def hero(findings: Mapping[str, Finding]) -> list[Block]:
         caption="In each panel: the cell that tells the ones best. A line joins strings of equal length. In a cell "
         "that kept a running count all lines would lie on each other.",
     )
-    again = [claim.verdict for name in story.LATER for claim in findings[name].claims if not claim.rule.check]
+    again = [claim.verdict for claim in story.claims_of(list(findings.values())).values()]
     pills = [Pill(str(again.count(verdict)), Verdict(verdict), EVERY_CLAIM) for verdict in VERDICTS]
     return [figure, Pills(pills, f"{len(again)} claims")]
 
@@ -140,7 +140,7 @@ def sections(
         explorer: the networks that the page runs.
         sentences: what is said of them.
         cards: the other pages.
-        claims: all claims of the second judgement.
+        claims: all claims.
     """
     fold = Details("Things to try", [Text(list(sentences))])
     return [
@@ -188,7 +188,7 @@ def _network(findings: Mapping[str, Finding]) -> Section:
 
 def _lengths(findings: Mapping[str, Finding]) -> Section:
     """Return what the network counts, which other lengths tell."""
-    claim = story.claims_of(list(findings.values()))["17a"]
+    claim = story.claims_of(list(findings.values()))[f"{story.AGAIN}17a"]
     title = {"refuted": "It counts at ten bits, and only there"}.get(claim.verdict, "Does it count at other lengths?")
     said = "Strings of ten bits cannot tell programs apart that differ at other lengths only."
     if PART < claim.value < 1:
@@ -264,9 +264,9 @@ def _bits(findings: Mapping[str, Finding]) -> Section:
         caption="Left: a row is a unit. Black gates are open; teal is below zero, gold above. Right: arrows are as "
         "wide as what goes along them.",
     )
-    again = {story.key(claim): claim.verdict for claim in findings["second_judgement"].claims}
+    again = story.claims_of(list(findings.values()))
     said = findings["pictures"].notes["shares"]
-    if {again["15b"], again["7a"]} == {"not specific"}:
+    if {again[f"{story.AGAIN}{key}"].verdict for key in ("15b", "7a")} == {"not specific"}:
         said += " A fitted head on random weights does the same, so training did not make it."
     title = "A bit enters by the candidate, and the cells carry the sum on"
     return Section(title, [Text(said), figure], key="bits")
@@ -292,7 +292,7 @@ def _more_tests(findings: Mapping[str, Finding]) -> list[str]:
 
 
 def _directions(findings: Mapping[str, Finding]) -> str:
-    (again,) = [claim for claim in findings["second_judgement"].claims if story.key(claim) == "9"]
+    again = story.claims_of(list(findings.values()))[f"{story.AGAIN}9"]
     said = f"Of what the whole state does to the answer, two directions do {again.value:.0%}."
     if again.verdict != "not specific":
         return said
@@ -302,9 +302,8 @@ def _directions(findings: Mapping[str, Finding]) -> str:
 
 def _training(findings: Mapping[str, Finding]) -> Section:
     """Return what training made that the best head on untrained weights does not have."""
-    again = findings["second_judgement"].claims
-    new = [claim for name in story.LATER if name != "second_judgement" for claim in findings[name].claims]
-    made = [claim for claim in (*again, *new) if claim.verdict == "established" and claim.differences]
+    claims = story.claims_of(list(findings.values()))
+    made = [claim for claim in claims.values() if claim.verdict == "established" and claim.differences]
     points: list[Sentence] = [PLAIN.get(story.key(claim), claim.rule.statement) for claim in made]
     return Section(
         "What training made, and random weights do not have",
@@ -314,16 +313,16 @@ def _training(findings: Mapping[str, Finding]) -> Section:
                 "heads counts as learned:"
             ),
             Points(points),
-            Text(f"{_noise(again)}: {findings['pictures'].notes['noise']}"),
+            Text(f"{_noise(claims)}: {findings['pictures'].notes['noise']}"),
             _figure(findings, "noise"),
         ],
         key="training",
     )
 
 
-def _noise(again: Sequence[Claim]) -> str:
+def _noise(claims: Mapping[str, Claim]) -> str:
     """Return whether standing noise is one of the findings that beat the best head."""
-    (claim,) = [claim for claim in again if story.key(claim) == "5b"]
+    claim = claims[f"{story.AGAIN}5b"]
     if claim.verdict == "established":
         return "To withstand noise is one of them"
     return f"To withstand noise is not among them, its verdict is “{claim.verdict}”"
@@ -331,7 +330,7 @@ def _noise(again: Sequence[Claim]) -> str:
 
 def _sure(findings: Mapping[str, Finding], cards: Sequence[Card], claims: Table) -> Section:
     """Return how many claims have which verdict, the claims, what is open, and the other pages."""
-    judgement = findings["second_judgement"].notes
+    judgement = findings["verdicts"].notes
     opened = Details("What a reviewer still objects to", [Text(judgement["open"])])
     return Section(
         "How sure is this?",

@@ -39,8 +39,6 @@ NAMES = {
     "15b": "A 1 enters by the candidate (share of the candidate)",
     "15c": "Constant gates suffice (accuracy)",
     "16": "A bit does the same to the answer wherever it comes (spread of its effect)",
-    "16b": "A 0 moves the answer by minus the drift (error)",
-    "16c": "A 1 moves the answer by one minus the drift (error)",
     "17a": "The network counts ones at other lengths (drift for each missing bit)",
     "17b": "Most networks count neither ones, nor zeros, nor their balance (share of networks)",
     "17c": "Order does not matter at other lengths (share that the number of ones explains)",
@@ -54,33 +52,30 @@ NAMES = {
     "25b": "No cell carries half of a count in the median string (largest share)",
     "25c": "Training makes cells take over from each other (relay index)",
     "26": "The answer follows the direction that reads best (interchange score)",
+    "23a": "The input code sets the drift (with 0 and 1 less with -1 and +1)",
+    "23b": "A tenth of shorter strings suffices for a small drift (drift)",
     "T1": "The running count leaves single cells before the network counts (share of networks)",
-    "T2": "The drift goes on rising after 10,000 training steps (by how much)",
-    "T3": "The drift comes to rest (its last change)",
-    "T4": "The drift rests at a counter of zeros (distance from one)",
-    "T5": "The input code sets the drift by learning, not by the first function (change with another first function)",
 }
 
 
-def named_claims(claims: Sequence[Claim], networks: str) -> Table:
+def named_claims(claims: Sequence[Claim]) -> Table:
     """Return claims as a sortable table of four columns: the name, trained, the best control, the verdict.
 
     Args:
-        claims: of the second judgement.
-        networks: which they were judged on, as `story.population` says it.
+        claims: all.
 
     Raises:
         ProbeError: a claim has no name.
     """
     rows = []
     for claim in claims:
-        (difference,) = claim.differences or (None,)
+        difference, *_ = claim.differences or (None,)
         control = None if difference is None else difference.control
         rows.append([_name(claim), claim.value, control, claim.verdict])
     return Table(
         ["claim", "trained", "best control", "verdict"],
         rows,
-        f"Medians over networks ({networks}); in brackets, what the numbers are. The best control: of three heads on "
+        "Medians over networks; in brackets, what the numbers are. The best control: of three heads on "
         "untrained weights the one that does best, network by network, or the network before training.",
         verdict="verdict",
         name="claims",

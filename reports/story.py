@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,9 @@ from probe.report import CodeSpan, Link, Sentence, Strong, Table, Verdict
 from probe.studies.pages.sections import ANSWER, controls_in_words, tally
 
 SETUP, VERDICT = "setup", "verdict"
-#: The questions of the second judgement, which has other networks, and what the keys of its rules begin with.
-LATER = ("one_cell", "moving_zero", "second_judgement", "relay", "estimators", "offset_law", "over_training")
-#: How many verdicts were decided together in each judgement.
-FIRST_FAMILY, SECOND_FAMILY = 33, 49
+#: How many verdicts were decided together; and how many with those about recipes, which were judged before.
+FAMILY, RECIPES_FAMILY = 49, 33
+#: What the key of a rule begins with that was judged a second time, on other networks.
 AGAIN = "II."
 #: From so many networks of a recipe on, the provenance has one line for all of them.
 MANY = 4
@@ -100,32 +98,21 @@ def about(findings: Mapping[str, Finding]) -> list[str]:
         "not trained. Undecided: the interval over networks lies on both sides of the rule's bound. A check of a "
         "method passes or fails, and is no claim. "
         '"Holds in" counts the networks that satisfy a rule, each taken alone. '
-        "Template networks were trained to say how many bits match a fixed pattern, a task with the same answers. "
         "Planted networks were written by hand."
     )
     return [findings["accuracy"].notes[SETUP], words, verdicts]
 
 
 def key(claim: Claim) -> str:
-    """Return the key that a claim had in the first judgement, or its own."""
+    """Return the key of a claim without the mark of the second judgement, in which it was judged last."""
     return claim.rule.key.removeprefix(AGAIN)
 
 
-def second_verdicts(findings: Mapping[str, Finding]) -> dict[str, str]:
-    """Return the verdict of the second judgement on each rule of the first that was judged again, by its key."""
-    return {key(claim): claim.verdict for claim in findings["second_judgement"].claims}
-
-
-def lead_of(
-    findings: Sequence[Finding],
-    second: Mapping[str, str] | None = None,
-    claims: Sequence[Claim] | None = None,
-) -> Sentence:
+def lead_of(findings: Sequence[Finding], claims: Sequence[Claim] | None = None) -> Sentence:
     """Return the first sentences of a page beside the first one: what was asked, and what came of it.
 
     Args:
         findings: those of the page.
-        second: the verdicts of the second judgement by key, which are counted where there is one.
         claims: all that the page's table holds, those of other pages' questions too; None for those of the findings.
     """
     own = [claim for finding in findings for claim in finding.claims]
@@ -134,7 +121,7 @@ def lead_of(
     return [
         Strong(f"{len(findings)} questions."),
         " ",
-        *_outcome(findings, second or {}, every),
+        *_outcome(findings, every),
         f"{elsewhere} of these claims belong to other pages; the last table has all. " if elsewhere else "",
         "Read each number beside its controls. ",
         Link("Back to the answer in short", "index.html"),
@@ -142,12 +129,9 @@ def lead_of(
     ]
 
 
-def _outcome(findings: Sequence[Finding], second: Mapping[str, str], claims: Sequence[Claim]) -> list[str | Verdict]:
+def _outcome(findings: Sequence[Finding], claims: Sequence[Claim]) -> list[str | Verdict]:
     """Return how claims came out, or, where there are none, the answer to what was asked last."""
-    last = [dataclasses.replace(claim, verdict=second.get(claim.rule.key, claim.verdict)) for claim in claims]
-    counted = tally(last)
-    if counted and any(claim.rule.key in second for claim in claims):
-        counted.append(" These are the verdicts of the second judgement where it has one.")
+    counted = tally(claims)
     return [*counted, " "] if counted else [f"{findings[-1].notes[ANSWER]} "]
 
 
@@ -164,20 +148,12 @@ def _differences(claim: Claim) -> str:
     return "; ".join(f"{gap.role} {gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences)
 
 
-def claims_brief(claims: Sequence[Claim], second: Mapping[str, str] | None = None) -> Table:
-    """Return claims as a table narrow enough for a section: statement, trained against its controls, verdict.
-
-    Args:
-        claims: what was judged.
-        second: the verdicts of the second judgement by key; a claim that it has is shown with both.
-    """
-    again = {claim.rule.key: (second or {}).get(claim.rule.key) for claim in claims}
-    both = any(again.values())
+def claims_brief(claims: Sequence[Claim]) -> Table:
+    """Return claims as a table narrow enough for a section: statement, trained against its controls, verdict."""
     rows = [
         [
             f"{claim.rule.key}. {claim.rule.statement} ({claim.rule.established_if})",
             claim.verdict,
-            *([again[claim.rule.key]] * both),
             claim.value,
             f"{claim.holds_in} of {claim.n}",
             claim.interval,
@@ -186,8 +162,7 @@ def claims_brief(claims: Sequence[Claim], second: Mapping[str, str] | None = Non
         ]
         for claim in claims
     ]
-    later = ["second judgement"] * both
-    columns = ["claim (rule)", "verdict", *later, "trained", "holds in", "95 % interval", "controls", "planted"]
+    columns = ["claim (rule)", "verdict", "trained", "holds in", "95 % interval", "controls", "planted"]
     return Table(
         columns,
         rows,

@@ -15,11 +15,11 @@ from probe.plots.style import new_figure
 from probe.questions.interventions import alignment
 
 TITLE = "Do two dimensions carry the count?"
-STEP, CARRIED, EXCESS = 6, 0.95, 0.05
+STEP, CARRIED = 6, 0.95
 VERSION = 1
 RULES = (
     Rule(
-        key="9",
+        key="II.9",
         statement="Two dimensions of the state carry the count.",
         metric="few_directions_score",
         definition="Alignment search of rank 2 after 7 bits, fitted on half of the prefixes and scored on pairs "
@@ -28,18 +28,7 @@ RULES = (
         source="Geiger et al. 2021 and 2023; Sutter et al. 2025",
         established_if=Range.at_least(CARRIED),
         refuted_if=Range.below(CARRIED),
-        controls=(Control("fitted head", 0.05),),
-    ),
-    Rule(
-        key="10",
-        statement="The search does not find variables that the state does not hold.",
-        metric="wrong_variable_excess",
-        definition="Interchange accuracy of rank 4 for the first bit and for a random relabelling that keeps the "
-        "histogram, after 7 bits, on held-out prefixes, minus the same search's on the planted ones-counter; the "
-        "larger of the two.",
-        source="Geiger et al. 2023; Sutter et al. 2025",
-        established_if=Range.at_most(EXCESS),
-        refuted_if=Range.above(EXCESS),
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
 )
 #: The network that holds the count and nothing else that its answer reads.
@@ -72,14 +61,8 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else tabulate([])
 
 
-def complete(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of several networks, the ceiling among them, with what is a difference to the ceiling's."""
-    return alignment.with_excess(table, CEILING)
-
-
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge what the searches found and draw it."""
-    table = complete(table)
     figures = [_ranks(table), _steps(table[table["role"] == "trained"])]
     notes = {"answer": _answer(table), "wrong": _wrong(table), "extent": EXTENT}
     return common.finding("alignment", TITLE, table, studied=networks, rules=RULES, figures=figures, notes=notes)
@@ -131,10 +114,19 @@ def _answer(table: pd.DataFrame) -> str:
         "them we take the values along them from one string, and patch these into the run of another. The score says "
         "how far the answer goes, where patching the whole state is all of the way. All numbers are medians. One "
         f"direction goes {median('alignment_score', rank=1):.0%} of the way, and two random ones go "
-        f"{median('random_directions_score'):.0%}. A fitted head on untrained weights reads one direction, and along "
-        f"it the answer goes {median('few_directions_score', 'fitted head'):.0%} of the way. The distance of a "
+        f"{median('random_directions_score'):.0%}. {_of_heads(table)}The distance of a "
         f"patched state from the nearest state that occurs is {median('alignment_off_support', rank=2):.1f} times "
         "that between neighbouring counts."
+    )
+
+
+def _of_heads(table: pd.DataFrame) -> str:
+    heads = common.strongest(table, RULES[0])
+    if heads.empty:
+        return ""
+    return (
+        "The best of three fitted heads on untrained weights reads one direction, and along it the answer goes "
+        f"{heads.median():.0%} of the way. "
     )
 
 
@@ -152,5 +144,5 @@ def _wrong(table: pd.DataFrame) -> str:
 EXTENT = (
     "We search trained networks at every step, for one to six directions. We search the others after seven bits, for "
     "two. Every search takes 400 steps of 192 pairs of strings. We leave out networks whose answer is no count: "
-    "those with random heads, and the templates."
+    "those with random heads."
 )

@@ -17,10 +17,11 @@ from analyses.counter import (
     explored,
     measured,
     merged,
-    second,
+    over_training,
+    pictures,
     study,
-    trained_here,
     training_signal,
+    verdicts,
 )
 from probe import Finding, ProbeError
 from probe.evidence.measurements import Network
@@ -82,7 +83,6 @@ def answer(
     *,
     measured: Path | None = None,
     checkpoint: Path | None = None,
-    here: Path | None = None,
     figures: Path | None = None,
 ) -> list[str]:
     """Answer questions about the study's networks or one checkpoint, write the findings, and return what they say.
@@ -93,7 +93,6 @@ def answer(
         jobs: worker processes.
         measured: folder of measurements; None for the committed ones.
         checkpoint: folder of one counter that is studied in place of the study's.
-        here: folder of a counter to be shown among the study's.
         figures: folder that gets every figure as SVG, PDF and PNG, in a folder for each question; None for none.
 
     Raises:
@@ -114,18 +113,16 @@ def answer(
     if whole:
         _say("Answering what needs all of these answers.")
     if whole and checkpoint is None:
-        found[training_signal.QUESTION] = training_signal.find(measured)
-    if here is not None:
-        found[trained_here.QUESTION] = trained_here.find(here, measured, names, tables)
-    if whole and checkpoint is None:
-        found |= second.findings(measured, found)
+        found |= {module.QUESTION: module.find(measured) for module in (training_signal, over_training)}
+        found[verdicts.QUESTION] = verdicts.find(networks, found)
+        found[pictures.QUESTION] = pictures.find(networks, tables)
     for name in [name for name in found if name not in names]:
         found[name].write(out / name)
     if figures is not None:
         _say(f"Drawing the figures for papers into {figures}.")
     lines = [line for finding in found.values() for line in _lines(finding, _files(finding, out, figures))]
     if whole and checkpoint is None:
-        lines.append(str(explored.write(out, networks, explored.drifts_of(found), here)))
+        lines.append(str(explored.write(out, networks, explored.drifts_of(found))))
     if len(names) > 1:
         lines.append(str(merged.write(out, list(found.values()))))
     return lines

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import DataFigure, Range, Rule
+from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
@@ -18,7 +18,7 @@ BOUND = 0.25
 VERSION = 1
 RULES = (
     Rule(
-        key="16",
+        key="II.16",
         statement="A 1 and a 0 each do the same to the answer, wherever they come.",
         metric="largest_effect_sd",
         definition="Change of the expected answer on a bit at steps 6..10, read off the state before and after it; "
@@ -26,12 +26,13 @@ RULES = (
         source="Weiss et al. 2018",
         established_if=Range.at_most(BOUND),
         refuted_if=Range.above(BOUND),
+        controls=(Control(common.STRONGEST, 0.05, lower=True),),
     ),
 )
 
 
 def measure(networks: Sequence[Network]) -> pd.DataFrame:
-    """Measure the effects of bits in counters that answer with the count: an untrained head and a template do not."""
+    """Measure the effects of bits in counters that answer with the count: an untrained head does not."""
     studied = common.pick(networks, *common.ANSWERING)
     return bit_effects.measure(common.subjects(studied), steps=range(5, 10))
 
@@ -68,7 +69,9 @@ def _changes(table: pd.DataFrame, role: str) -> str:
 def _answer(table: pd.DataFrame) -> str:
     largest = table[(table["metric"] == "largest_effect_sd") & (table["role"] == "trained")]["value"]
     fitted = (
-        f" With a fitted head {_changes(table, 'fitted head')}." if (table["role"] == "fitted head").any() else ""
+        f" With a head fitted by least squares on untrained weights {_changes(table, 'fitted head')}."
+        if (table["role"] == "fitted head").any()
+        else ""
     )
     return (
         f"In the median network {_changes(table, 'trained')}. A counter of ones would add one on a 1 and nothing on "

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import cyclopts
 
-from analyses.counter import ASKED, POPULATION_QUESTIONS, QUESTIONS, SECOND, SECOND_POPULATION
+from analyses.counter import POPULATION_QUESTIONS, QUESTIONS
 from models.train import MOST, Whole, parse_seeds
 from probe.errors import ProbeError, unknown
 
@@ -24,11 +24,10 @@ def _listed(names: Sequence[str]) -> str:
 
 NAMES = (
     f"which questions: {_listed(QUESTIONS)}; default: all, and then also what needs all of them: "
-    f"{_listed(POPULATION_QUESTIONS)}. With --recipe also those of the second judgement: "
-    f"{_listed(SECOND)}."
+    f"{_listed(POPULATION_QUESTIONS)}."
 )
 #: What is answered only together with everything else.
-TOGETHER = (*POPULATION_QUESTIONS, "second_judgement", *SECOND_POPULATION)
+TOGETHER = (*POPULATION_QUESTIONS, "verdicts")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +46,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         *names: Annotated[str, cyclopts.Parameter(help=NAMES)],
         out: Path | None = None,
         checkpoint: Path | None = None,
-        here: Path | None = None,
         figures: Path | None = None,
         recipe: str | None = None,
         seeds: str | None = None,
@@ -64,24 +62,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
             names: which questions, see `NAMES`.
             out: folder that gets a folder for each question; default build/findings/counter.
             checkpoint: folder of one counter, trained here or elsewhere, to be asked instead of the study's networks.
-            here: folder of a counter trained here, to be shown among the study's networks; makes trained-here too.
             figures: folder that gets every figure for papers, as SVG, PDF and PNG, in a folder for each question.
-            recipe: measure the committed networks of this recipe (or `planted`, `tf1`, `all`) and write no findings;
+            recipe: measure the committed networks of this recipe (or `planted`, `all`) and write no findings;
                 what was measured before, of the same weights and inputs and in the same version, is kept.
             seeds: with --recipe, which: 0:10 means 0 to 9; default: all that are committed.
             measured: where the measurements lie; default: analyses/counter/measured.
             jobs: how many processes measure or answer at a time, each on one thread.
             cluster: with --recipe, address of a dask scheduler whose workers measure; they must see the same folders.
         """
-        known = QUESTIONS if recipe is None else ASKED
-        questions = [name for name in known if name.replace("_", "-") in names or name in names] or known
-        fault, shows = _fault_of_names(names, known), here is not None or figures is not None
+        questions = [name for name in QUESTIONS if name.replace("_", "-") in names or name in names] or QUESTIONS
+        fault, shows = _fault_of_names(names), figures is not None
         fault = fault or _fault(checkpoint=checkpoint, shows=shows, recipe=recipe, seeds=seeds, measured=measured)
         fault = fault or _fault_of_workers(jobs, cluster, recipe=recipe, out=out)
         if fault is not None:
             sys.stderr.write(f"error: {fault}\n")
             return USAGE
-        places = {"measured": measured, "checkpoint": checkpoint, "here": here, "figures": figures}
+        places = {"measured": measured, "checkpoint": checkpoint, "figures": figures}
         lines = _worked(questions, recipe, seeds, out=out, jobs=jobs, cluster=cluster, **places)
         sys.stdout.write("".join(f"{line}\n" for line in lines))
 
@@ -135,24 +131,17 @@ def _ran(app: cyclopts.App, arguments: Sequence[str] | None) -> int:
         return FAILED
 
 
-def _fault_of_names(names: Sequence[str], known: Sequence[str]) -> str | None:
+def _fault_of_names(names: Sequence[str]) -> str | None:
     """Return what is wrong with the names of questions, if anything is."""
-    strange = next((name for name in names if name.replace("-", "_") not in known), None)
+    strange = next((name for name in names if name.replace("-", "_") not in QUESTIONS), None)
     if strange is None:
         return None
-    if strange.replace("-", "_") in SECOND:
-        return (
-            f"{strange!r} is asked of the networks of the second judgement. `python -m analyses counter --recipe "
-            f"counter {strange}` measures it, and `python -m analyses counter` alone answers it with the others."
-        )
     if strange.replace("-", "_") in TOGETHER:
         return (
             f"There is no question {strange!r} to be asked alone: it needs all others. `python -m analyses "
             f"counter` with no name answers every question, and makes {strange} with them."
         )
-    if strange.replace("-", "_") == "trained_here":
-        return f"{strange!r} cannot be asked by name: `python -m analyses counter --here FOLDER` makes it."
-    return unknown("question", strange, [name.replace("_", "-") for name in known])
+    return unknown("question", strange, [name.replace("_", "-") for name in QUESTIONS])
 
 
 def _fault(
@@ -165,12 +154,12 @@ def _fault(
         ),
         "--seeds goes with --recipe; give both.": seeds is not None and recipe is None,
         f"--recipe {recipe}: these networks have no seeds to choose; leave --seeds out.": (
-            seeds is not None and recipe in ("planted", "tf1", "all")
+            seeds is not None and recipe in ("planted", "all")
         ),
         "--checkpoint is measured anew and nothing of it is kept; leave --measured out.": (
             checkpoint is not None and measured is not None
         ),
-        "--recipe measures and shows nothing; leave --here and --figures out.": recipe is not None and shows,
+        "--recipe measures and shows nothing; leave --figures out.": recipe is not None and shows,
         f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9, of {MOST} at most.": (
             seeds is not None and not parse_seeds(seeds)
         ),

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 import probe
-from analyses.counter import QUESTIONS, SECOND
+from analyses.counter import QUESTIONS
 from models import planted, zoo
 from models.checkpoints import weights_digest
 from models.counter import Coded, answer, expected_answer
@@ -34,7 +33,7 @@ from models.populations import SECOND_JUDGED, TRAJECTORY
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
-from probe.evidence import Claim, DataFigure, Rule, judge
+from probe.evidence import DataFigure, Rule, judge
 from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.plots.style import style
 from probe.subjects.subject import Subject
@@ -43,10 +42,11 @@ from probe.subjects.subject import Subject
 STRINGS = bit_strings(10)
 COUNTS = running_count(STRINGS)
 REPOSITORY = Path(__file__).parents[2]
-#: The fitted heads of all networks but those of the second population, which have all of `HEADS`.
-FIRST_HEADS = {"least squares": HEADS["least squares"]}
-#: How many verdicts of the first judgement were decided together.
-FAMILY = 33
+#: How many verdicts were decided together, those that are no longer asked among them; and how many of the claims
+#: about recipes, which were judged before.
+FAMILY, RECIPES_FAMILY = 49, 33
+#: What the best of the heads on an untrained recurrence is called in tables.
+STRONGEST = "strongest head"
 #: Of a planted weight what is smaller counts as 0.
 SMALL = 1e-9
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
@@ -77,23 +77,20 @@ class Studied(Network):
 def group(recipe: str, seed: int) -> list[Network]:
     """Return a committed network with what is measured beside it: a counter's controls.
 
-    These are its own initialisation and a fitted head; of the second population also a ridge head and a noise head.
-    Beside the counter that was stopped first stands its own initialisation.
-    A counter's role is `trained`, a template network's `template`, that of all other recipes `other`.
+    Those of the judged population have their own initialisation and every fitted head, and the role `trained`. All
+    others have the role `other`; beside the counter that was stopped first stands its own initialisation.
 
     Args:
-        recipe: name of a recipe, or `tf1`.
+        recipe: name of a recipe.
         seed: which.
 
     Raises:
         probe.ProbeError: there is no such recipe, or the network is missing or damaged.
     """
-    (trained,) = [zoo.tensorflows_network()] if recipe == "tf1" else zoo.networks(recipe, [seed])
+    (trained,) = zoo.networks(recipe, [seed])
     name = f"{recipe}/seed-{seed}"
-    if recipe == "counter":
-        return list(_with_controls(trained, name, HEADS if seed in SECOND_JUDGED.seeds else FIRST_HEADS))
-    if recipe == "template":
-        return [_studied(trained, name, "template", seed)]
+    if recipe == SECOND_JUDGED.recipe and seed in SECOND_JUDGED.seeds:
+        return list(_with_controls(trained, name))
     # No pair is made with a network of another recipe, so it has no seed in the tables; its name says it.
     stopped = _studied(trained, name, "other")
     if recipe != TRAJECTORY[0].recipe:
@@ -142,20 +139,14 @@ def planted_networks(names: Sequence[str] | None = None) -> list[Network]:
     return [Studied(f"planted/{name}", "planted", built[name]) for name in (built if names is None else names)]
 
 
-def _with_controls(trained: zoo.Trained, name: str, heads: Mapping[str, str] = FIRST_HEADS) -> list[Studied]:
-    """Return a trained network and those of its controls that there are.
-
-    Args:
-        trained: the network.
-        name: its name in tables.
-        heads: the fitted heads that it gets, a part of `models.fitted_head.HEADS`.
-    """
+def _with_controls(trained: zoo.Trained, name: str) -> list[Studied]:
+    """Return a trained network and those of its controls that there are."""
     found = [_studied(trained, name, "trained", trained.seed)]
     if trained.untrained is None:
         return found
     own, below = "own initialisation", weights_digest(trained.untrained)
     found.append(_studied(trained, f"{name}/{own}", own, trained.seed, trained.untrained))
-    for how, role in heads.items():
+    for how, role in HEADS.items():
         head = _studied(trained, f"{name}/{role}", role, trained.seed, trained.with_fitted_head(how))
         found.append(dataclasses.replace(head, computed_from=f"{role} on {below}"))
     return found
@@ -173,7 +164,7 @@ def _studied(
     return Studied(name, role, model, pair, train, test, asked=recipe.question)
 
 
-#: The roles whose answers are the count: an untrained head's are random, and a template's are to another question.
+#: The roles whose answers are the count: an untrained head's are random.
 ANSWERING = ("trained", *FITTED_HEADS, "planted", "other")
 
 
@@ -227,31 +218,43 @@ def drawn(table: pd.DataFrame) -> pd.DataFrame:
     return table[shown].reset_index(drop=True)
 
 
+def short_key(rule: Rule) -> str:
+    """Return the key of a rule without the mark of the second judgement, in which it was judged last."""
+    return rule.key.removeprefix("II.")
+
+
 def of_rule(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """Return the rows that a rule is about, of every role."""
     rows = table[table["metric"] == rule.metric]
     return rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
 
 
-def easily_beaten(networks: Sequence[Network]) -> str:
-    """Return the sentence that a fitted head is a weak control where noise counts; empty where there is none.
+def with_strongest(table: pd.DataFrame, rules: Sequence[Rule]) -> pd.DataFrame:
+    """Return a table with a row more for each pair and rule: the head that does best by the rule.
 
-    It is least squares without a penalty: nothing keeps its weights small.
+    Args:
+        table: measurements of trained networks and of their controls.
+        rules: those whose control is another need no such row.
     """
-    heads = [
-        module.weight.detach().norm().item()
-        for network in pick(networks, "fitted head")
-        for module in network.model.modules()
-        if isinstance(module, nn.Linear)
-    ]
-    if not heads:
-        return ""
-    return (
-        " This control is easily beaten. The fitted head is a least-squares line, and nothing in the fit keeps its "
-        f"weights small: they have a norm of {pd.Series(heads).median():.0f} (median). So a little change of a state "
-        "moves its answer far. The difference from it may come from the head, and not from training. The second "
-        "judgement therefore takes stronger heads."
-    )
+    added = []
+    for rule in rules:
+        if any(control.role == STRONGEST for control in rule.controls):
+            rows = of_rule(table, rule)
+            heads = rows[rows["role"].isin(FITTED_HEADS)].sort_values(
+                "value", ascending=math.isfinite(rule.established_if.high), kind="stable"
+            )
+            # A pair that lacks a head has no strongest one: the others alone would be a weaker control.
+            whole = heads.groupby("pair")["role"].transform("nunique") == len(FITTED_HEADS)
+            best = heads[whole].drop_duplicates("pair")
+            names = [f"{name.rpartition('/')[0]}/{STRONGEST}" for name in best["network"]]
+            added.append(best.assign(role=STRONGEST, network=names))
+    rows = pd.concat(added, ignore_index=True).drop_duplicates() if added else table.iloc[:0]
+    return pd.concat([table, rows], ignore_index=True)
+
+
+def strongest(table: pd.DataFrame, rule: Rule) -> pd.Series:
+    """Return the values of the head that does best by a rule, a pair each; empty where networks have no heads."""
+    return only(of_rule(with_strongest(table, [rule]), rule), role=STRONGEST)["value"]
 
 
 def in_detail(networks: Sequence[Network]) -> Network:
@@ -303,31 +306,27 @@ def finding(
     figures: Sequence[DataFigure] = (),
     notes: Mapping[str, str] | None = None,
 ) -> probe.Finding:
-    """Judge the rules at the level of all that are decided together, and return the finding with its provenance."""
+    """Judge the rules against the strongest controls, and return the finding with its provenance.
+
+    The level is that of all verdicts that were decided together.
+    """
     return probe.Finding(
         question,
         title,
         measurements,
-        _judged(question, measurements, rules),
+        judge(with_strongest(measurements, rules), rules, family=FAMILY),
         tuple(figures),
         provenance(question, studied),
         notes or {},
     )
 
 
-def _judged(question: str, measurements: pd.DataFrame, rules: Sequence[Rule]) -> tuple[Claim, ...]:
-    if question in SECOND:
-        return import_module("analyses.counter.second").judged(measurements, rules)
-    return judge(measurements, rules, family=FAMILY)
-
-
 @cache
 def rules_first_used() -> dict[str, str]:
-    """Return the digest that each rule had when the confirming networks were first measured, by key.
+    """Return the digest that each rule had before the networks that it judges were trained, by key.
 
-    The rules of the second judgement were added before its networks were trained. No digest is written again: where a
-    rule's digest differs from it, or it is not in there, the rule was made or changed after measuring, and the page
-    says so.
+    No digest is written again: where a rule's digest differs from it, or it is not in there, the rule was made or
+    changed after measuring, and the page says so.
     """
     return json.loads((Path(__file__).parent / "rules_first_used.json").read_text(encoding="utf-8"))
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import Range, Rule
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network
 from probe.methods.causal.support import FAR
 from probe.questions.interventions import directions
@@ -18,7 +18,7 @@ STEP = 6  # the state after 7 bits, docs/science.md
 VERSION = 3
 RULES = (
     Rule(
-        key="8",
+        key="II.8",
         statement="The answer follows one direction of the state, the weight of the least-squares probe.",
         metric="direction_score",
         definition="(IIA - IIA of no patch) / (IIA of the whole state - IIA of no patch) of all pairs after 7 bits, "
@@ -27,6 +27,7 @@ RULES = (
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
         signal="ols",
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
 )
 

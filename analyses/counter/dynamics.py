@@ -9,7 +9,7 @@ import torch
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import DataFigure, Range, Rule
+from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
@@ -20,22 +20,24 @@ SOURCE = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
 VERSION = 1
 RULES = (
     Rule(
-        key="19",
+        key="II.19",
         statement="The answer rests on a line while zeros come.",
         metric="silent_speed",
         definition="Mean |change of the expected answer| when a 0 is read after 5 to 9 bits, over all prefixes.",
         source=SOURCE,
         established_if=Range.at_most(BOUND),
         refuted_if=Range.above(BOUND),
+        controls=(Control(common.STRONGEST, 0.05, lower=True),),
     ),
     Rule(
-        key="19b",
+        key="II.19b",
         statement="The answer holds when a one is read.",
         metric="driven_speed",
         definition="Mean |change of the expected answer| when a 1 is read after 5 to 9 bits, over all prefixes.",
         source=SOURCE,
         established_if=Range.at_most(BOUND),
         refuted_if=Range.above(BOUND),
+        controls=(Control(common.STRONGEST, 0.05, lower=True),),
     ),
 )
 SHOWN = ("planted/ones", "planted/ones-alone")

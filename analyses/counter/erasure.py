@@ -10,7 +10,7 @@ import pandas as pd
 from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.interventions import erasure
@@ -20,7 +20,7 @@ SOURCE = "Elazar et al. 2021; Belrose et al. 2023"
 VERSION = 1
 RULES = (
     Rule(
-        key="12a",
+        key="II.12a",
         statement="With the count erased from the state, the answer is no better than the suffix allows.",
         metric="erased_excess",
         definition="One-hot LEACE after 7 bits, fitted on half of the prefixes and applied to the others, both ways: "
@@ -28,19 +28,20 @@ RULES = (
         source=SOURCE,
         established_if=Range.at_most(LEFT),
         refuted_if=Range.above(LEFT),
-        controls=(Control("fitted head", 0.1, lower=True),),
+        controls=(Control(common.STRONGEST, 0.05, lower=True),),
     ),
     Rule(
-        key="12b",
+        key="II.12b",
         statement="Erasing shuffled labels instead, at the same rank, leaves the answer well above that.",
         metric="shuffled_excess",
         definition="The same with the labels of the fitting half in another order, mean of 20 orders.",
         source=SOURCE,
         established_if=Range.at_least(KEPT),
         refuted_if=Range.below(KEPT),
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
     Rule(
-        key="12c",
+        key="II.12c",
         statement="With the two dimensions that carry the count projected out, it is no better either.",
         metric="projected_excess",
         definition="The subspace of claim 9, found on half of the prefixes, the mean of these put in its place in "
@@ -48,6 +49,7 @@ RULES = (
         source=SOURCE,
         established_if=Range.at_most(PROJECTED),
         refuted_if=Range.above(PROJECTED),
+        controls=(Control(common.STRONGEST, 0.05, lower=True),),
     ),
 )
 
@@ -78,8 +80,9 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 def _answer(table: pd.DataFrame) -> str:
     trained = table[table["role"] == "trained"].groupby("metric")["value"].median()
-    fitted = common.values(table, "erased_accuracy", "fitted head").median()
-    beside = f" A fitted head on untrained weights keeps {fitted:.1%}." if np.isfinite(fitted) else ""
+    heads = [common.values(table, "erased_accuracy", role).median() for role in FITTED_HEADS]
+    kept = [f"{value:.1%}" for value in heads if np.isfinite(value)]
+    beside = f" Three fitted heads on untrained weights keep {', '.join(kept)}." if kept else ""
     return (
         f"Without the count {trained['erased_accuracy']:.1%} of the answers are right; the remaining bits alone "
         f"allow {trained['floor']:.1%}. We erase from the state after seven bits what tells the counts apart, which "

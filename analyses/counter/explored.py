@@ -89,20 +89,19 @@ EXPERIMENTS: tuple[dict[str, Any], ...] = (
 Shown = tuple[Network, str, str, float | None]
 
 
-def write(out: Path, networks: Sequence[Network], drifts: pd.Series, here: Path | None = None) -> Path:
+def write(out: Path, networks: Sequence[Network], drifts: pd.Series) -> Path:
     """Write the networks of the explorer into a folder: a file of weights each, and their description.
 
     Args:
         out: folder of the findings; they go into `explorer` inside.
         networks: the study's, with the planted ones.
         drifts: the drift of each network by its name, see `drifts_of`.
-        here: folder of a counter that was trained on this machine.
 
     Raises:
         probe.ProbeError: a network is missing or damaged, or a file cannot be written.
     """
     folder, described = out / FOLDER, []
-    shown = _chosen(networks, drifts, here)
+    shown = _chosen(networks, drifts)
     for network, name, role, drift in shown:
         file = f"{len(described)}.safetensors"
         model, alphabet = _uncoded(network.model)
@@ -151,7 +150,7 @@ def as_classes(model: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-def _chosen(networks: Sequence[Network], drifts: pd.Series, here: Path | None) -> list[Shown]:
+def _chosen(networks: Sequence[Network], drifts: pd.Series) -> list[Shown]:
     """Return the networks that are shown, the counter of median drift first."""
     named = {network.name: network for network in networks}
     detail = common.in_detail(networks)
@@ -161,11 +160,6 @@ def _chosen(networks: Sequence[Network], drifts: pd.Series, here: Path | None) -
     said = f"Among {trained} trained networks it has the median drift: {_shifts(drift)}."
     said += f" Of the strings of ten bits it misreads {wrong:.1%}."
     rows: list[Shown] = [(detail, COUNTER, said, drift)]
-    if here is not None:
-        (own, *_) = common.networks_of(here)
-        rows.append(
-            (own, "Trained on this machine", f"{own.name}, trained by the command that made this page.", None)
-        )
     beside = {f"{detail.name}{end}": words for end, words in CONTROLS.items()} | PLANTED
     rows += [(named[key], name, role, None) for key, (name, role) in beside.items() if key in named]
     for key, (name, role) in RECIPES.items():

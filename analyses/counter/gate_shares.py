@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import DataFigure, Range, Rule
+from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.plots.style import new_figure
 from probe.questions.interventions import gate_shares
@@ -24,7 +24,7 @@ SOURCE = "Shapley 1953; Karpathy et al. 2015 for the gate stories"
 VERSION = 1
 RULES = (
     Rule(
-        key="15a",
+        key="II.15a",
         statement="A 1 opens the input gate.",
         metric="gate_share",
         signal="input_gate",
@@ -32,9 +32,10 @@ RULES = (
         source=SOURCE,
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
     Rule(
-        key="15b",
+        key="II.15b",
         statement="A 1 is written by the candidate.",
         metric="gate_share",
         signal="cell_candidate",
@@ -42,21 +43,23 @@ RULES = (
         source=SOURCE,
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
     Rule(
-        key="15c",
+        key="II.15c",
         statement="Constant gates suffice.",
         metric="constant_gates_accuracy",
         definition="Accuracy on all 1,024 strings with i, f and o frozen at their mean per unit and step.",
         source=SOURCE,
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
 )
 
 
 def measure(networks: Sequence[Network]) -> pd.DataFrame:
-    """Measure the gates' shares in counters that answer with the count: an untrained head and a template do not."""
+    """Measure the gates' shares in counters that answer with the count: an untrained head does not."""
     studied = common.pick(networks, *common.ANSWERING)
     return gate_shares.measure(common.subjects(studied))
 

@@ -18,17 +18,17 @@ HIDDEN = Signal.HIDDEN_STATE
 VERSION = 1
 RULES = (
     Rule(
-        key="2",
+        key="II.2",
         statement="A linear probe reads the count out of the last state.",
         metric="last_step_r_squared",
         definition="Held-out R² of a linear probe at the last step (halves, both ways), the smaller of c's and h's.",
         source="Hupkes et al. 2018",
         established_if=Range.at_least(0.95),
         refuted_if=Range.below(0.95),
-        controls=(Control("own initialisation", 0.02), Control("template", 0.2)),
+        controls=(Control("own initialisation", 0.02),),
     ),
     Rule(
-        key="3",
+        key="II.3",
         statement="The last state holds the count better than other memories of its input.",
         metric="selectivity",
         signal=HIDDEN,
@@ -40,7 +40,7 @@ RULES = (
         controls=(Control("own initialisation", 0.1),),
     ),
     Rule(
-        key="4",
+        key="II.4",
         statement="The last state is mostly about the count.",
         metric="between_concept_share",
         signal=HIDDEN,
@@ -48,7 +48,7 @@ RULES = (
         source="Pearson 1905 (correlation ratio, eta squared)",
         established_if=Range.at_least(0.8),
         refuted_if=Range.below(0.8),
-        controls=(Control("own initialisation", 0.1), Control("template", 0.5)),
+        controls=(Control("own initialisation", 0.1),),
     ),
 )
 

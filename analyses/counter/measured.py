@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-from analyses.counter import ASKED, common
+from analyses.counter import QUESTIONS, common
 from models.counter import Coded
 from probe.evidence.measurements import Network
 
@@ -22,10 +22,10 @@ PARTS = common.REPOSITORY / "build" / "measured"
 AGAIN = "`make study` measures what is missing and keeps the rest."
 
 
-def versions(questions: Iterable[str] = ASKED) -> dict[str, int]:
+def versions(questions: Iterable[str] = QUESTIONS) -> dict[str, int]:
     """Return the version of the definition of each of some questions, `VERSION` of its module, in a page's order."""
     asked = set(questions)
-    return {name: import_module(f"analyses.counter.{name}").VERSION for name in ASKED if name in asked}
+    return {name: import_module(f"analyses.counter.{name}").VERSION for name in QUESTIONS if name in asked}
 
 
 @cache

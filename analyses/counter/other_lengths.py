@@ -8,8 +8,8 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import DataFigure, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence import Control, DataFigure, Range, Rule
+from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
 from probe.questions.answers import other_lengths
@@ -18,7 +18,7 @@ SOURCE = "Hupkes et al. 2018; Meloux et al. 2025; the theorem in docs/science.md
 VERSION = 1
 RULES = (
     Rule(
-        key="17a",
+        key="II.17a",
         statement="The network is a ones-counter: its answer does not drift with the length.",
         metric="absolute_drift",
         definition="|d| of g(L) = d (10 - L) over L = 6..14; g(L) is the mean of expected answer minus ones over "
@@ -26,9 +26,10 @@ RULES = (
         source=SOURCE,
         established_if=Range.at_most(0.1),
         refuted_if=Range.above(0.1),
+        controls=(Control(common.STRONGEST, 0.05, lower=True),),
     ),
     Rule(
-        key="17b",
+        key="II.17b",
         statement="Most networks are none of the named programs: they count neither ones nor zeros, nor balance.",
         metric="near_none",
         definition="Share of networks whose d is not within 0.1 of 0 (ones), 0.5 (balance) or 1 (zeros).",
@@ -36,15 +37,17 @@ RULES = (
         established_if=Range.at_least(0.5),
         refuted_if=Range.below(0.5),
         statistic="share",
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
     Rule(
-        key="17c",
+        key="II.17c",
         statement="Order does not matter at other lengths: the number of ones explains the answer.",
         metric="least_explained",
         definition="Share of the expected answer's variance between numbers of ones; least of L = 8, 9, 11, 12.",
         source=SOURCE,
         established_if=Range.at_least(0.9),
         refuted_if=Range.below(0.9),
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
 )
 #: Planted networks that the figures show beside the trained ones.
@@ -79,8 +82,8 @@ THEOREM = (
 def _otherwise(table: pd.DataFrame) -> str:
     drifts = table[table["metric"] == "drift"]
     planted = drifts[drifts["network"] == "planted/ones"]["value"].iloc[0]
-    fitted = drifts[drifts["role"] == "fitted head"]["value"]
-    fair = f" Untrained weights with a fitted head drift by at most {fitted.max():.2f}." if len(fitted) else ""
+    fitted = drifts[drifts["role"].isin(FITTED_HEADS)]["value"]
+    fair = f" Untrained weights with fitted heads drift by at most {fitted.abs().max():.2f}." if len(fitted) else ""
     return f"A network that counts ones has no drift; that of the planted counter is {abs(planted):.3f}.{fair}"
 
 

@@ -1,25 +1,25 @@
-"""When in training does the count appear, when does the running count go, and where does the drift come to rest?"""
+"""When in training does the count appear, and when does the running count leave single cells?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 
 import numpy as np
 import pandas as pd
 
-from analyses.counter import common, second, study
-from models.populations import SHIFTED, TRAJECTORY
+from analyses.counter import common, study
+from models.populations import TRAJECTORY
 from models.recipes import RECIPES
 from probe import Finding
 from probe.evidence import DataFigure, Range, Rule, judge
 from probe.evidence.measurements import only, tabulate
 from probe.plots.style import GREY, SMALL, new_figure, role_style, style
 
-QUESTION, TITLE = "over_training", "When does the count appear in training, and where does the drift come to rest?"
+QUESTION, TITLE = "over_training", "When does the count appear in training, and when does it leave single cells?"
 #: After so many steps the counters that all other questions are about were finished.
-USUAL, LAST, SETTLED = 10_000, 30_000, 20_000
+USUAL, LAST = 10_000, 30_000
 #: From which value on a cell keeps a running count (claim 1c), and up to which a network counts (claim 0).
 CODE, ERROR = 0.9, 0.01
 SOURCE = (
@@ -39,47 +39,6 @@ RULES = (
         statistic="share",
         needs=NEEDS,
     ),
-    Rule(
-        key="T2",
-        statement="The drift goes on rising after 10,000 steps.",
-        metric="later_drift",
-        definition="d after 30,000 steps less d after 10,000.",
-        source=SOURCE,
-        established_if=Range.above(0.05),
-        refuted_if=Range.at_most(0.05),
-        needs=NEEDS,
-    ),
-    Rule(
-        key="T3",
-        statement="The drift comes to rest.",
-        metric="last_change",
-        definition="|d after 30,000 steps less d after 20,000|.",
-        source=SOURCE,
-        established_if=Range.at_most(0.05),
-        refuted_if=Range.above(0.05),
-        needs=NEEDS,
-    ),
-    Rule(
-        key="T4",
-        statement="It rests at a counter of zeros.",
-        metric="last_distance",
-        definition="|d after 30,000 steps less 1|.",
-        source=SOURCE,
-        established_if=Range.at_most(0.1),
-        refuted_if=Range.above(0.1),
-        needs=NEEDS,
-    ),
-    Rule(
-        key="T5",
-        statement="The input code sets the drift through learning, not through the first function.",
-        metric="shifted_drift",
-        definition="The larger of |d - d'| for two networks of the same seed whose biases began half an input weight "
-        "lower or higher, so that their first function is that of inputs half a unit lower or higher; d' without.",
-        source=SOURCE,
-        established_if=Range.at_most(0.2),
-        refuted_if=Range.above(0.2),
-        needs=NEEDS,
-    ),
 )
 Shown = tuple[str, str, str, float | None]
 #: What the figures show: metric, signal, what an axis says, and a line across.
@@ -88,9 +47,6 @@ SHOWN: tuple[Shown, ...] = (
     ("lasting_monotone_accuracy", "", "count read off one cell,\none map for all steps", CODE),
     ("between_concept_share", "hidden_state", "share of h's variance\nbetween counts", None),
     ("noisy_accuracy", "", "right with noise", None),
-    ("gate_share", "cell_candidate", "candidate's share", None),
-    ("gate_share", "forget_gate", "forget gate's share", None),
-    ("drift", "", "drift", None),
 )
 BEFORE = "own initialisation"
 
@@ -101,23 +57,15 @@ def find(folder: Path | None = None) -> Finding:
     Args:
         folder: of measurements; None for the committed ones.
     """
-    chosen = [group for each in (*TRAJECTORY, *SHIFTED) for group in study.groups(each.recipe, each.seeds)]
-    along = [group for group in chosen if group.recipe in {each.recipe for each in TRAJECTORY}]
+    along = [group for each in TRAJECTORY for group in study.groups(each.recipe, each.seeds)]
     networks, tables = study.read(along, study.ON_THE_WAY, folder)
-    shifted, lengths = study.read([group for group in chosen if group not in along], ["other_lengths"], folder)
     data = _courses(pd.concat(tables.values(), ignore_index=True))
-    table = tabulate(judged_values(data, _drifts(lengths["other_lengths"])))
-    claims = judge(table, RULES, family=second.FAMILY)
+    table = tabulate(judged_values(data))
+    claims = judge(table, RULES, family=common.FAMILY)
     with style():
-        pictures = _pictures(data)
-    notes = {
-        "answer": _answer(data, table),
-        "moving": _moving(data, _best_shifted(tables)),
-        "shifted": _shifted(table),
-    }
-    notes |= {"needs": NEEDED}
-    provenance = common.provenance(QUESTION, [*networks, *shifted])
-    return Finding(QUESTION, TITLE, table, claims, tuple(pictures), provenance, notes)
+        picture = _picture(data)
+    notes = {"answer": _answer(data, table), "moving": _moving(data, _best_shifted(tables)), "needs": NEEDED}
+    return Finding(QUESTION, TITLE, table, claims, (picture,), common.provenance(QUESTION, networks), notes)
 
 
 def steps_of(recipe: str) -> int:
@@ -148,46 +96,17 @@ def _course(data: pd.DataFrame, metric: str) -> pd.DataFrame:
     return data[data["metric"] == metric].pivot_table(index="steps", columns="network", values="value")
 
 
-def _drifts(table: pd.DataFrame) -> pd.Series:
-    return table[table["metric"] == "drift"].set_index("network")["value"]
-
-
-def judged_values(data: pd.DataFrame, shifted: pd.Series) -> list[dict[str, object]]:
-    """Return the metrics that the rules judge, a value a network each."""
-    error, code, drift = (_course(data, metric) for metric in ("all_error", "lasting_monotone_accuracy", "drift"))
+def judged_values(data: pd.DataFrame) -> list[dict[str, object]]:
+    """Return from which step on each network counts, and whether no cell keeps the count from there on."""
+    error, code = (_course(data, metric) for metric in ("all_error", "lasting_monotone_accuracy"))
     rows = []
-    for network in drift:
-        own, d = error[network], drift[network]
+    for network, own in error.items():
         counts = own[own <= ERROR].index.min()
         late = code[network].loc[counts:] if pd.notna(counts) else code[network].iloc[-1:]
-        pairs = [shifted[f"{each.recipe}/{network}"] - d[USUAL] for each in SHIFTED]
-        values = {
-            "gone_before": float(pd.notna(counts) and bool((late < CODE).all())),
-            "counts_from": float(counts),
-            "later_drift": d[LAST] - d[USUAL],
-            "last_change": abs(d[LAST] - d[SETTLED]),
-            "last_distance": abs(d[LAST] - 1),
-            "shifted_drift": max(map(abs, pairs)),
-        }
+        values = {"gone_before": float(pd.notna(counts) and bool((late < CODE).all())), "counts_from": float(counts)}
         name, pair = f"after-{LAST}-steps/{network}", str(network).removeprefix("seed-")
         rows += [common.row(QUESTION, metric, name, value, pair=pair) for metric, value in values.items()]
-        rows += [
-            common.row(QUESTION, "shift_of_drift", name, value, pair=pair, kind=each.recipe)
-            for each, value in zip(SHIFTED, pairs, strict=True)
-        ]
     return rows
-
-
-def _pictures(data: pd.DataFrame) -> list[DataFigure]:
-    """Return what is learned and lost, and how it is done, over the steps of training."""
-    error, drift = _course(data, "all_error"), _course(data, "drift")
-    said = ", ".join(f"after {step:,} steps {drift.loc[step].median():.2f}" for step in (1000, USUAL, LAST))
-    wrong = ", ".join(f"after {step:,} steps {error.loc[step].median():.1%}" for step in (100, 1000, USUAL))
-    lines = f"A line for each of {drift.shape[1]} networks over the steps of training."
-    return [
-        _drawn(data, SHOWN[:4], "learned", "What training makes and takes away", f"{lines} Misread: {wrong}."),
-        _drawn(data, SHOWN[4:], "drifting", "The gates' shares and the drift", f"{lines} Drift: {said}."),
-    ]
 
 
 CAPTION = (
@@ -196,10 +115,13 @@ CAPTION = (
 )
 
 
-def _drawn(data: pd.DataFrame, shown: Sequence[Shown], name: str, title: str, alt: str) -> DataFigure:
-    figure, axes = new_figure(2, -(-len(shown) // 2), height=2.1)
+def _picture(data: pd.DataFrame) -> DataFigure:
+    """Draw what is learned and lost over the steps of training."""
+    error = _course(data, "all_error")
+    wrong = ", ".join(f"after {step:,} steps {error.loc[step].median():.1%}" for step in (100, 1000, USUAL))
+    figure, axes = new_figure(2, 2, height=2.1)
     kept = []
-    for ax, (metric, signal, label, bound) in zip(axes.flat, shown, strict=False):
+    for ax, (metric, signal, label, bound) in zip(axes.flat, SHOWN, strict=True):
         own = data[(data["metric"] == metric) & (data["signal"] == signal)]
         kept.append(own)
         # One artist, its lines parted by a gap: a picture for each would weigh too much.
@@ -217,29 +139,30 @@ def _drawn(data: pd.DataFrame, shown: Sequence[Shown], name: str, title: str, al
             ax.set_yscale("symlog", linthresh=0.01)
             ax.set_yticks([0, 0.01, 0.1, 1], ["0", ".01", ".1", "1"])
         ax.minorticks_off()
-    for spare in axes.flat[len(shown) :]:
-        spare.remove()
     figure.supxlabel("steps of training", fontsize=SMALL)
     return DataFigure.from_figure(
-        figure, name=name, title=title, alt=alt, caption=CAPTION, data=pd.concat(kept, ignore_index=True)
+        figure,
+        name="learned",
+        title="What training makes and takes away",
+        alt=f"A line for each of {error.shape[1]} networks over the steps of training. Misread: {wrong}.",
+        caption=CAPTION,
+        data=pd.concat(kept, ignore_index=True),
     )
 
 
 def _answer(data: pd.DataFrame, table: pd.DataFrame) -> str:
-    code, drift = _course(data, "lasting_monotone_accuracy"), _course(data, "drift")
+    code = _course(data, "lasting_monotone_accuracy")
     held = (code >= CODE).sum(axis=1)
     counts = table[table["metric"] == "counts_from"]["value"]
     gone = table[table["metric"] == "gone_before"]["value"]
     noise = _course(data, "noisy_accuracy").median(axis=1)
-    usual, late = (f"{drift.loc[step].median():.2f}" for step in (USUAL, LAST))
     return (
-        f"One map gives the count at all steps from one cell in {held.loc[0]} of {drift.shape[1]} networks before "
+        f"One map gives the count at all steps from one cell in {held.loc[0]} of {code.shape[1]} networks before "
         f"training, and in {held.loc[USUAL]} after {USUAL:,} steps. That is where the training of all other counters "
         f"ended. We followed these networks for {LAST:,} steps. Most of them have such a cell after "
         f"{held.idxmax():,} steps: {held.max()}. A network first misreads at most {ERROR:.0%} of the strings after "
         f"{counts.median():,.0f} steps (median). From there on no cell gives the count in {gone.sum():.0f} of them. "
-        f"The drift is {usual} where training usually ended, and {late} at our end (medians). With noise in the "
-        f"state the networks answer best after {noise.idxmax():,} steps."
+        f"With noise in the state the networks answer best after {noise.idxmax():,} steps."
     )
 
 
@@ -264,17 +187,6 @@ def _moving(data: pd.DataFrame, read: pd.DataFrame) -> str:
 
 
 NEEDED = (
-    f"These rules ask for {NEEDS} networks and not for fifty, because we followed each network over so many steps. "
-    "We fixed that with the rules. With so few networks, it is hard for a rule to be decided."
+    f"The rule T1 asks for {NEEDS} networks and not for fifty, because we followed each network over so many steps. "
+    "We fixed that with the rule. With so few networks, it is hard for a rule to be decided."
 )
-
-
-def _shifted(table: pd.DataFrame) -> str:
-    rows = table[table["metric"] == "shift_of_drift"]
-    said = "; ".join(f"{recipe}: {own['value'].median():+.2f}" for recipe, own in rows.groupby("kind", sort=False))
-    return (
-        "Which numbers stand for the bits (the input code) could set the drift through the function that training "
-        "begins with. To test that, we moved the biases before training. The network then began with the function of "
-        "inputs that are half a unit lower or higher, while the inputs stayed. This changed the drift by (medians): "
-        f"{said}."
-    )

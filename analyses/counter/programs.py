@@ -9,7 +9,7 @@ import pandas as pd
 from analyses.counter import common
 from probe import Finding
 from probe.evidence import DataFigure, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.methods.abstraction.programs import MOST, Drifting
 from probe.plots.legends import figure_legend
 from probe.plots.study_figures import medians_in_words
@@ -62,14 +62,13 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 
 def _agreement(table: pd.DataFrame, role: str) -> DataFigure:
-    whose = "trained networks" if role == "trained" else "untrained weights with a fitted head"
+    whose = "trained networks" if role == "trained" else "untrained weights with a head fitted by least squares"
     figure, axes = new_figure(height=3.8)
     ax = programs.draw(table, role=role, reference=REFERENCE, bands=False, ax=axes[0, 0])
     ax.set_xlabel("bits")
     figure_legend(figure, *ax.get_legend_handles_labels())
     rows = table[(table["metric"] == "agreement") & (table["role"] == role)]
     medians = common.medians(rows, ["kind", "at"]).rename(columns={"kind": "program", "at": "length"})
-    whose = "trained networks" if role == "trained" else "untrained weights with a fitted head"
     return DataFigure.from_figure(
         figure,
         name=f"agreement-{role.replace(' ', '-')}",
@@ -102,9 +101,9 @@ def _otherwise(table: pd.DataFrame) -> str:
     ones = table[(table["metric"] == "unseen_agreement") & (table["kind"] == "ones")]
     planted = ones[ones["network"] == "planted/ones"]["value"].item()
     text = f"The planted counter of ones answers as its program in {planted:.0%}."
-    fitted = ones[ones["role"] == "fitted head"]["value"]
+    fitted = ones[ones["role"].isin(FITTED_HEADS)]["value"]
     if not len(fitted):
         return text
     return (
-        f"{text} Untrained weights with a fitted head count the ones in at least {fitted.min():.0%} of these strings."
+        f"{text} Untrained weights with fitted heads count the ones in at least {fitted.min():.0%} of these strings."
     )

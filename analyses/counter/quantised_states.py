@@ -8,8 +8,8 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import Range, Rule
-from probe.evidence.measurements import Network, only
+from probe.evidence import Control, Range, Rule
+from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.states import quantised_states
@@ -20,7 +20,7 @@ BY_STEP, OVER_STEPS = "accuracy_kept_by_step", "accuracy_kept_over_steps"
 VERSION = 1
 RULES = (
     Rule(
-        key="18",
+        key="II.18",
         statement="The network runs on 66 states, one for each step and count.",
         metric=BY_STEP,
         definition="Accuracy with every state replaced after each step by the step's nearest class mean (each "
@@ -28,6 +28,7 @@ RULES = (
         source="Omlin & Giles 1996",
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
 )
 
@@ -41,7 +42,7 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge the accuracy that is kept and draw it."""
     drawn = table[table["metric"].isin([BY_STEP, OVER_STEPS, "states"])]
-    own = drawn["role"].isin(["trained", "fitted head"]) | drawn["network"].isin(PLANTED)
+    own = drawn["role"].isin(["trained", *FITTED_HEADS]) | drawn["network"].isin(PLANTED)
     shown = drawn[own].reset_index(drop=True)
     picture = common.picture(
         lambda: quantised_states.draw(shown, threshold=BOUND, ax=new_figure(height=3.4)[1][0, 0]),

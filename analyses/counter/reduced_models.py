@@ -9,7 +9,7 @@ import pandas as pd
 from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, DataFigure, Range, Rule
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.plots.legends import figure_legend
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
@@ -21,7 +21,7 @@ PLANTED = ("planted/ones", "planted/ones-alone", "planted/zeros")
 VERSION = 1
 RULES = (
     Rule(
-        key="20",
+        key="II.20",
         statement="One number predicts the answers at another length.",
         metric="law_r_squared",
         definition="R² of the expected answer at 12 bits by ones + d (10 - L), d fitted on 8 to 10 bits; the null is "
@@ -29,7 +29,7 @@ RULES = (
         source="Suzgun et al. 2019; El-Naggar et al. 2022",
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
-        controls=(Control("null", 0.0),),
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
 )
 
@@ -51,7 +51,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
 
 def _explained(table: pd.DataFrame) -> DataFigure:
     metrics = ["fixed_r_squared", "law_r_squared", "affine_r_squared"]
-    own = table["role"].isin(["trained", "fitted head"]) | table["network"].isin(PLANTED)
+    own = table["role"].isin(["trained", *FITTED_HEADS]) | table["network"].isin(PLANTED)
     drawn = table[own & table["metric"].isin(metrics)].reset_index(drop=True)
     figure, axes = new_figure(height=3.4)
     ax = reduced_models.draw(drawn, threshold=BOUND, ax=axes[0, 0])

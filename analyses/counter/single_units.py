@@ -20,7 +20,7 @@ SOURCE = "Karpathy et al. 2015; Weiss et al. 2018"
 VERSION = 1
 RULES = (
     Rule(
-        key="1a",
+        key="II.1a",
         statement="Some cell unit follows the count within every step.",
         metric="largest_correlation",
         definition="Largest over the cell units of the absolute correlation with the count, the mean of each "
@@ -31,7 +31,7 @@ RULES = (
         controls=(Control("own initialisation", 0.0),),
     ),
     Rule(
-        key="1b",
+        key="II.1b",
         statement="At a fixed step one cell unit is a monotone code of the count.",
         metric="mean_monotone_accuracy",
         definition="Share of held-out prefixes whose rounded isotonic prediction is exact, unit and map chosen "
@@ -39,16 +39,17 @@ RULES = (
         source=SOURCE,
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
-        controls=(Control("own initialisation", 0.0), Control("template", 0.2)),
+        controls=(Control("own initialisation", 0.0),),
     ),
     Rule(
-        key="1c",
+        key="II.1c",
         statement="The same cell unit, read by the same map, is that code through all steps.",
         metric="lasting_monotone_accuracy",
         definition="The same with one unit and one isotonic map for the states of all steps, four folds.",
         source=SOURCE,
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
+        controls=(Control("own initialisation", 0.0),),
     ),
 )
 

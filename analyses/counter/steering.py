@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import Range, Rule
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network, only
 from probe.methods.causal.support import FAR
 from probe.plots.study_figures import medians_in_words
@@ -19,7 +19,7 @@ STEP = 6  # the state after 7 bits, docs/science.md
 VERSION = 1
 RULES = (
     Rule(
-        key="13",
+        key="II.13",
         statement="Pushing the state by one count, from class mean to class mean, moves the answer by one.",
         metric="steered_exact",
         definition="Share of answers that are the target where the state after 7 bits is moved by the difference of "
@@ -28,6 +28,7 @@ RULES = (
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
         signal="class_mean",
+        controls=(Control(common.STRONGEST, 0.05),),
     ),
 )
 

@@ -10,24 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.counter import QUESTIONS, SECOND, SECOND_AGAIN, common, measured
+from analyses.counter import QUESTIONS, common, measured
 from models import planted, zoo
-from models.populations import (
-    CONFIRMING,
-    EXPLORING,
-    FIRST,
-    LATER,
-    SECOND_JUDGED,
-    TEMPLATE,
-    TRAJECTORY,
-    VARIANTS,
-    Population,
-    population,
-)
+from models.populations import EXPLORING, FIRST, LATER, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
 from models.recipes import RECIPES
 from probe import ProbeError
 from probe.errors import unknown
-from probe.evidence.measurements import Network
+from probe.evidence.measurements import FITTED_HEADS, Network
 from probe.studies import store
 
 #: Whether one cell keeps a running count, which is also asked where the count is the task at every step.
@@ -42,14 +31,12 @@ ON_THE_WAY = (
     "single_units",
     "linear_readout",
     "noise_margin",
-    "gate_shares",
-    "other_lengths",
     MOVING_ZERO,
 )
 #: Smaller networks, which may have to keep in one cell what twelve need not.
 SMALLER = ("hidden-2", "hidden-3", "hidden-4")
-#: Whose networks beside the counters are asked everything: those that answered after every step, and TensorFlow's.
-OTHERS = {"every-step": population("every-step").seeds, "tf1": range(1)}
+#: Whose task is the count at every step.
+EVERY_STEP = "every-step"
 PLANTED, EVERY = "planted", "all"
 
 
@@ -68,22 +55,14 @@ class Group:
     @property
     def questions(self) -> tuple[str, ...]:
         """What it is asked."""
-        if self.recipe == PLANTED:
-            return (*QUESTIONS, *SECOND)
-        if self.recipe == SECOND_JUDGED.recipe:
-            return self._of_a_counter()
-        whole = self.recipe == "template" or self.seed in OTHERS.get(self.recipe, ())
+        if self.recipe == PLANTED or (self.recipe == SECOND_JUDGED.recipe and self.seed in SECOND_JUDGED.seeds):
+            return QUESTIONS
         if self.recipe in SMALLER:
             return (*BRIEF, MOVING_ZERO)
-        if self.recipe in {each.recipe for each in VARIANTS}:
-            return (*QUESTIONS, ONE_CELL, MOVING_ZERO) if whole else BRIEF
+        if self.recipe == EVERY_STEP:
+            return (*BRIEF, ONE_CELL, MOVING_ZERO)
         asked = {each.recipe: ON_THE_WAY for each in TRAJECTORY}
-        return QUESTIONS if whole else asked.get(self.recipe, BRIEF)
-
-    def _of_a_counter(self) -> tuple[str, ...]:
-        if self.seed in SECOND_JUDGED.seeds:
-            return (*SECOND_AGAIN, *SECOND)
-        return BRIEF if self.seed in EXPLORING.seeds and self.seed != 0 else QUESTIONS
+        return asked.get(self.recipe, BRIEF)
 
     @property
     def seed(self) -> int | None:
@@ -104,45 +83,36 @@ def groups(recipe: str, seeds: Iterable[int] | None = None) -> list[Group]:
     """Return the groups of a recipe.
 
     Args:
-        recipe: name of a recipe, `tf1`, `planted`, or `all`.
+        recipe: name of a recipe, `planted`, or `all`.
         seeds: which; None for all that are committed.
 
     Raises:
         ProbeError: there is no such recipe.
     """
-    allowed = (*RECIPES, PLANTED, "tf1", EVERY)
+    allowed = (*RECIPES, PLANTED, EVERY)
     if recipe not in allowed:
         raise ProbeError(unknown("recipe", recipe, allowed))
     if recipe == EVERY:
         return list(dict.fromkeys([*judged(), *compared(), *later()]))
     if recipe == PLANTED:
         return [Group(PLANTED, name) for name in planted.battery()]
-    chosen = OTHERS["tf1"] if recipe == "tf1" else zoo.committed_seeds(recipe) if seeds is None else seeds
+    chosen = zoo.committed_seeds(recipe) if seeds is None else seeds
     return [Group(recipe, f"seed-{seed}") for seed in chosen]
 
 
 def judged() -> list[Group]:
-    """Return the groups that the rules are judged on, and their controls."""
-    return [
-        *groups(CONFIRMING.recipe, CONFIRMING.seeds),
-        *groups(TEMPLATE.recipe, TEMPLATE.seeds),
-        *groups(PLANTED),
-        *(group for recipe, seeds in OTHERS.items() for group in groups(recipe, seeds)),
-    ]
-
-
-def second() -> list[Group]:
-    """Return the groups that the second judgement is about, and the planted networks beside them."""
+    """Return the groups that the rules are judged on, and the planted networks beside them."""
     return [*groups(SECOND_JUDGED.recipe, SECOND_JUDGED.seeds), *groups(PLANTED)]
 
 
 def compared() -> list[Group]:
-    """Return every trained network of every first population that is whole, which recipes are compared by."""
-    return [group for each in FIRST if is_whole(each) for group in groups(each.recipe, each.seeds)]
+    """Return every network that recipes are compared by, at seeds from 1000 on; no part of a population."""
+    whole = [each for each in FIRST if each not in (EXPLORING, TEMPLATE) and is_whole(each)]
+    return [group for each in whole for group in groups(each.recipe, each.seeds)]
 
 
 def later() -> list[Group]:
-    """Return every network of the populations of the second judgement that are whole."""
+    """Return every network of the later populations that are whole."""
     return [group for each in LATER if is_whole(each) for group in groups(each.recipe, each.seeds)]
 
 
@@ -201,11 +171,15 @@ def judged_material(
 ) -> tuple[list[Network], dict[str, pd.DataFrame]]:
     """Return the networks that the rules are judged on, and their tables; the one of median drift is in detail.
 
+    Beside them stand the networks of other recipes that were asked `ONE_CELL` and `MOVING_ZERO`.
+
     Raises:
         ProbeError: as `read`.
     """
-    asked = [*questions] if "other_lengths" in questions else [*questions, "other_lengths"]
-    networks, tables = read(judged(), asked, folder)
+    needed = {"other_lengths"} | ({ONE_CELL} if "unit_ablation" in questions else set())
+    networks, tables = read(judged(), [*questions, *sorted(needed - set(questions))], folder)
+    if "unit_ablation" in questions:
+        tables["unit_ablation"] = pd.concat([tables["unit_ablation"], _alone(tables[ONE_CELL])], ignore_index=True)
     lengths = tables["other_lengths"]
     drift = lengths[(lengths["metric"] == "drift") & (lengths["role"] == "trained")]
     ordered = drift.sort_values(["value", "network"])["network"].tolist()
@@ -216,7 +190,18 @@ def judged_material(
         else network
         for network in networks
     ]
+    for name in [name for name in (ONE_CELL, MOVING_ZERO) if name in questions]:
+        more, rows = read([group for group in compared() if name in group.questions], [name], folder)
+        marked += [network for network in more if network.name not in {each.name for each in marked}]
+        tables[name] = pd.concat([tables[name], rows[name]], ignore_index=True)
     return marked, tables
+
+
+def _alone(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what the best unit does alone with each head; `unit_ablation` has it of trained networks."""
+    rows = table[(table["metric"] == "cell_test") & (table["kind"] == "suffices") & table["role"].isin(FITTED_HEADS)]
+    best = rows.sort_values("value", kind="stable").drop_duplicates("network", keep="last")
+    return best.assign(metric="best_single_unit_score", kind="")
 
 
 def read(

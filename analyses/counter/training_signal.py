@@ -10,7 +10,7 @@ from analyses.counter import common, study
 from probe import Finding
 from probe.evidence import DataFigure, Range, Rule, judge
 from probe.evidence.intervals import median_interval
-from probe.evidence.measurements import FITTED_HEADS, tabulate
+from probe.evidence.measurements import tabulate
 from probe.plots.style import SMALL, new_figure, role_style, style
 
 QUESTION, TITLE = "training_signal", "What in training sets the drift?"
@@ -46,7 +46,6 @@ def find(folder: Path | None = None) -> Finding:
     """
     networks, lengths = study.read(study.compared(), ["accuracy", "other_lengths"], folder)
     table = pd.concat([*lengths.values()], ignore_index=True)
-    table = table[~table["role"].isin(["own initialisation", *FITTED_HEADS])]
     table = table[table["metric"].isin(["test_error", "drift"])]
     table = table.assign(question=QUESTION, role="other").reset_index(drop=True)
     judged = pd.concat([table, _claimed(table)], ignore_index=True)
@@ -54,7 +53,7 @@ def find(folder: Path | None = None) -> Finding:
     with style():
         figure = _recipes(recipes, table)
     ready = [rule for rule in RULES if rule.metric in set(judged["metric"])]
-    claims = judge(judged, ready, family=common.FAMILY)
+    claims = judge(judged, ready, family=common.RECIPES_FAMILY)
     provenance = common.provenance(QUESTION, networks)
     return Finding(QUESTION, TITLE, judged, claims, (figure,), provenance, {"answer": _answer(recipes)})
 
@@ -111,7 +110,7 @@ def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
         f"{least['median_drift']:.2f} ({least['recipe']}) to {most['median_drift']:.2f} ({most['recipe']}).",
         caption="Each dot is a network, none left out. Bars are medians, and in brackets stands how many networks "
         "there are. The recipe's name says what we changed: the input code, how many strings were shorter, or "
-        "something else. The counters are those that we judged and those for exploring.",
+        "something else. All seeds are from 1000 on; the other figures are of counters of seeds from 2000 on.",
         data=recipes,
     )
 

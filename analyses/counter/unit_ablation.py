@@ -8,7 +8,7 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import DataFigure, Range, Rule
+from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import Network
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
@@ -16,12 +16,12 @@ from probe.questions.interventions import unit_ablation
 from probe.questions.telling.unit_ablation_words import COSTLY
 
 BOUND = 0.5
-#: Whose answers are counts; an untrained network's head is random, and a template network answers something else.
+#: Whose answers are counts; an untrained network's head is random.
 ROLES = ("trained", "planted", "other")
 VERSION = 1
 RULES = (
     Rule(
-        key="14",
+        key="II.14",
         statement="No unit suffices: alone, the best one keeps less than half of what the network can do.",
         metric="best_single_unit_score",
         definition="(accuracy with the best unit alone - with none) / (own accuracy - with none); the states of the "
@@ -29,6 +29,7 @@ RULES = (
         source="Lakretz et al. 2019; Chan et al. 2022, causal scrubbing",
         established_if=Range.at_most(BOUND),
         refuted_if=Range.above(BOUND),
+        controls=(Control(common.STRONGEST, 0.05, lower=True),),
     ),
 )
 #: How many units, or which by their cost, the words beside the figures say.

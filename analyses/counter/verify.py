@@ -26,14 +26,12 @@ from probe.evidence.measurements import COLUMNS, Network
 from probe.studies import store
 from probe.studies.workers import parallel
 
-#: Two counters with what is measured beside them, another question, an answer after every step, TensorFlow's
-#: network, a planted count, a planted count that nothing reads, and another code of bits.
+#: Two counters with what is measured beside them, an answer after every step, a planted count, a planted count that
+#: nothing reads, and another code of bits.
 PANEL = (
-    study.Group("counter", "seed-1000"),
-    study.Group("counter", "seed-1050"),
-    study.Group("template", "seed-1000"),
+    study.Group("counter", "seed-2000"),
+    study.Group("counter", "seed-2050"),
     study.Group("every-step", "seed-1000"),
-    study.Group("tf1", "seed-0"),
     study.Group("planted", "ones"),
     study.Group("planted", "decoy"),
     study.Group("code-signed", "seed-1000"),

@@ -59,8 +59,7 @@ def measure(question: str, networks: Sequence[Network]) -> pd.DataFrame:
 def networks() -> list[Network]:
     """Return a counter with its controls, one network of every other role, and planted ones-counters."""
     return [
-        *common.group("counter", 0),
-        *common.group("template", 0),
+        *common.group("counter", 2000),
         # Of the trained networks that are no counters of the study, one that takes little time.
         *common.group("hidden-3", 0),
         common.Studied("planted/ones", "planted", ONES),

@@ -79,12 +79,6 @@ def largest_effect_sd(net: Plain) -> float:
     return float(max(spreads))
 
 
-def bit_error(net: Plain, read: int) -> float:
-    """Return how far the change on a bit is from what the law says, -d or 1 - d, mean over contexts."""
-    wanted = read - slope(net, LAW)
-    return float(np.mean([np.abs(changes(net, bits, read) - wanted).mean() for bits in LATE]))
-
-
 def speed(net: Plain, read: int) -> float:
     """Return the mean absolute change of y on a bit."""
     return float(np.mean([np.abs(changes(net, bits, read)).mean() for bits in LATE]))
@@ -92,8 +86,6 @@ def speed(net: Plain, read: int) -> float:
 
 ORACLE = {
     "16": largest_effect_sd,
-    "16b": lambda net: bit_error(net, 0),
-    "16c": lambda net: bit_error(net, 1),
     "17a": lambda net: abs(drift(net)),
     "17b": near_none,
     "17c": least_explained,

@@ -47,7 +47,10 @@ def test_a_checkpoint_without_first_weights_is_asked_everything() -> None:
     weights = found["accuracy"].provenance["weights"]
     assert weights["hidden-3/seed-0/own initialisation"] == begun
     assert list(weights) == [
-        *(f"hidden-3/seed-0{control}" for control in ("", "/own initialisation", "/fitted head")),
+        *(
+            f"hidden-3/seed-0{control}"
+            for control in ("", "/own initialisation", "/fitted head", "/ridge head", "/noise head")
+        ),
         "planted/ones",
         "planted/ones-alone",
     ]
@@ -93,7 +96,7 @@ def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(
     assert drawing.endswith(f"{tmp_path / 'figures'}.")
     found = probe.Finding.read(out / "bit_effects")
     networks = found.measurements[["role", "network"]].drop_duplicates()
-    assert networks["role"].tolist() == ["trained", "fitted head", "planted", "planted"]
+    assert networks["role"].tolist() == ["trained", "fitted head", "ridge head", "noise head", "planted", "planted"]
     digest = weights_digest(zoo.tensorflows_network().model)
     assert found.provenance["weights"][networks["network"].iloc[0]] == digest
     entries = json.loads((out / merged.NAME).read_text())
@@ -105,8 +108,7 @@ def test_tensorflows_checkpoint_is_studied_alone_by_several_processes(
     [
         (["--checkpoint", "there", "--recipe", "counter"], "give one of them"),
         (["--checkpoint", "there", "--measured", "there"], "leave --measured out"),
-        (["--recipe", "counter", "--here", "there"], "leave --here and --figures out"),
-        (["--recipe", "counter", "--figures", "there"], "leave --here and --figures out"),
+        (["--recipe", "counter", "--figures", "there"], "leave --figures out"),
         (["--seeds", "0:3"], "--seeds goes with --recipe"),
         (["--recipe", "planted", "--seeds", "0:3"], "have no seeds"),
         (["--recipe", "counter", "--seeds", "3:0"], "--seeds is '3:0'"),
@@ -139,7 +141,7 @@ def test_a_name_that_is_no_question_is_wrong_usage(capsys: pytest.CaptureFixture
     assert all(repr(name.replace("_", "-")) in error for name in QUESTIONS)
 
 
-@pytest.mark.parametrize("name", [*POPULATION_QUESTIONS, "trained_here"])
+@pytest.mark.parametrize("name", [*POPULATION_QUESTIONS, "verdicts"])
 def test_what_needs_all_questions_is_not_asked_alone(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The message says which command makes it, and lists no questions that were not meant."""
     word = name.replace("_", "-")
@@ -147,12 +149,7 @@ def test_what_needs_all_questions_is_not_asked_alone(name: str, capsys: pytest.C
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert repr(word) in error
-    makes = (
-        "`python -m analyses counter --here FOLDER` makes it"
-        if name == "trained_here"
-        else f"and makes {word} with them"
-    )
-    assert makes in error
+    assert f"and makes {word} with them" in error
     assert "`python -m analyses counter" in error
     assert "Did you mean" not in error
 

@@ -30,7 +30,7 @@ BUILT = {
 def networks() -> list[Network]:
     """Return a counter with its controls, and planted networks."""
     own = [Network(f"planted/{name}", "planted", model) for name, model in BUILT.items()]
-    return [*common.group("counter", 0), *own]
+    return [*common.group("counter", 2000), *own]
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def test_the_lead_of_a_page_counts_the_claims_of_its_table() -> None:
     """The table of all claims has those of other pages' questions, and the lead says so."""
     claim = told()
     finding = found()
-    own, lead = story.lead_of([finding]), story.lead_of([finding], {}, [claim] * 3)
+    own, lead = story.lead_of([finding]), story.lead_of([finding], [claim] * 3)
     assert isinstance(own, list)
     assert isinstance(lead, list)
     assert "1 claim with a rule:" in own
@@ -108,6 +108,6 @@ def test_the_lead_of_a_page_counts_the_claims_of_its_table() -> None:
 def test_a_section_says_below_its_answer_whose_numbers_it_has() -> None:
     """Where two sections of a page have other networks, a reader sees it before the numbers."""
     finding = dataclasses.replace(with_networks("counter/seed-1000", "counter/seed-1001"), question="single_units")
-    section = _answered(finding, story.claims_brief)
+    section = _answered(finding)
     assert isinstance(section.blocks[1], Text)
     assert section.blocks[1].paragraphs == (("Trained networks: counter, seeds 1000 to 1001.",),)

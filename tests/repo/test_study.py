@@ -12,8 +12,6 @@ import torch
 import probe
 from analyses.counter import (
     QUESTIONS,
-    SECOND,
-    SECOND_AGAIN,
     accuracy,
     command,
     common,
@@ -23,7 +21,7 @@ from analyses.counter import (
     training_signal,
 )
 from models import planted
-from models.populations import CELLS, CONFIRMING, EXPLORING, Population
+from models.populations import CELLS, CONFIRMING, EXPLORING, SECOND_JUDGED, Population
 from models.recipes import CODES, DOSES, experiment_recipe
 from probe.evidence.measurements import Network, measurement, tabulate
 from probe.studies import store
@@ -31,53 +29,42 @@ from probe.studies import store
 DRIFT = {"": 0.8, "reversed": 0.2, "signed": 0.5, "half-signed": 0.5, "shifted": 0.95}
 
 
-def test_counters_templates_and_planted_networks_are_asked_everything_and_others_less(
+def test_judged_counters_and_planted_networks_are_asked_everything_and_others_less(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of other recipes the errors and the drift; of smaller ones and of those asked at every step, more."""
     monkeypatch.setattr(study, "is_whole", lambda population: True)
     asked = {group.recipe: group.questions for group in study.compared()}
-    whole = ("counter", "template")
-    assert all(asked[name] == QUESTIONS for name in whole)
-    rest = set(asked) - {*whole}
-    rest -= {"every-step", *study.SMALLER}
+    rest = set(asked) - {"every-step", *study.SMALLER}
     assert all(asked[name] == (*study.BRIEF, study.MOVING_ZERO) for name in study.SMALLER)
-    assert {"gru", "truncated"} <= rest
+    assert {"counter", "gru", "truncated"} <= rest
+    assert "template" not in rest
     assert all(asked[name] == study.BRIEF for name in rest)
-    assert study.Group("tf1", "seed-0").questions == QUESTIONS
     more = (study.ONE_CELL, study.MOVING_ZERO)
-    assert study.Group("every-step", "seed-1000").questions == (*QUESTIONS, *more)
-    assert study.Group("every-step", "seed-0").questions == study.BRIEF
-    assert study.Group("planted", "decoy").questions == (*QUESTIONS, *SECOND)
-    assert study.Group("counter", "seed-2000").questions == (*SECOND_AGAIN, *SECOND)
+    assert study.Group("every-step", "seed-1000").questions == (*study.BRIEF, *more)
+    assert study.Group("planted", "decoy").questions == study.Group("counter", "seed-2000").questions == QUESTIONS
     assert study.Group("after-500-steps", "seed-3000").questions == study.ON_THE_WAY
-    assert study.Group("counter", "seed-0").questions == study.Group("counter", "seed-1000").questions == QUESTIONS
-    assert study.Group("counter", "seed-1").questions == study.Group("counter", "seed-99").questions == study.BRIEF
+    assert study.Group("counter", "seed-1000").questions == study.BRIEF
 
 
-def test_rules_are_judged_on_the_confirming_counters_and_their_controls() -> None:
-    """None of those for exploring is among them, and no group is there twice."""
+def test_rules_are_judged_on_counters_that_are_of_no_other_population() -> None:
+    """And no group is there twice."""
     judged = study.judged()
     counters = [group.seed for group in judged if group.recipe == "counter"]
-    assert counters == list(CONFIRMING.seeds)
-    assert not set(counters) & set(EXPLORING.seeds)
+    assert counters == list(SECOND_JUDGED.seeds)
     assert [group.member for group in judged if group.recipe == "planted"] == list(planted.battery())
     assert all(set(group.questions) >= set(QUESTIONS) for group in judged)
     for groups in (judged, study.compared()):
         assert len({(group.recipe, group.member) for group in groups}) == len(groups)
-    assert {group.seed for group in study.compared() if group.recipe == "counter"} == {
-        *EXPLORING.seeds,
-        *CONFIRMING.seeds,
-    }
+    assert {group.seed for group in study.compared() if group.recipe == "counter"} == set(CONFIRMING.seeds)
 
 
 def test_groups_are_named_by_recipe_and_member() -> None:
     """All committed ones unless seeds are given; a recipe that does not exist is named."""
     assert study.groups("hidden-1", [0]) == [study.Group("hidden-1", "seed-0")]
     assert study.Group("hidden-1", "seed-0") in study.groups("hidden-1")
-    assert study.groups("tf1") == [study.Group("tf1", "seed-0")]
     assert [network.name for network in study.Group("planted", "decoy").networks()] == ["planted/decoy"]
-    with pytest.raises(probe.ProbeError, match=r"'planted', 'tf1', 'all'\. Did you mean 'counter'"):
+    with pytest.raises(probe.ProbeError, match=r"'planted', 'all'\. Did you mean 'counter'"):
         study.groups("conter")
     with pytest.raises(probe.ProbeError, match="There is no recipe 'foo'"):
         study.groups("foo", [0])
@@ -87,7 +74,7 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """First the groups one by one, then the answers from their files: the same claims, to nine digits."""
-    groups = [*study.groups("counter", [0, 1]), *study.groups("planted")[:5]]
+    groups = [*study.groups("counter", [2000, 2001]), *study.groups("planted")[:5]]
     monkeypatch.setattr(study, "judged", lambda: groups)
     place = ["--measured", str(tmp_path / "measured")]
     names = ["accuracy", "other_lengths"]
@@ -97,7 +84,7 @@ def test_measured_networks_are_judged_as_if_they_were_measured_now(
     assert loading == "Loading the networks and what was measured of them."
     assert error.startswith(f"error: The folder {str(tmp_path / 'measured')!r} does not exist. Give one that holds ")
     assert "`python -m analyses counter --recipe all` with this --measured" in error
-    assert command.run([*names, "--recipe", "counter", "--seeds", "0:2", *place]) == 0
+    assert command.run([*names, "--recipe", "counter", "--seeds", "2000:2002", *place]) == 0
     assert command.run([*names, "--recipe", "planted", *place]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'measured'}: 2 of 2 groups of counter measured")
     assert command.run([*names, *answer]) == 0
@@ -141,9 +128,11 @@ Fake = Callable[[study.Group, str], pd.DataFrame]
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[study.Group], Fake], Path]:
-    """Return what gives every group one tiny network and writes measurements that were made up."""
+    """Return what gives every group one tiny network, of low seeds with a control, and writes what was made up."""
     monkeypatch.setattr(
-        common, "group", lambda recipe, seed: [tiny(recipe, seed, control) for control in ("", "fitted head")]
+        common,
+        "group",
+        lambda recipe, seed: [tiny(recipe, seed, control) for control in ("", *["fitted head"] * (seed < 1000))],
     )
 
     def write(groups: list[study.Group], made_up: Fake) -> Path:
@@ -171,13 +160,13 @@ def tiny(recipe: str, seed: int, control: str) -> Network:
 
 
 def values(group: study.Group, question: str, **metrics: float) -> pd.DataFrame:
-    """Return metrics of a group's network, and 0 for its control."""
-    network, control = group.networks()
+    """Return metrics of a group's network, and 0 for its control where it has one."""
+    networks = group.networks()
     signals = {"direction_score": "ols"}
     return tabulate(
-        measurement(question, metric, one, value if one is network else 0.0, signal=signals.get(metric, ""))
+        measurement(question, metric, one, value if one is networks[0] else 0.0, signal=signals.get(metric, ""))
         for metric, value in metrics.items()
-        for one in (network, control)
+        for one in networks
     )
 
 
@@ -228,10 +217,10 @@ def world(drift: dict[str, float]) -> Fake:
 
 @pytest.fixture
 def populations(monkeypatch: pytest.MonkeyPatch) -> list[study.Group]:
-    """Return the groups of a study of six seeds a cell, one recipe more, and two counters for exploring."""
+    """Return the groups of a study of six seeds a cell, one recipe more, and counters for exploring."""
     few = [Population(each.name, each.recipe, range(1000, 1006), each.purpose) for each in (CONFIRMING, *CELLS)]
     few.append(Population("gru", "gru", range(1000, 1006), "Another cell."))
-    few.append(Population("exploring", "counter", range(2), "For looking."))
+    few.append(EXPLORING)
     monkeypatch.setattr(study, "FIRST", tuple(few))
     monkeypatch.setattr(study, "is_whole", lambda population: True)
     return study.compared()
@@ -240,13 +229,11 @@ def populations(monkeypatch: pytest.MonkeyPatch) -> list[study.Group]:
 def test_recipes_are_compared_by_their_drift(
     fake: Callable[[list[study.Group], Fake], Path], populations: list[study.Group]
 ) -> None:
-    """Each recipe with its networks; no verdict about few of them; controls are left out."""
+    """Each recipe with its networks; no verdict about few of them."""
     found = training_signal.find(fake(populations, world(DRIFT)))
     (figure,) = found.figures
     assert set(figure.data["recipe"]) == {group.recipe for group in populations}
-    assert figure.data.set_index("recipe")["networks"].to_dict() == {
-        name: 8 if name == "counter" else 6 for name in figure.data["recipe"]
-    }
+    assert figure.data.set_index("recipe")["networks"].to_dict() == dict.fromkeys(figure.data["recipe"], 6)
     assert figure.data["median_drift"].is_monotonic_increasing
     claims = {claim.rule.key: claim for claim in found.claims}
     assert {key: (claim.n, claim.verdict) for key, claim in claims.items()} == {
@@ -256,7 +243,6 @@ def test_recipes_are_compared_by_their_drift(
     assert claims["23a"].value == pytest.approx(0.3)
     assert claims["23b"].value == pytest.approx(0.2)
     assert set(found.measurements["role"]) == {"other", "trained"}
-    assert not found.measurements["network"].str.endswith("fitted head").any()
     assert "moves the median drift from 0.20 to 0.95" in found.notes["answer"]
     assert (
         "The drift is lowest with bits read as 1 and 0, and highest with bits read as 1 and 2."
@@ -290,6 +276,6 @@ def test_a_population_that_was_not_measured_is_named(
     """Nothing is said about all of them while one is missing."""
     folder = fake(populations[:-1], world(DRIFT))
     with pytest.raises(
-        probe.ProbeError, match=r"counter.csv.xz' holds nothing that was measured of counter/seed-1.*`make study`"
+        probe.ProbeError, match=r"gru.csv.xz' holds nothing that was measured of gru/seed-1005 .*`make study`"
     ):
         training_signal.find(folder)

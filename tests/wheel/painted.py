@@ -42,7 +42,6 @@ ROLES_OF: Mapping[str, tuple[str, ...]] = {
     "analyses.counter.pictures.lengths": ("trained",),
     "analyses.counter.pictures.put_in": ("planted", "trained"),
     "analyses.counter.pictures.string": ("trained",),
-    "analyses.counter.trained_here": ("trained",),
     "analyses.counter.training_signal": ("trained",),
     "analyses.flipflop.pictures": ("trained",),
 }

@@ -1,4 +1,4 @@
-"""The figures that the counter's first page tells its story with, of networks of the second judgement."""
+"""The figures that the counter's first page tells its story with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Fin
     """Return the figures of the story, and the sentences that belong to them.
 
     Args:
-        networks: those of the second judgement.
+        networks: those that the rules are judged on.
         tables: what was measured of them, by question.
     """
     three = three_networks(networks, tables)

@@ -53,7 +53,7 @@ def three_networks(networks: Sequence[Network], tables: Mapping[str, pd.DataFram
     """Return the three networks.
 
     Args:
-        networks: those of the second judgement.
+        networks: those that the rules are judged on.
         tables: what was measured of them, by question.
     """
     drift = only(tables["other_lengths"], metric="drift", role="trained")
