@@ -52,7 +52,7 @@ def report(
         return f"{page} {page.stat().st_size} bytes"
     given = read_study(study, seed) if source is None else study_of(module, source, seed)
     with shown(quiet=quiet or sys.stderr is None or not sys.stderr.isatty()) as progress:
-        _ = given.run(out, overwrite=overwrite, progress=progress, jobs=jobs)
+        _ = given.run(out, overwrite=overwrite, progress=progress, jobs=jobs, figures=figures)
     page = out / PAGE
     found = sorted((out / FINDINGS).glob("*/finding.json"))
     said = [line for file in found for line in _lines(file.parent, figures)]
@@ -60,16 +60,17 @@ def report(
 
 
 def _lines(folder: Path, figures: Path | None) -> list[str]:
-    """Return what is printed of the finding in a folder, whose figures are written for papers too where asked.
+    """Return what is printed of the finding in a folder, with the files of its figures, those for papers where asked.
 
     Of a question that was not asked nothing is printed: the page says why.
     """
+    from ..report.svg import FORMATS
+
     finding = Finding.read(folder)
     if finding.measurements.empty:
         return []
-    if figures is not None:
-        return finding.lines(finding.save_figures(figures / folder.name))
-    return finding.lines([folder / "figures" / f"{figure.name}.svg" for figure in finding.figures])
+    place, forms = (folder / "figures", ("svg",)) if figures is None else (figures / folder.name, FORMATS)
+    return finding.lines([place / f"{figure.name}.{form}" for figure in finding.figures for form in forms])
 
 
 @contextmanager

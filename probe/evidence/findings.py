@@ -52,6 +52,7 @@ class DataFigure:
         data: the numbers drawn.
         svg: the picture as SVG.
         png: the picture as PNG, or None where it was read from disk.
+        figure: what it was drawn in, or None where it was read from disk.
     """
 
     name: str
@@ -61,6 +62,7 @@ class DataFigure:
     data: pd.DataFrame
     svg: str
     png: bytes | None = None
+    figure: Figure | None = None
 
     def __repr__(self) -> str:
         return f"DataFigure {self.name!r}: {self.title} ({several(len(self.data), 'row')} behind it)"
@@ -88,23 +90,29 @@ class DataFigure:
         with settled(figure):
             figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
             svg = figure_to_svg(figure, name=name, max_bytes=max_bytes or MAX_BYTES)
-        return cls(name, title, alt, caption, _applying(data), svg, buffer.getvalue())
+        return cls(name, title, alt, caption, _applying(data), svg, buffer.getvalue(), figure)
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write the picture for a paper or a talk, and return the paths: NAME.svg, NAME.pdf and NAME.png.
 
         None of them depends on a font of the reader's: letters are outlines in the SVG, embedded in the PDF, and
-        pixels in the PNG, which has 300 an inch. What the page's picture has as pixels stays so.
+        pixels in the PNG, which has 300 an inch. What has many marks is pixels in all three.
 
         Args:
             folder: where they go.
 
         Raises:
-            ProbeError: the SVG is not one that `from_figure` made, or a file cannot be written.
+            ProbeError: the picture was read from disk, or a file cannot be written.
         """
-        from ..report.redrawn import saved
+        from ..report.svg import for_papers
 
-        files = saved(self.svg, self.name)
+        if self.figure is None:
+            raise ProbeError(
+                f"Figure {self.name!r} is a page's SVG alone: it was read from a folder or made without from_figure. "
+                "Draw it anew for papers: with --figures DIR, Study.run(..., figures=DIR), or save_figures of a "
+                "finding that was just made."
+            )
+        files = for_papers(self.figure, name=self.name)
         return [write_atomically(as_path(folder) / f"{self.name}.{form}", data) for form, data in files.items()]
 
 
@@ -180,13 +188,12 @@ class Finding:
     def save_figures(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write every figure for a paper or a talk into a folder, see `DataFigure.save`, and return the paths.
 
-        A finding that was read from a folder can do this as well as one that was just made.
-
         Args:
             folder: gets NAME.svg, NAME.pdf and NAME.png of each figure.
 
         Raises:
-            ProbeError: a figure was not made by rnn-probe, or a file cannot be written.
+            ProbeError: the finding was read from a folder, which holds no more than the page's pictures, or a file
+                cannot be written.
         """
         return [path for figure in self.figures for path in figure.save(folder)]
 

@@ -10,7 +10,7 @@ import base64
 import io
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -31,6 +31,8 @@ from .inlining import inline_svg
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
+#: The formats of a figure for a paper or a talk, and the pixels of an inch.
+FORMATS, DPI = ("svg", "pdf", "png"), 300
 MAX_MARKS = 150
 MAX_BYTES = 25_000
 # A vertex without a marker costs a tenth of a mark.
@@ -80,6 +82,29 @@ def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> s
         f"Figure {name[:80]!r} weighs {len(text.encode())} bytes as SVG with all its marks as pixels; "
         f"{max_bytes} are allowed. Draw fewer axes, ticks or annotations, or give a larger max_bytes."
     )
+
+
+def for_papers(figure: Figure, *, name: str) -> dict[str, bytes]:
+    """Return a figure in each format of `FORMATS`, without a font of the reader's.
+
+    Args:
+        figure: the figure; it is left as it was.
+        name: what the SVG's ids are made from.
+    """
+    settings: dict[RcKeyType, Any] = {"svg.fonttype": "path", "svg.hashsalt": name, "pdf.fonttype": 42}
+    nothing: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None},
+        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+        "png": {"Software": None},
+    }
+    found = {}
+    with matplotlib.rc_context({**settings, "font.sans-serif": ["DejaVu Sans"]}), settled(figure):
+        for form in FORMATS:
+            with _lightened(figure, most=None) if form != "png" else nullcontext():
+                buffer = io.BytesIO()
+                figure.savefig(buffer, format=form, dpi=DPI, metadata=nothing[form])
+                found[form] = buffer.getvalue()
+    return found
 
 
 @contextmanager

@@ -62,6 +62,7 @@ class Progress:
 
 Report = Callable[[Progress], None]
 Parts = dict[str, str]
+Place = str | os.PathLike[str] | None
 
 
 @default_type_put_back()
@@ -72,6 +73,7 @@ def run(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     jobs: int = 1,
+    figures: Place = None,
 ) -> Page:
     """Run every question of a study and write its page; see `Study.run`."""
     folder, subjects = Path(folder), prepare(study)
@@ -83,7 +85,7 @@ def run(
     with locked(folder, "running a study"):
         _claim(folder, parts, identity.by_network(subjects), overwrite=overwrite)
         ask = partial(_of_many, jobs=jobs) if len(subjects) > 1 else _of_one
-        findings = {one.question: one for one in ask(study, subjects, folder, parts, report)}
+        findings = {one.question: one for one in ask(study, subjects, folder, parts, report, figures=figures)}
         if len(subjects) > 1:
             page = many_networks.build(subjects, study.title, findings)
         else:
@@ -93,7 +95,14 @@ def run(
 
 
 def _of_many(
-    study: Study, subjects: Sequence[Subject], folder: Path, parts: Parts, report: Report, *, jobs: int
+    study: Study,
+    subjects: Sequence[Subject],
+    folder: Path,
+    parts: Parts,
+    report: Report,
+    *,
+    jobs: int,
+    figures: Place,
 ) -> Iterator[Finding]:
     """Yield the findings over networks, network by network."""
 
@@ -101,11 +110,11 @@ def _of_many(
         report(Progress(name, number, of, "answered"))
 
     for finding in many.answers(study, subjects, folder, told, jobs=jobs):
-        yield _kept(finding, folder, parts)
+        yield _kept(finding, folder, figures, parts)
 
 
 def _of_one(
-    study: Study, subjects: Sequence[Subject], folder: Path, parts: Parts, report: Report
+    study: Study, subjects: Sequence[Subject], folder: Path, parts: Parts, report: Report, *, figures: Place
 ) -> Iterator[Finding]:
     """Yield the findings of one network, question by question, in one process."""
     group = beside(subjects[0])
@@ -123,14 +132,16 @@ def _of_one(
         table = None if table is None else of_csv(to_csv(table).encode())
         why = f"Not asked: {reason.rstrip('.')}."
         finding = not_asked(question, why) if table is None else finding_of(question, group, table, study.rules)
-        finding = _kept(finding, folder, made)
+        finding = _kept(finding, folder, figures, made)
         report(Progress(question.name, number, len(every), state))
         yield finding
 
 
-def _kept(finding: Finding, folder: Path, parts: Parts) -> Finding:
-    """Write a finding, and return it as it was written."""
+def _kept(finding: Finding, folder: Path, figures: Place, parts: Parts) -> Finding:
+    """Write a finding, its figures for papers too where they have a place, and return it as it was written."""
     whole = dataclasses.replace(finding, provenance=_provenance(parts))
+    if figures is not None:
+        _ = whole.save_figures(Path(figures) / finding.question)
     return Finding.read(whole.write(folder / FINDINGS / finding.question))
 
 

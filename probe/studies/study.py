@@ -146,6 +146,7 @@ class Study:
         overwrite: bool = False,
         progress: Callable[[Progress], None] | None = None,
         jobs: int = 1,
+        figures: str | os.PathLike[str] | None = None,
     ) -> Page:
         """Answer every question, and write the page to `index.html` in a folder.
 
@@ -160,6 +161,7 @@ class Study:
             progress: called when a question is started and when it is answered; of many networks, when one is
                 measured.
             jobs: how many networks are measured at a time, each in a process on one thread.
+            figures: a folder that gets every figure for papers as SVG, PDF and PNG, in a folder for each question.
 
         Returns:
             The page that was written.
@@ -169,7 +171,7 @@ class Study:
         """
         from .run import run
 
-        return run(self, folder, overwrite=overwrite, progress=progress, jobs=jobs)
+        return run(self, folder, overwrite=overwrite, progress=progress, jobs=jobs, figures=figures)
 
 
 def _networks(given: Any) -> str:

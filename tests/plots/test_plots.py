@@ -14,8 +14,7 @@ from scipy.ndimage import find_objects, label
 from probe.plots.dots import scatter
 from probe.plots.lines import scale
 from probe.plots.style import VALUES, colours, new_figure
-from probe.report.redrawn import saved
-from probe.report.svg import figure_to_svg
+from probe.report.svg import for_papers
 
 RED = "#ff0000"
 
@@ -53,7 +52,7 @@ def test_every_dot_is_in_the_pixels(dpi: int) -> None:
     figure, buffer = grid(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     assert dots_in(buffer.getvalue()) == 15**2
-    assert dots_in(saved(figure_to_svg(figure, name="dots"), "dots")["png"]) == 15**2
+    assert dots_in(for_papers(figure, name="dots")["png"]) == 15**2
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_a_dot_is_round_whatever_its_numbers(places: list[tuple[list[float], lis
     """One of a colour of its own, two of one place, numbers of any size: in each format, and as wide as high."""
     figure, buffer = apart(places), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=300)
-    for png in (buffer.getvalue(), saved(figure_to_svg(figure, name="dots"), "dots")["png"]):
+    for png in (buffer.getvalue(), for_papers(figure, name="dots")["png"]):
         assert dots_in(png) == sum(len(across) for across, _ in places)
         sizes = [(one[0].stop - one[0].start, one[1].stop - one[1].start) for one in find_objects(spots(png)[0])]
         assert max(abs(high - wide) for high, wide in sizes) <= 2
