@@ -2,7 +2,7 @@
 
 It is the reference that every tool's results are compared with before anything is timed, and a row of the tables.
 The input product is done once for all steps, and each step writes into time-major buffers in place. Needs torch only,
-so that it runs beside every peer.
+so that it runs in every environment.
 """
 
 from __future__ import annotations

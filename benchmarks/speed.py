@@ -1,4 +1,4 @@
-"""How long recording and patching take, beside the bare `nn.LSTM`, a loop written by hand, and four peers.
+"""How long recording and patching take, beside the bare `nn.LSTM`, a loop written by hand, and nnsight.
 
     python -m benchmarks.speed [--out docs/speed.md] [--only record sweep] [--tools rnn-probe nnsight] [--keep]
 

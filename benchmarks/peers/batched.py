@@ -1,4 +1,4 @@
-"""The edits of one step in one batch: a row of strings for each unit, which a peer's user writes by hand."""
+"""The edits of one step in one batch: a row of strings for each unit, which nnsight's user writes by hand."""
 
 from __future__ import annotations
 

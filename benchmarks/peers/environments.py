@@ -13,9 +13,6 @@ FOLDER = ROOT / "build" / "peers"
 #: The package of each peer, and what is imported of it.
 PEERS = {
     "nnsight": ("nnsight", "nnsight"),
-    "pyvene": ("pyvene", "pyvene"),
-    "captum": ("captum", "captum.attr"),
-    "TransformerLens": ("transformer-lens", "transformer_lens"),
 }
 
 

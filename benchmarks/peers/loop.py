@@ -1,12 +1,10 @@
-"""An `nn.LSTM` rewritten as a Python loop, which is what the peers need: they cannot see inside the fused kernel.
+"""An `nn.LSTM` rewritten as a Python loop, which is what nnsight needs: it cannot see inside the fused kernel.
 
 Every step has one sub-module for each of i f g o c h. It returns its input, so that a tool can read or replace the
 value there. The weights are the LSTM's own. The input product is done once for all steps.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +16,11 @@ POINTS = ("i", "f", "g", "o", "c", "h")
 
 
 class Step(nn.Module):
-    """One step of the recurrence.
+    """One step of the recurrence."""
 
-    Args:
-        point: makes the module that a value passes through.
-    """
-
-    def __init__(self, point: Callable[[], nn.Module] = nn.Identity) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.i, self.f, self.g, self.o, self.c, self.h = (point() for _ in POINTS)
+        self.i, self.f, self.g, self.o, self.c, self.h = (nn.Identity() for _ in POINTS)
 
     def forward(self, a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return h and c after the step, from the pre-activations (batch, 4 units) and the c before it."""
@@ -43,17 +37,14 @@ class Loop(nn.Module):
     Args:
         model: the LSTM, or a network that has one and a head.
         steps: how many step modules there are; one that every step shares, or one for each.
-        point: makes the module that a value passes through.
     """
 
-    def __init__(
-        self, model: nn.LSTM | Counter, steps: int = 1, point: Callable[[], nn.Module] = nn.Identity
-    ) -> None:
+    def __init__(self, model: nn.LSTM | Counter, steps: int = 1) -> None:
         super().__init__()
         lstm = model if isinstance(model, nn.LSTM) else model.lstm
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = lstm.all_weights[0]
         self.head = nn.Identity() if isinstance(model, nn.LSTM) else model.head
-        self.steps = nn.ModuleList(Step(point) for _ in range(steps))
+        self.steps = nn.ModuleList(Step() for _ in range(steps))
 
     def forward(self, x: Tensor, h: Tensor | None = None, c: Tensor | None = None, start: int = 0) -> Tensor:
         """Return what the head says of the last h.
