@@ -22,15 +22,13 @@ from typing import Any
 
 from . import speed_page
 from .peers.environments import ONE_THREAD, PEERS, ROOT, python_of, version_of
+from .speed_page import MEMORY_CASE
+from .speed_page import OURS_ALONE as OURS
 
 RESULTS = ROOT / "build" / "speed.json"
-PARTS = ("record", "sweep", "other-sweeps", "layers", "memory", "import")
-#: Parts that only rnn-probe has, each a group of `benchmarks/tasks.py` beside the bare calls.
-OURS = ("other-sweeps", "layers")
+PARTS = ("record", "sweep", *OURS, "memory")
 #: How many shapes are recorded; the shapes are in `benchmarks/peers/harness.py`.
 CASES = 4
-#: The shape on which every tool's memory is measured.
-MEMORY_CASE = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ class Runner:
     script: str
     python: Callable[[], Path]
     package: str
-    imports: str
 
     def run(self, *words: str) -> Any:
         """Run the tool's script and return what it found.
@@ -49,21 +46,12 @@ class Runner:
         Raises:
             SystemExit: it failed, or its results are wrong; its own words are passed on.
         """
-        return json.loads(self._printed("-m", f"benchmarks.peers.{self.script}", *words))
-
-    def import_seconds(self) -> float:
-        """Return the CPU seconds that importing the tool takes in a process that has torch already."""
-        code = f"import time, torch; s = time.process_time(); {self.imports}; print(time.process_time() - s)"
-        return float(self._printed("-c", code))
-
-    def _printed(self, *words: str) -> str:
-        """Return the last line that the tool's Python prints."""
-        command = [str(self.python()), *words]
+        command = [str(self.python()), "-m", f"benchmarks.peers.{self.script}", *words]
         environment = os.environ | ONE_THREAD
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{self.name}: {' '.join(words)} failed.\n{done.stderr[-3000:]}")
-        return done.stdout.splitlines()[-1]
+        return json.loads(done.stdout.splitlines()[-1])
 
 
 def runners() -> list[Runner]:
@@ -73,18 +61,11 @@ def runners() -> list[Runner]:
         return Path(sys.executable)
 
     peers = [
-        Runner(
-            name,
-            f"with_{package.replace('-', '_')}",
-            lambda name=name: python_of(name),
-            package,
-            f"import {module}",
-        )
-        for name, (package, module) in PEERS.items()
+        Runner(name, f"with_{name}", lambda name=name: python_of(name), package) for name, package in PEERS.items()
     ]
     return [
-        Runner("rnn-probe", "with_probe", home, "rnn-probe", "import probe; probe.record"),
-        Runner("by hand", "with_hand", home, "torch", "pass"),
+        Runner("rnn-probe", "with_probe", home, "rnn-probe"),
+        Runner("by hand", "with_hand", home, "torch"),
         *peers,
     ]
 
@@ -113,13 +94,9 @@ def joined(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure_once(tool: Runner, part: str) -> Iterator[tuple[str, Any]]:
-    """Yield what needs no rounds: memory in a fresh process, and the time of an import."""
-    if part == "import":
-        yield "import", sorted(tool.import_seconds() for _ in range(3))
+    """Yield what needs no rounds: memory in a fresh process."""
     if part == "memory":
-        ours = tool.script == "with_probe"
-        for case in range(CASES) if ours else [MEMORY_CASE]:
-            yield f"memory {case}", tool.run("memory", "--case", str(case))
+        yield f"memory {MEMORY_CASE}", tool.run("memory", "--case", str(MEMORY_CASE))
         if tool.script == "with_hand":
             yield "memory bare", tool.run("memory", "--case", str(MEMORY_CASE), "--way", "bare")
 

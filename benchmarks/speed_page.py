@@ -12,7 +12,7 @@ from typing import Any
 
 #: As in `benchmarks/peers/harness.py`, which needs torch.
 CASES = ("1,024 x 10, 1 to 12", "256 x 100, 1 to 128", "64 x 1,000, 32 to 128", "256 x 200, 64 to 256")
-#: The shape on which every tool's memory is shown.
+#: The shape on which every tool's memory is measured.
 MEMORY_CASE = 2
 OURS = "rnn-probe"
 #: Where the sections begin that `benchmarks.scale` and `benchmarks.states` measure.
@@ -34,34 +34,23 @@ the next call can use the memory of the last one. For the second each call has t
 
 """
 SWEEPING = """
-## Patching c at 10 steps x 12 units, one at a time, on 1,024 pairs of strings
+## Patching c at 10 steps x 12 units, one at a time, and memory
 
-The time of the logits of all 120 edits and of the run of the source.
+The time of the logits of all 120 edits on 1,024 pairs of strings and of the run of the source, over that of one bare
+forward. Then how far one recording in a fresh process lifts its peak, over the bytes returned ({shape}).
 
 """
-#: The words and the column of each table that rnn-probe has alone, by its part.
-OURS_ALONE = {
-    "other-sweeps": (
-        """
-## Other sweeps
+#: The parts that rnn-probe has alone, each a group of `benchmarks/tasks.py` beside the bare calls.
+OURS_ALONE = ("other-sweeps", "layers")
+OTHERS = """
+## Other sweeps and layers
 
-The time of 120 patches on 1,024 strings of bits over that of one call of the same model. `h` and `gate` (the forget
-gate) are patched in the network above. The others patch twelve units each: h in a GRU of 64 units, c in the lower of
-two LSTM layers, and c in packed strings of five to ten steps.
+The first rows have the time of 120 patches on 1,024 strings of bits over that of one call of the same model. `h` and
+`gate` (the forget gate) are patched in the network above. The others patch twelve units each: h in a GRU of 64 units,
+c in the lower of two LSTM layers, and c in packed strings of five to ten steps. The last rows are `probe.record` over
+each module alone (256 strings x 100 steps, 32 to 128).
 
-""",
-        "over the bare model",
-    ),
-    "layers": (
-        """
-## Other layers
-
-`probe.record` over each module alone (256 strings x 100 steps, 32 to 128).
-
-""",
-        "over the bare module",
-    ),
-}
+"""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -122,49 +111,23 @@ def recording(results: Mapping[str, Any]) -> str:
     return table(["", *CASES], rows)
 
 
-def sweeping(results: Mapping[str, Any]) -> str:
-    """Return the table of the sweep, over the bare module and over ours."""
-    found = {name: own["sweep"][fastest(own["sweep"])] for name, own in results.items() if own.get("sweep")}
-    ours = middle(found[OURS]) if OURS in found else None
-    rows = [
-        [titled(name, results), cell(result), f"{middle(result) / ours:.2f}" if ours else "-"]
-        for name, result in found.items()
-    ]
-    return table(["", "over one bare forward", f"over {OURS}"], rows)
+def patching(results: Mapping[str, Any]) -> str:
+    """Return the table of the sweep and of the peak memory, a row a tool."""
+    rows = []
+    for name, own in results.items():
+        swept = own.get("sweep") and own["sweep"][fastest(own["sweep"])]
+        for key, who in (("memory bare", "bare `nn.LSTM`"), (f"memory {MEMORY_CASE}", titled(name, results))):
+            found, timed = own.get(key), None if key == "memory bare" else swept
+            if found or timed:
+                lifted = f"{found['ratio']:.2f} <sub>{found['peak'] / 2**20:,.0f} MiB</sub>" if found else "-"
+                rows.append([who, cell(timed), lifted])
+    return table(["", "120 patches", "memory"], rows)
 
 
 def ours_alone(results: Mapping[str, Any]) -> str:
-    """Return the tables of what rnn-probe alone was timed at, beside the call of each task's own model."""
-    parts = []
-    for part, (words, column) in OURS_ALONE.items():
-        found = results.get(OURS, {}).get(part)
-        if found:
-            parts.append(words + table(["", column], [[name, cell(result)] for name, result in found.items()]))
-    return "".join(parts)
-
-
-def memory(results: Mapping[str, Any]) -> str:
-    """Return the table of peak memory."""
-    rows = []
-    for name, own in results.items():
-        for key, found in own.items():
-            if key in ("memory bare", f"memory {MEMORY_CASE}"):
-                who = name if key != "memory bare" else "bare `nn.LSTM`"
-                rows.append([who, f"{found['ratio']:.2f}", f"{found['peak'] / 2**20:,.0f} MiB"])
-    if not rows:
-        return ""
-    words = f"How far one call in a fresh process lifts its peak, over the bytes returned ({CASES[MEMORY_CASE]})."
-    return f"\n## Memory of a recording\n\n{words}\n\n" + table(["", "over bytes returned", "peak"], rows)
-
-
-def imports(results: Mapping[str, Any]) -> str:
-    """Return the table of import times."""
-    rows = [
-        [titled(name, results), f"{median(own['import']):.2f} s"]
-        for name, own in results.items()
-        if own.get("import") and titled(name, results) != name
-    ]
-    return "\n## Import, on top of torch's (CPU time)\n\n" + table(["", ""], rows) if rows else ""
+    """Return the table of what rnn-probe alone was timed at, beside the call of each task's own model."""
+    found = [(name, way) for part in OURS_ALONE for name, way in results.get(OURS, {}).get(part, {}).items()]
+    return OTHERS + table(["", "over the bare call"], [[name, cell(way)] for name, way in found]) if found else ""
 
 
 def machine() -> str:
@@ -193,9 +156,8 @@ def page(results: Mapping[str, Any], scripts: Mapping[str, Path]) -> str:
         python=platform.python_version(),
         versions=f"torch {' and '.join(torch)}",
     )
-    parts = [head, RECORDING + recording(results), SWEEPING + sweeping(results), ours_alone(results)]
-    parts += [memory(results), imports(results)]
-    return "".join(parts)
+    parts = [head, RECORDING + recording(results), SWEEPING.format(shape=CASES[MEMORY_CASE])]
+    return "".join([*parts, patching(results), ours_alone(results)])
 
 
 def renewed(old: str, new: str) -> str:

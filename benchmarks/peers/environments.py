@@ -10,15 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB_MAXIMUM")}
 FOLDER = ROOT / "build" / "peers"
-#: The package of each peer, and what is imported of it.
-PEERS = {
-    "nnsight": ("nnsight", "nnsight"),
-}
+#: The package of each peer.
+PEERS = {"nnsight": "nnsight"}
 
 
 def python_of(peer: str) -> Path:
     """Return the Python that has the peer, after installing its newest version if there is none yet."""
-    package = PEERS[peer][0]
+    package = PEERS[peer]
     folder = FOLDER / package
     python, stamp = folder / "bin" / "python", folder / ".installed"
     if not stamp.is_file():

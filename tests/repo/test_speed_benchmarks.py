@@ -164,22 +164,23 @@ def test_the_table_of_growth_has_a_row_for_each_size(monkeypatch: pytest.MonkeyP
 
 
 def test_the_page_is_built_of_what_was_measured() -> None:
-    """Made-up results: fresh memory stands beside each recording, and each part of ours has a table."""
+    """Made-up results: fresh memory stands beside each recording, and ours have a table."""
     way = {"ratio": [2.0, 4.0], "bare": [0.001], "seconds": [0.003], "faults": [7], "difference": 0.0}
     fresh = way | {"fresh ratio": [5.0], "fresh faults": [57_300]}
     ours = {
         "versions": {"rnn-probe": "0.1.0", "torch": "2.13.0"},
         "record 0": {"record": fresh},
         "sweep": {"sweep": way},
+        "memory 2": {"ratio": 2.0, "peak": 10 << 20},
     }
     ours |= {part: {"some task": way} for part in speed.OURS}
     scripts = {"rnn-probe": Path(speed.__file__).with_name("peers") / "with_probe.py"}
     page = speed_page.page({"rnn-probe": ours}, scripts)
     cell = "3.00 <sub>3.0 ms</sub><br>5.00 <sub>fresh</sub>"
     assert f"| **`probe.record`** | {cell} | - | - | - |" in page
-    assert page.count("| some task | 3.00 <sub>3.0 ms</sub> |") == len(speed.OURS) == len(speed_page.OURS_ALONE)
-    assert "## Other sweeps" in page
-    assert "## Other layers" in page
+    assert page.count("| some task | 3.00 <sub>3.0 ms</sub> |") == len(speed.OURS) == 2
+    assert "| rnn-probe 0.1.0 | 3.00 <sub>3.0 ms</sub> | 2.00 <sub>10 MiB</sub> |" in page
+    assert "## Other sweeps and layers" in page
     grown = page + speed_page.GROWTH + "\nMeasured by others.\n"
     assert [speed_page.renewed(old, page) for old in (grown, page)] == [grown, page]
 
