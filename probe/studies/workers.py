@@ -75,7 +75,7 @@ def _in_processes(
     _at_work.append(mine)
     try:
         with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1), _deaf():
-            results = _started(function, arguments, os.getpid())
+            results = _started(function, arguments)
         yield from results
         done = True
     except BrokenProcessPool as error:
@@ -94,10 +94,8 @@ def _in_processes(
 def _on_cluster(
     function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], address: str, again: str
 ) -> Iterator[Result]:
-    from joblib import parallel_config
-
     try:
-        from distributed import Client, KilledWorker
+        from distributed import Client, KilledWorker, as_completed
     except ImportError as error:
         raise ProbeError("A cluster needs dask. Install it with `pip install dask distributed`.") from error
     told = "Give the address that `dask scheduler` prints, such as tcp://host:8786."
@@ -108,45 +106,22 @@ def _on_cluster(
     except (OSError, ValueError) as error:
         raise ProbeError(f"No dask scheduler answers at {address!r} ({error}). {told}") from error
     with client:
+        # Each call is a task of its own, even where another one has the same arguments.
+        calls = [client.submit(_call, function, each, None, pure=False) for each in arguments]
         try:
-            with parallel_config(_dask_engine(client)):
-                results = _started(function, arguments, None)
-            yield from results
+            for done in as_completed(calls, loop=client.loop):
+                yield done.result()
         except KilledWorker as error:
             raise ProbeError(
                 f"Workers of the cluster died again and again at the same work; their logs may say why. {again}"
             ) from error
 
 
-def _dask_engine(client: Any) -> Any:
-    """Return joblib's engine on a cluster, made to notice work that dask gave up.
-
-    Joblib's own (1.6) is then never called back and waits for ever: when a worker died again and again, and when the
-    workers lack the code.
-    """
-    from joblib._dask import DaskDistributedBackend
-
-    class Engine(DaskDistributedBackend):
-        def submit(self, func: Any, callback: Any = None) -> Any:
-            future = super().submit(func, callback)
-            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
-            return future
-
-        def retrieve_result_callback(self, out: Any) -> Any:
-            if isinstance(out, BaseException):
-                raise out
-            return super().retrieve_result_callback(out)
-
-    return Engine(client=client)
-
-
-def _started(
-    function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], parent: int | None
-) -> Iterator[Result]:
-    """Start the calls on joblib's engine of the moment and return their results as they come."""
+def _started(function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
+    """Start the calls in joblib's workers and return their results as they come."""
     from joblib import Parallel, delayed
 
-    calls = [delayed(_call)(function, each, parent) for each in arguments]
+    calls = [delayed(_call)(function, each, os.getpid()) for each in arguments]
     one: Any = 1  # in larger batches results would come late; joblib's annotation knows the word "auto" alone
     return cast("Iterator[Result]", Parallel(return_as="generator_unordered", batch_size=one)(calls))
 
