@@ -1,0 +1,302 @@
+"""What `benchmarks.mutants` breaks by hand: lines of theorems and contracts that no operator of cosmic-ray can break.
+
+They have no number, comparison, operator or condition in them: an argument is another one's, a state is left out, a
+call is not made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class MutationError(ValueError):
+    """A mutation that does not fit the source; the message says which, and why."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A deliberate defect, and who must notice it.
+
+    Attributes:
+        name: what goes wrong.
+        module: the module that is changed, such as `probe.recurrent.cells.lstm`.
+        old: code that stands there exactly once.
+        new: what stands there instead.
+        test: the file of tests of which one must fail, from the repository's root; or one test of it, `FILE::NAME`.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+    test: str
+
+    @property
+    def file(self) -> str:
+        """The module's file, from the repository's root."""
+        return self.module.replace(".", "/") + ".py"
+
+    def applied(self, source: str) -> str:
+        """Return the module's source with the defect.
+
+        Raises:
+            MutationError: `old` stands there at no place or at several.
+        """
+        times = source.count(self.old)
+        if times != 1:
+            raise MutationError(
+                f"Mutation {self.name!r} of {self.file}: {self.old!r} stands there {times} times, not once. Change "
+                "it with the code, or take it out where that code is gone."
+            )
+        return source.replace(self.old, self.new)
+
+
+def of(module: str, test: str, *changes: tuple[str, str, str]) -> tuple[Mutation, ...]:
+    """Return mutations (name, old, new) of one module that one test or one file of tests must notice."""
+    return tuple(Mutation(name, module, old, new, test) for name, old, new in changes)
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *of(
+        "probe.recurrent.cells.checking",
+        "tests/wheel/test_own_cells.py",
+        ("own cells: what is given may be read anywhere", "{formula.signal}", "set(cell.signals)"),
+    ),
+    *of(
+        "probe.hooks.memory",
+        "tests/wheel/test_memory.py",
+        ("memory: files that are cached are in use", "min(cached, used)", "0"),
+    ),
+    *of(
+        "probe.recurrent.cells.lstm",
+        "tests/wheel/test_recording.py",
+        (
+            "lstm: i and f exchanged",
+            "(Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)",
+            "(Signal.FORGET_GATE, Signal.INPUT_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)",
+        ),
+    ),
+    *of(
+        "probe.recurrent.cells.lstm",
+        "tests/wheel/test_gradients_of.py",
+        (
+            "lstm: sigmoid for tanh",
+            "Formula(_g, (_a_g,), lambda _, a: candidate(a))",
+            "Formula(_g, (_a_g,), lambda _, a: gate(a))",
+        ),
+        ("lstm: projection left out", "torch.nn.functional.linear(u, P)", "u[..., : len(P)]"),
+    ),
+    *of(
+        "probe.recurrent.cells.lstm",
+        "tests/wheel/test_custom_cells.py",
+        (
+            "peepholes: o sees the previous cell state",
+            "_peeping_at_new(_a_o, self.weights.p_o)",
+            "_peeping(_a_o, self.weights.p_o)",
+        ),
+    ),
+    *of(
+        "probe.recurrent.cells.cell",
+        "tests/wheel/test_traps.py::test_a_replaced_forward_makes_max_error_raise",
+        ("cells: max_error compares h with itself", "signals[HIDDEN].detach()", "h.detach()"),
+    ),
+    *of(
+        "probe.recurrent.cells.lstm",
+        "tests/wheel/test_openings.py",
+        ("lstm: max_error of an opened run is 0", "u.sub_(h)", "u.sub_(u)"),
+        ("lstm: max_error of few units is 0", "np.abs(u, out=u)", "u * 0"),
+    ),
+    *of(
+        "probe.recurrent.runs",
+        "tests/wheel/test_recording_errors.py",
+        ("traces: the error of NaN is small", 'float("inf")', "0.0"),
+    ),
+    *of(
+        "probe.recurrent.runs",
+        "tests/wheel/test_layers_of_every_kind.py",
+        ("traces: a reverse layer reads forwards", "own_order(x, layer, call.lengths)", "x"),
+    ),
+    *of(
+        "probe.recurrent.rounding",
+        "tests/recurrent/test_rounding.py",
+        ("rounding: it explains any difference", "min(most, explained)", "explained"),
+        ("rounding: noise is taken for it", "cell.retyped(mode.of) if isinstance(cell, StepCell) else cell", "cell"),
+    ),
+    *of(
+        "probe.recurrent.steps.trails",
+        "tests/wheel/test_zero_states.py",
+        ("trails: a state that is set to zero goes on", "name in _ANEW", "False"),
+    ),
+    *of(
+        "probe.recurrent.cells.step_cell",
+        "tests/wheel/test_steps.py",
+        ("steps: outputs are not compared", "difference(after[OUTPUT].detach(), h[step].detach())", "0"),
+    ),
+    *of(
+        "probe.hooks.episode_edits",
+        "tests/wheel/test_rollouts.py",
+        ("rollout: an edit acts at every step", "edit.site.steps is None or step in edit.site.steps", "True"),
+        ("rollout: a function is told the environment's step", "(step,)", "(0,)"),
+    ),
+    *of(
+        "probe.hooks.sessions",
+        "tests/wheel/test_sessions.py",
+        (
+            "sessions: every thread's calls are edited",
+            "for each in _open_here.get()",
+            "for each in tuple(_everywhere)",
+        ),
+    ),
+    *of(
+        "probe.hooks.taps",
+        "tests/wheel/test_gradients_of.py",
+        ("gradients: taps off the path", "torch.ones_like(own)", "own"),
+    ),
+    *of(
+        "probe.methods.clean_run",
+        "tests/wheel/test_machines.py",
+        ("clean run: rows of other starts share prefixes", "self.starts.numpy()", "None"),
+    ),
+    *of(
+        "probe.storage.files",
+        "tests/wheel/test_files.py",
+        ("files: written in place", "os.replace(temporary, path)", "path.write_bytes(data)"),
+    ),
+    *of(
+        "probe.loading.formats.pickled",
+        "tests/wheel/test_loading_hostile.py::test_an_archive_of_torchscript_calls_nothing",
+        (
+            "pickles: every name is found",
+            'raise RefusedError(f"{module}.{name}")',
+            "return super().find_class(module, name)",
+        ),
+    ),
+    *of(
+        "probe.hooks.sweeping.sweep",
+        "tests/wheel/test_sweep.py::test_what_a_model_reads",
+        ("sweep: an edit makes the model read on", "has_nan(output)", "False"),
+    ),
+    *of(
+        "probe.hooks.sweeping.unedited",
+        "tests/wheel/test_sweep.py::test_what_a_model_reads",
+        ("sweep: steps are not written that are read", "all(same)", "True"),
+    ),
+    *of(
+        "probe.recurrent.again.engine",
+        "tests/wheel/test_edits.py::test_a_patched_cell_state_enters_the_recurrence",
+        (
+            "engine: h stale after a patch of c",
+            "choose(value, computed, differs, reached[signal])",
+            "choose(value, computed, differs & (signal != HIDDEN), reached[signal])",
+        ),
+    ),
+    *of(
+        "probe.recurrent.again.engine",
+        "tests/wheel/test_edits.py::test_patching_with_the_runs_own_values_changes_no_bit",
+        ("engine: a patch with itself changes bits", "choose(value, computed, differs, reached[signal])", "computed"),
+    ),
+    *of(
+        "probe.recurrent.again.engine",
+        "tests/wheel/test_edits.py::test_a_later_edit_starts_from_the_earlier_ones_run",
+        (
+            "engine: a second edit starts from the clean run",
+            "choose(at_rest[signal], stepped[signal], *marks)",
+            "at_rest[signal]",
+        ),
+    ),
+    *of(
+        "probe.recurrent.again.engine",
+        "tests/wheel/test_edit_kinds.py",
+        ("engine: resumes from the first state", "clean.before(step)", "clean.initial"),
+    ),
+    *of(
+        "probe.edits.resolve",
+        "tests/wheel/test_edit_kinds.py",
+        (
+            "edits: a later one does not see the earlier one's",
+            "one.put(changed[where], step)",
+            "one.put(value[where], step)",
+        ),
+    ),
+    *of(
+        "probe.edits.kinds",
+        "tests/wheel/test_edits.py::test_several_steps_each_take_their_own_values",
+        (
+            "edits: the source's first step at every step",
+            "self.values[rows, place.positions]",
+            "self.values[rows, 0]",
+        ),
+    ),
+    *of(
+        "probe.evidence.intervals",
+        "tests/wheel/test_statistics.py",
+        ("statistics: a share by Wilson", '"exact"', '"wilson"'),
+    ),
+    *of(
+        "probe.evidence.claims",
+        "tests/wheel/test_claims.py",
+        (
+            "claims: the difference to a control unpaired",
+            "[(value, others[pair]) for (_, pair), value in values.items() if pair in others]",
+            "list(zip(values.values(), others.values()))",
+        ),
+        (
+            "claims: the median decides, not the interval",
+            "rule.established_if.covers(interval)",
+            "sum(interval) / 2 in rule.established_if",
+        ),
+    ),
+    *of(
+        "probe.methods.decomposition.gates",
+        "tests/wheel/test_decomposition_tables.py",
+        ("gates: frozen at another step's mean", "means[signal][step]", "means[signal][0]"),
+    ),
+    *of(
+        "probe.methods.causal.task",
+        "tests/wheel/test_causal_interchange.py",
+        ("interchange: base and source swapped", "self.so_far(source, step)", "self.so_far(base, step)"),
+    ),
+    *of(
+        "probe.methods.causal.erasure",
+        "tests/wheel/test_causal_erasure.py",
+        (
+            "leace: no whitening",
+            "Eraser(mean, unwhiten @ directions, directions.T @ whiten)",
+            "Eraser(mean, directions, directions.T)",
+        ),
+    ),
+    *of(
+        "probe.methods.causal.alignment_controls",
+        "tests/wheel/test_causal_alignment.py::test_halves_split_prefixes_and_not_rows",
+        ("alignment: held-out prefixes leak into training", "Half(*parts)", "Half(rows, parts[1])"),
+    ),
+    *of(
+        "probe.methods.fixed_points",
+        "tests/wheel/test_dynamics.py",
+        (
+            "dynamics: the Jacobian's rows are its columns",
+            "found.view(rows, size, size)",
+            "found.view(rows, size, size).mT",
+        ),
+    ),
+    *of(
+        "probe.methods.probing.fits",
+        "tests/wheel/test_studies_rare.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
+        ("studies: a rare category weighs less in the fit", '"balanced"', "None"),
+    ),
+    *of(
+        "probe.subjects.computed.splices",
+        "tests/wheel/test_studies_splices.py::test_the_scale_ends_at_the_networks_own_answers",
+        ("studies: pairs that the network answers wrong count", "_only(rest, right)", "rest"),
+    ),
+    *of(
+        "probe.subjects.random_weights",
+        "tests/wheel/test_studies_parts.py::test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds",
+        ("studies: the gates of shuffled weights are mixed", "parameter.split(units)", "(parameter,)"),
+    ),
+    *of(
+        "probe.plots.sequences",
+        "tests/wheel/test_plots_sequences.py",
+        ("plots: a token is read as HTML", "escape(token)", "token"),
+    ),
+)
