@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,6 +19,10 @@ from .dynamics import Dynamics
 FIXED, SLOW, MERGED = 1e-10, 1e-6, 0.01
 _EXACT, _SHORT, _LEAST, _MOST = 1e-30, 1e-14, 1e-10, 1e8
 _FAR, _LITTLE = 1e-5, 1e-5
+#: A modulus so near to 1 is 1: a point is neutral there.
+NEAR = 1e-4
+#: How many pushes, their size, and for how many steps they run on; how much is left of one that stays or grows.
+PUSHES, PUSH, PUSHED, STAYS, GROWS = 16, 1e-6, 200, 0.1, 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +36,7 @@ class Points:
         fixed: which of them are fixed points, (point,); the others are slow points.
         reached: the share of starts that ended at a fixed or slow point; the others ended where q is smallest nearby
             and nothing stands still.
+        later: runs states on for `PUSHED` steps, to see what becomes of a small push; None to trust the Jacobians.
     """
 
     states: Float64[np.ndarray, "point size"]
@@ -37,6 +44,7 @@ class Points:
     jacobians: Float64[np.ndarray, "point size size"]
     fixed: np.ndarray
     reached: float
+    later: Callable[[Tensor], Tensor] | None = None
 
     @property
     def eigenvalues(self) -> Complex128[np.ndarray, "point size"]:
@@ -45,17 +53,45 @@ class Points:
 
     @property
     def stable(self) -> np.ndarray:
-        """Which points draw their surroundings in: every modulus is below 1, (point,); none on a line of points."""
-        return np.abs(self.eigenvalues).max(axis=1, initial=0) < 1
+        """Which points forget a small push, (point,): no modulus is 1 or more within `NEAR`, no push stays."""
+        return (self._radius < 1 - NEAR) & (self._left < STAYS)
+
+    @property
+    def neutral(self) -> np.ndarray:
+        """Which points keep a small push as it is, (point,), as those on a line of fixed points do."""
+        return ~self.stable & (self.unstable_directions == 0)
 
     @property
     def unstable_directions(self) -> np.ndarray:
-        """How many eigenvalues of each point have a modulus of 1 or more, (point,): 0 at a stable one.
+        """How many eigenvalues of each point have a modulus above 1, (point,); at least 1 where a push grows.
 
         Reference:
             Sussillo & Barak 2013, Opening the black box, section 3.1 (saddles by their unstable dimensions).
         """
-        return (np.abs(self.eigenvalues) >= 1).sum(axis=1)
+        return np.maximum((np.abs(self.eigenvalues) > 1 + NEAR).sum(axis=1), self._left > GROWS)
+
+    @property
+    def _radius(self) -> np.ndarray:
+        return np.abs(self.eigenvalues).max(axis=1, initial=0)
+
+    @cached_property
+    @torch.no_grad()
+    def _left(self) -> np.ndarray:
+        """By how much more of a small push is left than the Jacobian says, in sizes of the push, (point,).
+
+        At the corner of a relu a Jacobian sees one side alone. 0 at points that the Jacobian does not call stable.
+        """
+        found, rows = np.zeros(len(self)), np.flatnonzero(self.fixed & (self._radius < 1 - NEAR))
+        if self.later is None or not len(rows):
+            return found
+        drawn, size = np.random.default_rng(0), self.states.shape[1]
+        half = drawn.choice([-PUSH, PUSH], (PUSHES // 2, size)) * drawn.uniform(0.5, 1, (PUSHES // 2, size))
+        pushes, at = np.concatenate([half, -half]), self.states[rows]
+        ends = self.later(torch.as_tensor((at[:, None] + pushes).reshape(-1, size))).numpy()
+        moved = ends.reshape(len(rows), len(pushes), size) - self.later(torch.as_tensor(at)).numpy()[:, None]
+        told = np.linalg.matrix_power(self.jacobians[rows], PUSHED) @ pushes.T
+        found[rows] = (np.abs(moved).max((1, 2)) - np.abs(told).max((1, 2))) / PUSH
+        return np.nan_to_num(found, nan=np.inf)
 
     def __len__(self) -> int:
         return len(self.q)
@@ -160,7 +196,11 @@ def find_points(
             kept.append(row)
     found = states[kept]
     at = jacobians(dynamics, torch.as_tensor(found), fixed_input)
-    return Points(found, q[kept], at, q[kept] < fixed, len(order) / max(len(q), 1))
+
+    def later(states: Tensor) -> Tensor:
+        return dynamics.advance(states, fixed_input.double().expand(len(states), PUSHED, -1))
+
+    return Points(found, q[kept], at, q[kept] < fixed, len(order) / max(len(q), 1), later)
 
 
 def _descend(

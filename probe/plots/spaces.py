@@ -102,18 +102,28 @@ def draw_fixed_points(frame: pd.DataFrame, columns: Sequence[str], *, ax: Axes) 
     """Draw fixed points by the number of directions that they are unstable in.
 
     Args:
-        frame: a row for each point: its coordinates, and `unstable`, how many directions it is unstable in.
+        frame: a row for each point: its coordinates, `unstable`, how many directions it is unstable in, and where
+            some may be neither stable nor unstable `neutral`, whether it is.
         columns: what the two or three coordinates are called in the frame.
         ax: where to draw.
     """
+    neutral = frame.get("neutral", pd.Series(0, frame.index)).astype(bool)
+    _draw_points(frame[neutral], columns, "D", 6.0, "neutral", filled=False, ax=ax)
+    frame = frame[~neutral]
     for number, (marker, size) in enumerate(UNSTABLE_STYLE):
         last = number == len(UNSTABLE_STYLE) - 1
         rows = frame[frame["unstable"] >= number] if last else frame[frame["unstable"] == number]
-        if rows.empty:
-            continue
-        places = rows[list(columns)].to_numpy(float)
-        places = places if len(columns) == 2 else seen(places)
         more = " or more" if last and bool((rows["unstable"] > number).any()) else ""
         label = f"{several(number, 'unstable direction')}{more}" if number else "stable"
-        look = {"color": INK, "markersize": size, "markerfacecolor": "none" if number else INK}
-        ax.plot(*places.T, marker, label=label, zorder=3 + (number == 0), **look)
+        _draw_points(rows, columns, marker, size, label, filled=not number, ax=ax)
+
+
+def _draw_points(
+    rows: pd.DataFrame, columns: Sequence[str], marker: str, size: float, label: str, *, filled: bool, ax: Axes
+) -> None:
+    if rows.empty:
+        return
+    places = rows[list(columns)].to_numpy(float)
+    places = places if len(columns) == 2 else seen(places)
+    look = {"color": INK, "markersize": size, "markerfacecolor": INK if filled else "none"}
+    ax.plot(*places.T, marker, label=label, zorder=3 + filled, **look)

@@ -92,7 +92,7 @@ def trajectories(
         recording: a Recording, or an xarray object with the dims (batch, time, unit).
         by: a concept, (batch, time) or (batch,), or None.
         points: fixed points: what `probe.methods.fixed_points` finds, drawn by how many directions they are unstable
-            in, or states (point, size).
+            in, the stable and the neutral ones with a marker of their own, or states (point, size).
         flow: a function from states, (state, size), to the states one step later under a fixed input; arrows show
             where it leads from a grid in the plane. In two directions only.
         directions: 2 or 3.
@@ -220,7 +220,8 @@ def _draw_points(ax: Axes, points: Any, plane: Plane, reach: float) -> None:
     columns = list(_NAMES[: len(plane.shares)])
     frame = pd.DataFrame(plane(states) / reach, columns=columns)
     if hasattr(points, "unstable_directions"):
-        draw_fixed_points(frame.assign(unstable=points.unstable_directions), columns, ax=ax)
+        kinds = {"unstable": points.unstable_directions, "neutral": points.neutral}
+        draw_fixed_points(frame.assign(**kinds), columns, ax=ax)
     else:
         places = frame.to_numpy()
         ax.plot(*_on_paper(places).T, "o", color=INK, markersize=8, label="points", zorder=3)

@@ -145,6 +145,15 @@ CASES = [
         never=("not the layers below", "follows those is open"),
     ),
     Planted(
+        "counts that rest wherever they are, at the corner of a relu too",
+        lambda: counted("fixed-points", "state-space"),
+        says=(
+            r"the search finds 7 fixed points \(all neutral\) and no slow point",
+            r"The search finds 7 fixed points \(all neutral\) under",
+            r"Random weights: 1 fixed point \(stable\)",
+        ),
+    ),
+    Planted(
         "a sum of numbers, of which no answer is exact",
         lambda: summed("interchange"),
         says=("with a fitted head .its whole state reaches", "So it is not shown that training put the answers into"),
@@ -155,7 +164,7 @@ CASES = [
         lambda: latching("quantised-states", "fixed-points"),
         says=(
             "Not asked: the sequences with an answer all have a value of “latch” after one step alone",
-            "It also finds points that are not stable. A network",
+            "A point is stable if it forgets a small push",
         ),
         never=("defined in all sequences", "does not stay"),
     ),

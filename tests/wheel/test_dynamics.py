@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from probe import ProbeError
+from probe.methods.dynamics import CellDynamics
 from probe.methods.fixed_points import eigenvalues, find_points, jacobians, step, visited_states
 from probe.methods.machines import Machine
+from probe.recurrent.finding import find_layers
 
 KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
@@ -96,6 +98,20 @@ def test_known_fixed_points_are_found_to_1e_8(
     slopes = np.array(weights) * (1 - points.states**2)
     assert np.allclose(np.sort(np.abs(points.eigenvalues)), np.sort(np.abs(slopes)), atol=1e-8)
     assert np.array_equal(points.stable, (np.abs(slopes) < 1).all(1))
+
+
+@pytest.mark.parametrize(("weight", "kind"), [(0.5, 0), (1.0, 1), (1.5, 2), (-1.0, 0)])
+def test_at_the_corner_of_a_relu_a_push_shows_what_the_jacobian_hides(weight: float, kind: int) -> None:
+    """h = relu(w h) at 0, where torch's derivative is 0 whatever w is; no state is below 0, where w = -1 tells."""
+    net = torch.nn.RNN(1, 2, nonlinearity="relu", dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            _ = parameter.zero_()
+        net.weight_hh_l0[1, 1] = weight
+    (layer,) = find_layers(net)
+    points = find_points(CellDynamics("layer", layer.cell), torch.zeros(1), torch.zeros(1, 2, dtype=torch.float64))
+    assert (points.eigenvalues == 0).all()
+    assert [points.stable[0], points.neutral[0], points.unstable_directions[0]] == [kind == 0, kind == 1, kind == 2]
 
 
 def test_the_fixed_input_is_the_one_that_is_asked_for() -> None:

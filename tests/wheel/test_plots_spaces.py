@@ -44,6 +44,9 @@ def test_fixed_points_are_told_apart_by_their_unstable_directions() -> None:
     labels = [line.get_label() for line in ax.get_lines()]
     assert labels == ["stable", "1 unstable direction", "3 unstable directions or more"]
     assert [len(line.get_xdata()) for line in ax.get_lines()] == [2, 1, 2]
+    _, axes = new_figure()
+    draw_fixed_points(frame.assign(unstable=0, neutral=[1, 1, 1, 0, 0]), ["a", "b", "c"], ax=axes[0, 0])
+    assert [line.get_label() for line in axes[0, 0].get_lines()] == ["neutral", "stable"]
 
 
 def test_paths_have_one_name() -> None:

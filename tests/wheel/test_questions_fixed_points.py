@@ -122,7 +122,7 @@ def test_where_a_search_is_too_dear_states_are_followed(monkeypatch: pytest.Monk
     assert (
         "100% of the states that we followed have come to rest after 400 steps, at 1 place." in found.notes["answer"]
     )
-    assert "followed 32 of the states of [0] for 400 steps. This finds stable points only" in found.notes["setup"]
+    assert "followed 32 of the states of [0] for 400 steps. States come to rest at stable and" in found.notes["setup"]
     assert "the search needs the Jacobian of 4 numbers" in found.notes["setup"]
     assert set(found.measurements["metric"]) == {"still_share", "still_points"}
     assert set(found.measurements["n"]) == {32}
@@ -153,18 +153,19 @@ def test_a_modulus_near_1_says_on_which_side_it_lies(value: float, said: str) ->
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ((0, 0, 0, 0.0), "finds no fixed point and no slow point; 0% of the starts led to such a point."),
-        ((1, 1, 0, 1.0), "finds 1 fixed point (stable) and no slow point; 100% of the starts led to such a point"),
-        ((1, 0, 1, 0.5), "finds 1 fixed point (not stable) and 1 slow point; 50%"),
-        ((3, 0, 2, 0.5), "finds 3 fixed points (none of them stable) and 2 slow points"),
-        ((3, 3, 0, 0.5), "finds 3 fixed points (all of them stable)"),
-        ((3, 2, 0, 0.5), "finds 3 fixed points (2 of them stable)"),
-        ((0, 0, 0, 0.0, 2), "within the bounds of the state. It ended at 2 points outside of them."),
+        ((0, 0, 0, 0, 0.0), "finds no fixed point and no slow point; 0% of the starts led to such a point."),
+        ((1, 1, 0, 0, 1.0), "finds 1 fixed point (stable) and no slow point; 100% of the starts led to such a point"),
+        ((1, 0, 0, 1, 0.5), "finds 1 fixed point (unstable) and 1 slow point; 50%"),
+        ((1, 0, 1, 0, 0.5), "finds 1 fixed point (neutral) and"),
+        ((3, 0, 0, 2, 0.5), "finds 3 fixed points (all unstable) and 2 slow points"),
+        ((3, 3, 0, 0, 0.5), "finds 3 fixed points (all stable)"),
+        ((4, 2, 1, 0, 0.5), "finds 4 fixed points (2 stable, 1 neutral, 1 unstable)"),
+        ((0, 0, 0, 0, 0.0, 2), "within the bounds of the state. It ended at 2 points outside of them."),
     ],
 )
 def test_fixed_points_are_counted_in_words(numbers: tuple[float, ...], said: str) -> None:
     """Any number of points makes a sentence, and none says that the network itself ends at a point."""
-    names = ("fixed_points", "stable_points", "slow_points", "starts_reached", "points_left_out")
+    names = ("fixed_points", "stable_points", "neutral_points", "slow_points", "starts_reached", "points_left_out")
     rows = [measurement("d", name, NONE, float(number)) for name, number in zip(names, numbers, strict=False)]
     assert said in dynamics_words.of_input("the input (0)", tabulate(rows))
 

@@ -52,7 +52,7 @@ def question(subject: Subject) -> Question:
     """Return the question where the fixed points are under each input that a study holds fixed."""
     _ = subject
     title, wanted = "Where are its fixed points?", (held_inputs.first_layer,)
-    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw_points, tell=tell)
+    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw_points, tell=tell, version=2)
 
 
 def measure(
@@ -69,13 +69,13 @@ def measure(
     a search would take more than a budget of operations, these states are followed instead.
 
     Metrics of each input that is held fixed (`kind` names it; empty for the silent one): `fixed_points`,
-    `stable_points` (fixed ones whose eigenvalues all have a modulus below 1), `slow_points`; `starts_reached`, the
+    `stable_points` (fixed ones that forget a small push; see `Points.stable`), `slow_points`; `starts_reached`, the
     share of starts that end at one of them; `slow_modes`, the median over the starts of how many eigenvalues of
     dF/ds have a modulus of at least 0.9. By point (`at` is its number, the slowest first): `point_q`, `point_modulus`
     (the largest), `point_distance` to the nearest start and, where the readout reads this layer alone, `point_answer`
-    (the expected answer y read there). Of named inputs also `largest_modulus` and `points_left_out`, those at which
-    no state can be. Without a search: `still_share`, the share of states that came to rest after so many steps
-    (`at`), and `still_points`.
+    (the expected answer y read there). Of named inputs also `neutral_points` (fixed ones that keep a small push),
+    `largest_modulus` and `points_left_out`, those at which no state can be. Without a search: `still_share`, the
+    share of states that came to rest after so many steps (`at`), and `still_points`.
 
     With a silent input also `silent_speed`, `driven_speed`, `silent_state_speed` and `driven_state_speed`. The speed
     of the answer at a step is the mean |change of y| when one more input is read, over the distinct prefixes that end
@@ -182,7 +182,8 @@ def _of_input(subject: Subject, start: Start, held: Held, bounded: bool, *, usua
         "slow_modes": np.median((np.abs(around) >= SLOW_MODE).sum(1)),
     }
     if bounded:
-        values |= {"points_left_out": left_out} | ({"largest_modulus": modulus.max()} if len(points) else {})
+        values |= {"points_left_out": left_out, "neutral_points": (points.fixed & points.neutral).sum()}
+        values |= {"largest_modulus": modulus.max()} if len(points) else {}
     for metric, value in values.items():
         yield metric, float(value), held.name, None, None, count
     for metric, column in _at_points(subject, start, points, modulus).items():

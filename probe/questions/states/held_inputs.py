@@ -212,7 +212,9 @@ def searched(start: Start, held: Tensor, bound: np.ndarray | None) -> tuple[Poin
     inside = np.ones(len(ends), dtype=bool) if bound is None else (np.abs(ends.states) <= bound).all(axis=1)
     kept, others = (_distinct(ends.states, np.flatnonzero(rows)) for rows in (inside, ~inside))
     reached = inside.sum() / max(len(start.states), 1)
-    points = Points(ends.states[kept], ends.q[kept], ends.jacobians[kept], ends.fixed[kept], float(reached))
+    points = Points(
+        ends.states[kept], ends.q[kept], ends.jacobians[kept], ends.fixed[kept], float(reached), ends.later
+    )
     return points, len(others)
 
 

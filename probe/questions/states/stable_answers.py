@@ -56,6 +56,7 @@ def question(subject: Subject) -> Question:
         ANSWERING,
         draw=draw,
         settings=_settings(subject) if askable else {},
+        version=2,
         usual=False,
         tell=partial(step_words.stable_answers, draw=draw, setup=_setup),
     )
@@ -72,7 +73,7 @@ def _setup(subject: Subject) -> str:
     numbers = ", ".join(f"{number:g}" for number in found["silent"].tolist())
     return (
         f"We held the input ({numbers}) fixed, and searched from {found['starts']} states at most that occur in "
-        f"{said_of(subject, found['sequences'])}. A point is stable if all its eigenvalues have a modulus below 1."
+        f"{said_of(subject, found['sequences'])}. A point is stable if it forgets a small push."
     )
 
 
@@ -131,8 +132,8 @@ def measure(
     Metrics, one value a network: `fixed_points`, `stable_points`, `slow_points`, `starts_reached` as of
     `probe.questions.states.dynamics`; `one_stable_each`, 1 if each combination of answers has exactly one stable
     fixed point and else 0. By combination (`kind`, such as `-1,1,1`): `stable_points_answering`, how many stable
-    fixed points answer it. By number of unstable directions (`at`): `points_unstable_in`, how many fixed points have
-    so many eigenvalues of a modulus of 1 or more; 0 is stable, others are saddles or repellers. By point (`at` is its
+    fixed points answer it. By number of unstable directions (`at`): `points_unstable_in`, how many fixed points that
+    are not neutral have so many; 0 is stable, others are saddles or repellers. By point (`at` is its
     number, the slowest first, `kind` what is answered there): `point_q`, `point_unstable`, `point_modulus` (the
     largest) and `point_distance` to the nearest visited start.
 
@@ -227,7 +228,7 @@ def _counted(points: fixed_points.Points, answered: list[str], combinations: lis
     stable = points.fixed & points.stable
     held = [answer for answer, one in zip(answered, stable, strict=True) if one]
     each = [held.count(answer) for answer in combinations]
-    unstable = np.bincount(points.unstable_directions[points.fixed], minlength=1)
+    unstable = np.bincount(points.unstable_directions[points.fixed & ~points.neutral], minlength=1)
     return [
         ("fixed_points", float(points.fixed.sum()), "", None),
         ("stable_points", float(stable.sum()), "", None),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import ProbeError, several
+from ...errors import ProbeError
 from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import listed
 from ...plots.state_space import principal
@@ -15,7 +15,7 @@ from ...subjects.computed.network_states import Place
 from ...subjects.computed.sampled import sample_of, states_of
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
-from ..telling import state_space_figures
+from ..telling import dynamics_words, state_space_figures
 from . import held_inputs
 from .linear_readout_drawn import best_of, places_of
 from .one_sequence import ordered, why_not
@@ -34,7 +34,7 @@ def question(subject: Subject) -> Question:
     """Return the question, which describes the states and claims nothing."""
     _ = subject
     title = "Where do the states lie?"
-    return Question(QUESTION, title, measure, (why_not,), ("trained", RANDOM), tell=tell)
+    return Question(QUESTION, title, measure, (why_not,), ("trained", RANDOM), tell=tell, version=2)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -44,7 +44,8 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     by direction and state (`at` is its number among the sampled states of the concept, `step` its step), of a part of
     the states that the seed draws; `concept`, its value there. Of fixed points under an input that is held fixed,
     where the layer that is read is searched for them: `point` by direction (`units` names the input, `at` is the
-    point's number), and `unstable`, how many eigenvalues have a modulus of 1 or more.
+    point's number), and `unstable`, in how many directions it is unstable, and `neutral`, 1 if
+    it keeps a small push and else 0.
 
     Args:
         subjects: the network, then its controls with random weights.
@@ -82,15 +83,16 @@ def _of_network(subject: Subject, name: str, at: Place, *, points: bool) -> Iter
         yield row("concept", float(values[number]), kind=name, at=number, step=step)
         for axis, kind in enumerate(_AXES):
             yield row("coordinate", float(places[number, axis]), kind=kind, at=number, step=step)
-    for held, found, unstable in _points(subject, at) if points else ():
+    for held, found, unstable, neutral in _points(subject, at) if points else ():
         for number, place in enumerate(plane(found)):
             yield row("unstable", float(unstable[number]), units=held, at=number)
+            yield row("neutral", float(neutral[number]), units=held, at=number)
             for axis, kind in enumerate(_AXES):
                 yield row("point", float(place[axis]), units=held, at=number, kind=kind)
 
 
-def _points(subject: Subject, at: Place) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield under each held input where its fixed points lie, and in how many directions each is unstable."""
+def _points(subject: Subject, at: Place) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield under each held input where its fixed points lie, how unstable each is, and whether it is neutral."""
     if held_inputs.first_layer(subject) is not None:
         return
     start = held_inputs.usual_start(subject)
@@ -98,7 +100,8 @@ def _points(subject: Subject, at: Place) -> Iterator[tuple[str, np.ndarray, np.n
         return
     columns = start.dynamics.columns(at[1])
     for name, (points, _) in held_inputs.usual_points(subject).items():
-        yield name, points.states[points.fixed][:, columns], points.unstable_directions[points.fixed]
+        fixed = points.fixed
+        yield name, points.states[fixed][:, columns], points.unstable_directions[fixed], points.neutral[fixed]
 
 
 def tell(answered: Answered) -> Told:
@@ -110,11 +113,13 @@ def tell(answered: Answered) -> Told:
     shares = only(table, metric="variance").groupby("network", sort=False)["value"].sum()
     others = [share for network, share in shares.items() if network != subject.network.name]
     beside = f"; with random weights they have {max(others):.0%}" if others else ""
-    points = only(table, metric="unstable")
+    counted = only(table, metric="neutral").groupby("units", sort=False)["value"].agg(["size", "sum"])
+    growing = only(table, metric="unstable").groupby("units", sort=False)["value"].agg(lambda own: (own > 0).sum())
     under = [
-        f"{several(len(rows), 'fixed point')} under {held}" for held, rows in points.groupby("units", sort=False)
+        f"{dynamics_words.points(size, size - int(neutral) - int(growing[held]), int(neutral))} under {held}"
+        for held, size, neutral in counted.itertuples()
     ]
-    found = f" The search finds {listed(under)}, {int((points['value'] == 0).sum())} of them stable." if under else ""
+    found = f" The search finds {listed(under)}." if under else ""
     answer = f"Two directions have {shares[subject.network.name]:.0%} of the states' variance{beside}.{found}"
     setup = (
         f"The directions are the two principal ones of the states, of each network its own. We draw at most {SHOWN} "

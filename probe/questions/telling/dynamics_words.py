@@ -9,6 +9,7 @@ import numpy as np
 from ...errors import several
 from ...evidence.measurements import one, only
 from ...evidence.words import place, said
+from ...methods.fixed_points import NEAR, PUSHED
 from ...recurrent.layers import Layer
 from ...subjects.subject import Subject
 from ..question import Answered
@@ -50,10 +51,9 @@ def _found(rows: pd.DataFrame) -> str:
     if len(only(rows, metric="still_share")):
         places = round(one(rows, metric="still_points"))
         return f"{one(rows, metric='still_share'):.0%} of the states come to rest, at {several(places, 'place')}"
-    fixed, stable, slow = (
-        round(one(rows, metric=metric)) for metric in ("fixed_points", "stable_points", "slow_points")
-    )
-    return f"{_points(fixed, stable)} and {several(slow, 'slow point') if slow else 'no slow point'}"
+    counted = ("fixed_points", "stable_points", "neutral_points", "slow_points")
+    fixed, stable, neutral, slow = (round(one(rows, metric=metric)) for metric in counted)
+    return f"{points(fixed, stable, neutral)} and {several(slow, 'slow point') if slow else 'no slow point'}"
 
 
 def of_input(kind: str, rows: pd.DataFrame) -> str:
@@ -102,13 +102,17 @@ def outside(count: int, layer: Layer) -> str:
     return f"{which} ({' and '.join(limits)})."
 
 
-def _points(fixed: int, stable: int) -> str:
+def points(fixed: int, stable: int, neutral: int) -> str:
+    """Return how many fixed points were found, and how many of each kind; the others are unstable."""
     if not fixed:
         return "no fixed point"
-    if fixed == 1:
-        return f"1 fixed point ({'stable' if stable else 'not stable'})"
-    which = "all" if stable == fixed else f"{stable}" if stable else "none"
-    return f"{fixed:,} fixed points ({which} of them stable)"
+    kinds = {"stable": stable, "neutral": neutral, "unstable": fixed - stable - neutral}
+    own = {kind: count for kind, count in kinds.items() if count}
+    which = [
+        f"{'all' * (fixed > 1)} {kind}".strip() if count == fixed else f"{count} {kind}"
+        for kind, count in own.items()
+    ]
+    return f"{several(fixed, 'fixed point')} ({', '.join(which)})"
 
 
 def _setup(subject: Subject, own: pd.DataFrame) -> str:
@@ -118,15 +122,17 @@ def _setup(subject: Subject, own: pd.DataFrame) -> str:
     if len(only(own, metric="still_share")):
         size = sum(layer.size(signal) for signal in layer.whole_state)
         return (
-            f"We held fixed {which}, and followed {starts} of {at} for {held_inputs.FOLLOWED} steps. This finds "
-            "stable points only. We did not search for unstable and slow points: the search needs the Jacobian of "
+            f"We held fixed {which}, and followed {starts} of {at} for {held_inputs.FOLLOWED} steps. States come to "
+            "rest at stable and neutral points. We did not search for others: the search needs the Jacobian of "
             f"{size} numbers at every start and round, and its cost grows with the third power of that number."
         )
     bounds = f" {outside(round(left_out.sum()), layer)}" if len(left_out) else ""
     return (
         f"We held fixed {which}. The search began at {starts} of {at} that the inputs lead to, and minimised "
         "q = |F(s) \N{MINUS SIGN} s|²/2 (fixed below 1e-10, slow below 1e-6; Sussillo and Barak 2013). It misses "
-        "points that no start leads to. It also finds points that are not stable. A network can keep a memory at a "
-        "fixed point, but a fixed point does not show what is remembered."
+        "points that no start leads to. A point is stable if it forgets a small push, unstable if the push grows, "
+        f"and neutral if it stays. We read this from the modulus (1 within {NEAR:g} is neutral), and also pushed the "
+        f"points that it calls stable, for {PUSHED} steps. A network can keep a memory at a fixed point, but a fixed "
+        "point does not show what is remembered."
         f"{bounds}"
     )

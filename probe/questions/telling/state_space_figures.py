@@ -27,6 +27,8 @@ MOST_VALUES, GROUPS = 20, 8
 #: Inches of the picture, and of it for each name beside the scale of colours.
 HEIGHT, LINE = 2.9, 0.2
 _AXES = ["first", "second"]
+#: What is measured of each fixed point besides its place.
+_KINDS = ("unstable", "neutral")
 
 
 def draw(answered: Answered) -> DataFigure:
@@ -120,8 +122,8 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return rows
     wide = rows.pivot_table(index=["units", "at"], columns="kind", values="value")
-    unstable = only(table, metric="unstable").set_index(["units", "at"])["value"]
-    return wide.assign(unstable=unstable.astype(int)).reset_index()
+    kinds = {metric: only(table, metric=metric).set_index(["units", "at"])["value"] for metric in _KINDS}
+    return wide.assign(**{metric: values.astype(int) for metric, values in kinds.items()}).reset_index()
 
 
 def _label(ax: Axes, own: pd.DataFrame, title: str) -> None:
