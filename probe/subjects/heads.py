@@ -76,8 +76,14 @@ def meaning(readout: Readout, width: int, concept: Known) -> tuple[str, np.ndarr
 def _is_differentiable(scores: Any, tried: Tensor) -> bool:
     """Return whether the gradient that torch gives of a function is the one that small steps show.
 
-    Through numpy there is none, and of a function that takes a part of its way without it, a wrong one.
+    Through numpy there is none, and of a function that takes a part of its way without it, a wrong one. A function
+    may be defined for some states alone, as atanh is, so it is tried at small ones and at small ones above 0 too.
     """
+    small = tried.tanh() / 2
+    return any(_has_right_gradient(scores, states) for states in (tried, small, small.abs()))
+
+
+def _has_right_gradient(scores: Any, tried: Tensor) -> bool:
     generator = torch.Generator().manual_seed(1)
     along = torch.randn(tried.shape, generator=generator, dtype=torch.float64)
     weights: Tensor | None = None

@@ -84,11 +84,11 @@ CASES = [
         "the concept is the step",
         lambda: study(written(ones=1, time=2), {"time": time}, *UNITS),
         says=(
-            "nothing beyond a clock is shown",
-            "No unit of the hidden state of .0. is shown to follow “time”",
-            "On held-out states unit 2 is exact in a share of 1.00 .the step alone 1.00, random weights 0.[0-9]+ at",
+            "nothing beyond what the step tells is shown",
+            "One unit: no two states of a step differ in the concept, so none can follow it within steps",
+            "Is there one unit that holds “time”. How does each unit move .* “time” follows from the step alone",
         ),
-        never=(*NO_UNIT, "unit [0134] is exact"),
+        never=(*NO_UNIT, r"\|r\|", "nit [0134] is exact"),
     ),
     Planted(
         "the network is dead",
@@ -152,7 +152,7 @@ CASES = [
             "Not told from the other values: “C”.",
             "held-out balanced accuracy 1.00 .* Of all values the balanced accuracy is 0.[56]",
         ),
-        never=("nothing beyond a clock", "the values of other sequences at the same step can"),
+        never=("nothing beyond what the step tells", "the values of other sequences at the same step can"),
     ),
     Planted(
         "three values that are all held",

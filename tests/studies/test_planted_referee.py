@@ -117,7 +117,49 @@ def alarmed(*questions: str) -> Study:
     return Study(net, x, concepts, symbols="abx", readout=readout, questions=questions)
 
 
+def seen(x: np.ndarray) -> list[str]:
+    """Return whether the first letter came yet."""
+    return ["ny"[int(value)] for value in np.maximum.accumulate(x[:, 0])]
+
+
+def forgets(*questions: str) -> Study:
+    """Return a study of a network that holds the last letter alone."""
+    net = zero(5, features=3, shape="tanh")
+    with torch.no_grad():
+        net.weight_ih_l0[0], net.weight_ih_l0[1] = torch.tensor([2.0, -2, 0]), torch.tensor([0.5, 0.1, -0.9])
+    return Study(net, letters(100, 7, 0.34, 0.33, 0.33, seed=1), {"seen": seen}, symbols="abc", questions=questions)
+
+
+def bounded(*questions: str) -> Study:
+    """Return a study of an LSTM whose unit 0 counts the ones, which an atanh of its hidden state reads."""
+    lstm: Any = nn.LSTM(1, 3, batch_first=True, dtype=torch.float64)
+    for parameter in lstm.parameters():
+        _ = nn.init.zeros_(parameter)
+    with torch.no_grad():
+        lstm.bias_ih_l0[0] = lstm.bias_ih_l0[3] = lstm.bias_ih_l0[9] = 40
+        lstm.weight_ih_l0[6, 0] = 0.05
+    readout = Readout("ones", function=lambda h: torch.atanh(h[:, :1]) / np.tanh(0.05))
+    return Study(lstm, every(7), {"ones": lambda x: x[:, 0].cumsum()}, readout=readout, questions=questions)
+
+
 CASES = [
+    Planted(
+        "a memory that the last inputs explain better than the step",
+        lambda: forgets("reading-seen"),
+        says=("“seen” can be read, but the last 4 inputs alone predict it better: no memory beyond them is shown",),
+        never=("clock", "but the step alone", "the step alone predicts"),
+    ),
+    Planted(
+        "a readout that is defined between -1 and 1",
+        lambda: bounded("interchange", "class-means", "erasure", "single-units"),
+        says=(
+            "Alignment search",
+            "States are replaced once, at one step",
+            "this does not tell whether the answer uses the concept or that",
+            r"the best unit of its controls: random weights 0\.\d+ and fitted head 0\.\d+\)",
+        ),
+        never=("has none", "uses numpy", r"random weights [\d.]+ (and fitted head [\d.]+ )?at most"),
+    ),
     Planted(
         "two units that share a difference, each useless alone",
         lambda: shared("ablation", "single-units", "unit-shares", "steering"),

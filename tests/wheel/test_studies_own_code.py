@@ -161,6 +161,23 @@ def test_a_readout_in_training_mode_is_run_in_evaluation_mode() -> None:
     assert module.training
 
 
+@pytest.mark.parametrize(
+    ("function", "has"),
+    [
+        (torch.atanh, True),
+        (torch.log, True),
+        (lambda h: torch.atanh(h) + h.detach(), False),
+        (lambda h: torch.as_tensor(np.tanh(h.detach().numpy())), False),
+    ],
+)
+def test_a_readout_is_tried_where_it_is_defined(function: Callable[[Tensor], Tensor], has: bool) -> None:
+    """Beyond 1 an atanh is no number and has no gradient, but no hidden state lies there."""
+    readout = Readout("ones", function=lambda h: function(h)[:, :1])
+    (subject,) = prepare(study_of(planted(), inputs=bits(12), readout=readout))
+    assert subject.head is not None
+    assert subject.head.differentiable is has
+
+
 def test_a_readout_that_fails_later_is_told(tmp_path: Path) -> None:
     """An error of its own in mid-run is a sentence with its line, as one at the start is."""
     calls = iter(range(10**6))

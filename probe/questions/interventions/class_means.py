@@ -46,7 +46,7 @@ def question(subject: Subject) -> Question:
         (needs.exact_answers, needs.numbers, needs.used_states),
         ANSWERING,
         draw=draw,
-        setup=told.ran,
+        setup=_setup,
         rules=(
             rule(
                 "class-means",
@@ -60,6 +60,13 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=2,
+    )
+
+
+def _setup(subject: Subject) -> str:
+    return (
+        f"{told.ran(subject)} States are replaced once, at one step, each by the mean state of its own value. A run "
+        "that goes on from the nearest mean after every step, as an automaton does, may keep fewer answers."
     )
 
 

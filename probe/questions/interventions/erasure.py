@@ -77,7 +77,7 @@ def question(subject: Subject) -> Question:
         (needs.exact_answers, needs.numbers, needs.used_state, _above_floor),
         ANSWERING,
         draw=draw,
-        setup=told.at_pairs,
+        setup=_setup,
         # A search for directions takes long; a study runs one where it chooses the question `alignment`.
         settings={"iterations": 0},
         rules=(
@@ -93,6 +93,13 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=2,
+    )
+
+
+def _setup(subject: Subject) -> str:
+    return (
+        f"{told.at_pairs(subject)} What goes along with “{subject.concept.name}” in these states is in part erased "
+        "with it, so this does not tell whether the answer uses the concept or that."
     )
 
 

@@ -26,6 +26,7 @@ from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
 from ..telling.unit_words import within_steps
+from . import targets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,7 @@ def question(subject: Subject) -> Question:
         subject: one of the networks; the title names its concept.
     """
     title = f"How does each unit move with “{subject.concept.name}”?"
-    return Question("cell-trajectories", title, measure, (needs.states,), tell=tell)
+    return Question("cell-trajectories", title, measure, (needs.states, targets.within_steps), tell=tell)
 
 
 def measure(

@@ -14,7 +14,7 @@ from ...errors import ProbeError
 from ...evidence.claims import Control, Range, Rule
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import Network, measurement, only, tabulate
-from ...evidence.words import listed, place, said
+from ...evidence.words import place, said
 from ...methods.probing.monotone import monotone_score, within_step_correlation
 from ...methods.probing.prefixes import StepStates, pool
 from ...methods.probing.splits import LEAST_STATES, folds
@@ -28,6 +28,7 @@ from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
 from ..telling.unit_words import within_steps
+from . import targets
 from .targets import Target
 
 QUESTION = "single_units"
@@ -54,7 +55,7 @@ def question(subject: Subject) -> Question:
         "single-units",
         f"Is there one unit that holds {name}?",
         measure,
-        (needs.states,),
+        (needs.states, targets.within_steps),
         draw=draw,
         tell=tell,
         rules=(
@@ -230,7 +231,7 @@ def _one_map(answered: Answered, exact: pd.Series, where: str) -> str:
     # What the step alone tells is no evidence of a unit, unless the concept is the step.
     least = max(by_step if by_step < 1 else always, *others.values(), always)
     which = "the best unit" if len(units) > 1 or round(value, 2) <= round(least, 2) else f"unit {next(iter(units))}"
-    beside = f", {listed([f'{role} {said(one)}' for role, one in others.items()])} at most" if others else ""
+    beside = "".join(f", {role} {said(one)}" for role, one in others.items())
     return (
         f"We fit a monotone map from one unit of {where} to the value, the same map for all steps. On held-out "
         f"states {which} is exact in a share of {said(value)} (the step alone {said(by_step)}{beside})."

@@ -58,6 +58,12 @@ class Target(targets.Target):
             left=left,
         )
 
+    @property
+    def follows_from_step(self) -> bool:
+        """Whether all states of a step have one value: no unit can follow that within steps."""
+        pairs = np.unique(np.stack([self.step, self.values]), axis=1)
+        return pairs.shape[1] == len(np.unique(self.step))
+
     def of_values(self, values: np.ndarray) -> Target:
         """Return the target of some of the concept's values alone."""
         kept = np.isin(self.values, values)
@@ -145,6 +151,14 @@ def why_no_target(subject: Subject, name: str) -> str | None:
     return None
 
 
+def within_steps(subject: Subject) -> str | None:
+    """A concept in which states of one step differ, so that a unit can follow it within steps."""
+    name = subject.concept.name
+    if Target.of(subject, name).follows_from_step:
+        return f"“{name}” follows from the step alone: no two states of a step differ in it"
+    return None
+
+
 def following(subject: Subject, end: Ends) -> np.ndarray | None:
     """Return how closely each unit of the stack follows the concept, by the state that follows it more closely.
 
@@ -154,11 +168,11 @@ def following(subject: Subject, end: Ends) -> np.ndarray | None:
 
     Returns:
         One number from 0 to 1 for each unit, (unit,), 0 in layers that are not studied; None if the concept does not
-        vary, or is defined in too few sequences.
+        vary within a step, or is defined in too few sequences.
     """
     name = subject.answered.name
     target = Target.of(subject, name)
-    if len(np.unique(target.values)) < 2 or len(np.unique(target.sequence)) < LEAST_SEQUENCES:
+    if target.follows_from_step or len(np.unique(target.sequence)) < LEAST_SEQUENCES:
         return None
     by_layer = []
     for layer in end.stack:

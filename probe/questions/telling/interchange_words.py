@@ -313,7 +313,8 @@ def search(table: pd.DataFrame, subject: Subject, plan: Plan, *, held_out: bool)
     verdict = (
         "That is clearly more than this control"
         if best - control > MORE
-        else "That is not clearly more than the control: the search finds as much where there is nothing to find"
+        else "That is not clearly more than the control, which may have ended at the same directions: so the score "
+        "does not show that these are the concept's"
     )
     text = (
         f"Alignment search (DAS; Geiger et al. 2024, {plan.iterations} steps): {listed(each)} of the state's "

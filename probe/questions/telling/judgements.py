@@ -152,7 +152,8 @@ def judge(
 ) -> Judgement:
     """Return the strongest objection to a score.
 
-    A concept that cannot be read at all comes first, then one that the step explains. Relabelled values keep the
+    A concept that cannot be read at all comes first, then one that the step explains, or the last inputs where they
+    explain it better. Relabelled values keep the
     step, so they add an objection only if the step alone scores less.
 
     Args:
@@ -174,6 +175,9 @@ def _objections(controls: Mapping[str, Beside], low: float) -> Iterator[Objectio
         yield Objection.NOT_FOUND
     if above <= READABLE:
         yield Objection.BARELY_READ
+    recent = [controls[kind].value for kind in unbeaten & {RECENT, AROUND}]
+    if CLOCK in unbeaten and recent and max(recent) - controls[CLOCK].value > MARGIN:
+        yield Objection.LAST_INPUTS
     if CLOCK in unbeaten:
         yield Objection.CLOCK
     if RELABELLED in unbeaten:
@@ -222,8 +226,8 @@ def _conclusion(judgement: Judgement) -> str:
         Objection.NOT_FOUND: f"was not found: the interval of a linear probe's score reaches {nothing}.",
         Objection.BARELY_READ: f"can hardly be read: a linear probe's score is above {nothing}, but it is not shown "
         f"to exceed it by {READABLE}.",
-        Objection.CLOCK: f"can be read, but the step alone predicts it {how.get(CLOCK)}: nothing beyond a clock is "
-        "shown.",
+        Objection.CLOCK: f"can be read, but the step alone predicts it {how.get(CLOCK)}: nothing beyond "
+        "what the step tells is shown.",
         Objection.RELABELLED: "can be read, but the values of other sequences at the same step can be read "
         f"{how.get(RELABELLED)}: it is not shown that the states hold the value of their own sequence.",
         Objection.LAST_INPUTS: f"can be read, but {recently}: no memory beyond {those} is shown.",

@@ -20,10 +20,10 @@ from ...subjects.computed.sampled import sample_of
 from ...subjects.concepts import Known
 from ...subjects.subject import Subject
 from ..question import Answered, Told
-from ..states.linear_readout_drawn import CLOCK, MEMORIES, OTHERS, RANDOM, TOLD, others_of
+from ..states.linear_readout_drawn import MEMORIES, OTHERS, RANDOM, TOLD, others_of
 from ..states.targets import Target
 from . import linear_readout_figures as figures
-from .judgements import READABLE, Beside, Judgement, judge, verdict
+from .judgements import READABLE, Beside, Judgement, Objection, judge, verdict
 from .near_verdicts import hangs_on_one
 from .unit_words import unit
 
@@ -58,7 +58,9 @@ def tell(answered: Answered, name: str) -> Told:
         "measured": measured,
         "answer": f"{headline}{untold} {measured}",
         "selectivity": selectivity(memories, judgement, categorical=target.concept.is_named),
-        "unit": unit(table, categorical=target.concept.is_named),
+        "unit": "One unit: no two states of a step differ in the concept, so none can follow it within steps."
+        if target.follows_from_step
+        else unit(table, categorical=target.concept.is_named),
         "setup": _setup(subject, target, len(only(table, metric="follows", **whole.where))),
     }
     return Told(notes, partial(figures.draw, answered, target))
@@ -233,7 +235,7 @@ def selectivity(memories: float, judgement: Judgement, *, categorical: bool) -> 
         )
     if judgement.score <= READABLE:
         meaning = "the concept is not kept, so the comparison means nothing"
-    elif not judgement.controls[CLOCK].beaten:
+    elif judgement.objection is Objection.CLOCK:
         meaning = "the step alone predicts the concept, so the comparison means nothing"
     elif not all(control.beaten for control in judgement.controls.values()):
         meaning = "a control above does as well, so the comparison means nothing"

@@ -127,7 +127,8 @@ def within_steps(
     """
     concept, largest = answered.subject.concept.name, round(max(by_unit.values()), 2)
     found, where, called = Followed.of(answered.subjects, concept), place(*at), f"“{concept}”"
-    beside = f" ({listed([f'{role} {said(one)}' for role, one in controls.items()])} at most)" if controls else ""
+    others = listed([f"{role} {said(one)}" for role, one in controls.items()])
+    beside = f" (the best unit of its controls: {others})" if controls else ""
     ends = f"within steps |r| is {said(largest)}"
     if found.random is not None and found.above_chance and not found.named:
         return (
