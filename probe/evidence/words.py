@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 def said(value: float) -> str:
@@ -24,3 +24,14 @@ def place(layer: str, signal: str) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return names as a list in a sentence."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else "none"
+
+
+def largest(values: Mapping[str, float], written: Callable[[float], str] = said) -> list[str]:
+    """Return the names of the largest value, of all that are written as it is.
+
+    Args:
+        values: name -> value.
+        written: how the sentence writes a value.
+    """
+    most = written(max(values.values()))
+    return [name for name, value in values.items() if written(value) == most]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from ..evidence.findings import DataFigure
 from ..evidence.measurements import only
-from ..evidence.words import listed, said
+from ..evidence.words import largest, listed, said
 from ..plots.study_figures import drawing, drawn
 from ..subjects.computed.alphabet import affordable, around, at_lengths
 from ..subjects.computed.ends import ends_of, step_of
@@ -18,6 +18,12 @@ from .question import Answered
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: What shares that are pooled over pairs do not see.
+AVERAGED = (
+    "The shares are of the change averaged over all pairs: what moves the answer up in one pair and down in another "
+    "cancels out."
+)
 
 
 def ran(subject: Subject) -> str:
@@ -86,6 +92,18 @@ def ranked(rows: pd.DataFrame, name: Callable[[str], str]) -> list[str]:
         f"{name(str(signal))} {said(float(value))}"
         for signal, value in zip(ordered["signal"], ordered["value"], strict=True)
     ]
+
+
+def first_and_others(rows: pd.DataFrame, name: Callable[[str], str]) -> tuple[str, str]:
+    """Return the signals of the largest value in words, and the sentence on the others, empty if there are none.
+
+    Args:
+        rows: one value a signal.
+        name: what a signal is called.
+    """
+    names = ranked(rows, name)
+    first = len(largest(dict(zip(rows["signal"], rows["value"], strict=True))))
+    return listed(names[:first]), f" The others: {listed(names[first:])}." if names[first:] else ""
 
 
 def medians(rows: pd.DataFrame) -> str:

@@ -69,7 +69,90 @@ def answers_alike(*questions: str) -> Study:
     return Study(emptied(torch.nn.GRU(1, 4, **EXACT)), every(7), concepts, readout=readout, questions=questions)
 
 
+def bits(features: int, count: int = 60, length: int = 7, share: float = 0.5) -> np.ndarray:
+    """Return random sequences of bits, (sequence, step, feature)."""
+    return (np.random.default_rng(14).random((count, length, features)) < share).astype(float)
+
+
+def first_feature(x: np.ndarray) -> np.ndarray:
+    """Return the sum of the first feature so far."""
+    return x[:, 0].cumsum()
+
+
+def pull_apart(*questions: str, units: int = 4) -> Study:
+    """Return a study of units 0 and 1, whose difference is the count: each has three times another count, too."""
+    rnn = emptied(torch.nn.RNN(2, units, nonlinearity="relu", **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[:2] = torch.tensor([[0.1, 0.3], [0.0, 0.3]])
+        rnn.weight_hh_l0[0, 0] = rnn.weight_hh_l0[1, 1] = 1
+        rnn.weight_ih_l0[2:] = torch.tensor([0.1, 0.01])
+    readout = Readout("ones", function=lambda h: (h[:, :1] - h[:, 1:2]) * 10)
+    return Study(rnn, bits(2), {"ones": first_feature}, readout=readout, questions=questions)
+
+
+def came(*questions: str) -> Study:
+    """Return a study of a GRU whose update gate lets a one in, and then keeps that it came."""
+    gru, units = emptied(torch.nn.GRU(1, 4, **EXACT)), 4
+    with torch.no_grad():
+        gru.bias_ih_l0[units], gru.weight_ih_l0[units, 0], gru.bias_ih_l0[2 * units] = 12, -24, 5
+    readout = Readout("came", function=lambda h: torch.stack([0.5 - h[:, 0], h[:, 0] - 0.5], 1))
+    concepts = {"came": lambda x: np.maximum.accumulate(x[:, 0]).astype(int)}
+    return Study(gru, bits(1, 100, 6, 0.15), concepts, readout=readout, questions=questions)
+
+
+def counts_two(*questions: str) -> Study:
+    """Return a study of an LSTM whose units 0 and 1 count, all gates of them open; those of the others are not."""
+    lstm, units = emptied(torch.nn.LSTM(2, 4, **EXACT)), 4
+    with torch.no_grad():
+        for gate in (0, 1, 3):
+            lstm.bias_ih_l0[gate * units : gate * units + 2] = 30
+        lstm.weight_ih_l0[2 * units : 2 * units + 2] = torch.tensor([[0.05, 0.05], [0.0, 0.05]])
+
+    def count(h: torch.Tensor) -> torch.Tensor:
+        return ((torch.atanh(h[:, 0]) - torch.atanh(h[:, 1])) / np.tanh(0.05))[:, None]
+
+    readout = Readout("first", function=count)
+    return Study(lstm, bits(2), {"first": first_feature}, readout=readout, questions=questions)
+
+
 CASES = [
+    Planted(
+        "two units that pull against each other in single pairs alone",
+        lambda: pull_apart("unit-shares", "ablation", "put-in-curve"),
+        says=(
+            "has the largest share of the mean difference",
+            "what moves the answer up in one pair and down in another cancels out",
+            r"On average another sequence's state, put in whole, moves the answer 1\.00 of the way; unit 0 alone",
+            "add one unit at a time",
+            "No unit that was ablated suffices",
+        ),
+        never=("pull together", "work against the rest", "share of the difference", "greed", "No unit suffices"),
+    ),
+    Planted(
+        "two units among too many to try each",
+        lambda: pull_apart("ablation", units=30),
+        says=("Unit 0 costs most of the 24 that were ablated: without it", "No unit that was ablated suffices"),
+        never=("No unit suffices", "costs most:"),
+    ),
+    Planted(
+        "gates without which the most frequent answer is given",
+        lambda: came("gate-shares", "routes"),
+        says=(
+            r"answers 5\d% right \(with its own gates 100%; always giving the most frequent answer 5\d%\)",
+            "On average inputs are written by the candidate",
+            "carries most of the mean difference in “came”",
+        ),
+        never=("Constant gates suffice",),
+    ),
+    Planted(
+        "gates that are open alike",
+        lambda: counts_two("gates", "unit-shares"),
+        says=(
+            "The input gate, forget gate and output gate are nearly open most often, each in 50% of its values; "
+            "random weights: 0%, 0% and 0%",
+        ),
+        never=("The output gate is",),
+    ),
     Planted(
         "one answer to everything",
         lambda: answers_alike("answers"),

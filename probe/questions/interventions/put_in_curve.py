@@ -89,7 +89,7 @@ def tell(answered: Answered) -> Told:
     """Return what the page of one network says and shows."""
     table, name = answered.table, answered.subject.answered.name
     slopes = {kind: _slope(only(table, kind=kind)) for kind in dict.fromkeys(table["kind"])}
-    text = f"Put in whole, another sequence's state moves the answer {said(slopes[WHOLE])} of the way"
+    text = f"On average another sequence's state, put in whole, moves the answer {said(slopes[WHOLE])} of the way"
     if UNIT in slopes:
         unit = str(only(table, kind=UNIT)["units"].iloc[0])
         text += f"; unit {unit} alone, which follows “{name}” most, moves it {said(slopes[UNIT])} of the way"

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...evidence.measurements import measurement, tabulate
-from ...evidence.words import listed
 from ...methods.decomposition.contexts import RowPairs
 from ...methods.decomposition.routes import route_table, routes_of
 from ...methods.decomposition.shapley import pooled_shares
@@ -18,7 +17,7 @@ from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
-from ..told import beside, figure_of, of_network, ranked
+from ..told import AVERAGED, beside, figure_of, first_and_others, of_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +45,11 @@ def question(subject: Subject) -> Question:
         rules=(
             rule(
                 "kept-route",
-                f"The state's own route, {through}, carries most of “{subject.concept.name}”.",
+                f"The state's own route, {through}, carries most of the mean difference in “{subject.concept.name}”.",
                 "route_share",
                 signal=own,
-                definition="Shapley share of the route in the change of the expected answer, of a difference that "
-                "one earlier input made.",
+                definition="Shapley share of the route in the mean change of the expected answer, of a difference "
+                "that one earlier input made.",
                 source="Shapley 1953",
                 at_least=0.5,
             ),
@@ -149,14 +148,12 @@ def draw(frame: pd.DataFrame, *, thresholds: Mapping[str, float] | None = None, 
 def tell(answered: Answered) -> Told:
     """Say by which routes a difference goes on in one network, and show it."""
     subject, own = answered.subject, _own_route(answered.subject)
-    names = ranked(of_network(answered, "route_share"), name)
-    answer = first = f"The largest share of the difference goes by this route: {names[0]}."
-    if len(names) > 1:
-        answer += f" The others: {listed(names[1:])}."
-    answer += beside(answered, "route_share", f"Controls, {name(own)}", signal=own)
+    most, others = first_and_others(of_network(answered, "route_share"), name)
+    first = f"The largest share of the mean difference goes by this route: {most}."
+    answer = first + others + beside(answered, "route_share", f"Controls, {name(own)}", signal=own)
     caption = (
-        "By which route a difference that one earlier input made reaches the next state. Shares are exact and sum to "
-        "1. Each dot is a network."
+        "By which route the mean difference that one earlier input made reaches the next state. Shares are exact and "
+        "sum to 1. Each dot is a network."
     )
     title = "By which route a difference goes on"
     figure = figure_of(answered, draw, "route_share", title=title, alt=first, caption=caption)
@@ -164,6 +161,6 @@ def tell(answered: Answered) -> Told:
     setup = (
         f"A base and a source differ in the input at step {before + 1} alone. Their states after step {at + 1} go "
         f"into the next step by every subset of the routes; then the run goes on. We ran {ends_of(subject).said}, "
-        f"and the first of these steps is step 1. We used {input_pairs(subject, before, at).said}."
+        f"and the first of these steps is step 1. We used {input_pairs(subject, before, at).said}. {AVERAGED}"
     )
     return Told({"answer": answer, "setup": setup}, figure)

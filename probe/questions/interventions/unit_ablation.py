@@ -59,11 +59,12 @@ def measure(
     before their number (`units`).
     Metrics: `unit_drop`, own accuracy minus that without the unit; `unit_answer_change`, the mean absolute change of
     the expected answer; `costly_units`, how many drops exceed .05; `kept_accuracy` of each unit alone;
-    `best_kept_accuracy` of the best k units (`units` names them): exact for k = 1, and for each further one the unit
-    that adds most; `best_single_unit_score` = (accuracy of the best unit alone - that of none) / (own accuracy - that
-    of none), left out where none does as well as all; `own_accuracy`, `none_kept_accuracy`; `answers_moved`, the
-    share of answers that change without all units, or how far they move in deviations. Where not all units are
-    ablated, `follows` says how closely each follows the concept within steps, and random ones have the `kind` drawn.
+    `best_kept_accuracy` of k units (`units` names them): the best for k = 1, and for each further one the unit that
+    adds most to those before it, which need not be the best k; `best_single_unit_score` = (accuracy of the best unit
+    alone - that of none) / (own accuracy - that of none), left out where none does as well as all; `own_accuracy`,
+    `none_kept_accuracy`; `answers_moved`, the share of answers that change without all units, or how far they move
+    in deviations. Where not all units are ablated, `follows` says how closely each follows the concept within steps,
+    and random ones have the `kind` drawn.
 
     Args:
         subjects: what is measured.
@@ -221,7 +222,7 @@ def _lost(ablation: _Ablation, units: Sequence[int]) -> Iterator[_Found]:
 
 
 def _kept(ablation: _Ablation, units: Sequence[int], keep: int | None, search_draws: int) -> Iterator[_Found]:
-    """Yield what is kept with each unit alone, and with the best few."""
+    """Yield what is kept with each unit alone, and with a few, each the one that adds most to those before it."""
     own, none = ablation.own, ablation.score.of(ablation.answers(ablation.units))
     alone = [ablation.only([unit]) for unit in units]
     yield from (("kept_accuracy", accuracy, [unit]) for unit, accuracy in zip(units, alone, strict=True))
@@ -238,7 +239,7 @@ def _kept(ablation: _Ablation, units: Sequence[int], keep: int | None, search_dr
 
 
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the accuracy with the best k units alone: medians over networks; each planted network a line.
+    """Draw the accuracy with k units alone, each the one that adds most: medians over networks; a line a planted one.
 
     Args:
         frame: what `measure` returned.
@@ -326,7 +327,7 @@ def question(subject: Subject) -> Question:
         (
             rule(
                 "no-unit-suffices",
-                "No unit suffices: alone, the best one keeps less than half of what the network can do.",
+                "No unit that was ablated suffices: alone, the best keeps less than half of what the network can do.",
                 "best_single_unit_score",
                 definition="(Accuracy of the best unit alone - that of none) / (own accuracy - that of none), the "
                 "other units resampled after every step.",

@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from ...errors import several
-from ...evidence.claims import Control
 from ...evidence.measurements import measurement, tabulate
-from ...evidence.words import between, said
+from ...evidence.words import between, largest, listed, said
 from ...methods.decomposition.contexts import RowPairs
 from ...methods.decomposition.sampled_shares import SampledShares, sampled_shares
 from ...methods.decomposition.shapley import MOST_PLAYERS, Shares, pooled_shares
@@ -25,8 +24,8 @@ from ...subjects.computed.ends import BUDGET, Ends, cost, ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
-from ..rules import ANSWERING, FITTED, rule
-from ..told import beside, figure_of, of_network
+from ..rules import ANSWERING, rule
+from ..told import AVERAGED, beside, figure_of, of_network
 from .pair_shares import pair_shares
 
 if TYPE_CHECKING:
@@ -59,21 +58,12 @@ def question(subject: Subject) -> Question:
         rules=(
             rule(
                 "one-unit-carries",
-                f"One unit carries at least half of a difference in “{subject.concept.name}”.",
+                f"One unit carries at least half of the mean difference in “{subject.concept.name}”.",
                 "largest_unit_share",
                 definition="Largest Shapley share of a unit in the change of the expected answer that one earlier "
-                "input makes.",
+                "input makes, both averaged over the pairs.",
                 source="Shapley 1953",
                 at_least=0.5,
-            ),
-            rule(
-                "units-pull-together",
-                "The units pull together.",
-                "negative_unit_shares",
-                definition="Sum of the negative Shapley shares, as a positive number.",
-                source="Shapley 1953",
-                at_most=0.1,
-                controls=(Control(FITTED, 0.5, lower=True),),
             ),
         ),
         version=2,
@@ -280,35 +270,37 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
 
 def tell(answered: Answered) -> Told:
     """Say how the difference is shared among the units of one network, and show it."""
-    shares, largest = (of_network(answered, metric) for metric in ("unit_share", "largest_unit_share"))
+    shares, highest = (of_network(answered, metric) for metric in ("unit_share", "largest_unit_share"))
     taking_part, against = (
         float(of_network(answered, metric)["value"].iloc[0])
         for metric in ("unit_participation", "negative_unit_shares")
     )
-    best = largest.iloc[0]
-    interval = f" ({between((best['low'], best['high']))})" if np.isfinite(best["low"]) else ""
+    best, most = highest.iloc[0], largest(dict(zip(shares["units"], shares["value"], strict=True)))
+    interval = f" ({between((best['low'], best['high']))})" if np.isfinite(best["low"]) and len(most) == 1 else ""
+    which = f"units {listed(most)} each have" if len(most) > 1 else f"unit {most[0]} has"
     first = (
-        f"Of {several(len(shares), 'unit')}, unit {best['units']} has the largest share of the difference: "
-        f"{said(best['value'])}{interval}."
+        f"Of {several(len(shares), 'unit')}, {which} the largest share of the mean "
+        f"difference: {said(best['value'])}{interval}."
     )
-    answer = (
-        f"{first}{beside(answered, 'largest_unit_share')} The difference is spread as over {taking_part:.1f} equal "
-        f"units. Units that work against the rest take {said(against)}."
-    )
+    answer = f"{first}{beside(answered, 'largest_unit_share')}"
+    if taking_part >= 1:
+        answer += f" The mean difference is spread as over {taking_part:.1f} equal units."
+    if said(against) != said(0):
+        answer += f" Some units work against it on average: their shares add up to {said(-against)}."
     caption = (
-        "What each unit contributes to the change of the answer that one earlier input makes. Shares sum to 1. "
+        "What each unit contributes to the mean change of the answer that one earlier input makes. Shares sum to 1. "
         "Lines are medians over networks of a role."
     )
     title = "How many units carry the difference"
     figure = figure_of(answered, draw, "unit_share", title=title, alt=first, caption=caption)
-    return Told({"answer": answer, "setup": _setup(answered.subject, largest)}, figure)
+    return Told({"answer": answer, "setup": _setup(answered.subject, highest)}, figure)
 
 
-def _setup(subject: Subject, largest: pd.DataFrame) -> str:
+def _setup(subject: Subject, highest: pd.DataFrame) -> str:
     """Say which states were patched, of which pairs, and whether shares are exact."""
     end, (before, at) = ends_of(subject), usual_steps(subject)
-    orders = largest["n"].iloc[0]
-    if np.isfinite(largest["low"].iloc[0]):
+    orders = highest["n"].iloc[0]
+    if np.isfinite(highest["low"].iloc[0]):
         how = (
             f"There are too many subsets of units to run them all. So we drew {orders:,} orders, half of them "
             "another one backwards, in which the units are taken from the source one after the other. The budget "
@@ -319,5 +311,6 @@ def _setup(subject: Subject, largest: pd.DataFrame) -> str:
     pairs = pairs_of(subject, before, at, end.machine.dynamics.units)
     return (
         f"A base and a source differ in the input at step {before + 1} alone, and states are patched after "
-        f"step {at + 1}; we ran {end.said}, and the first of these steps is step 1. We used {pairs.said}. {how}"
+        f"step {at + 1}; we ran {end.said}, and the first of these steps is step 1. We used {pairs.said}. {how} "
+        f"{AVERAGED}"
     )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
-from ...evidence.words import said
+from ...evidence.words import largest, listed, said
 from ...methods.probing.prefixes import StepStates, check_aligned
 from ...plots.legends import figure_legend
 from ...plots.networks import draw_median_line
@@ -316,19 +316,23 @@ def tell(answered: Answered) -> Told:
     """Return which gate of a network is open and which is closed most often, beside its controls, with pictures."""
     role, sentences = answered.subject.network.role, []
     for metric, words in SHARES.items():
-        shares = _shares(answered.table, metric)
-        most, layer, gate = max((share, *where) for (of, *where), share in shares.items() if of == role)
-        beside = "".join(
-            f"; {of}: {share:.0%}" for (of, *where), share in shares.items() if of != role and where == [layer, gate]
-        )
-        sentences.append(
-            f"Its gates are hardly ever {words}."
-            if most < HARDLY
-            else f"The {_named(layer, gate)} is {words} most often, in {most:.0%} of its values{beside}."
-        )
+        by_role: dict[str, dict[str, float]] = {}
+        for (of, *where), share in _shares(answered.table, metric).items():
+            by_role.setdefault(of, {})[_named(*where)] = share
+        own = by_role.pop(role)
+        most, names = max(own.values()), largest(own, "{:.0%}".format)
+        if most < HARDLY:
+            sentences.append(f"Its gates are hardly ever {words}.")
+            continue
+        verb, each = ("are", "each ") if len(names) > 1 else ("is", "")
+        sentence = f"The {listed(names)} {verb} {words} most often, {each}in {most:.0%} of its values"
+        for of, shares in by_role.items():
+            if set(names) <= set(shares):
+                sentence += f"; {of}: {listed([f'{shares[name]:.0%}' for name in names])}"
+        sentences.append(f"{sentence}.")
     meaning = (
-        "A unit keeps its value if its forget gate (in a GRU, its update gate) is nearly always open. If its gates "
-        "stay near the middle, it mixes old and new at every step. This describes the gates and claims nothing."
+        "A unit keeps what it held if its forget gate (in a GRU, its update gate) is nearly always open. If its "
+        "gates stay near the middle, it mixes old and new at every step. This describes the gates and claims nothing."
     )
     return Told({"answer": " ".join([*sentences, meaning])}, partial(figures, answered.table))
 

@@ -8,7 +8,7 @@ import pandas as pd
 from ...errors import several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import one, only
-from ...evidence.words import listed, said
+from ...evidence.words import largest, listed, said
 from ...plots.networks import LETTER
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import new_figure, role_style
@@ -68,9 +68,13 @@ def _costs(table: pd.DataFrame, concept: str, what: str, own: float, none: float
     alone = one(table, metric="kept_accuracy", units=str(first["unit"]))
     costly = int((order["drop"] > COSTLY).sum())
     among = f" of the {len(order)} that were ablated" if random else ""
+    most = largest(dict(zip(order["unit"], order["drop"], strict=True)))
+    which = f"Unit {most[0]} costs most{among}: without it"
+    if len(most) > 1:
+        which = f"Units {listed(most)} cost most{among}: without one of them"
     costs = (
-        f"Unit {first['unit']} costs most: without it {what} {{}} from {said(1 - own)} to "
-        f"{said(1 - own + float(first['drop']))} (without all units to {said(1 - none)})"
+        f"{which} {what} {{}} from {said(1 - own)} to {said(1 - own + float(first['drop']))} (without all units to "
+        f"{said(1 - none)})"
     )
     if costly:
         text = (
@@ -79,7 +83,8 @@ def _costs(table: pd.DataFrame, concept: str, what: str, own: float, none: float
         )
         text += "; that unit alone does not suffice." if own - alone > COSTLY else ": that unit alone is enough here."
     else:
-        text = f"No single unit{among} is needed: none costs more than {COSTLY}. {costs.format('goes')}."
+        text = f"No single unit{among} is needed: none costs more than {COSTLY}."
+        text += f" {costs.format('goes')}." if said(float(first["drop"])) != said(0) else ""
     text += _few(table, own)
     followers, others = order[~order["drawn"]], order[order["drawn"]]
     if len(followers) and len(others):
@@ -102,7 +107,9 @@ def _few(table: pd.DataFrame, own: float) -> str:
     names = listed(str(rows["units"].iloc[at]).split())
     if len(enough):
         return f" Units {names} together are enough."
-    return f" Units {names} together, which a greedy search found, are not enough; others may be."
+    return (
+        f" Units {names} together, which a search found that adds one unit at a time, are not enough; others may be."
+    )
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
@@ -124,7 +131,8 @@ def _setup(table: pd.DataFrame, end: ends.Ends, levels: bool) -> str:
         f"{which}, on {end.said}. After every step the unit's state is replaced by that of another sequence at the "
         f"same distance from the end ({ends.DRAWS} other sequences for each; resample ablation, Chan et al. 2022). "
         "The network computes everything else. To see how few units are enough, we replace all others instead, and "
-        "search greedily: each further unit is the one that adds most to those before it."
+        "add one unit at a time: each is the one that adds most to those before it. Units that help only together "
+        "may be missed."
         + " Each value of the right answer has the same weight, however rare it is." * levels
         + " Exact shares of all units were not computed: they take 2 to the power of the number of units runs."
         * bool(random)
