@@ -115,7 +115,25 @@ def counts_two(*questions: str) -> Study:
     return Study(lstm, bits(2), {"first": first_feature}, readout=readout, questions=questions)
 
 
+def half_deaf(*questions: str) -> Study:
+    """Return a study of a network that keeps whether the rare one of two signs came, and is asked for either."""
+    rnn = emptied(torch.nn.RNN(3, 4, nonlinearity="relu", **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[0, 1] = rnn.weight_hh_l0[0, 0] = 1
+    x = np.concatenate([bits(1, 300, 7, 0.05), np.zeros((300, 7, 1)), bits(1, 300)], 2)
+    x[:7, 3, 1] = 1
+    readout = Readout("came", function=lambda h: torch.stack([0.5 - h[:, 0], h[:, 0] - 0.5], 1))
+    concepts = {"came": lambda x: np.maximum.accumulate(x[:, :2].max(1)).astype(int)}
+    return Study(rnn, x, concepts, readout=readout, questions=questions)
+
+
 CASES = [
+    Planted(
+        "a network that is hardly better than the most frequent answer",
+        lambda: half_deaf("ablation"),
+        says=("so the cost of a single unit means nothing",),
+        never=("No unit ",),
+    ),
     Planted(
         "two units that pull against each other in single pairs alone",
         lambda: pull_apart("unit-shares", "ablation", "put-in-curve"),

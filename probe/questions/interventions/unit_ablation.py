@@ -61,7 +61,7 @@ def measure(
     the expected answer; `costly_units`, how many drops exceed .05; `kept_accuracy` of each unit alone;
     `best_kept_accuracy` of k units (`units` names them): the best for k = 1, and for each further one the unit that
     adds most to those before it, which need not be the best k; `best_single_unit_score` = (accuracy of the best unit
-    alone - that of none) / (own accuracy - that of none), left out where none does as well as all; `own_accuracy`,
+    alone - that of none) / (own accuracy - that of none), left out where that is at most .05; `own_accuracy`,
     `none_kept_accuracy`; `answers_moved`, the share of answers that change without all units, or how far they move
     in deviations. Where not all units are ablated, `follows` says how closely each follows the concept within steps,
     and random ones have the `kind` drawn.
@@ -228,7 +228,7 @@ def _kept(ablation: _Ablation, units: Sequence[int], keep: int | None, search_dr
     yield from (("kept_accuracy", accuracy, [unit]) for unit, accuracy in zip(units, alone, strict=True))
     best = units[int(np.argmax(alone))]
     yield "best_kept_accuracy", max(alone), [best]
-    if own != none:
+    if own - none > COSTLY:
         yield "best_single_unit_score", (max(alone) - none) / (own - none), [best]
     kept = [best]
     while len(kept) < (len(units) if keep is None else min(keep, len(units))):
@@ -345,5 +345,5 @@ def question(subject: Subject) -> Question:
             "by_value": True,
             "alone": tuple(role for role in ANSWERING if role != FITTED),
         },
-        version=2,
+        version=3,
     )

@@ -57,8 +57,11 @@ def words(table: pd.DataFrame, concept: str, levels: bool, wrong: str = "") -> s
         moved = one(table, metric="answers_moved")
         if max(moved, none - own) > COSTLY:
             how = f"{moved:.0%} of the answers change" if levels else "The answers change"
-            return f"{text}{how}, but they do not become more wrong, so the cost of a single unit means nothing."
-        return f"{text}The answer does not depend on these states, so the cost of a single unit means nothing."
+            return (
+                f"{text}{how}, but they do not become more wrong by more than {COSTLY}, so the cost of a single unit "
+                "means nothing."
+            )
+        return f"{text}The answer hardly depends on these states, so the cost of a single unit means nothing."
     return _costs(table, concept, what, own, none)
 
 
@@ -68,6 +71,7 @@ def _costs(table: pd.DataFrame, concept: str, what: str, own: float, none: float
     alone = one(table, metric="kept_accuracy", units=str(first["unit"]))
     costly = int((order["drop"] > COSTLY).sum())
     among = f" of the {len(order)} that were ablated" if random else ""
+    near = min(COSTLY, (own - none) / 2)
     most = largest(dict(zip(order["unit"], order["drop"], strict=True)))
     which = f"Unit {most[0]} costs most{among}: without it"
     if len(most) > 1:
@@ -81,11 +85,11 @@ def _costs(table: pd.DataFrame, concept: str, what: str, own: float, none: float
             f"{costs.format('rises')}. {several(costly, 'unit')}{among} cost{'s' * (costly == 1)} more than "
             f"{COSTLY}. With unit {first['unit']} alone it is {said(1 - alone)}"
         )
-        text += "; that unit alone does not suffice." if own - alone > COSTLY else ": that unit alone is enough here."
+        text += "; that unit alone does not suffice." if own - alone > near else ": that unit alone is enough here."
     else:
         text = f"No single unit{among} is needed: none costs more than {COSTLY}."
         text += f" {costs.format('goes')}." if said(float(first["drop"])) != said(0) else ""
-    text += _few(table, own)
+    text += _few(table, own - near)
     followers, others = order[~order["drawn"]], order[order["drawn"]]
     if len(followers) and len(others):
         text += (
@@ -97,10 +101,10 @@ def _costs(table: pd.DataFrame, concept: str, what: str, own: float, none: float
     return text
 
 
-def _few(table: pd.DataFrame, own: float) -> str:
+def _few(table: pd.DataFrame, least: float) -> str:
     """Return the sentence on how few units suffice, where several do that one does not."""
     rows = only(table, metric="best_kept_accuracy")
-    enough = np.flatnonzero(own - rows["value"].to_numpy() <= COSTLY)
+    enough = np.flatnonzero(rows["value"].to_numpy() >= least)
     at = int(enough[0]) if len(enough) else len(rows) - 1
     if at < 1:
         return ""
