@@ -285,7 +285,7 @@ def tell(answered: Answered) -> Told:
     answer = f"{first}{beside(answered, 'largest_unit_share')}"
     if taking_part >= 1:
         answer += f" The mean difference is spread as over {taking_part:.1f} equal units."
-    if said(against) != said(0):
+    if said(against) != said(0.0):
         answer += f" Some units work against it on average: their shares add up to {said(-against)}."
     caption = (
         "What each unit contributes to the mean change of the answer that one earlier input makes. Shares sum to 1. "

@@ -88,7 +88,7 @@ def _costs(table: pd.DataFrame, concept: str, what: str, own: float, none: float
         text += "; that unit alone does not suffice." if own - alone > near else ": that unit alone is enough here."
     else:
         text = f"No single unit{among} is needed: none costs more than {COSTLY}."
-        text += f" {costs.format('goes')}." if said(float(first["drop"])) != said(0) else ""
+        text += f" {costs.format('goes')}." if said(float(first["drop"])) != said(0.0) else ""
     text += _few(table, own - near)
     followers, others = order[~order["drawn"]], order[order["drawn"]]
     if len(followers) and len(others):
