@@ -12,7 +12,7 @@ import torch
 from ..errors import ProbeError, several
 from ..evidence.words import said
 from ..methods.causal.pairs import Pairs, all_pairs, whole
-from ..subjects.computed.answers import answered_rows, answers, takes_levels
+from ..subjects.computed.answers import answered_rows, answers, answers_at_steps, rows_at_steps, takes_levels
 from ..subjects.computed.ends import ends_of, step_of
 from ..subjects.computed.plans import affordable_pairs
 from ..subjects.computed.right_answers import only_last, task_of
@@ -56,6 +56,32 @@ def guessing(subject: Subject) -> str | None:
         f"the network answers {name} right on {own.mean():.1%} of {several(len(rows), 'sequence')}, not clearly more "
         f"often than always giving the most frequent answer ({guess.mean():.1%}). What moves such answers, or keeps "
         f"them, says nothing about {name}"
+    )
+
+
+def guessing_at_steps(subject: Subject) -> str | None:
+    """Return why a network's answers after the steps of its readout are no better than a guess, or None.
+
+    A guess gives the most frequent answer of each step. Of the sequences of which one of the two answers more steps
+    right than the other, the network must win more than a fair coin would.
+
+    Raises:
+        ProbeError: there is no head, or a step of the readout does not exist in one of the sequences.
+    """
+    rows = rows_at_steps(subject)
+    given, _ = answers_at_steps(subject, subject.x[rows], subject.lengths[rows])
+    right = np.where(np.isfinite(given), subject.answered.values[rows], np.nan)
+    own, guess = np.isclose(given, right), np.zeros(right.shape, dtype=bool)
+    for step, values in enumerate(right.T):
+        levels, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+        guess[:, step] = values == (levels[counts.argmax()] if len(levels) else np.nan)
+    ahead, asked = own.sum(1) - guess.sum(1), int(np.isfinite(right).sum())
+    if _wins(ahead > 0, ahead < 0) or guess.sum() < own.sum() == asked:
+        return None
+    return (
+        f"the network is right in {own.sum() / max(asked, 1):.1%} of {several(asked, 'answer')} to "
+        f"“{subject.answered.name}”, not clearly more often than always giving the most frequent answer of the step "
+        f"({guess.sum() / max(asked, 1):.1%})"
     )
 
 

@@ -208,7 +208,7 @@ def next_symbols(*, used: bool, bare: bool = False) -> Study:
 USES = (
     r"needs nothing of its state but [^.]*: [01]\.\d\d",
     r"no better than the later inputs allow: [01]\.\d\d",
-    r"The answer follows one direction of the state[^.]*: [01]\.\d\d",
+    r"The answer follows the direction that a least-squares probe reads: [01]\.\d\d",
     r"keeps \d+% of its right answers",
     r"moves the answer by one: [01]\.\d\d",
     r"In a network with random weights and a fitted head the costliest",
@@ -253,7 +253,7 @@ CASES = [
     Planted("a memoryless head, sampled strings", lambda: memoryless(bits(256, 8)), (DECIDED,), USES[:-1]),
     Planted("a memoryless head, all strings", lambda: memoryless(every_string(6)), (DECIDED,), USES[:-1]),
     Planted("a memoryless head, numbers", lambda: memoryless(numbers()), (DECIDED,), USES[:-1]),
-    Planted("one direction beside a clock", beside_a_clock, (r"the least-squares probe: 1\.00",)),
+    Planted("one direction beside a clock", beside_a_clock, (r"that a least-squares probe reads: 1\.00",)),
     Planted(
         "two units",
         of_two_units,

@@ -313,9 +313,7 @@ def test_the_page_says_what_was_found_in_plain_sentences(tmp_path: Path) -> None
     share = float((np.cumsum(bits()[:, :, 0], 1)[:, -1] > 4).mean())
     assert f"After 8 steps it errs most, in {share:.1%}." in wrong["step-answers"].notes["answer"]
     followed = right["single-answers"].notes["answer"]
-    assert (
-        "100% of the later answers to “ones” follow. With the whole state 100% follow, and without a patch 0%."
-        in (followed)
-    )
+    said = "100% of the later answers follow. With the whole state 100% follow, and without a patch 0%."
+    assert said in followed
     stable = right["stable-answers"].notes["answer"]
     assert ", none of them stable. Of the 8 answers, 0 are given at exactly one stable point and 8 at none." in stable

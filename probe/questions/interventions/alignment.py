@@ -87,7 +87,7 @@ def question(subject: Subject) -> Question:
     name = f"“{subject.concept.name}”"
     return Question(
         "alignment",
-        f"Do two directions carry {name}?",
+        f"Does a search find two directions that carry {name}?",
         measure,
         (needs.numbers, needs.exact, needs.search, needs.used_state),
         ANSWERING,
@@ -98,7 +98,7 @@ def question(subject: Subject) -> Question:
         rules=(
             rule(
                 "two-directions",
-                f"Two directions of the state carry {name}.",
+                f"The search finds two directions of the state that carry {name}.",
                 "few_directions_score",
                 definition="Alignment search (DAS) of rank 2, fitted on half of the prefixes and scored on pairs "
                 f"of the others, both ways, {ONE_STEP}; for a fitted head its one direction in closed form.",

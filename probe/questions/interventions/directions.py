@@ -1,4 +1,4 @@
-"""Does the answer follow one direction of the state, or one unit, when only that is patched?"""
+"""Does the answer follow the direction that a probe reads, or one unit, when only that is patched?"""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def question(subject: Subject) -> Question:
     """
     return Question(
         "directions",
-        "Does the answer follow one direction of the state?",
+        "Does the answer follow the direction that a probe reads?",
         measure,
         (needs.exact_answers, needs.splices, needs.numbers, needs.used_state),
         ANSWERING,
@@ -67,7 +67,7 @@ def question(subject: Subject) -> Question:
         rules=(
             rule(
                 "probe-direction",
-                "The answer follows one direction of the state, the weight of the least-squares probe.",
+                "The answer follows the direction that a least-squares probe reads.",
                 "direction_score",
                 signal="ols",
                 definition="(IIA along the probe's weight - IIA without a patch) / (IIA of the whole state - IIA "

@@ -1,4 +1,4 @@
-"""Does one direction of the state carry one of a network's answers from there on, and leave the others alone?"""
+"""Does the direction in which states move with an answer carry it from there on, and leave the others alone?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ...recurrent.signals import as_indices, within
 from ...subjects.computed.ends import runs_of
 from ...subjects.computed.whole_runs import affordable_runs, part_of, said_of
 from ...subjects.subject import Subject, by_network
-from .. import needs
+from .. import needs, uses
 from ..question import Question
 from ..rules import ANSWERING, FITTED, rule
 from ..telling import step_words
@@ -50,11 +50,11 @@ def question(subject: Subject) -> Question:
     Args:
         subject: one of the networks.
     """
-    wanted = (needs.runs, needs.exact, _of_spliced, _steps_to_patch)
+    wanted = (needs.runs, needs.exact, _of_spliced, _steps_to_patch, uses.guessing_at_steps)
     askable = all(need(subject) is None for need in wanted)
     return Question(
         "single-answers",
-        "Does one direction of the state carry the answer from step to step?",
+        "Does the direction in which states move with the answer carry it from step to step?",
         measure,
         wanted,
         ANSWERING,
@@ -80,7 +80,7 @@ def _rules(name: str) -> tuple[Rule, ...]:
     return (
         rule(
             "single-followed",
-            f"One direction of the state carries “{name}”: later answers follow it alone.",
+            f"The direction in which states move with “{name}” carries it: later answers follow it alone.",
             "worst_followed",
             definition=followed,
             source=source,
@@ -119,7 +119,7 @@ def _setup(subject: Subject) -> str:
     steps = [str(step + 1) for step in found["steps"]]
     return (
         f"We ran {said_of(subject, found['sequences'])}, each from its first step on. On one half of them we fitted "
-        f"the direction along which states hold “{subject.answered.name}”. Among the others we drew "
+        f"the direction in which states move with “{subject.answered.name}”. Among the others we drew "
         f"{several(found['pairs'], 'pair')} for each place of the patch, which is after {listed(steps)} "
         f"step{'s' * (steps != ['1'])}. We judge a later answer if the right answer to the spliced sequence is not "
         "the base's."

@@ -73,7 +73,7 @@ def question(subject: Subject) -> Question:
             ),
             Rule(
                 "one-unit-one-map",
-                f"One unit, read by one map, tells {name} at all steps.",
+                f"One unit, read by one monotone map, tells {name} at all steps.",
                 "lasting_monotone_accuracy",
                 "Share of held-out prefixes whose rounded isotonic prediction is exact, one unit and one map for all "
                 "steps, four folds.",

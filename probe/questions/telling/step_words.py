@@ -44,7 +44,7 @@ def step_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
 
 
 def single_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
-    """Say how many later answers follow one direction, beside the whole state and nothing.
+    """Say how many later answers follow the direction, beside the whole state and nothing.
 
     Args:
         answered: what was measured.
@@ -54,11 +54,11 @@ def single_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
     metrics = ("followed", "followed_whole", "followed_unpatched")
     along, whole, nothing = (float(of_network(answered, metric)["value"].iloc[0]) for metric in metrics)
     first = (
-        f"If we patch one direction of another sequence's state, {along:.0%} of the later answers to "
-        f"“{answered.subject.answered.name}” follow. With the whole state {whole:.0%} follow, and without a patch "
-        f"{nothing:.0%}."
+        "If we patch another sequence's state along the direction in which states move with "
+        f"“{answered.subject.answered.name}”, {along:.0%} of the later answers follow. With the whole state "
+        f"{whole:.0%} follow, and without a patch {nothing:.0%}. We tried no other direction."
     )
-    title = "Later answers that follow one direction, and the whole state"
+    title = "Later answers that follow the direction, and the whole state"
     figure = figure_of(answered, draw, "worst_followed", title=title, alt=first, caption=_CAPTION)
     notes = {"answer": f"{first}{_beside(answered, 'worst_followed')}", "setup": setup(answered.subject)}
     return Told(notes, figure)
