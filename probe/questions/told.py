@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from ..evidence.findings import DataFigure
@@ -12,6 +13,7 @@ from ..evidence.measurements import only
 from ..evidence.words import largest, listed, said
 from ..plots.study_figures import drawing, drawn
 from ..subjects.computed.alphabet import affordable, around, at_lengths
+from ..subjects.computed.answers import gives_number, head_of
 from ..subjects.computed.ends import ends_of, step_of
 from ..subjects.subject import Subject
 from .question import Answered
@@ -45,11 +47,14 @@ def asked_at(subject: Subject, lengths: Sequence[int]) -> str:
     """
     asked = at_lengths(subject, lengths, most=affordable(subject, around(subject)))
     drawn = [length for length, found in asked.items() if not found.exhaustive]
-    every = f"We asked sequences of {_in_words(list(asked))} steps over the inputs of the study"
-    if not drawn:
-        return f"{every}, all that there are."
-    most = max(len(asked[length].x) for length in drawn)
-    return f"{every}: all of a length where they are few, and {most:,} drawn of each of {_in_words(drawn)} steps."
+    which = "all that can occur and have a right answer"
+    if drawn:
+        most = max(len(asked[length].x) for length in drawn)
+        which += f" where these are few, and {most:,} drawn of each of {_in_words(drawn)} steps"
+    which = f"We asked sequences of {_in_words(list(asked))} steps over the inputs of the study, {which}."
+    head, right = head_of(subject), np.concatenate([found.right for found in asked.values()])
+    lost = 0 if head is None or gives_number(subject) else int((~np.isin(right, head.values.numpy())).sum())
+    return f"{which} To {lost:,} of them the readout cannot give the right answer." if lost else which
 
 
 def asked_around(subject: Subject) -> str:

@@ -215,9 +215,9 @@ USES = (
 )
 #: Of answers that are no better than a guess nothing is said beside that.
 GUESSED = (
-    *(*USES, r"does not drift with the length: [01]\.\d\d", r"decides how it moves the answer[^.]*: [01]\.\d\d"),
+    *(*USES, r"does not drift away from [^:]*: [01]\.\d\d", r"decides how it moves the answer[^.]*: [01]\.\d\d"),
     *(
-        r"One number predicts the answers at another length: [01]\.\d\d",
+        r"One number, the drift, predicts the answers at another length: [01]\.\d\d",
         r"the network answers \d+% right\.",
         "costs most",
     ),

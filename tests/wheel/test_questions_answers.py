@@ -60,9 +60,11 @@ def test_the_page_of_one_network_says_how_often_it_is_right_and_compares_program
     assert "“count” agrees with the network most often" in found.notes["programs"]
     assert "At other lengths the best is “count”" in found.notes["programs"]
     by_length = found.measurements.query("metric == 'agreement' and role == 'trained' and at.notna()")
-    # No count beyond the head's nine classes is asked for: of eight steps it has all.
+    # Of more than eight steps the head's nine classes have not every count.
     assert sorted(by_length["at"].unique()) == [4, 5, 6, 7, 8, 9, 10, 11, 12]
-    assert by_length[by_length["kind"] == "count"]["value"].tolist() == [1] * 9
+    shares = by_length[by_length["kind"] == "count"].sort_values("at")["value"]
+    assert (shares.iloc[:5] == 1).all()
+    assert shares.iloc[5:].between(0.9, 1, inclusive="left").all()
     assert [figure.name for figure in found.figures] == ["answers-by-length"]
 
 
@@ -92,13 +94,12 @@ def test_a_concept_without_last_value_has_no_right_answers() -> None:
 
 
 def test_counters_of_a_study_are_asked_what_a_small_alphabet_allows() -> None:
-    """All five questions of answers are asked of bits with a function; of real numbers those that can be."""
+    """All questions of answers but one are asked of classes and bits; of real numbers those that can be."""
     (subject,) = prepare(study_of(planted(), programs={"count": sum}))
     names = ["answers", "programs", "other-lengths", "bit-effects", "reduced-models"]
     asked = {question.name: question for question in every_question(subject)}
-    assert [asked[name].why_not(subject) for name in names] == [None] * 5
-    table = asked["reduced-models"].ask([subject])
-    assert (table["metric"] == "law_r_squared").any()
+    assert [asked[name].why_not(subject) for name in names[:4]] == [None] * 4
+    assert "it answers with one of several classes" in str(asked["reduced-models"].why_not(subject))
     readout = Readout("ones", weight=np.ones((1, 6)), kind="number")
     (real,) = prepare(study_of(planted(), inputs=np.random.default_rng(0).normal(size=(40, 8, 1)), readout=readout))
     assert "more than 8 different values" in str(asked["other-lengths"].why_not(real))

@@ -13,6 +13,7 @@ from ...methods.machines import Machine
 from ...plots.legends import legend_above
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...recurrent.signals import as_indices, within
+from ...subjects.computed.answers import gives_number
 from ...subjects.computed.ends import ends_of
 from ...subjects.computed.right_answers import task_of
 from ...subjects.subject import Subject, as_subjects
@@ -35,10 +36,11 @@ def measure(
     *,
     steps: Iterable[int] | None = None,
 ) -> pd.DataFrame:
-    """Measure how the expected answer changes on an input, by how much the input adds to the concept.
+    """Measure how the answer changes on an input, by how much the input adds to the concept.
 
-    The expected answer y is read off the state before and after each step, as the answer to the sequence so far.
-    The contexts of a step are its distinct prefixes; pooled over steps, every step has the same total weight.
+    The answer y, a number before it is rounded or the value of the class that is chosen, is read off the state before
+    and after each step, as the answer to the sequence so far. The contexts of a step are its distinct prefixes;
+    pooled over steps, every step has the same total weight.
 
     Metrics (`at` is the amount added, such as 0 or 1): `effect_at_step` and `effect_sd_at_step`, the mean
     change of y and its sd over the contexts of a step; `effect` and `effect_sd`, the same over all of them;
@@ -68,7 +70,7 @@ def measure(
             raise ProbeError(
                 f"steps={chosen} holds the first one, before which no answer stands; choose later steps."
             )
-        effects = {step: _change(machine, step) for step in wanted}
+        effects = {step: _change(machine, step, chosen=not gives_number(subject)) for step in wanted}
         grown = concept.diff(dim=1).numpy()
         added = {step: grown[machine.clean.prefixes[step].rows, step - 1] for step in wanted}
         amounts = np.unique(np.concatenate(list(added.values())))
@@ -84,10 +86,11 @@ def measure(
     return tabulate(rows)
 
 
-def _change(machine: Machine, step: int) -> np.ndarray:
-    """Return how the expected answer changes on a step's input, one number for each distinct prefix."""
+def _change(machine: Machine, step: int, *, chosen: bool) -> np.ndarray:
+    """Return how the answer, or the expected one, changes on a step's input, one number for each distinct prefix."""
     states = machine.clean.states[machine.clean.prefixes[step].rows]
-    after, before = (machine.answers(states[:, at]).expected for at in (step, step - 1))
+    found = [machine.answers(states[:, at]) for at in (step, step - 1)]
+    after, before = (one.chosen.double() if chosen else one.expected for one in found)
     return (after - before).numpy()
 
 
@@ -163,13 +166,14 @@ def question(subject: Subject) -> Question:
                 "same-effect",
                 f"What an input adds to “{subject.concept.name}” decides how it moves the answer, wherever it comes.",
                 "largest_effect_sd",
-                definition="Change of the expected answer on an input of the last five steps, read off the state "
-                "before and after it; sd over contexts (every step the same weight), the largest over the amounts.",
+                definition="Change of the answer, a number before rounding, on an input of the last five steps, read "
+                "off the state before and after it; sd over contexts (every step the same weight), the largest over "
+                "the amounts.",
                 source="Weiss et al. 2018",
                 at_most=0.25,
             ),
         ),
         draw,
         setup=told.ran,
-        version=2,
+        version=3,
     )

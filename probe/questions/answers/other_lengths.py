@@ -22,7 +22,7 @@ from ...methods.probing.linear import r_squared
 from ...plots.legends import legend_above
 from ...plots.style import MANY, ROLE_STYLE, axes_or_new, role_style
 from ...subjects.computed.alphabet import affordable, around, at_lengths
-from ...subjects.computed.answers import answers_to
+from ...subjects.computed.answers import answers_to, gives_number
 from ...subjects.subject import Subject, as_subjects
 from .. import needs, told
 from ..question import Question
@@ -49,9 +49,9 @@ def measure(
     most: int = MOST,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return how the expected answer departs from the concept, length by length.
+    """Return how the answer departs from the concept, length by length.
 
-    With g(L) the mean excess (expected answer minus concept) over sequences of length L, the drift is d = sum g(L)
+    With g(L) the mean excess (answer minus concept) over sequences of length L, the drift is d = sum g(L)
     (R - L) / sum (R - L)^2 with R the reference length: what the answer gains for each missing step. An answer that
     never moves drifts too, so a drift is about a mechanism only where the concept explains the answers.
 
@@ -85,7 +85,9 @@ def measure(
     tested = r + 2 if law_at is None else law_at
     asked = at_lengths(every[0], {*fitted, *explained, *law, tested}, most=most, seed=seed)
     for subject in every:
-        shown = {length: answers_to(subject, found.x)[1] for length, found in asked.items()}
+        # Of classes the mean by their probabilities is no answer: a network may be unsure and always right.
+        place = int(gives_number(subject))
+        shown = {length: answers_to(subject, found.x)[place] for length, found in asked.items()}
         excess = {length: float((shown[length] - found.right).mean()) for length, found in asked.items()}
         shares = {length: explained_share(shown[length], found.right) for length, found in asked.items()}
         found: list[tuple[str, float, float | None]] = [
@@ -267,10 +269,10 @@ def question(subject: Subject) -> Question:
         (
             rule(
                 "no-drift",
-                f"The answer stays {name} at other lengths: it does not drift with the length.",
+                f"At other lengths the answer does not drift away from {name}.",
                 "absolute_drift",
                 definition="|d| of g(L) = d (R - L), R the length of the study's sequences, L from R - 4 to R + 4; "
-                "g(L) is the mean of expected answer minus right answer.",
+                "g(L) is the mean of the answer, a number before rounding, minus the right one.",
                 source=source,
                 at_most=0.1,
             ),
@@ -278,7 +280,7 @@ def question(subject: Subject) -> Question:
                 "explained-at-other-lengths",
                 f"Only {name} matters at other lengths, and not the order of the inputs.",
                 "least_explained",
-                definition="Share of the expected answer's variance between values of the concept; the least of the "
+                definition="Share of the answer's variance between values of the concept; the least of the "
                 "two lengths below and above the study's own.",
                 source=source,
                 at_least=0.9,
@@ -287,5 +289,5 @@ def question(subject: Subject) -> Question:
         partial(draw, reference=subject.x.shape[1]),
         settings={"most": affordable(subject, around(subject))} if askable else {},
         setup=told.asked_around,
-        version=2,
+        version=3,
     )

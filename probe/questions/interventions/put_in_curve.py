@@ -16,6 +16,7 @@ from ...methods.causal.pairs import Put, columns, whole
 from ...plots.study_figures import drawing, drawn
 from ...plots.style import new_figure
 from ...plots.tables import dose
+from ...subjects.computed.answers import gives_number
 from ...subjects.computed.ends import ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
@@ -89,7 +90,9 @@ def tell(answered: Answered) -> Told:
     """Return what the page of one network says and shows."""
     table, name = answered.table, answered.subject.answered.name
     slopes = {kind: _slope(only(table, kind=kind)) for kind in dict.fromkeys(table["kind"])}
-    text = f"On average another sequence's state, put in whole, moves the answer {said(slopes[WHOLE])} of the way"
+    # Of classes the change is that of the mean by their probabilities.
+    what = "answer" if gives_number(answered.subject) else "expected answer"
+    text = f"On average another sequence's state, put in whole, moves the {what} {said(slopes[WHOLE])} of the way"
     if UNIT in slopes:
         unit = str(only(table, kind=UNIT)["units"].iloc[0])
         text += f"; unit {unit} alone, which follows “{name}” most, moves it {said(slopes[UNIT])} of the way"

@@ -15,7 +15,7 @@ from ...methods.abstraction.reduced import fit_affine
 from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_dots
 from ...subjects.computed.alphabet import affordable, around, at_lengths
-from ...subjects.computed.answers import answers_by_length
+from ...subjects.computed.answers import answers_by_length, gives_number
 from ...subjects.computed.ends import machine_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs, told
@@ -171,6 +171,13 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     return ax
 
 
+def _number(subject: Subject) -> str | None:
+    """A readout that answers with a number: the mean of classes by their probabilities is no answer."""
+    if subject.readout is None or gives_number(subject):
+        return needs.readout(subject)
+    return "it answers with one of several classes, and the drift predicts a number"
+
+
 def question(subject: Subject) -> Question:
     """Return the question, asked at the lengths around the study's own.
 
@@ -182,12 +189,12 @@ def question(subject: Subject) -> Question:
         "reduced-models",
         "How few numbers say what the network answers?",
         measure,
-        (needs.numbers, needs.other_lengths, needs.whole_sequences, needs.better_than_a_guess),
+        (needs.numbers, _number, needs.other_lengths, needs.whole_sequences, needs.better_than_a_guess),
         (*ANSWERING, INITIAL),
         (
             rule(
                 "one-number",
-                "One number predicts the answers at another length.",
+                "One number, the drift, predicts the answers at another length.",
                 "law_r_squared",
                 definition="R² of the expected answer two steps beyond the study's length R, by right answer + "
                 "d (R - L), d fitted on R - 2 to R; the null is the best of d = 0, 0.5 and 1.",
@@ -199,5 +206,5 @@ def question(subject: Subject) -> Question:
         draw,
         settings={"most": affordable(subject, around(subject))} if askable else {},
         setup=told.asked_around,
-        version=2,
+        version=3,
     )

@@ -72,7 +72,8 @@ def affordable(subject: Subject, lengths: Sequence[int]) -> int:
 def at_lengths(subject: Subject, lengths: Iterable[int], *, most: int = MOST, seed: int = 0) -> dict[int, AtLength]:
     """Return sequences of several lengths over the subject's inputs, by length, with the right answers.
 
-    Only sequences that can occur (`Subject.allows`), and whose right answer the readout can give, are among them.
+    Only sequences that can occur (`Subject.allows`) and have a right answer are among them, be it one that the
+    readout cannot give.
 
     Args:
         subject: one of the networks; what it shares with the others of its study decides.
@@ -87,9 +88,8 @@ def at_lengths(subject: Subject, lengths: Iterable[int], *, most: int = MOST, se
     alphabet, concept = alphabet_of(subject), subject.concept
     if alphabet is None:
         raise ProbeError(f"The inputs take more than {MOST_SYMBOLS} different values, or differ in length.")
-    values = () if subject.head is None else tuple(subject.head.values.tolist())
     same = (id(concept.function), concept.categories, id(subject.allowed), str(alphabet.tolist()), alphabet.dtype)
-    which = (values, most, seed, same, subject, alphabet)
+    which = (most, seed, same, subject, alphabet)
     return {length: _at(_Which(length, *which)) for length in sorted(set(lengths))}
 
 
@@ -98,7 +98,6 @@ class _Which:
     """Which sequences; subjects that share all of `same` share the sequences."""
 
     length: int
-    values: tuple[float, ...]
     most: int
     seed: int
     same: tuple[object, ...]
@@ -117,8 +116,7 @@ def _at(which: _Which) -> AtLength:
 
     def allowed(x: Tensor) -> Tensor:
         rows = np.array([subject.allows(row, can_occur) for row in x.double().numpy()])
-        answers = right(x[torch.as_tensor(rows)])
-        rows[rows] = np.isfinite(answers) & (np.isin(answers, which.values) if which.values else True)
+        rows[rows] = np.isfinite(right(x[torch.as_tensor(rows)]))
         return torch.as_tensor(rows)
 
     found = sequences(which.alphabet, which.length, most=which.most, allowed=allowed, seed=which.seed)

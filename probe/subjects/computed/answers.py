@@ -16,7 +16,7 @@ from ...methods import outputs
 from ...recurrent.double import in_float64
 from ...recurrent.layers import Layer
 from ..odds import Odds
-from ..readouts import EVERY, copied
+from ..readouts import EVERY, NUMBER, Head, copied
 from ..subject import Subject
 from .network_states import run
 from .sample import POINTS, SEQUENCES, reads_ahead
@@ -136,6 +136,8 @@ def answers_by_length(
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Return the answers and the expected answers to sequences of several lengths, run in float64.
 
+    A number beyond all of the concept's values in the study is no nearest one of them, but the next whole number.
+
     Args:
         subject: the network under study.
         x: length -> sequences, (sequence, time, feature).
@@ -147,10 +149,16 @@ def answers_by_length(
         ProbeError: as of `answers_to`.
     """
     if subject.asked.output is not None:
-        return outputs.answers_by_length(subject.model, x, *subject.asked.output)
-    model = in_float64(subject.model)
-    given = {n: _answers(subject, model, batch.double(), np.full(len(batch), n)) for n, batch in x.items()}
-    return {n: pair[0] for n, pair in given.items()}, {n: pair[1] for n, pair in given.items()}
+        given, shown = outputs.answers_by_length(subject.model, x, *subject.asked.output)
+    else:
+        model = in_float64(subject.model)
+        found = {n: _answers(subject, model, batch.double(), np.full(len(batch), n)) for n, batch in x.items()}
+        given, shown = ({n: pair[place] for n, pair in found.items()} for place in range(2))
+    head = head_of(subject)
+    if head is not None and head.kind == NUMBER and len(head.values):
+        low, high = float(head.values.min()) - 0.5, float(head.values.max()) + 0.5
+        given = {n: np.where((low < own) & (own < high), given[n], own.round()) for n, own in shown.items()}
+    return given, shown
 
 
 @torch.no_grad()
@@ -213,6 +221,18 @@ def _drawn(subject: Subject, wanted: np.ndarray) -> np.ndarray:
     if len(rows) > most:
         rows = np.sort(np.random.default_rng([subject.seed, 6]).choice(rows, most, replace=False))
     return rows
+
+
+def head_of(subject: Subject) -> Head | None:
+    """Return the head of a readout, or what says how the model's output is read; None where functions read it."""
+    output = subject.asked.output
+    return subject.head if output is None else getattr(output[0], "head", None)
+
+
+def gives_number(subject: Subject) -> bool:
+    """Return whether the answer is a number, which is its own expected answer, and not one of several classes."""
+    head = head_of(subject)
+    return head is None or head.kind == NUMBER
 
 
 def takes_levels(subject: Subject) -> bool:
