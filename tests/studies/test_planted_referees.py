@@ -69,9 +69,9 @@ def answers_alike(*questions: str) -> Study:
     return Study(emptied(torch.nn.GRU(1, 4, **EXACT)), every(7), concepts, readout=readout, questions=questions)
 
 
-def bits(features: int, count: int = 60, length: int = 7, share: float = 0.5) -> np.ndarray:
+def bits(features: int, count: int = 60, length: int = 7, share: float = 0.5, seed: int = 14) -> np.ndarray:
     """Return random sequences of bits, (sequence, step, feature)."""
-    return (np.random.default_rng(14).random((count, length, features)) < share).astype(float)
+    return (np.random.default_rng(seed).random((count, length, features)) < share).astype(float)
 
 
 def first_feature(x: np.ndarray) -> np.ndarray:
@@ -125,6 +125,70 @@ def half_deaf(*questions: str) -> Study:
     readout = Readout("came", function=lambda h: torch.stack([0.5 - h[:, 0], h[:, 0] - 0.5], 1))
     concepts = {"came": lambda x: np.maximum.accumulate(x[:, :2].max(1)).astype(int)}
     return Study(rnn, x, concepts, readout=readout, questions=questions)
+
+
+def clocked(*questions: str) -> Study:
+    """Return a study of a count of zeros, which a head reads along one direction: a clock less the ones."""
+    rnn = emptied(torch.nn.RNN(1, 5, nonlinearity="relu", **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[2, 0], rnn.bias_ih_l0[0], rnn.weight_ih_l0[4, 0] = 0.1, 0.1, 1
+        rnn.weight_hh_l0[0, 0] = rnn.weight_hh_l0[2, 2] = 1
+    readout = Readout("zeros", function=lambda h: (h[:, 0] - h[:, 2])[:, None] * 10, steps="every")
+    concepts = {"zeros": lambda x: (1 - x[:, 0]).cumsum()}
+    return Study(rnn, bits(1, 100, 7, seed=21), concepts, readout=readout, questions=questions)
+
+
+def in_eight_classes(*questions: str) -> Study:
+    """Return a study of an LSTM whose unit 2 counts the ones, which a head of eight classes reads exactly."""
+    lstm: Any = torch.nn.LSTM(1, 4, **EXACT)
+    units, generator = 4, torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in lstm.parameters():
+            parameter.uniform_(-0.3, 0.3, generator=generator)
+            parameter[2::units] = 0
+        lstm.weight_hh_l0[:, 2] = 0
+        for gate in (0, 1, 3):
+            lstm.bias_ih_l0[gate * units + 2] = 40
+        lstm.weight_ih_l0[2 * units + 2, 0] = 0.1
+
+    def head(h: torch.Tensor) -> torch.Tensor:
+        count = torch.atanh(h[:, 2].clamp(-0.999, 0.999)) / np.tanh(0.1)
+        return -5 * (count[:, None] - torch.arange(8, dtype=h.dtype)) ** 2
+
+    concepts, readout = {"ones": lambda x: x[:, 0].cumsum()}, Readout("ones", function=head)
+    return Study(lstm, every(7), concepts, readout=readout, questions=questions)
+
+
+def unsure(*questions: str) -> Study:
+    """Return a study of a GRU that says whether a one came, always right; its last bit moves the probability."""
+    gru, units = emptied(torch.nn.GRU(1, 4, **EXACT)), 4
+    with torch.no_grad():
+        gru.bias_ih_l0[units], gru.weight_ih_l0[units, 0] = 12, -24
+        gru.bias_ih_l0[2 * units] = 5
+        gru.bias_ih_l0[units + 1], gru.weight_ih_l0[2 * units + 1, 0] = -20, 1
+
+    def head(h: torch.Tensor) -> torch.Tensor:
+        sure = h[:, 0] - 0.5
+        sure = sure + torch.sign(sure) * 2 * h[:, 1]
+        return torch.stack([-sure, sure], 1)
+
+    concepts = {"came": lambda x: np.maximum.accumulate(x[:, 0]).astype(int)}
+    readout = Readout("came", function=head)
+    return Study(gru, bits(1, 100, 6, 0.12, seed=4), concepts, readout=readout, questions=questions)
+
+
+def tells_the_step(*questions: str) -> Study:
+    """Return a study of a parity that a head guesses from a clock."""
+    rnn = emptied(torch.nn.RNN(1, 4, nonlinearity="relu", **EXACT))
+    with torch.no_grad():
+        rnn.weight_hh_l0[0, 0], rnn.bias_ih_l0[0], rnn.weight_ih_l0[1, 0] = 1, 0.1, 1
+    concepts = {"parity": lambda x: x[:, 0].cumsum().astype(int) % 2}
+    readout = Readout(
+        "parity",
+        function=lambda h: torch.stack([0 * h[:, 0], torch.cos(h[:, 0] * 10 * np.pi)], 1),
+        steps="every",
+    )
+    return Study(rnn, bits(1, 100, 8, seed=3), concepts, readout=readout, questions=questions)
 
 
 CASES = [
@@ -188,6 +252,50 @@ CASES = [
         lambda: keeps_the_first("gate-shares", "unit-shares"),
         says=(r"differ in one of inputs 2 to 7 of 7 alone and in “first”", r"differ in input 4 of 7 alone"),
         never=("at step 1 alone", "by changing the input there"),
+    ),
+    Planted(
+        "one direction carries the answer, and states move along another",
+        lambda: clocked("single-answers", "directions", "quantised-states", "other-lengths", "reduced-models"),
+        says=(
+            r"along the direction in which states move with “zeros”, \d+% of .* We tried no other direction\.",
+            r"The answer follows the direction that a least-squares probe reads: 1\.00",
+            r"On the nearest of \d+ states, .* a low share does not show that the network needs more",
+            r"At other lengths the answer does not drift away from “zeros”: 0\.00",
+            r"One number, the drift, predicts the answers at another length: 1\.00",
+        ),
+        never=(
+            "One direction",
+            "an automaton of the values",
+            "runs on one state",
+            "the readout cannot give the right answer",
+        ),
+    ),
+    Planted(
+        "classes that are too few for longer strings",
+        lambda: in_eight_classes("other-lengths", "reduced-models", "quantised-states"),
+        says=(
+            r"To [1-9]\d* of them the readout cannot give the right answer\.",
+            r"At other lengths the answer does not drift away from “ones”: 0\.0[1-9]",
+            r"Not asked: it answers with one of several classes, and the drift predicts a number",
+        ),
+        never=("The answer stays", "all of a length where they are few", "an automaton of the values"),
+    ),
+    Planted(
+        "an answer that is always right and of which the network is unsure",
+        lambda: unsure("other-lengths", "reduced-models", "bit-effects"),
+        says=(
+            r"At other lengths the answer does not drift away from “came”: 0\.00",
+            r"Only “came” matters at other lengths, and not the order of the inputs: 1\.00",
+            r"decides how it moves the answer, wherever it comes: 0\.00",
+            r"all that can occur and have a right answer\.",
+        ),
+        never=(r": -\d", "the readout cannot give"),
+    ),
+    Planted(
+        "a parity that is guessed from a clock",
+        lambda: tells_the_step("single-answers"),
+        says=(r"Not asked: the network is right in 51\.7% of 800 answers to “parity”, not clearly more often",),
+        never=(r"of the later answers to “parity” follow",),
     ),
 ]
 

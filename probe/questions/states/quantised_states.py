@@ -1,4 +1,4 @@
-"""Is the network an automaton of the concept's values? After each step its state becomes a class mean."""
+"""Does the network run on class means of the concept? After each step its state becomes the nearest one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def question(subject: Subject) -> Question:
     name = f"“{subject.concept.name}”"
     return Question(
         "quantised-states",
-        f"Is the network an automaton of the values of {name}?",
+        f"Does the network run on the nearest mean state of a value of {name}?",
         measure,
         (needs.exact_answers, needs.few_values, needs.defined_steps, needs.used_states),
         ANSWERING,
@@ -45,7 +45,7 @@ def question(subject: Subject) -> Question:
         rules=(
             rule(
                 "quantised-states",
-                f"The network runs on one state for each step and value of {name}.",
+                f"The network runs on the nearest of the mean states, one for each step and value of {name}.",
                 "accuracy_kept_by_step",
                 definition="Accuracy with each state replaced after every step by the nearest mean state of a value "
                 "at that step, over own accuracy.",
@@ -139,12 +139,14 @@ def tell(answered: Answered) -> Told:
     kept, few = (float(of_network(answered, f"accuracy_kept_{kind}")["value"].iloc[0]) for kind in CODEBOOKS)
     sizes = of_network(answered, "states").set_index("kind")["value"]
     first = (
-        f"On {sizes['by_step']:.0f} states, one for each step and value of {name}, the network keeps {kept:.0%} of "
-        "its right answers."
+        f"On the nearest of {sizes['by_step']:.0f} states, one for each step and value of {name}, the network keeps "
+        f"{kept:.0%} of its right answers."
     )
     answer = (
-        f"{first}{beside(answered, 'accuracy_kept_by_step')} On {sizes['over_steps']:.0f} states, one for each value "
-        f"whatever the step, it keeps {few:.0%}."
+        f"{first}{beside(answered, 'accuracy_kept_by_step')} On the nearest of {sizes['over_steps']:.0f} states, one "
+        f"for each value whatever the step, it keeps {few:.0%}. Which is nearest, all numbers of the state decide "
+        "alike, also those that hold something else: a low share does not show that the network needs more than the "
+        "value and the step."
     )
     steps = of_network(answered, "right_class")["step"].nunique()
     where = "each step" if steps == end.steps else f"each of {several(steps, 'step')} at which {name} is defined"
