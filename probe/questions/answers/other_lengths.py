@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
@@ -51,9 +52,9 @@ def measure(
 ) -> pd.DataFrame:
     """Return how the answer departs from the concept, length by length.
 
-    With g(L) the mean excess (answer minus concept) over sequences of length L, the drift is d = sum g(L)
-    (R - L) / sum (R - L)^2 with R the reference length: what the answer gains for each missing step. An answer that
-    never moves drifts too, so a drift is about a mechanism only where the concept explains the answers.
+    With g(L) the mean excess (answer minus concept) over sequences of length L, the drift is d = sum g(L) (R - L) /
+    sum (R - L)^2 with R the reference length: what the answer gains for each missing step. An answer that never moves
+    drifts too, so a drift is about a mechanism only where the concept explains the answers.
 
     Metrics, one value a network unless said otherwise: `drift`; `absolute_drift`; `near_0`, `near_0.5`, `near_1` and
     `near_none`, 1 or 0; `mean_excess` and `explained_by_concept` by length (`at`), the latter the share of the
@@ -85,9 +86,7 @@ def measure(
     tested = r + 2 if law_at is None else law_at
     asked = at_lengths(every[0], {*fitted, *explained, *law, tested}, most=most, seed=seed)
     for subject in every:
-        # Of classes the mean by their probabilities is no answer: a network may be unsure and always right.
-        place = int(gives_number(subject))
-        shown = {length: answers_to(subject, found.x)[place] for length, found in asked.items()}
+        shown = {length: _said(subject, found.x) for length, found in asked.items()}
         excess = {length: float((shown[length] - found.right).mean()) for length, found in asked.items()}
         shares = {length: explained_share(shown[length], found.right) for length, found in asked.items()}
         found: list[tuple[str, float, float | None]] = [
@@ -99,6 +98,11 @@ def measure(
         ]
         rows += [measurement(QUESTION, metric, subject.network, value, at=at) for metric, value, at in found]
     return tabulate(rows)
+
+
+def _said(subject: Subject, x: Tensor) -> Float[np.ndarray, " batch"]:
+    """Return answers: numbers before rounding, or the classes that are chosen, of which a network may be unsure."""
+    return answers_to(subject, x)[int(gives_number(subject))]
 
 
 def _laws(

@@ -189,7 +189,7 @@ def question(subject: Subject) -> Question:
         "reduced-models",
         "How few numbers say what the network answers?",
         measure,
-        (needs.numbers, _number, needs.other_lengths, needs.whole_sequences, needs.better_than_a_guess),
+        (needs.numbers, needs.other_lengths, needs.whole_sequences, _number, needs.better_than_a_guess),
         (*ANSWERING, INITIAL),
         (
             rule(
