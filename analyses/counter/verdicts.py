@@ -71,8 +71,13 @@ def _line(claim: Claim, table: pd.DataFrame) -> dict[str, object]:
         for role in ("trained", difference.role)
         if len(own := rows[rows["role"] == role]["value"])
     }
-    about: dict[str, object] = {"claim": common.short_key(rule), "statement": rule.statement, "verdict": claim.verdict}
-    measured = {"trained": claim.value, "control": difference.control, "difference": difference.value}
+    about: dict[str, object] = {"claim": common.short_key(rule), "statement": rule.statement}
+    measured = {
+        "verdict": claim.verdict,
+        "trained": claim.value,
+        "control": difference.control,
+        "difference": difference.value,
+    }
     return about | measured | {"against": difference.role} | holds
 
 
