@@ -156,10 +156,10 @@ def test_an_answer_stands_until_the_pulse_that_changes_it(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(pictures, "picture", kept)
     _ = [pictures.task(one()), pictures.interchange(one())]
-    lines = [line for figure in found for ax in figure.axes for line in ax.lines if line.get_label()[0] != "_"]
+    lines = [line for figure in found for ax in figure.axes for line in ax.lines if str(line.get_label())[0] != "_"]
     assert len(lines) == 3 + 2 * 3
     for line in lines:
-        steps, values = line.get_data()
+        steps, values = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
         across, up = STEP_LOOKUP_MAP[line.get_drawstyle()](steps, values)
         before = np.interp(steps[1:] - 0.01, across, up)
         assert before == pytest.approx(values[:-1], nan_ok=True)

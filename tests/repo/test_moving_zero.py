@@ -25,7 +25,7 @@ BUILT = {
 def networks() -> list[Network]:
     """Return a counter with its controls, and planted networks."""
     built = [Network(f"planted/{name}", "planted", model) for name, model in BUILT.items()]
-    return [*common.group("counter", 0), *built]
+    return [*common.group("counter", 2000), *built]
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def networks() -> list[Network]:
     """Return a counter with its controls, the ones-counter, and other planted networks."""
     ones = Network("planted/ones", "planted", asked_once.ONES)
     return [
-        *common.group("counter", 0),
+        *common.group("counter", 2000),
         ones,
         *(Network(f"planted/{name}", "planted", model) for name, model in BUILT.items()),
     ]
@@ -106,7 +106,7 @@ def test_splits_are_each_networks_own() -> None:
 
 def test_the_same_numbers_come_from_other_questions(table: pd.DataFrame, networks: list[Network]) -> None:
     """Shares, interchange of units, units alone and the drift: the numbers of the questions that measure them."""
-    trained, name = networks[:1], "counter/seed-0"
+    trained, name = networks[:1], "counter/seed-2000"
     for question, metric, kind in (("unit_shares", "unit_share", "carries"), ("directions", "unit_score", "moves")):
         rows = only(asked_once.table(question), metric=metric, network=name)
         assert values(table, name, kind) == pytest.approx(rows["value"].tolist(), abs=1e-12)

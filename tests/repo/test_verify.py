@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from analyses.counter import ASKED, accuracy, common, study, verify
+from analyses.counter import QUESTIONS, accuracy, common, study, verify
 from probe.evidence.measurements import Network, measurement, tabulate
 from probe.studies import store
 
@@ -143,7 +143,7 @@ def test_the_panel_has_each_kind_of_network_and_the_others_come_in_turn() -> Non
     """Every group is one of the study's; another commit draws others, and the same one the same."""
     every = study.groups(study.EVERY)
     assert set(verify.PANEL) <= set(every)
-    assert {question for group in verify.PANEL for question in group.questions} == set(ASKED)
+    assert {question for group in verify.PANEL for question in group.questions} == set(QUESTIONS)
     others = [group for group in every if group not in verify.PANEL]
     drawn = verify.rolling("abc", others)
     assert len(drawn) == -(-len(others) // 100)

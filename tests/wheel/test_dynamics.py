@@ -103,7 +103,7 @@ def test_known_fixed_points_are_found_to_1e_8(
 @pytest.mark.parametrize(("weight", "kind"), [(0.5, 0), (1.0, 1), (1.5, 2), (-1.0, 0)])
 def test_at_the_corner_of_a_relu_a_push_shows_what_the_jacobian_hides(weight: float, kind: int) -> None:
     """h = relu(w h) at 0, where torch's derivative is 0 whatever w is; no state is below 0, where w = -1 tells."""
-    net = torch.nn.RNN(1, 2, nonlinearity="relu", dtype=torch.float64)
+    net: Any = torch.nn.RNN(1, 2, nonlinearity="relu", dtype=torch.float64)
     with torch.no_grad():
         for parameter in net.parameters():
             _ = parameter.zero_()
