@@ -12,7 +12,7 @@ import pytest
 from analyses.counter import common, directions, estimators
 from models import planted
 from probe.evidence import Range
-from probe.evidence.measurements import Network, only
+from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.methods.causal.class_means import classes_at
 from probe.subjects.computed.ends import machine_of
 from probe.subjects.computed.right_answers import task_of
@@ -77,7 +77,7 @@ def test_scores_are_those_of_the_directions(table: pd.DataFrame, networks: list[
     found = only(directions.measure(networks[:1]), metric="direction_score").set_index("kind")["value"]
     scores = only(table, metric="score", network="counter/seed-2000").set_index("kind")["value"]
     assert scores.to_dict() == found.to_dict()
-    assert set(table["role"]) == {"trained", "fitted head", "planted"}
+    assert set(table["role"]) == {"trained", *FITTED_HEADS, "planted"}
 
 
 def test_readings_are_held_out(networks: list[Network]) -> None:

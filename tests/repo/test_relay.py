@@ -16,7 +16,7 @@ from models.counter import Counter, answer
 from models.planted.building import INPUT, B, Plan
 from models.tasks import bit_strings
 from probe.evidence import Range
-from probe.evidence.measurements import Network, only
+from probe.evidence.measurements import FITTED_HEADS, Network, only
 
 
 def relay_counter(flags: int = 10) -> Counter:
@@ -109,7 +109,7 @@ def test_pairs_and_counts_are_those_of_the_unit_shares(table: pd.DataFrame) -> N
     by_count = only(own, metric="participation_by_count")
     assert by_count["at"].tolist() == list(range(7))
     assert by_count["n"].tolist() == [math.comb(6, ones) for ones in range(7)]
-    assert set(table["role"]) == {"trained", "fitted head", "planted"}
+    assert set(table["role"]) == {"trained", *FITTED_HEADS, "planted"}
 
 
 def test_the_index_of_shares_of_both_signs() -> None:
