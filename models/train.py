@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 if TYPE_CHECKING:
+    from .state import Measurement
     from .training import Job
 
 # Exit codes: 1 something could not be used or written, 2 wrong usage, 130 Ctrl-C (128 + SIGINT).
@@ -158,23 +159,36 @@ def _train_all(
     quiet: bool,
 ) -> int:
     """Train every network that is asked for and return the exit code."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     from probe.errors import ProbeError
     from probe.studies.workers import parallel
 
-    from .progress import Shown
     from .training import clear, train_job
+
+    console, done, trained = Console(stderr=True), 0, 0
+    # A line for each network where there is no terminal, since control codes would fill a log.
+    bars = Progress(console=console, disable=quiet or not console.is_terminal)
+
+    def show(now: Measurement) -> None:
+        text = f"loss {now.loss:.4g}, test error {now.test_error:.2%}"
+        bars.update(steps, completed=trained + now.step, description=text, refresh=True)
 
     try:
         work = wanted.jobs()
         for job in work:
             clear(job.folder, resume=resume, overwrite=overwrite)
-        with Shown(len(work), quiet=quiet) as shown:
-            show = shown.steps if jobs == 1 and cluster is None else None
-            calls = [
-                (job, threads) if show is None else (job, threads, show(job.name, job.recipe.steps)) for job in work
-            ]
+        alone = jobs == 1 and cluster is None
+        calls = [(job, threads, show) if alone else (job, threads) for job in work]
+        with bars:
+            steps = bars.add_task("", total=sum(job.recipe.steps for job in work))
             for job, test_error in parallel(train_job, calls, jobs=jobs, cluster=cluster, again=AGAIN):
-                shown.finish(job.name, test_error)
+                done, trained = done + 1, trained + job.recipe.steps
+                text = f"{done} of {len(work)}, {job.name}: test error {test_error:.2%}"
+                bars.update(steps, completed=trained, description=text, refresh=True)
+                if bars.disable and not quiet and len(work) > 1:
+                    sys.stderr.write(f"{text}\n")
     except ProbeError as error:
         return _fail(str(error), FAILED)
     files = [path for job in work for path in job.folder.iterdir() if path.is_file()]

@@ -303,11 +303,11 @@ def test_progress_is_a_line_a_network_and_bars_in_a_terminal(
     assert command.main([*two, "--epochs", "2", "--out", str(tmp_path / "quiet"), "--quiet"]) == 0
     assert capfd.readouterr().err == ""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    # Its loss is measured after 100 steps, 20 epochs; a finished network makes room at once.
+    # Its loss is measured after 100 steps, 20 epochs.
     assert command.main([*two, "--epochs", "40", "--out", str(tmp_path / "terminal")]) == 0
     shown = capfd.readouterr().err
     assert "\x1b[" in shown
-    assert "2/2" in shown
+    assert "2 of 2" in shown
     assert ("loss" in shown) == (jobs == "1")
 
 
