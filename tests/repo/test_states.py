@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.states import CASES, PAGE, TIMED, TITLE, written
+from benchmarks.states import CASES, PAGE, TITLE, written
 
 
 def test_the_section_stands_in_place_of_an_older_one() -> None:
@@ -18,7 +18,7 @@ def test_the_section_stands_in_place_of_an_older_one() -> None:
 
 
 def test_the_committed_section_has_every_case() -> None:
-    """A row for each, in two tables."""
+    """A row for each."""
     _, _, section = PAGE.read_text(encoding="utf-8").partition(TITLE)
     rows = [line for line in section.splitlines() if line.startswith("| `")]
-    assert len(rows) == len(CASES) + len(TIMED)
+    assert len(rows) == len(CASES)
