@@ -13,7 +13,6 @@ import hashlib
 import os
 import random
 import resource
-import select
 import signal
 import struct
 import sys
@@ -22,7 +21,10 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -136,69 +138,49 @@ def tried(path: Path, choices: Mapping[str, Any], original: Described) -> tuple[
         return "wrong exception", f"{type(error).__name__}: {error}"[:300]
 
 
-def _child(kind: str, seeds: range, folder: Path, pipe: int) -> None:
-    """Load damaged files one after another, and write what became of each."""
+#: In a process that loads damaged files: the kind, the folder that it works in, and what the whole file is.
+_child: list[Any] = []
+
+
+def _begin(kind: str, folder: Path) -> None:
+    """Prepare a process: load the whole file, and bound the memory."""
     file = FILES[kind]
-    content, path = file.content(), folder / file.name
     file.beside(folder)
-    _ = path.write_bytes(content)
-    original = described(probe.load(file.loaded(folder), **file.choices))
+    _ = (folder / file.name).write_bytes(file.content())
+    _child[:] = [file, folder, file.content(), described(probe.load(file.loaded(folder), **file.choices))]
     spent = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (spent + MEMORY, spent + MEMORY))
-    for seed in seeds:
-        os.write(pipe, f"{seed}\tstarted\t\n".encode())
-        _ = path.write_bytes(damaged(content, seed))
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        outcome, detail = tried(file.loaded(folder), file.choices, original)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        os.write(pipe, f"{seed}\t{outcome}\t{' '.join(detail.split())}\n".encode())
+    sink = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(sink, stream)
+
+
+def _one(seed: int) -> tuple[str, str]:
+    """Load one damaged file; a process that takes too long is ended by the system."""
+    file, folder, content, original = _child
+    _ = (folder / file.name).write_bytes(damaged(content, seed))
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    found = tried(file.loaded(folder), file.choices, original)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return found
 
 
 def outcomes(kind: str, count: int, seed: int) -> Iterator[Outcome]:
     """Yield what became of each damaged file of one kind; a process that dies is followed by another."""
-    at, last = seed, seed + count
-    while at < last:
-        with tempfile.TemporaryDirectory() as folder:
-            read, write = os.pipe()
-            child = os.fork()
-            if not child:
-                os.close(read)
-                sink = os.open(os.devnull, os.O_WRONLY)
-                for stream in (1, 2):
-                    os.dup2(sink, stream)
-                _child(kind, range(at, last), Path(folder), write)
-                os._exit(0)
-            os.close(write)
-            started, finished = at, at - 1
-            for number, outcome, detail in _lines(read, child):
-                started = number
-                if outcome != "started":
-                    finished = number
-                    yield Outcome(number, outcome, detail)
-            _, status = os.waitpid(child, 0)
-            os.close(read)
-        at = last
-        if finished < last - 1:
-            ended = os.waitstatus_to_exitcode(status)
-            slow = ended in (-signal.SIGALRM, -signal.SIGKILL)
-            yield Outcome(started, "too slow" if slow else "crash", f"the process ended with {ended}")
-            at = started + 1
-
-
-def _lines(pipe: int, child: int) -> Iterator[tuple[int, str, str]]:
-    rest = b""
-    while True:
-        ready, _, _ = select.select([pipe], [], [], 3 * SECONDS)
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-            return
-        piece = os.read(pipe, 1 << 16)
-        if not piece:
-            return
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            number, outcome, detail = line.decode(errors="replace").split("\t", 2)
-            yield int(number), outcome, detail
+    seeds = list(range(seed, seed + count))
+    while seeds:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            ProcessPoolExecutor(1, get_context("fork"), _begin, (kind, Path(folder))) as process,
+        ):
+            while seeds:
+                number, start = seeds.pop(0), time.monotonic()
+                try:
+                    yield Outcome(number, *process.submit(_one, number).result())
+                except BrokenProcessPool:
+                    slow = time.monotonic() - start > SECONDS
+                    yield Outcome(number, "too slow" if slow else "crash", "the process ended")
+                    break
 
 
 def main(arguments: list[str] | None = None) -> int:
