@@ -26,7 +26,6 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from ..errors import ProbeError
-from .inlining import inline_svg
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -46,7 +45,6 @@ _REFERENCE = re.compile(r'(?<=["#])(?:[a-z]|image|C\d+_\d+_)[0-9a-f]{8,40}(?=[")
 _PATH = re.compile(r'\b(d|points)="([^"]*)"')
 _COORDINATE = re.compile(r'\b(x|y|width|height)="(-?\d+\.\d{3,})"')
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
-__all__ = ["MAX_BYTES", "MAX_MARKS", "figure_to_svg", "inline_svg"]
 
 
 def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> str:
