@@ -314,7 +314,6 @@ def _training(findings: Mapping[str, Finding]) -> Section:
             ),
             Points(points),
             Text(f"{_noise(claims)}: {findings['pictures'].notes['noise']}"),
-            _figure(findings, "noise"),
         ],
         key="training",
     )

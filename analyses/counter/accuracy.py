@@ -11,11 +11,9 @@ from analyses.counter import common
 from models.recipes import recipe
 from models.tasks import format_bits
 from probe import Finding, inspect
-from probe.evidence import Control, DataFigure, Range, Rule
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network, measurement, tabulate
 from probe.methods.abstraction.automata import automaton_of
-from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure, style
 from probe.questions.answers import accuracy
 from probe.subjects.computed.answers import answers_to
 from probe.subjects.subject import Subject
@@ -58,20 +56,8 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the errors and draw them."""
+    """Judge the errors."""
     drawn = table[table["metric"].isin(["test_error", "test_floor"]) & (table["pair"] != "")]
-    with style():
-        figure, axes = new_figure(height=3.2)
-        accuracy.draw(table, group="test", bound=BOUND, ax=axes[0, 0])
-        picture = DataFigure.from_figure(
-            figure,
-            name="test-error",
-            title="Strings misread among those never seen in training",
-            alt=medians_in_words(drawn[drawn["metric"] == "test_error"]),
-            caption="Each mark is one network; a bar is the share of its test strings whose count stood on "
-            "no training string; a line through the others may reach it. The scale is logarithmic above 1 %.",
-            data=drawn,
-        )
     notes = {
         "setup": _setup(networks),
         "answer": _answer(drawn),
@@ -79,7 +65,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         "otherwise": _otherwise(drawn),
     }
     title = "Does the network count?"
-    return common.finding("accuracy", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("accuracy", title, table, studied=networks, rules=RULES, notes=notes)
 
 
 def _setup(networks: Sequence[Network]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, DataFigure, Range, Rule
-from probe.evidence.measurements import Network, only, tabulate
+from probe.evidence.measurements import Network, tabulate
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.interventions import alignment
@@ -63,7 +63,7 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Judge what the searches found and draw it."""
-    figures = [_ranks(table), _steps(table[table["role"] == "trained"])]
+    figures = [_ranks(table)]
     notes = {"answer": _answer(table), "wrong": _wrong(table), "extent": EXTENT}
     return common.finding("alignment", TITLE, table, studied=networks, rules=RULES, figures=figures, notes=notes)
 
@@ -81,22 +81,6 @@ def _ranks(table: pd.DataFrame) -> DataFigure:
         "numbers of directions than two. Crosses: random subspaces. Triangles: the direction that each fitted head "
         "reads.",
         data=own,
-    )
-
-
-def _steps(own: pd.DataFrame) -> DataFigure:
-    scores = own[own["metric"].isin(["alignment_score", "few_directions_score"])].reset_index(drop=True)
-    raw = only(scores, metric="alignment_score", kind=alignment.RAW)
-    late = raw[(raw["step"] >= STEP) & (raw["at"] == 2)]["value"].min()
-    return common.picture(
-        lambda: alignment.draw_steps(scores),
-        name="steps",
-        title="The same by step, for each number of directions",
-        alt=f"Score by step, a panel for each rank. Rank 2 scores at least {late:.2f} after {STEP + 1} bits "
-        "and more.",
-        caption=f"Medians over {raw['network'].nunique()} trained networks. Grey steps have too few prefixes to "
-        "hold half of them out. There we score on the prefixes of the search, and judge nothing.",
-        data=scores,
     )
 
 

@@ -10,7 +10,6 @@ from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network
-from probe.plots.study_figures import medians_in_words
 from probe.questions.interventions import class_means
 
 BOUND = 0.95
@@ -37,22 +36,10 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the answers from class means and draw them."""
-    drawn = table[table["metric"] == "class_mean_ratio"].reset_index(drop=True)
-    picture = common.picture(
-        lambda: class_means.draw(table, threshold=BOUND),
-        name="class_means",
-        title="Answers from class means",
-        alt=medians_in_words(drawn),
-        caption="After a bit we replace each state by the mean state of its count. The line shows the accuracy, "
-        "divided by the network's own accuracy on the same strings. After the first bit each count has one prefix, "
-        "so there is nothing to replace. Lines are medians over networks, bands 95 % intervals, each planted network "
-        f"a thin line; dotted: the rule's {BOUND:g}.",
-        data=drawn,
-    )
+    """Judge the answers from class means."""
     title = "Does the network need more than the count?"
     notes = {"answer": _answer(table)}
-    return common.finding("class_means", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("class_means", title, table, studied=networks, rules=RULES, notes=notes)
 
 
 def _answer(table: pd.DataFrame) -> str:

@@ -9,10 +9,8 @@ import torch
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import Control, DataFigure, Range, Rule
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network, only
-from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure, style
 from probe.questions.states import dynamics
 
 BOUND = 0.1
@@ -40,7 +38,6 @@ RULES = (
         controls=(Control(common.STRONGEST, 0.05, lower=True),),
     ),
 )
-SHOWN = ("planted/ones", "planted/ones-alone")
 SPEEDS = ("silent_speed", "driven_speed")
 
 
@@ -55,37 +52,10 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge how fast the answers move and draw where they rest."""
-    shown = table[(table["role"] != "planted") | table["network"].isin(SHOWN)]
-    speeds = shown[shown["metric"].isin(SPEEDS)].reset_index(drop=True)
-    points = shown[shown["metric"].isin(list(dynamics.COUNTS))].reset_index(drop=True)
-    with style():
-        figure, axes = new_figure(height=3.4)
-        _ = dynamics.draw(speeds, silent="a 0", driving="a 1", threshold=BOUND, ax=axes[0, 0])
-        figures = [
-            DataFigure.from_figure(
-                figure,
-                name="speed-of-the-answer",
-                title="How far one more bit moves the answer",
-                alt=medians_in_words(speeds),
-                caption="Each dot is one network, each bar the 95 % interval of the median. A running count of ones "
-                f"moves by one on a 1, and not at all on a 0. Below the line, at {BOUND}, the answer holds.",
-                data=speeds,
-            ),
-            DataFigure.from_figure(
-                dynamics.draw_points(points),
-                name="points-under-zeros",
-                title="Where the state would rest if zeros came for ever",
-                alt=medians_in_words(points),
-                caption="Each dot is one network. The search starts from visited states. A counter that rests at "
-                "every count has a fixed point for each. It also has one direction of the state in which nothing "
-                "decays. The planted counter has both.",
-                data=points,
-            ),
-        ]
+    """Judge how fast the answers move."""
     notes = {"answer": _answer(table), "points": _points(table), "otherwise": _otherwise(table)}
     title = "Does the answer rest when nothing is counted?"
-    return common.finding("dynamics", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+    return common.finding("dynamics", title, table, studied=networks, rules=RULES, notes=notes)
 
 
 def _answer(table: pd.DataFrame) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from analyses.counter import common
 from probe import Finding
@@ -18,8 +17,6 @@ from probe.methods.causal.class_means import Classes, classes_at
 from probe.methods.causal.directions import DIRECTIONS
 from probe.methods.probing.linear import fit_linear, r_squared
 from probe.methods.probing.splits import folds
-from probe.plots.legends import legend_above
-from probe.plots.style import MANY, ROLE_STYLE, SMALL, new_figure
 from probe.questions.interventions.directions import along_directions
 from probe.subjects.computed.ends import machine_of
 from probe.subjects.computed.right_answers import task_of
@@ -134,26 +131,12 @@ def chosen(readings: Mapping[str, float], tie: float = TIE) -> str:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the score along the best reading direction and draw all of them."""
+    """Judge the score along the best reading direction."""
     wide = _wide(common.drawn(table))
     middle = wide[wide["role"] == "trained"].groupby("kind", sort=False)[["reading", "score"]].median()
-    listed = ", ".join(
-        f"{NAMES[str(kind)]} {row['reading']:.3f} and {row['score']:.2f}" for kind, row in middle.iterrows()
-    )
-    picture = common.picture(
-        lambda: _draw(wide),
-        name="estimators",
-        title="What reads the count, and what the answer follows",
-        alt=f"Markers, one a network and estimator. Median held-out R2 and score of trained networks: {listed}.",
-        caption="Each small marker is an estimator's direction in one network. Further left, it reads the count "
-        "worse from prefixes that it was not fitted on. Further up, the answer follows it more when we patch it. "
-        "Large markers are medians over networks. We join them from no penalty to the largest; the logistic fit "
-        f"stands apart. The horizontal line is the rule's {BOUND:g}.",
-        data=wide,
-    )
     title = "Does the answer follow what reads the count best?"
     notes = {"answer": _answer(table, middle)}
-    return common.finding(QUESTION, title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+    return common.finding(QUESTION, title, table, studied=networks, rules=RULES, notes=notes)
 
 
 def _wide(table: pd.DataFrame) -> pd.DataFrame:
@@ -163,32 +146,6 @@ def _wide(table: pd.DataFrame) -> pd.DataFrame:
     index = ["role", "network", "pair", "place", "kind"]
     wide = rows.pivot(index=index, columns="metric", values="value").reset_index()
     return wide.dropna(subset=["reading", "score"]).drop(columns="place").reset_index(drop=True)
-
-
-def _draw(wide: pd.DataFrame) -> Axes:
-    ax = new_figure(height=3.8)[1][0, 0]
-    for role in (role for role in ROLE_STYLE if (wide["role"] == role).any()):
-        look, own = ROLE_STYLE[role], wide[wide["role"] == role]
-        missed = (1 - own["reading"]).clip(lower=1e-4)
-        many = len(own) > MANY
-        ax.plot(missed, own["score"], look.marker, color=look.color, markersize=2.5, alpha=0.4, rasterized=many)
-        middle = own.assign(missed=missed).groupby("kind", sort=False)[["missed", "score"]].median()
-        middle = middle.reindex([kind for kind in NAMES if kind in middle.index])
-        # Least squares, ridge and slope are one path along the penalty; the logistic fit is not on it.
-        apart = middle.index == "logistic"
-        path, alone = middle[~apart], middle[apart]
-        ax.plot(path["missed"], path["score"], **look.line(), markersize=6, linewidth=1, label=role)
-        ax.plot(alone["missed"], alone["score"], look.marker, color=look.color, markersize=6)
-        for kind, row in middle.iterrows() if role == "trained" else ():
-            place, side = ((-6, -4), "right") if kind == "slope" else ((6, 4), "left")
-            ax.annotate(NAMES[str(kind)], row, place, textcoords="offset points", fontsize=SMALL, ha=side)
-    ax.axhline(BOUND, color="black", linewidth=1, zorder=0)
-    ax.set_xscale("log")
-    ax.invert_xaxis()
-    ax.set_xlabel("share of the count's variance that is missed,\nheld out")
-    ax.set_ylabel("interchange score")
-    legend_above(ax)
-    return ax
 
 
 def _answer(table: pd.DataFrame, middle: pd.DataFrame) -> str:

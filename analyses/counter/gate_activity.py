@@ -23,9 +23,9 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Draw how far open the gates are and how often they are saturated."""
+    """Draw how far open the gates are."""
     pair = table[table["role"].isin(["trained", "own initialisation"])]
-    figures = gate_activity.figures(pair, labels=("after a 1", "after a 0"))
+    figures = gate_activity.figures(pair, labels=("after a 1", "after a 0"))[:1]
     notes = {"answer": _answer(pair[pair["step"].notna() & pair["metric"].ne("mean")])}
     title = "What do the gates do?"
     return common.finding("gate_activity", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)

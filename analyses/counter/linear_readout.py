@@ -66,7 +66,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         table,
         studied=networks,
         rules=RULES,
-        figures=[_by_step(table), _controls(table)],
+        figures=[_by_step(table)],
         notes={
             "answer": _answer(table),
             "idle": _idle(table),
@@ -90,23 +90,6 @@ def _by_step(table: pd.DataFrame) -> DataFigure:
             alt=f"Lines of held-out R² by step; the numbers are those after the last. {last}",
             caption="Medians over networks of the probe's R² on the cell state, with their 95 % intervals. Where the "
             "line is grey there are too few prefixes to hold any out.",
-            data=drawn,
-        )
-
-
-def _controls(table: pd.DataFrame) -> DataFigure:
-    metrics = [rule.metric for rule in RULES]
-    drawn = table[table["metric"].isin(metrics) & table["signal"].isin(["", HIDDEN])].reset_index(drop=True)
-    with style():
-        figure, axes = new_figure(height=3.6)
-        linear_readout.draw_controls(drawn, ax=axes[0, 0])
-        return DataFigure.from_figure(
-            figure,
-            name="readout_controls",
-            title="What training adds",
-            alt=f"Dots, one a network, in three columns. {medians_in_words(drawn)}",
-            caption="Each dot is a network after its last step, each bar the 95 % interval of the median. The first "
-            "column takes the smaller R² of the two states, the others the hidden state.",
             data=drawn,
         )
 

@@ -7,17 +7,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import Control, DataFigure, Range, Rule
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network, measurement, only, tabulate
 from probe.methods.abstraction.programs import agreement
 from probe.methods.machines import Machine
-from probe.plots.networks import draw_dots
-from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure
 from probe.questions.answers.other_lengths import slope
 from probe.subjects.computed.alphabet import at_lengths
 from probe.subjects.computed.answers import answers_by_length
@@ -98,43 +94,16 @@ def _bit_by_bit(machine: Machine, drift: float) -> Iterator[tuple[str, float]]:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the law answer by answer and bit by bit, and draw both."""
-    drawn = common.drawn(table)
+    """Judge the law answer by answer."""
     notes = {"answer": _answer(table), "silence": SILENCE, "otherwise": _otherwise(table)}
     title = "Is it the ones plus an offset for each missing bit?"
-    return common.finding(
-        QUESTION, title, table, studied=networks, rules=RULES, figures=[_answers(drawn)], notes=notes
-    )
+    return common.finding(QUESTION, title, table, studied=networks, rules=RULES, notes=notes)
 
 
 SILENCE = (
-    "Claim 19 is refuted: that the answer rests while zeros come, as that of a ones-counter would. "
-    "But a counter with a drift d takes d off on every 0. So claim 19 asked about the wrong program, and says "
-    "nothing against a counter that drifts."
+    "Claim 19 asks whether the answer rests while zeros come, as that of a ones-counter would. But a counter with a "
+    "drift d takes d off on every 0. So if claim 19 is refuted, that says nothing against a counter that drifts."
 )
-
-
-def _answers(drawn: pd.DataFrame) -> DataFigure:
-    shares = only(drawn, metric="law_answers")
-
-    def draw() -> Axes:
-        ax = draw_dots(
-            shares, {"law_answers": ""}, thresholds={"law_answers": 0.9}, ax=new_figure(height=3.4)[1][0, 0]
-        )
-        ax.set_ylim(-0.03, 1.03)
-        ax.set_ylabel("share of equal answers at 12 bits")
-        return ax
-
-    return common.picture(
-        draw,
-        name="law_answers",
-        title="How often the law gives the answer to a string of 12 bits",
-        alt=medians_in_words(shares),
-        caption="Each dot is one network, each bar the 95 % interval of the median, the line the rule's 0.9. We fit "
-        "the law's one number on eight to ten bits. We ask all strings of twelve bits with at most ten ones and ten "
-        "zeros.",
-        data=shares[["role", "network", "pair", "value"]],
-    )
 
 
 def _answer(table: pd.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,6 @@ from probe.evidence.measurements import FITTED_HEADS, Network, measurement, one,
 from probe.methods.causal.ablation import Resampling
 from probe.methods.probing.monotone import HALF, each_unit_read, monotone_predictions
 from probe.methods.probing.splits import folds
-from probe.plots.networks import draw_dots
-from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure
 from probe.questions.answers.other_lengths import slope
 from probe.questions.interventions import directions
 from probe.questions.interventions.pair_shares import pair_shares
@@ -243,18 +240,7 @@ def _alone(subject: Subject) -> np.ndarray:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge whether one cell passes all tests and draw how many it passes."""
-    drawn = common.drawn(only(table, metric="most_tests"))
-    labels = {kind: label for kind, label in TARGETS.items() if kind in set(drawn["kind"])}
-    picture = common.picture(
-        lambda: _draw(drawn, labels),
-        name="one_cell",
-        title="How many of the five tests one cell passes",
-        alt=f"Dots, one a network, by how many tests its best cell passes. {medians_in_words(drawn)}",
-        caption="Each dot is a network. It shows how many of the five tests its best cell passes. The three columns "
-        "differ in what we suppose the cell to count.",
-        data=drawn[["role", "network", "pair", "kind", "units", "value"]],
-    )
+    """Judge whether one cell passes all tests."""
     title = "Does one cell pass every test of a running count?"
     notes = {
         "verdict": _verdict(table),
@@ -264,15 +250,7 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         "otherwise": _otherwise(table),
     }
     notes |= _every_step(table)
-    return common.finding(QUESTION, title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
-
-
-def _draw(drawn: pd.DataFrame, labels: Mapping[str, str]) -> Any:
-    ax = draw_dots(drawn.assign(metric=drawn["kind"]), labels, ax=new_figure(height=3.6)[1][0, 0])
-    ax.set_ylim(-0.2, len(BOUNDS) + 0.2)
-    ax.set_yticks(range(len(BOUNDS) + 1))
-    ax.set_ylabel("tests that one cell passes")
-    return ax
+    return common.finding(QUESTION, title, table, studied=networks, rules=RULES, notes=notes)
 
 
 def _passing(table: pd.DataFrame, role: str) -> int:

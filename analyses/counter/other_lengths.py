@@ -8,10 +8,8 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import Control, DataFigure, Range, Rule
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import FITTED_HEADS, Network
-from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure, style
 from probe.questions.answers import other_lengths
 
 SOURCE = "Hupkes et al. 2018; Meloux et al. 2025; the theorem in docs/science.md"
@@ -50,9 +48,6 @@ RULES = (
         controls=(Control(common.STRONGEST, 0.05),),
     ),
 )
-#: Planted networks that the figures show beside the trained ones.
-SHOWN = ("planted/ones", "planted/drift-0.5", "planted/zeros")
-NAMES = {0.0: "ones", 0.5: "balance", 1.0: "zeros"}
 
 
 def measure(networks: Sequence[Network]) -> pd.DataFrame:
@@ -62,13 +57,10 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the drift and draw it."""
-    drawn = table[(table["role"] != "planted") | table["network"].isin(SHOWN)]
-    with style():
-        figures = [_drifts(drawn), _excess(drawn)]
+    """Judge the drift."""
     title = "What does the network answer at other lengths?"
     notes = {"answer": _summary(table), "theorem": THEOREM, "otherwise": _otherwise(table)}
-    return common.finding("other_lengths", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+    return common.finding("other_lengths", title, table, studied=networks, rules=RULES, notes=notes)
 
 
 THEOREM = (
@@ -105,37 +97,3 @@ def _summary(table: pd.DataFrame) -> str:
 
 #: Landmarks of the drift as the metrics name them; a network lies near one within 0.1.
 _NEAR = ("0", "0.5", "1", "none")
-
-
-def _drifts(table: pd.DataFrame) -> DataFigure:
-    drifts = table[table["metric"] == "drift"]
-    figure, axes = new_figure(height=3.4)
-    other_lengths.draw_drifts(table, names=NAMES, ax=axes[0, 0])
-    return DataFigure.from_figure(
-        figure,
-        name="drift",
-        title="Where each network stands between counting ones and counting zeros",
-        alt=medians_in_words(drifts),
-        caption="Each mark is one network. A drift of 0 means that it counts ones. At 1 it counts zeros and takes "
-        "them off ten, and at 0.5 it weighs one against the other. All three programs give the same answers on ten "
-        "bits. In the row of each network also stands its own initialisation, which answers about the same whatever "
-        "it reads.",
-        data=drifts[["role", "network", "pair", "value"]],
-    )
-
-
-def _excess(table: pd.DataFrame) -> DataFigure:
-    figure, axes = new_figure(height=3.6)
-    ax = other_lengths.draw(table, names=NAMES, ax=axes[0, 0])
-    ax.set(xlabel="bits", ylabel="mean of answer minus ones")
-    excess = table[table["metric"] == "mean_excess"]
-    return DataFigure.from_figure(
-        figure,
-        name="excess-by-length",
-        title="How far the answers are from the ones, by length",
-        alt=medians_in_words(excess[excess["at"].isin([6, 10, 14])]),
-        caption="Each line is one network. Plain lines are what a counter of ones, a balance and a counter of zeros "
-        "would give. Before training a network answers about the same whatever it reads. Therefore it runs along the "
-        "balance, although it balances nothing: a drift means something only where the ones explain the answers.",
-        data=excess[["role", "network", "pair", "at", "value"]].rename(columns={"at": "length"}),
-    )

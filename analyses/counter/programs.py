@@ -55,24 +55,23 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
     """Draw how often the answers are those of four programs."""
     with style():
-        pictures = [_agreement(table, role) for role in ("trained", "fitted head") if (table["role"] == role).any()]
+        picture = _agreement(table)
     notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
     title = "Which program does the network run?"
-    return common.finding("programs", title, table, studied=networks, rules=RULES, figures=pictures, notes=notes)
+    return common.finding("programs", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
-def _agreement(table: pd.DataFrame, role: str) -> DataFigure:
-    whose = "trained networks" if role == "trained" else "untrained weights with a head fitted by least squares"
+def _agreement(table: pd.DataFrame) -> DataFigure:
     figure, axes = new_figure(height=3.8)
-    ax = programs.draw(table, role=role, reference=REFERENCE, bands=False, ax=axes[0, 0])
+    ax = programs.draw(table, role="trained", reference=REFERENCE, bands=False, ax=axes[0, 0])
     ax.set_xlabel("bits")
     figure_legend(figure, *ax.get_legend_handles_labels())
-    rows = table[(table["metric"] == "agreement") & (table["role"] == role)]
+    rows = table[(table["metric"] == "agreement") & (table["role"] == "trained")]
     medians = common.medians(rows, ["kind", "at"]).rename(columns={"kind": "program", "at": "length"})
     return DataFigure.from_figure(
         figure,
-        name=f"agreement-{role.replace(' ', '-')}",
-        title=f"How often {whose} answer as a program does",
+        name="agreement-trained",
+        title="How often trained networks answer as a program does",
         alt=medians_in_words(rows[rows["at"].isin([8, REFERENCE, 12])]),
         caption="On ten bits all four programs give the same answers. If a program says a half, we accept the counts "
         "on both sides, which favours the balance at odd lengths. Strings have at most ten ones and ten zeros. Of "

@@ -9,9 +9,7 @@ import pandas as pd
 from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
-from probe.evidence.measurements import FITTED_HEADS, Network, only
-from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure
+from probe.evidence.measurements import Network, only
 from probe.questions.states import quantised_states
 
 BOUND = 0.95
@@ -40,25 +38,10 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the accuracy that is kept and draw it."""
-    drawn = table[table["metric"].isin([BY_STEP, OVER_STEPS, "states"])]
-    own = drawn["role"].isin(["trained", *FITTED_HEADS]) | drawn["network"].isin(PLANTED)
-    shown = drawn[own].reset_index(drop=True)
-    picture = common.picture(
-        lambda: quantised_states.draw(shown, threshold=BOUND, ax=new_figure(height=3.4)[1][0, 0]),
-        name="accuracy-kept",
-        title="How much of its accuracy a network keeps on a few states",
-        alt=medians_in_words(shown[shown["metric"] != "states"]),
-        caption="Each dot is a network. After every step we replace its state by the nearest class mean. Each bar is "
-        f"the 95 % interval of the median, the line the rule's {BOUND}. We leave out own initialisations: their "
-        "heads are random, and a share of a random accuracy says nothing.",
-        data=shown,
-    )
+    """Judge the accuracy that is kept."""
     title = "Does the network run on one state for each count?"
     notes = {"answer": _answer(only(table, role="trained")), "otherwise": _otherwise(only(table, metric=BY_STEP))}
-    return common.finding(
-        "quantised_states", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes
-    )
+    return common.finding("quantised_states", title, table, studied=networks, rules=RULES, notes=notes)
 
 
 def _answer(own: pd.DataFrame) -> str:

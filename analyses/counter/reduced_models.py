@@ -9,7 +9,7 @@ import pandas as pd
 from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, DataFigure, Range, Rule
-from probe.evidence.measurements import FITTED_HEADS, Network
+from probe.evidence.measurements import Network
 from probe.plots.legends import figure_legend
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure, style
@@ -41,30 +41,12 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the law and draw how much it explains."""
+    """Judge the law and draw how often it gives the answer."""
     with style():
-        figures = [_explained(table), _agreement(table)]
+        figures = [_agreement(table)]
     notes = {"answer": _answer(table), "recurrence": _recurrence(table), "otherwise": _otherwise(table)}
     title = "How few numbers say what the network answers?"
     return common.finding("reduced_models", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
-
-
-def _explained(table: pd.DataFrame) -> DataFigure:
-    metrics = ["fixed_r_squared", "law_r_squared", "affine_r_squared"]
-    own = table["role"].isin(["trained", *FITTED_HEADS]) | table["network"].isin(PLANTED)
-    drawn = table[own & table["metric"].isin(metrics)].reset_index(drop=True)
-    figure, axes = new_figure(height=3.4)
-    ax = reduced_models.draw(drawn, threshold=BOUND, ax=axes[0, 0])
-    ax.set_ylabel("R² at 12 bits")
-    return DataFigure.from_figure(
-        figure,
-        name="explained-at-twelve",
-        title="How well a reduced model predicts the answers on 12 bits",
-        alt=medians_in_words(drawn),
-        caption="Each dot is one network, each bar the 95 % interval of the median, the line the rule's "
-        f"{BOUND}. We fitted nothing on twelve bits. We leave out own initialisations: their answers hardly vary.",
-        data=drawn,
-    )
 
 
 def _agreement(table: pd.DataFrame) -> DataFigure:

@@ -10,9 +10,7 @@ from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network, only
-from probe.plots.style import new_figure
 from probe.questions.interventions import routes
-from probe.questions.told import ranked
 
 BOUND = 0.5
 VERSION = 1
@@ -40,27 +38,14 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the routes' shares and draw them."""
-    drawn = common.drawn(table)
-    shares = only(drawn, metric="route_share")
-    middle = only(shares, role="trained").groupby("signal", sort=False)["value"].median().reset_index()
-    picture = common.picture(
-        lambda: routes.draw(drawn, thresholds={"cell_state": BOUND}, ax=new_figure(height=3.6)[1][0, 0]),
-        name="routes",
-        title="By which route one count reaches the next state",
-        alt=f"Dots, one a network. Median shares of trained networks: {', '.join(ranked(middle, routes.name))}.",
-        caption="After seven bits we let a difference of one count through every subset of the routes, for one step. "
-        "Shares are exact, and their sum is one. Bars are 95 % intervals of the median, the line is the rule's "
-        f"{BOUND}.",
-        data=shares[["role", "network", "pair", "signal", "value"]],
-    )
+    """Judge the routes' shares."""
     title = "Where does the sum live from step to step?"
     planted = only(table, network="planted/ones", signal="cell_state")["value"].item()
     notes = {
         "answer": _answer(only(table, metric="route_share")),
         "otherwise": f"If the sum stays in its cell, the share is that of the planted counter: {planted:.2f}.",
     }
-    return common.finding("routes", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("routes", title, table, studied=networks, rules=RULES, notes=notes)
 
 
 def _answer(shares: pd.DataFrame) -> str:
@@ -74,6 +59,5 @@ def _answer(shares: pd.DataFrame) -> str:
         f"{cell.median():.0%} of the sum goes from step to step through the cell. We take two strings whose counts "
         "differ by one, and ask by which routes this difference reaches the next state. The share of the cell is the "
         f"median over {len(cell)} trained networks, and at least half in {(cell >= BOUND).sum()} of them.{compared} "
-        f"The rest ({written_again:.0%}) is written again by gates that read the hidden state. The figure shows by "
-        "which."
+        f"The rest ({written_again:.0%}) is written again by gates that read the hidden state."
     )

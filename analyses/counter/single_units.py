@@ -8,10 +8,8 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import Control, DataFigure, Range, Rule
+from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network
-from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure, style
 from probe.questions.states import single_units
 
 BOUND = 0.9
@@ -60,23 +58,11 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge what single units hold and draw it."""
+    """Judge what single units hold."""
     drawn = table[table["metric"].isin([rule.metric for rule in RULES])].reset_index(drop=True)
-    with style():
-        figure, axes = new_figure(height=3.6)
-        single_units.draw(drawn, threshold=BOUND, ax=axes[0, 0])
-        picture = DataFigure.from_figure(
-            figure,
-            name="single_units",
-            title="One unit as a code",
-            alt=f"Dots, one a network, in three columns. {medians_in_words(drawn)}",
-            caption="Each dot is a network, each bar the 95 % interval of the median, the line the rule's "
-            f"{BOUND}. The planted counter shows what a unit that holds the count looks like.",
-            data=drawn,
-        )
     title = "Is there one cell that holds the count?"
     notes = {"answer": _answer(drawn), "otherwise": _otherwise(drawn)}
-    return common.finding("single_units", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("single_units", title, table, studied=networks, rules=RULES, notes=notes)
 
 
 def _answer(drawn: pd.DataFrame) -> str:
@@ -98,6 +84,6 @@ def _otherwise(drawn: pd.DataFrame) -> str:
     planted = drawn[drawn["network"] == "planted/ones"].set_index("metric")["value"]
     values = ", ".join(f"{planted[rule.metric]:.2f}" for rule in RULES)
     return (
-        "If a cell held a running count, the three values in the figure would be those of the planted counter: "
+        "If a cell held a running count, the values of the three rules would be those of the planted counter: "
         f"{values}."
     )

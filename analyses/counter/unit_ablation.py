@@ -32,7 +32,7 @@ RULES = (
         controls=(Control(common.STRONGEST, 0.05, lower=True),),
     ),
 )
-#: How many units, or which by their cost, the words beside the figures say.
+#: How many units the words beside the figure say.
 SAID = (0, 1, 3, 6, 9)
 HOW = (
     "After every bit, an ablated unit gets its state from a random other string that has read as many bits. Lines "
@@ -48,7 +48,7 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge what one unit keeps and draw what each costs."""
+    """Judge what one unit keeps and draw how few are enough."""
     with style():
         figure, axes = new_figure()
         _ = unit_ablation.draw(table, ax=axes[0, 0])
@@ -61,22 +61,8 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
             caption=f"Accuracy with the best units alone. Each next unit is the one that adds most. {HOW}",
             data=kept,
         )
-        figure, axes = new_figure()
-        _ = unit_ablation.draw_drops(table, ax=axes[0, 0])
-        drops = unit_ablation.sorted_drops(table).reset_index(drop=True)
-        lost = DataFigure.from_figure(
-            figure,
-            name="unit_drops",
-            title="What one unit's loss costs",
-            alt=medians_in_words(drops[drops["rank"].isin(SAID)].assign(at=drops["rank"])),
-            caption=f"How much accuracy a network loses without one unit, the costliest first. Dotted: {COSTLY:.0%}. "
-            f"{HOW}",
-            data=drops,
-        )
     title, notes = "Would one unit be enough?", {"answer": _answer(table)}
-    return common.finding(
-        "unit_ablation", title, table, studied=networks, rules=RULES, figures=[few, lost], notes=notes
-    )
+    return common.finding("unit_ablation", title, table, studied=networks, rules=RULES, figures=[few], notes=notes)
 
 
 def _answer(table: pd.DataFrame) -> str:

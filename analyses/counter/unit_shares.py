@@ -10,8 +10,6 @@ from analyses.counter import common
 from probe import Finding
 from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import Network, one, only
-from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure
 from probe.questions.interventions import unit_shares
 
 ONE, NEGATIVE = 0.5, 0.1
@@ -52,26 +50,14 @@ def measure(networks: Sequence[Network]) -> pd.DataFrame:
 
 
 def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the units' shares and draw them."""
-    drawn = common.drawn(table)
-    judged = drawn[drawn["metric"].isin([rule.metric for rule in RULES])]
-    picture = common.picture(
-        lambda: unit_shares.draw(drawn, threshold=ONE, ax=new_figure(height=3.6)[1][0, 0]),
-        name="unit_shares",
-        title="How many units carry one count",
-        alt=f"Shares of the units, the largest first. {medians_in_words(judged)}",
-        caption="What each unit contributes to a difference of one count held after seven bits. Shares are exact, "
-        f"and their sum is one. The horizontal line is the rule's {ONE}. Thin lines are networks, thick ones "
-        "medians.",
-        data=only(drawn, metric="unit_share")[["role", "network", "pair", "units", "value"]],
-    )
+    """Judge the units' shares."""
     title = "Is the count carried by one unit?"
     planted = one(table, network="planted/ones", metric="largest_unit_share")
     notes = {
         "answer": _answer(table),
         "otherwise": f"If one unit carried the count, its share would be that of the planted counter: {planted:.2f}.",
     }
-    return common.finding("unit_shares", title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
+    return common.finding("unit_shares", title, table, studied=networks, rules=RULES, notes=notes)
 
 
 def _answer(table: pd.DataFrame) -> str:

@@ -51,7 +51,7 @@ def build(tables: Tables, one: Shown) -> Page:
     ]
     sections = [
         _task(tables, one),
-        _corners(tables, one),
+        _corners(tables),
         _saddles(tables, one),
         _interchange(tables, one),
         verdicts.section(tables, claims),
@@ -108,7 +108,7 @@ def _task(tables: Tables, one: Shown) -> Section:
     )
 
 
-def _corners(tables: Tables, one: Shown) -> Section:
+def _corners(tables: Tables) -> Section:
     rows = []
     for cell in CELLS:
         stable = measuring.values(tables[cell], "stable_points")
@@ -128,9 +128,8 @@ def _corners(tables: Tables, one: Shown) -> Section:
             Text(
                 "A fixed point is a state that stays as it is while no pulse comes. It is stable if the network "
                 "comes back to it from nearby. For each bit we find the direction along which the states hold it. "
-                "These three directions are the axes of the picture."
+                "These three directions are the axes of the picture below."
             ),
-            *_drawn(pictures.space(one)),
             Table(columns, rows, caption, name="corners"),
         ],
         key="corners",
@@ -212,7 +211,6 @@ def _interchange(tables: Tables, one: Shown) -> Section:
                 f"trained network at least {_share(trained.min())} of the answers to a bit follow, and "
                 f"{_share(kept.min())} of the others stay. With a fitted head at most {fitted.max():.3f} follow."
             ),
-            *_drawn(pictures.marks(tables)),
             Text(_fading(tables)),
             *_drawn(pictures.after(tables)),
         ],

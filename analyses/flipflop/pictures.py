@@ -11,21 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analyses.counter.common import picture
-from analyses.flipflop.rules import BOUND
 from analyses.flipflop.shown import BIT, CELL, NAMES, SEED, STEP, Shown
 from analyses.flipflop.subjects import CELLS
-from probe.errors import several
 from probe.evidence import DataFigure
-from probe.evidence.words import listed
 from probe.plots.legends import figure_legend, legend_above
-from probe.plots.networks import draw_dots, draw_role_lines
+from probe.plots.networks import draw_role_lines
 from probe.plots.spaces import draw_cube, draw_fixed_points, draw_paths, seen
 from probe.plots.style import GREY, new_figure, role_style
 
 #: What each cell is called in words.
 CALLED = {"lstm": "LSTM", "gru": "GRU", "rnn": "tanh RNN"}
-#: So many sequences are drawn as paths.
-PATHS = 6
 ROLES = ("trained", "fitted head")
 #: What is put in, and the score -> what a table calls it.
 SCORED = {
@@ -34,8 +29,6 @@ SCORED = {
     "followed_whole": "the whole state",
     "followed_score": "score of F4",
 }
-#: What the picture of the interchange counts -> its label.
-MARKS = {"worst_followed": "the bit\nfollows", "worst_kept": "the others\nstay"}
 #: The colour of the network that the pictures of one show.
 OWN = role_style("trained").color
 THIS_ONE = f"the {CALLED[CELL]} of seed {SEED}"
@@ -44,35 +37,6 @@ THIS_ONE = f"the {CALLED[CELL]} of seed {SEED}"
 def signs(answer: str) -> str:
     """Return what is answered at a point, `-1,1,1`, as signs."""
     return "".join("\N{MINUS SIGN}" if part.startswith("-") else "+" for part in answer.split(","))
-
-
-def space(shown: Shown) -> DataFigure:
-    """Draw states, fixed points and some sequences of one network along the directions of its bits."""
-    points = shown.points
-    paths = shown.coordinates(shown.states[:PATHS]).round(4)
-
-    def draw() -> Figure:
-        figure, axes = new_figure(height=5.0)
-        ax = draw_cube(NAMES, ax=axes[0, 0])
-        draw_fixed_points(points, NAMES, ax=ax)
-        draw_paths(list(paths), ax=ax, color=OWN, label=f"{PATHS} sequences", width=0.9)
-        return _legend(figure, ax, 2)
-
-    counts = points["unstable"].value_counts().sort_index()
-    said = [
-        f"{count} that are {_unstable(number)}"
-        for number, count in zip(counts.index.tolist(), counts.tolist(), strict=True)
-    ]
-    return picture(
-        draw,
-        name="space",
-        title="States of one network",
-        alt=f"The fixed points of {THIS_ONE} without input stand at the corners, edges, faces and the middle of a "
-        f"cube whose three axes are the three bits: {listed(said)}.",
-        caption=f"{THIS_ONE[:1].upper()}{THIS_ONE[1:]}. Each axis of the cube is the direction of a bit, from "
-        "\N{MINUS SIGN}1 to 1. The lines go from state to state while the network reads sequences of the task.",
-        data=points.drop(columns="row"),
-    )
 
 
 def flows(shown: Shown) -> DataFigure:
@@ -154,37 +118,6 @@ def interchange(shown: Shown) -> DataFigure:
     )
 
 
-def marks(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
-    """Draw for every network of every cell how the answers follow the bit that is put in, and how the others stay."""
-    frame = _joined(tables, list(MARKS))
-
-    def draw() -> Figure:
-        figure, axes = new_figure(1, len(CELLS), height=2.1, sharey=True)
-        for ax, cell in zip(axes[:, 0], CELLS, strict=True):
-            _ = draw_dots(frame[frame["cell"] == cell], MARKS, thresholds=dict.fromkeys(MARKS, BOUND), ax=ax)
-            ax.set_title(CALLED[cell])
-        figure.supylabel("share of later answers", fontsize="medium")
-        axes[0, 0].set_ylim(top=1.03)
-        return _one_legend(figure, list(axes[:, 0]))
-
-    medians = frame.groupby(["cell", "metric", "role"], sort=False)["value"].median()
-    said = [
-        f"{CALLED[cell]}, {MARKS[metric].replace(chr(10), ' ')}, {role}: {medians[cell, metric, role]:.2f}"
-        for cell in CELLS
-        for metric in MARKS
-        for role in ROLES
-    ]
-    return picture(
-        draw,
-        name="marks",
-        title="Every network",
-        alt=f"Medians over networks. {'; '.join(said)}.",
-        caption="Each mark is the worst of the three bits of one network. The bar behind the marks is the 95 % "
-        "interval of the median. The line is the bound of the rules.",
-        data=frame,
-    )
-
-
 def after(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
     """Draw by steps since the interchange how many answers follow the bit that was put in."""
     frame = following(tables)
@@ -231,10 +164,6 @@ def following(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     weighted = rows.assign(hits=rows["value"] * rows["n"])
     sums = weighted.groupby(["cell", "role", "network", "at"], sort=False)[["hits", "n"]].sum().reset_index()
     return sums.assign(value=sums["hits"] / sums["n"])[["cell", "role", "network", "at", "value"]]
-
-
-def _unstable(number: int) -> str:
-    return "stable" if not number else f"unstable in {several(number, 'direction')}"
 
 
 def _cube(ax: Axes, points: pd.DataFrame) -> Axes:

@@ -11,7 +11,6 @@ from jaxtyping import TypeCheckError
 import probe
 from analyses.counter import accuracy, common, dynamics, other_lengths, programs, quantised_states, reduced_models
 from models.tasks import bit_strings
-from probe.evidence import Control, Range
 from probe.methods.abstraction.automata import automaton_of
 from tests.repo import asked_once
 
@@ -54,7 +53,6 @@ def value(finding: probe.Finding, metric: str, network: str, kind: str = "", len
 def test_every_finding_says_in_words_what_its_figures_show(findings: dict[str, probe.Finding], name: str) -> None:
     """Alt texts and answers carry numbers; no figure is too large for a page; notes are whole sentences."""
     finding = findings[name]
-    assert finding.figures
     for figure in finding.figures:
         assert any(character.isdigit() for character in figure.alt)
         assert ": ." not in figure.alt
@@ -119,23 +117,6 @@ def test_a_fitted_head_passes_the_law_and_is_no_drifting_counter(findings: dict[
     control = "counter/seed-2000/fitted head"
     assert value(findings["reduced_models"], "law_r_squared", control) > 0.9
     assert abs(value(findings["other_lengths"], "drift", control)) < 0.1
-
-
-def test_the_laws_rule_is_held_against_the_best_named_program(findings: dict[str, probe.Finding]) -> None:
-    """The paired difference to the null is the margin that the table holds."""
-    (claim,) = findings["reduced_models"].claims
-    assert claim.rule.controls == (Control("null", 0.0),)
-    margin = value(findings["reduced_models"], "law_margin", "counter/seed-2000")
-    assert claim.differences[0].value == pytest.approx(margin)
-
-
-def test_rules_have_the_thresholds_of_the_science() -> None:
-    """17b is a share of networks; 18, 19 and 20 have the numbers of docs/science.md."""
-    rules = {rule.key: rule for module in MODULES.values() for rule in module.RULES}
-    assert rules["17b"].statistic == "share"
-    assert rules["18"].established_if == Range.at_least(0.95)
-    assert rules["19"].established_if == rules["19b"].established_if == Range.at_most(0.1)
-    assert rules["20"].established_if == Range.at_least(0.9)
 
 
 def test_the_count_of_ten_bits_is_66_states_and_askable_strings_have_answers() -> None:

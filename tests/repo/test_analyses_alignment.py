@@ -8,6 +8,7 @@ import torch
 from analyses.counter import alignment, common
 from models import planted
 from models.counter import answer, expected_answer
+from probe.evidence.measurements import FITTED_HEADS
 from probe.methods.causal.alignment_controls import halves, pairs_among
 from probe.methods.causal.interchange import interchange
 from probe.methods.causal.pairs import along
@@ -16,19 +17,17 @@ from probe.methods.machines import Machine
 from tests.repo import asked_once
 
 
-def test_alignment_judges_both_claims_and_leaves_untrained_heads_out() -> None:
-    """One value a network and rule, the planted counter at 1, its own ceiling at 0, a fitted head in closed form."""
+def test_alignment_judges_its_claim_and_leaves_untrained_heads_out() -> None:
+    """One value a network, the planted counter at 1, a fitted head in closed form."""
     finding = asked_once.finding("alignment")
     table = finding.measurements
-    assert set(table["role"]) == {"trained", "fitted head", "planted", "other"}
+    assert set(table["role"]) == {"trained", *FITTED_HEADS, "planted", "other"}
     table = table[table["network"] != "planted/ones-alone"]
     own = table[table["metric"] == "few_directions_score"].set_index("role")["value"]
     assert own["planted"] > 0.99
     assert own["fitted head"] > 0.9
-    excess = table[table["metric"] == "wrong_variable_excess"].set_index("role")["value"]
-    assert set(excess.index) == {"trained", "planted"}
-    assert excess["planted"] == 0
-    assert {claim.rule.key for claim in finding.claims} == {"9", "10"}
+    assert set(table[table["metric"] == "wrong_variable_accuracy"]["role"]) == {"trained", "planted"}
+    assert {claim.rule.key for claim in finding.claims} == {"II.9"}
     assert len(table[(table["metric"] == "alignment_score") & (table["role"] == "trained")]) == 9 * 6 + 1
     assert all(len(figure.svg.encode()) <= 25_000 for figure in finding.figures)
     assert "nan" not in " ".join(finding.notes.values())
@@ -54,8 +53,8 @@ def test_in_the_planted_rotated_network_the_direction_is_not_unique(alone: bool)
 def test_erasure_leaves_what_the_suffix_allows() -> None:
     """The floor is C(7, 3) of 128, the rank seven, and the planted counter lies at the floor."""
     finding = asked_once.finding("erasure")
-    assert set(finding.measurements["role"]) == {"trained", "fitted head", "planted", "other"}
-    assert {claim.rule.key for claim in finding.claims} == {"12a", "12b", "12c"}
+    assert set(finding.measurements["role"]) == {"trained", *FITTED_HEADS, "planted", "other"}
+    assert {claim.rule.key for claim in finding.claims} == {"II.12a", "II.12b", "II.12c"}
     assert len(finding.figures[0].svg.encode()) <= 25_000
     # Of the network with all its idle units: fewer units than classes leave less to erase.
     table = asked_once.measure("erasure", common.planted_networks(("ones",))).set_index("metric")["value"]

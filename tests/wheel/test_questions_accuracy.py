@@ -139,26 +139,3 @@ def test_the_automaton_of_the_answers_is_counted_where_all_sequences_are_asked()
     assert value(table, "automaton_states", "gru") == sum(rows)
     some = accuracy.measure(asked(both, x[1:], bits.sum(1)[1:]), groups=lambda _: {"all": range(15)})
     assert "automaton_states" not in set(some["metric"])
-
-
-def test_draw_puts_each_network_at_its_pair_with_its_floor_and_the_rule(table: pd.DataFrame):
-    """The marks are the table's numbers; networks and own initialisations differ in more than colour."""
-    ax = accuracy.draw(table, bound=0.01)
-    lines = {line.get_label(): line for line in ax.get_lines()}
-    assert {"trained", "own initialisation", "floor", "rule: 1%"} <= set(lines)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["4"]
-    for role in ("trained", "own initialisation"):
-        assert np.asarray(lines[role].get_xdata()).tolist() == ax.get_xticks().tolist()
-    assert np.asarray(lines["trained"].get_ydata()).tolist() == [0]
-    assert np.asarray(lines["own initialisation"].get_ydata())[0] == pytest.approx(1 / 3)
-    assert lines["trained"].get_marker() != lines["own initialisation"].get_marker()
-    assert np.allclose(lines["rule: 1%"].get_ydata(), 0.01)
-    assert "rule: 1%" not in [line.get_label() for line in accuracy.draw(table).get_lines()]
-    assert accuracy.draw(table, group="train", ax=ax) is ax
-    assert ax.get_ylabel() == "share of train rows misread"
-
-
-def test_draw_refuses_a_group_that_was_not_measured(table: pd.DataFrame):
-    """The message names what is missing."""
-    with pytest.raises(ProbeError, match="no 'held_out_error'"):
-        accuracy.draw(table, group="held_out")

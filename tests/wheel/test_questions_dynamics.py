@@ -143,11 +143,6 @@ def test_the_figures_show_what_was_measured() -> None:
     """Dots at the table's numbers, in the columns that are named."""
     table = measure(Network("wins", "planted", Wins()), Network("net", "trained", Reader(), 1))
     with style():
-        ax = dynamics.draw(table, silent="a loss", driving="a win", threshold=0.1)
-        assert [label.get_text() for label in ax.get_xticklabels()] == ["when a loss is read", "when a win is read"]
-        heights = [float(np.asarray(line.get_ydata())[0]) for line in ax.get_lines()]
-        assert pytest.approx(1) in heights
-        assert heights.count(0.1) == 2
         (points,) = dynamics.draw_points(table).axes
         heights = [float(np.asarray(line.get_ydata())[0]) for line in points.get_lines()]
         assert LENGTH + 1 in heights

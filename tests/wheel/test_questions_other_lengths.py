@@ -193,29 +193,8 @@ def test_draw_shows_a_line_a_network_between_the_named_landmarks():
     assert np.asarray(shifted.get_ydata()).tolist() == [4, 0]
 
 
-def test_draw_drifts_sorts_the_networks_and_marks_each_control_in_its_networks_row():
-    """The smallest drift stands at the bottom, beside its network's name."""
-    networks = [
-        Network("high", "trained", Program(0.8), 0),
-        Network("low", "trained", Program(0.25), 1),
-        Network("low/own initialisation", "own initialisation", Program(0.5), 1),
-        Network("low/fitted head", "fitted head", Program(0.125), 1),
-        Network("another", "other", Program(0.7)),
-    ]
-    table = other_lengths.measure(asked(networks), **OPTIONS)
-    ax = other_lengths.draw_drifts(table, names={1.0: "losses"})
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["low", "high"]
-    marks = {line.get_label(): line for line in ax.get_lines()}
-    assert np.allclose(marks["trained"].get_xdata(), [0.25, 0.8])
-    assert np.allclose(marks["own initialisation"].get_xdata(), [0.5])
-    assert np.asarray(marks["own initialisation"].get_ydata()).tolist() == [0]
-    assert np.allclose(marks["fitted head"].get_xdata(), [0.125])
-    assert np.asarray(marks["fitted head"].get_ydata()).tolist() == [0]
-    assert [text.get_text() for text in ax.texts] == ["d = 0", "d = 0.5", "losses"]
-
-
-def test_many_networks_are_thin_lines_below_their_median_and_are_not_named():
-    """Forty networks: the labelled line is the median, each network's a picture below it, and no row has a name."""
+def test_many_networks_are_thin_lines_below_their_median():
+    """Forty networks: the labelled line is the median, each network's a picture below it."""
     drifts = [0.02 * number for number in range(40)]
     table = measure([Program(drift) for drift in drifts])
     lines = other_lengths.draw(table, reference=REFERENCE).get_lines()
@@ -223,7 +202,6 @@ def test_many_networks_are_thin_lines_below_their_median_and_are_not_named():
     middle = float(np.median(drifts))
     assert np.allclose(median.get_ydata(), [middle * (REFERENCE - length) for length in LENGTHS])
     assert sum(bool(line.get_rasterized()) for line in lines) == len(drifts)
-    assert not other_lengths.draw_drifts(table).get_yticklabels()
 
 
 def test_a_subject_without_a_look_of_its_own_is_not_drawn():

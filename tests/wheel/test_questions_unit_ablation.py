@@ -138,10 +138,8 @@ def test_on_a_gru_the_table_holds_what_ablations_one_by_one_give() -> None:
     second = max((unit for unit in range(4) if unit != best), key=lambda unit: accuracy([best, unit], 2))
     assert one(table, "best_kept_accuracy", f"{best} {second}") == pytest.approx(accuracy([best, second]))
     assert unit_ablation.kept_by_number(table)["kept"].tolist() == [0, 1, 2, 3, 4]
-    drops = unit_ablation.sorted_drops(table)
-    assert drops["rank"].tolist() == [1, 2, 3, 4]
-    assert drops["value"].is_monotonic_decreasing
-    assert one(table, "costly_units") == (drops["value"] > 0.05).sum()
+    drops = [one(table, "unit_drop", str(unit)) for unit in range(4)]
+    assert one(table, "costly_units") == sum(drop > 0.05 for drop in drops)
     assert set(table["layer"]) == {"rnn[0]"}
 
 
@@ -166,21 +164,17 @@ def test_draws_that_cannot_be_are_refused() -> None:
         unit_ablation.measure(subjects(network, concept=WINS[:, 1:]))
 
 
-def test_the_figures_show_medians_by_number_and_by_rank() -> None:
-    """Lines hold the table's numbers, 0 to all units kept, and drops from the largest on."""
+def test_the_figure_shows_medians_by_number() -> None:
+    """Lines hold the table's numbers, 0 to all units kept."""
     networks = [Network("tally", "trained", Tally(2), 0), Network("gru", "fitted head", Reader("gru"), 0)]
     table = unit_ablation.measure(subjects(networks), draws=4)
     with style():
-        kept, drops = unit_ablation.draw(table), unit_ablation.draw_drops(table)
+        kept = unit_ablation.draw(table)
     lines = {line.get_label(): line for line in kept.lines}
     assert np.asarray(lines["trained"].get_xdata()).tolist() == [0, 1, 2, 3]
     assert np.asarray(lines["trained"].get_ydata())[1:].tolist() == [1, 1, 1]
-    lines = {line.get_label(): line for line in drops.lines}
-    assert np.asarray(lines["trained"].get_xdata()).tolist() == [1, 2, 3]
-    assert np.asarray(lines["trained"].get_ydata())[1:].tolist() == [0, 0]
-    for draw in (unit_ablation.draw, unit_ablation.draw_drops):
-        with pytest.raises(ProbeError, match="measure the question first"):
-            draw(table[table["metric"] == "own_accuracy"])
+    with pytest.raises(ProbeError, match="measure the question first"):
+        unit_ablation.draw(table[table["metric"] == "own_accuracy"])
 
 
 def test_each_value_of_the_right_answer_weighs_the_same_if_that_is_asked_for() -> None:

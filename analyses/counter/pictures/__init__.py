@@ -37,7 +37,6 @@ def find(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Fin
             *put_in.curves(three),
             space.staircase(three),
             string.one_string(three),
-            tests.noise(tables),
         ]
     notes = cells.said(three, tables) | put_in.said(three) | space.said(three)
     notes |= tests.said(tables) | drawing.said(tables)

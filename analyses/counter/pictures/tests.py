@@ -1,4 +1,4 @@
-"""The five tests of a cell as bars, and the answers under noise."""
+"""The five tests of a cell as bars, and what noise does to the answers, in words."""
 
 from __future__ import annotations
 
@@ -81,46 +81,6 @@ def _bars(data: pd.DataFrame) -> Axes:
     ax.set_yticks(range(len(names)), names, fontsize=10)
     ax.set(xlabel="networks, %", xlim=(-3, 104), ylim=(len(names) - 0.45, -0.55))
     ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-    return ax
-
-
-def noise(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
-    """Draw how many answers stay right under noise: trained networks, and heads on untrained weights."""
-    rows = only(tables["noise_margin"], metric="accuracy_by_dose")
-    rows = rows[rows["network"].str.startswith("counter/")]
-    data = rows.groupby(["role", "at"])["value"].median().reset_index()
-    at = data[data["at"] == NOISE].set_index("role")["value"]
-    return common.picture(
-        lambda: _noise(data),
-        name="noise",
-        title="How many answers stay right under noise",
-        alt=f"Lines falling with the noise. At {NOISE:g} standard deviations: "
-        + ", ".join(f"{role} {value:.0%}" for role, value in at.items())
-        + ".",
-        caption="Medians over 100 networks. We add noise to every number of the memory after every bit.",
-        data=data,
-    )
-
-
-def _noise(data: pd.DataFrame) -> Axes:
-    ax = new_figure(width=3.8, height=3.2)[1][0, 0]
-    for role in ("trained", *FITTED_HEADS):
-        own = data[data["role"] == role]
-        if len(own):
-            look = ROLE_STYLE[role]
-            ax.plot(
-                own["at"],
-                100 * own["value"],
-                color=look.color,
-                linestyle=look.linestyle,
-                marker=look.marker,
-                markersize=5,
-                label=role,
-            )
-    ax.set(xscale="log", xlabel="noise, in standard deviations", ylabel="right answers, %", ylim=(0, 103))
-    ax.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
-    ax.minorticks_off()
-    ax.legend(loc="lower left", fontsize=9)
     return ax
 
 

@@ -12,8 +12,6 @@ from ...evidence.intervals import share_interval
 from ...evidence.measurements import Network, measurement, tabulate
 from ...methods.abstraction.automata import automaton_of
 from ...methods.probing.linear import r_squared
-from ...plots.legends import legend_above
-from ...plots.style import MANY, axes_or_new, role_style
 from ...subjects.computed.alphabet import is_exhaustive
 from ...subjects.computed.answers import answered_rows, answers, takes_levels
 from ...subjects.subject import Subject, as_subjects
@@ -21,7 +19,6 @@ from .wrong import frequent_share
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "accuracy"
 #: Group name -> rows of the batch.
@@ -117,62 +114,3 @@ def _rows(name: str, rows: Sequence[int], size: int) -> np.ndarray:
             + (f" from {picked.min()} to {picked.max()}." if picked.size else ".")
         )
     return picked
-
-
-def draw(frame: pd.DataFrame, *, group: str = "test", bound: float | None = None, ax: Axes | None = None) -> Axes:
-    """Draw each network's error in one group, its floor, and the bound of a rule.
-
-    The axis is linear up to 1 % and logarithmic above: a trained network and its own initialisation differ by two
-    orders of magnitude, and an error of exactly 0 must have a place.
-
-    Args:
-        frame: what `measure` returned.
-        group: whose error.
-        bound: where a rule draws its line, or None.
-        ax: axes to draw into, or None for new ones.
-
-    Raises:
-        ProbeError: the group was not measured.
-    """
-    errors = frame[(frame["metric"] == f"{group}_error") & (frame["pair"] != "")]
-    if errors.empty:
-        raise ProbeError(f"The table has no {f'{group}_error'!r} of networks with a pair; measure that group.")
-    ax = axes_or_new(ax)
-    places = {pair: place for place, pair in enumerate(dict.fromkeys(errors["pair"]))}
-    many = len(places) > MANY
-    ax.set_yscale("symlog", linthresh=0.01, linscale=1.0)
-    for role, rows in errors.groupby("role", sort=False):
-        look = role_style(str(role))
-        ax.plot(
-            rows["pair"].map(places),
-            rows["value"],
-            color=look.color,
-            marker=look.marker,
-            markersize=3.5 if many else None,
-            linestyle="none",
-            label=role,
-            clip_on=False,
-        )
-    floors = frame[(frame["metric"] == f"{group}_floor") & (frame["role"] == "trained")]
-    if not floors.empty:
-        ax.plot(
-            floors["pair"].map(places),
-            floors["value"],
-            linestyle="none",
-            marker="_",
-            markersize=5 if many else 14,
-            color="black",
-        )
-        ax.plot([], [], linestyle="none", marker="_", markersize=12, color="black", label="floor")
-    if bound is not None:
-        ax.axhline(bound, color="black", linewidth=1, linestyle=":", label=f"rule: {bound:.0%}", zorder=0)
-    ticks = [0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.1, 1]
-    ax.set_yticks(ticks, ["0", "0.2 %", "0.4 %", "0.6 %", "0.8 %", "1 %", "10 %", "100 %"])
-    ax.set_yticks([], minor=True)
-    ax.set_ylim(-0.0005, 1.3)
-    if not many:
-        ax.set_xticks(range(len(places)), list(places))
-    ax.set_xlabel("network")
-    ax.set_ylabel(f"share of {group} rows misread")
-    legend_above(ax)
-    return ax

@@ -206,56 +206,6 @@ def _name(landmark: float, names: Mapping[float, str] | None) -> str:
     return (names or {}).get(landmark, f"d = {landmark:g}")
 
 
-def draw_drifts(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the drift of each trained and planted network, smallest at the bottom, between the landmarks.
-
-    A network's own initialisation, with its random and with a fitted head, is marked in the network's row. One that
-    answers about the same whatever it reads stands at the balance, which says nothing about what it counts.
-
-    Args:
-        frame: what `measure` returned.
-        names: what a landmark's program is called, written above its line; None writes its drift.
-        ax: axes to draw into, or None for new ones.
-    """
-    ax = axes_or_new(ax)
-    drifts = frame[(frame["metric"] == "drift") & frame["role"].isin(["trained", "planted"])]
-    drifts = drifts.sort_values(["value", "network"])
-    places, many = np.arange(len(drifts)), len(drifts) > MANY
-    marks = {
-        role: (drifts["value"][own], places[own])
-        for role in ("trained", "planted")
-        if (own := (drifts["role"] == role).to_numpy()).any()
-    }
-    for control in ("own initialisation", "fitted head"):
-        values = frame[(frame["metric"] == "drift") & (frame["role"] == control)].set_index("pair")["value"]
-        paired = drifts["pair"].isin(values.index).to_numpy() & (drifts["role"] == "trained").to_numpy()
-        if paired.any():
-            marks[control] = (values.loc[drifts["pair"][paired]], places[paired])
-    for role, (values, rows) in marks.items():
-        look = role_style(role)
-        size = 3.5 if many else None
-        ax.plot(values.to_numpy(), rows, look.marker, color=look.color, label=role, markersize=size)
-    for landmark in LANDMARKS:
-        ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
-        ax.annotate(
-            _name(landmark, names),
-            (landmark, 1),
-            (0, 3),
-            xycoords=ax.get_xaxis_transform(),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-        )
-    if many:
-        ax.set_yticks([])
-        ax.set_ylabel("networks, by their drift")
-    else:
-        ax.set_yticks(places, list(drifts["network"]))
-    ax.set_xlabel("drift: what the answer gains\nfor each missing step")
-    legend_above(ax, gap=1.6)
-    return ax
-
-
 def question(subject: Subject) -> Question:
     """Return the question, asked at the lengths around the study's own.
 

@@ -8,8 +8,7 @@ clean runs in spacings of the concept.
 
 One value a network: `few_directions_score`, the headline, which for a fitted head is that of its own direction in
 closed form (`gradient_score`); `random_directions_score`, the mean over random subspaces of that rank. Where wrong
-variables are searched for, `wrong_variable_accuracy` of each (`kind`); `with_excess` adds how far it exceeds that
-of a network which holds the concept and nothing else.
+variables are searched for, `wrong_variable_accuracy` of each (`kind`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -40,8 +38,8 @@ from ...methods.causal.interchange import interchange
 from ...methods.causal.pairs import Pairs, along
 from ...methods.causal.task import Task
 from ...methods.machines import Machine
-from ...plots.legends import figure_legend, legend_above
-from ...plots.style import GREY, ROLE_STYLE, axes_or_new, new_figure, role_style
+from ...plots.legends import legend_above
+from ...plots.style import GREY, ROLE_STYLE, axes_or_new, role_style
 from ...recurrent.signals import within
 from ...subjects.computed.ends import machine_of, step_of
 from ...subjects.computed.plans import affordable_pairs, search_length, search_of
@@ -54,7 +52,6 @@ from ..rules import ANSWERING, FITTED, ONE_STEP, rule
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 QUESTION = "alignment"
 RAW, STANDARDISED = "raw", "standardised"
@@ -246,30 +243,6 @@ def _wrong(wrong: Wrong, plan: _Plan) -> Iterator[_Row]:
         yield "wrong_variable_accuracy", value, name, wrong.rank, step
 
 
-def with_excess(table: pd.DataFrame, ceiling: str) -> pd.DataFrame:
-    """Return a table with `wrong_variable_excess` of each network: the largest difference to the ceiling's accuracy.
-
-    A state that holds the concept and nothing else can score well on a variable that goes with it; only what is above
-    that was found beside the concept.
-
-    Args:
-        table: what `measure` returned, with wrong variables.
-        ceiling: the name of a network in it that holds the concept and nothing else that its answers read.
-
-    Raises:
-        ProbeError: no wrong variable was searched for in the ceiling.
-    """
-    import pandas as pd
-
-    rows = table[table["metric"] == "wrong_variable_accuracy"]
-    most = rows[rows["network"] == ceiling].set_index("kind")["value"]
-    if most.empty:
-        raise ProbeError(f"The table has no wrong_variable_accuracy of {ceiling!r}; measure it with `wrong=`.")
-    excess = rows.assign(value=rows["value"] - rows["kind"].map(most), metric="wrong_variable_excess", kind="")
-    largest = excess.loc[excess.groupby("network", sort=False)["value"].idxmax()]
-    return pd.concat([table, largest], ignore_index=True)
-
-
 def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
@@ -308,39 +281,3 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
     ax.set_ylabel("share of the way to the whole state")
     legend_above(ax, most=2)
     return ax
-
-
-def draw_steps(frame: pd.DataFrame) -> Figure:
-    """Draw the score by step, a panel a rank, a line the median of a role; steps scored in-sample are grey.
-
-    Args:
-        frame: what `measure` returned, with several steps.
-    """
-    own = frame[(frame["metric"] == "alignment_score") & (frame["kind"] == RAW)]
-    held_out = int(frame[frame["metric"] == "few_directions_score"]["step"].iloc[0])
-    ranks = sorted(own["at"].astype(int).unique())
-    columns = min(3, len(ranks))
-    figure, axes = new_figure(columns, -(-len(ranks) // columns), height=2.2, sharex=True, sharey=True)
-    for rank, ax in zip(ranks, axes.flat, strict=False):
-        ax.axvspan(0.5, held_out + 0.5, color=GREY, alpha=0.18, linewidth=0)
-        panel = own[own["at"] == rank]
-        for role in (role for role in ROLE_STYLE if (panel["role"] == role).any()):
-            rows = panel[panel["role"] == role]
-            line = rows.groupby("step")["value"].median()
-            ax.plot(
-                line.index.to_numpy(int) + 1,
-                line,
-                **role_style(role).line() | {"markersize": 4},
-                label=role,
-            )
-        ax.set_title(f"rank {rank}")
-        ax.set_xlim(0.5, own["step"].max() + 1.5)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-    for ax in axes.flat[len(ranks) :]:
-        ax.set_visible(False)
-    for ax in axes[-1]:
-        ax.set_xlabel("steps read")
-    axes[0, 0].set_ylabel("score")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure_legend(figure, handles, names)
-    return figure

@@ -258,26 +258,6 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def draw_drops(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw what the ablation of one unit costs, units sorted by it: medians over networks.
-
-    Args:
-        frame: what `measure` returned.
-        ax: axes to draw into, or None for new ones.
-
-    Raises:
-        ProbeError: the table has no drop.
-    """
-    rows = sorted_drops(frame)
-    if rows.empty:
-        raise ProbeError("The table has no unit_drop; measure the question first.")
-    ax = draw_role_lines(rows, ax=axes_or_new(ax), at="rank")
-    ax.axhline(COSTLY, color="black", linewidth=1, linestyle=":", zorder=0)
-    ax.set_xlabel("units of a network, the costliest first")
-    ax.set_ylabel("accuracy lost without it")
-    return ax
-
-
 def kept_by_number(frame: pd.DataFrame) -> pd.DataFrame:
     """Return `best_kept_accuracy` with the number of units kept as the column `kept`, 0 for none.
 
@@ -288,17 +268,6 @@ def kept_by_number(frame: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(kept=[len(units.split()) for units in rows["units"]]).sort_values(
         ["network", "kept"], kind="stable"
     )
-
-
-def sorted_drops(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return `unit_drop` with each unit's place in its network as the column `rank`, 1 for the largest drop.
-
-    Args:
-        frame: what `measure` returned.
-    """
-    rows = frame[frame["metric"] == "unit_drop"]
-    rank = rows.groupby("network")["value"].rank(ascending=False, method="first").astype(int)
-    return rows.assign(rank=rank).sort_values(["network", "rank"], kind="stable")
 
 
 def _affordable(subject: Subject) -> bool:

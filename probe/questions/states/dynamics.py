@@ -31,7 +31,6 @@ from .held_inputs import Held, Start
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 QUESTION = "dynamics"
@@ -201,31 +200,6 @@ def _at_points(subject: Subject, start: Start, points: Points, modulus: np.ndarr
     if needs.machine(subject) is None and [one.name for one in ends_of(subject).stack] == [start.layer.name]:
         found["point_answer"] = machine_of(subject).answers(states).expected.numpy()
     return found
-
-
-def draw(
-    frame: pd.DataFrame,
-    *,
-    silent: str = "the silent input",
-    driving: str = "another input",
-    threshold: float | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw how far one more input moves the answer, every network a dot.
-
-    Args:
-        frame: what `measure` returned.
-        silent: what the silent input is called.
-        driving: what the others are.
-        threshold: a bound to draw across both columns, or None.
-        ax: where to draw, or None for new axes.
-    """
-    metrics = {"silent_speed": f"when {silent} is read", "driven_speed": f"when {driving} is read"}
-    bounds = None if threshold is None else dict.fromkeys(metrics, threshold)
-    ax = draw_dots(frame, metrics, thresholds=bounds, ax=ax)
-    ax.set_ylim(bottom=0)
-    ax.set_ylabel("mean |change of the answer|")
-    return ax
 
 
 def draw_points(frame: pd.DataFrame) -> Figure:
