@@ -175,16 +175,16 @@ def _measured(subject: Subject, step: int) -> _Found:
         return _Found(share > MOVED, f"{text}, so that no part of the state can be scored against it")
     other = target != own
     if int(other.sum()) < min(LEAST, len(pairs)):
-        text = f"in {1 - float(other.double().mean()):.0%} of the pairs that differ in {name} {where}"
-        return _Found(False, f"{text} the later inputs decide the right answer, so that the state need not")
+        stays = f"the right answer stays the base's in {1 - float(other.double().mean()):.0%} of the pairs"
+        return _Found(False, f"{stays} that differ in {name} {where}, which leaves too few to score a state")
     if takes_levels(subject):
         right, before = (
             float(torch.isclose(one[other].double(), target[other]).double().mean())
             for one in (after.chosen, clean.chosen[pairs.base])
         )
         text = (
-            f"with the whole state of another sequence put in {where} {right:.0%} of its answers are those of the "
-            f"spliced sequence, and without it {before:.0%}"
+            f"with the whole state of another sequence put in {where} {right:.0%} of its answers are right for "
+            f"the spliced sequence, and without it {before:.0%}"
         )
         moves = right - before > MOVED
     else:
@@ -192,7 +192,7 @@ def _measured(subject: Subject, step: int) -> _Found:
         share = float(moved[other].double() @ way / (way @ way))
         text = (
             f"with the whole state of another sequence put in {where} the answer goes {said(share)} of the way to "
-            "that of the spliced sequence"
+            "the right one of the spliced sequence"
         )
         moves = share > MOVED
     return _Found(moves, f"{text}: the answer does not follow this state, and no part of it can be scored against it")

@@ -226,7 +226,7 @@ NO_BETTER = (
     r"Is “ones” needed\?.* Not asked: the network answers “ones” right on [\d.]+% of \d+ sequences, not clearly"
 )
 DECIDED = (
-    r"Not asked: in 100% of the pairs that differ in “last” after \d+ of these \d+ steps the later inputs decide"
+    r"Not asked: the right answer stays the base's in 100% of the pairs that differ in “last” after \d+ of these"
 )
 CASES = [
     Planted("a head that reads a clock", lambda: counted("clock", "ones", each=2), (NO_BETTER,), GUESSED),

@@ -62,14 +62,14 @@ def interchanged(nothing: float, whole: float, units: float, fitted_head: float)
 )
 def test_the_highest_control_is_the_highest_that_is_shown(units: float, fitted_head: float, said: str) -> None:
     """A network with random weights and a fitted head is a control, as random directions are."""
-    assert said in interchange_words.answer(interchanged(0.05, 1.0, units, fitted_head), "x")
+    assert said in interchange_words.answer(interchanged(0.05, 1.0, units, fitted_head), "x", 9)
 
 
 def test_an_answer_beyond_the_whole_way_is_no_better() -> None:
     """A control that overshoots is not above a unit with which the answer goes all of the way."""
     table = interchanged(0.05, 1.0, 1.0, 0.43)
     table["value"] = table["value"].mask(table["kind"] == "relabelled", 1.74)
-    said = interchange_words.answer(table, "x")
+    said = interchange_words.answer(table, "x", 9)
     assert said.endswith("with units 5 and 8 alone 1.00, not clearly more than the controls (at most 1.74).")
 
 
@@ -91,6 +91,11 @@ def test_a_fitted_head_on_numbers_is_not_said_to_be_right_or_wrong() -> None:
     )
     right = interchange_words._fitted_head(table, "followed", 0.9)
     assert "right on 0%" in right
+    assert "clearly less, and about as much as its whole state reaches" in right
+    table["value"] = table["value"].mask(table["kind"] == "whole", 0.3)
+    assert "clearly less, and more than its whole state reaches" in interchange_words._fitted_head(
+        table, "shift", 0.9
+    )
     assert "So training made more answers right" in right
     moved = interchange_words._fitted_head(table, "shift", 0.9)
     assert "right" not in moved

@@ -127,10 +127,10 @@ def test_later_inputs_that_decide_the_answer_are_said_and_the_step_can_be_chosen
     within = np.array([quoted(one)[-16] for one in x])
     assert share == pytest.approx((kept[within == 0].mean() + kept[within == 1].mean()) / 2, abs=0.12)
     assert (
-        f"In {1 - share:.0%} of the pairs that differ in “quoted” the right answer is the base's whatever"
+        f"In {1 - share:.0%} of the pairs that differ in “quoted” the right answer stays the base's, and"
         in (middle.notes["answer"])
     )
-    assert "decide it" not in last.notes["answer"]
+    assert "stays the base's" not in last.notes["answer"]
     assert "after the last step" in last.notes["setup"]
     assert "We patched last states only" not in last.notes["setup"]
 
@@ -146,7 +146,7 @@ def test_a_value_that_later_inputs_decide_is_not_called_one_that_the_answer_igno
     assert count(found, "right") > 0.95
     assert followed(found)["whole"] == 1
     assert f"the {count(found, 'right'):.0%} that the network itself answers right" in found.notes["answer"]
-    assert "the answer stays the same whatever the state" in found.notes["answer"]
+    assert "the network's answer stays the same with the source's state" in found.notes["answer"]
 
 
 class Twice(nn.Module):

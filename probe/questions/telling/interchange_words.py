@@ -9,16 +9,16 @@ from ...errors import several
 from ...evidence.measurements import one, only
 from ...evidence.words import listed, said
 from ...methods.causal.support import FAR
-from ...subjects.computed.answers import takes_levels
+from ...subjects.computed.answers import gives_number, takes_levels
 from ...subjects.computed.ends import Ends
 from ...subjects.computed.plans import Plan
-from ...subjects.computed.right_answers import right_answer
+from ...subjects.computed.right_answers import Spliced, right_answer, task_of
 from ...subjects.computed.splices import LEAST, SplicedPairs
 from ...subjects.subject import Subject
 
 #: A score is called more than a control's if it is larger by more than this.
 MORE = 0.1
-#: If the state decides the answer in a smaller share of pairs, the page says that later inputs decide it.
+#: If the answer changes with the state in a smaller share of pairs, the page says how often it stays.
 MOSTLY = 0.95
 #: Kind of patch -> whether it is an end of the scale, a patch of the network or a control, in the order of a page.
 SORTS = dict.fromkeys(("nothing", "whole", "read"), "end") | {
@@ -29,6 +29,7 @@ SORTS = dict.fromkeys(("nothing", "whole", "read"), "end") | {
     "fitted head": "control",
     "random": "control",
 }
+_CANNOT = "the readout cannot give the right answer"
 _SCORES = ["followed", "shift", "off_support"]
 #: The columns that tell patches apart.
 KEYS = ("kind", "layer", "signal", "at", "units")
@@ -88,7 +89,8 @@ def notes(table: pd.DataFrame, subject: Subject, end: Ends, plan: Plan, *, held_
         plan: where states are patched, and how long directions are searched.
         held_out: whether directions were scored on other sequences than they were searched on.
     """
-    found = f"{answer(table, subject.answered.name)} {_later(table, subject, plan)}".strip()
+    units = end.machine.dynamics.units
+    found = f"{answer(table, subject.answered.name, units)} {_later(table, subject, plan)}".strip()
     return {
         "verdict": _verdict(table),
         "short": _short(table, plan),
@@ -157,7 +159,8 @@ def _counted(table: pd.DataFrame, subject: Subject, end: Ends) -> str:
     if valid:
         text += f" {impossible:,} pairs were left out because their spliced sequence cannot occur, as valid says."
     if unanswerable:
-        text += f" {unanswerable:,} pairs were left out because the readout cannot give the right answer."
+        cannot = "no answer is rounded to the right one" if gives_number(subject) else _CANNOT
+        text += f" {unanswerable:,} pairs were left out because {cannot}."
     wrong = drawn - unanswerable - pairs
     if not takes_levels(subject):
         text += " The scale ends at the network's own answers to the spliced sequences."
@@ -174,17 +177,18 @@ def _counted(table: pd.DataFrame, subject: Subject, end: Ends) -> str:
 
 
 def _later(table: pd.DataFrame, subject: Subject, plan: Plan) -> str:
-    """Return in what share of pairs inputs after the patch decide the answer; empty if that is rare."""
+    """Return in what share of pairs the answer stays the base's after the patch; empty if that is rare."""
     shares = only(table, metric="depends")
     share = shares[shares["at"] == plan.left]["value"]
     if not plan.left or share.empty or share.iloc[0] >= MOSTLY:
         return ""
     name = subject.answered.name
-    which = "the right answer is the base's" if subject.answered.function is not None else "the answer stays the same"
+    which = "the network's answer stays the same with the source's state"
+    if isinstance(task_of(subject), Spliced):
+        which = "the right answer stays the base's, and these pairs do not count"
     return (
-        f"In {1 - share.iloc[0]:.0%} of the pairs that differ in “{name}” {which} whatever the state is: the inputs "
-        "after the patch decide it, and these pairs do not count. You can choose a later step (interchange_step "
-        "under [readout]); the table shows how often this happens at each step."
+        f"In {1 - share.iloc[0]:.0%} of the pairs that differ in “{name}” {which}. You can choose another step "
+        "(interchange_step under [readout]); the table shows how often this happens at each step."
     )
 
 
@@ -207,9 +211,9 @@ def too_few(own: SplicedPairs, concept: str, plan: Plan, *, levels: bool) -> str
         ),
         (
             not own.drawn,
-            f"“{concept}” is the same in all sequences {where}, or the inputs after that decide the answer in all",
+            f"“{concept}” is the same in all sequences {where}, or the right answer stays the base's in all pairs",
         ),
-        (not rest, "the readout cannot give the right answer after any patch"),
+        (not rest, f"{_CANNOT} after any patch"),
         (
             levels and own.right - own.before <= MORE,
             f"the network answers {own.right:.0%} of the sequences that are spliced {where} right by “{concept}”, "
@@ -235,12 +239,13 @@ def all_alike(end: Ends, plan: Plan) -> str:
     return f"{where} all sequences have the same state of {listed([layer.name for layer in end.stack])}"
 
 
-def answer(table: pd.DataFrame, concept: str) -> str:
+def answer(table: pd.DataFrame, concept: str, every: int) -> str:
     """Return what follows from the patches.
 
     Args:
         table: what was measured.
         concept: the name of the concept.
+        every: how many units there are; all of them are the whole state, which is said anyway.
     """
     rows, column = summary(table), scored(table)
     values = dict(zip(rows["kind"], rows[column], strict=True))
@@ -259,6 +264,7 @@ def answer(table: pd.DataFrame, concept: str) -> str:
     for name, value in only(rows, kind="part")[["patched", column]].itertuples(index=False):
         text += f"; with {name} {said(value)}"
     units = only(rows, kind="units").sort_values(column, ascending=False, kind="stable")
+    units = units[[len(str(named).split()) < every for named in units["units"]]]
     if len(units):
         named, value = str(units["units"].iloc[0]).split(), float(units[column].iloc[0])
         text += f"; with unit{'s' * (len(named) > 1)} {listed(named)} alone {said(value)}, "
@@ -356,9 +362,10 @@ def _fitted_head(table: pd.DataFrame, column: str, best: float) -> str:
         verdict = "That is about as much, so nothing here shows that training made these directions"
     elif whole - value <= MORE:
         training = "training made more answers right; it is" if column == "followed" else "it is"
+        reached = "more than" if value - whole > MORE else "about as much as"
         verdict = (
-            f"That is clearly less, and about as much as its whole state reaches. So {training} not shown that "
-            "training put the answers into few directions"
+            f"That is clearly less, and {reached} its whole state reaches. So {training} not shown that training put "
+            "the answers into few directions"
         )
     else:
         verdict = "That is clearly less, in the one such network that was tried"

@@ -340,15 +340,15 @@ def _patched(interchange: Finding) -> Table:
 
 
 def _decided_later(subject: Subject, interchange: Finding) -> list[Table]:
-    """Return the table of how often the state decides the answer, by how many steps follow the patch."""
+    """Return the table of how often the answer changes with the state, by how many steps follow the patch."""
     shares = only(interchange.measurements, metric="depends")
     if shares.empty:
         return []
     whose = "right answer" if subject.answered.function is not None else "answer of the network"
     rows = sorted(zip(shares["at"].astype(int), shares["value"].round(3), strict=True))
-    columns = ("steps that follow", "pairs whose answer the state decides")
+    columns = ("steps that follow", "pairs whose answer changes")
     caption = (
-        f"How often does the state decide the answer, and not the later inputs? The share of pairs that differ in "
+        f"How often does the answer change with the state? The share of pairs that differ in "
         f"“{subject.answered.name}” whose {whose} changes with the patched state."
     )
     return [Table(columns, rows, caption, name="interchange-later", digits=3)]
