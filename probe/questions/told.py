@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 
 from ..evidence.findings import DataFigure
@@ -13,7 +14,7 @@ from ..evidence.measurements import only
 from ..evidence.words import largest, listed, said
 from ..plots.study_figures import drawing, drawn
 from ..subjects.computed.alphabet import affordable, around, at_lengths
-from ..subjects.computed.answers import gives_number, head_of
+from ..subjects.computed.answers import head_of
 from ..subjects.computed.ends import ends_of, step_of
 from ..subjects.subject import Subject
 from .question import Answered
@@ -53,7 +54,7 @@ def asked_at(subject: Subject, lengths: Sequence[int]) -> str:
         which += f" where these are few, and {most:,} drawn of each of {_in_words(drawn)} steps"
     which = f"We asked sequences of {_in_words(list(asked))} steps over the inputs of the study, {which}."
     head, right = head_of(subject), np.concatenate([found.right for found in asked.values()])
-    lost = 0 if head is None or gives_number(subject) else int((~np.isin(right, head.values.numpy())).sum())
+    lost = 0 if head is None else int((~head.gives(torch.as_tensor(right))).sum())
     return f"{which} To {lost:,} of them the readout cannot give the right answer." if lost else which
 
 

@@ -182,7 +182,10 @@ class Readout:
         """Return after which steps it answers, in words."""
         if self.steps in (LAST, EVERY):
             return f"after {'every step' if self.steps == EVERY else 'the last step'}"
-        return f"after step{'s' * (len(self.steps) > 1)} {listed([str(step) for step in self.steps])}"
+        there = [str(step + 1) for step in self.steps if step >= 0]
+        named = [f"step{'s' * (len(there) > 1)} {listed(there)}"] if there else []
+        ends = ["the last step" + f" but {-1 - step}" * (step < -1) for step in self.steps if step < 0]
+        return f"after {' and after '.join([*named, *ends])}"
 
 
 class Head(nn.Module):
@@ -191,8 +194,8 @@ class Head(nn.Module):
     Args:
         scores: what makes scores of hidden states, (sequence, unit).
         kind: how they are read.
-        values: the number that each class stands for, (class,); of a number the values that it is rounded to, or
-            empty for none.
+        values: the number that each class stands for, (class,); of a number the values that it is rounded to, in
+            order, or empty for none. Of three or more that lie whole steps apart, such steps beyond them count too.
         differentiable: whether torch's gradients run through it, as they do not through numpy.
     """
 
@@ -224,9 +227,20 @@ class Head(nn.Module):
         """Return the answer of each row, as the concept's number."""
         if self.kind != NUMBER:
             return self.values[output.argmax(1)]
-        if not len(self.values):
-            return output
-        return self.values[(output[:, None] - self.values).abs().argmin(1)]
+        return self._rounded(output) if len(self.values) else output
+
+    def gives(self, right: Tensor) -> Bool[Tensor, " row"]:
+        """Return which numbers can be answers, (row,); of a number that is rounded, whole steps beyond its values."""
+        return torch.isclose(self._rounded(right), right) if len(self.values) else torch.ones(len(right)).bool()
+
+    def _rounded(self, number: Tensor) -> Tensor:
+        """Return the nearest of the values, and of whole steps from them where a number has them; see `values`."""
+        nearest = self.values[(number[:, None] - self.values).abs().argmin(1)]
+        if self.kind != NUMBER or len(self.values) < 3:
+            return nearest
+        step = self.values.diff().min()
+        places = (self.values - self.values[0]) / step
+        return nearest + step * ((number - nearest) / step).round() * torch.allclose(places, places.round())
 
     def expected(self, output: Tensor) -> Float[Tensor, " row"]:
         """Return the mean answer by the probabilities of the classes, or the number itself."""

@@ -184,7 +184,7 @@ def test_chosen_steps_with_the_last_one_answer_both(also: list[int]) -> None:
     assert (len(other.measurements) > 0) == (-1 in also)
     if -1 not in also:
         assert (
-            "after steps 1 and 7, which is not the last step of sequences of other lengths" in other.notes["answer"]
+            "after steps 2 and 8, which is not the last step of sequences of other lengths" in other.notes["answer"]
         )
 
 

@@ -136,8 +136,6 @@ def answers_by_length(
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Return the answers and the expected answers to sequences of several lengths, run in float64.
 
-    A number beyond all of the concept's values in the study is no nearest one of them, but the next whole number.
-
     Args:
         subject: the network under study.
         x: length -> sequences, (sequence, time, feature).
@@ -154,10 +152,6 @@ def answers_by_length(
         model = in_float64(subject.model)
         found = {n: _answers(subject, model, batch.double(), np.full(len(batch), n)) for n, batch in x.items()}
         given, shown = ({n: pair[place] for n, pair in found.items()} for place in range(2))
-    head = head_of(subject)
-    if head is not None and head.kind == NUMBER and len(head.values):
-        low, high = float(head.values.min()) - 0.5, float(head.values.max()) + 0.5
-        given = {n: np.where((low < own) & (own < high), given[n], own.round()) for n, own in shown.items()}
     return given, shown
 
 
