@@ -142,7 +142,83 @@ def bounded(*questions: str) -> Study:
     return Study(lstm, every(7), {"ones": lambda x: x[:, 0].cumsum()}, readout=readout, questions=questions)
 
 
+def walks(*questions: str) -> Study:
+    """Return a study of a walk that is reflected at 0, whose spliced sequences go beyond the recorded."""
+    rnn, random = zero(4), np.random.default_rng(111)
+    with torch.no_grad():
+        rnn.weight_ih_l0[0, 0], rnn.weight_hh_l0[0, 0] = 0.1, 1
+    lengths, x = random.integers(5, 9, 110), random.choice([-1.0, 0, 1, 2], (110, 8, 1))
+
+    def walk(x: np.ndarray) -> list[float]:
+        found = [0.0]
+        for step in x[:, 0]:
+            found.append(max(0.0, found[-1] + step))
+        return found[1:]
+
+    readout = Readout("walk", function=lambda h: h[:, :1] * 10, steps=[2, -1])
+    return Study(rnn, x, {"walk": walk}, lengths=lengths, readout=readout, questions=questions)
+
+
+def looks_up(*questions: str) -> Study:
+    """Return a study of labels of all strings, drawn by lot: one label says little about what follows."""
+    rnn = zero(4)
+    with torch.no_grad():
+        rnn.weight_ih_l0[2, 0], rnn.weight_hh_l0[2, 2] = 1 / 64, 2
+    table = np.random.default_rng(103).integers(0, 3, 64)
+
+    def label(x: np.ndarray) -> list[str]:
+        numbers = [sum(int(bit) << place for place, bit in enumerate(x[at::-1, 0])) for at in range(len(x))]
+        return ["xyz"[table[number]] for number in numbers]
+
+    def head(h: torch.Tensor) -> torch.Tensor:
+        places = (h[:, 2] * 64).round().clamp(0, 63).long()
+        return torch.nn.functional.one_hot(torch.tensor(table)[places], 3).to(h.dtype)
+
+    return Study(rnn, every(6), {"label": label}, readout=Readout("label", function=head), questions=questions)
+
+
+def loses(*questions: str) -> Study:
+    """Return a study of the first symbol of two that came last, of which a GRU knows the last input alone."""
+    units = 4
+    gru: Any = nn.GRU(3, units, batch_first=True, dtype=torch.float64)
+    for parameter in gru.parameters():
+        _ = nn.init.zeros_(parameter)
+    with torch.no_grad():
+        gru.weight_ih_l0[units + 1] = -12
+        gru.weight_ih_l0[2 * units + 1] = torch.tensor([-3.0, 3, 1])
+    places = np.random.default_rng(305).choice(3, (110, 7), p=[0.25, 0.25, 0.5])
+    places[:, 0] = np.random.default_rng(306).choice(2, 110)
+
+    def latch(x: np.ndarray) -> list[str]:
+        return ["ab"[[place for place in x[: at + 1].argmax(1) if place < 2][-1]] for at in range(len(x))]
+
+    readout = Readout("latch", function=lambda h: torch.stack([-h[:, 1], h[:, 1]], 1), steps="every")
+    return Study(gru, np.eye(3)[places], {"latch": latch}, readout=readout, questions=questions)
+
+
 CASES = [
+    Planted(
+        "right answers beyond the recorded numbers",
+        lambda: walks("interchange", "single-answers"),
+        says=(
+            "The readout answers after step 3 and after the last step",
+            r"The network answers all spliced sequences right",
+            "With the whole state 100% follow",
+        ),
+        never=("cannot give", "steps 2 and -1", "left out because"),
+    ),
+    Planted(
+        "labels by lot",
+        lambda: looks_up("interchange"),
+        says=(r"In 3\d% of the pairs that differ in “label” the right answer stays the base's, and these pairs do",),
+        never=("decide it", "whatever the state", r"and \d alone", "not the later inputs"),
+    ),
+    Planted(
+        "a state that does not move the right answer",
+        lambda: loses("unit-shares"),
+        says=(r"\d+% of its answers are right for the spliced sequence, and without it \d+%",),
+        never=("are those of the spliced sequence",),
+    ),
     Planted(
         "a memory that the last inputs explain better than the step",
         lambda: forgets("reading-seen"),

@@ -57,6 +57,7 @@ def question(subject: Subject) -> Question:
         ),
         draw,
         tell,
+        version=2,
     )
 
 

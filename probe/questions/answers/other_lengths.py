@@ -243,5 +243,5 @@ def question(subject: Subject) -> Question:
         partial(draw, reference=subject.x.shape[1]),
         settings={"most": affordable(subject, around(subject))} if askable else {},
         setup=told.asked_around,
-        version=3,
+        version=4,
     )

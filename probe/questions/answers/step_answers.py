@@ -40,6 +40,7 @@ def question(subject: Subject) -> Question:
         ANSWERING,
         draw=draw,
         tell=partial(step_words.step_answers, draw=draw, setup=setup),
+        version=2,
         rules=(
             rule(
                 "step-answers",

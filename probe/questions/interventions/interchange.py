@@ -119,7 +119,7 @@ def question(subject: Subject) -> Question:
         subject: the network; any does.
     """
     title, asked = "Does the answer follow the state?", (needs.machine, why_not)
-    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=2)
+    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=3)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -131,8 +131,8 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     `off_support`, the median distance of patched states from the states that occur, in spacings of the concept.
 
     One value a network: `pairs`; how they were counted, see `SplicedPairs`; `apart`, the distance between
-    neighbouring states that occur. By how many steps follow (`at`): `depends`, how often the state decides
-    the answer, and not the later inputs. A control is searched and scored on the same pairs; `accuracy` is the share
+    neighbouring states that occur. By how many steps follow (`at`): `depends`, how often the answer
+    changes with the state. A control is searched and scored on the same pairs; `accuracy` is the share
     of its answers that are right, as it need not answer these pairs.
 
     Args:

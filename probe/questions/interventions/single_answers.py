@@ -62,6 +62,7 @@ def question(subject: Subject) -> Question:
         draw=draw,
         settings=_settings(subject) if askable else {},
         tell=partial(step_words.single_answers, draw=draw, setup=_setup),
+        version=2,
     )
 
 
