@@ -128,6 +128,24 @@ def test_sequences_need_not_be_all_of_their_length_nor_in_order() -> None:
     assert np.abs(some.predict(every(6)) - whole.predict(every(6))).max() < 1e-4
 
 
+def test_symbols_need_not_occur_at_every_step() -> None:
+    """The first symbol is always the same one, and the last: the network is given back from the others."""
+    model = Linear(MATRIX, [1.0, 0.5])
+    rows = every(7)
+    rows[:, 0], rows[:, -1] = torch.tensor(WIN).double(), torch.tensor(LOSS).double()
+    fitted = fit_affine(Machine.of(model, rows, **READ), range(1, 8))
+    with torch.no_grad():
+        assert np.abs(fitted.predict(rows) - model(rows).numpy()).max() < 1e-4
+
+
+def test_a_symbol_that_occurs_first_alone_is_refused() -> None:
+    """No number of such sequences would help, and the message says what is missing."""
+    rows = every(5)
+    rows[:, 0] = torch.tensor(TIE).double()
+    with pytest.raises(ProbeError, match=r"needs a prefix that is followed by each of the inputs, and there is none\."):
+        fit_affine(Machine.of(Linear(MATRIX, [1.0, 0.5]), rows, **READ), range(1, 6))
+
+
 def test_a_prediction_is_the_recurrence_written_out() -> None:
     """z = A_x z + b_x from 0, y = r . z + r_0; symbols are found by their values."""
     maps, shifts = np.array([[[0.5, 0.1], [0.0, 1.0]], [[1.0, 0.0], [0.2, 0.3]]]), np.array([[1.0, 0.0], [0.0, 2.0]])

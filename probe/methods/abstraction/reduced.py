@@ -91,7 +91,8 @@ class _Prefixes:
         found = []
         for length, symbol in itertools.product(np.unique(self.length), range(len(self.alphabet))):
             own = np.flatnonzero((self.length == length) & (self.symbol == symbol))
-            found.append((symbol, own + 1, self.parent[own]))
+            if len(own):
+                found.append((symbol, own + 1, self.parent[own]))
         return found
 
 
@@ -172,7 +173,7 @@ def _projected(tree: _Prefixes, weight: np.ndarray, dimensions: int) -> np.ndarr
     futures = np.column_stack([tree.y, ahead[1:]])
     used = np.isfinite(futures).all(1)
     if not used.any():
-        raise ProbeError("No prefix is followed by each of the inputs. Give more sequences.")
+        raise ProbeError("The fit needs a prefix that is followed by each of the inputs, and there is none.")
     centre = tree.states[used].mean(0)
     states = tree.states - centre
     scale = (states[used] ** 2).mean()
