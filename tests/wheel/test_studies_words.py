@@ -221,8 +221,8 @@ def test_distances_off_support_stand_beside_those_of_states_that_occur(of_plante
     found = of_planted.findings["interchange"]
     (apart,) = found.measurements.query("metric == 'apart'")["value"]
     assert apart > 0
-    assert f"from one state that occurs to the nearest other one is {apart:.2f}" in found.notes["setup"]
-    assert f"States that occur lie {apart:.2f} from each other" in of_planted.page.render()
+    assert f"from the state after one prefix to the nearest one after another is {apart:.2f}" in found.notes["setup"]
+    assert f"nearest one after another the median distance is {apart:.2f}" in of_planted.page.render()
     if "off support" in found.notes["search"]:
         assert f"to the next ({apart:.2f})" in found.notes["search"]
 

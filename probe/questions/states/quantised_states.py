@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 QUESTION = "quantised_states"
 #: Which states a run may use -> what they are called in a figure.
-CODEBOOKS = {"by_step": "one a step and value", "over_steps": "one a value, all steps"}
+CODEBOOKS = {"by_step": "one a step and value,\nand the start", "over_steps": "one a value, all steps"}
 
 
 def question(subject: Subject) -> Question:
@@ -139,8 +139,8 @@ def tell(answered: Answered) -> Told:
     kept, few = (float(of_network(answered, f"accuracy_kept_{kind}")["value"].iloc[0]) for kind in CODEBOOKS)
     sizes = of_network(answered, "states").set_index("kind")["value"]
     first = (
-        f"On the nearest of {sizes['by_step']:.0f} states, one for each step and value of {name}, the network keeps "
-        f"{kept:.0%} of its right answers."
+        f"On the nearest of {sizes['by_step']:.0f} states, one for each step and value of {name} and the one "
+        f"before the first input, the network keeps {kept:.0%} of its right answers."
     )
     answer = (
         f"{first}{beside(answered, 'accuracy_kept_by_step')} On the nearest of {sizes['over_steps']:.0f} states, one "

@@ -136,8 +136,9 @@ def _setup(table: pd.DataFrame, subject: Subject, end: Ends, plan: Plan) -> str:
     usual = one(table, metric="apart")
     if np.isfinite(usual):
         setup += (
-            f" The median distance from one state that occurs to the nearest other one is {said(usual)}. If it is "
-            f"beyond {FAR} itself, there are too few sequences, or the states hold too much else, to say what is far."
+            " The median distance from the state after one prefix to the nearest one after another is "
+            f"{said(usual)}. If it is beyond {FAR} itself, there are too few sequences, or the states hold too much "
+            "else, to say what is far."
         )
     if not plan.left and subject.asked.interchange_step is None:
         setup += (
@@ -342,7 +343,7 @@ def _far(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     beside = ""
     if np.isfinite(usual):
         more = "farther" if far > usual else "not farther"
-        beside = f", which is {more} than from one state that occurs to the next ({said(usual)})"
+        beside = f", which is {more} than from the state after one prefix to the next ({said(usual)})"
     return (
         f" But the patched states lie up to {said(far)} off support: so many times the distance between the mean "
         f"states of neighbouring values of the concept{beside}. The score alone does not show that the network "

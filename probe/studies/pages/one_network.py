@@ -334,7 +334,8 @@ def _patched(interchange: Finding) -> Table:
     if np.isfinite(usual):
         caption += (
             " Off support: the distance to the nearest state that occurs. The unit is the distance between the mean "
-            f"states of neighbouring values of the concept. States that occur lie {said(usual)} from each other."
+            "states of neighbouring values of the concept. From the state after one prefix to the nearest one after "
+            f"another the median distance is {said(usual)}."
         )
     return Table(columns, list(zip(rows["patched"], *numbers, strict=True)), caption, name="interchange", digits=3)
 
