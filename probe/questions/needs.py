@@ -262,7 +262,8 @@ def defined_steps(subject: Subject) -> str | None:
     """A machine of which the concept is defined in all sequences after two steps at least."""
     reason = machine(subject)
     if reason is None and np.isfinite(ends_of(subject).values).all(0).sum() < 2:
-        return f"the sequences with an answer all have a value of “{subject.concept.name}” after one step alone"
+        name = subject.concept.name
+        return f"there is one step alone after which all sequences with an answer have a value of “{name}”"
     return reason
 
 

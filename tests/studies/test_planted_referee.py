@@ -281,7 +281,7 @@ CASES = [
         "a value that is defined at the end of all answered sequences alone",
         lambda: latching("quantised-states", "fixed-points"),
         says=(
-            "Not asked: the sequences with an answer all have a value of “latch” after one step alone",
+            "Not asked: there is one step alone after which all sequences with an answer have a value of “latch”",
             "A point is stable if it forgets a small push",
         ),
         never=("defined in all sequences", "does not stay"),

@@ -208,7 +208,7 @@ def test_categories_that_are_undefined_at_first_have_states_where_they_are_defin
         assert "has several categories" in answer(module.question(subject), [subject]).notes["answer"]
     last = subject_of(concepts={"ones": lambda x: [*[np.nan] * (len(x) - 1), x[:, 0].sum()]})
     assert (
-        "with an answer all have a value of “ones” after one step alone"
+        "there is one step alone after which all sequences with an answer have a value of “ones”"
         in answer(quantised_states.question(last), [last]).notes["answer"]
     )
     assert value(unit_shares.measure([last]), "unit_share", units="0") == pytest.approx(1)

@@ -38,8 +38,12 @@ NULL = "most frequent value"
 def question(subject: Subject) -> Question:
     """Return the question, which describes when answers are right and claims nothing."""
     _ = subject
-    asked = (needs.right_answers, needs.exact)
-    return Question(QUESTION, "When is the answer right?", measure, asked, ANSWERING, tell=tell)
+    return Question(QUESTION, "When is the answer right?", measure, (right_at_end, needs.exact), ANSWERING, tell=tell)
+
+
+def right_at_end(subject: Subject) -> str | None:
+    """A right answer to some sequences, of which earlier answers are judged too."""
+    return needs.right_answers(subject)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -106,10 +110,16 @@ def _asked_at_end(subject: Subject) -> bool:
 
 
 def _setup(subject: Subject) -> str:
-    count = several(len(answered_rows(subject)), "sequence")
+    rows = answered_rows(subject)
+    there = np.isfinite(subject.answered.values[rows]).sum(0)
+    left_out = (there < subject.data[rows].sum(0)).any() or (there < FEWEST).any()
+    judged = (
+        f" An answer where it has none was not judged, nor a step at which fewer than {FEWEST} sequences have one."
+    )
     return (
-        f"We asked {count} after each of their steps, as if they ended there. The right answer is the value of "
-        f"“{subject.answered.name}” at that step. The readout answers {subject.asked.when}"
+        f"We asked {several(len(rows), 'sequence')} after each of their steps, as if they ended there. The right "
+        f"answer is the value of “{subject.answered.name}” at that step.{judged * bool(left_out)} The readout "
+        f"answers {subject.asked.when}"
         f"{', so an earlier answer is one that nobody asked for' * _asked_at_end(subject)}."
     )
 
@@ -124,17 +134,19 @@ def _by_step(early: pd.DataFrame, subject: Subject) -> str:
     worst = early.sort_values("value", ascending=False, kind="stable").iloc[0]
     text = f"The sequences end after {ends} steps."
     if worst["value"] <= WRONG:
+        steps = "step that was judged" if len(early) < lengths[-1] - 1 else "step"
         too = "is right too:" if right else "is"
-        return f"{text} Asked earlier, the network {too} wrong on at most {worst['value']:.0%} after any step."
+        return f"{text} Asked earlier, the network {too} wrong on at most {worst['value']:.0%} after any {steps}."
     step = int(worst["step"])
     perhaps = " Perhaps nobody trained it to answer so early."
     perhaps *= _asked_at_end(subject) and right and step + 1 < lengths[0]
     longer = subject.x[torch.as_tensor(subject.lengths > step), : step + 1]
     ways = several(len(longer.flatten(1).unique(dim=0)), "way")
     when = "the first step" if step == 0 else several(step + 1, "step")
+    those = "them" if worst["n"] == len(longer) else f"the {worst['n']:.0f} that were judged"
     return (
         f"{text} Asked after {when}, by when they have begun in {ways}, the network is wrong on "
-        f"{worst['value']:.0%} of them.{perhaps}{_later(early, subject, step)}"
+        f"{worst['value']:.0%} of {those}.{perhaps}{_later(early, subject, step)}"
     )
 
 
