@@ -11,9 +11,14 @@ def said(value: float) -> str:
     return "0.00" if text == "-0.00" else text.replace("-", "\N{MINUS SIGN}")
 
 
+def said_score(value: float) -> str:
+    """Return a score as it is written in a sentence; far below that of knowing nothing, its size is no measure."""
+    return "below \N{MINUS SIGN}1" if value < -1 else said(value)
+
+
 def between(ends: tuple[float, float]) -> str:
     """Return an interval as it is written in a sentence."""
-    return f"95 % interval {said(ends[0])} to {said(ends[1])}"
+    return f"95 % interval {said_score(ends[0])} to {said_score(ends[1])}"
 
 
 def place(layer: str, signal: str) -> str:

@@ -191,6 +191,46 @@ def tells_the_step(*questions: str) -> Study:
     return Study(rnn, bits(1, 100, 8, seed=3), concepts, readout=readout, questions=questions)
 
 
+def latched(*questions: str) -> Study:
+    """Return a study of an RNN whose units 1 and 2 keep the last sign; at most steps some sequence has none yet."""
+    rnn = emptied(torch.nn.RNN(3, 4, **EXACT))
+    with torch.no_grad():
+        for unit, sign in ((1, 1), (2, -1)):
+            rnn.weight_ih_l0[unit] = sign * torch.tensor([6.0, -6.0, 0.0])
+            rnn.weight_hh_l0[unit, unit] = 2.5
+    symbols = np.random.default_rng(101).choice(3, (110, 7), p=[0.2, 0.2, 0.6])
+
+    def signs(x: np.ndarray) -> list[str | None]:
+        signed = np.maximum.accumulate(np.where(x[:, 2] == 0, np.arange(len(x)), -1))
+        return [None if at < 0 else "plus" if x[at, 0] else "minus" for at in signed]
+
+    def head(h: torch.Tensor) -> torch.Tensor:
+        return torch.stack([h[:, 2] - h[:, 1], h[:, 1] - h[:, 2]], 1)
+
+    readout = Readout("sign", function=head, answers=["minus", "plus"])
+    return Study(rnn, np.eye(3)[symbols], {"sign": signs}, readout=readout, questions=questions)
+
+
+def at_odd_steps(*questions: str) -> Study:
+    """Return a study of a count that has a value at every second step."""
+    rnn = emptied(torch.nn.RNN(1, 4, nonlinearity="relu", **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[0, 0] = rnn.weight_hh_l0[0, 0] = 1
+    readout = Readout("ones", function=lambda h: h[:, :1], steps="every")
+    concepts = {"ones": lambda x: [one if step % 2 else None for step, one in enumerate(x[:, 0].cumsum())]}
+    return Study(rnn, bits(1, 100, 8), concepts, readout=readout, questions=questions)
+
+
+def both_ways(*questions: str) -> Study:
+    """Return a study of a bidirectional RNN, of which the backward part has seen the next input."""
+    rnn = emptied(torch.nn.RNN(1, 4, nonlinearity="relu", bidirectional=True, **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[0, 0] = rnn.weight_hh_l0[0, 0] = 1
+        rnn.weight_ih_l0_reverse[2, 0] = rnn.weight_hh_l0_reverse[3, 2] = 1
+    x = np.random.default_rng(207).integers(0, 2, (110, 7, 1)).astype(float)
+    return Study(rnn, x, {"next": lambda x: [*x[1:, 0].astype(int).tolist(), None]}, questions=questions)
+
+
 CASES = [
     Planted(
         "a network that is hardly better than the most frequent answer",
@@ -204,7 +244,8 @@ CASES = [
         says=(
             "has the largest share of the mean difference",
             "what moves the answer up in one pair and down in another cancels out",
-            r"On average another sequence's state, put in whole, moves the answer 1\.00 of the way; unit 0 alone",
+            r"On average another sequence's state, put in whole, moves the answer by 1\.00 of the change of "
+            "the right answer; unit 0 alone, ",
             "add one unit at a time",
             "No unit that was ablated suffices",
         ),
@@ -259,6 +300,7 @@ CASES = [
         says=(
             r"along the direction in which states move with “zeros”, \d+% of .* We tried no other direction\.",
             r"The answer follows the direction that a least-squares probe reads: 1\.00",
+            r"On the nearest of \d+ states, one for each step and value of “zeros” and the one before the first",
             r"On the nearest of \d+ states, .* a low share does not show that the network needs more",
             r"At other lengths the answer does not drift away from “zeros”: 0\.00",
             r"One number, the drift, predicts the answers at another length: 1\.00",
@@ -290,6 +332,28 @@ CASES = [
             r"all that can occur and have a right answer\.",
         ),
         never=(r": -\d", "the readout cannot give"),
+    ),
+    Planted(
+        "a sign that some sequences have not had yet",
+        lambda: latched("reading-sign", "quantised-states", "early-answers"),
+        says=(
+            r"with mean R² \S+\. This is not on the scale of a balanced accuracy\.",
+            "there is one step alone after which all sequences with an answer have a value of “sign”",
+            "An answer where it has none was not judged, nor a step at which",
+        ),
+        never=("how much of all inputs is kept", "value of “sign” after one step alone"),
+    ),
+    Planted(
+        "a count that has a value at every second step",
+        lambda: at_odd_steps("early-answers"),
+        says=("wrong on at most 0% after any step that was judged", "An answer where it has none was not judged"),
+        never=("Here only the answer after each sequence's last step is judged",),
+    ),
+    Planted(
+        "a layer that reads both ways",
+        lambda: both_ways("reading-next"),
+        says=(r"another prefix and before another rest \(in the recorded sequences we found \d+ such states\)",),
+        never=(r"\d+ distinct prefixes",),
     ),
     Planted(
         "a parity that is guessed from a clock",

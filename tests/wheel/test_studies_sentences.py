@@ -156,6 +156,21 @@ def test_the_reason_of_a_short_sentence_has_its_own_control_beside_it() -> None:
     assert short.endswith("has 0.59: the concept is read from networks with random weights as well.")
 
 
+def test_scores_far_below_nothing_are_not_given_as_if_measured() -> None:
+    """A probe that goes wild on a few states has an R² whose size says nothing; small negative ones are written."""
+    judgement = judgements.judge(
+        {drawn.CLOCK: judgements.Beside(drawn.CLOCK, 0.0, -480402.0)}, -286203.0, -480402.0, 8
+    )
+    text = words.selectivity(-1019.86, judgement, categorical=False)
+    assert (
+        "with mean R² below \N{MINUS SIGN}1, and the concept with R² below \N{MINUS SIGN}1: the concept is hardly read"
+        in text
+    )
+    assert words.between((-480402.0, 0.13)) == "95 % interval below \N{MINUS SIGN}1 to 0.13"
+    assert words.between((-0.2, 0.13)) == "95 % interval \N{MINUS SIGN}0.20 to 0.13"
+    assert "R² below \N{MINUS SIGN}1; the best control" in words._short("“capped”", "", "R²", judgement)
+
+
 def test_nothing_is_singled_out_where_a_control_tells_as_much() -> None:
     """Selectivity says no more than the headline, which says if networks with random weights score higher."""
     for random, cheerful in ((0.99, False), (0.3, True)):
@@ -166,7 +181,7 @@ def test_nothing_is_singled_out_where_a_control_tells_as_much() -> None:
         judgement = judgements.judge(controls, 0.79, 0.79, 8)
         assert judgement.objection is (judgements.Objection.NONE if cheerful else judgements.Objection.RANDOM_WEIGHTS)
         said = words.selectivity(0.1, judgement, categorical=False)
-        assert ("kept better than other memories" in said) is cheerful
+        assert ("read better than other memories" in said) is cheerful
     recent = judgements.Beside(drawn.RECENT, 1.0, -0.21, steps=4)
     beside = {
         drawn.CLOCK: judgements.Beside(drawn.CLOCK, 0.1, 0.69),

@@ -92,15 +92,18 @@ def tell(answered: Answered) -> Told:
     slopes = {kind: _slope(only(table, kind=kind)) for kind in dict.fromkeys(table["kind"])}
     # Of classes the change is that of the mean by their probabilities.
     what = "answer" if gives_number(answered.subject) else "expected answer"
-    text = f"On average another sequence's state, put in whole, moves the {what} {said(slopes[WHOLE])} of the way"
+    text = (
+        f"On average another sequence's state, put in whole, moves the {what} by {said(slopes[WHOLE])} of the change "
+        "of the right answer"
+    )
     if UNIT in slopes:
         unit = str(only(table, kind=UNIT)["units"].iloc[0])
-        text += f"; unit {unit} alone, which follows “{name}” most, moves it {said(slopes[UNIT])} of the way"
+        text += f"; unit {unit} alone, which follows “{name}” most, by {said(slopes[UNIT])}"
     notes = {
         "answer": f"{text}.",
         "setup": (
-            "We used the pairs of sequences that are described above. “The way” is the change that the right "
-            "answer makes. Its share is the slope of a line through 0, by least squares over these changes, each "
+            "We used the pairs of sequences that are described above. The share of the change that the right "
+            "answer makes is the slope of a line through 0, by least squares over these changes, each "
             "weighted by its number of pairs."
         ),
     }

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from ...errors import several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import only
-from ...evidence.words import said
+from ...evidence.words import said, said_score
 from ...plots.dots import scatter
 from ...plots.legends import figure_legend
 from ...plots.study_figures import drawing, drawn, shortened
@@ -115,7 +115,7 @@ def scores(question: str, network: str, target: Target, table: pd.DataFrame) -> 
         beside = f", the best network with random weights {said(float(controls.max()))}" if len(controls) else ""
         alt = (
             f"Held-out {measure} of “{target.concept.name}” at {several(every, 'place')}: best "
-            f"{said(float(best['value']))} at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
+            f"{said_score(float(best['value']))} at {best['layer']}, {best['signal'].replace('_', ' ')}{beside}."
         )
         caption = (
             "A row for each layer and signal. The band goes from the worst to the best network with random weights. "

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ...errors import several
 from ...evidence.measurements import one, only
-from ...evidence.words import between, listed, place, said
+from ...evidence.words import between, listed, place, said, said_score
 from ...methods.probing.fits import MOST_FEATURES
 from ...methods.probing.scores import LEAST_MARGIN, MARGIN
 from ...methods.probing.targets import LEAST_SEQUENCES
@@ -48,7 +48,7 @@ def tell(answered: Answered, name: str) -> Told:
     headline = f"{called} {verdict(told.judgement)}"
     untold = _untold(target.concept, table)
     measured = told.measured(measure) + (
-        f" Of all values the {measure} is {said(whole.judgement.score)}." if part else ""
+        f" Of all values the {measure} is {said_score(whole.judgement.score)}." if part else ""
     )
     memories = one(table, metric="memories", **whole.where)
     judgement = whole.judgement
@@ -104,8 +104,8 @@ class _Told:
         controls = self.judgement.controls.values()
         beside = [f"{control.named(self.judgement.copies)} {said(control.value)}" for control in controls]
         return (
-            f"{self.which}, held-out {measure} {said(self.judgement.score)} ({between(self.interval)}); beside it, "
-            f"{listed(beside)}.{self.judgement.left}"
+            f"{self.which}, held-out {measure} {said_score(self.judgement.score)} ({between(self.interval)}); "
+            f"beside it, {listed(beside)}.{self.judgement.left}"
         )
 
 
@@ -138,7 +138,7 @@ def _short(called: str, description: str, measure: str, judgement: Judgement) ->
     kept = judgement.objection.value + ", but this is near the margin" * judgement.is_near
     described = f" ({description})" if description else ""
     return (
-        f"A probe reads {called}{described} with {measure} {said(judgement.score)}; the best control, "
+        f"A probe reads {called}{described} with {measure} {said_score(judgement.score)}; the best control, "
         f"{best.named(judgement.copies)}, has {said(best.value)}{beside}: {kept}."
     )
 
@@ -177,13 +177,15 @@ def _setup(subject: Subject, target: Target, units: int) -> str:
     fit = f"categorical ({len(scored)} values)" if known.is_named else "a number"
     described = f" ({known.description})" if known.description else ""
     sequences = several(len(np.unique(target.sequence)), "sequence")
-    rest = "" if target.left is None else " and before another rest"
+    rest, counted = "", "distinct prefixes"
+    if target.left is not None:
+        rest, counted = " and before another rest", "such states"
     text = (
         f"We took “{known.name}”{described} as {fit} and fitted {target.fit.name} probes. We fitted and scored them "
-        f"on {several(len(target.values), 'state')} of {sequences}, each after another prefix{rest} (the recorded "
-        f"sequences have {sample_of(subject).distinct:,} distinct prefixes). No sequence was used both to fit and to "
-        f"score. The network beats a control if the 95 % interval of the difference, over sequences, lies above "
-        f"{MARGIN}, or above half of what the control leaves unexplained where that is less (but at least "
+        f"on {several(len(target.values), 'state')} of {sequences}, each after another prefix{rest} (in the "
+        f"recorded sequences we found {sample_of(subject).distinct:,} {counted}). No sequence was used both to fit "
+        f"and to score. The network beats a control if the 95 % interval of the difference, over sequences, lies "
+        f"above {MARGIN}, or above half of what the control leaves unexplained where that is less (but at least "
         f"{LEAST_MARGIN}). It beats networks with random weights only if also the ratio of unexplained variance "
         "(best control / network) is larger than the ratio between the median and the best control of that kind."
     )
@@ -227,20 +229,18 @@ def selectivity(memories: float, judgement: Judgement, *, categorical: bool) -> 
     )
     text = (
         f"Selectivity: from the same states a probe reads {MEMORIES} other memories of the inputs ({which}, summed "
-        f"with random signs) with mean R² {said(memories)}"
+        f"with random signs) with mean R² {said_score(memories)}"
     )
     if categorical:
-        return (
-            text + ". This is not on the scale of a balanced accuracy; it only says how much of all inputs is kept."
-        )
+        return f"{text}. This is not on the scale of a balanced accuracy."
     if judgement.score <= READABLE:
-        meaning = "the concept is not kept, so the comparison means nothing"
+        meaning = "the concept is hardly read, so the comparison means nothing"
     elif judgement.objection is Objection.CLOCK:
         meaning = "the step alone predicts the concept, so the comparison means nothing"
     elif not all(control.beaten for control in judgement.controls.values()):
         meaning = "a control above does as well, so the comparison means nothing"
     elif judgement.score - memories > READABLE:
-        meaning = "the concept is kept better than other memories"
+        meaning = "the concept is read better than other memories"
     else:
-        meaning = "the states keep other memories as well as the concept"
-    return f"{text}, and the concept with {said(judgement.score)}: {meaning}."
+        meaning = "other memories are read as well as the concept"
+    return f"{text}, and the concept with R² {said_score(judgement.score)}: {meaning}."
