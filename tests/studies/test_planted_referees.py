@@ -231,7 +231,32 @@ def both_ways(*questions: str) -> Study:
     return Study(rnn, x, {"next": lambda x: [*x[1:, 0].astype(int).tolist(), None]}, questions=questions)
 
 
+def counting(*weights: float) -> Any:
+    """Return a relu RNN of which each unit adds up a weight for each one; of weight 0 it is dead."""
+    rnn = emptied(torch.nn.RNN(1, len(weights), nonlinearity="relu", **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[:, 0] = torch.tensor(weights)
+        rnn.weight_hh_l0[:] = torch.eye(len(weights))
+    return rnn
+
+
+def beside_the_dead(*questions: str) -> Study:
+    """Return a study of two networks that count, and of two dead ones."""
+    networks = {
+        "trained": [counting(0.1, 0.0), counting(0.1, 0.2)],
+        "own initialisation": [counting(0.0, 0.0), counting(0.0, 0.0)],
+    }
+    readout = Readout("ones", function=lambda h: h[:, :1] * 10, steps="every")
+    return Study(networks, every(6), {"ones": first_feature}, readout=readout, questions=questions)
+
+
 CASES = [
+    Planted(
+        "networks that count beside dead ones",
+        lambda: beside_the_dead("single-answers", "agreement"),
+        says=(r"Along that direction the answers to “ones” follow as far as along the whole state: in \d of 2",),
+        never=("The states of a network are the same", "none is its own"),
+    ),
     Planted(
         "a network that is hardly better than the most frequent answer",
         lambda: half_deaf("ablation"),

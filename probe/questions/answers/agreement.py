@@ -66,8 +66,8 @@ def measure(
 
     Metrics, each the mean over the other networks of the same role: `equal_answers` by length (`at`), the
     share of sequences with the same answer; `cka`, linear centred kernel alignment of the states after the last step
-    of the study's own sequences, 1 where one is a rotation and scaling of the other. A
-    role of one network has no rows.
+    of the study's own sequences, 1 where one is a rotation and scaling of the other; networks whose states are the
+    same in every row are left out of it. A role of one network has no rows.
 
     Args:
         subjects: what is compared: networks of one study, with a small alphabet and a concept that is a function.
@@ -107,8 +107,10 @@ def _of_role(
         equal = np.stack([(answers == one).mean(1) for one in answers])
         for index, value in enumerate(_others(equal)):
             yield index, "equal_answers", value, length
-    for index, value in enumerate(_others(linear_cka(states))):
-        yield index, "cka", value, None
+    varied = [index for index, own in enumerate(states) if np.ptp(own, axis=0).any()]
+    if len(varied) > 1:
+        for index, value in zip(varied, _others(linear_cka([states[one] for one in varied])), strict=True):
+            yield index, "cka", value, None
 
 
 def _others(table: Float[np.ndarray, "network network"]) -> list[float]:

@@ -183,7 +183,8 @@ def measure(
     other half, and the source's coordinate of one concept is put into the base's state (`along_coordinate`). The
     answers to that concept are judged after later steps at which its right value on the spliced sequence (the source
     up to the patch, then the base) is not its value on the base: until the base's inputs decide it anew. A spliced
-    sequence that cannot occur (`Subject.allowed`) is left out.
+    sequence that cannot occur (`Subject.allowed`) is left out. Where all sequences have one state there is no
+    direction, and nothing is put in.
 
     Metrics, by concept (`kind`), over all patched steps: `followed`, the share of these answers that are the spliced
     sequence's right value; `followed_unpatched` the same with nothing put in, and `followed_whole` with the whole
@@ -262,10 +263,13 @@ def _interchange(group: Sequence[Subject], train: np.ndarray, pairs: Pairs, foun
     """Run the pairs of one step and add up what followed."""
     machine, step = pairs.machine, pairs.step
     concepts = np.column_stack([subject.answered.values[train, step] for subject in group])
-    encodings, readings = joint_directions(machine.clean.states[train, step].numpy(), concepts)
+    states = machine.clean.states[train, step].numpy()
+    puts = [_nothing for _ in group]
+    if np.ptp(states, axis=0).any():
+        puts = [along_coordinate(*one) for one in zip(*joint_directions(states, concepts), strict=True)]
     later = _later(group, pairs)
     for place, (subject, counts) in enumerate(zip(group, found, strict=True)):
-        patched = _answers(group, pairs, along_coordinate(encodings[place], readings[place]))
+        patched = _answers(group, pairs, puts[place])
         right, judged = later.right[place], later.there & ~np.isclose(later.right[place], later.right_own[place])
         counts.judged[1 : 1 + judged.shape[1]] += judged.sum(0)
         for column, given in ((_FOLLOWED, patched), (_UNPATCHED, later.own), (_WHOLE, later.spliced)):
