@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,13 @@ def test_what_only_tells_the_time_follows_nothing() -> None:
     units = np.column_stack([goal.step.astype(float), goal.values, -goal.values + 0.0])
     assert follows(units, goal.values, named=False)[0] > 0.3
     np.testing.assert_allclose(goal.follows(units), [0, 1, 1], atol=1e-9)
+
+
+def test_a_unit_that_holds_a_category_at_each_step_follows_it_wholly() -> None:
+    """However far apart the categories stand at a step, and however often each is there."""
+    goal = dataclasses.replace(target(), named=True, values=(target().values > 2).astype(float))
+    units = np.column_stack([goal.values, goal.values * (goal.step + 1.0), goal.step.astype(float)])
+    np.testing.assert_allclose(goal.follows(units), [1, 1, 0], atol=1e-9)
 
 
 def test_shuffled_values_keep_the_clock() -> None:

@@ -74,8 +74,10 @@ class Target:
         return detrended(values, self.bin, self.step)
 
     def within_steps(self, values: Float[np.ndarray, " state"]) -> Float[np.ndarray, " state"]:
-        """Return values of the concept without what the step explains; categories as they are."""
-        return values if self.named else self.detrended(values[:, None])[:, 0]
+        """Return values of the concept without what the step explains; the categories of each bin of steps apart."""
+        if self.named:
+            return np.unique(np.stack([self.bin, values]), axis=1, return_inverse=True)[1].astype(float)
+        return self.detrended(values[:, None])[:, 0]
 
     def follows(
         self, states: Float[np.ndarray, "state unit"], picked: Bool[np.ndarray, " state"] | None = None

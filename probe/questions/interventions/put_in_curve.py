@@ -38,7 +38,7 @@ def question(subject: Subject) -> Question:
     _ = subject
     title = "How far does the answer go when a value is put in?"
     asked = (needs.machine, needs.number, several_values, interchange.why_not)
-    return Question(QUESTION, title, measure, asked, ("trained",), tell=tell, version=2)
+    return Question(QUESTION, title, measure, asked, ("trained",), tell=tell, version=3)
 
 
 def several_values(subject: Subject) -> str | None:

@@ -314,5 +314,5 @@ def question(subject: Subject) -> Question:
             "by_value": True,
             "alone": tuple(role for role in ANSWERING if role != FITTED),
         },
-        version=3,
+        version=4,
     )

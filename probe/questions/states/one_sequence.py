@@ -31,7 +31,7 @@ def question(subject: Subject) -> Question:
     """Return the question, which shows examples and claims nothing."""
     _ = subject
     title = "What happens in one sequence?"
-    return Question(QUESTION, title, measure, (why_not,), ("trained",), tell=one_sequence_told.tell, version=2)
+    return Question(QUESTION, title, measure, (why_not,), ("trained",), tell=one_sequence_told.tell, version=3)
 
 
 def why_not(subject: Subject) -> str | None:
