@@ -85,7 +85,7 @@ def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFr
     undefined = table[judged_rows & table["value"].isna()]
     lacking = undefined[undefined["role"] == "trained"]["metric"].unique()
     if len(lacking):
-        return None, f"its {lacking[0].replace('_', ' ')} is not a number, as where a share of nothing is taken"
+        return None, f"its {lacking[0].replace('_', ' ')} is undefined, as a share is where the whole of it is 0"
     return table.drop(index=undefined.index), ""
 
 

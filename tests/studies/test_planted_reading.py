@@ -77,7 +77,10 @@ CASES = [
     Planted(
         "the concept is absent",
         lambda: study(written(last=0, units=1), {"ones": ones}, *UNITS),
-        says=("“ones” can hardly be read", "none follows it as closely as a unit of a control does"),
+        says=(
+            "“ones” can hardly be read",
+            "none follows it as closely as a unit of the best network with random weights does",
+        ),
         never=("no control does as well", NO_CONTROL_AS_WELL, *NO_UNIT),
     ),
     Planted(

@@ -252,6 +252,12 @@ def beside_the_dead(*questions: str) -> Study:
 
 CASES = [
     Planted(
+        "a plain network, which has no gates",
+        lambda: pull_apart("network"),
+        says=("We recomputed each step from the recorded states",),
+        never=("recomputed the gates",),
+    ),
+    Planted(
         "networks that count beside dead ones",
         lambda: beside_the_dead("single-answers", "agreement"),
         says=(r"Along that direction the answers to “ones” follow as far as along the whole state: in \d of 2",),

@@ -151,7 +151,7 @@ def test_a_judged_value_that_is_no_number_is_told(tmp_path: Path) -> None:
     found = Finding.read(tmp_path / "findings" / "own")
     assert [claim.n for claim in found.claims] == [2]
     assert found.notes["missing"] == (
-        "Not asked of 1 network: its size is not a number, as where a share of nothing is taken."
+        "Not asked of 1 network: its size is undefined, as a share is where the whole of it is 0."
     )
 
 

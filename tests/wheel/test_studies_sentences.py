@@ -114,7 +114,7 @@ def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame
 @pytest.mark.parametrize(
     ("numbers", "begins", "has"),
     [
-        ((0.5, 0.5, 0.0, 0.0), "With all units replaced", "The answer hardly depends on these states"),
+        ((0.5, 0.5, 0.0, 0.0), "With all units replaced", "The answer hardly changes if these states are"),
         (
             (0.5, 0.5, 0.6, 0.0),
             "With all units replaced",
@@ -210,7 +210,7 @@ def test_what_was_not_found_is_not_said_to_be_ahead() -> None:
         (0.0, 0.0, "3", "none is shown to follow it"),
         (0.9, 0.5, "3", "unit 3 of the hidden state of [0] follows it most"),
         (0.9, 0.5, "3 7", "Halves of the sequences select unit 3 and unit 7."),
-        (0.9, 0.95, "3", "none follows it as closely as a unit of a control does"),
+        (0.9, 0.95, "3", "none follows it as closely as a unit of the best network with random weights does"),
     ],
 )
 def test_a_unit_that_follows_nothing_is_not_called_the_one_that_does(

@@ -36,7 +36,7 @@ def follows(
 
     Args:
         units: the units' values, see `detrended`.
-        values: the concept's; of a number detrended as well, of categories another place in each bin of steps, so that
+        values: the concept's; of a number detrended as well, of categories other places in each bin of steps, so that
             the ratio is one within steps, pooled.
         named: whether they are places of categories.
     """

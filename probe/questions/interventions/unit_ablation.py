@@ -53,10 +53,10 @@ def measure(
 ) -> pd.DataFrame:
     """Measure what is lost without a unit, and what is kept with a few alone.
 
-    After every step the states of the ablated units (for an LSTM the pairs c_u, h_u) are those of another sequence
-    that has read as much, drawn anew for each step; of several units, of the same sequence. Of answers that take
-    few values the accuracy is the share that is right, of other numbers see `Score`. A stack's units have their layer
-    before their number (`units`).
+    After every step the states of the ablated units (for an LSTM the pairs c_u, h_u) are those after another distinct
+    prefix of as many steps, each as likely, drawn anew for each step; of several units, after the same prefix. Of
+    answers that take few values the accuracy is the share that is right, of other numbers see `Score`. A stack's
+    units have their layer before their number (`units`).
     Metrics: `unit_drop`, own accuracy minus that without the unit; `unit_answer_change`, the mean absolute change of
     the expected answer; `costly_units`, how many drops exceed .05; `kept_accuracy` of each unit alone;
     `best_kept_accuracy` of k units (`units` names them): the best for k = 1, and for each further one the unit that
@@ -68,7 +68,7 @@ def measure(
 
     Args:
         subjects: what is measured.
-        draws: how many other sequences each prefix is given.
+        draws: how many other prefixes each prefix is given.
         search_draws: how many of them the search for the next unit uses.
         most: how many units are ablated at most: those that follow the concept most, and random ones.
         keep: how many units the search keeps at most; None for all.

@@ -66,7 +66,7 @@ def tell(answered: Answered) -> Told:
     exact = (
         "We ran its layers one step at a time. They return what the network's own run returned"
         if stepwise
-        else "We recomputed the gates from the recorded states. They reproduce the network's hidden states"
+        else "We recomputed each step from the recorded states. This reproduces the network's hidden states"
     )
     exact += f" with an error of at most {states_of(subject).max_error:.2g}, relative to max(1, |value|)."
     card = {f"card: {name}": text for name, text in subject.card.items()}

@@ -61,7 +61,10 @@ def words(table: pd.DataFrame, concept: str, levels: bool, wrong: str = "") -> s
                 f"{text}{how}, but they do not become more wrong by more than {COSTLY}, so the cost of a single unit "
                 "means nothing."
             )
-        return f"{text}The answer hardly depends on these states, so the cost of a single unit means nothing."
+        return (
+            f"{text}The answer hardly changes if these states are replaced by those of other sequences, as far from "
+            "the end, so the cost of a single unit means nothing."
+        )
     return _costs(table, concept, what, own, none)
 
 
@@ -110,7 +113,7 @@ def _few(table: pd.DataFrame, least: float) -> str:
         return ""
     names = listed(str(rows["units"].iloc[at]).split())
     if len(enough):
-        return f" Units {names} together are enough."
+        return f" The search, which adds one unit at a time, first has enough with units {names}."
     return (
         f" Units {names} together, which a search found that adds one unit at a time, are not enough; others may be."
     )
@@ -132,11 +135,11 @@ def _setup(table: pd.DataFrame, end: ends.Ends, levels: bool) -> str:
             f"{len(order) - len(random)} that follow the concept most, and random ones ({listed(random)})"
         )
     return (
-        f"{which}, on {end.said}. After every step the unit's state is replaced by that of another sequence at the "
-        f"same distance from the end ({ends.DRAWS} other sequences for each; resample ablation, Chan et al. 2022). "
-        "The network computes everything else. To see how few units are enough, we replace all others instead, and "
-        "add one unit at a time: each is the one that adds most to those before it. Units that help only together "
-        "may be missed."
+        f"{which}, on {end.said}. After every step the unit's state is replaced by that after another beginning of a "
+        "sequence, at the same distance from the end. Each distinct beginning but its own is as likely, however many "
+        f"sequences have it ({ends.DRAWS} are drawn for each; resample ablation, Chan et al. 2022). The network "
+        "computes everything else. To see how few units are enough, we replace all others instead, and add one unit "
+        "at a time: each is the one that adds most to those before it. Units that help only together may be missed."
         + " Each value of the right answer has the same weight, however rare it is." * levels
         + " Exact shares of all units were not computed: they take 2 to the power of the number of units runs."
         * bool(random)

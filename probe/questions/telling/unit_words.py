@@ -49,13 +49,14 @@ class Followed:
         return self.value - max(self.shuffled, 0.0) > FOLLOWS
 
     def none(self, concept: str) -> str:
-        """Return what no unit does, where none is named.
+        """Return what no unit does, where none is named, or where controls of another kind do better.
 
         Args:
             concept: what the concept is called in the sentence.
         """
         if self.above_chance:
-            return f"follows {concept} as closely as a unit of a control does"
+            other = "a control" if self.named else "the best network with random weights"
+            return f"follows {concept} as closely as a unit of {other} does"
         return f"is shown to follow {concept}"
 
     @classmethod
