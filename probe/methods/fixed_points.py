@@ -21,8 +21,9 @@ _EXACT, _SHORT, _LEAST, _MOST = 1e-30, 1e-14, 1e-10, 1e8
 _FAR, _LITTLE = 1e-5, 1e-5
 #: A modulus so near to 1 is 1: a point is neutral there.
 NEAR = 1e-4
-#: How many pushes, their size, and for how many steps they run on; how much is left of one that stays or grows.
-PUSHES, PUSH, PUSHED, STAYS, GROWS = 16, 1e-6, 200, 0.1, 2.0
+#: How many pushes, their size, and for how many steps they run on; how much is left of one that stays. One grows that
+#: has left the point, or is larger by so much than halfway: at a corner it may grow at first, and then stay.
+PUSHES, PUSH, PUSHED, STAYS, LEFT, GROWS = 16, 1e-6, 200, 0.1, 100.0, 1.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Points:
         fixed: which of them are fixed points, (point,); the others are slow points.
         reached: the share of starts that ended at a fixed or slow point; the others ended where q is smallest nearby
             and nothing stands still.
-        later: runs states on for `PUSHED` steps, to see what becomes of a small push; None to trust the Jacobians.
+        later: runs states on for half of `PUSHED` steps, to see what becomes of a push; None to trust the Jacobians.
     """
 
     states: Float64[np.ndarray, "point size"]
@@ -68,29 +69,43 @@ class Points:
         Reference:
             Sussillo & Barak 2013, Opening the black box, section 3.1 (saddles by their unstable dimensions).
         """
-        return np.maximum((np.abs(self.eigenvalues) > 1 + NEAR).sum(axis=1), self._left > GROWS)
+        grows = (self._left > LEFT) | ((self._left >= STAYS) & self._grown)
+        return np.maximum((np.abs(self.eigenvalues) > 1 + NEAR).sum(axis=1), grows)
 
     @property
     def _radius(self) -> np.ndarray:
         return np.abs(self.eigenvalues).max(axis=1, initial=0)
 
-    @cached_property
-    @torch.no_grad()
+    @property
     def _left(self) -> np.ndarray:
         """By how much more of a small push is left than the Jacobian says, in sizes of the push, (point,).
 
         At the corner of a relu a Jacobian sees one side alone. 0 at points that the Jacobian does not call stable.
         """
-        found, rows = np.zeros(len(self)), np.flatnonzero(self.fixed & (self._radius < 1 - NEAR))
+        return self._pushed[1]
+
+    @property
+    def _grown(self) -> np.ndarray:
+        """Whether more is left than halfway, by `GROWS`, (point,)."""
+        return self._pushed[1] > GROWS * self._pushed[0]
+
+    @cached_property
+    @torch.no_grad()
+    def _pushed(self) -> np.ndarray:
+        """Return what `_left` is halfway and at the end, (2, point)."""
+        found, rows = np.zeros((2, len(self))), np.flatnonzero(self.fixed & (self._radius < 1 - NEAR))
         if self.later is None or not len(rows):
             return found
         drawn, size = np.random.default_rng(0), self.states.shape[1]
         half = drawn.choice([-PUSH, PUSH], (PUSHES // 2, size)) * drawn.uniform(0.5, 1, (PUSHES // 2, size))
         pushes, at = np.concatenate([half, -half]), self.states[rows]
-        ends = self.later(torch.as_tensor((at[:, None] + pushes).reshape(-1, size))).numpy()
-        moved = ends.reshape(len(rows), len(pushes), size) - self.later(torch.as_tensor(at)).numpy()[:, None]
-        told = np.linalg.matrix_power(self.jacobians[rows], PUSHED) @ pushes.T
-        found[rows] = (np.abs(moved).max((1, 2)) - np.abs(told).max((1, 2))) / PUSH
+        runs = torch.as_tensor(np.concatenate([at[:, None], at[:, None] + pushes], axis=1).reshape(-1, size))
+        for half in (0, 1):
+            runs = self.later(runs)
+            ends = runs.numpy().reshape(len(rows), -1, size)
+            told = np.linalg.matrix_power(self.jacobians[rows], PUSHED // 2 * (half + 1)) @ pushes.T
+            moved = ends[:, 1:] - ends[:, :1]
+            found[half, rows] = (np.abs(moved).max((1, 2)) - np.abs(told).max((1, 2))) / PUSH
         return np.nan_to_num(found, nan=np.inf)
 
     def __len__(self) -> int:
@@ -198,7 +213,7 @@ def find_points(
     at = jacobians(dynamics, torch.as_tensor(found), fixed_input)
 
     def later(states: Tensor) -> Tensor:
-        return dynamics.advance(states, fixed_input.double().expand(len(states), PUSHED, -1))
+        return dynamics.advance(states, fixed_input.double().expand(len(states), PUSHED // 2, -1))
 
     return Points(found, q[kept], at, q[kept] < fixed, len(order) / max(len(q), 1), later)
 

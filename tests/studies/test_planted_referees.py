@@ -240,6 +240,17 @@ def counting(*weights: float) -> Any:
     return rnn
 
 
+def two_units_hold_parity(*questions: str) -> Study:
+    """Return a study of a parity of two relu units; a push at the state of zeros grows at first, and then stays."""
+    rnn = emptied(torch.nn.RNN(1, 4, nonlinearity="relu", **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[:2, 0] = rnn.weight_hh_l0[:2, 0] = rnn.weight_hh_l0[2, 2] = 1
+        rnn.weight_hh_l0[:2, 1], rnn.bias_ih_l0[1], rnn.weight_ih_l0[2, 0] = -2, -1, 0.3
+    readout = Readout("parity", function=lambda h: h[:, :1] - 2 * h[:, 1:2], kind="number", steps="every")
+    concepts = {"parity": lambda x: x[:, 0].cumsum() % 2}
+    return Study(rnn, every(7), concepts, readout=readout, questions=questions)
+
+
 def beside_the_dead(*questions: str) -> Study:
     """Return a study of two networks that count, and of two dead ones."""
     networks = {
@@ -251,6 +262,12 @@ def beside_the_dead(*questions: str) -> Study:
 
 
 CASES = [
+    Planted(
+        "a push that grows at a corner, and then stays",
+        lambda: two_units_hold_parity("fixed-points"),
+        says=(r"\d fixed points \(all neutral\)",),
+        never=(r"\d unstable\)",),
+    ),
     Planted(
         "a plain network, which has no gates",
         lambda: pull_apart("network"),

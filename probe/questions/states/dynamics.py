@@ -51,7 +51,7 @@ def question(subject: Subject) -> Question:
     """Return the question where the fixed points are under each input that a study holds fixed."""
     _ = subject
     title, wanted = "Where are its fixed points?", (held_inputs.first_layer,)
-    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw_points, tell=tell, version=2)
+    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw_points, tell=tell, version=3)
 
 
 def measure(

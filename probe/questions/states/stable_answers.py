@@ -56,7 +56,7 @@ def question(subject: Subject) -> Question:
         ANSWERING,
         draw=draw,
         settings=_settings(subject) if askable else {},
-        version=2,
+        version=3,
         usual=False,
         tell=partial(step_words.stable_answers, draw=draw, setup=_setup),
     )

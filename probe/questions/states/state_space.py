@@ -34,7 +34,7 @@ def question(subject: Subject) -> Question:
     """Return the question, which describes the states and claims nothing."""
     _ = subject
     title = "Where do the states lie?"
-    return Question(QUESTION, title, measure, (why_not,), ("trained", RANDOM), tell=tell, version=2)
+    return Question(QUESTION, title, measure, (why_not,), ("trained", RANDOM), tell=tell, version=3)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
