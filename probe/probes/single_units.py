@@ -72,7 +72,9 @@ def single_units(
         )
         for signal in wanted:
             states = compared.read(part, signal, points)
-            shown = follows(points.detrended(states[OWN]), points.within_steps(points.values), named=points.named)
+            shown = follows(
+                points.detrended(states[OWN]), points.within_steps(points.values), points.bin, named=points.named
+            )
             for how, best in _ways(points).items():
                 read = {network: best(points, each) for network, each in {**states, **beside}.items()}
                 read[SHUFFLED] = best(shuffled, states[OWN])
@@ -102,14 +104,14 @@ def _ways(points: Points) -> dict[str, Callable[[Points, np.ndarray], tuple[Scor
 
 def _follows_within_steps(points: Points, states: np.ndarray) -> tuple[Score, tuple[int, ...]]:
     """Return the score of the best unit, selected and fitted on half of the sequences, and the units selected."""
-    units, within = points.detrended(states), points.within_steps(points.values)
+    units, goal = points.detrended(states), points.within_steps(points.values)
     # In units of its spread: a concept may be given in any.
-    goal = points.values if points.named else within / (within.std() or 1.0)
+    goal = goal if points.named else goal / (goal.std() or 1.0)
     fit: Fit = Logistic() if points.named else LeastSquares()
     halves = by_sequence(points.fold % 2)
     predicted, chosen = np.zeros(len(goal)), []
     for half, other in (halves, halves[::-1]):
-        unit = int(np.argmax(follows(units[half], within[half], named=points.named)))
+        unit = int(np.argmax(follows(units[half], goal[half], points.bin[half], named=points.named)))
         predicted[other] = fit.held_out(units[:, [unit]], goal[:, None], halves)[other, 0]
         chosen.append(unit)
     score = (of_categories if points.named else of_numbers)(goal, predicted, points.sequence, points.count)

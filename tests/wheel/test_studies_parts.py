@@ -192,7 +192,7 @@ def test_what_only_tells_the_time_follows_nothing() -> None:
     """A unit that grows with the step correlates with a count, and not once the step is taken off."""
     goal = target()
     units = np.column_stack([goal.step.astype(float), goal.values, -goal.values + 0.0])
-    assert follows(units, goal.values, named=False)[0] > 0.3
+    assert follows(units, goal.values, goal.bin, named=False)[0] > 0.3
     np.testing.assert_allclose(goal.follows(units), [0, 1, 1], atol=1e-9)
 
 
@@ -201,6 +201,10 @@ def test_a_unit_that_holds_a_category_at_each_step_follows_it_wholly() -> None:
     goal = dataclasses.replace(target(), named=True, values=(target().values > 2).astype(float))
     units = np.column_stack([goal.values, goal.values * (goal.step + 1.0), goal.step.astype(float)])
     np.testing.assert_allclose(goal.follows(units), [1, 1, 0], atol=1e-9)
+    alone = np.array([[1.0], [0.0], [0.0]])
+    assert follows(alone, np.zeros(3), np.array([0, 1, 1]), named=True) == 0, (
+        "of a step with one state nothing follows"
+    )
 
 
 def test_shuffled_values_keep_the_clock() -> None:

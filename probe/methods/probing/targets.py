@@ -74,10 +74,8 @@ class Target:
         return detrended(values, self.bin, self.step)
 
     def within_steps(self, values: Float[np.ndarray, " state"]) -> Float[np.ndarray, " state"]:
-        """Return values of the concept without what the step explains; the categories of each bin of steps apart."""
-        if self.named:
-            return np.unique(np.stack([self.bin, values]), axis=1, return_inverse=True)[1].astype(float)
-        return self.detrended(values[:, None])[:, 0]
+        """Return values of the concept without what the step explains; categories as they are."""
+        return values if self.named else self.detrended(values[:, None])[:, 0]
 
     def follows(
         self, states: Float[np.ndarray, "state unit"], picked: Bool[np.ndarray, " state"] | None = None
@@ -85,7 +83,7 @@ class Target:
         """Return how closely each unit follows the concept within steps, on all states or some of them."""
         rows = np.ones(len(self.values), dtype=bool) if picked is None else picked
         values = self.within_steps(self.values)
-        return follows(self.detrended(states)[rows], values[rows], named=self.named)
+        return follows(self.detrended(states)[rows], values[rows], self.bin[rows], named=self.named)
 
 
 def often(codes: np.ndarray, sequence: np.ndarray) -> Bool[np.ndarray, " state"]:

@@ -30,24 +30,27 @@ def detrended(
 
 
 def follows(
-    units: Float[np.ndarray, "state unit"], values: Float[np.ndarray, " state"], *, named: bool
+    units: Float[np.ndarray, "state unit"], values: Float[np.ndarray, " state"], bins: np.ndarray, *, named: bool
 ) -> Float[np.ndarray, " unit"]:
-    """Return how closely each unit follows a concept: |r|, or the correlation ratio for categories.
+    """Return how closely each unit follows a concept: |r|, or for categories the correlation ratio within steps.
 
     Args:
         units: the units' values, see `detrended`.
-        values: the concept's; of a number detrended as well, of categories other places in each bin of steps, so that
-            the ratio is one within steps, pooled.
+        values: the concept's; of a number detrended as well.
+        bins: the bin of steps of each state, (state,).
         named: whether they are places of categories.
     """
+    if named:
+        total, explained = np.zeros((2, units.shape[1]))
+        for number in np.unique(bins):
+            own, categories = units[bins == number] - units[bins == number].mean(0), values[bins == number]
+            total += (own**2).sum(0)
+            for category in np.unique(categories):
+                members = own[categories == category]
+                explained += len(members) * members.mean(0) ** 2
+        return np.sqrt(np.divide(explained, total, out=np.zeros_like(total), where=total > 1e-18))
     units = units - units.mean(0)
     total = (units**2).sum(0)
-    if named:
-        explained = np.zeros(units.shape[1])
-        for category in np.unique(values):
-            members = units[values == category]
-            explained += len(members) * members.mean(0) ** 2
-        return np.sqrt(np.divide(explained, total, out=np.zeros_like(total), where=total > 1e-18))
     around = values - values.mean()
     scale = np.sqrt(total * float(around @ around))
     return np.abs(np.divide(around @ units, scale, out=np.zeros_like(total), where=scale > 1e-9))
@@ -56,6 +59,7 @@ def follows(
 def held_out_unit(
     units: Float[np.ndarray, "state unit"],
     values: Float[np.ndarray, " state"],
+    bins: np.ndarray,
     first: Bool[np.ndarray, " state"],
     *,
     named: bool,
@@ -67,6 +71,7 @@ def held_out_unit(
     Args:
         units: as of `follows`.
         values: as of `follows`.
+        bins: as of `follows`.
         first: the states of one half.
         named: as of `follows`.
 
@@ -75,7 +80,7 @@ def held_out_unit(
     """
     scores, chosen = [], []
     for half in (first, ~first):
-        unit = int(np.argmax(follows(units[half], values[half], named=named)))
+        unit = int(np.argmax(follows(units[half], values[half], bins[half], named=named)))
         chosen.append(unit)
-        scores.append(float(follows(units[~half][:, [unit]], values[~half], named=named)[0]))
+        scores.append(float(follows(units[~half][:, [unit]], values[~half], bins[~half], named=named)[0]))
     return float(np.mean(scores)), tuple(dict.fromkeys(chosen))

@@ -110,8 +110,8 @@ def _best(subject: Subject, target: Target, orders: Sequence[np.ndarray]) -> dic
         states = target.detrended(every[target.picked])
         found[at] = [
             BestUnit(
-                *held_out_unit(states, values, first, named=named),
-                int(np.argmax(follows(states, values, named=named))),
+                *held_out_unit(states, values, target.bin, first, named=named),
+                int(np.argmax(follows(states, values, target.bin, named=named))),
             )
             for values in wanted
         ]
