@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from studied import without_pictures
 
 from probe import Study
+
+EXACT: dict[str, Any] = {"batch_first": True, "dtype": torch.float64}
 
 
 @dataclass(frozen=True)
@@ -47,3 +53,26 @@ def words_of(study: Study, folder: Path) -> str:
     page = re.sub(r"</(p|li|tr|h\d|figcaption|summary|div|section)>", "\n", page)
     lines = (" ".join(html.unescape(re.sub(r"<[^>]+>", " ", line)).split()) for line in page.splitlines())
     return re.sub(r"\s+([.,;:])", r"\1", "\n".join(line for line in lines if line))
+
+
+def every(length: int) -> np.ndarray:
+    """Return all sequences of bits of a length, (sequence, step, 1)."""
+    return np.array(list(itertools.product([0.0, 1.0], repeat=length)))[:, :, None]
+
+
+def emptied(module: Any) -> Any:
+    """Return a module with all weights 0."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    return module
+
+
+def bits(features: int, count: int = 60, length: int = 7, share: float = 0.5, seed: int = 14) -> np.ndarray:
+    """Return random sequences of bits, (sequence, step, feature)."""
+    return (np.random.default_rng(seed).random((count, length, features)) < share).astype(float)
+
+
+def first_feature(x: np.ndarray) -> np.ndarray:
+    """Return the sum of the first feature so far."""
+    return x[:, 0].cumsum()
