@@ -45,8 +45,8 @@ IN_INK: Mapping[str, str] = {
     "gate, or another signal": "a panel, a row or a column of its own, with its name",
     "unit, part of a state, rival program, input code": "the line, the marker and the name",
     "how much, from 0 to 1": "white to black; a gate is white where it is closed and black where it is open",
-    "how many directions a fixed point is unstable in": "the marker; the stable ones are filled, the neutral ones open "
-    "diamonds",
+    "how many directions a fixed point is unstable in": "the marker; the stable ones are filled, "
+    "the neutral ones open diamonds",
     "verdict in a figure": "its letter, its sign or its word",
     "bound of a rule, or the right answer": "a thin line in ink",
     "guide, control without a network, step that is not judged": "grey",

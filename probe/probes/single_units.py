@@ -72,9 +72,8 @@ def single_units(
         )
         for signal in wanted:
             states = compared.read(part, signal, points)
-            shown = follows(
-                points.detrended(states[OWN]), points.within_steps(points.values), points.bin, named=points.named
-            )
+            held = points.within_steps(points.values)
+            shown = follows(points.detrended(states[OWN]), held, points.bin, named=points.named)
             for how, best in _ways(points).items():
                 read = {network: best(points, each) for network, each in {**states, **beside}.items()}
                 read[SHUFFLED] = best(shuffled, states[OWN])

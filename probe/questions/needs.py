@@ -46,9 +46,7 @@ def readout(subject: Subject) -> str | None:
 
 def last_answer(subject: Subject) -> str | None:
     """A readout that answers after the last step of each sequence."""
-    reason = readout(subject)
-    if reason is None:
-        reason = not_last(subject)
+    reason = readout(subject) or not_last(subject)
     return None if reason is None else reason.rstrip(".")
 
 
@@ -157,7 +155,7 @@ def states(subject: Subject) -> str | None:
     except ProbeError as error:
         return str(error).rstrip(".")
     if count < LEAST_SEQUENCES:
-        return f"“{name}” has a value at {several(count, 'distinct state')}; {LEAST_SEQUENCES} are needed"
+        return f"“{name}” has a value at {several(count, 'state')} that we read; {LEAST_SEQUENCES} are needed"
     return why_no_target(subject, name)
 
 
@@ -170,16 +168,14 @@ def many_states(subject: Subject) -> str | None:
     most = int((counted & np.isfinite(subject.concept.values[rows])).sum(0).max(initial=0))
     if most >= LEAST_STATES:
         return None
-    states = several(most, "distinct state")
-    return f"“{subject.concept.name}” has a value at {states} of a step at most; {LEAST_STATES} are needed"
+    prefixes = several(most, "distinct prefix", "distinct prefixes")
+    return f"“{subject.concept.name}” has a value after {prefixes} of a length at most; {LEAST_STATES} are needed"
 
 
 def numbers(subject: Subject) -> str | None:
     """A concept that is a number, defined at every step."""
-    concept, reason = subject.concept, number(subject)
-    if reason is None and not np.isfinite(concept.values[subject.data]).all():
-        return f"“{concept.name}” is not defined at every step"
-    return reason
+    whole = np.isfinite(subject.concept.values[subject.data]).all()
+    return number(subject) or (None if whole else f"“{subject.concept.name}” is not defined at every step")
 
 
 def whole_numbers(subject: Subject) -> str | None:
@@ -200,12 +196,17 @@ def exact_answers(subject: Subject) -> str | None:
     return machine(subject) or exact(subject)
 
 
+def kept_answers(subject: Subject) -> str | None:
+    """Answers to sequences of one length that come from the state, and not one answer to nearly all."""
+    return one_length(subject) or used_states(subject) or uses.mostly_one(subject)
+
+
 def exact(subject: Subject) -> str | None:
     """A readout whose answers are right or wrong, and not numbers that are more or less near."""
     head = subject.head
     if subject.readout is None or head is None or head.kind != NUMBER or len(head.values):
         return readout(subject)
-    return f"it answers with a number that is none of the values of “{subject.answered.name}”, and so never exactly"
+    return f"it answers with a number, and “{subject.answered.name}” has too many values to call one answer right"
 
 
 def several_steps(subject: Subject) -> str | None:

@@ -23,6 +23,8 @@ from ..subjects.subject import Subject, per_subject
 CHANCE = 1 / 40
 #: The most pairs that are run at a step, and the share of them in which another state must move the answer.
 MOST, MOVED = 512, 0.05
+#: A rule on the share of right answers that is kept asks for so much.
+KEPT = 0.95
 
 
 @per_subject
@@ -59,6 +61,21 @@ def guessing(subject: Subject) -> str | None:
     )
 
 
+def mostly_one(subject: Subject) -> str | None:
+    """Return why to keep most right answers says nothing, since one answer to everything keeps as many; or None."""
+    rows = answered_rows(subject)
+    given, _ = answers(subject, rows)
+    right = subject.answered.values[rows, subject.lengths[rows] - 1]
+    most, own = np.unique(right, return_counts=True)[1].max() / len(rows), np.isclose(given, right).mean()
+    if most < KEPT * own:
+        return None
+    return (
+        f"always giving the most frequent answer is right on {most:.1%} of {several(len(rows), 'sequence')}, and the "
+        f"network on {own:.1%}: whatever keeps {KEPT:.0%} of its right answers may give one answer alone"
+    )
+
+
+@per_subject
 def guessing_at_steps(subject: Subject) -> str | None:
     """Return why a network's answers after the steps of its readout are no better than a guess, or None.
 

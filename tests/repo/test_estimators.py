@@ -99,4 +99,3 @@ def test_the_rule_and_the_words(table: pd.DataFrame, networks: list[Network]) ->
         assert text.endswith(".")
         assert re.search(r"\d", text)
         assert "nan" not in text
-    assert len(finding.figures[0].svg.encode()) <= 25_000

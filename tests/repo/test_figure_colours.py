@@ -46,7 +46,6 @@ OF_ONE_ROLE = {
     "After training": "trained",
     "One string, 0110101101, and all that the network computes": "trained",
     "The task": "trained",
-    "States of one network": "trained",
     "What lies between two corners": "trained",
     "One interchange": "trained",
 }
@@ -211,5 +210,5 @@ def test_a_figure_that_breaks_the_rule_is_found(colour: str, word: str, fault: s
 def test_keys_are_found_in_the_committed_figures() -> None:
     """Or the colours of keys would go unseen: the names of roles have one beside them in many figures."""
     every = [svg for page in PAGES for svg in pictures(page.read_text(encoding="utf-8"))]
-    assert sum(bool(list(keys(svg))) for svg in every) > 20
+    assert sum(bool(list(keys(svg))) for svg in every) > 10
     assert set(OF_ONE_ROLE) <= {svg.findtext("title") for svg in every}

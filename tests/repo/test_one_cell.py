@@ -146,5 +146,4 @@ def test_the_rules_and_the_words(table: pd.DataFrame, networks: list[Network]) -
         assert text.endswith(".")
         assert re.search(r"\d", text)
         assert "nan" not in text
-    assert len(finding.figures[0].svg.encode()) <= 25_000
     assert "in 0 of 1 networks, of the zeros in 0" in finding.notes["answer"]

@@ -301,7 +301,7 @@ def test_probes_of_few_states_are_refused(tmp_path: Path) -> None:
     found = findings(tmp_path)["linear-readout"]
     assert found.measurements.empty
     assert not found.claims
-    assert "64 distinct states of a step at most; 128 are needed" in found.notes["missing"]
+    assert "64 distinct prefixes of a length at most; 128 are needed" in found.notes["missing"]
 
 
 def test_seeds_are_compared_over_all_networks(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How alike are networks that differ only in their seed, in their answers and in their states?"""
+"""How alike are several networks, in their answers and in their states?"""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def question(subject: Subject) -> Question:
     askable = needs.other_lengths(subject) is None
     return Question(
         QUESTION,
-        "How alike are networks that differ only in their seed?",
+        "How alike are the networks, in their answers and in their states?",
         measure,
         (needs.machine, needs.other_lengths),
         (*ANSWERING, INITIAL),

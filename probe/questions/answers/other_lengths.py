@@ -232,7 +232,7 @@ def question(subject: Subject) -> Question:
             ),
             rule(
                 "explained-at-other-lengths",
-                f"Only {name} matters at other lengths, and not the order of the inputs.",
+                f"At other lengths {name} explains the answer.",
                 "least_explained",
                 definition="Share of the answer's variance between values of the concept; the least of the "
                 "two lengths below and above the study's own.",

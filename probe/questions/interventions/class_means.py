@@ -43,7 +43,7 @@ def question(subject: Subject) -> Question:
         "class-means",
         f"Does the answer need more of a state than {name}?",
         measure,
-        (needs.exact_answers, needs.numbers, needs.used_states),
+        (needs.exact_answers, needs.numbers, needs.kept_answers),
         ANSWERING,
         draw=draw,
         setup=_setup,

@@ -142,8 +142,8 @@ def _steps_to_patch(subject: Subject) -> str | None:
     if len(usual_steps(part_of(subject, affordable_runs(subject, needs.RUNS)))):
         return None
     return (
-        f"after no step do {LEAST_SEQUENCES} sequences differ in “{subject.concept.name}” and have a later answer "
-        "that is known to be right or wrong"
+        f"after no step do {LEAST_SEQUENCES} sequences have another value of “{subject.concept.name}” than the most "
+        "frequent one, and a later answer that is known to be right or wrong"
     )
 
 

@@ -126,7 +126,7 @@ def reading(subject: Subject, name: str) -> Question:
     key = names(subject)[name]
     rule = Rule(
         key=key,
-        statement=f"“{name}” can be read from networks trained so",
+        statement=f"The held-out score of “{name}” is above {MARGIN:g} in networks trained so",
         metric="best_score",
         definition="Held-out score of a linear probe at the network's best place, and at the best place of the best "
         "network with random weights. For categories, minus the score of naming one value for all.",

@@ -45,7 +45,7 @@ def question(subject: Subject) -> Question:
         "noise-margin",
         "How much noise in its state do the answers survive?",
         measure,
-        (needs.exact_answers, needs.used_states),
+        (needs.exact_answers, needs.kept_answers),
         ANSWERING,
         draw=draw,
         tell=partial(tell, draws=draws),

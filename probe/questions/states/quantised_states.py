@@ -38,7 +38,7 @@ def question(subject: Subject) -> Question:
         "quantised-states",
         f"Does the network run on the nearest mean state of a value of {name}?",
         measure,
-        (needs.exact_answers, needs.few_values, needs.defined_steps, needs.used_states),
+        (needs.exact_answers, needs.few_values, needs.defined_steps, needs.kept_answers),
         ANSWERING,
         draw=draw,
         tell=tell,

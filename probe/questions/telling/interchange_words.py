@@ -203,7 +203,7 @@ def too_few(own: SplicedPairs, concept: str, plan: Plan, *, levels: bool) -> str
         levels: whether answers take a few values, so that they can be right or wrong.
     """
     where, rest = plan.where, own.drawn - own.unanswerable
-    apart = "So they do not follow what it read before, and parts of its state cannot explain them"
+    apart = "So hardly more of them are right for it, and no part of its state can be scored against that"
     reasons = (
         (
             not own.drawn and own.impossible,

@@ -29,4 +29,5 @@ def tell_many(table: pd.DataFrame, name: str) -> str:
     unread = found[Objection.NOT_FOUND] + found[Objection.BARELY_READ]
     every = sum(found.values())
     against = [f"in {found[one]} {one.value}" for one in Objection if one in found]
-    return f"“{name}” can be read in {every - unread} of {several(every, 'network')}: {listed(against)}."
+    clear = f"“{name}” is read clearly better than by knowing nothing in {every - unread}"
+    return f"{clear} of {several(every, 'network')}: {listed(against)}."

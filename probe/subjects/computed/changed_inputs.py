@@ -151,7 +151,7 @@ def _pairs(subject: Subject, changed: int, step: int, most: int) -> InputPairs:
         return InputPairs(end.machine, (base, source), changed, step, 0)
     made = list(_changed(subject, end, changed, compared, min(ADDED, most)))
     if not made and not len(base):
-        raise _NoPairError(_why_none(subject, [changed]))
+        raise _NoPairError(_why_none(subject, [changed], compared))
     rows, other, more = (
         np.array(column, dtype=np.int64) for column in (zip(*made, strict=True) if made else ([],) * 3)
     )
@@ -232,13 +232,14 @@ def _is_known(subject: Subject) -> bool:
     return subject.answered.function is not None or asked.combine is not None or asked.output is not None
 
 
-def _why_none(subject: Subject, tried: list[int]) -> str:
+def _why_none(subject: Subject, tried: list[int], compared: int | None = None) -> str:
     """Return that no two sequences differ in one of the inputs that were tried; inputs are counted from 1."""
     name, steps = subject.answered.name, ends_of(subject).steps
     first, last, among = tried[0] + 1, tried[-1] + 1, "the last " * (steps < subject.x.shape[1])
     every = "" if len(tried) > last - first else f"{len(tried)} of "
     which = f"input {first}" if first == last else f"one of {every}inputs {first} to {last}"
-    none = f"No two of the sequences differ in {which} of {among}{steps} alone and in “{name}”"
+    when = "" if compared is None else f" {ends_of(subject).after(compared)}"
+    none = f"No two of the sequences differ in {which} of {among}{steps} alone and in “{name}”{when}"
     if not _is_known(subject):
         return (
             f"{none}, and “{name}” is an array: nobody says its value where an input is changed. Give it as a "
