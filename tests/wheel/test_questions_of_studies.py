@@ -128,6 +128,9 @@ def test_sequences_of_several_lengths_are_asked_at_their_ends() -> None:
     with without_pictures():
         for module in EVERY:
             asked = answer(module.question(subject), groups_of([subject])[0].subjects)
+            if module in (noise_margin, quantised_states):
+                assert asked.notes["answer"] == "Not asked: its sequences differ in length."
+                continue
             assert len(asked.measurements)
             assert end.said in asked.notes["setup"]
     assert value(gate_shares.measure([subject]), "gate_share", signal="cell_candidate") == pytest.approx(1)
@@ -221,7 +224,9 @@ def test_answers_that_are_never_exact_are_asked_for_shares_alone() -> None:
     sums: dict[str, Any] = {"sum": lambda x: x[:, 0].cumsum()}
     subject = subject_of(inputs=inputs, concepts=sums, readout=Readout("sum", weight=weight))
     for module in (noise_margin, quantised_states):
-        assert "never exactly" in answer(module.question(subject), [subject]).notes["answer"]
+        assert (
+            "too many values to call one answer right" in answer(module.question(subject), [subject]).notes["answer"]
+        )
     table = gate_shares.measure([subject])
     assert only(table, metric="gate_share")["value"].sum() == pytest.approx(1)
     assert only(table, metric="constant_gates_accuracy").empty

@@ -111,7 +111,7 @@ def still(bias: float = 0) -> nn.RNNBase:
 @pytest.mark.usefixtures("undrawn")
 def test_a_network_whose_state_never_changes_gets_plain_reasons(tmp_path: Path) -> None:
     """Its answer is always the same, so that nothing is asked of what moves it; one network or several."""
-    names = ("reduced-models", "unit-shares", "steering", "directions", "ablation")
+    names = ("unit-shares", "steering", "directions", "ablation")
     for networks in (still(), {"trained": [still(), still(0.5)]}):
         folder = tmp_path / type(networks).__name__
         study(networks, *names).run(folder)
