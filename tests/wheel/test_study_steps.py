@@ -236,7 +236,11 @@ def test_what_answers_at_steps_cannot_be_asked_of_is_named() -> None:
         (silent, "step-answers", "the study has no readout"),
         (silent, "single-answers", "the study has no readout"),
         (arrays, "single-answers", "is given as an array, and only a function has values on spliced sequences"),
-        (same, "single-answers", "after no step do 8 sequences differ in “ones” and have a later answer"),
+        (
+            same,
+            "single-answers",
+            "after no step do 8 sequences have another value of “ones” than the most frequent one",
+        ),
         (both, "single-answers", "reads from the end, or both ways"),
     ):
         assert reason in answer(given, name).notes["answer"]
