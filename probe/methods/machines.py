@@ -245,7 +245,7 @@ def _compare(layer: Layer, output: Tensor, read: Tensor) -> None:
         raise ProbeError(
             f"The model's output depends on more than the last state of layer {layer.name!r}: read off "
             "that state alone it is another. Choose the layer= that stands last, or study this model with "
-            "probe.questions.interventions.state_patching, which runs it whole."
+            "probe.intervene, which runs it whole."
         )
 
 
@@ -261,7 +261,7 @@ def _only_layer(model: nn.Module, name: str | None) -> Layer:
         raise ProbeError(
             f"Layer {layer.name!r} is a cell in a loop, one of several layers of its module, reads its input from "
             "the end, or has a forward of its own; a Machine needs a module of one level and one direction. "
-            "probe.questions.interventions.state_patching runs such a model whole."
+            "probe.intervene runs such a model whole."
         )
     return layer
 

@@ -24,7 +24,6 @@ from ..questions.interventions import (
 )
 from ..questions.question import Question
 from ..questions.states import (
-    cell_trajectories,
     dynamics,
     gate_activity,
     linear_readout,
@@ -49,7 +48,6 @@ MODULES = (
     one_sequence,
     linear_readout,
     single_units,
-    cell_trajectories,
     gate_activity,
     state_space,
     answers,

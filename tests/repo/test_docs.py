@@ -157,7 +157,7 @@ PUBLIC = (
     probe.recurrent,
     probe.report,
 )
-HELPERS = {"following", "patched_runs", "targets", "wrong"}
+HELPERS = {"following", "targets", "wrong"}
 
 
 def test_the_reference_has_everything_that_is_public() -> None:

@@ -19,7 +19,7 @@ from probe.studies.prepare import prepare
 from probe.studies.run import beside
 
 #: The questions of one concept, besides its reading.
-UNITS = ("single-units", "cell-trajectories")
+UNITS = ("single-units",)
 NO_CONTROL_AS_WELL = "can be read: better than from any network"
 #: No unit is called the one that follows.
 NO_UNIT = ("unit \\d+ of .{5,40} follows", "Unit \\d+ of .{5,40} follows", "\\bnan\\b")
@@ -89,7 +89,7 @@ CASES = [
         says=(
             "nothing beyond what the step tells is shown",
             "One unit: no two states of a step differ in the concept, so none can follow it within steps",
-            "Is there one unit that holds “time”. How does each unit move .* “time” follows from the step alone",
+            "Is there one unit that holds “time”. [^:]*: “time” follows from the step alone",
         ),
         never=(*NO_UNIT, r"\|r\|", "nit [0134] is exact"),
     ),
@@ -117,7 +117,7 @@ CASES = [
         "the concept is constant",
         lambda: Study(written(ones=1), bits(), {"same": np.ones(bits().shape[:2])}),
         says=("Is there one unit that holds “same”\\?[^.]*Not asked: “same” is 1", "Can “same” be read\\? Not asked"),
-        never=("tells “same”", "[Uu]nit \\d+ of", "no concept has enough states", "holds “same”\\? [^H]"),
+        never=("tells “same”", "[Uu]nit \\d+ of", "no concept has enough states", "holds “same”\\? [^W]"),
     ),
     Planted(
         "the concept is a constant name",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from probe import ProbeError, Signal
 from probe.methods.causal.interchange import Scores, interchange
-from probe.methods.causal.pairs import Pairs, Put, all_pairs, along, cell_with_its_hidden, columns, whole
+from probe.methods.causal.pairs import Pairs, Put, all_pairs, along, columns, whole
 from probe.methods.causal.patched_states import answers_of, pieces
 from probe.methods.causal.task import Task, added
 from probe.methods.machines import Machine
@@ -60,7 +60,6 @@ def test_a_tally_in_one_unit_follows_its_cell_and_not_its_hidden_state(step: int
     cell = interchange(pairs, TASK, columns(machine.dynamics.columns(Signal.CELL_STATE)))
     hidden = interchange(pairs, TASK, columns(machine.dynamics.columns(Signal.HIDDEN_STATE)))
     assert (cell.iia, hidden.iia) == ((0, 1) if last else (1, 0))
-    assert interchange(pairs, TASK, cell_with_its_hidden).iia == 1
 
 
 def test_how_many_pairs_change_is_counted() -> None:
@@ -152,10 +151,6 @@ def test_what_is_put_in_is_what_its_name_says() -> None:
     assert torch.allclose(moved @ unit, source @ unit, atol=1e-12)
     assert torch.allclose(moved - (moved @ unit)[:, None] * unit, base - (base @ unit)[:, None] * unit, atol=1e-12)
     assert torch.allclose(along(np.eye(6)[:, [2, 5]])(pairs), columns([2, 5])(pairs), atol=1e-12)
-    parts = machine.dynamics.parts(cell_with_its_hidden(pairs))
-    gate = machine.clean.recorded(Signal.OUTPUT_GATE)[[3, 4], 2]
-    assert torch.equal(parts[Signal.CELL_STATE], source[:, :3])
-    assert torch.equal(parts[Signal.HIDDEN_STATE], gate * source[:, :3].tanh())
 
 
 def test_a_task_says_what_the_answer_should_be() -> None:

@@ -15,8 +15,7 @@ from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.methods.outputs import per_row
 from probe.questions.answers import accuracy, other_lengths
-from probe.questions.interventions import state_patching
-from probe.questions.states import cell_trajectories, linear_readout, single_units
+from probe.questions.states import linear_readout, single_units
 from probe.subjects.subject import Subject
 
 X = torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(0))
@@ -85,12 +84,6 @@ def of_lengths(expected: Callable[[Tensor], Tensor]) -> object:
         (lambda: of_accuracy(CONCEPT[:5]), r"concept is a Tensor of shape \(5, 5\).*\(6, 5\)"),
         (lambda: of_lengths(column), r"expected\(\.\.\.\) has shape \(1, 1\)"),
         (lambda: of_lengths(undefined), r"expected\(\.\.\.\) is nan"),
-        (lambda: state_patching.measure(asked(answer=column)), r"answer\(\.\.\.\) has"),
-        (lambda: state_patching.measure(asked(expected=column)), r"expected\(\.\.\.\) ha"),
-        (
-            lambda: state_patching.measure(asked(combine=lambda source, *_: source[:, None])),
-            r"combine\(\.\.\.\) has shape \(6, 1\)",
-        ),
     ],
 )
 def test_answers_are_one_a_row(ask: Callable[[], object], message: str) -> None:
@@ -106,7 +99,7 @@ def test_what_is_no_tensor_is_no_answer() -> None:
     assert torch.equal(per_row("answer(...)", CONCEPT[:, 0], 6), CONCEPT[:, 0])
 
 
-@pytest.mark.parametrize("question", [single_units, linear_readout, cell_trajectories])
+@pytest.mark.parametrize("question", [single_units, linear_readout])
 def test_questions_of_states_refuse_what_is_not_aligned(question: Any) -> None:
     """NaN in the concept, empty inputs and a network that reads time first raise, each by its own words."""
     with_nan = CONCEPT.float().index_put((torch.tensor(1), torch.tensor(2)), torch.tensor(math.nan))
@@ -136,7 +129,7 @@ class Twice(nn.Module):
         return self.high(torch.cat([h[:, :1], h], 1))[0][:, -1]
 
 
-@pytest.mark.parametrize("question", [single_units, linear_readout, cell_trajectories])
+@pytest.mark.parametrize("question", [single_units, linear_readout])
 def test_questions_of_states_want_one_layer_that_reads_each_step(question: Any) -> None:
     """No layer is taken among two; one that reads more steps would have its states held against others' values."""
     twice, flat = Network("twice", "trained", Twice()), Network("flat", "other", nn.Flatten())

@@ -12,13 +12,13 @@ from studied import bits, ones, planted, study_of
 from torch import nn
 
 from probe import Study
-from probe.questions.states import cell_trajectories, linear_readout, single_units
+from probe.questions.states import linear_readout, single_units
 from probe.studies.answer import answer
 from probe.studies.many import groups_of
 from probe.studies.prepare import prepare
 from probe.subjects.subject import Subject
 
-QUESTIONS = (single_units, cell_trajectories, linear_readout)
+QUESTIONS = (single_units, linear_readout)
 
 
 def group(study: Study, copies: int = 2) -> tuple[Subject, ...]:
@@ -43,11 +43,6 @@ def test_the_planted_unit_is_told_beside_its_controls() -> None:
     lasting = found.measurements.query("metric == 'lasting_monotone_accuracy'").set_index("role")["value"]
     assert lasting["trained"] == 1
     assert lasting[["random weights", "fitted head"]].max() < 0.6
-    moves = answer(cell_trajectories.question(subjects[0]), subjects)
-    assert moves.notes["answer"].startswith(
-        "Unit 0 of the cell state of [0] follows “ones” most: within steps |r| is"
-    )
-    assert "in LSTM unit 0, r = 1.00" in moves.figures[0].alt
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -65,16 +60,14 @@ def test_sequences_of_several_lengths_and_undefined_places_are_measured(question
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_number_of_any_size_is_grouped_and_only_correlated() -> None:
-    """A sum that never repeats: no value is read exactly, no rounding is measured, and means are of twelve groups."""
+def test_a_number_of_any_size_is_only_correlated() -> None:
+    """A sum that never repeats: no value is read exactly, and no rounding is measured."""
     x = np.random.default_rng(0).normal(size=(150, 20, 2)).astype(np.float32)
     subjects = group(Study(gru(2), x, {"sum": lambda one: np.cumsum(one[:, 0])}))
     tables = [answer(each.question(subjects[0]), subjects).measurements for each in QUESTIONS]
     assert set(tables[0]["metric"]) == {"within_step_correlation", "largest_correlation"}
-    assert tables[1]["at"].nunique() == 12 * len({one.network.name for one in subjects}) / len(subjects)
-    assert tables[1]["step"].nunique() == cell_trajectories.STEPS
-    assert not {"rounding_accuracy", "codelength"} & set(tables[2]["metric"])
-    assert "selectivity" in set(tables[2]["metric"])
+    assert not {"rounding_accuracy", "codelength"} & set(tables[1]["metric"])
+    assert "selectivity" in set(tables[1]["metric"])
 
 
 @pytest.mark.parametrize(

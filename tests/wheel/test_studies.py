@@ -209,7 +209,7 @@ def test_a_stack_of_several_lengths(drawn: bool, trained: Stacked, tmp_path: Pat
 def test_without_a_readout_nothing_causal_is_said(of_bare: Report) -> None:
     """The page says why, and has neither answers nor patches."""
     asked = {name for name, found in of_bare.findings.items() if len(found.measurements)}
-    shown = {"one-sequence", "state-space", "cell-trajectories", "gates"}
+    shown = {"one-sequence", "state-space", "gates"}
     assert asked == {"network", "reading-ones", "single-units", "fixed-points"} | shown
     assert of_bare.page.render().count("the study has no readout") == 1
     assert "Without a readout we can say nothing causal" in of_bare.page.render()

@@ -26,7 +26,7 @@ from probe.subjects.subject import Subject
 #: A sentence of every question that judges the last answer, where others are given.
 ALONE = "Here only the answer after each sequence's last step is judged."
 #: Questions that ask nothing of answers, and those about answers at steps.
-OF_STATES = {"network", "reading-ones", "single-units", "cell-trajectories", "gates", "fixed-points"}
+OF_STATES = {"network", "reading-ones", "single-units", "gates", "fixed-points"}
 OF_STATES |= {"one-sequence", "state-space"}
 AT_STEPS = {"step-answers", "single-answers"}
 LENGTHS = np.where(np.arange(160) % 2, 8, 6)

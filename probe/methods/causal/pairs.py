@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...recurrent.signals import Signal, within
+from ...recurrent.signals import within
 from ..machines import CHUNK, Machine
 
 #: The most pairs that are run; beyond that they are drawn.
@@ -44,7 +44,11 @@ class Pairs:
     @cached_property
     def base_states(self) -> Float[Tensor, "row size"]:
         """The bases' own states."""
-        return self.of_bases(self.machine.clean.states[:, self.step])
+        states, repeated = self.machine.clean.states[:, self.step], self.machine.dynamics.repeated
+        if self.crossed is None:
+            return repeated(states, self.base)
+        each = len(self.crossed)
+        return repeated(states, self.base[:: max(1, each)], each)
 
     @cached_property
     def source_states(self) -> Float[Tensor, "row size"]:
@@ -53,17 +57,6 @@ class Pairs:
             return self.machine.dynamics.repeated(self.machine.clean.states[:, self.step], self.source)
         times = len(self) // max(1, len(self.crossed))
         return self.machine.dynamics.repeated(self.machine.clean.states[:, self.step], self.crossed, times=times)
-
-    def of_bases(self, values: Float[Tensor, "batch number"]) -> Float[Tensor, "row number"]:
-        """Return numbers of the bases.
-
-        Args:
-            values: of every row of the clean run.
-        """
-        if self.crossed is None:
-            return self.machine.dynamics.repeated(values, self.base)
-        each = len(self.crossed)
-        return self.machine.dynamics.repeated(values, self.base[:: max(1, each)], each)
 
     def __len__(self) -> int:
         return len(self.base)
@@ -195,12 +188,3 @@ def along_coordinate(encoding: np.ndarray, reading: np.ndarray) -> Put:
         return base + torch.outer((pairs.source_states - base) @ read, written)
 
     return put
-
-
-def cell_with_its_hidden(pairs: Pairs) -> Tensor:
-    """Put in the source's cell state and the hidden state that the base's output gate makes of it: o tanh(c)."""
-    machine = pairs.machine
-    parts = machine.dynamics.parts(pairs.base_states)
-    cell = machine.dynamics.parts(pairs.source_states)[Signal.CELL_STATE]
-    gate = pairs.of_bases(machine.clean.recorded(Signal.OUTPUT_GATE)[:, pairs.step])
-    return machine.dynamics.joined(parts | {Signal.CELL_STATE: cell, Signal.HIDDEN_STATE: gate * cell.tanh()})

@@ -1,4 +1,4 @@
-"""What gates do and how cells move: exact on a planted unit, recomputed from the recording on a random LSTM."""
+"""What gates do: exact on a planted unit, recomputed from the recording on a random LSTM."""
 
 import math
 from typing import Any
@@ -11,10 +11,9 @@ from known_machines import subjects
 from torch import nn
 
 from probe import ProbeError, record
-from probe.errors import several
 from probe.evidence.measurements import Network
 from probe.plots.style import style
-from probe.questions.states import cell_trajectories, gate_activity
+from probe.questions.states import gate_activity
 from probe.subjects.subject import Subject
 
 LENGTH = 5
@@ -154,69 +153,3 @@ def test_the_saturation_figure_has_a_mark_a_unit(pair: list[Network]):
     wanted = values(table, "share_high", signal="input_gate", network="net")
     assert np.asarray(trained.get_xdata()).tolist() == pytest.approx(wanted)
     assert len(gate_activity.draw_saturation_grid(table).axes) == 3
-
-
-def test_a_planted_tally_rises_by_a_tenth_a_win_at_every_step():
-    """One curve for all steps, and a correlation of 1: the picture of a pure count."""
-    table = cell_trajectories.measure(asked([planted()]))
-    for count in range(LENGTH + 1):
-        found = values(table, "mean", at=count)
-        assert len(found) == LENGTH + 1 - max(count, 1)  # a count can be had from step count - 1 on
-        assert found == pytest.approx([0.1 * count] * len(found), abs=1e-6)
-    assert values(table, "within_step_correlation") == pytest.approx([1])
-
-
-def test_trajectories_are_the_recordings_class_means(pair: list[Network]):
-    """The table is what the recording says, whichever signal is asked for."""
-    recording = record(pair[0].model.double(), X.double())
-    for signal in ("cell_state", "hidden_state"):
-        table = cell_trajectories.measure(asked(pair[:1], layer="[0]"), signal=signal)
-        rows = WINS[:, 3] == 2
-        wanted = recording[signal][rows, 3].mean(0).detach().numpy()
-        assert values(table, "mean", at=2, step=3) == pytest.approx(wanted)
-        assert set(table["signal"]) == {signal}
-
-
-def test_curves_names_the_concept_in_a_column(pair: list[Network]):
-    """What was in the metric's name becomes a number again, one row a unit, step and value."""
-    table = cell_trajectories.measure(asked(pair))
-    own = cell_trajectories.curves(table, "net/own initialisation")
-    assert list(own.columns) == ["unit", "step", "concept", "value", "correlation"]
-    assert len(own) == 4 * sum(step + 2 for step in range(LENGTH))
-    assert own["concept"].max() == LENGTH
-    with pytest.raises(ProbeError, match="no network 'gone'"):
-        cell_trajectories.curves(table, "gone")
-
-
-def test_a_units_lines_are_its_curves(pair: list[Network]):
-    """A line a step, over the concept; steps can be chosen."""
-    table = cell_trajectories.measure(asked(pair))
-    own = cell_trajectories.curves(table, "net")
-    ax = cell_trajectories.draw(table, unit=2)
-    named = [f"after {several(read, 'step')}" for read in range(1, LENGTH + 1)]
-    assert [line.get_label() for line in ax.get_lines()] == named
-    wanted = own[(own["unit"] == 2) & (own["step"] == 4)]
-    assert np.asarray(ax.get_lines()[4].get_xdata()).tolist() == list(range(LENGTH + 1))
-    assert np.asarray(ax.get_lines()[4].get_ydata()).tolist() == pytest.approx(wanted["value"].tolist())
-    assert ax.get_title().startswith("unit 2: r ")
-    few = cell_trajectories.draw(table, network="net/own initialisation", unit=2, steps=[1, 3])
-    assert [line.get_label() for line in few.get_lines()] == ["after 2 steps", "after 4 steps"]
-    with pytest.raises(ProbeError, match="no unit 4; it has 0 to 3"):
-        cell_trajectories.draw(table, unit=4)
-    with pytest.raises(ProbeError, match=r"steps=\[9\]"):
-        cell_trajectories.draw(table, steps=[9])
-
-
-def test_the_grid_begins_with_the_unit_that_correlates_most(pair: list[Network]):
-    """One block a network, strongest first, so that both are compared at their best."""
-    table = cell_trajectories.measure(asked(pair))
-    r = table[(table["metric"] == "within_step_correlation") & (table["network"] == "net")]
-    best = r["units"].iloc[int(r["value"].abs().to_numpy().argmax())]
-    assert str(cell_trajectories.strongest_units(table, "net")[0]) == best
-    figure = cell_trajectories.draw_grid(
-        table, networks=["net", "net/own initialisation"], units=3, columns=2, steps=[4], concept="wins"
-    )
-    panels = [ax for ax in figure.axes if ax.get_lines()]
-    assert len(panels) == 6
-    assert panels[0].get_title().startswith(f"unit {best}: ")
-    assert all(len(ax.get_lines()) == 1 for ax in panels)
