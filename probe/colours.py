@@ -40,18 +40,6 @@ OF_PAGES: Mapping[str, tuple[str, str, str]] = {
     "a link, and what you chose": ("link", "#0b57a4", "#86bdf5"),
 }
 
-#: What is drawn in ink or grey, and what tells it apart.
-IN_INK: Mapping[str, str] = {
-    "gate, or another signal": "a panel, a row or a column of its own, with its name",
-    "unit, part of a state, rival program, input code": "the line, the marker and the name",
-    "how much, from 0 to 1": "white to black; a gate is white where it is closed and black where it is open",
-    "how many directions a fixed point is unstable in": "the marker; the stable ones are filled, "
-    "the neutral ones open diamonds",
-    "verdict in a figure": "its letter, its sign or its word",
-    "bound of a rule, or the right answer": "a thin line in ink",
-    "guide, control without a network, step that is not judged": "grey",
-}
-
 
 def of_role(role: str) -> str:
     """Return the colour of a role.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from matplotlib.colors import is_color_like
 
-from probe.colours import IN_INK, MEANINGS, OF_PAGES, ROLES
+from probe.colours import MEANINGS, OF_PAGES, ROLES
 from tests.wheel.painted import meaning, named
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,12 +179,11 @@ def test_the_documentation_lists_every_colour() -> None:
         [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
         for table in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)
     ]
-    in_figures, in_text, in_ink = tables
+    in_figures, in_text, _ = tables
     assert [(name, tuple(re.findall("#[0-9a-f]{6}", own))) for name, _, own in in_figures] == list(MEANINGS.items())
     assert [(name, light, dark) for name, light, dark in in_text] == [
         (name, f"`{light}`", f"`{dark}`") for name, (_, light, dark) in OF_PAGES.items()
     ]
-    assert [tuple(row) for row in in_ink] == list(IN_INK.items())
 
 
 KEY = '<path d="M 10 20 L 30 20" stroke="{}"/><text x="35" y="24">{}</text>'

@@ -11,7 +11,7 @@ from probe.methods.probing.controls import clock_r_squared, online_codelength, s
 from probe.methods.probing.fits import LeastSquares, Logistic, Ridge
 from probe.methods.probing.linear import fit_linear, r_squared
 from probe.methods.probing.monotone import monotone_score, within_step_correlation
-from probe.methods.probing.prefixes import StepStates, distinct_prefixes, pool
+from probe.methods.probing.prefixes import StepStates, grouped_prefixes, pool
 from probe.methods.probing.scores import of_parts, of_rounding
 from probe.methods.probing.splits import by_sequence, folds, training_rows
 from probe.subjects.computed.step_states import step_states
@@ -41,7 +41,7 @@ def states(length: int = 8) -> tuple[list[StepStates], torch.Tensor, torch.Tenso
 def test_prefixes_are_counted_once_each():
     """After t bits there are 2^t states, however many strings share them, and each row shows its own prefix."""
     x = strings(6)
-    rows = distinct_prefixes(x)
+    rows = [rows for rows, _ in grouped_prefixes(x)]
     assert [len(step) for step in rows] == [2, 4, 8, 16, 32, 64]
     for step, chosen in enumerate(rows):
         prefixes = {tuple(x[row, : step + 1, 0].tolist()) for row in chosen}

@@ -19,7 +19,7 @@ from probe.loading.modules import BothWays, Masked
 from probe.loading.named_network import NamedNetwork
 from probe.methods.probing.controls import clock_features, inputs_around, relabelled
 from probe.methods.probing.fits import MOST_FEATURES, Features, Logistic, Ridge
-from probe.methods.probing.prefixes import distinct_prefixes, first_of_prefix
+from probe.methods.probing.prefixes import first_of_prefix, grouped_prefixes
 from probe.methods.probing.scores import Score, of_categories, of_numbers
 from probe.methods.probing.splits import by_sequence
 from probe.methods.probing.units import follows
@@ -39,9 +39,9 @@ LENGTHS = np.arange(40) % 8 + 1
 
 
 def test_each_prefix_stands_once_and_padding_never() -> None:
-    """The first sequence of each distinct prefix, as `distinct_prefixes` finds them; shorter ones end early."""
+    """The first sequence of each distinct prefix, as `grouped_prefixes` finds them; shorter ones end early."""
     found = first_of_prefix(X, np.full(40, 8))
-    for step, rows in enumerate(distinct_prefixes(torch.tensor(X))):
+    for step, (rows, _) in enumerate(grouped_prefixes(torch.tensor(X))):
         assert np.flatnonzero(found[:, step]).tolist() == rows.tolist()
     short = first_of_prefix(X, LENGTHS)
     assert not short[np.arange(8) >= LENGTHS[:, None]].any()

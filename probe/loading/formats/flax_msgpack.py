@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 ADVICE = "Give a file of flax.serialization.to_bytes, or save the parameters as safetensors."
-_ARRAY, _COMPLEX, _SCALAR = 1, 2, 3
+_ARRAY, _SCALAR = 1, 3
 _CHUNKED = "__msgpack_chunked_array__"
 _KINDS = "fiub"
 

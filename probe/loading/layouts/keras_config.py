@@ -11,7 +11,6 @@ from ..readers import DEEPEST
 
 MODELS = ("Sequential", "Functional", "Model")
 #: What hides steps from the layers below.
-_MASKING = ("Masking", "Embedding")
 #: The packages that Keras's own classes are from.
 _KERAS = ("keras", "tf_keras", "tensorflow")
 #: Layers whose outputs carry no mask on, by how Keras names them.

@@ -17,16 +17,13 @@ from .pairs import Pairs, Put
 
 @dataclass(frozen=True, eq=False)
 class LaterStates:
-    """The states of patched runs after steps from the patch on.
+    """The states of patched runs after ascending steps from the patch on.
 
     Attributes:
-        steps: which steps, ascending, counted from the beginning of a sequence; the patch stands after the first
-            possible one.
         states: the states after them, (row, step, size), float64; NaN where a base has ended.
         there: where a base has the step, (row, step).
     """
 
-    steps: tuple[int, ...]
     states: Float[Tensor, "row step size"]
     there: Bool[Tensor, "row step"]
 
@@ -88,24 +85,7 @@ def later_states(pairs: Pairs, put: Put, steps: Iterable[int] | None = None) -> 
             if now == wanted[-1]:
                 break
         start += len(part)
-    return LaterStates(tuple(wanted), states, there)
-
-
-def later_answers(pairs: Pairs, put: Put, steps: Iterable[int] | None = None) -> Answers:
-    """Return the answers of the bases' runs where something is put in, after steps from the patch on.
-
-    Args:
-        pairs: which rows, and after which step.
-        put: what is put in.
-        steps: after which steps, see `later_states`; None for all.
-
-    Returns:
-        The machine's answers, (row, step) each, float64, NaN where a base has ended.
-
-    Raises:
-        ProbeError: as of `later_states`.
-    """
-    return later_states(pairs, put, steps).answers(pairs.machine.readout)
+    return LaterStates(states, there)
 
 
 def _wanted(steps: Iterable[int] | None, first: int, length: int) -> list[int]:

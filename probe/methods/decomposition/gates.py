@@ -160,3 +160,27 @@ def with_constant_gates(machine: Machine, gates: Sequence[Signal]) -> Answers:
         after = machine.cell.step(machine.cell.moment_at(machine.clean.inputs[:, step], state), freeze)
         state = {signal: after[signal] for signal in machine.dynamics.signals}
     return machine.answers(machine.dynamics.joined(state))
+
+
+def kept_to_the_end(machine: Machine) -> Float[Tensor, "batch time unit"]:
+    """Return how much of what each step leaves in a state is still there at the end of the clean run.
+
+    An LSTM's cell state is linear in what is written, given its gates, c_T = c_0 prod_m f_m + sum_k i_k g_k
+    prod_(m > k) f_m, and a GRU's hidden state is the same with f = z and i g = (1 - z) n: the product of the later
+    gates is left of what a step wrote.
+
+    Raises:
+        ProbeError: the layer is a plain RNN, which keeps nothing as it is.
+
+    Reference:
+        Levy et al. 2018, Long short-term memory as a dynamically computed element-wise weighted sum, section 2.
+    """
+    signal = next((one for one in (Signal.FORGET_GATE, Signal.UPDATE_GATE) if one in machine.cell.signals), None)
+    if signal is None:
+        raise ProbeError(
+            "A layer without forget_gate (LSTM) and update_gate (GRU) has no gate algebra; a plain RNN keeps nothing "
+            "as it is."
+        )
+    gate = machine.clean.recorded(signal)
+    later = torch.cat([gate[:, 1:], torch.ones_like(gate[:, :1])], dim=1)
+    return later.flip(1).cumprod(1).flip(1)

@@ -7,26 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
 from ...recurrent.signals import Signal
-
-
-def distinct_prefixes(x: Float[Tensor, "batch time input"]) -> list[np.ndarray]:
-    """Return for each step the rows that hold each distinct prefix once, the first that has it.
-
-    All 1,024 strings of ten bits have 2 prefixes after one bit. Counting 1,024 points there would repeat two
-    states 512 times each, and a split by row would put the same state into both halves.
-
-    Args:
-        x: inputs.
-
-    Returns:
-        A list over steps of row indices, ascending.
-    """
-    return [rows for rows, _ in grouped_prefixes(x)]
 
 
 def grouped_prefixes(x: Tensor, starts: np.ndarray | None = None) -> list[tuple[np.ndarray, np.ndarray]]:

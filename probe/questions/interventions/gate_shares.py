@@ -9,8 +9,7 @@ import numpy as np
 
 from ...errors import several
 from ...evidence.measurements import measurement, tabulate
-from ...methods.decomposition.algebra import kept_to_the_end
-from ...methods.decomposition.gates import gate_table, gates_of, input_places, with_constant_gates
+from ...methods.decomposition.gates import gate_table, gates_of, input_places, kept_to_the_end, with_constant_gates
 from ...methods.decomposition.shapley import pooled_shares
 from ...methods.machines import Machine
 from ...plots.legends import legend_above
