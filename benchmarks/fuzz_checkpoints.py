@@ -9,102 +9,238 @@ checksums, where the changed byte is the weight or the option itself; these are 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
+import io
 import os
+import pickle
 import random
 import resource
 import signal
 import struct
 import sys
+import tarfile
 import tempfile
 import time
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import probe
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
 
-from .fuzzed_files import FILES
+import probe
+from probe.loading.converted import convert
 
 #: Seconds and bytes for one damaged file.
 SECONDS, MEMORY = 20, 3_000_000_000
-OUTCOMES = ("refused", "same network", "other weights", "other network", "wrong exception", "crash", "too slow")
 WRONG = ("wrong exception", "crash", "too slow")
+#: So many outcomes of each unexpected kind are printed.
+SHOWN = 5
+DATA = Path(__file__).parents[1] / "tests" / "data"
+CHECKPOINTS = DATA / "checkpoints"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one damaged file: which one, the outcome, and what to look at."""
+class Damaged:
+    """One kind of file.
 
-    seed: int
-    kind: str
-    detail: str
+    Attributes:
+        name: what the file that is damaged is called.
+        files: returns it and the files that lie beside it, by their names.
+        choices: of `probe.load`.
+        folder: whether what is loaded is the folder that they all lie in.
+    """
+
+    name: str
+    files: Callable[[], Mapping[str, bytes]]
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    folder: bool = False
+
+    def placed(self, folder: Path) -> tuple[Path, bytes]:
+        """Write the files; return the path that is loaded, and the bytes that are damaged."""
+        files = self.files()
+        for name, content in files.items():
+            _ = (folder / name).write_bytes(content)
+        return folder if self.folder else folder / self.name, files[self.name]
+
+
+class Tagger(nn.Module):
+    """A small network with layers of two kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(2, 3, 2, bidirectional=True)
+        self.gru = nn.GRU(6, 3)
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return scores at every step."""
+        return self.head(self.gru(self.lstm(x)[0])[0])
+
+
+def _tagger() -> Tagger:
+    torch.manual_seed(0)
+    return Tagger().eval()
+
+
+def _weights() -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in _tagger().state_dict().items()}
+
+
+def _arrays() -> dict[str, Any]:
+    return {name: tensor.numpy() for name, tensor in _weights().items()}
+
+
+def _streamed(write: Callable[[io.BytesIO], object]) -> bytes:
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _ = write(stream)
+    return stream.getvalue()
+
+
+def _saved(stream: io.BytesIO, *, old: bool = False) -> None:
+    torch.save(_weights(), stream, _use_new_zipfile_serialization=not old)
+
+
+def _tar(stream: io.BytesIO) -> None:
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, content in {"model/weights.pt": _streamed(_saved), "model/README": b"weights"}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def _zip(stream: io.BytesIO) -> None:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/weights.pt", _streamed(_saved))
+        archive.writestr("model/README", b"weights")
+
+
+@functools.cache
+def _converted() -> Mapping[str, bytes]:
+    """Return the files of a folder that `rnn-probe convert` writes, by their names."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a.safetensors").write_bytes(safetensors.torch.save(_weights()))
+        convert(probe.load(Path(folder) / "a.safetensors"), Path(folder) / "out")
+        return {file.name: file.read_bytes() for file in (Path(folder) / "out").iterdir()}
+
+
+def _npy() -> dict[str, bytes]:
+    return {f"{name}.npy": _streamed(lambda stream, own=own: np.save(stream, own)) for name, own in _arrays().items()}
+
+
+def _dynet() -> bytes:
+    drawn = np.random.default_rng(0)
+    lines = []
+    for number, shape in enumerate([(12, 2), (12, 3), (12,)]):
+        sizes = ",".join(map(str, shape))
+        lines.append(f"#Parameter# /vanilla-lstm-builder/_{number} {{{sizes}}} 9 ZERO_GRAD")
+        lines.append(" ".join(f"{value:+.8e}" for value in drawn.normal(size=shape).flatten()) + " ")
+    return "\n".join([*lines, ""]).encode()
+
+
+def _made(name: str, content: Callable[[], bytes], **choices: Any) -> Damaged:
+    return Damaged(name, lambda: {name: content()}, choices)
+
+
+def _written(name: str, write: Callable[[io.BytesIO], object]) -> Damaged:
+    return _made(name, lambda: _streamed(write))
+
+
+def _kept(path: str, *, beside: str = "", **choices: Any) -> Damaged:
+    """Return a file of the tests' data, with what lies beside it by a pattern."""
+    file = DATA / path
+    others = sorted(file.parent.glob(beside)) if beside else []
+    return Damaged(file.name, lambda: {one.name: one.read_bytes() for one in (file, *others)}, choices)
+
+
+def _checkpoint(name: str, **choices: Any) -> Damaged:
+    return _kept(f"checkpoints/{name}", **choices)
+
+
+_LEAVES = {"0": "cell.weight_ih", "1": "cell.weight_hh", "2": "cell.bias"}
+FILES: dict[str, Damaged] = {
+    "dynet": _made("a.model", _dynet, forget_bias=1.0),
+    "torch": _written("a.pt", _saved),
+    "torch-old": _written("a.pt", functools.partial(_saved, old=True)),
+    "tar-gz": _written("a.tar.gz", _tar),
+    "zip": _written("a.zip", _zip),
+    "torchscript": _written("a.pt", lambda stream: torch.jit.save(torch.jit.script(_tagger()), stream)),
+    "safetensors": _made("a.safetensors", lambda: safetensors.torch.save(_weights())),
+    "converted": Damaged("config.json", _converted, folder=True),
+    "converted-weights": Damaged("model.safetensors", _converted, folder=True),
+    "npz": _written("a.npz", lambda stream: np.savez(stream, **_arrays())),
+    "npy-folder": Damaged("gru.weight_hh_l0.npy", _npy, folder=True),
+    "pickle": _made("a.pkl", lambda: pickle.dumps(_arrays(), protocol=4)),
+    "pickle-old": _made("a.pkl", lambda: pickle.dumps(_arrays(), protocol=2)),
+    "objects": _checkpoint("madmom_plain.pkl"),
+    "objects-old": _checkpoint("madmom_gru.pkl"),
+    "keras": _kept("keras-counter/model.keras"),
+    "h5": _kept("keras-counter/model.h5"),
+    "h5-wide": _checkpoint("keras3_wide.h5"),
+    "flax": _checkpoint("flax.msgpack", activation="tanh"),
+    "chainer": _checkpoint("chainer.npz", activation="tanh"),
+    "chainer-h5": _checkpoint("chainer.h5", activation="tanh"),
+    "mxnet": _checkpoint("mxnet.params", activation="relu"),
+    "mindspore": _checkpoint("mindspore.ckpt", activation="tanh"),
+    "paddle": _checkpoint("paddle.pdparams", activation="tanh"),
+    "tfjs": _checkpoint("tfjs/model.json", beside="*.bin"),
+    "haiku": _checkpoint("haiku.pkl"),
+    "equinox": _checkpoint("equinox.npz"),
+    "equinox-leaves": _checkpoint("equinox.eqx", names=_LEAVES),
+    "h5-keras1": _checkpoint("keras1_masked.h5"),
+    "weights-h5": _kept("keras-counter/model.weights.h5", gate_activation="sigmoid"),
+    "tf1-index": _checkpoint("tf1_cells.index", beside="tf1_cells.data-*", forget_bias=1.0, activation="tanh"),
+    "tf1-data": _checkpoint(
+        "tf1_cells.data-00000-of-00001", beside="tf1_cells.index", forget_bias=1.0, activation="tanh"
+    ),
+    "frozen": _checkpoint("tf1_frozen.pb"),
+    "frozen-2": _checkpoint("tf2_frozen.pb"),
+    "onnx": _checkpoint("nodes.onnx"),
+    "onnx-nested": _checkpoint("nested.onnx"),
+    "onnx-tf": _checkpoint("tf2onnx.onnx"),
+    "onnx-torch": _checkpoint("torch_script.onnx"),
+}
 
 
 def damaged(content: bytes, seed: int) -> bytes:
     """Return a file with one to four random changes."""
-    drawn = random.Random(seed)
-    data = bytearray(content)
+    drawn, data = random.Random(seed), bytearray(content)
     for _ in range(drawn.choice((1, 1, 1, 2, 4))):
-        change = drawn.choice(_CHANGES)
-        change(data, drawn)
+        _change(data, drawn)
     return bytes(data)
 
 
-def _place(data: bytearray, drawn: random.Random) -> int:
+def _change(data: bytearray, drawn: random.Random) -> None:
+    kind = drawn.choice(("bit", "bit", "bit", "byte", "integer", "cut", "remove", "repeat"))
     # Most of a file is weights; what says what they are lies at its ends.
-    edge = drawn.choice((0, 0, 1, 2))
+    edge, at = drawn.choice((0, 0, 1, 2)), drawn.randrange(max(1, len(data)))
     if edge and len(data) > 600:
-        return drawn.randrange(300) if edge == 1 else len(data) - 1 - drawn.randrange(300)
-    return drawn.randrange(max(1, len(data)))
-
-
-def _bit(data: bytearray, drawn: random.Random) -> None:
-    if data:
-        data[_place(data, drawn)] ^= 1 << drawn.randrange(8)
-
-
-def _byte(data: bytearray, drawn: random.Random) -> None:
-    if data:
-        data[_place(data, drawn)] = drawn.choice((0, 1, 0x7F, 0x80, 0xFF, drawn.randrange(256)))
-
-
-def _integer(data: bytearray, drawn: random.Random) -> None:
-    value = drawn.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 31, 1 << 40, (1 << 63) - 1, (1 << 64) - 1))
-    at = _place(data, drawn)
-    data[at : at + 8] = struct.pack("<Q", value)[: drawn.choice((4, 8))]
-
-
-def _cut(data: bytearray, drawn: random.Random) -> None:
-    del data[_place(data, drawn) :]
-
-
-def _remove(data: bytearray, drawn: random.Random) -> None:
-    at = _place(data, drawn)
-    del data[at : at + drawn.randrange(1, 40)]
-
-
-def _repeat(data: bytearray, drawn: random.Random) -> None:
-    at = _place(data, drawn)
-    data[at:at] = data[at : at + drawn.randrange(1, 200)]
-
-
-_CHANGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
-    _bit,
-    _bit,
-    _bit,
-    _byte,
-    _integer,
-    _cut,
-    _remove,
-    _repeat,
-)
+        at = drawn.randrange(300) if edge == 1 else len(data) - 1 - drawn.randrange(300)
+    if kind == "bit":
+        data[at : at + 1] = bytes(one ^ 1 << drawn.randrange(8) for one in data[at : at + 1])
+    elif kind == "byte":
+        data[at : at + 1] = bytes([drawn.choice((0, 1, 0x7F, 0x80, 0xFF, drawn.randrange(256)))])
+    elif kind == "integer":
+        value = drawn.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 31, 1 << 40, (1 << 63) - 1, (1 << 64) - 1))
+        data[at : at + 8] = struct.pack("<Q", value)[: drawn.choice((4, 8))]
+    elif kind == "cut":
+        del data[at:]
+    elif kind == "remove":
+        del data[at : at + drawn.randrange(1, 40)]
+    else:
+        data[at:at] = data[at : at + drawn.randrange(1, 200)]
 
 
 Described = list[tuple[str, str]]
@@ -138,16 +274,24 @@ def tried(path: Path, choices: Mapping[str, Any], original: Described) -> tuple[
         return "wrong exception", f"{type(error).__name__}: {error}"[:300]
 
 
-#: In a process that loads damaged files: the kind, the folder that it works in, and what the whole file is.
-_child: list[Any] = []
+#: In a process that loads damaged files: writes and loads the one of a seed.
+_child: list[Callable[[int], tuple[str, str]]] = []
 
 
 def _begin(kind: str, folder: Path) -> None:
     """Prepare a process: load the whole file, and bound the memory."""
     file = FILES[kind]
-    file.beside(folder)
-    _ = (folder / file.name).write_bytes(file.content())
-    _child[:] = [file, folder, file.content(), described(probe.load(file.loaded(folder), **file.choices))]
+    path, content = file.placed(folder)
+    original = described(probe.load(path, **file.choices))
+
+    def one(seed: int) -> tuple[str, str]:
+        _ = (folder / file.name).write_bytes(damaged(content, seed))
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)  # a process that takes too long is ended by the system
+        found = tried(path, file.choices, original)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return found
+
+    _child[:] = [one]
     spent = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (spent + MEMORY, spent + MEMORY))
     sink = os.open(os.devnull, os.O_WRONLY)
@@ -156,17 +300,14 @@ def _begin(kind: str, folder: Path) -> None:
 
 
 def _one(seed: int) -> tuple[str, str]:
-    """Load one damaged file; a process that takes too long is ended by the system."""
-    file, folder, content, original = _child
-    _ = (folder / file.name).write_bytes(damaged(content, seed))
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    found = tried(file.loaded(folder), file.choices, original)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    return found
+    return _child[0](seed)
 
 
-def outcomes(kind: str, count: int, seed: int) -> Iterator[Outcome]:
-    """Yield what became of each damaged file of one kind; a process that dies is followed by another."""
+def outcomes(kind: str, count: int, seed: int) -> Iterator[tuple[int, str, str]]:
+    """Yield the seed of each damaged file of one kind, what became of it, and what to look at.
+
+    A process that dies is followed by another.
+    """
     seeds = list(range(seed, seed + count))
     while seeds:
         with (
@@ -176,32 +317,28 @@ def outcomes(kind: str, count: int, seed: int) -> Iterator[Outcome]:
             while seeds:
                 number, start = seeds.pop(0), time.monotonic()
                 try:
-                    yield Outcome(number, *process.submit(_one, number).result())
+                    yield number, *process.submit(_one, number).result()
                 except BrokenProcessPool:
                     slow = time.monotonic() - start > SECONDS
-                    yield Outcome(number, "too slow" if slow else "crash", "the process ended")
+                    yield number, "too slow" if slow else "crash", "the process ended"
                     break
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Damage files from the command line; the exit code is 1 if anything came out that may not."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.fuzz_checkpoints", description="Damage files of weights."
-    )
+    parser = argparse.ArgumentParser(description="Damage files of weights.")
     parser.add_argument("--kinds", nargs="*", choices=[*FILES], default=[*FILES], help="which files")
     parser.add_argument("--mutations", type=int, default=10_000, help="how many damaged files of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the first one")
-    parser.add_argument("--show", type=int, default=5, help="so many outcomes of each unexpected kind are printed")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     failed = False
     for kind in options.kinds:
-        start, counted, shown = time.monotonic(), Counter[str](), Counter[str]()
-        for outcome in outcomes(kind, options.mutations, options.seed):
-            counted[outcome.kind] += 1
-            if outcome.kind in (*WRONG, "other network") and shown[outcome.kind] < options.show:
-                shown[outcome.kind] += 1
-                sys.stdout.write(f"  {kind} seed {outcome.seed}: {outcome.kind}: {outcome.detail}\n")
-        listed = ", ".join(f"{counted[name]} {name}" for name in OUTCOMES if counted[name])
+        start, counted = time.monotonic(), Counter[str]()
+        for seed, outcome, detail in outcomes(kind, options.mutations, options.seed):
+            counted[outcome] += 1
+            if outcome in (*WRONG, "other network") and counted[outcome] <= SHOWN:
+                sys.stdout.write(f"  {kind} seed {seed}: {outcome}: {detail}\n")
+        listed = ", ".join(f"{number} {name}" for name, number in counted.most_common())
         sys.stdout.write(f"{kind}: {listed} ({time.monotonic() - start:.0f} s)\n")
         sys.stdout.flush()
         failed |= any(counted[name] for name in WRONG)

@@ -1,23 +1,26 @@
-"""How recording grows with the batch, the time and the units, and a million strings recorded to disk.
+"""How recording grows with its input, a million strings recorded to disk, and a state-space model's states.
 
-    python -m benchmarks.scale [--only axes disk] [--strings 1000000]
+    python -m benchmarks.scale [axes disk states] [--strings 1000000] [--install]
 
-A recording costs a constant for each call and then as much as there is to compute, so that its slope in a log-log
-table ends near that of the bare module. On disk it is wanted that 1,000,000 strings of 10 bits take less than 500 MB
-of memory, at a third of the rate in memory or better. Every number on disk comes from a fresh process (Linux).
+Prints the tables of docs/speed.md. A recording costs a constant for each call and then as much as there is to
+compute. On disk it is wanted that 1,000,000 strings of 10 bits take less than 500 MB of memory, at a third of the
+rate in memory or better. A Mamba of transformers may not take more memory than `probe.inspect` says, its own run and
+one layer more (with `--install` in the environment that `python -m benchmarks.opens --install` makes). Every peak of
+memory comes from a fresh process (Linux).
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
-import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,29 +30,31 @@ from torch import Tensor, nn
 
 import probe
 
+from .opens.families import ROOT
 from .peers.harness import pairs, peak, seconds
+from .speed_page import table
 
 #: What stays small while something else grows.
 SMALL = {"batch": 16, "time": 10, "units": 12}
-#: For each axis: its name in the table, what grows, its sizes, and what else is not as in `SMALL`.
-AXES: tuple[tuple[str, str, list[int], dict[str, int]], ...] = (
-    ("batch", "batch", [10**n for n in range(7)], {}),
-    ("time", "time", [10**n for n in range(5)], {}),
-    ("time, 1 string", "time", [10**n for n in range(5)], {"batch": 1}),
-    ("units", "units", [4**n for n in range(1, 6)], {}),
-)
-#: Above this many CPU seconds a call is timed once, beside one bare call.
-LONG = 1.0
-#: How many pairs a shorter call is timed in.
-PAIRS = 7
+AXES = {"batch": [10**n for n in range(7)], "time": [10**n for n in range(5)], "units": [4**n for n in range(1, 6)]}
+#: Above this many CPU seconds a call is timed once, beside one bare call; a shorter one in so many pairs.
+LONG, PAIRS = 1.0, 7
 #: How many strings the rate in memory is measured on.
 IN_MEMORY = 100_000
 WANTED_BYTES, WANTED_RATE = 500e6, 1 / 3
-
-
-def to_disk(model: nn.Module, x: Tensor, folder: Path) -> Any:
-    """Record a large input into a folder: the one call that the second table is about."""
-    return probe.record(model, x, out=folder)
+LAYERS, TOKENS, WORDS = 24, 512, 50_280
+#: Of the state-space model: the hidden size (768 is that of the smallest published Mamba), the signals, how many
+#: rows, and whether they go to disk.
+STATES = (
+    (256, ("ssm_state",), 1, False),
+    (768, ("ssm_state",), 1, False),
+    (768, ("ssm_state", "convolution_window"), 1, False),
+    (256, ("ssm_state",), 8, True),
+)
+#: glibc's M_MMAP_THRESHOLD: from which size on a piece of memory is asked of the system, and given back to it.
+_LARGE = -3
+#: A layer with such random weights returns numbers in the hundreds, whose rounding is more than the default allows.
+TOLERANCE = 1e-3
 
 
 def bits(strings: int, length: int = 10) -> Tensor:
@@ -58,109 +63,139 @@ def bits(strings: int, length: int = 10) -> Tensor:
     return torch.randint(0, 2, (strings, length, 1)).float()
 
 
-def timed(lstm: nn.LSTM, x: Tensor) -> dict[str, float]:
-    """Return medians over pairs of a recording and a bare call: CPU seconds of each of the two, and their ratio."""
-
-    def record() -> None:
-        probe.record(lstm, x)
-
-    def bare() -> None:
-        lstm(x)
-
-    long = seconds(record, 1) > LONG
-    found = pairs(record, bare, 1, (1, 1)) if long else pairs(record, bare, PAIRS)
-    return {key: median(values) for key, values in found.items()}
-
-
-def slope(now: float, then: float, step: float) -> str:
-    """Return the slope between two times on log-log axes; the step is the logarithm of what the size grew by."""
-    return f"{math.log(now / then) / step:.2f}"
-
-
 def axes() -> Iterator[str]:
-    """Yield the lines of the first table: each axis, size by size."""
-    yield "| axis | size | `probe.record` | bare `nn.LSTM` | ratio | slope of record | slope of bare |"
-    yield "|---|---:|---:|---:|---:|---:|---:|"
-    for name, axis, sizes, others in AXES:
-        before: tuple[int, float, float] | None = None
+    """Yield the table of times, axis by axis and size by size."""
+    rows = []
+    for axis, sizes in AXES.items():
         for size in sizes:
-            shape = SMALL | others | {axis: size}
-            lstm = nn.LSTM(1, shape["units"], batch_first=True)
-            found = timed(lstm, bits(shape["batch"], shape["time"]))
-            recorded, bare = found["seconds"], found["bare"]
-            slopes = ["", ""]
-            if before:
-                step = math.log(size / before[0])
-                slopes = [slope(recorded, before[1], step), slope(bare, before[2], step)]
-            times = f"{recorded * 1e3:,.2f} ms | {bare * 1e3:,.2f} ms | {found['ratio']:.2f}"
-            yield f"| {name} | {size:,} | {times} | {' | '.join(slopes)} |"
-            before = size, recorded, bare
+            shape = SMALL | {axis: size}
+            lstm, x = nn.LSTM(1, shape["units"], batch_first=True), bits(shape["batch"], shape["time"])
+
+            record, bare = partial(probe.record, lstm, x), partial(lstm, x)
+            long = seconds(record, 1) > LONG
+            found = pairs(record, bare, 1, (1, 1)) if long else pairs(record, bare, PAIRS)
+            times = (f"{median(found[who]) * 1e3:,.2f} ms" for who in ("seconds", "bare"))
+            rows.append([axis, f"{size:,}", *times, f"{median(found['ratio']):.2f}"])
+    yield table(["axis", "size", "`probe.record`", "bare `nn.LSTM`", "ratio"], rows)
 
 
-def one_run(strings: int, folder: Path | None) -> dict[str, float]:
+def one_run(strings: int, folder: str | None) -> dict[str, float]:
     """Record some strings, into a folder or in memory, and return the seconds (wall) and the peak memory."""
     model = nn.LSTM(1, 12, batch_first=True)
     probe.record(model, bits(16))
     x = bits(strings)
     start = time.perf_counter()
-    kept = probe.record(model, x) if folder is None else to_disk(model, x, folder)
+    kept: Any = probe.record(model, x) if folder is None else probe.record(model, x, out=folder)
     taken = time.perf_counter() - start
     del kept
     return {"seconds": taken, "rate": strings / taken, "peak": peak()}
 
 
-def fresh(strings: int, folder: Path | None) -> dict[str, float]:
-    """Do a run in a process of its own."""
-    words = ["--strings", str(strings), "--run", str(folder) if folder else "memory"]
-    command = [sys.executable, "-m", "benchmarks.scale", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"The recording of {strings:,} strings failed.\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def disk(strings: int, out: Path | None) -> Iterator[str]:
-    """Yield the lines of the second table; the folder is removed afterwards."""
-    memory = fresh(min(strings, IN_MEMORY), None)
-    with tempfile.TemporaryDirectory(dir=out) as room:
+def disk(strings: int) -> Iterator[str]:
+    """Yield the table of recordings in memory and to disk; the folder is removed afterwards."""
+    memory = fresh("one_run", min(strings, IN_MEMORY), None)
+    with tempfile.TemporaryDirectory() as room:
         folder = Path(room, "recording")
-        found = fresh(strings, folder)
+        found = fresh("one_run", strings, str(folder))
         written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     expected = strings * 10 * 12 * 6 * 4
     if written < expected:
         sys.exit(f"The folder holds {written:,} bytes; the six signals alone are {expected:,}.")
+    rows = [
+        [name, f"{count:,}", f"{run['seconds']:.1f}", f"{run['rate']:,.0f}", f"{run['peak'] / 1e6:,.0f} MB"]
+        for name, run, count in (("in memory", memory, min(strings, IN_MEMORY)), ("to disk", found, strings))
+    ]
+    yield table(["", "strings", "seconds", "strings a second", "peak memory of the process"], rows)
     share = found["rate"] / memory["rate"]
-    yield "| | strings | seconds | strings a second | peak memory of the process |"
-    yield "|---|---:|---:|---:|---:|"
-    for name, run, count in (("in memory", memory, min(strings, IN_MEMORY)), ("to disk", found, strings)):
-        numbers = f"{run['seconds']:.1f} | {run['rate']:,.0f} | {run['peak'] / 1e6:,.0f} MB"
-        yield f"| {name} | {count:,} | {numbers} |"
-    yield ""
     yield f"{written / 1e9:.2f} GB written, at {share:.2f} of the rate in memory (wanted: {WANTED_RATE:.2f})."
     yield f"Memory: {'less' if found['peak'] < WANTED_BYTES else 'NOT less'} than {WANTED_BYTES / 1e6:.0f} MB."
+
+
+def states_of(mode: str, hidden: int, signals: list[str], rows: int, to_disk: bool) -> dict[str, Any]:
+    """Run a state-space model: "own" and "record" measure the peak of memory, "time" the CPU time of both."""
+    from transformers import MambaConfig, MambaForCausalLM  # pyright: ignore[reportMissingImports]
+
+    _ = ctypes.CDLL(None).mallopt(_LARGE, 1 << 16)  # large pieces go back at once
+    torch.manual_seed(0)
+    config = MambaConfig(hidden_size=hidden, num_hidden_layers=LAYERS, vocab_size=WORDS, use_cache=False)
+    model: Any = MambaForCausalLM(config).eval()
+    ids, described = torch.randint(0, WORDS, (rows, TOKENS)), probe.inspect(model)
+    names = [layer.name for layer in described.layers]
+    every, one = (
+        described.recording_size(rows, TOKENS, signals=signals, layers=layers).total for layers in (names, names[:1])
+    )
+
+    def record(tokens: Tensor, **options: Any) -> probe.Recording:
+        return probe.record(model, tokens, signals=signals, tolerance=TOLERANCE, **options)
+
+    _, _ = model(ids[:1, :8]), record(ids[:1, :8])  # what a run brings into memory once is not counted
+    if mode == "time":
+        return pairs(lambda: record(ids), lambda: model(ids), 3)
+    before = peak(reset=True)
+    if mode == "own":
+        _ = model(ids[:1] if to_disk else ids)
+        return {"own": peak() - before}
+    with tempfile.TemporaryDirectory() as room:
+        recording = record(ids, out=Path(room, "states")) if to_disk else record(ids)
+        taken = peak() - before
+        kept = sum(value.nbytes for part in recording.parts for value in part.signals.values())
+        if kept != every:
+            sys.exit(f"{every:,} bytes were said and {kept:,} are kept.")
+        return {"said": every, "one": one, "peak": taken, "error": recording.max_error}
+
+
+def states() -> Iterator[str]:
+    """Yield the table of a state-space model's memory, and the time of its first two rows."""
+    rows = []
+    for case in STATES:
+        found = fresh("states_of", "own", *case) | fresh("states_of", "record", *case)
+        hidden, signals, count, to_disk = case
+        if not to_disk and found["peak"] > found["own"] + found["said"] + found["one"]:
+            sys.exit(f"{case}: the recording took {found['peak']:,} bytes, more than was said: {found}.")
+        said = ", ".join(f"`{name}`" for name in signals) + (", to disk" if to_disk else "")
+        memory = (f"{found[name] / 1e6:,.0f} MB" for name in ("said", "own", "peak"))
+        rows.append([said, f"{hidden}", f"{count}", *memory, f"{found['error']:.1e}"])
+    columns = ["hidden size", "rows", "said, and kept", "own run, peak", "recording, peak", "largest difference"]
+    yield table(["signals", *columns], rows)
+    for case in STATES[:2]:
+        found = fresh("states_of", "time", *case)
+        yield f"{median(found['ratio']):.1f} times the CPU time of the own run, {median(found['bare']):.1f} s."
+
+
+def fresh(function: str, *arguments: Any) -> dict[str, Any]:
+    """Return what a function of this module gives in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.scale", "--run", json.dumps([function, *arguments])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        sys.exit(f"{function} {arguments}: {done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Measure how recording scales.")
-    parser.add_argument("--only", nargs="+", choices=["axes", "disk"], default=["axes", "disk"])
-    parser.add_argument("--strings", type=int, default=1_000_000, help="how many are recorded to disk")
-    parser.add_argument(
-        "--room", type=Path, help="a folder with space for 3 GB; the system's temporary one if not given"
-    )
+    parser.add_argument("parts", nargs="*", choices=["axes", "disk", "states", []], help="which tables; all of them")
+    parser.add_argument("--strings", type=int, default=1_000_000, help="how many are recorded to disk (3 GB)")
+    parser.add_argument("--install", action="store_true", help="run in the environment of benchmarks.opens")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.install:
+        from .opens.environment import python_of
+
+        words = [word for word in sys.argv[1:] if word != "--install"]
+        command = [python_of("transformers"), "-m", "benchmarks.scale", *words]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
     torch.set_num_threads(1)
     with torch.no_grad():
         if options.run:
-            folder = None if options.run == "memory" else Path(options.run)
-            sys.stdout.write(json.dumps(one_run(options.strings, folder)) + "\n")
+            function, *arguments = json.loads(options.run)
+            run = {"one_run": one_run, "states_of": states_of}[function]
+            sys.stdout.write(json.dumps(run(*arguments)) + "\n")
             return 0
-        for name in options.only:
-            for line in axes() if name == "axes" else disk(options.strings, options.room):
+        for name in options.parts or ["axes", "disk", "states"]:
+            for line in disk(options.strings) if name == "disk" else {"axes": axes, "states": states}[name]():
                 sys.stdout.write(line + "\n")
                 sys.stdout.flush()
-            sys.stdout.write("\n")
     return 0
 
 

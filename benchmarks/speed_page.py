@@ -15,7 +15,7 @@ CASES = ("1,024 x 10, 1 to 12", "256 x 100, 1 to 128", "64 x 1,000, 32 to 128", 
 #: The shape on which every tool's memory is measured.
 MEMORY_CASE = 2
 OURS = "rnn-probe"
-#: Where the sections begin that `benchmarks.scale` and `benchmarks.states` measure.
+#: Where the sections begin that `benchmarks.scale` measures.
 GROWTH = "\n## How recording grows\n"
 HEAD = """# Speed
 

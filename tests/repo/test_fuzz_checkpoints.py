@@ -9,7 +9,7 @@ import pytest
 
 import probe
 from benchmarks import fuzz_checkpoints as fuzz
-from benchmarks.fuzzed_files import FILES
+from benchmarks.fuzz_checkpoints import FILES
 
 #: Formats with a checksum over everything: a change is found, or changed nothing.
 SEALED = ("torch", "tar-gz", "zip", "torchscript", "npz", "keras", "tf1-index", "tf1-data")
@@ -20,15 +20,12 @@ SEALED = ("torch", "tar-gz", "zip", "torchscript", "npz", "keras", "tf1-index", 
 def test_a_damaged_file_is_refused_or_the_same_network(kind: str, count: int, tmp_path: Path) -> None:
     """Nothing but a ProbeError comes out of it; and where there are checksums, no other weights."""
     file = FILES[kind]
-    path, content = tmp_path / file.name, file.content()
-    file.beside(tmp_path)
-    _ = path.write_bytes(content)
-    loaded = file.loaded(tmp_path)
+    loaded, content = file.placed(tmp_path)
     original = fuzz.described(probe.load(loaded, **file.choices))
     assert original
     found = Counter[str]()
     for seed in range(100_000, 100_000 + count):
-        _ = path.write_bytes(fuzz.damaged(content, seed))
+        _ = (tmp_path / file.name).write_bytes(fuzz.damaged(content, seed))
         outcome, detail = fuzz.tried(loaded, file.choices, original)
         assert outcome != "wrong exception", f"seed {seed}: {detail}"
         found[outcome] += 1
@@ -40,8 +37,7 @@ def test_a_damaged_file_is_refused_or_the_same_network(kind: str, count: int, tm
 def test_the_damage_would_be_noticed(tmp_path: Path) -> None:
     """The control arm: other weights, another network and another exception are told from the network itself."""
     file = FILES["safetensors"]
-    path, content = tmp_path / file.name, file.content()
-    _ = path.write_bytes(content)
+    path, content = file.placed(tmp_path)
     original = fuzz.described(probe.load(path))
     assert fuzz.tried(path, {}, original)[0] == "same network"
     _ = path.write_bytes(content[:-3] + bytes(3))
@@ -53,5 +49,5 @@ def test_the_damage_would_be_noticed(tmp_path: Path) -> None:
 def test_processes_that_die_are_counted() -> None:
     """The outcomes of a run in processes of their own are one a file, in order."""
     outcomes = list(fuzz.outcomes("tf1-data", 20, 7))
-    assert [outcome.seed for outcome in outcomes] == list(range(7, 27))
-    assert {outcome.kind for outcome in outcomes} <= {"refused", "same network"}
+    assert [seed for seed, *_ in outcomes] == list(range(7, 27))
+    assert {kind for _, kind, _ in outcomes} <= {"refused", "same network"}
