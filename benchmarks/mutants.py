@@ -14,19 +14,35 @@ could be tested. Everything happens in a temporary copy of the tracked files, ne
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
+import multiprocessing
+import os
 import random
-import resource
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
-from .generated import mutants_of
-from .mutations import MUTATIONS, Mutation, MutationError
-from .workshop import ROOT, Defect, Workshop, workshop
+from .mutations import MUTATIONS, Mutation
 
+ROOT = Path(__file__).resolve().parents[1]
+#: What a copy holds.
+COPIED = ("probe/", "models/", "analyses/", "tests/", "pyproject")
+#: What the tests import of others. It is imported once, and the processes of the tests are forked from there:
+#: importing it takes longer than most tests.
+IMPORTED = "torch safetensors.torch pandas xarray scipy.stats scipy.optimize sklearn.linear_model matplotlib.pyplot"
+IMPORTED += " joblib beartype pytest"
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+VERDICTS = {0: "survived", 1: "killed", None: "timed out"}
 #: Modules of which CI generates defects, and the tests that must notice: small, at the heart of things, and quick.
 CORE = {
     "probe/evidence/claims.py": "tests/wheel/test_claims.py",
@@ -41,6 +57,19 @@ CORE = {
 }
 
 
+class MutationError(ValueError):
+    """A mutation that does not fit the source, or cannot be judged; the message says which, and why."""
+
+
+class Defect(NamedTuple):
+    """A file that is broken on purpose: what goes wrong, the file, what it holds instead, and who should notice."""
+
+    name: str
+    file: str
+    source: str
+    tests: tuple[str, ...]
+
+
 def written(mutations: Sequence[Mutation]) -> list[Defect]:
     """Return the defects of mutations that are written by hand.
 
@@ -48,30 +77,69 @@ def written(mutations: Sequence[Mutation]) -> list[Defect]:
         MutationError: some match nothing, or more than one place; all of them are named.
     """
     defects, problems = [], []
-    for mutation in mutations:
-        try:
-            changed = mutation.applied((ROOT / mutation.file).read_text(encoding="utf-8"))
-        except (MutationError, OSError) as error:
-            problems.append(str(error))
-        else:
-            defects.append(Defect(mutation.name, mutation.file, changed, (mutation.test,)))
+    for name, module, old, new, test in mutations:
+        file = module.replace(".", "/") + ".py"
+        source = (ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else ""
+        defects.append(Defect(name, file, source.replace(old, new), (test,)))
+        if source.count(old) != 1:
+            problems.append(
+                f"Mutation {name!r} of {file}: {old!r} stands there {source.count(old)} times, not once. Change it "
+                "with the code, or take it out where that code is gone."
+            )
     if problems:
         raise MutationError("\n".join(problems))
     return defects
 
 
-def generated(files: Sequence[str], draws: random.Random, tests: Sequence[str] = ()) -> Iterator[Defect]:
-    """Yield generated defects, one of each module in turn.
+def mutants_of(source: str, draws: random.Random) -> Iterator[tuple[str, str]]:
+    """Yield mutants of a module in a random order, one for each place that an operator of cosmic-ray can change.
 
-    Args:
-        files: the modules, from the repository's root.
-        draws: what is drawn from.
-        tests: which files of tests should notice; none for those of `CORE`.
+    Which operator a place gets is drawn too. What is no Python is left out (the operators take the `*` of a signature
+    for a product), and what changes annotations alone, which say nothing about what the code does.
 
-    Raises:
-        MutationError: nothing says which tests should notice.
+    Yields:
+        The line with the operator, and the module's source with the change.
     """
-    named = {file: tuple(tests) or _tests_of(file) for file in files}
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator, operator_names
+
+    tree, meaning = get_ast(source), _meaning(source)
+    places: defaultdict[tuple[tuple[int, int], ...], list[tuple[str, int]]] = defaultdict(list)
+    for name in operator_names():
+        if get_operator(name).arguments():  # it changes what one has to name
+            continue
+        operator = get_operator(name)()
+        found = (place for node in ast_nodes(tree) for place in operator.mutation_positions(node))
+        for number, place in enumerate(found):
+            places[tuple(place)].append((name, number))
+    order = sorted(places)
+    draws.shuffle(order)
+    for place in order:
+        name, number = draws.choice(places[place])
+        changed = mutate_code(source, get_operator(name)(), number)
+        if changed is not None and _meaning(changed) not in (None, meaning):
+            yield f"line {place[0][0]}: {name.removeprefix('core/')}", changed
+
+
+def _meaning(source: str) -> str | None:
+    """Return the program without its annotations, or None where the source is no Python."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+    return ast.dump(tree)
+
+
+def generated(files: Sequence[str], draws: random.Random) -> Iterator[Defect]:
+    """Yield generated defects of modules of `CORE`, one of each in turn."""
     found = {file: mutants_of((ROOT / file).read_text(encoding="utf-8"), draws) for file in files}
     while found:
         for file in draws.sample(sorted(found), len(found)):
@@ -79,55 +147,115 @@ def generated(files: Sequence[str], draws: random.Random, tests: Sequence[str] =
             if changed is None:
                 del found[file]
             else:
-                yield Defect(f"{file} {name}", file, changed, named[file])
+                yield Defect(f"{file} {name}", file, changed, tuple(CORE[file].split()))
 
 
-def _tests_of(file: str) -> tuple[str, ...]:
-    if file not in CORE:
-        raise MutationError(
-            f"{file}: nothing says which tests should notice. Name them with --tests, such as "
-            "--tests tests/wheel/test_recording.py."
-        )
-    return tuple(CORE[file].split())
+class Workshop(NamedTuple):
+    """A copy of the repository in a folder, in which one file at a time is broken."""
+
+    folder: Path
+
+    def run(self, tests: Sequence[str], timeout: float | None = None, *, keep: bool = False) -> int | None:
+        """Run files of tests up to the first failure; return pytest's exit code, or None where time was up.
+
+        Args:
+            tests: the files, from the repository's root.
+            timeout: seconds until the run is ended, or None.
+            keep: whether compiled modules are kept in the copy for the runs that follow.
+        """
+        run = multiprocessing.get_context("fork").Process(target=_run, args=(str(self.folder), tests, keep))
+        run.start()
+        run.join(timeout)
+        if run.is_alive():
+            assert run.pid is not None
+            os.killpg(run.pid, signal.SIGKILL)
+            run.join()
+            return None
+        return run.exitcode
+
+    def judge(self, defect: Defect, timeout: float) -> str:
+        """Break the file, run its tests and mend it.
+
+        Returns:
+            `killed` where a test failed, `survived` where none did, `timed out`, or pytest's exit code where no test
+            could judge.
+        """
+        path = self.folder / defect.file
+        whole, status = path.read_bytes(), path.stat()
+        path.write_text(defect.source, encoding="utf-8")
+        # Python tells by size and time, in whole seconds, whether a compiled module is this source's.
+        os.utime(path, (status.st_atime, status.st_mtime - 10))
+        try:
+            code = self.run(defect.tests, timeout)
+        finally:
+            path.write_bytes(whole)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        return VERDICTS.get(code, f"exit {code}")
 
 
-def difference(defect: Defect) -> str:
-    """Return what a defect changes, as a unified diff."""
-    whole = (ROOT / defect.file).read_text(encoding="utf-8")
-    lines = difflib.unified_diff(
-        whole.splitlines(keepends=True), defect.source.splitlines(keepends=True), defect.file, defect.name, n=1
-    )
-    return "".join(lines)
+def _run(folder: str, tests: Sequence[str], keep: bool) -> None:
+    """Run tests in a process of their own, and in a group of processes that can be ended with it."""
+    import pytest
+
+    os.setsid()
+    os.chdir(folder)
+    # The copy comes before the editable install, for the processes that tests start too.
+    sys.path.insert(0, folder)
+    os.environ["PYTHONPATH"] = folder
+    if not keep:
+        sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
+    with open("log", "wb") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    sys.exit(int(pytest.main(["-x", "-q", "-c", "pyproject.toml", "-p", "no:cacheprovider", *tests])))
 
 
-def judged(copy: Workshop, defects: Sequence[Defect], timeout: float) -> Counter[str]:
-    """Judge defects, print each, with its diff where it was not killed, and return how often which verdict came."""
-    verdicts: Counter[str] = Counter()
+def judged(defects: Sequence[Defect], folder: Path) -> list[Counter[str]]:
+    """Judge defects in a copy of the tracked files as they are in the working tree.
+
+    Prints each, with its diff where it was not killed.
+
+    Returns:
+        How often which verdict came, of those by hand and of generated ones.
+
+    Raises:
+        MutationError: the tests fail without any defect.
+    """
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("MPLBACKEND", "agg")
+    for name in IMPORTED.split():
+        _ = import_module(name)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file() and name.startswith(COPIED):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            _ = shutil.copy2(ROOT / name, folder / name)
+    copy, tests, start = Workshop(folder), sorted({one for own in defects for one in own.tests}), time.monotonic()
+    if copy.run(tests, keep=True) != 0:
+        said = (folder / "log").read_text(encoding="utf-8", errors="replace")[-3000:]
+        raise MutationError(f"{said}\nThe tests fail without any mutation, so nothing can be judged: {tests}")
+    # For a part of these tests, on a machine that others may use meanwhile.
+    timeout, verdicts = 20 + 2 * (time.monotonic() - start), [Counter[str](), Counter[str]()]
     for defect in defects:
-        verdict, seconds = copy.judge(defect, timeout)
-        verdicts[verdict] += 1
-        _say(f"{verdict:<10} {seconds:5.1f} s  {defect.name}  ({' '.join(defect.tests)})")
+        verdict = copy.judge(defect, timeout)
+        verdicts[defect.name.startswith(defect.file)][verdict] += 1
+        _ = sys.stdout.write(f"{verdict:<10} {defect.name}  ({' '.join(defect.tests)})\n")
         if verdict != "killed":
-            _say(difference(defect))
+            whole = (ROOT / defect.file).read_text(encoding="utf-8").splitlines(keepends=True)
+            broken = defect.source.splitlines(keepends=True)
+            _ = sys.stdout.writelines(difflib.unified_diff(whole, broken, defect.file, defect.name, n=1))
+        _ = sys.stdout.flush()
     return verdicts
 
 
 def main() -> int:
     """Judge defects; return 0 where every one that is written by hand was killed."""
     parser = argparse.ArgumentParser(description="Break the code on purpose and see that a test fails.")
-    parser.add_argument(
-        "--only", default="", metavar="TEXT", help="of those by hand, the ones with it in their names"
-    )
-    parser.add_argument(
-        "--sample", type=int, metavar="N", help="of those by hand, N that the seed chooses; all of them"
-    )
-    parser.add_argument("--generate", type=int, default=0, metavar="N", help="how many others are generated; none")
-    parser.add_argument(
-        "--of", nargs="+", default=tuple(CORE), metavar="FILE", help="of which modules they are generated"
-    )
-    parser.add_argument(
-        "--tests", nargs="+", default=(), metavar="FILE", help="what judges these; for some it is known"
-    )
+    parser.add_argument("--only", default="", help="of those by hand, the ones with this text in their names")
+    parser.add_argument("--sample", type=int, help="of those by hand, so many that the seed chooses; all of them")
+    parser.add_argument("--generate", type=int, default=0, help="how many others are generated; none")
+    parser.add_argument("--of", nargs="+", choices=CORE, default=[*CORE], help="of which modules they are generated")
     parser.add_argument("--seed", default="0", help="any text, such as a commit's hash")
     options = parser.parse_args()
     draws = random.Random(options.seed)
@@ -135,36 +263,16 @@ def main() -> int:
         by_hand = [defect for defect in written(MUTATIONS) if options.only in defect.name]
         if options.sample is not None:
             by_hand = draws.sample(by_hand, min(options.sample, len(by_hand)))
-        others = list(islice(generated(options.of, draws, options.tests), options.generate))
+        defects = [*by_hand, *islice(generated(options.of, draws), options.generate)]
+        if not defects:
+            raise MutationError("There is no such mutation: " + "; ".join(one.name for one in MUTATIONS))
+        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+            verdicts = judged(defects, Path(folder))
     except (MutationError, OSError) as error:
-        return _failed(str(error))
-    if not by_hand + others:
-        return _failed("There is no such mutation: " + "; ".join(mutation.name for mutation in MUTATIONS))
-    with workshop() as copy:
-        tests, start = sorted({test for defect in by_hand + others for test in defect.tests}), time.monotonic()
-        if copy.run(tests, keep=True) != 0:
-            return _failed(f"{copy.log()}\nThe tests fail without any mutation, so nothing can be judged: {tests}")
-        # For a part of these tests, on a machine that others may use meanwhile.
-        timeout = 20 + 2 * (time.monotonic() - start)
-        first = judged(copy, by_hand, timeout)
-        second = judged(copy, others, timeout)
-    used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    _say(f"by hand: {_counted(first)}; generated: {_counted(second)}; {used:.0f} s of CPU time")
-    return 0 if set(first) <= {"killed"} else 1
-
-
-def _say(line: str) -> None:
-    _ = sys.stdout.write(line + "\n")
-    _ = sys.stdout.flush()
-
-
-def _counted(verdicts: Counter[str]) -> str:
-    return ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common()) or "none"
-
-
-def _failed(message: str) -> int:
-    _ = sys.stderr.write(message + "\n")
-    return 1
+        _ = sys.stderr.write(f"{error}\n")
+        return 1
+    _ = sys.stdout.write("by hand: {}; generated: {}\n".format(*map(dict, verdicts)))
+    return 0 if set(verdicts[0]) <= {"killed"} else 1
 
 
 if __name__ == "__main__":

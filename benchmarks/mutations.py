@@ -6,15 +6,10 @@ call is not made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-class MutationError(ValueError):
-    """A mutation that does not fit the source; the message says which, and why."""
-
-
-@dataclass(frozen=True)
-class Mutation:
+class Mutation(NamedTuple):
     """A deliberate defect, and who must notice it.
 
     Attributes:
@@ -30,25 +25,6 @@ class Mutation:
     old: str
     new: str
     test: str
-
-    @property
-    def file(self) -> str:
-        """The module's file, from the repository's root."""
-        return self.module.replace(".", "/") + ".py"
-
-    def applied(self, source: str) -> str:
-        """Return the module's source with the defect.
-
-        Raises:
-            MutationError: `old` stands there at no place or at several.
-        """
-        times = source.count(self.old)
-        if times != 1:
-            raise MutationError(
-                f"Mutation {self.name!r} of {self.file}: {self.old!r} stands there {times} times, not once. Change "
-                "it with the code, or take it out where that code is gone."
-            )
-        return source.replace(self.old, self.new)
 
 
 def of(module: str, test: str, *changes: tuple[str, str, str]) -> tuple[Mutation, ...]:

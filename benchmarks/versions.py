@@ -1,6 +1,6 @@
 """How much faster this working tree is than another revision of it, task by task, in one run.
 
-    python -m benchmarks.versions REVISION [--seconds 4] [--only sweeps "1 x 10" ...] [--out FILE]
+    python -m benchmarks.versions REVISION [--seconds 4] [--only sweeps "1 x 10" ...]
 
 Each of the two trees has a process of its own, with one thread. The two take turns in short slices, and each number
 is a median of ratios between neighbouring slices, in CPU time. Before a task is timed, the results of both trees are
@@ -114,12 +114,11 @@ def timings(
 
 
 def main() -> int:
-    """Print the table as its rows are measured, and write it into a file where one is named."""
+    """Print the table as its rows are measured."""
     parser = argparse.ArgumentParser(description="Time this working tree beside another revision.")
     parser.add_argument("revision", help="a commit, branch or tag of this repository")
     parser.add_argument("--seconds", type=float, default=4.0, help="CPU seconds of each task, both trees together")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="groups or names of tasks")
-    parser.add_argument("--out", type=Path, help="a file for the table")
     options = parser.parse_args()
     from .tasks import chosen  # torch, which the parser does without
 
@@ -127,7 +126,6 @@ def main() -> int:
         tasks = list(chosen(options.only))
     except ValueError as error:
         parser.error(str(error))
-    lines = []
     with tempfile.TemporaryDirectory() as scratch:
         room = Path(scratch)
         folder = room / "tree"
@@ -136,11 +134,8 @@ def main() -> int:
             for line in table(timings(folder, revision, tasks, options.seconds, room), revision):
                 sys.stdout.write(line + "\n")
                 sys.stdout.flush()
-                lines.append(line)
         except TreeError as error:
             sys.exit(str(error))
-    if options.out:
-        options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 
 
