@@ -22,7 +22,6 @@ def scatter(
     *,
     color: str,
     size: float = 4.0,
-    alpha: float = 1.0,
 ) -> None:
     """Draw dots of one colour, and make room for them in the axes.
 
@@ -32,7 +31,6 @@ def scatter(
         up: their y.
         color: of all of them.
         size: their diameter in points.
-        alpha: how opaque they are, from 0 to 1.
     """
     if not len(across):
         return
@@ -42,7 +40,7 @@ def scatter(
     path = Path(places, codes)
     path.should_simplify = False
     # To whole pixels a dot's line has no length, and the dot is left out of the picture.
-    look: dict[str, Any] = {"edgecolor": color, "linewidth": size, "capstyle": "round", "alpha": alpha}
+    look: dict[str, Any] = {"edgecolor": color, "linewidth": size, "capstyle": "round"}
     _ = ax.add_artist(PathPatch(path, fill=False, snap=False, zorder=2, transform=ax.transData + _Apart(), **look))
     ax.update_datalim(places)
     ax.margins(_MARGIN)

@@ -16,7 +16,7 @@ BESIDE = 0.86
 _CLOSE: dict[str, Any] = {"columnspacing": 1.2, "handletextpad": 0.5, "handlelength": 2.2}
 
 
-def legend_above(ax: Axes, *, most: int = 3, gap: float = 0.2) -> Legend | None:
+def legend_above(ax: Axes, *, most: int = 3) -> Legend | None:
     """Name what axes show above them, and return the legend, or None where nothing has a name.
 
     Its right end is that of the axes, so that it may reach over the numbers of the y axis.
@@ -24,7 +24,6 @@ def legend_above(ax: Axes, *, most: int = 3, gap: float = 0.2) -> Legend | None:
     Args:
         ax: the axes.
         most: how many names stand side by side at most.
-        gap: how far above the axes it stands, in letters, where something else is written there.
     """
     handles, names = ax.get_legend_handles_labels()
     figure = ax.get_figure()
@@ -37,7 +36,7 @@ def legend_above(ax: Axes, *, most: int = 3, gap: float = 0.2) -> Legend | None:
         place: dict[str, Any] = {
             "loc": "lower right",
             "bbox_to_anchor": (1.0, 1.0),
-            "borderaxespad": gap,
+            "borderaxespad": 0.2,
             "borderpad": 0.1,
         }
         return ax.legend(handles, names, ncols=columns, **place, **_CLOSE)

@@ -25,22 +25,18 @@ UNSTABLE_STYLE: tuple[tuple[Literal["o", "s", "^", "*"], float], ...] = (
 )
 
 
-def seen(
-    points: Float[np.ndarray, "*rows axis"], *, turn: float | int = TURN, tilt: float | int = TILT
-) -> Float[np.ndarray, "*rows 2"]:
+def seen(points: Float[np.ndarray, "*rows axis"]) -> Float[np.ndarray, "*rows 2"]:
     """Return where points stand on paper: an orthographic projection, without perspective.
 
     Args:
         points: their three coordinates.
-        turn: degrees by which the space is turned around its third axis.
-        tilt: degrees by which it is tilted towards the reader: 0 shows the third axis at its full length.
 
     Raises:
         ProbeError: there are other than three coordinates.
     """
     if points.shape[-1] != 3:
         raise ProbeError(f"A space is drawn of 3 coordinates, and {points.shape[-1]} were given. Choose 3.")
-    across, up = np.radians(turn), np.radians(tilt)
+    across, up = np.radians(TURN), np.radians(TILT)
     first, second, third = np.moveaxis(points, -1, 0)
     depth = -np.sin(across) * first + np.cos(across) * second
     return np.stack(
@@ -48,13 +44,12 @@ def seen(
     )
 
 
-def draw_cube(names: Sequence[str], *, ax: Axes | None = None, reach: float = 1.0) -> Axes:
-    """Draw the edges of a cube around the origin, and along three of them what the coordinates are called.
+def draw_cube(names: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """Draw the edges of a cube from -1 to 1, and along three of them what the coordinates are called.
 
     Args:
         names: of the three coordinates.
         ax: where to draw, or None for new axes.
-        reach: half the length of an edge.
 
     Raises:
         ProbeError: there are other than three names.
@@ -62,14 +57,14 @@ def draw_cube(names: Sequence[str], *, ax: Axes | None = None, reach: float = 1.
     if len(names) != 3:
         raise ProbeError(f"A cube has 3 coordinates, and {len(names)} names were given.")
     ax = axes_or_new(ax)
-    corners = np.array(list(itertools.product((-reach, reach), repeat=3)))
+    corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
     for one, other in itertools.combinations(corners, 2):
         if np.count_nonzero(one != other) == 1:
             ax.plot(*seen(np.stack([one, other])).T, color=GREY, linewidth=0.8, zorder=1)
     # The three edges at the lower rim, nearest to the reader, are named beside their middles.
     places = ((0, -1.22, -1.22), (1.22, 0, -1.22), (-1.2, -1.2, 0))
     for name, place, side in zip(names, places, ("center", "left", "right"), strict=True):
-        x, y = seen(reach * np.array(place, dtype=float))
+        x, y = seen(np.array(place, dtype=float))
         ax.text(x, y, f"{name}", ha=side, va="center")
     ax.set_aspect("equal")
     ax.set_axis_off()

@@ -312,28 +312,25 @@ def _around(
     return inputs_around(torch.as_tensor(x), sequence, step, away), name
 
 
-def parts_of(
-    recording: Recording, layers: Any, signals: Any, argument: str = "recording"
-) -> list[tuple[LayerRecording, list[Signal]]]:
+def parts_of(recording: Recording, layers: Any, signals: Any) -> list[tuple[LayerRecording, list[Signal]]]:
     """Return the layers that are read, and the signals of each.
 
     Args:
         recording: where they are.
         layers: names, or None for all.
         signals: names, or None for all that were recorded.
-        argument: what the recording was given as, for messages.
 
     Raises:
         ProbeError: it is no recording, holds no such layer or signal, or a layer was called several times.
     """
     if not isinstance(recording, Recording):
         raise ProbeError(
-            f"{argument} is a {type(recording).__name__}; give what probe.record(model, x) returned, or "
+            f"recording is a {type(recording).__name__}; give what probe.record(model, x) returned, or "
             "probe.load_recording."
         )
     layers, signals = _names("layers", layers), _names("signals", signals)
     if not recording.parts:
-        raise ProbeError(f"{argument} holds no layer: the model called none of {listed(recording.not_called)}.")
+        raise ProbeError(f"recording holds no layer: the model called none of {listed(recording.not_called)}.")
     for name in layers or ():
         if name not in recording.layers:
             raise ProbeError(unknown("recorded layer", name, recording.layers))

@@ -18,7 +18,6 @@ from .render import render_page, source_of
 from .tables import Table
 
 _KEY = re.compile(r"[a-z][a-z0-9-]*")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 RESERVED_KEYS = ("main", "made", "contents")
 #: What one block and several are called, where that is not its kind and an s.
 _SEVERAL = {"points": ("list", "lists"), "details": ("fold", "folds")}
@@ -61,37 +60,28 @@ class Page:
         title: the page's name.
         lead: the verdict, in one sentence: what a reader takes home after ten seconds.
         sections: the rest, in reading order.
-        language: the language of the texts, as in `en` or `pt-BR`; screen readers choose their voice by it.
         provenance: how the page was made: name -> value (seed, checkpoint hash, versions, command). No time
             stamp is added, or two builds would differ.
         hero: what stands between the title and the lead, such as the figure that says it all.
         folds_printed: whether print shows what is folded; a page that is a story leaves it out.
         neighbours: links to the pages before and after this one, shown at its end.
-        script: a script of your own. A page with an explorer runs that one's instead, and a page with a sortable
-            table this project's beside it. The page's security policy has the hash of each, and allows no other.
 
     Raises:
-        ProbeError: two sections share a key, two figures an alt text, a link points nowhere, the script
-            holds a tag that would end it early, or there are two explorers, or one and a script.
+        ProbeError: two sections share a key, two figures an alt text, a link points nowhere, or there are two
+            explorers.
     """
 
     title: str
     lead: Sentence
     sections: Sequence[Section]
-    language: str = "en"
     provenance: Mapping[str, str] | None = None
     hero: Sequence[Block] = ()
     folds_printed: bool = True
     neighbours: Sequence[Link] = ()
-    script: str | None = None
 
     def __post_init__(self) -> None:
         if not self.title.strip():
             raise ProbeError("A page needs a title: it names the browser's tab and the saved file.")
-        if not _LANGUAGE.fullmatch(self.language):
-            raise ProbeError(f"{self.language[:80]!r} is no language tag; give one such as 'en' or 'pt-BR'.")
-        if self.script is not None and re.search(r"</script|<!--", self.script, re.IGNORECASE):
-            raise ProbeError("The script holds '</script' or '<!--', which would end it early; escape the '<'.")
         object.__setattr__(self, "lead", pieces(self.lead))
         object.__setattr__(self, "sections", tuple(self.sections))
         for section in self.sections:
@@ -107,11 +97,9 @@ class Page:
         alts = [" ".join(block.alt.split()) for block in blocks if isinstance(block, Figure)]
         if twice := _repeated(alts):
             raise ProbeError(f"Two figures have the alt text {twice[:80]!r}; say what differs between them.")
-        live = sum(isinstance(block, LiveBlock) for block in blocks)
-        if live > 1 or (live and self.script is not None):
+        if sum(isinstance(block, LiveBlock) for block in blocks) > 1:
             raise ProbeError(
-                "A page runs one script beside that of its tables: give it one Explorer with all networks, and no "
-                "script beside it."
+                "A page runs one script beside that of its tables: give it one Explorer with all networks."
             )
         for link in [*_links(self.lead, blocks), *self.neighbours]:
             if link.target.startswith("#") and link.target[1:] not in {*keys, *RESERVED_KEYS}:
@@ -140,8 +128,8 @@ class Page:
 
     @property
     def scripts(self) -> tuple[str, ...]:
-        """The scripts that the page runs: its live block's or the one that was given, and that of sortable tables."""
-        own = self.script if self.live is None else self.live.script
+        """The scripts that the page runs: its live block's, and that of sortable tables."""
+        own = None if self.live is None else self.live.script
         return tuple(script for script in (own, source_of("sort.js") if self.sorts else None) if script is not None)
 
     def render(self) -> str:

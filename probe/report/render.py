@@ -108,7 +108,7 @@ def render_page(page: Page) -> str:
             page=Renderer(),
             policy="; ".join(policy),
             style=Markup(style),
-            # The page's author wrote the script and `Page` refused what would end it; the hashes pin them.
+            # Live blocks bring scripts that end nowhere early, and the hashes pin them.
             scripts=[Markup(script) for script in page.scripts],
         ).rstrip("\n")
         + "\n"

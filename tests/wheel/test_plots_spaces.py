@@ -7,22 +7,24 @@ import pandas as pd
 import pytest
 
 from probe import ProbeError
+from probe.plots import spaces
 from probe.plots.spaces import UNSTABLE_STYLE, draw_cube, draw_fixed_points, draw_paths, seen
 from probe.plots.style import INK, new_figure
 
 
-def test_points_stand_where_an_orthographic_view_puts_them() -> None:
+def test_points_stand_where_an_orthographic_view_puts_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the front the first and the third axis are seen; a tilt of 90 degrees looks from above."""
     points = np.array([[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]])
-    assert np.allclose(seen(points, turn=0, tilt=0), points[:, [0, 2]])
-    assert np.allclose(seen(points, turn=0, tilt=90), points[:, [0, 1]])
-    assert np.allclose(seen(points, turn=90, tilt=0), points[:, [1, 2]])
+    for turn, tilt, axes in ((0, 0, [0, 2]), (0, 90, [0, 1]), (90, 0, [1, 2])):
+        monkeypatch.setattr(spaces, "TURN", turn)
+        monkeypatch.setattr(spaces, "TILT", tilt)
+        assert np.allclose(seen(points), points[:, axes])
 
 
 def test_no_view_makes_a_length_longer() -> None:
     """What is projected is as long as before, or shorter; so it is in any number of leading axes."""
     points = np.random.default_rng(0).normal(size=(4, 5, 3))
-    flat = seen(points, turn=31, tilt=17)
+    flat = seen(points)
     assert flat.shape == (4, 5, 2)
     assert (np.linalg.norm(flat, axis=-1) <= np.linalg.norm(points, axis=-1) + 1e-12).all()
 

@@ -180,15 +180,15 @@ def test_a_study_is_asked_at_the_lengths_around_its_own():
     assert [text.get_text() for text in found.texts] == ["d = 0", "d = 0.5", "d = 1"]
 
 
-def test_draw_shows_a_line_a_network_between_the_named_landmarks():
-    """Lines hold the table's numbers; the landmarks' names are the caller's, else their drift."""
+def test_draw_shows_a_line_a_network_between_the_landmarks():
+    """Lines hold the table's numbers; the landmarks have their drift."""
     table = measure([Program(0.25), Program(0.8)])
-    ax = other_lengths.draw(table, reference=REFERENCE, names={0.0: "sum"})
+    ax = other_lengths.draw(table, reference=REFERENCE)
     lines = ax.get_lines()
     assert [line.get_label() for line in lines].count("trained") == 1
     assert np.asarray(lines[1].get_xdata()).tolist() == list(LENGTHS)
     assert np.allclose(lines[1].get_ydata(), [0.8 * (REFERENCE - length) for length in LENGTHS])
-    assert [text.get_text() for text in ax.texts] == ["sum", "d = 0.5", "d = 1"]
+    assert [text.get_text() for text in ax.texts] == ["d = 0", "d = 0.5", "d = 1"]
     shifted = other_lengths.draw(table, reference=8).get_lines()[-1]
     assert np.asarray(shifted.get_ydata()).tolist() == [4, 0]
 

@@ -305,10 +305,8 @@ def test_networks_need_names_of_their_own(tagger: nn.Module) -> None:
 
 
 def test_a_page_runs_one_script(tagger: nn.Module) -> None:
-    """Two explorers, or one beside another script, would share the page's one address and its one hash."""
+    """Two explorers would share the page's one address and its one hash."""
     made = explorer(tagger)
-    with pytest.raises(ProbeError, match="A page runs one script"):
-        _ = page(made, script="1")
     with pytest.raises(ProbeError, match="A page runs one script"):
         _ = page(Details("two", [made, made]))
 

@@ -23,7 +23,7 @@ from .task import Task
 #: How many searches run together: their states stay in a cache.
 _TOGETHER = 8
 #: The steps of a search, and the pairs of each.
-ITERATIONS, PAIRS = 400, 192
+ITERATIONS, PAIRS, RATE = 400, 192, 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,6 @@ def search(
     loss: Loss = answer_loss,
     iterations: int = ITERATIONS,
     pairs: int = PAIRS,
-    rate: float = 0.02,
     seed: int = 0,
 ) -> list[Alignment]:
     """Return for each search the directions that minimise the loss of patched runs.
@@ -90,7 +89,6 @@ def search(
         loss: how wrong an output is.
         iterations: how many steps of Adam.
         pairs: pairs of each iteration.
-        rate: the learning rate.
         seed: of pairs and starts.
 
     Raises:
@@ -107,7 +105,7 @@ def search(
     found: list[Alignment] = []
     for start in range(0, len(wanted), _TOGETHER):
         batch = _Batch(machine, step, wanted[start : start + _TOGETHER], pairs * iterations, seed)
-        found += batch.descend(loss, iterations, rate)
+        found += batch.descend(loss, iterations)
     return found
 
 
@@ -147,12 +145,12 @@ class _Batch:
             columns[:, 0] = slope.numpy()
         return torch.as_tensor(np.linalg.qr(columns)[0])
 
-    def descend(self, loss: Loss, iterations: int, rate: float) -> list[Alignment]:
+    def descend(self, loss: Loss, iterations: int) -> list[Alignment]:
         """Run Adam and return what was found."""
         free = nn.Parameter(self._start.clone())
         rows = self._base.shape[1] // max(iterations, 1)
         run = Suffixes(self.machine, self.step, rows * len(self.wanted), loss)
-        adam = torch.optim.Adam([free], lr=rate, fused=True)
+        adam = torch.optim.Adam([free], lr=RATE, fused=True)
         for number in range(iterations):
             # The fused step takes numbers as they lie in memory: the gradient must lie as the matrix does.
             gradient = self._gradient(free.detach(), slice(number * rows, (number + 1) * rows), run)

@@ -98,18 +98,17 @@ def relabelled(
 
 
 def signed_sums(
-    x: Float[Tensor, "batch time input"], *, count: int = 200, largest: int | None = None, seed: int = 0
+    x: Float[Tensor, "batch time input"], *, count: int = 200, seed: int = 0
 ) -> Float[np.ndarray, "batch time sum"]:
     """Return other memories of the inputs: sums of those read so far, with random signs that nearly cancel.
 
     Labels at random cannot tell a trained network from an untrained one here; sums that no training asked for
-    can: a reservoir holds them about as well as the count.
+    can: a reservoir holds them about as well as the count. The signs of a sum add up to at most 2, or half of the
+    root of how many numbers a sequence has, where that is more, so that no sum is nearly the count itself.
 
     Args:
         x: inputs; zero at padding.
         count: how many sums.
-        largest: the signs of a sum add up to at most this, so that no sum is nearly the count itself; None for 2, or
-            for half of the root of how many numbers a sequence has, where that is more.
         seed: of the signs.
 
     Raises:
@@ -123,7 +122,7 @@ def signed_sums(
     size = int(np.prod(shape))
     if size < 2:
         raise ProbeError(f"Signed sums need at least two inputs in a sequence; given {size}.")
-    most = max(2, math.isqrt(size) // 2) if largest is None else largest
+    most = max(2, math.isqrt(size) // 2)
     generator = np.random.default_rng(seed)
     signs: list[np.ndarray] = []
     while len(signs) < count:
@@ -195,7 +194,6 @@ def online_codelength(
     concept: Float[np.ndarray, " state"],
     *,
     classes: int,
-    blocks: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0),
     seed: int = 0,
 ) -> float:
     """Return the bits a state that it takes to transmit the concept given the states, block by block.
@@ -206,7 +204,6 @@ def online_codelength(
         states: distinct states.
         concept: whole numbers from 0 to classes - 1.
         classes: how many values the concept can take.
-        blocks: where blocks end, as shares of the states.
         seed: of the one order in which they are sent.
 
     Reference:
@@ -218,7 +215,7 @@ def online_codelength(
     inputs, labels = states[order], concept[order].astype(int)
     scale = inputs.std(0)
     inputs = (inputs - inputs.mean(0)) / np.where(scale > 0, scale, 1)
-    ends = [round(share * len(labels)) for share in blocks]
+    ends = [round(share * len(labels)) for share in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)]
     bits = ends[0] * np.log2(classes)
     for start, end in pairwise(ends):
         seen = np.unique(labels[:start])

@@ -52,12 +52,10 @@ def fit_linear(
 
 
 def r_squared(
-    target: Float[np.ndarray, "state ..."],
-    prediction: Float[np.ndarray, "state ..."],
-    weight: Float[np.ndarray, " state"] | None = None,
+    target: Float[np.ndarray, "state ..."], prediction: Float[np.ndarray, "state ..."]
 ) -> Float[np.ndarray, " ..."]:
     """Return the share of each target's variance that is explained; 0 where a target varies by rounding alone."""
-    weights = np.full(len(target), 1 / len(target)) if weight is None else weight / weight.sum()
+    weights = np.full(len(target), 1 / len(target))
     mean = weights @ target
     total = weights @ (target - mean) ** 2
     residual = weights @ (target - prediction) ** 2

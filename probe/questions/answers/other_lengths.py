@@ -158,7 +158,6 @@ def draw(
     frame: pd.DataFrame,
     *,
     reference: int = 10,
-    names: Mapping[float, str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the mean excess of each network by length, a line a network, between the landmarks.
@@ -169,7 +168,6 @@ def draw(
     Args:
         frame: what `measure` returned.
         reference: the trained length.
-        names: what a landmark's program is called, written at its line's end; None writes its drift.
         ax: axes to draw into, or None for new ones.
     """
     ax = axes_or_new(ax)
@@ -189,7 +187,7 @@ def draw(
         ends = [landmark * (reference - lengths[0]), landmark * (reference - lengths[-1])]
         ax.plot([lengths[0], lengths[-1]], ends, color="black", linewidth=0.8, zorder=0)
         ax.annotate(
-            _name(landmark, names),
+            f"d = {landmark:g}",
             (lengths[-1], ends[-1]),
             (6, 0),
             textcoords="offset points",
@@ -200,10 +198,6 @@ def draw(
     ax.set_ylabel("mean of answer minus concept")
     legend_above(ax)
     return ax
-
-
-def _name(landmark: float, names: Mapping[float, str] | None) -> str:
-    return (names or {}).get(landmark, f"d = {landmark:g}")
 
 
 def question(subject: Subject) -> Question:

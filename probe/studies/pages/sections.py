@@ -75,12 +75,11 @@ def figures(finding: Finding, shown_rows: int = SHOWN_ROWS) -> list[Block]:
     ]
 
 
-def tally(claims: Sequence[Claim], beside: str = "") -> list[str | Verdict]:
+def tally(claims: Sequence[Claim]) -> list[str | Verdict]:
     """Return how many claims have which verdict, as pieces of a sentence; nothing where there is none.
 
     Args:
         claims: the claims; checks of a method are none.
-        beside: what is said in brackets of those that are established.
     """
     decided = [claim.verdict for claim in claims if not claim.rule.check]
     if not decided:
@@ -88,8 +87,6 @@ def tally(claims: Sequence[Claim], beside: str = "") -> list[str | Verdict]:
     pieces: list[str | Verdict] = [f"{several(len(decided), 'claim')} with a rule:"]
     for verdict in VERDICTS:
         pieces += [f" {decided.count(verdict)} ", Verdict(verdict)]
-        if verdict == "established" and beside:
-            pieces.append(f" ({beside})")
         if verdict == "not specific":
             pieces.append(" (true of the trained networks, and as true of the control)")
         pieces.append("." if verdict == VERDICTS[-1] else ",")

@@ -57,10 +57,10 @@ def is_exhaustive(subject: Subject) -> bool:
     return alphabet_of(subject) is not None and as_symbols(subject.x).lexicographic() is not None
 
 
-def around(subject: Subject, below: int = 4, above: int = 4) -> range:
-    """Return the lengths around that of the study's sequences."""
+def around(subject: Subject) -> range:
+    """Return the lengths around that of the study's sequences, four below it and four above."""
     reference = subject.x.shape[1]
-    return range(max(1, reference - below), reference + above + 1)
+    return range(max(1, reference - 4), reference + 5)
 
 
 def affordable(subject: Subject, lengths: Sequence[int]) -> int:
