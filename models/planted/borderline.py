@@ -6,8 +6,6 @@ import math
 
 import torch
 
-from probe.errors import ProbeError
-
 from ..counter import Counter
 from .building import CANDIDATE, FORGET, INPUT, OUTPUT, B, Plan, counts
 from .counting import SMALL, STEP
@@ -16,33 +14,22 @@ from .counting import SMALL, STEP
 KEPT = 0.965
 
 
-def clock_counter(
-    drift: float = 0.5, *, distractors: int = 10, seed: int = 0, dtype: torch.dtype = torch.float32
-) -> Counter:
+def clock_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter that holds the ones in cell 0 and the time in cell 1, and reads their sum.
 
-    A one adds .02 to cell 0, and a zero nothing. Every bit takes .02 d off cell 1. So the answer at length L is
-    n1 + d (10 - L), although a cell that the answer uses holds a running count.
+    A one adds .02 to cell 0, and a zero nothing. Every bit takes .01 off cell 1. So the answer at length L is
+    n1 + (10 - L) / 2, although a cell that the answer uses holds a running count.
 
     Args:
-        drift: d, 0 to 1.
-        distractors: units beside the two, 0 or more.
-        seed: of the distractors' weights, 0 or more; the answers do not depend on it.
         dtype: of the weights; they are computed in float64.
 
     Returns:
-        A counter of 2 + distractors units, in evaluation mode, right on every string of ten bits.
-
-    Raises:
-        ProbeError: the drift is out of range, or the number of distractors or the seed is negative.
+        A counter of 12 units, in evaluation mode, right on every string of ten bits.
 
     Reference:
         docs/science.md, "Planted networks", row "beside a clock".
     """
-    if not 0 <= drift <= 1:
-        raise ProbeError(f"A clock with a drift of {drift} was asked for; it must be from 0 to 1.")
-    plan = Plan(2 + distractors, distractors=distractors, seed=seed)
-    plan.distract(range(2, 2 + distractors), seed)
+    drift, plan = 0.5, Plan(12, range(2, 12))
     plan.hold(0, 1)
     plan.write(0, one=SMALL, zero=0.0)
     plan.write(1, one=-SMALL * drift, zero=-SMALL * drift)
@@ -50,29 +37,23 @@ def clock_counter(
     return plan.built(dtype)
 
 
-def relay_counter(*, distractors: int = 2, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def relay_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter of ten flags: unit k - 1 says "there were at least k ones so far".
 
     A one sets the first flag that is not set, which is then held; a zero changes nothing. So each step from a count
     to the next changes one cell, and another cell for each count. The head adds the flags.
 
     Args:
-        distractors: units beside the ten, 0 or more.
-        seed: of the distractors' weights, 0 or more; the answers do not depend on it.
         dtype: of the weights; they are computed in float64.
 
     Returns:
-        A counter of 10 + distractors units, in evaluation mode, right on every string with at most 10 ones.
-
-    Raises:
-        ProbeError: the number of distractors or the seed is negative.
+        A counter of 12 units, in evaluation mode, right on every string with at most 10 ones.
 
     Reference:
         docs/science.md, "Planted networks", row "relay (flags)".
     """
     flags, on = 10, math.tanh(1.0)
-    plan = Plan(flags + distractors, distractors=distractors, seed=seed)
-    plan.distract(range(flags, flags + distractors), seed)
+    plan = Plan(12, range(flags, 12))
     for unit in range(flags):
         plan.bias[[FORGET, CANDIDATE, OUTPUT], unit] = B  # f = g = o = 1: the input gate alone decides
         # Open (+B) if a one comes, the flag before is set and the own is not; else shut (-B or less).
@@ -85,7 +66,7 @@ def relay_counter(*, distractors: int = 2, seed: int = 0, dtype: torch.dtype = t
     return plan.built(dtype)
 
 
-def leaky_counter(*, distractors: int = 11, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def leaky_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter whose one counting cell leaks: a one adds .1 to cell 0, which keeps .965 of itself each step.
 
     After t bits c_0 = .1 sum of .965^(t - s) over the steps s of the ones. So an early one weighs less than a late
@@ -96,21 +77,15 @@ def leaky_counter(*, distractors: int = 11, seed: int = 0, dtype: torch.dtype = 
     forget gate of .961 or less the counts would overlap: late ones would outweigh one more early one.
 
     Args:
-        distractors: units beside the counting one, 0 or more.
-        seed: of the distractors' weights, 0 or more; the answers do not depend on it.
         dtype: of the weights; they are computed in float64.
 
     Returns:
-        A counter of 1 + distractors units, in evaluation mode, right on every string of ten bits.
-
-    Raises:
-        ProbeError: the number of distractors or the seed is negative.
+        A counter of 12 units, in evaluation mode, right on every string of ten bits.
 
     Reference:
         docs/science.md, "Planted networks", row "leaky".
     """
-    plan = Plan(1 + distractors, distractors=distractors, seed=seed)
-    plan.distract(range(1, 1 + distractors), seed)
+    plan = Plan(12, range(1, 12))
     plan.hold(0)
     plan.bias[FORGET, 0] = math.log(KEPT / (1 - KEPT))
     plan.write(0, one=STEP, zero=0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -15,6 +14,8 @@ from ..counter import Counter, blank_counter
 
 #: sigmoid(40) == 1.0 exactly in float32 and float64: the gate is open, not nearly open.
 B = 40.0
+#: Of what is random in a planted network: its idle units, and the direction of the rotated one.
+SEED = 0
 #: Rows of torch's matrices: gate order i f g o.
 INPUT, FORGET, CANDIDATE, OUTPUT = range(4)
 
@@ -24,8 +25,7 @@ class Plan:
 
     Args:
         units: how many units.
-        distractors: how many of them are idle; only checked here, see `distract`.
-        seed: of what is random in it; only checked here.
+        idle: those of them that are an untrained LSTM of their own, which neither hears the others nor is read.
 
     Attributes:
         x: weights from the bit, (gate, unit), a view into the model.
@@ -33,14 +33,16 @@ class Plan:
         bias: (gate, unit), a view.
 
     Raises:
-        ProbeError: the number of distractors or the seed is negative.
+        ProbeError: the number of distractors is negative.
+
+    Reference:
+        Glorot & Bengio 2010, equation 16, over the one kernel of TensorFlow's cell.
     """
 
-    def __init__(self, units: int, *, distractors: int, seed: int) -> None:
-        if distractors < 0 or seed < 0:
+    def __init__(self, units: int, idle: range = range(0)) -> None:
+        if idle.stop < idle.start:
             raise ProbeError(
-                f"A planted counter with {distractors} distractors and seed {seed} was asked for; both must be 0 "
-                "or more."
+                f"A planted counter with {idle.stop - idle.start} distractors was asked for; give 0 or more."
             )
         self.model = blank_counter(units).to(torch.float64)
         self.units = units
@@ -50,6 +52,8 @@ class Plan:
         self.x: Float[Tensor, "gate unit"] = weights["weight_ih_l0"].view(4, units)
         self.h: Float[Tensor, "gate unit from_unit"] = weights["weight_hh_l0"].view(4, units, units)
         self.bias: Float[Tensor, "gate unit"] = weights["bias_ih_l0"].view(4, units)
+        if idle:
+            self._distract(torch.tensor(list(idle)))
 
     def hold(self, *units: int) -> None:
         """Open the input, forget and output gates of units whatever comes, so that c += g exactly."""
@@ -61,18 +65,11 @@ class Plan:
         self.bias[CANDIDATE, unit] = math.atanh(zero)
         self.x[CANDIDATE, unit] = math.atanh(one) - math.atanh(zero)
 
-    def distract(self, units: Sequence[int], seed: int) -> None:
-        """Make units an untrained LSTM of their own, which neither hears the others nor is read.
-
-        Reference:
-            Glorot & Bengio 2010, equation 16, over the one kernel of TensorFlow's cell.
-        """
-        if not units:
-            return
-        idle, count = torch.tensor(list(units)), len(units)
+    def _distract(self, idle: Tensor) -> None:
+        count = len(idle)
         limit = (6 / (1 + count + 4 * count)) ** 0.5
         kernel = torch.empty(4, count, 1 + count, dtype=torch.float64)
-        kernel.uniform_(-limit, limit, generator=torch.Generator().manual_seed(seed))
+        kernel.uniform_(-limit, limit, generator=torch.Generator().manual_seed(SEED))
         self.x[:, idle] = kernel[:, :, 0]
         self.h[:, idle[:, None], idle] = kernel[:, :, 1:]
         self.bias[FORGET, idle] = 1.0

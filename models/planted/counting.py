@@ -10,15 +10,13 @@ from torch import Tensor
 from probe.errors import ProbeError
 
 from ..counter import Counter
-from .building import CANDIDATE, Plan, counts
+from .building import CANDIDATE, SEED, Plan, counts
 
 #: What one count adds to a cell: a tenth where one cell holds it; a fiftieth where several do, and tanh is a line.
 STEP, SMALL = 0.1, 0.02
 
 
-def drift_counter(
-    drift: float, *, distractors: int = 11, seed: int = 0, dtype: torch.dtype = torch.float32
-) -> Counter:
+def drift_counter(drift: float, *, distractors: int = 11, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter whose cell 0 holds 0.1 (n1 - d t) after t bits: right at ten bits, drifting at other lengths.
 
     Unit 0 holds: its gates are open whatever comes. A one adds 0.1 (1 - d), a zero takes 0.1 d away, so the answer at
@@ -27,87 +25,81 @@ def drift_counter(
     Args:
         drift: d, 0 (it counts ones) to 1 (it counts zeros, backwards).
         distractors: units beside the counting one, 0 or more.
-        seed: of the distractors' weights, 0 or more; the answers do not depend on it.
         dtype: of the weights; they are computed in float64.
 
     Returns:
         A counter of 1 + distractors units, in evaluation mode, right on every string of ten bits.
 
     Raises:
-        ProbeError: the drift is out of range, or the number of distractors or the seed is negative.
+        ProbeError: the drift is out of range, or the number of distractors is negative.
 
     Reference:
         docs/science.md, "Planted networks", row "drift d".
     """
     if not 0 <= drift <= 1:
         raise ProbeError(f"A planted drift of {drift} was asked for; it must be from 0 (ones) to 1 (zeros).")
-    plan = Plan(1 + distractors, distractors=distractors, seed=seed)
-    plan.distract(range(1, 1 + distractors), seed)
+    plan = Plan(1 + distractors, range(1, 1 + distractors))
     plan.hold(0)
     plan.write(0, one=STEP * (1 - drift), zero=0.0 - STEP * drift)
     plan.read(plan.one_hot(0), torch.tanh(STEP * (counts() - 10 * drift)))  # o = 1, so h_0 = tanh(c_0)
     return plan.built(dtype)
 
 
-def ones_counter(*, distractors: int = 11, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def ones_counter(*, distractors: int = 11, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter that adds 0.1 to cell 0 for each one it reads, and nothing for a zero: drift 0.
 
     Args:
         distractors: units beside the counting one, 0 or more.
-        seed: of the distractors' weights, 0 or more.
         dtype: of the weights.
 
     Returns:
         A counter of 1 + distractors units, right on every string with at most 10 ones.
 
     Raises:
-        ProbeError: the number of distractors or the seed is negative.
+        ProbeError: the number of distractors is negative.
 
     Reference:
         docs/science.md, "Planted networks", row "ones".
     """
-    return drift_counter(0.0, distractors=distractors, seed=seed, dtype=dtype)
+    return drift_counter(0.0, distractors=distractors, dtype=dtype)
 
 
-def zeros_counter(*, distractors: int = 11, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def zeros_counter(*, distractors: int = 11, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter that takes 0.1 off cell 0 for each zero it reads, and nothing for a one: drift 1.
 
     Args:
         distractors: units beside the counting one, 0 or more.
-        seed: of the distractors' weights, 0 or more.
         dtype: of the weights.
 
     Returns:
         A counter of 1 + distractors units; its answer is ten minus the zeros.
 
     Raises:
-        ProbeError: the number of distractors or the seed is negative.
+        ProbeError: the number of distractors is negative.
 
     Reference:
         docs/science.md, "Planted networks", row "zeros".
     """
-    return drift_counter(1.0, distractors=distractors, seed=seed, dtype=dtype)
+    return drift_counter(1.0, distractors=distractors, dtype=dtype)
 
 
-def balance_counter(*, distractors: int = 10, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def balance_counter(*, distractors: int = 10, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter that holds the ones in cell 0 and the zeros in cell 1, and reads their difference: drift 1/2.
 
     Args:
         distractors: units beside the two, 0 or more.
-        seed: of the distractors' weights, 0 or more.
         dtype: of the weights.
 
     Returns:
         A counter of 2 + distractors units, right on every string of ten bits.
 
     Raises:
-        ProbeError: the number of distractors or the seed is negative.
+        ProbeError: the number of distractors is negative.
 
     Reference:
         docs/science.md, "Planted networks", row "balance in two".
     """
-    plan = Plan(2 + distractors, distractors=distractors, seed=seed)
-    plan.distract(range(2, 2 + distractors), seed)
+    plan = Plan(2 + distractors, range(2, 2 + distractors))
     plan.hold(0, 1)
     plan.write(0, one=SMALL, zero=0.0)
     plan.write(1, one=0.0, zero=SMALL)
@@ -119,14 +111,10 @@ def balance_counter(*, distractors: int = 10, seed: int = 0, dtype: torch.dtype 
 SHARED, IDLE, LOUDNESS = 8, 4, 0.06
 
 
-def rotated_direction(seed: int = 0) -> Float[Tensor, " unit"]:
-    """Return the direction along which the cells of `rotated_counter` hold the count, (12,), of length 1.
-
-    Args:
-        seed: of the counter.
-    """
+def rotated_direction() -> Float[Tensor, " unit"]:
+    """Return the direction along which the cells of `rotated_counter` hold the count, (12,), of length 1."""
     direction = torch.zeros(SHARED + IDLE, dtype=torch.float64)
-    direction[:SHARED] = torch.randn(SHARED, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    direction[:SHARED] = torch.randn(SHARED, generator=torch.Generator().manual_seed(SEED), dtype=torch.float64)
     return direction / direction.norm()
 
 
@@ -137,64 +125,54 @@ def flat_direction() -> Float[Tensor, " unit"]:
     return direction
 
 
-def rotated_counter(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def rotated_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter whose eight cells hold the ones along one direction, and idle units across it.
 
     c = .02 n1 v + what four distractors wrote, orthogonally to v; no single cell carries the count.
 
     Args:
-        seed: of v, of the distractors and of where they write.
         dtype: of the weights.
 
     Returns:
         A counter of 12 units, right on every string with at most 10 ones.
 
-    Raises:
-        ProbeError: the seed is negative.
-
     Reference:
         docs/science.md, "Planted networks", row "rotated".
     """
-    v = rotated_direction(seed)
-    plan = _along(v, seed)
+    v = rotated_direction()
+    plan = _along(v)
     # The distractors write across v, each along a direction of its own: orthonormal columns behind v in QR's basis.
-    across = torch.randn(SHARED, IDLE, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+    across = torch.randn(SHARED, IDLE, generator=torch.Generator().manual_seed(SEED + 1), dtype=torch.float64)
     basis = np.linalg.qr(torch.cat([v[:SHARED, None], across], 1).numpy())[0]
     plan.h[CANDIDATE, :SHARED, SHARED:] = LOUDNESS * torch.as_tensor(basis[:, 1:])
     return plan.built(dtype)
 
 
-def flat_counter(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def flat_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter whose eight cells hold the ones in equal parts, so that none carries more than an eighth.
 
     c = .02 n1 v with v = 1/sqrt(8) in each of the eight. It is the rotated counter with another v, and its idle units
     are not heard: what they wrote across v would give the eight unequal parts of a count.
 
     Args:
-        seed: of the distractors' weights; the answers do not depend on it.
         dtype: of the weights.
 
     Returns:
         A counter of 12 units, right on every string with at most 10 ones.
 
-    Raises:
-        ProbeError: the seed is negative.
-
     Reference:
         docs/science.md, "Planted networks", row "rotated, flat".
     """
-    return _along(flat_direction(), seed).built(dtype)
+    return _along(flat_direction()).built(dtype)
 
 
-def _along(v: Float[Tensor, " unit"], seed: int) -> Plan:
+def _along(v: Float[Tensor, " unit"]) -> Plan:
     """Return a plan whose cells hold .02 n1 v, read along v, beside idle units that nobody hears.
 
     Args:
         v: a direction of length 1, (12,), 0 where the idle units are.
-        seed: of the idle units.
     """
-    plan = Plan(SHARED + IDLE, distractors=IDLE, seed=seed)
-    plan.distract(range(SHARED, SHARED + IDLE), seed)
+    plan = Plan(SHARED + IDLE, range(SHARED, SHARED + IDLE))
     plan.hold(*range(SHARED))
     for unit in range(SHARED):
         plan.write(unit, one=SMALL * float(v[unit]), zero=0.0)

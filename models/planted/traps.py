@@ -14,7 +14,7 @@ from .counting import SMALL, STEP
 START, DECAY = 0.9, 0.8
 
 
-def geometric_counter(*, distractors: int = 10, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def geometric_counter(*, distractors: int = 10, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter of zeros with a curved code: c_0 = .9 * .8^n0 after every step.
 
     Unit 1 tells the first step from the others: it holds, with g = 1, and closes unit 0's input gate as soon as
@@ -22,20 +22,18 @@ def geometric_counter(*, distractors: int = 10, seed: int = 0, dtype: torch.dtyp
 
     Args:
         distractors: units beside the two, 0 or more.
-        seed: of the distractors' weights, 0 or more.
         dtype: of the weights; they are computed in float64.
 
     Returns:
         A counter of 2 + distractors units in evaluation mode; its answer is ten minus the zeros, drift 1.
 
     Raises:
-        ProbeError: the number of distractors or the seed is negative.
+        ProbeError: the number of distractors is negative.
 
     Reference:
         docs/science.md, "Planted networks", row "geometric (curved)".
     """
-    plan = Plan(2 + distractors, distractors=distractors, seed=seed)
-    plan.distract(range(2, 2 + distractors), seed)
+    plan = Plan(2 + distractors, range(2, 2 + distractors))
     _decay(plan)
     return plan.built(dtype)
 
@@ -52,33 +50,28 @@ def _decay(plan: Plan) -> None:
     plan.read(plan.one_hot(0), torch.tanh(START * DECAY ** (10 - counts())))
 
 
-def decoy_counter(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def decoy_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return the geometric counter with a perfect count of ones in unit 11, which nothing reads.
 
     Every probe finds unit 11; the network's answer comes from unit 0.
 
     Args:
-        seed: of the nine distractors' weights, 0 or more.
         dtype: of the weights.
 
     Returns:
         A counter of 12 units, drift 1.
 
-    Raises:
-        ProbeError: the seed is negative.
-
     Reference:
         docs/science.md, "Planted networks", row "decoy (correlational trap)".
     """
-    plan = Plan(12, distractors=9, seed=seed)
-    plan.distract(range(2, 11), seed)
+    plan = Plan(12, range(2, 11))
     _decay(plan)
     plan.hold(11)
     plan.write(11, one=STEP, zero=0.0)
     return plan.built(dtype)
 
 
-def illusion_counter(*, distractors: int = 9, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def illusion_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter with a direction through two dead parts along which interchange looks perfect.
 
     Unit 0 holds the ones and is read. Unit 1 is read and never moves; unit 2 moves with the count and is not read.
@@ -86,22 +79,16 @@ def illusion_counter(*, distractors: int = 9, seed: int = 0, dtype: torch.dtype 
     network itself never uses either.
 
     Args:
-        distractors: units beside the three, 0 or more.
-        seed: of the distractors' weights, 0 or more.
         dtype: of the weights.
 
     Returns:
-        A counter of 3 + distractors units, right on every string with at most 10 ones.
-
-    Raises:
-        ProbeError: the number of distractors or the seed is negative.
+        A counter of 12 units, right on every string with at most 10 ones.
 
     Reference:
         docs/science.md, "Planted networks", row "illusion"; Makelov et al. 2023, Is this the subspace you are looking
         for?, section 3.
     """
-    plan = Plan(3 + distractors, distractors=distractors, seed=seed)
-    plan.distract(range(3, 3 + distractors), seed)
+    plan = Plan(12, range(3, 12))
     plan.hold(0, 1, 2)
     plan.write(0, one=SMALL, zero=0.0)
     plan.write(2, one=2 * SMALL, zero=0.0)
@@ -109,7 +96,7 @@ def illusion_counter(*, distractors: int = 9, seed: int = 0, dtype: torch.dtype 
     return plan.built(dtype)
 
 
-def delay_line(*, distractors: int = 2, seed: int = 0, dtype: torch.dtype = torch.float32) -> Counter:
+def delay_line(*, distractors: int = 2, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a network that remembers the last ten bits, one a unit, and counts nothing until it is asked.
 
     Unit 0 holds the bit just read, unit k what unit k - 1 held a step before; nothing is kept in a cell. The head
@@ -117,7 +104,6 @@ def delay_line(*, distractors: int = 2, seed: int = 0, dtype: torch.dtype = torc
 
     Args:
         distractors: units beside the ten, 0 or more.
-        seed: of the distractors' weights, 0 or more.
         dtype: of the weights.
 
     Returns:
@@ -125,14 +111,13 @@ def delay_line(*, distractors: int = 2, seed: int = 0, dtype: torch.dtype = torc
         last ten bits.
 
     Raises:
-        ProbeError: the number of distractors or the seed is negative.
+        ProbeError: the number of distractors is negative.
 
     Reference:
         docs/science.md, "Planted networks", row "delay line".
     """
     length = 10
-    plan = Plan(length + distractors, distractors=distractors, seed=seed)
-    plan.distract(range(length, length + distractors), seed)
+    plan = Plan(length + distractors, range(length, length + distractors))
     weights, held = plan.one_hot(), math.tanh(SMALL)
     for unit in range(length):
         plan.bias[[INPUT, OUTPUT], unit], plan.bias[FORGET, unit] = B, -B

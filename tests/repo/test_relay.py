@@ -24,7 +24,7 @@ def relay_counter(flags: int = 10) -> Counter:
 
     A flag's input gate opens on a one, where the flag before it is set and it is not itself.
     """
-    plan = Plan(flags, distractors=0, seed=0)
+    plan = Plan(flags)
     plan.hold(*range(flags))
     sharp, held = 2 * B, math.tanh(1.0)
     for unit in range(flags):
