@@ -47,7 +47,6 @@ WRONG = ("wrong exception", "crash", "too slow")
 #: So many outcomes of each unexpected kind are printed.
 SHOWN = 5
 DATA = Path(__file__).parents[1] / "tests" / "data"
-CHECKPOINTS = DATA / "checkpoints"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""How recording grows with its input, a million strings recorded to disk, and a state-space model's states.
+"""How recording grows with its input, a million strings recorded to disk, and the memory of what nobody keeps.
 
-    python -m benchmarks.scale [axes disk states] [--strings 1000000] [--install]
+    python -m benchmarks.scale [axes disk walks states] [--strings 1000000] [--install]
 
-Prints the tables of docs/speed.md. A recording costs a constant for each call and then as much as there is to
-compute. On disk it is wanted that 1,000,000 strings of 10 bits take less than 500 MB of memory, at a third of the
-rate in memory or better. A Mamba of transformers may not take more memory than `probe.inspect` says, its own run and
-one layer more (with `--install` in the environment that `python -m benchmarks.opens --install` makes). Every peak of
-memory comes from a fresh process (Linux).
+Prints the tables of docs/speed.md, and one of walks over data, in calls of changing lengths or of one. A recording
+costs a constant for each call and then as much as there is to compute. On disk it is wanted that 1,000,000 strings of
+10 bits take less than 500 MB of memory, at a third of the rate in memory or better. Recordings that nobody keeps may
+take 2.3 times the bare module's memory. A Mamba of transformers may not take more memory than `probe.inspect` says,
+its own run and one layer more (with `--install` in the environment that `python -m benchmarks.opens --install`
+makes). Every peak of memory comes from a fresh process (Linux).
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
 import probe
+from probe.recurrent.cells import recycled
 
 from .opens.families import ROOT
 from .peers.harness import pairs, peak, seconds
@@ -42,6 +45,11 @@ LONG, PAIRS = 1.0, 7
 #: How many strings the rate in memory is measured on.
 IN_MEMORY = 100_000
 WANTED_BYTES, WANTED_RATE = 500e6, 1 / 3
+#: Of the walks: rows, features and units, the lengths of their calls, and how much of the bare module's memory they
+#: may take.
+WALKED = (64, 16, 64)
+WALKS = {"380 lengths, 20 to 399 steps": list(range(20, 400)), "one length, 40 times 400 steps": [400] * 40}
+ALLOWED = 2.3
 LAYERS, TOKENS, WORDS = 24, 512, 50_280
 #: Of the state-space model: the hidden size (768 is that of the smallest published Mamba), the signals, how many
 #: rows, and whether they go to disk.
@@ -111,6 +119,40 @@ def disk(strings: int) -> Iterator[str]:
     yield f"Memory: {'less' if found['peak'] < WANTED_BYTES else 'NOT less'} than {WANTED_BYTES / 1e6:.0f} MB."
 
 
+def walk(lengths: list[int], how: str) -> dict[str, Any]:
+    """Record a call of each length and keep nothing; return CPU seconds and the peak of memory.
+
+    Args:
+        lengths: how many steps each call has.
+        how: `bare` only calls the module; `new` takes new memory for each recording.
+    """
+    rows, features, units = WALKED
+    lstm = nn.LSTM(features, units, batch_first=True).requires_grad_(requires_grad=False)
+    with patch.object(recycled, "_LEAST", sys.maxsize if how == "new" else recycled._LEAST):
+        start = time.thread_time()
+        for length in lengths:
+            x = torch.randn(rows, length, features)
+            _ = lstm(x) if how == "bare" else probe.record(lstm, x)
+        return {"seconds": time.thread_time() - start, "peak": peak()}
+
+
+def walks() -> Iterator[str]:
+    """Yield the table of walks: memory over the bare module's, and how much longer they take in new memory."""
+    rows = []
+    for name, lengths in WALKS.items():
+        peaks = {how: fresh("walk", lengths, how)["peak"] for how in ("bare", "recorded", "new")}
+        few = lengths[::10]
+        times = [walk(few, "new")["seconds"] / walk(few, "recorded")["seconds"] for _ in range(1 + PAIRS)][1:]
+        share = peaks["recorded"] / peaks["bare"]
+        if share > ALLOWED:
+            sys.exit(f"{name}: recordings take {share:.2f} times the memory of the bare module: {peaks}.")
+        rows.append(
+            [name, *(f"{one / 1e6:,.0f} MB" for one in peaks.values()), f"{share:.2f}", f"{median(times):.2f}"]
+        )
+    columns = ["bare", "recorded", "in new memory", "recorded / bare", "time of new / recorded"]
+    yield table(["recordings", *columns], rows)
+
+
 def states_of(mode: str, hidden: int, signals: list[str], rows: int, to_disk: bool) -> dict[str, Any]:
     """Run a state-space model: "own" and "record" measure the peak of memory, "time" the CPU time of both."""
     from transformers import MambaConfig, MambaForCausalLM  # pyright: ignore[reportMissingImports]
@@ -171,10 +213,13 @@ def fresh(function: str, *arguments: Any) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+PARTS: dict[str, Any] = {"axes": axes, "disk": disk, "walks": walks, "states": states}
+
+
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="Measure how recording scales.")
-    parser.add_argument("parts", nargs="*", choices=["axes", "disk", "states", []], help="which tables; all of them")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which tables; all of them")
     parser.add_argument("--strings", type=int, default=1_000_000, help="how many are recorded to disk (3 GB)")
     parser.add_argument("--install", action="store_true", help="run in the environment of benchmarks.opens")
     parser.add_argument("--run", help=argparse.SUPPRESS)
@@ -189,11 +234,10 @@ def main() -> int:
     with torch.no_grad():
         if options.run:
             function, *arguments = json.loads(options.run)
-            run = {"one_run": one_run, "states_of": states_of}[function]
-            sys.stdout.write(json.dumps(run(*arguments)) + "\n")
+            sys.stdout.write(json.dumps(globals()[function](*arguments)) + "\n")
             return 0
-        for name in options.parts or ["axes", "disk", "states"]:
-            for line in disk(options.strings) if name == "disk" else {"axes": axes, "states": states}[name]():
+        for name in options.parts or PARTS:
+            for line in disk(options.strings) if name == "disk" else PARTS[name]():
                 sys.stdout.write(line + "\n")
                 sys.stdout.flush()
     return 0

@@ -26,7 +26,7 @@ from .steps import forms
 from .steps.loops import LoopStep
 from .steps.step import Step, begin, settle
 
-_h, _c = Signal.HIDDEN_STATE, Signal.CELL_STATE
+_h = Signal.HIDDEN_STATE
 #: The states of a layer by signal, (batch, unit) each.
 States = Mapping[Signal, Tensor]
 

@@ -13,7 +13,6 @@ from probe.explorer import Explorer, ExplorerNetwork
 from probe.report import Page, Section, Table, Verdict
 from tests.browser.tools import need, run
 
-MINUS = "\N{MINUS SIGN}"
 #: Name, number, interval, verdict, words of numbers, and a column with verdicts of its own beside other words.
 ROWS: tuple[tuple[Any, ...], ...] = (
     ("a", 10, (0.5, 0.6), "undecided", "row 10", Verdict("refuted")),

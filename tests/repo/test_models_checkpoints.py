@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,6 @@ from models.training import initialise, split, train
 from models.zoo import checkpoint, networks
 from probe.errors import ProbeError
 
-TINY = dataclasses.replace(RECIPES["counter"], epochs=1)
 Tensors = dict[str, torch.Tensor]
 
 

@@ -374,26 +374,3 @@ def test_a_study_of_a_complex_state_is_refused_by_name() -> None:
     study = probe.Study(nn.Sequential(Leaky()), bits, {"ones": lambda one: one[:, 0].cumsum()})
     with pytest.raises(ProbeError, match=r"'memory' of layer '0' is torch.complex64; a study reads real numbers"):
         _ = prepare(study)
-
-
-class Loop(nn.Module):
-    """A cell of one's own in a loop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell = Leaks()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last state."""
-        h = x.new_zeros(len(x), 3)
-        for now in x.unbind(1):
-            h = self.cell(now, h)
-        return h
-
-
-class Leaks(nn.Module):
-    """Moves its state towards the input."""
-
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        """Return the next state."""
-        return 0.9 * h + 0.1 * x

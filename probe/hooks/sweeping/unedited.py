@@ -40,7 +40,6 @@ class CleanRun:
         output: what the model returned.
         runs: for each edited module, its calls in their order.
         places: for each edited module, the sequence of each call, and at which step of it the call begins.
-        batch: how many rows each of them had.
         bytes: about how much one more edit takes.
         doubled: gives what the model returns for all rows twice.
         read: which of the edited modules' results the model reads.
@@ -49,7 +48,6 @@ class CleanRun:
     output: Any
     runs: dict[nn.Module, list[Run]]
     places: dict[nn.Module, list[tuple[int, int | None]]]
-    batch: int
     bytes: int
     doubled: Callable[[], Any]
     read: Read = field(default_factory=Read)
@@ -104,7 +102,7 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
         # The input, and the hidden states twice: the kernel's own, and put together.
         taken += (trace.x.numel() + 2 * trace.h.numel()) * trace.h.element_size()
 
-    return CleanRun(output, runs, places, batch.size, taken, cache(partial(repeated, model, batch, 2)))
+    return CleanRun(output, runs, places, taken, cache(partial(repeated, model, batch, 2)))
 
 
 def _refuse_state_of(changes: Sequence[Change], model: nn.Module, batch: Batch) -> None:
