@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -94,11 +93,6 @@ def repeats_of(call: Callable[[], Any]) -> int:
     return max(1, round(SAMPLE / max(seconds(call, 1), 1e-6)))
 
 
-def page_faults() -> int:
-    """Return how often the process has touched a page of memory for the first time."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
 def pairs(
     call: Callable[[], Any], bare: Callable[[], Any], count: int, often: tuple[int, int] | None = None
 ) -> dict[str, list[float]]:
@@ -111,31 +105,29 @@ def pairs(
         often: how many calls each sample has of the two; None for as many as fit into a sample, each its own.
 
     Returns:
-        Seconds of the call, seconds of the bare one, their ratio, and page faults of the call, for each pair.
+        Seconds of the call, seconds of the bare one, and their ratio, for each pair.
     """
     often = often or (repeats_of(call), repeats_of(bare))
-    ours, theirs, faults = [], [], []
+    ours, theirs = [], []
     for number in range(count):
         for ours_now in (number % 2 == 1, number % 2 == 0):
             if ours_now:
-                before = page_faults()
                 ours.append(seconds(call, often[0]))
-                faults.append((page_faults() - before) / often[0])
             else:
                 theirs.append(seconds(bare, often[1]))
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return {"seconds": ours, "bare": theirs, "ratio": ratios, "faults": faults}
+    return {"seconds": ours, "bare": theirs, "ratio": ratios}
 
 
 def fresh(call: Callable[[], Any], bare: Callable[[], Any], count: int) -> tuple[dict[str, list[float]], list[Any]]:
     """Time a call beside the bare one where its result memory is fresh: what it returns is kept to the end.
 
     Returns:
-        For each pair the ratio and the page faults of one call; and all that the calls returned.
+        For each pair the ratio; and all that the calls returned.
     """
     kept: list[Any] = []
     found = pairs(lambda: kept.append(call()), bare, count)
-    return {"fresh ratio": found["ratio"], "fresh faults": found["faults"]}, kept
+    return {"fresh ratio": found["ratio"]}, kept
 
 
 def record(tool: Tool, number: int, count: int) -> dict[str, Any]:
