@@ -83,6 +83,48 @@ def beside_the_dead(*questions: str) -> Study:
     return Study(networks, every(6), {"ones": first_feature}, readout=readout, questions=questions)
 
 
+class Recoded(torch.nn.Module):
+    """A GRU that reads its two inputs in the other order, of which unit 1 keeps that the second one came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru: Any = emptied(torch.nn.GRU(2, 4, **EXACT))
+        units = 4
+        with torch.no_grad():
+            self.gru.bias_ih_l0[units : 2 * units], self.gru.weight_ih_l0[units + 1, 0] = 30, -60
+            self.gru.bias_ih_l0[2 * units + 1] = 4
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the states of each sequence."""
+        return self.gru(x[:, :, [1, 0]])[0]
+
+
+class Embedded(torch.nn.Module):
+    """The same GRU, which reads token 1 as the input that unit 1 keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.gru = torch.nn.Embedding(3, 2, dtype=torch.float64), Recoded().gru
+        with torch.no_grad():
+            self.embed.weight[:] = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the states of each sequence."""
+        return self.gru(self.embed(x))[0]
+
+
+def recoded(*questions: str) -> Study:
+    """Return a study of a network whose layer reads another input than the network is given."""
+    came = {"second": lambda x: np.maximum.accumulate(x[:, 1])}
+    return Study(Recoded(), bits(2, share=0.2), came, questions=questions)
+
+
+def embedded(*questions: str) -> Study:
+    """Return a study of a network that is given tokens."""
+    x = np.random.default_rng(5).integers(0, 3, (100, 7))
+    return Study(Embedded(), x, {"first": lambda x: np.full(len(x), float(np.ravel(x)[0]))}, questions=questions)
+
+
 CASES = [
     Planted(
         "a push that grows at a corner, and then stays",
@@ -117,6 +159,18 @@ CASES = [
         lambda: both_ways("reading-next"),
         says=(r"another prefix and before another rest \(in the recorded sequences we found \d+ such states\)",),
         never=(r"\d+ distinct prefixes",),
+    ),
+    Planted(
+        "a layer that reads the inputs in another order",
+        lambda: recoded("fixed-points", "state-space"),
+        says=(r"Not asked: gru\[0\] does not read the inputs themselves, and the search holds fixed what a layer",),
+        never=("The search finds", r"Under the input \(1, 0\)"),
+    ),
+    Planted(
+        "an embedding, which is fixed while its token is",
+        lambda: embedded("fixed-points"),
+        says=(r"Not asked: gru\[0\] does not read the inputs themselves, and the search holds fixed what a layer",),
+        never=("does not hold fixed",),
     ),
 ]
 

@@ -94,18 +94,14 @@ def first_layer(subject: Subject) -> str | None:
         return "it has no recurrent layer"
     layer = subject.layers[0]
     if isinstance(layer, OpenLayer):
-        return _reads_inputs(subject, layer)
+        reason = not_from_states(subject, layer)
+        return _reads_inputs(subject, layer) if reason is None else reason.rstrip(".")
     if not isinstance(layer.module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
         kind = type(layer.module).__name__
         return f"{layer.name} is a {kind}, which is not a layer of torch, and we cannot run it from its states"
     if layer.reads_back:
         return f"{layer.name} reads from the end, and we hold an input fixed from the beginning"
-    if layer.level or layer.inputs != subject.x.shape[2]:
-        return (
-            f"{layer.name} does not read the inputs themselves, so holding an input of the network fixed does not "
-            "hold fixed what the layer reads"
-        )
-    return None
+    return _reads_inputs(subject, layer)
 
 
 @per_subject
@@ -113,19 +109,15 @@ def _read_by_first(subject: Subject) -> np.ndarray:
     return layer_inputs(subject, np.arange(min(TRIED, len(subject.x))), subject.layers[0])
 
 
-def _reads_inputs(subject: Subject, layer: OpenLayer) -> str | None:
-    """Return why a layer that torch does not have cannot be held at an input of the network, or None."""
-    reason = not_from_states(subject, layer)
-    if reason is not None:
-        return reason.rstrip(".")
-    read, there = _read_by_first(subject), subject.data[:TRIED]
-    given = subject.x[: len(read)].double().numpy()
-    if read.shape == given.shape and np.array_equal(read[there], given[there]):
-        return None
-    return (
-        f"{layer.name} does not read the inputs themselves, so holding an input of the network fixed does not hold "
-        "fixed what the layer reads"
-    )
+def _reads_inputs(subject: Subject, layer: Layer) -> str | None:
+    """Return why a layer cannot be held at an input of the network, or None: it must read the inputs as they are."""
+    if not layer.level:
+        read, there = _read_by_first(subject), subject.data[:TRIED]
+        there = there[:, : read.shape[1]]
+        given = subject.x[: len(read), : read.shape[1]].double().numpy()
+        if read.shape == given.shape and np.allclose(read[there], given[there]):
+            return None
+    return f"{layer.name} does not read the inputs themselves, and the search holds fixed what a layer reads"
 
 
 def is_bounded(layer: Layer, signal: Signal) -> bool:

@@ -194,12 +194,12 @@ def layer_inputs(subject: Subject, rows: np.ndarray, layer: Layer) -> np.ndarray
         handle.remove()
     if layer.is_cell:
         return torch.stack(kept, 1).double().numpy()
-    (given,) = kept
-    if isinstance(given, PackedSequence):
-        given = pad_packed_sequence(given, batch_first=True)[0]
+    if isinstance(kept[0], PackedSequence):
+        kept = [pad_packed_sequence(given, batch_first=True)[0] for given in kept]
     elif not getattr(layer.module, "batch_first", True):
-        given = given.transpose(0, 1)
-    return given.double().numpy()
+        kept = [given.transpose(0, 1) for given in kept]
+    # A model may call its layer anew at each step.
+    return torch.cat(kept, 1).double().numpy()
 
 
 def of_last(values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
