@@ -83,6 +83,17 @@ def beside_the_dead(*questions: str) -> Study:
     return Study(networks, every(6), {"ones": first_feature}, readout=readout, questions=questions)
 
 
+def twins(*questions: str) -> Study:
+    """Return a study of a count of the first of two inputs that nearly always agree, so that few prefixes branch."""
+    rnn = emptied(torch.nn.RNN(2, 4, nonlinearity="relu", **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[0, 0], rnn.weight_hh_l0[0, 0] = 0.1, 1
+    x, rare = bits(1, 200), bits(1, 200, share=0.03, seed=35)
+    x = np.concatenate([x, np.abs(x - rare)], 2)
+    readout = Readout("ones", function=lambda h: 10 * h[:, :1])
+    return Study(rnn, x, {"ones": first_feature}, readout=readout, questions=questions)
+
+
 class Recoded(torch.nn.Module):
     """A GRU that reads its two inputs in the other order, of which unit 1 keeps that the second one came."""
 
@@ -159,6 +170,12 @@ CASES = [
         lambda: both_ways("reading-next"),
         says=(r"another prefix and before another rest \(in the recorded sequences we found \d+ such states\)",),
         never=(r"\d+ distinct prefixes",),
+    ),
+    Planted(
+        "two inputs that hardly ever differ",
+        lambda: twins("reduced-models"),
+        says=(r"Not asked: The fit needs two prefixes that are followed by each of the inputs, and there is one\.",),
+        never=("whatever was read",),
     ),
     Planted(
         "a layer that reads the inputs in another order",

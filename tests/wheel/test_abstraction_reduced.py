@@ -142,7 +142,9 @@ def test_a_symbol_that_occurs_first_alone_is_refused() -> None:
     """No number of such sequences would help, and the message says what is missing."""
     rows = every(5)
     rows[:, 0] = torch.tensor(TIE).double()
-    with pytest.raises(ProbeError, match=r"a prefix that is followed by each of the inputs, and there is none\."):
+    with pytest.raises(
+        ProbeError, match=r"two prefixes that are followed by each of the inputs, and there is none\."
+    ):
         fit_affine(Machine.of(Linear(MATRIX, [1.0, 0.5]), rows, **READ), range(1, 6))
 
 

@@ -133,8 +133,8 @@ def fit_affine(machine: Machine, lengths: Iterable[int], *, dimensions: int = 2,
         seed: of the disturbances.
 
     Raises:
-        ProbeError: a length does not exist, or there is no dimension; the state never changes; or no prefix is
-            followed by each of the inputs.
+        ProbeError: a length does not exist, or there is no dimension; the state never changes; or fewer than
+            two prefixes are followed by each of the inputs.
 
     Reference:
         Izenman 1975, Reduced-rank regression for the multivariate linear model; Foerster et al. 2017, Input switched
@@ -172,13 +172,17 @@ def _projected(tree: _Prefixes, weight: np.ndarray, dimensions: int) -> np.ndarr
     ahead[tree.parent, tree.symbol] = tree.y
     futures = np.column_stack([tree.y, ahead[1:]])
     used = np.isfinite(futures).all(1)
-    if not used.any():
-        raise ProbeError("The fit needs a prefix that is followed by each of the inputs, and there is none.")
+    if used.sum() < 2:
+        many = "one" if used.any() else "none"
+        raise ProbeError(f"The fit needs two prefixes that are followed by each of the inputs, and there is {many}.")
     centre = tree.states[used].mean(0)
     states = tree.states - centre
     scale = (states[used] ** 2).mean()
     if not scale:
-        raise ProbeError("The state is the same whatever was read, and no recurrence can be fitted to it.")
+        raise ProbeError(
+            "The state is the same after all prefixes that are followed by each of the inputs, and no recurrence can "
+            "be fitted to it."
+        )
     gram = states[used].T @ states[used] / used.sum() + _RIDGE * scale * np.eye(states.shape[1])
     wanted = futures[used] - futures[used].mean(0)
     slope = np.linalg.solve(gram, states[used].T @ wanted / used.sum())
