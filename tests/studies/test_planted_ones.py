@@ -94,6 +94,17 @@ def twins(*questions: str) -> Study:
     return Study(rnn, x, {"ones": first_feature}, readout=readout, questions=questions)
 
 
+def answers_a_constant(*questions: str) -> Study:
+    """Return a study of a mean of numbers between 0 and 1, to which the answer is always a half."""
+    rnn = emptied(torch.nn.RNN(1, 4, **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[:2, 0], rnn.weight_hh_l0[1, 0] = torch.tensor([1.0, -0.5]), 0.4
+    x = np.random.default_rng(12).random((100, 7, 1))
+    readout = Readout("mean", function=lambda h: 0 * h[:, :1] + 0.5)
+    concepts = {"mean": lambda x: x[:, 0].cumsum() / np.arange(1, len(x) + 1)}
+    return Study(rnn, x, concepts, readout=readout, questions=questions)
+
+
 class Recoded(torch.nn.Module):
     """A GRU that reads its two inputs in the other order, of which unit 1 keeps that the second one came."""
 
@@ -170,6 +181,12 @@ CASES = [
         lambda: both_ways("reading-next"),
         says=(r"another prefix and before another rest \(in the recorded sequences we found \d+ such states\)",),
         never=(r"\d+ distinct prefixes",),
+    ),
+    Planted(
+        "a constant answer to a mean between 0 and 1",
+        lambda: answers_a_constant("one-sequence"),
+        says=(r"Asked after each step, its answer would be within 0\.01\d of “mean” after \d of 28\.",),
+        never=("to within 0\\.5", "would be right"),
     ),
     Planted(
         "two inputs that hardly ever differ",

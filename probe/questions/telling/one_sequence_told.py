@@ -22,6 +22,7 @@ from ...plots.lines import numbered
 from ...plots.sequences import scale_of
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import GREY, ROLE_STYLE, new_figure
+from ...subjects.computed.answers import takes_levels
 from ...subjects.concepts import Known
 from ...subjects.subject import Subject
 from ..question import Answered, Told
@@ -29,8 +30,8 @@ from ..question import Answered, Told
 #: So many concepts are drawn, and so many values of a categorical one are named.
 CONCEPTS, NAMED = 3, 6
 #: So many letters fit below each other's columns; a number counts as near within half a step of the concept, where it
-#: has at most so many values.
-LETTERS, NEAR, FEW = 46, 0.5, 50
+#: has at most so many values or whole ones, or else within this share of its standard deviation.
+LETTERS, NEAR, FEW, SHARE = 46, 0.5, 50, 0.1
 #: The measured metric -> what the legend calls it.
 DRAWN = {"concept": "true value", "reading": "a probe reads", "answer": "this network's answer, if asked now"}
 
@@ -76,7 +77,9 @@ def _readings(table: pd.DataFrame, subject: Subject) -> str:
 def _near(concept: Known) -> float:
     """Return how near to a value is at this value: half of the way to the next one, where there are few."""
     levels = concept.levels
-    return NEAR * float(np.diff(levels).min()) if 1 < len(levels) <= FEW else NEAR
+    if len(levels) <= FEW or bool((levels == levels.round()).all()):
+        return NEAR * (float(np.diff(levels).min()) if len(levels) > 1 else 1.0)
+    return float(f"{SHARE * np.nanstd(concept.values):.2g}")
 
 
 def _hits(values: np.ndarray, true: np.ndarray, near: float) -> int:
@@ -89,8 +92,11 @@ def _answers(table: pd.DataFrame, subject: Subject) -> str:
     given, true = _paired(table, "answer", subject.answered.name)
     if not len(true):
         return ""
-    right = _hits(given, true, _near(subject.answered))
-    return f"Asked after each step, the network would be right after {right} of {len(true)}."
+    near = _near(subject.answered)
+    hits = f"after {_hits(given, true, near)} of {len(true)}."
+    if takes_levels(subject):
+        return f"Asked after each step, the network would be right {hits}"
+    return f"Asked after each step, its answer would be within {near:g} of “{subject.answered.name}” {hits}"
 
 
 def _figure(answered: Answered, row: int) -> DataFigure:
