@@ -105,6 +105,28 @@ def answers_a_constant(*questions: str) -> Study:
     return Study(rnn, x, concepts, readout=readout, questions=questions)
 
 
+class OfAll(torch.nn.Module):
+    """A bidirectional RNN whose answer is the sum of what both ways count, less the last input, which both have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn: Any = emptied(torch.nn.RNN(1, 3, nonlinearity="relu", bidirectional=True, **EXACT))
+        with torch.no_grad():
+            for weight in (self.rnn.weight_ih_l0, self.rnn.weight_ih_l0_reverse):
+                weight[0, 0] = 1
+            self.rnn.weight_hh_l0[0, 0] = self.rnn.weight_hh_l0_reverse[0, 0] = 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a number of each sequence."""
+        return (self.rnn(x)[0][:, :, [0, 3]].sum(2, keepdim=True) - x)[:, -1]
+
+
+def of_all(*questions: str) -> Study:
+    """Return a study of a model of two layers, of which none is named."""
+    readout = Readout("ones")
+    return Study(OfAll(), bits(1), {"ones": first_feature}, readout=readout, questions=questions)
+
+
 class Recoded(torch.nn.Module):
     """A GRU that reads its two inputs in the other order, of which unit 1 keeps that the second one came."""
 
@@ -187,6 +209,14 @@ CASES = [
         lambda: answers_a_constant("one-sequence"),
         says=(r"Asked after each step, its answer would be within 0\.01\d of “mean” after \d of 28\.",),
         never=("to within 0\\.5", "would be right"),
+    ),
+    Planted(
+        "an answer in the output of two layers",
+        lambda: of_all("interchange"),
+        says=(
+            r"several layers: 'rnn\[0\]', 'rnn\[0\]\.reverse'\. Choose one with layer=, of a study with layers=\.",
+        ),
+        never=(r"layer=\.",),
     ),
     Planted(
         "two inputs that hardly ever differ",

@@ -23,6 +23,7 @@ from ...recurrent.signals import Signal, within
 from ..readouts import EVERY, Head, Readout, copied
 from ..subject import Subject, per_subject
 from .stacks import beginnings, cost, dynamics_of, not_from_states, of_last, stack_of
+from .step_states import studied_layer
 
 #: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
 BUDGET = 1.2e11
@@ -214,8 +215,8 @@ def _whole_model(subject: Subject, readout: Readout) -> Ends:
     answer, expected = readout.output or (None, None)
     if answer is None or expected is None:
         raise ProbeError("The readout has no output.")
-    only = subject.layers[0].name if len(subject.layers) == 1 else None
-    machine = Machine.of(subject.model, subject.x, answer=answer, expected=expected, layer=subject.layer or only)
+    only = subject.layer or studied_layer(subject).name
+    machine = Machine.of(subject.model, subject.x, answer=answer, expected=expected, layer=only)
     return Ends(
         machine,
         subject.layers,

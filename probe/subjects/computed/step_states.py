@@ -72,5 +72,5 @@ def studied_layer(subject: Subject) -> Layer:
     read = [layer for layer in every if subject.read is not None and layer.name == subject.read.name]
     if len(every) > 1 and not read:
         names = ", ".join(repr(layer.name) for layer in every)
-        raise ProbeError(f"The model has several layers: {names}. Choose one with layer=.")
+        raise ProbeError(f"The model has several layers: {names}. Choose one with layer=, of a study with layers=.")
     return (read or list(every))[0]
