@@ -127,6 +127,14 @@ def of_all(*questions: str) -> Study:
     return Study(OfAll(), bits(1), {"ones": first_feature}, readout=readout, questions=questions)
 
 
+def in_copies(*questions: str) -> Study:
+    """Return a study of three units that each count, of which an answer up to two is right."""
+    readout = Readout("ones", function=lambda h: h[:, :1].clamp(max=2.0))
+    return Study(
+        counting(1.0, 0.0, 1.0, 1.0), every(6), {"ones": first_feature}, readout=readout, questions=questions
+    )
+
+
 class Recoded(torch.nn.Module):
     """A GRU that reads its two inputs in the other order, of which unit 1 keeps that the second one came."""
 
@@ -217,6 +225,16 @@ CASES = [
             r"several layers: 'rnn\[0\]', 'rnn\[0\]\.reverse'\. Choose one with layer=, of a study with layers=\.",
         ),
         never=(r"layer=\.",),
+    ),
+    Planted(
+        "three units that count alike, and an answer that stops at two",
+        lambda: in_copies("reading-ones", "single-units", "early-answers"),
+        says=(
+            r"One unit: unit 0 of the hidden state of \[0\] follows it most \(units 2 and 3 as closely\);",
+            r"Unit 0 of the hidden state of \[0\] follows “ones” most \(units 2 and 3 as closely\): within",
+            r"At their own end it answers 4 values worst, such as 3: right on 0% of each\.",
+        ),
+        never=("follows (it|“ones”) most[:;]", "worst where"),
     ),
     Planted(
         "two inputs that hardly ever differ",

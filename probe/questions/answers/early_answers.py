@@ -165,10 +165,14 @@ def _by_value(table: pd.DataFrame, subject: Subject) -> str:
     right = dict.fromkeys(rows["at"], 0.0)
     for at, kind, value in rows[["at", "kind", "value"]].itertuples(index=False):
         right[at] += value if kind == concept.said(at) else 0.0
-    value, share = min(right.items(), key=lambda pair: pair[1])
+    share = min(right.values())
     if share >= 1 - WRONG:
         return f"At their own end each value of “{concept.name}” is answered right on at least {share:.0%}."
-    return f"At their own end it answers worst where the value is {concept.said(value)}: right on {share:.0%}."
+    worst = [concept.said(value) for value, one in right.items() if one == share]
+    text, ends = "At their own end it answers", f"right on {share:.0%}"
+    if len(worst) > 1:
+        return f"{text} {len(worst)} values worst, such as {worst[0]}: {ends} of each."
+    return f"{text} worst where the value is {worst[0]}: {ends}."
 
 
 def _by_step_figure(answered: Answered) -> DataFigure:

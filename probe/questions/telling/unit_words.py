@@ -14,8 +14,9 @@ from ..question import Answered
 from ..states.targets import best_units, best_units_of_shuffled, followed
 
 RANDOM, NULL = "random weights", "null"
-#: A unit follows the concept if it does so by more than this above shuffled values.
-FOLLOWS = 0.05
+#: A unit follows the concept if it does so by more than this above shuffled values; units that differ by no more than
+#: this follow it alike; so many of these are named.
+FOLLOWS, ALIKE, NAMED = 0.05, 1e-9, 4
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,23 @@ def unit(table: pd.DataFrame, *, categorical: bool) -> str:
     ends = f"within steps, on sequences that did not select it, {measure} is {said(found.value)}; {listed(parts)}"
     if not found.named:
         return f"One unit: none {found.none('it')}. For the best of the network, {ends}."
-    which = f"unit {found.unit} of {place(*found.place)}"
+    which, rows = f"unit {found.unit} of {place(*found.place)}", only(table, metric="follows")
+    every = only(rows, layer=found.place[0], signal=found.place[1]).set_index("units")["value"].to_dict()
     halves = ""
     if found.selected != (str(found.unit),):
         halves = f" Halves of the sequences select {listed([f'unit {one}' for one in found.selected])}."
     return (
-        f"One unit: {which} follows it most; {ends}.{halves} A unit that follows a concept need not be used by "
-        "anything."
+        f"One unit: {which} follows it most{_alike(every, str(found.unit))}; {ends}.{halves} A unit that follows a "
+        "concept need not be used by anything."
     )
+
+
+def _alike(by_unit: Mapping[str, float], unit: str) -> str:
+    """Return which others follow the concept as closely as the unit that is named, but for rounding."""
+    others = [name for name, value in by_unit.items() if name != unit and abs(value - by_unit[unit]) <= ALIKE]
+    if len(others) > NAMED:
+        return f" ({len(others)} other units as closely)"
+    return f" (unit{'s' * (len(others) > 1)} {listed(others)} as closely)" if others else ""
 
 
 def within_steps(
@@ -140,5 +150,6 @@ def within_steps(
     if not found.named or any(largest < round(one, 2) for one in controls.values()):
         return f"No unit of {where} {found.none(called)}: {ends} at most{beside}."
     if found.place[0] == at[0] and round(by_unit.get(str(found.unit), 0.0), 2) == largest:
-        return f"Unit {found.unit} of {where} follows {called} most: {ends}{beside}."
+        alike = _alike(by_unit, str(found.unit))
+        return f"Unit {found.unit} of {where} follows {called} most{alike}: {ends}{beside}."
     return f"A unit of {where} follows {called}: {ends} at most{beside}."
