@@ -106,8 +106,9 @@ def unit(table: pd.DataFrame, *, categorical: bool) -> str:
     ends = f"within steps, on sequences that did not select it, {measure} is {said(found.value)}; {listed(parts)}"
     if not found.named:
         return f"One unit: none {found.none('it')}. For the best of the network, {ends}."
-    which, rows = f"unit {found.unit} of {place(*found.place)}", only(table, metric="follows")
-    every = only(rows, layer=found.place[0], signal=found.place[1]).set_index("units")["value"].to_dict()
+    which = f"unit {found.unit} of {place(*found.place)}"
+    rows = only(table, metric="follows", layer=found.place[0], signal=found.place[1])
+    every = dict(zip(rows["units"].astype(str), rows["value"].astype(float), strict=True))
     halves = ""
     if found.selected != (str(found.unit),):
         halves = f" Halves of the sequences select {listed([f'unit {one}' for one in found.selected])}."
