@@ -171,6 +171,13 @@ def recoded(*questions: str) -> Study:
     return Study(Recoded(), bits(2, share=0.2), came, questions=questions)
 
 
+def read_at_the_end(*questions: str) -> Study:
+    """Return a study of a GRU whose unit 1 keeps that the first input came; states are put in after the last step."""
+    readout = Readout("first", function=lambda h: h[:, 1:2], kind="number", interchange_step=-1)
+    came = {"first": lambda x: np.maximum.accumulate(x[:, 0])}
+    return Study(Recoded().gru, bits(2, share=0.2), came, readout=readout, questions=questions)
+
+
 def embedded(*questions: str) -> Study:
     """Return a study of a network that is given tokens."""
     x = np.random.default_rng(5).integers(0, 3, (100, 7))
@@ -235,6 +242,12 @@ CASES = [
             r"At their own end it answers 4 values worst, such as 3: right on 0% of each\.",
         ),
         never=("follows (it|“ones”) most[:;]", "worst where"),
+    ),
+    Planted(
+        "a state that is put in after the last step",
+        lambda: read_at_the_end("routes"),
+        says=("Not asked: states are patched after the last step, which no route leads on from; interchange_step",),
+        never=("choose one from 0",),
     ),
     Planted(
         "two inputs that hardly ever differ",

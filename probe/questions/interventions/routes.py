@@ -12,7 +12,7 @@ from ...methods.decomposition.shapley import pooled_shares
 from ...plots.networks import draw_dots
 from ...recurrent.signals import Signal
 from ...subjects.computed.changed_inputs import InputPairs, input_pairs, usual_steps
-from ...subjects.computed.ends import ends_of, machine_of
+from ...subjects.computed.ends import ends_of, machine_of, step_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
@@ -38,7 +38,7 @@ def question(subject: Subject) -> Question:
         "routes",
         "By which route does a difference in the state reach the next state?",
         measure,
-        (needs.gates, needs.scale, needs.differing_inputs, needs.used_state),
+        (needs.gates, needs.scale, _goes_on, needs.differing_inputs, needs.used_state),
         ANSWERING,
         draw=draw,
         tell=tell,
@@ -56,6 +56,13 @@ def question(subject: Subject) -> Question:
         ),
         version=2,
     )
+
+
+def _goes_on(subject: Subject) -> str | None:
+    """A step after the one at which states are patched."""
+    if needs.machine(subject) is not None or step_of(subject, None) < ends_of(subject).steps - 1:
+        return None
+    return "states are patched after the last step, which no route leads on from; interchange_step names another"
 
 
 def _own_route(subject: Subject) -> Signal:
