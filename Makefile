@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BROWSER := tests/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train analyses report pages study panel verify explorer browser check test exhaustive \
+.PHONY: help setup train report pages study panel verify explorer browser check test exhaustive \
         coverage mutants mutants-sample lint types gallery docs wheel clean
 
 help:  ## list the commands
@@ -37,32 +37,29 @@ $(VENV)/.installed: pyproject.toml
 train: $(VENV)/.installed  ## train seed 0 of the counter into build/models/counter
 	$(PY) -m models.train --recipe counter --seed 0 --out $(BUILD)/models/counter/seed-0 --overwrite
 
-analyses: $(VENV)/.installed  ## answer every question from the measurements
-	$(PY) -m analyses counter --out $(BUILD)/findings/counter --jobs $(JOBS)
-
-report: train analyses  ## train and measure seed 0, answer, and build the page: build/reports/counter/index.html
-	$(PY) -m reports.build_counter --findings $(BUILD)/findings/counter --out $(BUILD)/reports/counter
-	$(PY) -m analyses flipflop --out $(BUILD)/reports/flipflop --jobs $(JOBS)
+report: train  ## train and measure seed 0, answer, and build the pages: build/reports/counter/index.html
+	$(PY) -m analyses counter
+	$(PY) -m analyses flipflop
 	$(VENV)/bin/rnn-probe report analyses/counter/here.py -o $(BUILD)/reports/here --jobs $(JOBS)
 	$(VENV)/bin/rnn-probe site $(BUILD)/reports/counter $(BUILD)/reports/flipflop $(BUILD)/reports/here -o $(BUILD)/reports
 
 pages: $(VENV)/.installed  ## rebuild the committed pages from the committed measurements
-	$(PY) -m analyses counter --out $(BUILD)/pages/counter --jobs $(JOBS)
-	$(PY) -m reports.build_counter --findings $(BUILD)/pages/counter --out reports/counter
-	cp $(BUILD)/pages/counter/findings.json reports/counter/findings.json
-	$(PY) -m analyses flipflop --out reports/flipflop --jobs $(JOBS)
+	$(PY) -m analyses counter --findings $(BUILD)/pages/counter --out reports/counter
+	$(PY) -m analyses flipflop --findings $(BUILD)/pages/flipflop --out reports/flipflop
 	$(VENV)/bin/rnn-probe site reports/counter reports/flipflop -o reports
 
 study: $(VENV)/.installed  ## train and measure every network of the study; what is there and right is kept (hours)
 	$(PY) -m models.train --population all --missing --out $(BUILD)/zoo --jobs $(JOBS) --resume
 	test ! -d $(BUILD)/zoo || $(PY) -m models.packing pack $(BUILD)/zoo
-	$(PY) -m analyses counter --recipe all --jobs $(JOBS)
+	$(PY) -m analyses counter --measure --jobs $(JOBS)
+	$(PY) -m analyses flipflop --measure --jobs $(JOBS)
 
 panel: $(VENV)/.installed  ## measure a fixed panel of networks and a hundredth of the others again, and compare
-	$(PY) -m analyses.counter.verify --jobs $(JOBS)
+	$(PY) -m analyses counter --verify --jobs $(JOBS)
 
 verify: $(VENV)/.installed exhaustive mutants  ## all that takes long: every measurement again, the long tests, every mutation
-	$(PY) -m analyses.counter.verify --everything --jobs $(JOBS)
+	$(PY) -m analyses counter --verify --everything --jobs $(JOBS)
+	$(PY) -m analyses flipflop --verify --everything --jobs $(JOBS)
 
 browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real browser need (Node.js)
 

@@ -1,32 +1,167 @@
-"""`python -m analyses STUDY ...` runs one of our own studies: `counter` or `flipflop`."""
+"""`python -m analyses STUDY ...` measures, judges and tells one of our own studies."""
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
 import sys
 from collections.abc import Sequence
-from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
 
-from analyses import STUDIES
-from probe.errors import unknown
+import cyclopts
 
-USAGE = 2
+from analyses import NAMES, module_of
+from models.train import Flag, Whole
+from probe.errors import ProbeError, unknown
+
+if TYPE_CHECKING:
+    from probe import Finding, Study
+    from probe.studies.run import Progress
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+BUILD = Path("build")
+#: Beside the panel of a study one of so many networks is measured again, chosen by the commit.
+ONE_IN = 100
+app = cyclopts.App(
+    name="python -m analyses", help_format="plaintext", version_flags=[], suppress_keyboard_interrupt=False
+)
+
+
+@app.default
+def study(
+    name: str,
+    *questions: str,
+    out: Annotated[Path | None, cyclopts.Parameter(name=["--out", "-o"])] = None,
+    findings: Path | None = None,
+    figures: Path | None = None,
+    pages: Flag = False,
+    measure: Flag = False,
+    verify: Flag = False,
+    everything: Flag = False,
+    jobs: Whole = 1,
+    cluster: str | None = None,
+) -> int:
+    """Judge what was measured, and write a folder for each question and the pages of a study.
+
+    Args:
+        name: which study.
+        questions: which of its questions, such as single-units; none for all, and then its pages as well.
+        out: folder that gets the pages; default build/reports/NAME.
+        findings: folder that gets a folder for each question (table, claims, figures); default build/findings/NAME.
+        figures: folder that gets every figure for papers, as SVG, PDF and PNG, in a folder for each question.
+        pages: build the pages alone, from the findings that are there and the words as they are now.
+        measure: measure what is missing of all networks, and write nothing else.
+        verify: measure a panel of networks again, and one in a hundred of the others, and fail where a value moved.
+        everything: with --verify, measure every network again.
+        jobs: how many networks are measured at a time, each in a process on one thread.
+        cluster: with --measure, address of a dask scheduler whose workers measure; they must see the same folders.
+    """
+    if name not in NAMES:
+        raise ProbeError(unknown("study", name, NAMES))
+    if jobs < 1:
+        raise ProbeError(f"--jobs is {jobs}; give 1 or more.")
+    if sum((pages, measure, verify)) > 1 or (questions and (pages or measure or verify)):
+        raise ProbeError(
+            "--pages, --measure and --verify are about the whole study; give one of them, and no question."
+        )
+    # Torch loads in there: --help stays fast.
+    found = module_of(name)
+    limit_threads()
+    if hasattr(found, "study"):
+        return _run(found.study(), out or BUILD / "reports" / name, jobs, figures)
+    if measure:
+        return _measure(found, name, jobs, cluster)
+    if verify:
+        return _verify(found, jobs, everything=everything)
+    folder, place = findings or BUILD / "findings" / name, out or BUILD / "reports" / name
+    if not pages:
+        chosen = tuple(one.replace("-", "_") for one in questions)
+        for one, finding in found.findings(chosen).items():
+            sys.stdout.write("".join(f"{line}\n" for line in _written(finding, folder / one, figures)))
+    for path in [] if questions else found.write(folder, place):
+        sys.stdout.write(f"{path} {path.stat().st_size} bytes\n")
+    return 0
+
+
+def limit_threads() -> None:
+    """Use one thread, for linear algebra too: a small recurrent network runs slower on two."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+
+
+def _run(made: Study, out: Path, jobs: int, figures: Path | None) -> int:
+    """Run a study like anybody's: what was measured lies in the folder of its page."""
+    made.run(out, jobs=jobs, figures=figures, progress=_said)
+    sys.stdout.write(f"{out / 'index.html'} {(out / 'index.html').stat().st_size} bytes\n")
+    return 0
+
+
+def _written(finding: Finding, folder: Path, figures: Path | None) -> list[str]:
+    """Write a finding, and return what is printed of it."""
+    finding.write(folder)
+    files = [folder / "figures" / f"{figure.name}.svg" for figure in finding.figures]
+    return finding.lines(files if figures is None else finding.save_figures(figures / finding.question))
+
+
+def _measure(found: ModuleType, name: str, jobs: int, cluster: str | None) -> int:
+    for part, make in found.STUDIES.items():
+        path = found.FOLDER / f"{part}.csv.xz"
+        fresh = make().measure(path, parts=BUILD / "measured" / name, jobs=jobs, cluster=cluster, progress=_said)
+        sys.stdout.write(f"{path}: {fresh} networks measured, with their controls\n")
+    return 0
+
+
+def _said(progress: Progress) -> None:
+    sys.stderr.write(f"{progress.question} of {progress.of}\n")
+
+
+def _verify(found: ModuleType, jobs: int, *, everything: bool) -> int:
+    faults: list[str] = []
+    for part, make in found.STUDIES.items():
+        made: Study = make()
+        members = None if everything else [*found.PANEL[part], *_rolling(made, found.PANEL[part])]
+        for one in made.verify(found.FOLDER / f"{part}.csv.xz", members, jobs=jobs):
+            faults += one.faults
+            beside = f", of which {one.rounded} as far as rounding moves them" if one.rounded else ""
+            verdict = "moved" if one.faults else "the same"
+            sys.stdout.write(f"{verdict:<8} {one.values:6} values {one.seconds:6.1f} s  {one.member}{beside}\n")
+            sys.stdout.flush()
+    sys.stderr.write("".join(f"error: {fault}\n" for fault in faults))
+    return FAILED if faults else 0
+
+
+def _rolling(made: Study, panel: Sequence[str]) -> list[str]:
+    """Return one in a hundred of the networks that are not in the panel, rounded up, chosen by the commit."""
+    from probe.studies.measuring import groups_of
+    from probe.studies.prepare import prepare
+
+    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    names = [group.member for group in groups_of(prepare(made), controls=()) if group.member not in panel]
+    ranked = sorted(names, key=lambda name: hashlib.sha256(f"{done.stdout.strip()} {name}".encode()).digest())
+    return ranked[: -(-len(ranked) // ONE_IN)]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line of a study and return its exit code; 2 where no study of that name is there.
+    """Run the command line and return its exit code: 0, 1 (failed), 2 (wrong usage) or 130 (interrupted).
 
     Args:
         arguments: what follows `python -m analyses`; None for the program's own.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] in STUDIES:
-        return import_module(f"analyses.{words[0]}.command").run(words[1:])
-    if words in (["--help"], ["-h"]):
-        sys.stdout.write(f"{__doc__}\nFor its options: python -m analyses {STUDIES[0]} --help.\n")
-        return 0
-    fault = unknown("study", words[0], STUDIES) if words else f"Name a study: {' or '.join(STUDIES)}."
-    sys.stderr.write(f"error: {fault}\n")
-    return USAGE
+    try:
+        return app(arguments, exit_on_error=False, result_action="return_value") or 0
+    except cyclopts.CycloptsError:
+        return USAGE
+    except ProbeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        sys.stderr.write("error: Interrupted. What was written so far is whole, and the same command goes on.\n")
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

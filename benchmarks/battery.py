@@ -12,35 +12,36 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from statistics import median
 
-from analyses.counter import QUESTIONS, common, study
-from probe.evidence.measurements import Network
+from analyses.__main__ import limit_threads
+from analyses.counter import QUESTIONS, common
+from analyses.counter.study import questions
+from probe.subjects.subject import Subject
 
 SEARCH = "alignment"
 WANTED, WANTED_WITH_SEARCH = 6.0, 30.0
 REPEATS = 3
 
 
-def seconds(question: str, networks: Sequence[Network]) -> float:
+def seconds(question: str, subjects: Sequence[Subject]) -> float:
     """Return the CPU seconds that a question takes, the median of some runs."""
-    measure = import_module(f"analyses.counter.{question}").measure
+    (asked,) = questions([question])
     taken = []
     for _ in range(REPEATS):
         start = time.thread_time()
-        measure(networks)
+        asked.ask(subjects)
         taken.append(time.thread_time() - start)
     return median(taken)
 
 
 def lines(seed: int) -> Iterator[str]:
     """Yield the lines of the table."""
-    networks = study.Group("counter", f"seed-{seed}").networks()
-    groups = {"the network alone": networks[:1], "with its two controls": networks}
+    subjects = common.subjects(common.with_controls("counter", seed))
+    groups = {"the network alone": subjects[:1], "with its controls": subjects}
     yield "| question | " + " | ".join(groups) + " |"
     yield "|---|" + "---:|" * len(groups)
-    seconds("accuracy", networks)  # what the first run loads is no cost of a question
+    seconds("accuracy", subjects)  # what the first run loads is no cost of a question
     table: dict[str, list[float]] = {}
     for question in QUESTIONS:
         table[question] = [seconds(question, group) for group in groups.values()]
@@ -58,7 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what the battery costs.")
     parser.add_argument("--seed", type=int, default=2000, help="of the committed counter, from 2000 on")
     options = parser.parse_args()
-    common.limit_threads()
+    limit_threads()
     for line in lines(options.seed):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import runpy
 import tempfile
 from pathlib import Path
 
@@ -16,44 +15,43 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY = ROOT / "docs/gallery"
+PAGE, CODE = GALLERY.with_suffix(".md"), GALLERY.with_suffix(".py")
 START = ROOT / "docs/start.md"
 COLOURS = 256
 
 
-def scripts() -> list[Path]:
-    """Return the scripts of the gallery."""
-    return sorted(GALLERY.glob("*.py"))
+def scripts() -> dict[str, str]:
+    """Return the code below each picture of the gallery, behind what stands first, by the picture's name."""
+    parts = re.findall(r"\[start:(\w+)\]\n(.*?)# --8<--", CODE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (_, first), *others = parts
+    return {name: first + code for name, code in others}
 
 
-def made(script: Path, folder: Path) -> Path:
-    """Run a script in a folder and return the picture that it saved there.
+def made(name: str, code: str, folder: Path) -> Path:
+    """Run code in a folder and return the picture that it saved there.
 
     Raises:
-        ValueError: it saved none, or another file beside it.
+        ValueError: it saved none of that name, or another file beside it.
     """
-    _run(script, folder)
+    _run(code, folder)
     files = sorted(folder.iterdir())
-    if [file.stem for file in files] != [script.stem]:
-        raise ValueError(f"{script.name} saved {[file.name for file in files]}, not one picture named {script.stem}.")
+    if [file.stem for file in files] != [name]:
+        raise ValueError(f"The code of {name} saved {[file.name for file in files]}, not one picture of that name.")
     return files[0]
 
 
 def started(folder: Path) -> list[Path]:
     """Run the code of docs/start.md in a folder, and return the pictures that it saved there."""
-    blocks = re.findall(
-        r"^```python run\n(.*?)^```$", START.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
-    )
-    script = folder / "start.py"
-    _ = script.write_text("".join(blocks), encoding="utf-8")
-    _run(script, folder)
+    blocks = re.findall(r"^```python run\n(.*?)^```$", START.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    _run("".join(blocks), folder)
     return sorted(folder.glob("*.png"))
 
 
-def _run(script: Path, folder: Path) -> None:
+def _run(code: str, folder: Path) -> None:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        runpy.run_path(str(script))
+        exec(code, {"__name__": "page"})
     finally:
         os.chdir(before)
 
@@ -70,9 +68,9 @@ def small(picture: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    for one in scripts():
+    for name, code in scripts().items():
         with tempfile.TemporaryDirectory() as room:
-            found = made(one, Path(room))
+            found = made(name, code, Path(room))
             _ = (GALLERY / found.name).write_bytes(small(found))
     with tempfile.TemporaryDirectory() as room:
         for found in started(Path(room)):

@@ -15,18 +15,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from importlib import import_module
 from statistics import median
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
-from analyses.counter import QUESTIONS, common, study
+from analyses.__main__ import limit_threads
+from analyses.counter import QUESTIONS, common
+from analyses.counter.study import questions
 from models import zoo
 from models.counter import answer, expected_answer
 from models.tasks import bit_strings, running_count
-from probe.evidence.measurements import Network
 from probe.methods.causal import alignment_loss
 from probe.methods.causal.ablation import Resampling
 from probe.methods.causal.alignment import Search, search
@@ -35,6 +35,7 @@ from probe.methods.causal.pairs import columns, whole
 from probe.methods.causal.task import Task
 from probe.methods.dynamics import CellDynamics, Dynamics, StackDynamics
 from probe.methods.machines import Machine
+from probe.subjects.subject import Subject
 
 from .battery import SEARCH
 from .interchange import one_site
@@ -70,15 +71,15 @@ def machine() -> Machine:
 
 
 @cache
-def networks() -> list[Network]:
+def subjects() -> list[Subject]:
     """Return a committed counter without its controls."""
-    return study.Group("counter", f"seed-{SEED}").networks()[:1]
+    return common.subjects(common.with_controls("counter", SEED)[:1])
 
 
-def ask(*questions: str) -> None:
+def ask(*names: str) -> None:
     """Measure some of the battery's questions on that network."""
-    for question in questions:
-        import_module(f"analyses.counter.{question}").measure(networks())
+    for question in questions(names):
+        question.ask(subjects())
 
 
 def interchange() -> None:
@@ -196,7 +197,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what each special kernel gains.")
     parser.add_argument("--only", default="", metavar="TEXT", help="the kernels with this in their name")
     options = parser.parse_args()
-    common.limit_threads()
+    limit_threads()
     for line in lines(options.only):
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

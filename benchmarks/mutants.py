@@ -46,11 +46,11 @@ VERDICTS = {0: "survived", 1: "killed", None: "timed out"}
 #: Modules of which CI generates defects, and the tests that must notice: small, at the heart of things, and quick.
 CORE = {
     "probe/evidence/claims.py": "tests/wheel/test_claims.py",
-    "probe/evidence/intervals.py": "tests/wheel/test_statistics.py",
-    "probe/methods/abstraction/automata.py": "tests/wheel/test_abstraction_automata.py",
-    "probe/methods/causal/erasure.py": "tests/wheel/test_causal_erasure.py",
+    "probe/evidence/intervals.py": "tests/wheel/test_findings.py",
+    "probe/methods/abstraction/automata.py": "tests/wheel/test_abstraction.py",
+    "probe/methods/causal/erasure.py": "tests/wheel/test_causal_states.py",
     "probe/methods/causal/interchange.py": "tests/wheel/test_causal_interchange.py",
-    "probe/methods/decomposition/shapley.py": "tests/wheel/test_decomposition_shapley.py",
+    "probe/methods/decomposition/shapley.py": "tests/wheel/test_decomposition.py",
     "probe/methods/fixed_points.py": "tests/wheel/test_dynamics.py",
     "probe/recurrent/again/engine.py": "tests/wheel/test_edits.py tests/wheel/test_edit_kinds.py",
     "probe/recurrent/cells/gru.py": "tests/wheel/test_layers_of_every_kind.py tests/wheel/test_custom_cells.py",

@@ -78,13 +78,13 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.cells.lstm",
-        "tests/wheel/test_openings.py",
+        "tests/wheel/test_recording_size.py",
         ("lstm: max_error of an opened run is 0", "u.sub_(h)", "u.sub_(u)"),
         ("lstm: max_error of few units is 0", "np.abs(u, out=u)", "u * 0"),
     ),
     *of(
         "probe.recurrent.runs",
-        "tests/wheel/test_recording_errors.py",
+        "tests/wheel/test_recording_files.py",
         ("traces: the error of NaN is small", 'float("inf")', "0.0"),
     ),
     *of(
@@ -205,7 +205,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.evidence.intervals",
-        "tests/wheel/test_statistics.py",
+        "tests/wheel/test_findings.py",
         ("statistics: a share by Wilson", '"exact"', '"wilson"'),
     ),
     *of(
@@ -234,7 +234,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.methods.causal.erasure",
-        "tests/wheel/test_causal_erasure.py",
+        "tests/wheel/test_causal_states.py",
         (
             "leace: no whitening",
             "Eraser(mean, unwhiten @ directions, directions.T @ whiten)",
@@ -257,7 +257,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.methods.probing.fits",
-        "tests/wheel/test_studies_rare.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
+        "tests/wheel/test_studies_symbols.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
         ("studies: a rare category weighs less in the fit", '"balanced"', "None"),
     ),
     *of(

@@ -2,7 +2,7 @@
 
 model.safetensors      the trained weights
 untrained.safetensors  its own initialisation: the network before the first step
-config.json            recipe, seed, split, hashes, versions, errors
+config.json            recipe, seed, split, digests, versions, errors
 metrics.jsonl          loss and errors along the training
 """
 
@@ -32,8 +32,6 @@ CONFIG_KINDS = {
     "seed": int,
     "steps": int,
     "errors": dict,
-    "misread": list,
-    "floor": dict,
     "versions": dict,
     "split": dict,
     "sha256": dict,
@@ -49,7 +47,7 @@ def save(folder: str | Path, *, model: Counter, untrained: Counter | None, confi
         folder: made if it is missing.
         model: the trained network.
         untrained: the network that it was before the first step; None where nobody kept it.
-        config: the description without hashes, see `models.describe`; the hashes are added here.
+        config: the description without digests, see `models.describe`; they are added here.
 
     Returns:
         The folder.
@@ -58,16 +56,13 @@ def save(folder: str | Path, *, model: Counter, untrained: Counter | None, confi
         ProbeError: a file cannot be written.
     """
     folder = Path(folder)
-    hashes = {}
+    digests = {}
     for which, network in (("model", model), ("untrained", untrained)):
-        if network is None:
-            continue
-        state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-        data = safetensors.torch.save(state)
-        write_atomically(folder / WEIGHTS[which], data)
-        hashes[WEIGHTS[which]] = hashlib.sha256(data).hexdigest()
+        if network is not None:
+            write_atomically(folder / WEIGHTS[which], safetensors.torch.save(network.state_dict()))
+            digests[which] = weights_digest(network)
     # config.json comes last: where it exists, the weights that it describes are there.
-    write_atomically(folder / CONFIG, _to_json({**config, "sha256": hashes}))
+    write_atomically(folder / CONFIG, _to_json({**config, "sha256": digests}))
     return folder
 
 
@@ -114,7 +109,7 @@ def load_config(folder: str | Path) -> dict[str, Any]:
 def load(folder: str | Path, *, which: str = "model") -> Counter:
     """Return a trained network or its own initialisation, in evaluation mode.
 
-    Everything is checked, the hash last: a damaged file that still loads would give wrong findings.
+    Everything is checked, the digest last: a damaged file that still loads would give wrong findings.
 
     Args:
         folder: one that `save` wrote.
@@ -130,15 +125,28 @@ def load(folder: str | Path, *, which: str = "model") -> Counter:
     recipe = Recipe.from_dict(config["recipe"])
     path = Path(folder) / WEIGHTS[which]
     model = blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell)
-    data = read(path)
-    fill(model, read_tensors(path, data), path)
-    found, expected = hashlib.sha256(data).hexdigest(), config["sha256"].get(WEIGHTS[which])
-    if found != expected:
-        raise ProbeError(
-            f"{str(path)!r} has the SHA-256 {found}, but {CONFIG!r} beside it describes {expected}: "
-            "one of the two was changed. Restore both, or train the network again."
-        )
+    fill(model, read_tensors(path, read(path)), path)
+    refuse_changed(model, config["sha256"].get(which), f"The weights in {str(path)!r}", CONFIG)
     return freeze_second_bias(model).eval()  # as in training, so that a loaded network trains on alike
+
+
+def refuse_changed(model: nn.Module, expected: object, what: str, table: str) -> None:
+    """Raise where a network's weights are not those that a file describes.
+
+    Args:
+        model: the network as it was read.
+        expected: the digest of its weights in the file.
+        what: these weights and where they lie, the beginning of the message.
+        table: the file's name.
+
+    Raises:
+        ProbeError: the digest is another one.
+    """
+    if weights_digest(model) != expected:
+        raise ProbeError(
+            f"{what} are not those that {table} beside it describes: one of the two was changed. Restore both, or "
+            "train the network again."
+        )
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -164,8 +172,8 @@ def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def fill(model: Counter, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Copy tensors into a counter of the same names and shapes.
+def fill(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Copy tensors into a network of the same names and shapes.
 
     Args:
         model: changed in place.
@@ -179,8 +187,8 @@ def fill(model: Counter, tensors: dict[str, torch.Tensor], path: Path) -> None:
     missing, extra = sorted(state.keys() - tensors.keys()), sorted(tensors.keys() - state.keys())
     if missing or extra:
         raise ProbeError(
-            f"{str(path)!r} holds other tensors than the counter: missing {missing}, unknown {extra}. "
-            "Give the weights of a models.counter.Counter."
+            f"{str(path)!r} holds other tensors than the network: missing {missing}, unknown {extra}. "
+            "Restore it, or train the network again."
         )
     for name, tensor in tensors.items():
         wanted = state[name]

@@ -77,14 +77,6 @@ class Strings:
             return texts
         return [text[:length] for text, length in zip(texts, self.lengths.tolist(), strict=True)]
 
-    def shown(self, *, every_step: bool) -> set[int]:
-        """Return the labels that a training on these strings shows."""
-        if not every_step:
-            return set(self.last_labels.tolist())
-        steps = torch.arange(self.labels.shape[1])
-        lengths = torch.full((len(self.bits),), len(steps)) if self.lengths is None else self.lengths
-        return set(self.labels[steps < lengths[:, None]].tolist())
-
     def batches(self, size: int) -> list[Strings]:
         """Return the strings in batches, in their order."""
         parts = torch.arange(len(self.bits)).split(size)

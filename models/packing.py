@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cyclopts
 import safetensors.torch
 import torch
+from torch import nn
 
 from probe.errors import ProbeError
 from probe.storage.files import write_atomically
 from probe.studies.workers import locked
 
 from . import zoo
-from .checkpoints import CONFIG, save, weights_digest
-from .data import described_strings
-from .describe import floor, misread_strings
+from .checkpoints import CONFIG, read, read_tensors, save, weights_digest
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
-from .state import STATE
 from .train import Whole
 
 app = cyclopts.App(name="python -m models.packing", help_format="plaintext", version_flags=[])
@@ -30,7 +29,7 @@ app = cyclopts.App(name="python -m models.packing", help_format="plaintext", ver
 def pack(folder: str | Path, name: str, *, overwrite: bool = False) -> int:
     """Put the finished networks of a folder into the zoo's files of a recipe and return how many are new there.
 
-    A network whose training is under way is left out. What the zoo holds stays.
+    What the zoo holds stays.
 
     Args:
         folder: holds `seed-N` for each network, as `python -m models.train --seeds` writes them.
@@ -47,11 +46,10 @@ def pack(folder: str | Path, name: str, *, overwrite: bool = False) -> int:
         held = _held(name, overwrite=overwrite)
         new = {}
         for place in sorted(Path(folder).glob(f"seed-*/{CONFIG}")):
-            if not (place.parent / STATE).exists():
-                network = zoo.checkpoint(place.parent)
-                _refuse(network, name, held, overwrite=overwrite)
-                new[network.seed] = network
-        lost = sorted(_seeds(name) - set(held) - set(new))
+            network = zoo.checkpoint(place.parent)
+            _refuse(network, name, held, overwrite=overwrite)
+            new[network.seed] = network
+        lost = sorted(set(zoo.listed(name)) - set(held) - set(new))
         if lost:
             raise ProbeError(
                 f"Networks {name!r} of the seeds {', '.join(map(str, lost))} are damaged and would be lost. "
@@ -78,28 +76,19 @@ def unpack(recipe: str, seed: int, folder: str | Path) -> Path:
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ProbeError(f"{str(folder)!r} exists and is no empty folder. Give a folder that is new or empty.")
-    plan, part = Recipe.from_dict(network.config["recipe"]), network.config["split"]
-    train, test = torch.tensor(part["train"]), torch.tensor(part["test"])
-    shown = described_strings(network.config).shown(every_step=plan.every_step)
-    again = {"misread": misread_strings(network.model, plan, test), "floor": floor(plan, train, shown=shown)}
-    return save(folder, model=network.model, untrained=network.untrained, config={**network.config, **again})
+    return save(folder, model=network.model, untrained=network.untrained, config=network.config)
 
 
 def _held(name: str, *, overwrite: bool) -> dict[int, zoo.Trained]:
     """Return what the zoo holds of a recipe; with overwrite what is damaged is left out, and then has to be given."""
     found = {}
-    for seed in sorted(_seeds(name)):
+    for seed in zoo.listed(name):
         try:
             found[seed] = zoo.trained(name, seed)
         except ProbeError:
             if not overwrite:
                 raise
     return found
-
-
-def _seeds(name: str) -> set[int]:
-    """Return the seeds that the zoo's table of a recipe lists."""
-    return set(zoo.read_table(name)["networks"]) if zoo.table_path(name).exists() else set()
 
 
 def _same(one: zoo.Trained, other: zoo.Trained | None) -> bool:
@@ -133,28 +122,42 @@ def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained], *, ov
 
 
 def _write(name: str, networks: dict[int, zoo.Trained]) -> None:
-    """Write a recipe's networks: a kill between the two files is noticed, and packing with overwrite mends it."""
+    """Write a recipe's networks: a kill between the two files is noticed, and packing with overwrite mends it.
+
+    The pack's other recipes stay as they are.
+    """
     ordered = [networks[seed] for seed in sorted(networks)]
     tensors = {"seed": torch.tensor([each.seed for each in ordered])}
-    tensors |= _stacked("model", [each.model for each in ordered])
+    tensors |= stacked("model", [each.model for each in ordered])
     initial = [each.untrained for each in ordered if each.untrained is not None]
     if name in zoo.WITH_INITIALISATION:
         if len(initial) < len(ordered):
             raise ProbeError(
                 f"A network of {name!r} lacks its initialisation, which is measured beside it. Train it again."
             )
-        tensors |= _stacked("untrained", initial)
-    write_atomically(zoo.weights_path(name), safetensors.torch.save(tensors))
+        tensors |= stacked("untrained", initial)
+    table, weights = zoo.table_path(name), zoo.weights_path(name)
+    pack = zoo.read_pack(table) if table.exists() else {}
+    stay = {} if set(pack) <= {name} else read_tensors(weights, read(weights))
+    stay = {key: each for key, each in stay.items() if not key.startswith(f"{name}/")}
+    tensors = stay | {f"{name}/{key}": each for key, each in tensors.items()}
+    write_atomically(weights, safetensors.torch.save(tensors))
     lines = [_line(each, with_initialisation=name in zoo.WITH_INITIALISATION) for each in ordered]
     first = ordered[0].config
     shared = {key: first[key] for key in ("origin", "source") if key in first}
-    head = {"recipe": Recipe.from_dict(first["recipe"]).to_dict(), **shared}
-    written = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
-    rows = ",\n".join(f"  {json.dumps(line, allow_nan=False)}" for line in lines)
-    write_atomically(zoo.table_path(name), "\n".join(["{", *written, ' "networks": [', rows, " ]", "}", ""]))
+    pack[name] = {"recipe": Recipe.from_dict(first["recipe"]).to_dict(), **shared, "networks": lines}
+    write_atomically(table, "{\n" + ",\n".join(_written(each, pack[each]) for each in sorted(pack)) + "\n}\n")
 
 
-def _stacked(which: str, models: list[Any]) -> dict[str, torch.Tensor]:
+def _written(name: str, table: dict[str, Any]) -> str:
+    """Return a recipe's table as it stands in its pack, a line a network."""
+    head = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in table.items() if key != "networks"]
+    rows = ",\n".join(f"   {json.dumps(line, allow_nan=False)}" for line in table["networks"])
+    return "\n".join([f" {json.dumps(name)}: {{", *head, '  "networks": [', rows, "  ]", " }"])
+
+
+def stacked(which: str, models: Sequence[nn.Module]) -> dict[str, torch.Tensor]:
+    """Return the weights of networks as a pack holds them, `which.WEIGHT`, along a first axis."""
     states = [model.state_dict() for model in models]
     return {f"{which}.{key}": torch.stack([state[key] for state in states]) for key in states[0]}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from probe.errors import ProbeError, unknown
 
-from .recipes import BIAS_SHIFTED, EXPERIMENT
+from .recipes import EXPERIMENT
 from .recipes import TRAJECTORY as STOPPED
 
 
@@ -82,14 +82,10 @@ TRAJECTORY = tuple(
     Population(each.name, each.name, range(3000, 3012), "Where `counter` stands after so many steps.")
     for each in STOPPED
 )
-SHIFTED = tuple(
-    Population(each.name, each.name, range(3000, 3020), "The first biases are shifted, the input code is not.")
-    for each in BIAS_SHIFTED
-)
 
 #: Those of the first judgement, and those that were trained after the rules of the second one were committed.
 FIRST = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)
-LATER = (SECOND_JUDGED, *SHIFTED, *TRAJECTORY)
+LATER = (SECOND_JUDGED, *TRAJECTORY)
 #: All of them, in the order in which they are wanted; no network is in two.
 POPULATIONS = (*FIRST, *LATER)
 

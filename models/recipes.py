@@ -38,8 +38,6 @@ class Recipe:
         shorter: how many training strings, drawn from the seed, are replaced by strings one bit shorter.
         zero: what the network reads for a 0.
         one: what the network reads for a 1.
-        bias_shift: how many times each unit's input weight is added to each gate's bias at the start. With -.5 the
-            network's first function of the bits 0 and 1 is that of the code -.5 and .5.
     """
 
     name: str
@@ -62,7 +60,6 @@ class Recipe:
     shorter: int = 0
     zero: float = 0.0
     one: float = 1.0
-    bias_shift: float = 0.0
 
     def __post_init__(self) -> None:
         for field in ("hidden_size", "length", "train_size", "batch_size", "epochs"):
@@ -140,12 +137,9 @@ class Recipe:
     def from_dict(cls, values: dict[str, str | int | float]) -> Recipe:
         """Return the recipe that `to_dict` wrote.
 
-        Fields in `ADDED` may be missing: before they existed every recipe was as it says there.
-
         Raises:
-            ProbeError: another field is missing, or one is unknown; a silent default would be another recipe.
+            ProbeError: a field is missing, or one is unknown; a silent default would be another recipe.
         """
-        values = {**ADDED, **values}
         expected, found = {field.name for field in fields(cls)}, set(values)
         if expected != found:
             raise ProbeError(
@@ -154,18 +148,6 @@ class Recipe:
             )
         return cls(**values)  # pyright: ignore[reportArgumentType]  # JSON values, checked by name
 
-
-#: Fields that came after the first networks, and what holds for a description that lacks them.
-ADDED = {
-    "cell": "lstm",
-    "question": "ones",
-    "every_step": False,
-    "truncated": False,
-    "shorter": 0,
-    "zero": 0.0,
-    "one": 1.0,
-    "bias_shift": 0.0,
-}
 
 #: How bits can be written, by name: what the network reads for a 0 and for a 1. The first is the notebook's.
 CODES = {
@@ -205,8 +187,6 @@ def experiment_recipe(code: str = "", percent: int = 0) -> Recipe:
 STOPS = (100, 200, 500, 1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000)
 #: The recipe of each stop. The same seed gives the same weights on the way: the batches never change.
 TRAJECTORY = tuple(Recipe(f"after-{steps}-steps", epochs=steps // 5) for steps in STOPS)
-#: The counter with each gate's bias shifted at the start, and nothing else.
-BIAS_SHIFTED = (Recipe("bias-shifted-minus", bias_shift=-0.5), Recipe("bias-shifted-plus", bias_shift=0.5))
 
 #: The experiment's cells, input code x dose, docs/science.md "The experiment": `counter` first, code by code.
 EXPERIMENT = tuple(experiment_recipe(code, percent) for code in CODES for percent in DOSES)
@@ -224,7 +204,6 @@ _LISTED = (
     Recipe("template", question="template"),
     *(experiment_recipe(code) for code in CODES if code),
     *EXPERIMENT[1:],
-    *BIAS_SHIFTED,
     *TRAJECTORY,
 )
 RECIPES = {listed.name: listed for listed in _LISTED}

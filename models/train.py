@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import cyclopts
 
 if TYPE_CHECKING:
-    from .state import Measurement
-    from .training import Job
+    from .training import Job, Measurement
 
 # Exit codes: 1 something could not be used or written, 2 wrong usage, 130 Ctrl-C (128 + SIGINT).
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -68,7 +67,7 @@ def train(
         cluster: address of a dask scheduler whose workers train, in place of --jobs; they must see the same folder.
         threads: of torch; more than one is many times slower on networks this small, and gives other bits.
         missing: with --population, leave out the networks that models/zoo holds.
-        resume: go on with interrupted trainings; finished networks are checked and left alone.
+        resume: finished networks are checked and left alone.
         overwrite: replace what is there.
         quiet: show no progress.
     """

@@ -1,4 +1,4 @@
-"""Trains a counter from a seed, and resumes a run that was killed.
+"""Trains a counter from a seed; of many, those that are finished are left alone.
 
 Everything random comes from generators made from the seed, one for each purpose, so that another hidden
 size leaves the split as it was. The global generator is neither read nor moved.
@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,19 +24,35 @@ from .data import Strings, generator, split, training_strings, whole_strings
 from .describe import describe
 from .learning import Adam, misread, string_loss, take_step
 from .recipes import Recipe
-from .state import STATE, Measurement, Run, refuse_other, restore_state, save_state
 from .tf1 import from_basic_lstm_cell
 
-# Every so many steps the errors are measured, the state is saved and `progress` is called.
+# Every so many steps the errors are measured and `progress` is called.
 MEASURE_EVERY = 100
-OUTPUTS = (STATE, checkpoints.CONFIG, checkpoints.METRICS, *checkpoints.WEIGHTS.values())
+OUTPUTS = (checkpoints.CONFIG, checkpoints.METRICS, *checkpoints.WEIGHTS.values())
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One line of `metrics.jsonl`.
+
+    Attributes:
+        step: steps taken.
+        loss: clipped log loss after that step, summed over a batch, mean over the training batches, nats.
+        train_error: share of the training strings that are misread, 0 to 1.
+        test_error: share of the test strings that are misread, 0 to 1.
+    """
+
+    step: int
+    loss: float
+    train_error: float
+    test_error: float
 
 
 def initialise(recipe: Recipe, seed: int) -> Counter:
     """Return an untrained counter, drawn as the recipe's TensorFlow code draws it.
 
     Args:
-        recipe: gives the sizes, the constant biases, and how far these are shifted.
+        recipe: gives the sizes and the constant biases.
         seed: 0 or more.
 
     Returns:
@@ -58,7 +73,7 @@ def initialise(recipe: Recipe, seed: int) -> Counter:
     weight = torch.empty(hidden, recipe.n_classes)
     nn.init.trunc_normal_(weight, std=1.0, a=-2.0, b=2.0, generator=draws)
     head_bias = torch.full((recipe.n_classes,), recipe.head_bias)
-    bias = torch.zeros(gates * hidden) + recipe.bias_shift * kernel[0]
+    bias = torch.zeros(gates * hidden)
     if recipe.cell == "gru":
         return freeze_second_bias(_gru(kernel, bias, weight, head_bias, recipe.forget_bias))
     return freeze_second_bias(from_basic_lstm_cell(kernel, bias, weight, head_bias, forget_bias=recipe.forget_bias))
@@ -90,31 +105,29 @@ def train(
 ) -> Path:
     """Train one network and write its folder, see `models.checkpoints`.
 
-    A run that is killed leaves its last state; with `resume` it goes on and ends at the same bits.
-    KeyboardInterrupt passes through and leaves the same.
+    A run that is killed or interrupted leaves no network; with `resume` it begins again and ends at the same bits.
 
     Args:
         recipe: how to train.
         seed: 0 or more; initialisation and split follow from it.
         folder: where the network goes.
-        resume: go on with what is there; nothing there starts afresh, a finished network is left alone.
+        resume: leave a finished network alone, and train any other afresh.
         overwrite: remove a network that is there, and start afresh.
-        progress: called with each new measurement, and with the last one on resuming.
+        progress: called with each measurement.
 
     Returns:
         The folder.
 
     Raises:
-        ProbeError: the seed is negative, the folder is taken or cannot be written, or its state is
+        ProbeError: the seed is negative, the folder is taken or cannot be written, or its network is
             damaged or of another recipe or seed.
     """
     folder = Path(folder)
     model = initialise(recipe, seed)
-    run = Run(recipe, seed, model, Adam(model, recipe))
     clear(folder, resume=resume, overwrite=overwrite)
     with locked(folder):
-        if not _is_finished(folder, run):
-            _go_on(run, folder, progress or (lambda measurement: None))
+        if not _is_finished(folder, recipe, seed):
+            _train(model, recipe, seed, folder, progress or (lambda measurement: None))
     return folder
 
 
@@ -144,7 +157,7 @@ class Job:
 def train_job(
     job: Job, threads: int = 1, progress: Callable[[Measurement], object] | None = None
 ) -> tuple[Job, float]:
-    """Train a network of many, or go on with it; return it and its share of misread test strings.
+    """Train a network of many; return it and its share of misread test strings.
 
     A finished network is left alone: the work of a worker that died may be given out again.
 
@@ -187,25 +200,22 @@ def clear(folder: Path, *, resume: bool = False, overwrite: bool = False) -> Non
     elif taken and not resume:
         raise ProbeError(
             f"The output {str(folder)!r} already holds {', '.join(map(repr, taken))}. Give another folder, "
-            "--resume to go on with that training, or --overwrite to replace it."
+            "--resume to keep a finished network, or --overwrite to replace it."
         )
 
 
-def _is_finished(folder: Path, run: Run) -> bool:
-    """Set the run to the state that a folder holds; return whether there is nothing left to train."""
-    if not any((folder / name).exists() for name in OUTPUTS):
-        return False
-    if (folder / STATE).exists():
-        restore_state(run, folder)
-        return False
+def _is_finished(folder: Path, recipe: Recipe, seed: int) -> bool:
+    """Return whether a folder holds the network, whose description is written last."""
     if not (folder / checkpoints.CONFIG).exists():
-        # Some other file is left: of a network in pieces, never of an interrupted training, which has its state.
-        raise ProbeError(
-            f"{str(folder)!r} holds neither a finished network nor the state of a training. "
-            "Remove it; --resume then trains that network afresh."
-        )
+        return False
     config = checkpoints.load_config(folder)
-    refuse_other(run.recipe, run.seed, Recipe.from_dict(config["recipe"]), config["seed"], folder)
+    asked, found = {**recipe.to_dict(), "seed": seed}, {**config["recipe"], "seed": config["seed"]}
+    differing = [f"{key} = {found.get(key)!r}, not {asked[key]!r}" for key in asked if asked[key] != found.get(key)]
+    if differing:
+        raise ProbeError(
+            f"The network in {str(folder)!r} has {'; '.join(differing)}. "
+            "Resume it as it was begun, give another folder, or start again with --overwrite."
+        )
     for which in checkpoints.WEIGHTS:
         try:
             checkpoints.load(folder, which=which)
@@ -214,24 +224,23 @@ def _is_finished(folder: Path, run: Run) -> bool:
     return True
 
 
-def _go_on(run: Run, folder: Path, report: Callable[[Measurement], object]) -> None:
-    """Train from the state that the run is in to its end."""
-    recipe, seed = run.recipe, run.seed
-    train_rows, test_rows = split(recipe, seed)
-    strings, test = training_strings(recipe, seed), whole_strings(recipe, test_rows)
-    if run.step == 0:
-        run.metrics = [_measure(run, strings, test)]
-        save_state(run, folder)  # at once: a folder that cannot be written fails here, not after training
-    report(run.metrics[-1])
-    batches = strings.batches(recipe.batch_size)
-    while run.step < recipe.steps:
-        take_step(run.model, run.adam, batches[run.step % recipe.batches], recipe=recipe, t=run.step + 1)
-        run.step += 1
-        if run.step % MEASURE_EVERY == 0 or run.step == recipe.steps:
-            run.metrics.append(_measure(run, strings, test))
-            save_state(run, folder)
-            report(run.metrics[-1])
-    _finish(run, folder, describe(run.model, recipe, seed, train_rows, test_rows))
+def _train(model: Counter, recipe: Recipe, seed: int, folder: Path, report: Callable[[Measurement], object]) -> None:
+    rows = split(recipe, seed)
+    strings, test = training_strings(recipe, seed), whole_strings(recipe, rows[1])
+    batches, adam, lines = strings.batches(recipe.batch_size), Adam(model, recipe), list[Measurement]()
+    for step in range(recipe.steps + 1):
+        if step:
+            take_step(model, adam, batches[(step - 1) % recipe.batches], recipe=recipe, t=step)
+        if step % MEASURE_EVERY == 0 or step == recipe.steps:
+            lines.append(_measure(model, recipe, step, strings, test))
+            report(lines[-1])
+    text = "".join(json.dumps(asdict(line)) + "\n" for line in lines)
+    write_atomically(folder / checkpoints.METRICS, text)
+    checkpoints.save(
+        folder, model=model, untrained=initialise(recipe, seed), config=describe(model, recipe, seed, *rows)
+    )
+    # What a kill in the middle of writing left under a temporary name, see probe.storage.files.
+    _remove(folder, [path.name for name in OUTPUTS for path in folder.glob(f".{name}.*")])
 
 
 def _remove(folder: Path, names: list[str]) -> None:
@@ -245,18 +254,8 @@ def _remove(folder: Path, names: list[str]) -> None:
 
 
 @torch.no_grad()
-def _measure(run: Run, train: Strings, test: Strings) -> Measurement:
-    loss = string_loss(run.model, train, run.recipe) / run.recipe.batches
-    shares = [len(misread(run.model, strings)) / len(strings.bits) for strings in (train, test)]
+def _measure(model: Counter, recipe: Recipe, step: int, train: Strings, test: Strings) -> Measurement:
+    loss = string_loss(model, train, recipe) / recipe.batches
+    shares = [len(misread(model, strings)) / len(strings.bits) for strings in (train, test)]
     loss, train_error, test_error = (float(f"{value:.6g}") for value in (float(loss), *shares))
-    return Measurement(run.step, loss, train_error, test_error)
-
-
-def _finish(run: Run, folder: Path, config: dict[str, Any]) -> None:
-    lines = [json.dumps(asdict(line)) + "\n" for line in run.metrics]
-    write_atomically(folder / checkpoints.METRICS, "".join(lines))
-    checkpoints.save(folder, model=run.model, untrained=initialise(run.recipe, run.seed), config=config)
-    # What a kill in the middle of writing left under a temporary name, see probe.storage.files.
-    leftovers = [path.name for name in OUTPUTS for path in folder.glob(f".{name}.*")]
-    # The state goes last: a kill before this line leaves it, and the same files are written again.
-    _remove(folder, [*leftovers, STATE])
+    return Measurement(step, loss, train_error, test_error)

@@ -1,7 +1,7 @@
-"""Reads the trained networks that come with the project: one file of weights a recipe, with a table beside it.
+"""Reads the trained networks that come with the project: one file of weights an experiment, with tables beside it.
 
-RECIPE.safetensors  the weights of all networks of a recipe, stacked along a first axis; `seed` says which is which
-RECIPE.json         the recipe, and a line a network: its errors, and the digests of its weights and of its split
+PACK.safetensors  RECIPE/WEIGHT of all networks of a recipe, stacked along a first axis; RECIPE/seed says whose
+PACK.json         each recipe, and a line a network: its errors, and the digests of its weights and of its split
 
 `python -m models.packing` writes them.
 """
@@ -10,26 +10,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from probe.errors import ProbeError
 
-from .checkpoints import WEIGHTS, fill, load, load_config, read, read_tensors, weights_digest
+from .checkpoints import fill, load, load_config, read, read_tensors, refuse_changed
 from .counter import Counter, blank_counter, freeze_second_bias
 from .data import described_strings, split, training_strings
 from .describe import described_split
 from .fitted_head import FittedHead, fit_head
-from .recipes import RECIPES, Recipe
+from .recipes import EXPERIMENT, RECIPES, TRAJECTORY, Recipe
 from .recipes import recipe as find_recipe
 
+Network = TypeVar("Network", bound=nn.Module)
 ZOO = Path(__file__).parent / "zoo"
+#: The pack of each recipe; that of all others is `others`.
+PACKS = {
+    **dict.fromkeys((each.name for each in EXPERIMENT), "codes"),
+    **dict.fromkeys((each.name for each in TRAJECTORY), "over-training"),
+    "counter": "counter",
+}
 #: The recipe whose own initialisations are kept: they are measured beside the trained networks. Any other network's
 #: follows from recipe and seed, see `models.training.initialise`.
 WITH_INITIALISATION = ("counter",)
@@ -45,8 +52,7 @@ class Trained:
         seed: what it was trained from.
         model: the network, in evaluation mode.
         untrained: its own initialisation, the network before the first step; None where nobody kept it.
-        config: its description, see `models.describe`; of a network of the zoo without what follows from its weights,
-            which strings it misreads and the floor of its split.
+        config: its description, see `models.describe`.
         path: the file or folder that it was read from.
     """
 
@@ -94,8 +100,17 @@ def committed_seeds(recipe: str) -> list[int]:
     Raises:
         ProbeError: there is no such recipe, or its table is damaged.
     """
-    name = find_recipe(recipe).name
-    return sorted(read_table(name)["networks"]) if table_path(name).exists() else []
+    return listed(find_recipe(recipe).name)
+
+
+def listed(name: str) -> list[int]:
+    """Return the seeds that the table of a recipe or of `tf1` lists, rising; nothing where there is none.
+
+    Raises:
+        ProbeError: the table is damaged.
+    """
+    path = table_path(name)
+    return sorted(read_table(name)["networks"]) if path.exists() and name in read_pack(path) else []
 
 
 def checkpoint(folder: str | Path) -> Trained:
@@ -106,19 +121,27 @@ def checkpoint(folder: str | Path) -> Trained:
     """
     folder = Path(folder)
     config = load_config(folder)
-    has_untrained = WEIGHTS["untrained"] in config["sha256"]
-    untrained = load(folder, which="untrained") if has_untrained else None
+    untrained = load(folder, which="untrained") if "untrained" in config["sha256"] else None
     return Trained(config["seed"], load(folder), untrained, config, folder)
 
 
 def table_path(name: str) -> Path:
     """Return where the table of a recipe lies."""
-    return ZOO / f"{name}.json"
+    return ZOO / f"{PACKS.get(name, 'others')}.json"
 
 
 def weights_path(name: str) -> Path:
     """Return where the weights of a recipe's networks lie."""
-    return ZOO / f"{name}.safetensors"
+    return table_path(name).with_suffix(".safetensors")
+
+
+def read_pack(path: Path) -> dict[str, Any]:
+    """Return the tables of a pack by recipe, as they are written.
+
+    Raises:
+        ProbeError: the file is missing or damaged.
+    """
+    return dict(_pack(path, _stamp(path)))
 
 
 def read_table(name: str) -> dict[str, Any]:
@@ -128,19 +151,26 @@ def read_table(name: str) -> dict[str, Any]:
         ProbeError: it is missing or damaged.
     """
     path = table_path(name)
+    pack = read_pack(path)
+    if name not in pack:
+        raise ProbeError(f"The zoo has no network {name!r}. Train one with `python -m models.train`.")
     try:
-        table = json.loads(read(path))
+        table = pack[name]
         Recipe.from_dict(table["recipe"])
         lines = {line["seed"]: line for line in table["networks"]}
         lacking = {key for line in lines.values() for key in LINE if key not in line}
         if lacking:
             raise ValueError(f"a network lacks {', '.join(sorted(lacking))}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProbeError(
-            f"{str(path)!r} is not the table of trained networks that `python -m models.packing` writes ({error!r}). "
-            "Restore it from the repository."
-        ) from error
+        raise ProbeError(_no_table(path, error)) from error
     return {**table, "networks": lines}
+
+
+def _no_table(path: Path, error: Exception) -> str:
+    return (
+        f"{str(path)!r} is not the table of trained networks that `python -m models.packing` writes ({error!r}). "
+        "Restore it from the repository."
+    )
 
 
 def drawn_split(recipe: Recipe, seed: int) -> dict[str, Any]:
@@ -155,41 +185,62 @@ def digest_of_split(described: dict[str, Any]) -> str:
 
 def trained(name: str, seed: int) -> Trained:
     """Return a network of the zoo. Everything is checked: a damaged one that loads would give wrong findings."""
-    table = _table(table_path(name), _stamp(table_path(name)))
+    table = read_table(name)
     recipe, path = Recipe.from_dict(table["recipe"]), weights_path(name)
     if name in RECIPES and recipe != RECIPES[name]:
         raise ProbeError(f"{str(table_path(name))!r} has another recipe than models/recipes.py. Restore both.")
-    tensors = _weights(path, _stamp(path))
-    rows = _rows(tensors, path)
-    if seed not in rows or seed not in table["networks"]:
-        known = sorted(rows.keys() & table["networks"].keys())
+    tensors = _weights(path, _stamp(path)).get(name, {})
+    there = rows(tensors, path)
+    if seed not in there or seed not in table["networks"]:
+        known = sorted(there.keys() & table["networks"].keys())
         raise ProbeError(
             f"The zoo has no network {name!r} of seed {seed}; there {_spelled(known)}. Give one that is "
             "there, or train it with `python -m models.train`."
         )
     line = table["networks"][seed]
-    found: dict[str, Counter] = {}
-    digests = line["sha256"] if isinstance(line["sha256"], dict) else {}
-    if set(digests) != {key.partition(".")[0] for key in tensors} - {"seed"}:
-        raise ProbeError(f"{str(path)!r} holds other networks of seed {seed} than {name}.json says. Restore both.")
-    for which, expected in digests.items():
-        model = blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell)
-        own = {key: each[rows[seed]] for key, each in tensors.items() if key.startswith(f"{which}.")}
-        fill(model, {key.removeprefix(f"{which}."): each for key, each in own.items()}, path)
-        if weights_digest(model) != expected:
-            raise ProbeError(
-                f"The weights {which!r} of seed {seed} in {str(path)!r} have the SHA-256 "
-                f"{weights_digest(model)}, but {table_path(name).name!r} beside it says {expected}: one of the two "
-                "was changed. Restore both."
-            )
-        found[which] = freeze_second_bias(model).eval()  # as in training, so that a loaded network trains on alike
+    found = restored(line, tensors, lambda: blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell), path)
+    for model in found.values():
+        freeze_second_bias(model)  # as in training, so that a loaded network trains on alike
     shared = {key: value for key, value in table.items() if key != "networks"} | {"recipe": recipe.to_dict()}
     config = {**shared, "steps": recipe.steps, **line, "split": _split(recipe, seed, line["split"])}
     return Trained(seed, found["model"], found.get("untrained"), config, path)
 
 
-def _rows(tensors: dict[str, Tensor], path: Path) -> dict[int, int]:
-    """Return in which row of the weights each seed stands."""
+def restored(
+    line: dict[str, Any], tensors: dict[str, Tensor], blank: Callable[[], Network], path: Path
+) -> dict[str, Network]:
+    """Return the networks of a seed that a recipe's weights hold, in evaluation mode: `model` and maybe `untrained`.
+
+    Args:
+        line: what the table says of the seed.
+        tensors: the weights of all seeds.
+        blank: makes a network whose weights are set here.
+        path: where the weights were read; the table lies beside it.
+
+    Raises:
+        ProbeError: the weights are not those that the table describes.
+    """
+    seed, found = line["seed"], dict[str, Network]()
+    row = rows(tensors, path)[seed]
+    digests = line["sha256"] if isinstance(line["sha256"], dict) else {}
+    if set(digests) != {key.partition(".")[0] for key in tensors} - {"seed"}:
+        raise ProbeError(f"{str(path)!r} holds other networks of seed {seed} than its table says. Restore both.")
+    for which, expected in digests.items():
+        model, prefix = blank(), f"{which}."
+        own = {key.removeprefix(prefix): each[row] for key, each in tensors.items() if key.startswith(prefix)}
+        fill(model, own, path)
+        said = f"The weights {which!r} of seed {seed} in {str(path)!r}"
+        refuse_changed(model, expected, said, path.with_suffix(".json").name)
+        found[which] = model.eval()
+    return found
+
+
+def rows(tensors: dict[str, Tensor], path: Path) -> dict[int, int]:
+    """Return in which row of a recipe's weights each seed stands.
+
+    Raises:
+        ProbeError: the weights are no such rows.
+    """
     seeds = tensors.get("seed")
     if (
         seeds is None
@@ -210,7 +261,7 @@ def _split(recipe: Recipe, seed: int, stored: str | dict[str, Any]) -> dict[str,
         raise ProbeError(
             f"The seed {seed} of {recipe.name!r} gives another split into training and test strings here than "
             "where the network was trained: this version of torch draws other random permutations. Install the "
-            f"version of torch that {recipe.name}.json names."
+            "version of torch that its table names."
         )
     return drawn
 
@@ -228,15 +279,23 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def _table(path: Path, stamp: tuple[int, int]) -> dict[str, Any]:
+def _pack(path: Path, stamp: tuple[int, int]) -> dict[str, Any]:
     del stamp
-    return read_table(path.stem)
+    try:
+        return dict(json.loads(read(path)))
+    except (ValueError, TypeError) as error:
+        raise ProbeError(_no_table(path, error)) from error
 
 
 @lru_cache(maxsize=64)
-def _weights(path: Path, stamp: tuple[int, int]) -> dict[str, Tensor]:
+def _weights(path: Path, stamp: tuple[int, int]) -> dict[str, dict[str, Tensor]]:
+    """Return the weights of a pack, by recipe."""
     del stamp
-    return read_tensors(path, read(path))
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in read_tensors(path, read(path)).items():
+        name, _, weight = key.partition("/")
+        found.setdefault(name, {})[weight] = tensor
+    return found
 
 
 def _spelled(seeds: list[int]) -> str:

@@ -17,6 +17,7 @@ from probe.report import (
     Details,
     Figure,
     Link,
+    Page,
     Panels,
     Pill,
     Pills,
@@ -30,45 +31,78 @@ from probe.report import (
 )
 from probe.studies.pages.sections import VERDICTS
 
-from . import story
+from .pages import claims_of
 
-#: How many steps the two figures have that are seen step by step.
-STEPS = 10
+#: How many steps the two figures have that are seen step by step, and rows shown of the table behind a figure.
+STEPS, SHOWN_ROWS = 10, 8
 #: From which interchange score on a cell moves half of the answers, see `one_cell`.
 HALF = 0.5
-#: Rows shown of the table behind a figure.
-SHOWN_ROWS = 8
+#: The correlation of the number of bits read with the ones, where each of 1 to 10 bits has the same weight.
+CLOCK = 0.6**0.5
+#: A drift above this, and below one, is a part of a one for each missing bit.
+PART = 0.25
 ROLES = ("planted", "own_initialisation", "trained")
 REBUILD = (
     "make pages     # from the committed measurements\n"
     "make report    # the same, and seed 0 trained and measured here\n"
     "make study     # trains and measures every network again: hours; what is there is kept"
 )
-#: What stands above the explorer.
+EVERY_CLAIM = "how.html#claims"
+#: From which part on a number of networks is called so.
+PARTS = ((1.0, "all of them"), (0.6, "most of them"), (0.4, "half of them"), (1e-9, "some of them"), (0.0, "none"))
+#: A section with panels: its heading, its words, the figure's names, title and caption.
+Shown = tuple[str, str, Sequence[str], str, str]
+
+
+def page(
+    findings: Mapping[str, Finding],
+    explorer: Explorer,
+    cards: Sequence[Card],
+    *,
+    tries: Sequence[str],
+    objections: str,
+    provenance: Mapping[str, str],
+) -> Page:
+    """Return the first page.
+
+    Args:
+        findings: by question.
+        explorer: the networks that the page runs.
+        cards: the other pages.
+        tries: what is said of the networks.
+        objections: what a reviewer still objects to.
+        provenance: what stands at the foot.
+    """
+    claims = claims_of(findings.values())
+    verdicts = {key: claim.verdict for key, claim in claims.items()}
+    alone = {verdicts[key] for key in ("27a", "27b", "27c")} == {"refuted"}
+    learns = verdicts["II.0"] in ("established", "not specific")
+    title = (
+        "This LSTM counts. None of its cells does." if learns and alone else "What does an LSTM that counts learn?"
+    )
+    sections = [
+        _network(findings),
+        *(_panelled(findings, one) for one in (_lengths(claims), _cells(findings, claims), _tests(findings))),
+        _panelled(findings, _memory(findings)),
+        _space(findings, claims),
+        _panelled(findings, _bits(findings, claims)),
+        _training(findings, claims),
+        Section("Try it", [Text([EXPLORE]), explorer, Details("Things to try", [Text(list(tries))])], key="explore"),
+        _sure(cards, objections),
+        Section("Build it again", [Details("Three commands", [Code(REBUILD)])], key="rebuild"),
+    ]
+    hero = _hero(findings, claims)
+    lead = _lead(findings, claims)
+    return Page(title, lead, sections, provenance=provenance, hero=hero, folds_printed=False)
+
+
 EXPLORE = (
     "Your browser runs the networks. Click bits, or type them. Below each bit stands the answer if the network were "
     "asked there."
 )
-EVERY_CLAIM = "#claims"
-#: What stands above the table of claims.
-IN_FULL: Sentence = [
-    "The rules in full, with intervals and reasons: ",
-    Link("all claims", "how.html#claims"),
-    ".",
-]
 
 
-def title(findings: Mapping[str, Finding]) -> str:
-    """Return the page's title: what was found, where the verdicts say so."""
-    claims = story.claims_of(list(findings.values()))
-    learns = claims[f"{story.AGAIN}0"].verdict in ("established", "not specific")
-    alone = [claims[key].verdict for key in ("27a", "27b", "27c")]
-    if learns and set(alone) == {"refuted"}:
-        return "This LSTM counts. None of its cells does."
-    return "What does an LSTM that counts ones learn?"
-
-
-def hero(findings: Mapping[str, Finding]) -> list[Block]:
+def _hero(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> list[Block]:
     """Return what stands before the first words: the best cell of three networks, and how many claims hold."""
     figure = _panels(
         findings,
@@ -77,48 +111,29 @@ def hero(findings: Mapping[str, Finding]) -> list[Block]:
         caption="In each panel: the cell that tells the ones best. A line joins strings of equal length. In a cell "
         "that kept a running count all lines would lie on each other.",
     )
-    again = [claim.verdict for claim in story.claims_of(list(findings.values())).values()]
-    pills = [Pill(str(again.count(verdict)), Verdict(verdict), EVERY_CLAIM) for verdict in VERDICTS]
-    return [figure, Pills(pills, f"{len(again)} claims")]
+    verdicts = [claim.verdict for claim in claims.values()]
+    pills = [Pill(str(verdicts.count(verdict)), Verdict(verdict), EVERY_CLAIM) for verdict in VERDICTS]
+    return [figure, Pills(pills, f"{len(verdicts)} claims")]
 
 
-def lead(findings: Mapping[str, Finding]) -> Sentence:
-    """Return three sentences: what was learned, what was asked, and the answer."""
-    claims = story.claims_of(list(findings.values()))
-    counts, running = claims[f"{story.AGAIN}0"], findings["one_cell"].notes
+def _lead(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sentence:
+    """Return what was learned, what was asked, and the answer."""
+    counts, rows = claims["II.0"], findings["one_cell"].measurements
+    passed = rows[rows["metric"] == "all_tests"].groupby(["role", "network"])["value"].max()
+    own = passed["trained"]
+    answer = f"No, in none of the {len(own)} trained networks."
+    if own.any():
+        answer = f"Perhaps, in {own.sum():.0f} of {len(own)} trained networks, where one cell passes all five tests."
+    taken = rows[(rows["metric"] == "cells_read") & (rows["role"] == "own initialisation")]["value"] > 0
     return [
         f"We trained {counts.n} LSTMs to say how many ones a string of ten bits has, and "
         f"{_part(counts.holds_in, counts.n)} learned it. Does some cell keep a running count? ",
-        Strong(f"{running['verdict']}."),
-        " In a network that was written by hand to count, one does." if _planted_passes(findings) else "",
-        _taken(findings),
+        Strong(answer),
+        " In a network that was written by hand to count, one does." if passed["planted", "planted/ones"] else "",
+        f" Before training, {_part(int(taken.sum()), len(taken))} had one that nearly does."
+        if claims["27d"].verdict == "established"
+        else "",
     ]
-
-
-def _taken(findings: Mapping[str, Finding]) -> str:
-    """Return what training took away from single cells, where it did."""
-    if story.claims_of(list(findings.values()))["27d"].verdict != "established":
-        return ""
-    before = _first_test(findings)["own initialisation"]
-    return f" Before training, {before} had one that nearly does."
-
-
-def _first_test(findings: Mapping[str, Finding]) -> dict[str, str]:
-    """Return in how many networks some cell passes the first test, by role, in words that a plural noun follows."""
-    rows = findings["one_cell"].measurements
-    read = rows[rows["metric"] == "cells_read"].assign(read=rows["value"] > 0).groupby("role")["read"]
-    return {str(role): _part(int(own.sum()), len(own)) for role, own in read}
-
-
-def _planted_passes(findings: Mapping[str, Finding]) -> bool:
-    """Return whether one cell of the planted counter passes all tests, as it must."""
-    rows = findings["one_cell"].measurements
-    own = rows[(rows["metric"] == "all_tests") & (rows["network"] == "planted/ones") & (rows["kind"] == "ones")]
-    return bool((own["value"] == 1).any())
-
-
-#: From which part on a number of networks is called so.
-PARTS = ((1.0, "all of them"), (0.6, "most of them"), (0.4, "half of them"), (1e-9, "some of them"), (0.0, "none"))
 
 
 def _part(number: int, total: int) -> str:
@@ -126,69 +141,19 @@ def _part(number: int, total: int) -> str:
     return next(words for least, words in PARTS if number / total >= least)
 
 
-def sections(
-    findings: Mapping[str, Finding],
-    explorer: Explorer,
-    sentences: Sequence[str],
-    cards: Sequence[Card],
-    claims: Table,
-) -> list[Section]:
-    """Return the page's sections, in the order of the story.
-
-    Args:
-        findings: by question.
-        explorer: the networks that the page runs.
-        sentences: what is said of them.
-        cards: the other pages.
-        claims: all claims.
-    """
-    fold = Details("Things to try", [Text(list(sentences))])
-    return [
-        _network(findings),
-        _lengths(findings),
-        _cells(findings),
-        _memory(findings),
-        _space(findings),
-        _bits(findings),
-        _training(findings),
-        Section("Try it", [Text([EXPLORE]), explorer, fold], key="explore"),
-        _sure(findings, cards, claims),
-        Section("Build it again", [Details("Three commands", [Code(REBUILD)])], key="rebuild"),
-    ]
-
-
-#: What the page calls statements whose own words need their neighbours.
-PLAIN = {
-    "3": "The last state holds the count better than it holds other sums of the same bits.",
-    "4": "Most of what varies in the last state is the count.",
-    "5c": "The cells pull together: hardly any of them works against the answer.",
-    "12b": "The answer survives the loss of directions that hold no count.",
-    "18": "The network runs on few states, one for each step and count.",
-    "25c": "The cells are a relay: at another count other cells carry the answer.",
-    "27d": "Single cells tell the ones worse than before training.",
-}
-#: A drift above this, and below one, is a part of a one for each missing bit.
-PART = 0.25
-
-
 def _network(findings: Mapping[str, Finding]) -> Section:
-    """Return what the network is, and the names of its parts."""
-    said = findings["accuracy"].notes[story.SETUP].split(". ")[0]
     names = (
-        "At each bit four numbers decide about every cell. The forget gate f keeps a part of the cell c. The input "
-        "gate i lets a part of the candidate g in. The output gate o shows a part of the cell as the hidden state h, "
-        "which the next step hears. After the last bit the answer is read off h."
+        "The network reads ten bits, one at a time, through twelve LSTM units, and answers how many ones there "
+        "were. At each bit four numbers decide about every cell. The forget gate f keeps a part of the cell c. The "
+        "input gate i lets a part of the candidate g in. The output gate o shows a part of the cell as the hidden "
+        "state h, which the next step hears. After the last bit the answer is read off h."
     )
-    return Section(
-        "It reads a bit at a time, and hands its memory on",
-        [Text([f"{said}.", names]), _figure(findings, "drawing", steps=STEPS)],
-        key="network",
-    )
+    blocks = [Text(names), _figure(findings, "drawing", steps=STEPS)]
+    return Section("It reads a bit at a time, and hands its memory on", blocks, key="network")
 
 
-def _lengths(findings: Mapping[str, Finding]) -> Section:
-    """Return what the network counts, which other lengths tell."""
-    claim = story.claims_of(list(findings.values()))[f"{story.AGAIN}17a"]
+def _lengths(claims: Mapping[str, Claim]) -> Shown:
+    claim = claims["II.17a"]
     title = {"refuted": "It counts at ten bits, and only there"}.get(claim.verdict, "Does it count at other lengths?")
     said = "Strings of ten bits cannot tell programs apart that differ at other lengths only."
     if PART < claim.value < 1:
@@ -196,155 +161,106 @@ def _lengths(findings: Mapping[str, Finding]) -> Section:
             f"A shorter string gets too large an answer: the ones, and about {claim.value:.1f} more for each bit "
             "that is missing from ten. So the answer sinks while zeros come."
         )
-    figure = _panels(
-        findings,
-        ["lengths", "drifts"],
-        title="Answers at other lengths",
-        caption="Left: the mean answers of one network; on the dashed line they are right. Right: what each network "
-        "adds for a missing bit.",
+    caption = (
+        "Left: the mean answers of one network; on the dashed line they are right. Right: what each network adds "
+        "for a missing bit."
     )
-    return Section(title, [Text(said), figure], key="other-lengths")
+    return title, said, ["lengths", "drifts"], "Answers at other lengths", caption
 
 
-def _cells(findings: Mapping[str, Finding]) -> Section:
-    """Return what single cells hold, before training and after it."""
-    claims = story.claims_of(list(findings.values()))
+def _cells(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Shown:
     title = "Does a cell keep the count?"
     if claims["27a"].verdict == "refuted" and claims["27d"].verdict == "established":
         title = "No cell keeps the count. Training took it away."
-    every = _panels(
-        findings,
-        [f"cells_{role}" for role in ROLES],
-        title="All twelve cells of three networks",
-        caption="Each dot is a string read so far; the pinker, the more bits. Above: the cell, its correlation r.",
+    rows = findings["moving_zero"].measurements
+    best = rows[rows["metric"] == "best_correlation"].groupby("role")["value"].median()
+    said = (
+        "One would first compute the correlation of the best cell with the ones, all steps together. It is "
+        f"{best['trained']:.2f} after training and {best['own initialisation']:.2f} before it (medians). The number "
+        f"of bits read alone reaches {CLOCK:.2f}."
     )
-    tests = _panels(
-        findings,
-        ["best_read", "tests"],
-        title="Five tests of a cell, in 100 networks",
-        caption="First: how often one formula gives the ones from the best cell. Second: in how many networks "
-        "some cell passes. Planted: written by hand; own initialisation: before training; heads: fitted on random "
-        "weights.",
-    )
-    more = Details("With other bounds, other counts and smaller networks", [Text(_more_tests(findings))])
-    first = Text(findings["moving_zero"].notes["first"])
-    return Section(title, [first, every, Text(_five_tests(findings)), tests, more], key="one-cell")
+    caption = "Each dot is a string read so far; the pinker, the more bits. Above: the cell, its correlation r."
+    return title, said, [f"cells_{role}" for role in ROLES], "All twelve cells of three networks", caption
 
 
-def _memory(findings: Mapping[str, Finding]) -> Section:
-    """Return what the answer follows where a memory is put in."""
+def _tests(findings: Mapping[str, Finding]) -> Shown:
+    said = (
+        "We ask more: does one formula give the ones from a cell after every bit, also in longer strings, and does "
+        "the answer come from that cell?"
+    )
+    caption = (
+        "First: how often one formula gives the ones from the best cell. Second: in how many networks some cell "
+        "passes. Planted: written by hand; own initialisation: before training; heads: fitted on random weights."
+    )
+    networks = findings["one_cell"].measurements
+    number = networks[networks["role"] == "trained"]["network"].nunique()
+    title = "Five tests of a cell that keeps the count"
+    return title, said, ["best_read", "tests"], f"Five tests of a cell, in {number} networks", caption
+
+
+def _memory(findings: Mapping[str, Finding]) -> Shown:
     moved = findings["one_cell"].measurements
     moved = moved[(moved["metric"] == "cell_test") & (moved["kind"] == "moves") & (moved["role"] == "trained")]
     title = "Which cell moves the answer?"
     if not (moved["value"] >= HALF).any():
         title = "No single cell moves even half of the answers"
-    figure = _panels(
-        findings,
-        ["put_in_planted", "put_in_trained"],
-        title="Put a memory in",
-        caption="After seven bits we put the memory of another string into a run with three ones. Circles: the "
-        "whole memory. Squares and thin lines: one cell at a time.",
+    caption = (
+        "After seven bits we put the memory of another string into a run with three ones. Circles: the whole memory. "
+        "Squares and thin lines: one cell at a time."
     )
-    return Section(title, [Text(findings["pictures"].notes["put_in"]), figure], key="put-in")
+    names = ["put_in_planted", "put_in_trained"]
+    return title, findings["pictures"].notes["put_in"], names, "Put a memory in", caption
 
 
-def _space(findings: Mapping[str, Finding]) -> Section:
-    """Return where the counts lie in the space of cells."""
-    said = Text([findings["pictures"].notes["space"], _directions(findings)])
-    title = "All cells together hold the count, and every bit moves it"
-    return Section(title, [said, _figure(findings, "space", choose="bits read")], key="space")
+def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
+    two = claims["II.9"]
+    said = f"Of what the whole state does to the answer, two directions do {two.value:.0%}."
+    if two.verdict == "not specific":
+        (control,) = two.differences
+        said += f" Training did not make that: in a random network with a fitted head two do {control.control:.0%}."
+    blocks = [Text([findings["pictures"].notes["space"], said]), _figure(findings, "space", choose="bits read")]
+    return Section("All cells together hold the count, and every bit moves it", blocks, key="space")
 
 
-def _bits(findings: Mapping[str, Finding]) -> Section:
-    """Return which way a bit gets in, and a count gets on."""
-    figure = _panels(
-        findings,
-        ["one_string", "shares"],
-        title="One string, and one step",
-        caption="Left: a row is a unit. Black gates are open; teal is below zero, gold above. Right: arrows are as "
-        "wide as what goes along them.",
-    )
-    again = story.claims_of(list(findings.values()))
+def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Shown:
     said = findings["pictures"].notes["shares"]
-    if {again[f"{story.AGAIN}{key}"].verdict for key in ("15b", "7a")} == {"not specific"}:
+    if {claims[key].verdict for key in ("II.15b", "II.7a")} == {"not specific"}:
         said += " A fitted head on random weights does the same, so training did not make it."
+    caption = (
+        "Left: a row is a unit. Black gates are open; teal is below zero, gold above. Right: arrows are as wide as "
+        "what goes along them."
+    )
     title = "A bit enters by the candidate, and the cells carry the sum on"
-    return Section(title, [Text(said), figure], key="bits")
+    return title, said, ["one_string", "shares"], "One string, and one step", caption
 
 
-def _five_tests(findings: Mapping[str, Finding]) -> str:
-    """Return what the five tests say, without their numbers: the figure beside it has these."""
-    rows = findings["one_cell"].measurements
-    whole = rows[(rows["metric"] == "all_tests") & (rows["role"] == "trained")].groupby("network")["value"].max()
-    return (
-        "We ask more: does one formula give the ones from a cell after every bit, also in longer strings, and does "
-        f"the answer come from that cell? One cell passes all five tests in {_part(int(whole.sum()), len(whole))} of "
-        f"the trained networks. {findings['moving_zero'].notes.get('larger', '')}"
-    )
-
-
-def _more_tests(findings: Mapping[str, Finding]) -> list[str]:
-    """Return what the tests say with other choices, as paragraphs."""
-    zero = findings["moving_zero"].notes
-    said = [findings["one_cell"].notes["short"]]
-    said += [zero[name] for name in ("answer", "beside")]
-    return [sentence for sentence in said if sentence]
-
-
-def _directions(findings: Mapping[str, Finding]) -> str:
-    again = story.claims_of(list(findings.values()))[f"{story.AGAIN}9"]
-    said = f"Of what the whole state does to the answer, two directions do {again.value:.0%}."
-    if again.verdict != "not specific":
-        return said
-    (control,) = again.differences
-    return f"{said} Training did not make that: in a random network with a fitted head two do {control.control:.0%}."
-
-
-def _training(findings: Mapping[str, Finding]) -> Section:
+def _training(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
     """Return what training made that the best head on untrained weights does not have."""
-    claims = story.claims_of(list(findings.values()))
     made = [claim for claim in claims.values() if claim.verdict == "established" and claim.differences]
-    points: list[Sentence] = [PLAIN.get(story.key(claim), claim.rule.statement) for claim in made]
-    return Section(
-        "What training made, and random weights do not have",
-        [
-            Text(
-                "A random network with a fitted head answers right, too. So only what beats the best of three such "
-                "heads counts as learned:"
-            ),
-            Points(points),
-            Text(f"{_noise(claims)}: {findings['pictures'].notes['noise']}"),
-        ],
-        key="training",
+    points: list[Sentence] = [claim.rule.on_page.partition(" (")[0] + "." for claim in made]
+    noise = claims["II.5b"]
+    among = "To withstand noise is one of them"
+    if noise not in made:
+        among = f"To withstand noise is not among them, its verdict is “{noise.verdict}”"
+    said = (
+        "A random network with a fitted head answers right, too. So only what beats the best of three such heads "
+        "counts as learned:"
     )
+    blocks = [Text(said), Points(points), Text(f"{among}: {findings['pictures'].notes['noise']}")]
+    return Section("What training made, and random weights do not have", blocks, key="training")
 
 
-def _noise(claims: Mapping[str, Claim]) -> str:
-    """Return whether standing noise is one of the findings that beat the best head."""
-    claim = claims[f"{story.AGAIN}5b"]
-    if claim.verdict == "established":
-        return "To withstand noise is one of them"
-    return f"To withstand noise is not among them, its verdict is “{claim.verdict}”"
-
-
-def _sure(findings: Mapping[str, Finding], cards: Sequence[Card], claims: Table) -> Section:
-    """Return how many claims have which verdict, the claims, what is open, and the other pages."""
-    judgement = findings["verdicts"].notes
-    opened = Details("What a reviewer still objects to", [Text(judgement["open"])])
-    return Section(
-        "How sure is this?",
-        [
-            Text(
-                "We wrote every rule down before we trained the networks that it judges. “Not specific”: as true "
-                "without training. Two networks written by hand are traps: the cell that a probe reads best does "
-                "nothing, or eight cells share the count."
-            ),
-            Details("Every claim, with its control and its verdict", [Text([IN_FULL]), claims]),
-            opened,
-            Cards(cards),
-        ],
-        key="claims",
-    )
+def _sure(cards: Sequence[Card], objections: str) -> Section:
+    """Return what a verdict rests on, what is open, and the other pages."""
+    said: Sentence = [
+        "We wrote every rule down before we trained the networks that it judges. “Not specific”: as true without "
+        "training. Two networks written by hand are traps: the cell that a probe reads best does nothing, or eight "
+        "cells share the count. ",
+        Link("Every claim, with its control and its verdict", EVERY_CLAIM),
+        ".",
+    ]
+    opened = Details("What a reviewer still objects to", [Text(objections)])
+    return Section("How sure is this?", [Text([said]), opened, Cards(cards)], key="claims")
 
 
 def _picture(findings: Mapping[str, Finding], name: str) -> DataFigure:
@@ -364,6 +280,13 @@ def _figure(findings: Mapping[str, Finding], name: str, *, steps: int = 0, choos
     one = _picture(findings, name)
     many = STEPS if choose else steps
     return Figure(one.svg, one.alt, one.caption, one.title, _table([one]), steps=many, choose=choose)
+
+
+def _panelled(findings: Mapping[str, Finding], shown: Shown) -> Section:
+    heading, said, names, title, caption = shown
+    return Section(
+        heading, [Text(said), _panels(findings, names, title=title, caption=caption)], key=names[-1].replace("_", "-")
+    )
 
 
 def _panels(findings: Mapping[str, Finding], names: Sequence[str], *, title: str, caption: str) -> Panels:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from around import nothing_is_lost, one_colour_one_meaning, tidy
+from refusing import pytest_addoption
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["nothing_is_lost", "one_colour_one_meaning", "tidy"]
+__all__ = ["nothing_is_lost", "one_colour_one_meaning", "pytest_addoption", "tidy"]
 
 #: Files whose tests read what one process made once; in two processes it would be made twice.
 TOGETHER = {
-    "asked once": ("test_analyses", "test_battery"),
+    "asked once": ("test_analyses",),
     "reports of studies": ("test_studies.py", "test_studies_words"),
 }
 

@@ -1,14 +1,12 @@
-"""Writes the networks and programs that the counter's page runs in the browser."""
+"""The networks and programs that the counter's first page runs in the browser."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -16,29 +14,18 @@ import probe
 from analyses.counter import common
 from models.counter import Coded, answer
 from models.fitted_head import FittedHead
+from models.populations import SECOND_JUDGED
 from models.tasks import parse_bits
-from probe import Finding
 from probe.evidence.measurements import FITTED_HEADS, Network
+from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
 from probe.explorer.networks import LOOKS
-from probe.storage.files import write_atomically
 
-FOLDER, DESCRIBED = "explorer", "explorer.json"
 LENGTH = common.STRINGS.shape[1]
 CLASSES = LENGTH + 1
 PROGRAMS = (
-    {"name": "count ones", "role": "0, and 1 more for a 1", "start": 0.0, "steps": {"0": 0.0, "1": 1.0}},
-    {
-        "name": "zeros backwards",
-        "role": f"{LENGTH}, and 1 less for a 0",
-        "start": float(LENGTH),
-        "steps": {"0": -1.0, "1": 0.0},
-    },
-    {
-        "name": "balance",
-        "role": f"{LENGTH / 2:g}, and a half more or less",
-        "start": LENGTH / 2,
-        "steps": {"0": -0.5, "1": 0.5},
-    },
+    ExplorerProgram("count ones", 0.0, {"0": 0.0, "1": 1.0}, "0, and 1 more for a 1"),
+    ExplorerProgram("zeros backwards", float(LENGTH), {"0": -1.0, "1": 0.0}, f"{LENGTH}, and 1 less for a 0"),
+    ExplorerProgram("balance", LENGTH / 2, {"0": -0.5, "1": 0.5}, f"{LENGTH / 2:g}, and a half more or less"),
 )
 COUNTER, PLANTED_ONES, EVERY_STEP = "Trained counter", "Planted ones-counter", "Asked after every step"
 FITTED = "Untrained, head fitted"
@@ -77,64 +64,76 @@ EVERY_LENGTH = ("every-step", "truncated")
 #: Any strings serve: six ones in ten bits, three in six bits, and none.
 EXAMPLE, SIX, NONE = "0110101101", "011010", "0000000000"
 AFTER = 6
-#: What a reader may try first.
-EXPERIMENTS: tuple[dict[str, Any], ...] = (
-    {"label": "Six bits", "sequence": SIX},
-    {"label": "Six bits, planted counter", "sequence": SIX, "network": PLANTED_ONES},
-    {"label": "Six bits, asked after every step", "sequence": SIX, "network": EVERY_STEP},
-    {"label": "Put in the cell state of zeros", "second": [NONE], "patch": "cell_state", "steps": [AFTER]},
-    {"label": "Put in their hidden state alone", "second": [NONE], "patch": "hidden_state", "steps": [AFTER]},
+#: What a reader may try first: a label, what is patched in from a string of zeros, and what else is set.
+EXPERIMENTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("Six bits", "", {"sequence": SIX}),
+    ("Six bits, planted counter", "", {"sequence": SIX, "network": PLANTED_ONES}),
+    ("Six bits, asked after every step", "", {"sequence": SIX, "network": EVERY_STEP}),
+    ("Put in the cell state of zeros", "cell_state", {"second": [NONE]}),
+    ("Put in their hidden state alone", "hidden_state", {"second": [NONE]}),
 )
 #: A network with what is said of it: name, role, and its drift where programs are to have it.
 Shown = tuple[Network, str, str, float | None]
 
 
-def write(out: Path, networks: Sequence[Network], drifts: pd.Series) -> Path:
-    """Write the networks of the explorer into a folder: a file of weights each, and their description.
+class Classes(nn.Module):
+    """A recurrent layer whose last hidden state one linear head turns into a score for each answer.
 
     Args:
-        out: folder of the findings; they go into `explorer` inside.
-        networks: the study's, with the planted ones.
-        drifts: the drift of each network by its name, see `drifts_of`.
+        model: a counter, or one with a fitted head.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        state = as_classes(model)
+        (self.name,) = {key.partition(".")[0] for key in state} - {"head"}
+        self.add_module(self.name, copy.deepcopy(model.get_submodule(self.name)))
+        self.head = nn.Linear(state["head.weight"].shape[1], CLASSES)
+        self.load_state_dict(state)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the scores (batch, class) of sequences (batch, time, input)."""
+        hidden, _ = self.get_submodule(self.name)(x)
+        return self.head(hidden[:, -1])
+
+
+def explorer(drifts: pd.Series) -> tuple[Explorer, list[str]]:
+    """Return the explorer of the first page, and what is said of its experiments.
+
+    Args:
+        drifts: the drift of each network by its name.
 
     Raises:
-        probe.ProbeError: a network is missing or damaged, or a file cannot be written.
+        probe.ProbeError: a network is missing or damaged.
     """
-    folder, described = out / FOLDER, []
-    shown = _chosen(networks, drifts)
+    shown, networks = _chosen(drifts), []
     for network, name, role, drift in shown:
-        file = f"{len(described)}.safetensors"
         model, alphabet = _uncoded(network.model)
-        state = {key: tensor.contiguous() for key, tensor in as_classes(model).items()}
-        write_atomically(folder / file, safetensors.torch.save(state))
-        one: dict[str, Any] = {"name": name, "role": role, "file": file, "source": network.name}
         # Those of other recipes are trained too.
-        one["look"] = network.role if network.role in LOOKS else "trained"
-        one |= {} if alphabet is None else {"alphabet": alphabet}
-        one |= {"trained_lengths": _lengths(network)} if _lengths(network) != [LENGTH] else {}
-        one |= {} if drift is None else {"programs": [_drifting(drift)]}
-        described.append(one)
-    together = {
-        "example": EXAMPLE,
-        "alphabet": {"0": 0.0, "1": 1.0},
-        "classes": [str(count) for count in range(CLASSES)],
-        "trained_lengths": [LENGTH],
-        "programs": PROGRAMS,
-        "experiments": EXPERIMENTS,
-        "truth": PROGRAMS[0]["name"],
-        "beside": BESIDE,
-        "told": _told({name: network.model for network, name, *_ in shown}),
-        "networks": described,
-    }
-    write_atomically(folder / DESCRIBED, json.dumps(together, indent=1) + "\n")
-    return folder
-
-
-def drifts_of(findings: Mapping[str, Finding]) -> pd.Series:
-    """Return the drift of each network by its name, as two of the questions measured it."""
-    rows = pd.concat([findings[name].measurements for name in ("training_signal", "other_lengths")])
-    drifts = rows[rows["metric"] == "drift"].drop_duplicates("network")
-    return drifts.set_index("network")["value"]
+        look = network.role if network.role in LOOKS else "trained"
+        own = [] if drift is None else [_drifting(drift)]
+        lengths = None if _lengths(network) == [LENGTH] else _lengths(network)
+        networks.append(
+            ExplorerNetwork(
+                name, Classes(model), role, alphabet=alphabet, trained_lengths=lengths, programs=own, look=look
+            )
+        )
+    experiments = [
+        ExplorerExperiment(label, edits=[ExplorerEdit("patch", patch, steps=[AFTER])] if patch else [], **setting)
+        for label, patch, setting in EXPERIMENTS
+    ]
+    made = Explorer(
+        networks,
+        EXAMPLE,
+        {"0": 0.0, "1": 1.0},
+        [str(count) for count in range(CLASSES)],
+        [LENGTH],
+        programs=PROGRAMS,
+        experiments=experiments,
+        truth=PROGRAMS[0].name,
+        beside=BESIDE,
+    )
+    return made, _told({name: network.model for network, name, *_ in shown})
 
 
 def as_classes(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -150,11 +149,14 @@ def as_classes(model: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-def _chosen(networks: Sequence[Network], drifts: pd.Series) -> list[Shown]:
+def _chosen(drifts: pd.Series) -> list[Shown]:
     """Return the networks that are shown, the counter of median drift first."""
+    counters = [f"{SECOND_JUDGED.recipe}/seed-{seed}" for seed in SECOND_JUDGED.seeds]
+    trained = len(counters)
+    seed = int(_median(drifts[counters]).rpartition("-")[2])
+    networks = [*common.with_controls(SECOND_JUDGED.recipe, seed), *common.planted_networks(["ones", "zeros"])]
     named = {network.name: network for network in networks}
-    detail = common.in_detail(networks)
-    trained = sum(network.role == "trained" for network in networks)
+    detail = networks[0]
     drift = float(drifts[detail.name])
     wrong = float((answer(_output(detail.model, common.STRINGS)) != common.COUNTS[:, -1]).float().mean())
     said = f"Among {trained} trained networks it has the median drift: {_shifts(drift)}."
@@ -163,9 +165,9 @@ def _chosen(networks: Sequence[Network], drifts: pd.Series) -> list[Shown]:
     beside = {f"{detail.name}{end}": words for end, words in CONTROLS.items()} | PLANTED
     rows += [(named[key], name, role, None) for key, (name, role) in beside.items() if key in named]
     for key, (name, role) in RECIPES.items():
-        every = drifts[drifts.index.str.startswith(f"{key}/")].sort_values(kind="stable")
-        middle = str(every.index[(len(every) - 1) // 2])
-        (network,) = common.group(key, int(middle.rpartition("-")[2]))
+        every = drifts[drifts.index.str.startswith(f"{key}/")]
+        middle = _median(every)
+        (network,) = common.of_recipe(key, [int(middle.rpartition("-")[2])])
         own_drift = float(every[middle])
         rows.append(
             (
@@ -178,15 +180,21 @@ def _chosen(networks: Sequence[Network], drifts: pd.Series) -> list[Shown]:
     return rows
 
 
+def _median(drifts: pd.Series) -> str:
+    """Return the name of the network of median drift."""
+    ordered = drifts.rename_axis("network").rename("value").reset_index().sort_values(["value", "network"])["network"]
+    return str(ordered.iloc[(len(ordered) - 1) // 2])
+
+
 def _told(models: Mapping[str, nn.Module]) -> list[str]:
     """Return what comes of the experiments, in words."""
     six, example = parse_bits(SIX), parse_bits(EXAMPLE)
     counted, planted, every = (_answered(models[name], six) for name in (COUNTER, PLANTED_ONES, EVERY_STEP))
     source = probe.record(models[COUNTER], parse_bits(NONE))
     patched = [
-        _answered(models[COUNTER], example, probe.patch(one["patch"], source, steps=one["steps"]))
-        for one in EXPERIMENTS
-        if "patch" in one
+        _answered(models[COUNTER], example, probe.patch(patch, source, steps=[AFTER]))
+        for _, patch, _ in EXPERIMENTS
+        if patch
     ]
     rest = EXAMPLE[AFTER + 1 :]
     return [
@@ -217,12 +225,12 @@ def _lengths(network: Network) -> list[int]:
     return list(range(1, CLASSES)) if network.name.startswith(EVERY_LENGTH) else [LENGTH]
 
 
-def _drifting(drift: float) -> dict[str, object]:
+def _drifting(drift: float) -> ExplorerProgram:
     """Return ones + d (10 - L) as steps: it starts at 10 d, and each bit takes d off."""
     drift = round(drift, 4)
     steps = {"0": -drift, "1": round(1 - drift, 4)}
-    said = {"name": f"ones, drift {drift:.2f}", "role": f"ones, and {drift:.2f} more for each missing bit"}
-    return {**said, "start": round(LENGTH * drift, 4), "steps": steps}
+    said = f"ones, and {drift:.2f} more for each missing bit"
+    return ExplorerProgram(f"ones, drift {drift:.2f}", round(LENGTH * drift, 4), steps, said)
 
 
 def _uncoded(model: nn.Module) -> tuple[nn.Module, dict[str, float] | None]:

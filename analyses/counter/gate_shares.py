@@ -2,75 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 from matplotlib.axes import Axes
 
 from analyses.counter import common
-from probe import Finding
-from probe.evidence import Control, DataFigure, Range, Rule
-from probe.evidence.measurements import Network, only
+from probe.evidence import Control, DataFigure
+from probe.evidence.measurements import only
+from probe.evidence.strongest import STRONGEST
+from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.interventions import gate_shares
-from probe.questions.told import medians, ranked
+from probe.questions.question import Question
+from probe.questions.told import ranked
 
 BOUND = 0.5
+BEYOND = (Control(STRONGEST, 0.05),)
 SETUP = (
     "Bit t changed 0 to 1 and delivered to all subsets of {i, f, g, o}; expected answer, Shapley values summed over "
     "t = 2..10 and all contexts, over the sum of the whole differences"
 )
 SOURCE = "Shapley 1953; Karpathy et al. 2015 for the gate stories"
-VERSION = 1
-RULES = (
-    Rule(
-        key="II.15a",
-        statement="A 1 opens the input gate.",
-        metric="gate_share",
-        signal="input_gate",
-        definition=f"{SETUP}. The share of i.",
-        source=SOURCE,
-        established_if=Range.at_least(BOUND),
-        refuted_if=Range.below(BOUND),
-        controls=(Control(common.STRONGEST, 0.05),),
-    ),
-    Rule(
-        key="II.15b",
-        statement="A 1 is written by the candidate.",
-        metric="gate_share",
-        signal="cell_candidate",
-        definition=f"{SETUP}. The share of g.",
-        source=SOURCE,
-        established_if=Range.at_least(BOUND),
-        refuted_if=Range.below(BOUND),
-        controls=(Control(common.STRONGEST, 0.05),),
-    ),
-    Rule(
-        key="II.15c",
-        statement="Constant gates suffice.",
-        metric="constant_gates_accuracy",
-        definition="Accuracy on all 1,024 strings with i, f and o frozen at their mean per unit and step.",
-        source=SOURCE,
-        established_if=Range.at_least(BOUND),
-        refuted_if=Range.below(BOUND),
-        controls=(Control(common.STRONGEST, 0.05),),
-    ),
-)
 
 
-def measure(networks: Sequence[Network]) -> pd.DataFrame:
-    """Measure the gates' shares in counters that answer with the count: an untrained head does not."""
-    studied = common.pick(networks, *common.ANSWERING)
-    return gate_shares.measure(common.subjects(studied))
-
-
-def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge the gates' shares and draw them."""
+def figures(table: pd.DataFrame) -> list[DataFigure]:
+    """Draw the gates' shares, and how long what was written lasts."""
     drawn = common.drawn(table)
-    figures = [_entering(only(drawn, metric="gate_share")), _lasting(drawn)]
-    title = "Where does a bit enter?"
-    notes = {"answer": _answer(table), "otherwise": _otherwise(table), "lasting": _lasts(drawn)}
-    return common.finding("gate_shares", title, table, studied=networks, rules=RULES, figures=figures, notes=notes)
+    return [_entering(only(drawn, metric="gate_share")), _lasting(drawn)]
 
 
 def _entering(shares: pd.DataFrame) -> DataFigure:
@@ -89,53 +46,68 @@ def _entering(shares: pd.DataFrame) -> DataFigure:
 
 
 def _lasting(drawn: pd.DataFrame) -> DataFigure:
-    def draw(table: pd.DataFrame, ax: Axes) -> Axes:
-        ax = gate_shares.draw_kept(table, ax=ax)
+    lasting = gate_shares.most_lasting(drawn)
+
+    def draw() -> Axes:
+        ax = gate_shares.draw_kept(drawn, ax=new_figure(height=3.2)[1][0, 0])
         ax.set_xticks(range(1, 11))
         ax.set_xlabel("bit at which it was written")
         return ax
 
     return common.picture(
-        lambda: draw(drawn, ax=new_figure(height=3.2)[1][0, 0]),
+        draw,
         name="kept",
         title="How long the most lasting cell keeps what was written",
-        alt=f"Lines falling towards earlier bits. {_lasts(drawn)}",
+        alt="Lines falling towards earlier bits; the numbers are those of the first bit. "
+        + medians_in_words(lasting[lasting["step"] == 0]),
         caption="What is left of a bit is the product of all later forget gates. We show its mean over strings, in "
         "the unit of each network that keeps the first bit best. Thin lines are networks, thick ones medians. A cell "
         "that holds a sum of equal bits keeps all bits alike, as that of the planted counter does.",
-        data=gate_shares.most_lasting(drawn)[["role", "network", "pair", "units", "step", "value"]],
+        data=lasting[["role", "network", "pair", "units", "step", "value"]],
     )
 
 
-def _lasts(drawn: pd.DataFrame) -> str:
-    lasting = gate_shares.most_lasting(drawn)
-    left = medians(lasting[lasting["step"] == 0])
-    return (
-        "In each network we take the cell that keeps the first bit best. Of what that bit wrote into it, this share "
-        f"is left at the end (median): {left}."
-    )
-
-
-def _of(table: pd.DataFrame, **columns: str) -> tuple[pd.Series, pd.Series]:
-    """Return the candidate's shares, and the accuracies with constant gates."""
-    written = only(table, metric="gate_share", signal="cell_candidate", **columns)["value"]
-    return written, only(table, metric="constant_gates_accuracy", **columns)["value"]
-
-
-def _answer(table: pd.DataFrame) -> str:
-    written, constant = _of(table, role="trained")
-    return (
-        f"{written.median():.0%} of what a 1 changes in the answer enters through the candidate. The candidate is "
-        "what a step would write into the cell, and the gates scale it. The share above is the median over "
-        f"{len(written)} trained networks; the smallest is {written.min():.0%}. Do the gates matter, then? We freeze "
-        f"the three gates at their means: the median network answers {constant.median():.0%} of the strings right, "
-        f"and the best one {constant.max():.0%}."
-    )
-
-
-def _otherwise(table: pd.DataFrame) -> str:
-    written, constant = _of(table, network="planted/ones")
-    return (
-        "The gates of the planted counter stand open whatever comes. There the candidate's share is "
-        f"{written.item():.2f}, and with frozen gates {constant.item():.0%} of the answers are right."
-    )
+QUESTION = Question(
+    "gate_shares",
+    "Where does a bit enter?",
+    gate_shares.measure,
+    roles=common.ANSWERING,
+    rules=(
+        common.rule(
+            key="II.15a",
+            statement="A 1 opens the input gate.",
+            sentence="A 1 opens the input gate (share of this gate)",
+            metric="gate_share",
+            signal="input_gate",
+            definition=f"{SETUP}. The share of i.",
+            source=SOURCE,
+            at_least=BOUND,
+            controls=BEYOND,
+        ),
+        common.rule(
+            key="II.15b",
+            statement="A 1 is written by the candidate.",
+            sentence="A 1 enters by the candidate (share of the candidate)",
+            metric="gate_share",
+            signal="cell_candidate",
+            definition=f"{SETUP}. The share of g.",
+            source=SOURCE,
+            at_least=BOUND,
+            controls=BEYOND,
+        ),
+        common.rule(
+            key="II.15c",
+            statement="Constant gates suffice.",
+            sentence="Constant gates suffice (accuracy)",
+            metric="constant_gates_accuracy",
+            definition="Accuracy on all 1,024 strings with i, f and o frozen at their mean per unit and step.",
+            source=SOURCE,
+            at_least=BOUND,
+            controls=BEYOND,
+        ),
+    ),
+    draw=figures,
+    text="We turn a 0 into a 1, and ask through which gate the change of the answer comes. The candidate is what a "
+    "step would write into the cell, and the gates scale it. To see whether the gates matter beyond that, we freeze "
+    "the three of them at their means. In the planted counter they stand open whatever it reads.",
+)

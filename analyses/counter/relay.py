@@ -11,18 +11,19 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from analyses.counter import common
-from probe import Finding
-from probe.evidence import Control, Range, Rule
-from probe.evidence.measurements import Network, measurement, only, tabulate
+from probe.evidence import Control, DataFigure, Range, Rule
+from probe.evidence.measurements import measurement, tabulate
+from probe.evidence.strongest import STRONGEST
 from probe.plots.legends import legend_above
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import ROLE_STYLE, new_figure
 from probe.questions.interventions.pair_shares import PairShares, pair_shares
 from probe.questions.interventions.unit_shares import pairs_of
+from probe.questions.question import Question
 from probe.subjects.computed.ends import ends_of
 from probe.subjects.subject import Subject
 
-QUESTION = "relay"
+NAME = "relay"
 #: The state after 7 bits, and the input that differs in a pair: those of `unit_shares`.
 STEP, CHANGED = 6, 4
 #: A pair whose whole difference is smaller, in counts, has no shares worth the name; a count should make 1.
@@ -35,68 +36,26 @@ SETUP = (
     "After 7 bits, between a prefix and the same with bit 5 flipped 0 to 1, mean over all suffixes: exact Shapley "
     "values of the 12 units (the pairs c_u, h_u) in each of the 64 pairs of prefixes"
 )
-VERSION = 1
-RULES = (
-    Rule(
-        key="25a",
-        statement="The cells work as a crowd and not as a relay: the same cells carry the count in every string.",
-        metric="relay_index",
-        definition=f"{SETUP}. m_ku = the absolute value of unit u in pair k. The participation (sum m)^2 / sum m^2 "
-        "of the sizes summed over pairs, over the mean participation of a pair (harmonic, each pair weighted by the "
-        "sum of its sizes). 1 if all pairs use the same cells in the same proportions, the number of cells if each "
-        "takes its turn alone and as often.",
-        source="Jost 2007, effective numbers of order 2: total over within; Shapley 1953",
-        established_if=Range.at_most(SAME),
-        refuted_if=Range.above(SAME),
-    ),
-    Rule(
-        key="25b",
-        statement="In the median string, too, no cell carries half of a count.",
-        metric="largest_pair_share",
-        definition=f"{SETUP}. The largest share of a unit in a pair, median over the pairs whose whole difference is "
-        f"at least {TINY:g} of a count.",
-        source="Shapley 1953; Lakretz et al. 2019 for the question",
-        established_if=Range.below(HALF),
-        refuted_if=Range.at_least(HALF),
-    ),
-    Rule(
-        key="25c",
-        statement="Training makes a relay: cells take over from each other.",
-        metric="relay_index",
-        definition="The relay index of 25a, more than in the best of the heads on untrained weights.",
-        source="Jost 2007; Shapley 1953",
-        established_if=Range.above(SAME),
-        refuted_if=Range.at_most(SAME),
-        controls=(Control("strongest head", 0.5),),
-    ),
-)
 
 
-def measure(networks: Sequence[Network]) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure, pair by pair, which cells carry a count in counters that answer with it.
 
     Metrics, one value a network unless said otherwise: `relay_index`, see the rule; `pooled_participation` and
     `mean_participation`, its two parts; `per_context_participation`, the median over pairs of (sum m)^2 / sum m^2, m
     the absolute Shapley values: 1 / sum of squared shares where no share is negative, and from 1 to the number of
     units always; `largest_pair_share`, the median of the largest share; `pairs_left_out`, the share of pairs with a
-    whole difference below a tenth of a count, which these medians leave out. `participation_by_count` and
-    `largest_share_by_count`: the same medians of the bases with so many ones (`at`). `overlap`: the cosine of the
-    shares at the lowest and at the highest count, left out where only one count has pairs. `changing_units`: half the
-    sum of absolute differences between those two shares' sizes, each scaled to sum to 1: 0 the same cells, 1 others.
-    `count_relay_index`: the relay index where the pairs of each count are one: how far cells take over by the count,
-    and not by the order of the bits.
+    whole difference below a tenth of a count, which these medians leave out.
     """
-    asked = common.pick(networks, *common.ANSWERING)
-    return tabulate(row for subject in common.subjects(asked) for row in _rows(subject))
+    return tabulate(row for subject in subjects for row in _rows(subject))
 
 
 def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
     end = ends_of(subject)
     found = pair_shares(subject, pairs_of(subject, CHANGED, STEP, end.machine.dynamics.units))
-    counts = end.values[found.base, STEP]
-    for metric, value, at, pairs in (*_numbers(found), *_by_count(found, counts)):
+    for metric, value, pairs in _numbers(found):
         if not np.isnan(value):
-            yield measurement(QUESTION, metric, subject.network, value, step=STEP, at=at, n=pairs)
+            yield measurement(NAME, metric, subject.network, value, step=STEP, n=pairs)
 
 
 def participation(sizes: Float[np.ndarray, "*pair unit"]) -> Float[np.ndarray, " *pair"]:
@@ -142,51 +101,28 @@ def relay_index(
     return together / within, together, within
 
 
-def _numbers(found: PairShares) -> Iterator[tuple[str, float, float | None, int]]:
-    """Yield metric, value, place and number of pairs: what is measured over all pairs."""
+def _numbers(found: PairShares) -> Iterator[tuple[str, float, int]]:
+    """Yield metric, value and number of pairs."""
     pairs = len(found.whole)
     for metric, value in zip(
         ("relay_index", "pooled_participation", "mean_participation"),
         relay_index(found.added, found.weight),
         strict=True,
     ):
-        yield metric, value, None, pairs
+        yield metric, value, pairs
     kept = np.abs(found.whole) >= TINY
-    yield "pairs_left_out", float(1 - kept.mean()), None, pairs
+    yield "pairs_left_out", float(1 - kept.mean()), pairs
     if kept.any():
-        spread, largest = _medians(found, kept)
-        yield "per_context_participation", spread, None, int(kept.sum())
-        yield "largest_pair_share", largest, None, int(kept.sum())
+        shares = found.added[kept] / found.whole[kept, None]
+        yield "per_context_participation", float(np.median(participation(np.abs(shares)))), len(shares)
+        yield "largest_pair_share", float(np.median(shares.max(1))), len(shares)
 
 
-def _medians(found: PairShares, rows: np.ndarray) -> tuple[float, float]:
-    """Return the median participation of some pairs, and their median largest share."""
-    shares = found.added[rows] / found.whole[rows, None]
-    return float(np.median(participation(np.abs(shares)))), float(np.median(shares.max(1)))
-
-
-def _by_count(found: PairShares, counts: np.ndarray) -> Iterator[tuple[str, float, float | None, int]]:
-    """Yield the same of what changes with the count of the base."""
-    kept, ends = np.abs(found.whole) >= TINY, []
-    for count in np.unique(counts[kept]):
-        rows = kept & (counts == count)
-        spread, largest = _medians(found, rows)
-        yield "participation_by_count", spread, float(count), int(rows.sum())
-        yield "largest_share_by_count", largest, float(count), int(rows.sum())
-        ends.append(found.weight[rows] @ found.added[rows])
-    if len(ends) > 1:
-        yield "count_relay_index", relay_index(np.array(ends), np.ones(len(ends)))[0], None, int(kept.sum())
-        low, high = (each / np.linalg.norm(each) for each in (ends[0], ends[-1]))
-        yield "overlap", float(low @ high), None, int(kept.sum())
-        low, high = (np.abs(each) / np.abs(each).sum() for each in (ends[0], ends[-1]))
-        yield "changing_units", float(np.abs(low - high).sum() / 2), None, int(kept.sum())
-
-
-def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
-    """Judge whether cells take over from each other and draw how many carry each count."""
+def figures(table: pd.DataFrame) -> DataFigure:
+    """Draw how many cells carry a count."""
     drawn = common.drawn(table[table["metric"].isin([*SPREADS, "relay_index"])])
     wide = drawn.pivot(index=["role", "network", "pair"], columns="metric", values="value").reset_index()
-    picture = common.picture(
+    return common.picture(
         lambda: _draw(wide),
         name="relay",
         title="How many cells carry a count in one string, and in all of them",
@@ -197,9 +133,6 @@ def find(networks: Sequence[Network], table: pd.DataFrame) -> Finding:
         f"quotient of {SAME:g}, cells take over from each other.",
         data=wide,
     )
-    title = "Do the same cells carry every count?"
-    notes = {"answer": _answer(table), "otherwise": _otherwise(table)}
-    return common.finding(QUESTION, title, table, studied=networks, rules=RULES, figures=[picture], notes=notes)
 
 
 def _draw(wide: pd.DataFrame) -> Axes:
@@ -219,22 +152,50 @@ def _draw(wide: pd.DataFrame) -> Axes:
     return ax
 
 
-def _answer(table: pd.DataFrame) -> str:
-    names = ("relay_index", "per_context_participation", "largest_pair_share", "overlap", "pooled_participation")
-    index, spread, largest, overlap, pooled = (common.values(table, name) for name in names)
-    return (
-        f"The cells work as a crowd in {(index <= SAME).sum()} of {len(index)} networks. In a crowd the same cells "
-        "carry the count in every string. In a relay cells take over from each other: few carry it in one string, "
-        f"and others in the next. A count is spread as over {spread.median():.1f} equal cells in one pair of "
-        f"strings, and as over {pooled.median():.1f} in all pairs together (medians). The relay index is the "
-        "quotient of the two: it is 1 for a crowd, and the number of cells if each carries the count alone in its "
-        f"turn. Its median is {index.median():.2f}. One cell has {largest.median():.0%} of a count in the median "
-        "pair. We also compared the shares at the lowest count with those at the highest. Their cosine, which is 1 "
-        f"if the same cells carry both, is {round(overlap.median(), 2) + 0.0:.2f}."
-    )
-
-
-def _otherwise(table: pd.DataFrame) -> str:
-    planted = common.drawn(only(table, metric="relay_index", role="planted"))["value"]
-    control = f" That of the planted ones-counter is {planted.iloc[0]:.2f}." if len(planted) else ""
-    return f"We say that the cells take turns if the relay index is above {SAME:g}.{control}"
+QUESTION = Question(
+    NAME,
+    "Do the same cells carry every count?",
+    measure,
+    roles=common.ANSWERING,
+    rules=(
+        common.rule(
+            key="25a",
+            statement="The cells work as a crowd and not as a relay: the same cells carry the count in every string.",
+            sentence="The same cells carry the count in every string (relay index)",
+            metric="relay_index",
+            definition=f"{SETUP}. m_ku = the absolute value of unit u in pair k. The participation (sum m)^2 / sum "
+            "m^2 of the sizes summed over pairs, over the mean participation of a pair (harmonic, each pair weighted "
+            "by the sum of its sizes). 1 if all pairs use the same cells in the same proportions, the number of "
+            "cells if each takes its turn alone and as often.",
+            source="Jost 2007, effective numbers of order 2: total over within; Shapley 1953",
+            at_most=SAME,
+        ),
+        Rule(
+            key="25b",
+            statement="In the median string, too, no cell carries half of a count.",
+            sentence="No cell carries half of a count in the median string (largest share)",
+            metric="largest_pair_share",
+            definition=f"{SETUP}. The largest share of a unit in a pair, median over the pairs whose whole "
+            f"difference is at least {TINY:g} of a count.",
+            source="Shapley 1953; Lakretz et al. 2019 for the question",
+            established_if=Range.below(HALF),
+            refuted_if=Range.at_least(HALF),
+        ),
+        Rule(
+            key="25c",
+            statement="Training makes a relay: cells take over from each other.",
+            sentence="Training makes cells take over from each other (relay index)",
+            metric="relay_index",
+            definition="The relay index of 25a, more than in the best of the heads on untrained weights.",
+            source="Jost 2007; Shapley 1953",
+            established_if=Range.above(SAME),
+            refuted_if=Range.at_most(SAME),
+            controls=(Control(STRONGEST, 0.5),),
+        ),
+    ),
+    draw=figures,
+    text="In a crowd the same cells carry the count in every string. In a relay cells take over from each other: few "
+    "carry it in one string, and others in the next. The relay index compares all pairs of strings with a single "
+    "one, by how many equal cells the count is spread over: 1 for a crowd, and the number of cells if each takes its "
+    "turn alone.",
+)

@@ -1,119 +1,141 @@
-"""What the study asks of each network of each population, where the measurements are kept, and how to read them."""
+"""The counter's studies: which networks, what each is asked, and where what was measured of them lies."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from analyses.counter import QUESTIONS, common, measured
+from analyses.counter import (
+    QUESTIONS,
+    accuracy,
+    common,
+    drawn,
+    explored,
+    over_training,
+    pictures,
+    plain,
+    training_signal,
+    verdicts,
+)
 from models import planted, zoo
 from models.populations import EXPLORING, FIRST, LATER, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
-from models.recipes import RECIPES
-from probe import ProbeError
+from probe import Finding, ProbeError, Study
 from probe.errors import unknown
-from probe.evidence.measurements import FITTED_HEADS, Network
-from probe.studies import store
+from probe.evidence import Claim
+from probe.evidence.strongest import STRONGEST
+from probe.questions import Question
+from probe.report import Details, Section, Table, Text
+from probe.storage.files import write_atomically
+from probe.studies.pages.sections import provenance
+from probe.subjects.subject import Subject
+from reports import first_page, pages
+from reports.pages import Contents
 
-#: Whether one cell keeps a running count, which is also asked where the count is the task at every step.
-ONE_CELL = "one_cell"
-#: Whether one holds it up to a shift of each step, which is asked there too.
-MOVING_ZERO = "moving_zero"
+FOLDER = Path(__file__).parent / "measured"
+#: Raised by hand when the strings, the count or the answer are defined in another way.
+VERSION = 1
 #: What a network of any other recipe is asked; these need no cell state.
 BRIEF = ("accuracy", "other_lengths")
 #: What a network is asked on its way through training.
-ON_THE_WAY = (
-    "accuracy",
-    "single_units",
-    "linear_readout",
-    "noise_margin",
-    MOVING_ZERO,
-)
+ON_THE_WAY = ("accuracy", "single_units", "linear_readout", "noise_margin", "moving_zero")
 #: Smaller networks, which may have to keep in one cell what twelve need not.
 SMALLER = ("hidden-2", "hidden-3", "hidden-4")
 #: Whose task is the count at every step.
 EVERY_STEP = "every-step"
-PLANTED, EVERY = "planted", "all"
 
 
-@dataclass(frozen=True)
-class Group:
-    """Networks that are measured together: a trained one with its controls, or a planted one.
-
-    Attributes:
-        recipe: name of a recipe, or `planted`.
-        member: `seed-N`, or the planted network's name.
-    """
-
-    recipe: str
-    member: str
-
-    @property
-    def questions(self) -> tuple[str, ...]:
-        """What it is asked."""
-        if self.recipe == PLANTED or (self.recipe == SECOND_JUDGED.recipe and self.seed in SECOND_JUDGED.seeds):
-            return QUESTIONS
-        if self.recipe in SMALLER:
-            return (*BRIEF, MOVING_ZERO)
-        if self.recipe == EVERY_STEP:
-            return (*BRIEF, ONE_CELL, MOVING_ZERO)
-        asked = {each.recipe: ON_THE_WAY for each in TRAJECTORY}
-        return asked.get(self.recipe, BRIEF)
-
-    @property
-    def seed(self) -> int | None:
-        """Its seed; None of a planted network."""
-        return None if self.recipe == PLANTED else int(self.member.removeprefix("seed-"))
-
-    def networks(self) -> list[Network]:
-        """Return its networks.
-
-        Raises:
-            ProbeError: a network is missing or damaged.
-        """
-        seed = self.seed
-        return common.planted_networks((self.member,)) if seed is None else common.group(self.recipe, seed)
+def questions(names: Sequence[str]) -> list[Question]:
+    """Return questions of the counter's by name."""
+    known = {one.name: one for one in (*plain.QUESTIONS, *drawn.QUESTIONS)}
+    return [known.get(name) or import_module(f"analyses.counter.{name}").QUESTION for name in names]
 
 
-def groups(recipe: str, seeds: Iterable[int] | None = None) -> list[Group]:
-    """Return the groups of a recipe.
+def judged(names: Sequence[str] = QUESTIONS) -> Study:
+    """Return the study that the rules are judged on: counters with their controls, and the planted networks.
 
     Args:
-        recipe: name of a recipe, `planted`, or `all`.
-        seeds: which; None for all that are committed.
-
-    Raises:
-        ProbeError: there is no such recipe.
+        names: which questions.
     """
-    allowed = (*RECIPES, PLANTED, EVERY)
-    if recipe not in allowed:
-        raise ProbeError(unknown("recipe", recipe, allowed))
-    if recipe == EVERY:
-        return list(dict.fromkeys([*judged(), *compared(), *later()]))
-    if recipe == PLANTED:
-        return [Group(PLANTED, name) for name in planted.battery()]
-    chosen = zoo.committed_seeds(recipe) if seeds is None else seeds
-    return [Group(recipe, f"seed-{seed}") for seed in chosen]
+    networks = [one for seed in SECOND_JUDGED.seeds for one in common.with_controls(SECOND_JUDGED.recipe, seed)]
+    networks += common.planted_networks(planted.battery())
+    return _study(networks, questions(names))
 
 
-def judged() -> list[Group]:
-    """Return the groups that the rules are judged on, and the planted networks beside them."""
-    return [*groups(SECOND_JUDGED.recipe, SECOND_JUDGED.seeds), *groups(PLANTED)]
+def recipes(names: Sequence[str] = BRIEF) -> Study:
+    """Return the study of every other recipe, at seeds from 1000 on.
 
-
-def compared() -> list[Group]:
-    """Return every network that recipes are compared by, at seeds from 1000 on; no part of a population."""
+    Args:
+        names: which questions; smaller networks and those asked at every step are asked `one_cell` and `moving_zero`.
+    """
     whole = [each for each in FIRST if each not in (EXPLORING, TEMPLATE) and is_whole(each)]
-    return [group for each in whole for group in groups(each.recipe, each.seeds)]
+    networks = [network for each in whole for network in common.of_recipe(each.recipe, each.seeds)]
+    asked = {"one_cell": (EVERY_STEP,), "moving_zero": (*SMALLER, EVERY_STEP)}
+    some = [replace(one, needs=(_only(asked[one.name]),)) for one in questions([*asked])]
+    return _study(networks, [*questions(names), *some])
 
 
-def later() -> list[Group]:
-    """Return every network of the later populations that are whole."""
-    return [group for each in LATER if is_whole(each) for group in groups(each.recipe, each.seeds)]
+def training() -> Study:
+    """Return the study of counters that were stopped on their way through training."""
+    whole = [each for each in LATER if each in TRAJECTORY and is_whole(each)]
+    networks = [network for each in whole for network in common.of_recipe(each.recipe, each.seeds)]
+    return _study(networks, questions(ON_THE_WAY))
+
+
+#: What is told with the questions, across populations.
+ACROSS = (training_signal.ACROSS, over_training.ACROSS, verdicts.ACROSS)
+#: The pages behind the first one, in the order of the story.
+PAGES = {
+    "units.html": Contents(
+        "Is the count in one cell?",
+        "Every test of a single cell, and how cells share a count.",
+        ("one_cell", "moving_zero", "single_units", "over_training", "unit_ablation", "unit_shares", "relay"),
+    ),
+    "lengths.html": Contents(
+        "What does it count?",
+        "How often it errs, what it answers to other lengths, and which programs answer alike.",
+        ("accuracy", "other_lengths", "programs", "reduced_models", "offset_law", "training_signal"),
+    ),
+    "interventions.html": Contents(
+        "What does the answer follow?",
+        "Patching, steering and erasing states and directions.",
+        ("directions", "alignment", "class_means", "steering", "erasure", "estimators"),
+    ),
+    "mechanism.html": Contents(
+        "How does a bit come in?",
+        "Gates over time, how a bit gets in, and the state space.",
+        ("gate_activity", "gate_shares", "routes", "bit_effects", "quantised_states", "dynamics"),
+    ),
+    "how.html": Contents(
+        "How do we know?",
+        "Every claim against its best control, probes, noise, and the first judgement.",
+        ("verdicts", "linear_readout", "noise_margin"),
+    ),
+}
+#: What CI measures again each time: two counters with what is measured beside them, a planted count, a planted count
+#: that nothing reads, an answer after every step, another code of bits, and counters on their way through training.
+PANEL = {
+    "judged": ("counter/seed-2000", "counter/seed-2050", "planted/ones", "planted/decoy"),
+    "recipes": ("every-step/seed-1000", "code-signed/seed-1000"),
+    "training": (),
+}
+#: How each control is made, with a version that is raised where it changes.
+FITS = {"own initialisation": "models.training.initialise 1", STRONGEST: "least squares 1, ridge 1, noise 1"}
+VERDICT = (
+    "A claim has a rule, which says what value would establish it. Established: the rule holds, and by more than "
+    "in the controls that it names. Refuted: the rule does not hold. Not specific: it is true of the trained "
+    "networks, and as true of networks whose recurrence was not trained. Undecided: the interval over networks "
+    "lies on both sides of the bound. “Holds in” counts the networks that satisfy a rule, each taken alone."
+)
+
+
+#: By the name of the file of what was measured.
+STUDIES: dict[str, Callable[[], Study]] = {"judged": judged, "recipes": recipes, "training": training}
 
 
 def is_whole(population: Population) -> bool:
@@ -121,113 +143,107 @@ def is_whole(population: Population) -> bool:
     return set(population.seeds) <= set(zoo.committed_seeds(population.recipe))
 
 
-def measure(
-    group: Group,
-    folder: Path = measured.FOLDER,
-    parts: Path = measured.PARTS,
-    questions: Sequence[str] | None = None,
-    versions: Mapping[str, int] | None = None,
-) -> list[str]:
-    """Measure what is missing of a group, write it into the group's part and return which questions those were.
+def _study(networks: Sequence[common.Studied], asked: Sequence[Question]) -> Study:
+    return Study.of(common.subjects(networks), questions=asked, family=common.FAMILY, version=VERSION)
+
+
+def _only(recipe: Sequence[str]) -> Callable[[Subject], str | None]:
+    """Return the need of a question that is asked of some recipes alone."""
+
+    def need(subject: Subject) -> str | None:
+        return None if subject.network.name.partition("/")[0] in recipe else "only some recipes are asked this"
+
+    return need
+
+
+def findings(names: Sequence[str]) -> dict[str, Finding]:
+    """Return what was found, by question.
 
     Args:
-        group: which networks.
-        folder: where the populations' files lie.
-        parts: where the parts lie, see `store.Store`.
-        questions: only these of what the group is asked; None for all.
-        versions: of the questions, as who gives the work has them; None for what this process has.
+        names: of questions; none for all, and then also what is found across populations and shown on the first page.
 
     Raises:
-        ProbeError: this process has other versions, a network is missing or damaged, or a file cannot be read or
-            written.
+        ProbeError: there is no such question, or measurements are missing or stale.
     """
-    common.limit_threads()
-    now = measured.versions()
-    other = [name for name, known in (versions or {}).items() if known != now[name]]
-    if other:
-        raise ProbeError(
-            f"A worker has another version than the command that gives it work, of {', '.join(other)}: it was "
-            "started before a file was edited, or in another checkout. Start the workers again, then the command."
-        )
-    asked = measured.versions(name for name in group.questions if questions is None or name in questions)
-    networks = group.networks()
-    digests = measured.digests(networks)
-    kept = store.Store(folder, parts, group.recipe)
-    wanted = kept.held(group.member, digests, asked).missing(digests, asked)
-    if wanted:
-        kept.add(group.member, fresh(networks, wanted), list(now))
-    return wanted
+    for name in names:
+        if name not in QUESTIONS:
+            raise ProbeError(unknown("question", name, QUESTIONS))
+    study = judged(tuple(names) or QUESTIONS)
+    found = study.findings(FOLDER / "judged.csv.xz")
+    if names:
+        return found
+    made = found["accuracy"].provenance
+    by_name = {one.network.name: one for one in study.networks}
+    tables = {name: finding.measurements for name, finding in found.items()}
+    compared, stopped = recipes().tables(FOLDER / "recipes.csv.xz"), training().tables(FOLDER / "training.csv.xz")
+    across = [training_signal.find(compared), over_training.find(stopped)]
+    across += [verdicts.find(found | {one.question: one for one in across}), pictures.find(by_name, tables)]
+    found |= {one.question: replace(one, provenance=made) for one in across}
+    return found
 
 
-def fresh(networks: Sequence[Network], questions: Sequence[str]) -> store.Measured:
-    """Return what is measured of networks here and now."""
-    tables = {name: import_module(f"analyses.counter.{name}").measure(networks) for name in questions}
-    made = dict.fromkeys(questions, measured.environment())
-    return store.Measured(measured.digests(networks), measured.versions(questions), tables, made)
-
-
-def judged_material(
-    questions: Sequence[str], folder: Path | None = None
-) -> tuple[list[Network], dict[str, pd.DataFrame]]:
-    """Return the networks that the rules are judged on, and their tables; the one of median drift is in detail.
-
-    Beside them stand the networks of other recipes that were asked `ONE_CELL` and `MOVING_ZERO`.
-
-    Raises:
-        ProbeError: as `read`.
-    """
-    needed = {"other_lengths"} | ({ONE_CELL} if "unit_ablation" in questions else set())
-    networks, tables = read(judged(), [*questions, *sorted(needed - set(questions))], folder)
-    if "unit_ablation" in questions:
-        tables["unit_ablation"] = pd.concat([tables["unit_ablation"], _alone(tables[ONE_CELL])], ignore_index=True)
-    lengths = tables["other_lengths"]
-    drift = lengths[(lengths["metric"] == "drift") & (lengths["role"] == "trained")]
-    ordered = drift.sort_values(["value", "network"])["network"].tolist()
-    middle = ordered[(len(ordered) - 1) // 2]
-    marked = [
-        dataclasses.replace(network, detail=True)
-        if isinstance(network, common.Studied) and f"{network.name}/".startswith(f"{middle}/")
-        else network
-        for network in networks
-    ]
-    for name in [name for name in (ONE_CELL, MOVING_ZERO) if name in questions]:
-        more, rows = read([group for group in compared() if name in group.questions], [name], folder)
-        marked += [network for network in more if network.name not in {each.name for each in marked}]
-        tables[name] = pd.concat([tables[name], rows[name]], ignore_index=True)
-    return marked, tables
-
-
-def _alone(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what the best unit does alone with each head; `unit_ablation` has it of trained networks."""
-    rows = table[(table["metric"] == "cell_test") & (table["kind"] == "suffices") & table["role"].isin(FITTED_HEADS)]
-    best = rows.sort_values("value", kind="stable").drop_duplicates("network", keep="last")
-    return best.assign(metric="best_single_unit_score", kind="")
-
-
-def read(
-    chosen: Sequence[Group], questions: Sequence[str], folder: Path | None = None
-) -> tuple[list[Network], dict[str, pd.DataFrame]]:
-    """Return the networks of groups, and what was measured on them, a table for each question.
+def write(folder: Path, out: Path) -> list[Path]:
+    """Build the pages from the findings that are there, with the words as they are now, and return their paths.
 
     Args:
-        chosen: which groups.
-        questions: which tables.
-        folder: of measurements; None for the committed ones.
+        folder: of the findings.
+        out: folder that gets the pages, and `findings.json`.
 
     Raises:
-        ProbeError: a network is missing or damaged, or its measurements are, see `store.gather`.
+        ProbeError: a finding is missing or damaged, or a page cannot be written.
     """
-    place = measured.FOLDER if folder is None else folder
-    if not place.exists():
-        raise ProbeError(
-            f"The folder {str(place)!r} does not exist. Give one that holds measurements, or fill it: `make study` "
-            "fills analyses/counter/measured, and `python -m analyses counter --recipe all` with this --measured any "
-            "other."
-        )
-    networks = [group.networks() for group in chosen]
-    groups = [
-        (place / f"{group.recipe}{store.SUFFIX}", group.member, measured.digests(own))
-        for group, own in zip(chosen, networks, strict=True)
-    ]
-    tables = store.gather(groups, measured.versions(questions), measured.AGAIN)
-    return [network for own in networks for network in own], tables
+    names = [*(one for page in PAGES.values() for one in page.questions), pictures.NAME]
+    asked = questions(QUESTIONS)
+    found = pages.current({name: Finding.read(folder / name) for name in names}, [*asked, *ACROSS])
+    made = provenance(found["accuracy"])
+    used, judged_by, frozen = (
+        json.loads((FOLDER.parent / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("rules_first_used", "judged_by_first_used", "frozen")
+    )
+    claims = list(pages.claims_of(found.values()).values())
+    setup = Section("What we trained, and what we compare it with", [Text(accuracy.SETUP)], key="set-up")
+    more = {
+        "lengths.html": ([setup], []),
+        "how.html": ([], [_claims(claims), _frozen(frozen)]),
+    }
+    built = pages.build(PAGES, found, made, more)
+    drifts = pd.concat([found[name].measurements for name in ("other_lengths", "training_signal")])
+    drifts = drifts[drifts["metric"] == "drift"].drop_duplicates("network").set_index("network")["value"]
+    explorer, tries = explored.explorer(drifts)
+    cards = [pages.card(name, page, found) for name, page in PAGES.items()]
+    built["index.html"] = first_page.page(
+        found, explorer, cards, tries=tries, objections=verdicts.OPEN, provenance=made
+    )
+    text = pages.as_json({name: found[name] for name in found if found[name].claims}, used, judged_by, FITS)
+    paths = [write_atomically(out / "findings.json", text)]
+    return [*paths, *(page.write(out / name) for name, page in built.items())]
+
+
+def _claims(claims: Sequence[Claim]) -> Section:
+    caption = (
+        "Values are medians over networks, with intervals by order statistics. We committed the rules before we "
+        f"trained the networks that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to "
+        f"{SECOND_JUDGED.seeds[-1]}). II. marks a rule that was judged once before, on other networks and against "
+        f"weaker controls. We decide each verdict at a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any "
+        f"of {common.FAMILY} is wrong is one in twenty. 23a and 23b, about recipes, are of the first judgement, of "
+        f"{common.RECIPES_FAMILY} verdicts."
+    )
+    return Section("All claims", [Text(VERDICT), *pages.claims_table(claims, caption)], key="claims")
+
+
+def _frozen(frozen: Sequence[Mapping[str, Any]]) -> Section:
+    """Return what was judged before, or predicted and compared, and is asked no more."""
+    columns = ["key", "statement", "value", "verdict", "rule", "commit"]
+    ended = Table(
+        columns,
+        [[each[name] for name in columns] for each in frozen],
+        "What was judged, or predicted and compared, and is asked no more. The commit is the last that measured it.",
+        name="no-longer-asked",
+        digits=3,
+        max_rows=len(frozen),
+    )
+    said = (
+        "We judged most of these rules once before, on other networks (seeds 1000 to 1099) and against weaker "
+        "controls. Some other claims and predictions we no longer ask about."
+    )
+    return Section("What we judged before", [Text(said), Details("The first judgement", [ended])], key="first-claims")

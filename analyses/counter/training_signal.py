@@ -2,60 +2,69 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
 import pandas as pd
 
-from analyses.counter import common, study
+from analyses.counter import common
 from probe import Finding
 from probe.evidence import DataFigure, Range, Rule, judge
 from probe.evidence.intervals import median_interval
 from probe.evidence.measurements import tabulate
 from probe.plots.style import SMALL, new_figure, role_style, style
 
-QUESTION, TITLE = "training_signal", "What in training sets the drift?"
+NAME = "training_signal"
 SOURCE = "the experiment of docs/science.md; Suzgun et al. 2019"
 #: Claim 23. Both metrics are of the network with the same seed, which is what a pair shares.
 RULES = (
     Rule(
         key="23a",
         statement="The input code sets the drift: with 0/1 it is larger than with -1/+1.",
+        sentence="The input code sets the drift (with 0 and 1 less with -1 and +1)",
         metric="code_difference",
         definition="d of the network trained on 0/1 less d of the one trained from the same seed on -1/+1.",
         source=SOURCE,
         established_if=Range.above(0.1),
         refuted_if=Range.at_most(0.1),
     ),
-    Rule(
+    common.rule(
         key="23b",
         statement="A tenth of strings of length 9 among the training strings suffices for a small drift.",
+        sentence="A tenth of shorter strings suffices for a small drift (drift)",
         metric="shorter_drift",
         definition="d of the network of whose 500 training strings 50 were replaced by strings of 9 bits.",
         source=SOURCE,
-        established_if=Range.at_most(0.3),
-        refuted_if=Range.above(0.3),
+        at_most=0.3,
     ),
 )
 
 
-def find(folder: Path | None = None) -> Finding:
+ACROSS = common.Across(
+    NAME,
+    "What in training sets the drift?",
+    "The drift is how much the answer exceeds the ones for each bit that a string has fewer than ten. A recipe is "
+    "one way to train: each changes one thing, such as the numbers that stand for the bits. These networks have "
+    "seeds from 1000 on.",
+    RULES,
+)
+
+
+def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
     """Judge claim 23, and draw the drift of every network of every recipe.
 
     Args:
-        folder: of measurements; None for the committed ones.
+        tables: what `accuracy` and `other_lengths` measured of them, by question.
     """
-    networks, lengths = study.read(study.compared(), ["accuracy", "other_lengths"], folder)
-    table = pd.concat([*lengths.values()], ignore_index=True)
+    table = pd.concat([tables["accuracy"], tables["other_lengths"]], ignore_index=True)
     table = table[table["metric"].isin(["test_error", "drift"])]
-    table = table.assign(question=QUESTION, role="other").reset_index(drop=True)
+    table = table.assign(question=NAME, role="other").reset_index(drop=True)
     judged = pd.concat([table, _claimed(table)], ignore_index=True)
     recipes = _by_recipe(table)
     with style():
         figure = _recipes(recipes, table)
     ready = [rule for rule in RULES if rule.metric in set(judged["metric"])]
     claims = judge(judged, ready, family=common.RECIPES_FAMILY)
-    provenance = common.provenance(QUESTION, networks)
-    return Finding(QUESTION, TITLE, judged, claims, (figure,), provenance, {"answer": _answer(recipes)})
+    return Finding(NAME, ACROSS.title, judged, claims, (figure,), notes={"answer": common.said(claims)})
 
 
 def _claimed(table: pd.DataFrame) -> pd.DataFrame:
@@ -67,7 +76,7 @@ def _claimed(table: pd.DataFrame) -> pd.DataFrame:
         values = {"shorter_drift": drift[network]} if recipe == "shorter-10-percent" else {}
         if recipe == "code-signed" and f"counter/seed-{seed}" in drift.index:
             values["code_difference"] = drift[f"counter/seed-{seed}"] - drift[network]
-        rows += [common.row(QUESTION, metric, network, value, pair=seed) for metric, value in values.items()]
+        rows += [common.row(NAME, metric, network, value, pair=seed) for metric, value in values.items()]
     return tabulate(rows)
 
 
@@ -81,8 +90,6 @@ def _by_recipe(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {"recipe": name, "networks": len(drift), "median_test_error": error.median()}
             | {"median_drift": drift.median(), "low": low, "high": high}
-            | {"smallest": drift.min(), "largest": drift.max()}
-            | {"quartile_range": drift.quantile(0.75) - drift.quantile(0.25)}
         )
     return pd.DataFrame(rows).sort_values("median_drift", kind="stable").reset_index(drop=True)
 
@@ -112,27 +119,4 @@ def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
         "there are. The recipe's name says what we changed: the input code, how many strings were shorter, or "
         "something else. All seeds are from 1000 on; the other figures are of counters of seeds from 2000 on.",
         data=recipes,
-    )
-
-
-def _answer(recipes: pd.DataFrame) -> str:
-    by_name = recipes.set_index("recipe")
-    named = {
-        "counter": "bits read as 0 and 1",
-        "code-reversed": "bits read as 1 and 0",
-        "code-signed": "bits read as -1 and +1",
-        "code-shifted": "bits read as 1 and 2",
-        "shorter-10-percent": "a tenth of the strings one bit shorter",
-        "truncated": "strings of all lengths up to ten",
-        "every-step": "the count asked for after every step",
-    }
-    drifts = by_name.loc[[name for name in named if name in by_name.index], "median_drift"]
-    errors = by_name.loc[drifts.index, "median_test_error"]
-    low, high = (named[str(drifts.idxmin())], named[str(drifts.idxmax())])
-    return (
-        f"What we change in training moves the median drift from {drifts.min():.2f} to {drifts.max():.2f}. The drift "
-        "is how much the answer exceeds the ones for each bit that a string has fewer than ten. A recipe is one way "
-        f"to train: each changes one thing. The drift is lowest with {low}, and highest with {high}. The figure has "
-        f"every recipe. The median network of a recipe misreads {errors.min():.1%} to "
-        f"{errors.max():.1%} of new strings."
     )

@@ -7,26 +7,25 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analyses.counter import common
-from analyses.counter.common import STRONGEST
 from probe import Finding
 from probe.evidence import Claim, DataFigure
-from probe.evidence.measurements import Network, tabulate
+from probe.evidence.measurements import tabulate
+from probe.evidence.strongest import STRONGEST, of_rule, with_strongest
 from probe.plots.legends import figure_legend
 from probe.plots.style import IN_INK, ROLE_STYLE, new_figure, style
 
-QUESTION, TITLE = "verdicts", "Does each claim hold by more than in its best control?"
+NAME = "verdicts"
 OWN = "own initialisation"
 
 
-def find(networks: Sequence[Network], findings: Mapping[str, Finding]) -> Finding:
+def find(findings: Mapping[str, Finding]) -> Finding:
     """Draw in how many networks each rule holds, and in how many of its best control.
 
     Args:
-        networks: those that the rules are judged on.
         findings: of all questions.
     """
     lines = [
-        _line(claim, common.with_strongest(finding.measurements, [claim.rule]))
+        _line(claim, with_strongest(finding.measurements, [claim.rule]))
         for finding in findings.values()
         for claim in finding.claims
         if claim.differences
@@ -34,20 +33,17 @@ def find(networks: Sequence[Network], findings: Mapping[str, Finding]) -> Findin
     data = pd.DataFrame(lines)
     with style():
         picture = _picture(data)
-    claims = [claim for finding in findings.values() for claim in finding.claims]
-    notes = {"answer": _answer(claims), "how": HOW, "open": OPEN}
-    provenance = common.provenance(QUESTION, networks)
-    return Finding(QUESTION, TITLE, tabulate([]), (), (picture,), provenance, notes)
+    return Finding(NAME, ACROSS.title, tabulate([]), (), (picture,), notes={"answer": picture.alt})
 
 
-HOW = (
+ACROSS = common.Across(
+    NAME,
+    "Does each claim hold by more than in its best control?",
     "We held every statement about answers against three heads on untrained weights. The first is fitted by least "
     "squares without a penalty. The second is fitted by ridge regression, whose penalty we choose by "
     "cross-validation. The third is fitted by least squares under the noise of the noise test. For each network and "
-    "rule we count the best of the three. We held statements about states against the network before training."
+    "rule we count the best of the three. We held statements about states against the network before training.",
 )
-
-
 OPEN = (
     "These objections of reviewers are open. We choose the best of three heads network by network, which is hard on "
     "claims about shares of networks. All three heads are fitted to "
@@ -65,13 +61,13 @@ OPEN = (
 def _line(claim: Claim, table: pd.DataFrame) -> dict[str, object]:
     """Return a claim with its verdict, and in how many networks of each kind its rule holds."""
     rule, (difference,) = claim.rule, claim.differences
-    rows = common.of_rule(table, rule)
+    rows = of_rule(table, rule)
     holds = {
         f"holds, {role}": float(pd.Series([value in rule.established_if for value in own]).mean())
         for role in ("trained", difference.role)
         if len(own := rows[rows["role"] == role]["value"])
     }
-    about: dict[str, object] = {"claim": common.short_key(rule), "statement": rule.statement}
+    about: dict[str, object] = {"claim": rule.key.removeprefix("II."), "statement": rule.statement}
     measured = {
         "verdict": claim.verdict,
         "trained": claim.value,
@@ -99,7 +95,7 @@ def _picture(data: pd.DataFrame) -> DataFigure:
     figure_legend(figure, *ax.get_legend_handles_labels(), most=3)
     return DataFigure.from_figure(
         figure,
-        name=QUESTION,
+        name=NAME,
         title="Every claim against its best control",
         alt=f"{len(data)} claims. {_counted(list(data['verdict']))}",
         caption="How many networks satisfy each rule: the trained ones, and the best of three heads on their "
@@ -112,8 +108,3 @@ def _picture(data: pd.DataFrame) -> DataFigure:
 def _counted(verdicts: Sequence[str]) -> str:
     counts = pd.Series(verdicts).value_counts()
     return f"Verdicts: {', '.join(f'{number} {verdict}' for verdict, number in counts.items())}."
-
-
-def _answer(claims: Sequence[Claim]) -> str:
-    stands = [f"“{claim.rule.statement}”" for claim in claims if claim.verdict == "established" and claim.differences]
-    return f"{len(stands)} of {len(claims)} claims hold by more than in their best control. {' '.join(stands)}"

@@ -1,139 +1,102 @@
-"""The page of the flip-flop's study, built from its tables: what every section says is computed from them."""
+"""The flip-flop's page: a heading is what a rule says, where that is established in every cell, else the question."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import comb
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-import probe
-from analyses.counter.common import limit_threads
-from analyses.flipflop import measuring, pictures, verdicts
-from analyses.flipflop.pictures import CALLED, CELLS
-from analyses.flipflop.rules import BOUND, LEAST, NETWORKS
-from analyses.flipflop.shown import PUSH, Shown, shown
-from analyses.flipflop.subjects import LENGTH, PROBABILITY, SEQUENCES
-from models.flipflop.task import BITS
+from analyses.flipflop.pictures import CELL
+from analyses.flipflop.rules import LEAST, NETWORKS, RULES
+from analyses.flipflop.study import BITS, CALLED, CELLS
 from models.flipflop.training import RECIPES
+from probe import Finding
 from probe.errors import several
-from probe.evidence.findings import DataFigure, Finding
 from probe.evidence.measurements import only
-from probe.evidence.words import listed, said
-from probe.report import Block, Code, Page, Section, Strong, Table, Text, Verdict
-from probe.studies.pages.sections import figures, tally
+from probe.report import Block, Code, Details, Page, Section, Strong, Table, Text
+from probe.studies.pages.sections import controls_in_words, figures, provenance, tally
 
-FIRST = "index.html"
 TITLE = "How do recurrent networks hold three bits?"
 #: How many corners, edges, faces and middles a cube has: for fixed points unstable in 0, 1, 2 and 3 directions.
-CUBE = tuple(comb(BITS, number) * 2 ** (BITS - number) for number in range(BITS + 1))
-PARTS = ("corners", "edges", "faces", "middle")
-Tables = Mapping[str, pd.DataFrame]
+CUBE = [comb(BITS, number) * 2 ** (BITS - number) for number in range(BITS + 1)]
+#: By the key of its section, the question that it tells, and in which words.
+TOLD = {
+    "task": (
+        "step_answers",
+        "On each of three channels a pulse of 1 or \N{MINUS SIGN}1 comes now and then. After every step a network "
+        "answers the sign of each channel's last pulse, so it must hold three bits.",
+    ),
+    "corners": (
+        "stable_answers",
+        "A fixed point is a state that stays as it is while no pulse comes: a stable one if the network comes back "
+        "to it from nearby, a saddle if the state leaves it along some directions. The axes of the picture are the "
+        "directions along which the states hold the bits, so that each combination is a corner of the cube.",
+    ),
+    "interchange": (
+        "single_answers",
+        "After a step of one sequence we put in another one's coordinate along one bit's direction, and read on. F4 "
+        "divides what that adds by what the whole state adds; in a network that forgets both are small, and their "
+        "ratio says little.",
+    ),
+}
+ABOUT = (
+    "We wrote the rules before we measured these networks, and judge them for each cell by itself. The controls are "
+    "the same networks before their training, with a fitted head where we ask for answers. We ask with rarer pulses "
+    "than those of the training, so that the answer needs the memory and not the last inputs. The task is that of "
+    "Sussillo & Barak 2013, and the recipe follows the example of Golub & Sussillo 2018."
+)
+REBUILD = """python -m analyses flipflop             # judges what was measured, and writes this page
+python -m analyses flipflop --measure   # measures what is missing
+python -m models.flipflop --out FOLDER  # trains the networks again"""
+Findings = Mapping[str, Finding]
 
 
-def build(tables: Tables, one: Shown) -> Page:
+def build(findings: Findings) -> Page:
     """Return the page.
 
     Args:
-        tables: the measurements by cell.
-        one: the network whose states are drawn.
+        findings: by cell and question, such as `gru-step_answers`.
     """
-    claims = {cell: measuring.claims(table) for cell, table in tables.items()}
-    every = [claim for cell in CELLS for claim in claims[cell]]
-    cornered, networks = _count(tables, "one_stable_each", 1.0), _networks(tables)
-    held = f"In {cornered} of {networks} networks, eight stable fixed points hold the three bits"
-    lead: list[str | Strong | Verdict] = [
-        Strong(f"{held}, one for each combination."),
-        " Between them lie saddles, points that the state leaves along some directions and comes back to along "
-        f"others. In {_cubes(tables)} networks these are as many as the edges, faces and middle of a cube. ",
-        *tally(every),
-    ]
-    sections = [
-        _task(tables, one),
-        _corners(tables),
-        _saddles(tables, one),
-        _interchange(tables, one),
-        verdicts.section(tables, claims),
-        _about(),
-    ]
-    return Page(TITLE, lead, sections, provenance=_provenance())
-
-
-def write(folder: Path, *, jobs: int = 1) -> Path:
-    """Build the page from the tables, measure what is missing or of other weights, and return the page's path.
-
-    Args:
-        folder: where the page goes, as index.html.
-        jobs: how many cells are measured at a time.
-
-    Raises:
-        probe.ProbeError: a network is missing or damaged, or the page cannot be written.
-    """
-    limit_threads()
-    return build(measuring.tables(jobs), shown()).write(folder / FIRST)
-
-
-def _count(tables: Tables, metric: str, value: float) -> int:
-    return sum(int((measuring.values(table, metric) == value).sum()) for table in tables.values())
-
-
-def _networks(tables: Tables) -> int:
-    return sum(len(measuring.values(table, "one_stable_each")) for table in tables.values())
-
-
-def _task(tables: Tables, one: Shown) -> Section:
-    right, networks = _count(tables, "worst_step_error", 0.0), _networks(tables)
-    answers = int(only(tables[CELLS[0]], metric="step_error", role="trained")["n"].iloc[0]) * BITS
-    wrong = [
-        f"{said(measuring.values(tables[cell], 'worst_step_error', 'fitted head').median())} ({CALLED[cell]})"
-        for cell in CELLS
-    ]
-    return Section(
-        f"{right} of {networks} networks answer all three bits right after every step",
-        [
-            Text(
-                "A network reads three channels. On each a pulse of 1 or \N{MINUS SIGN}1 comes now and then. After "
-                "every step the network answers three numbers: for each channel, the sign of its last pulse. So it "
-                "must hold three bits."
-            ),
-            *_drawn(pictures.task(one)),
-            Text(
-                f"We asked each network for {answers:,} answers on sequences that no training saw. As a control we "
-                "take the network before its training, and fit its head alone. Such a network has a worst bit, which "
-                f"it answers wrong most often. The share of wrong answers to that bit is {listed(wrong)} (medians)."
-            ),
-        ],
-        key="task",
+    lasting = figures(findings[f"{CELL}-single_answers"])[1]
+    half = Text("An answer that has nothing to do with the bit would follow half of the time.")
+    sections = [_section(key, findings) for key in TOLD]
+    sections += [Section("How long a bit lasts that is put in", [half, lasting], key="after"), _about(findings)]
+    every = [claim for finding in findings.values() for claim in finding.claims]
+    foot = [(cell, *one) for cell in CELLS for one in provenance(findings[f"{cell}-step_answers"]).items()]
+    return Page(
+        TITLE,
+        [Strong(f"{sections[1].title}."), " ", *tally(every)],
+        sections,
+        provenance={f"{CALLED[cell]}, {name}" if "SHA" in name else name: text for cell, name, text in foot},
     )
 
 
-def _corners(tables: Tables) -> Section:
-    rows = []
-    for cell in CELLS:
-        stable = measuring.values(tables[cell], "stable_points")
-        before = measuring.values(tables[cell], "stable_points", "own initialisation")
-        each = int((measuring.values(tables[cell], "one_stable_each") == 1).sum())
-        rows.append([CALLED[cell], len(stable), each, LEAST, _range(stable), _range(before)])
-    columns = ["cell", "networks", "with one in each corner", "bar", "stable points", "before training"]
+def _section(key: str, findings: Findings) -> Section:
+    """Return the section of a question: what is done, its first figure, and what its rules come to in each cell."""
+    question, words = TOLD[key]
+    asked = [findings[f"{cell}-{question}"] for cell in CELLS]
+    rows = [
+        [
+            *(f"{claim.rule.key}. {claim.rule.on_page} ({claim.rule.established_if})", CALLED[cell], claim.verdict),
+            *(claim.value, f"{claim.holds_in} of {claim.n}", claim.interval, controls_in_words(claim)),
+        ]
+        for claims in zip(*(one.claims for one in asked), strict=True)
+        for cell, claim in zip(CELLS, claims, strict=True)
+    ]
+    columns = ["claim (rule)", "cell", "verdict", "trained", "holds in", "95 % interval", "controls"]
     caption = (
-        "The third column counts the networks in which each combination of bits has exactly one stable fixed point, "
-        "and there is no other. The bar is how many of them we asked for before we measured. Of the stable points we "
-        "show the range over networks."
+        f"Medians over {NETWORKS} networks of each cell, and of F2 the share of them. We decide verdicts at a higher "
+        "level than the interval's."
     )
-    cornered, networks = _count(tables, "one_stable_each", 1.0), _networks(tables)
-    return Section(
-        f"Each combination of bits is a point of rest, in {cornered} of {networks} networks",
-        [
-            Text(
-                "A fixed point is a state that stays as it is while no pulse comes. It is stable if the network "
-                "comes back to it from nearby. For each bit we find the direction along which the states hold it. "
-                "These three directions are the axes of the picture below."
-            ),
-            Table(columns, rows, caption, name="corners"),
-        ],
-        key="corners",
-    )
+    table = Table(columns, rows, caption, verdict="verdict", name=f"claims-{key}", digits=3)
+    blocks: list[Block] = [Text(words), figures(findings[f"{CELL}-{question}"])[0], table]
+    if key == "corners":
+        blocks.append(_points({CALLED[cell]: one.measurements for cell, one in zip(CELLS, asked, strict=True)}))
+    holds = all(one.claims[0].verdict == "established" for one in asked)
+    return Section(asked[0].claims[0].rule.on_page if holds else asked[0].title, blocks, key=key)
 
 
 def unstable(table: pd.DataFrame) -> pd.DataFrame:
@@ -142,147 +105,58 @@ def unstable(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: the measurements of one cell.
     """
-    rows = table[(table["metric"] == "points_unstable_in") & (table["role"] == "trained")]
+    rows = only(table, metric="points_unstable_in", role="trained")
     wide = rows.pivot(index="network", columns="at", values="value")
-    wide.columns = pd.Index([int(number) for number in wide.columns])
-    return wide.reindex(columns=pd.Index(range(len(CUBE)))).fillna(0).astype(int)
+    return wide.reindex(columns=pd.Index(range(len(CUBE)), dtype=float)).fillna(0).astype(int)
 
 
-def _cubes(tables: Tables) -> int:
-    return sum(int((unstable(table) == list(CUBE)).all(axis=1).sum()) for table in tables.values())
-
-
-def _saddles(tables: Tables, one: Shown) -> Section:
-    rows = [
-        [CALLED[cell], *(_spread(unstable(tables[cell])[number]) for number in range(len(CUBE)))] for cell in CELLS
-    ]
-    rows.append(["a cube has", *(f"{count} {part}" for count, part in zip(CUBE, PARTS, strict=True))])
-    columns = ["cell", "stable", *(several(number, "unstable direction") for number in range(1, len(CUBE)))]
-    exact = [f"{(unstable(tables[cell]) == list(CUBE)).all(axis=1).sum()} ({CALLED[cell]})" for cell in CELLS]
-    slow = {cell: int((measuring.values(tables[cell], "slow_points") > 0).sum()) for cell in CELLS}
-    others = [f"{count} {CALLED[cell]}" for cell, count in slow.items() if count]
-    caption = (
-        "How many fixed points a network has, by the number of directions in which they are unstable. We show the "
-        f"median over {NETWORKS} networks of each cell, and the range."
+def _points(tables: Mapping[str, pd.DataFrame]) -> Table:
+    """Return how many fixed points networks have, by the number of directions in which they are unstable."""
+    rows: list[list[Any]] = []
+    for cell, table in tables.items():
+        counts, trained = unstable(table), only(table, role="trained").set_index("network")
+        before = only(table, metric="stable_points", role="own initialisation")["value"]
+        found, slow = (only(trained, metric=metric)["value"] for metric in ("fixed_points", "slow_points"))
+        columns = [before, *(counts[number] for number in counts), found - counts.sum(axis=1), slow]
+        rows.append([cell, *map(_spread, columns), f"{(counts == CUBE).all(axis=1).sum()} of {len(counts)}"])
+    parts = zip(CUBE, ("corners", "edges", "faces", "middle"), strict=True)
+    rows.append(["a cube has", None, *(f"{count} {part}" for count, part in parts), None, None, None])
+    names = ["stable", *(several(number, "unstable direction") for number in range(1, len(CUBE)))]
+    return Table(
+        ["cell", "stable before training", *names, "neutral", "slow points", "exactly a cube"],
+        rows,
+        "Fixed points by the number of directions in which they are unstable: median over networks, and range. At a "
+        "neutral one a small push neither grows nor fades. Our search may miss points. Before measuring we asked for "
+        f"one stable point a corner in {LEAST} of {NETWORKS} networks.",
+        name="points",
     )
-    blocks: list[Block] = [
-        Text(
-            "Between the stable points lie saddles: fixed points that the state leaves along some directions and "
-            "comes back to along the others. In the picture a saddle with one unstable direction stands on an edge "
-            f"of the cube. Here {pictures.single_bits(one)} of {len(one.flows)} such saddles lead to two corners "
-            "that differ in one bit: they stand where the network decides between the two values of a bit."
-        ),
-        *_drawn(pictures.flows(one)),
-        Table(columns, rows, caption, name="saddles"),
-        Text(
-            f"The counts are exactly those of a cube in {listed(exact)} of {NETWORKS} networks each."
-            + (
-                f" The search also ended at points that only move slowly, in {listed(others)} networks."
-                * bool(others)
-            )
-            + " The search finds only points that its starts lead to. So a network may have points that we missed."
-        ),
-    ]
-    heading = f"In {_cubes(tables)} of {_networks(tables)} networks the saddles are exactly those of a cube"
-    return Section(heading, blocks, key="saddles")
 
 
 def _spread(counts: pd.Series) -> str:
     """Return the median, and the range where there is one."""
-    low, high = int(counts.min()), int(counts.max())
-    return f"{low}" if low == high else f"{counts.median():g} ({low} to {high})"
+    low, high = counts.min(), counts.max()
+    return f"{low:g}" if low == high else f"{counts.median():g} ({low:g} to {high:g})"
 
 
-def _interchange(tables: Tables, one: Shown) -> Section:
-    trained = pd.concat([measuring.values(tables[cell], "worst_followed") for cell in CELLS])
-    fitted = pd.concat([measuring.values(tables[cell], "worst_followed", "fitted head") for cell in CELLS])
-    kept = pd.concat([measuring.values(tables[cell], "worst_kept") for cell in CELLS])
-    return Section(
-        f"One direction carries one bit, in {int((trained >= BOUND).sum())} of {len(trained)} networks",
+def _about(findings: Findings) -> Section:
+    """Return the section on the networks, how each claim is computed, and how to build the page again."""
+    facts = [(name.replace("_", " "), value) for name, value in asdict(RECIPES[CELL]).items() if name != "cell"]
+    every = [claim for finding in findings.values() for claim in finding.claims]
+    rows = [
         [
-            Text(
-                "We take two sequences, the base and the source. After a step we put the source's coordinate along "
-                "one bit's direction into the base's state, and the base runs on. The answer to that bit is then the "
-                "source's, until the bit's next pulse. The other answers stay."
-            ),
-            *_drawn(pictures.interchange(one)),
-            Text(
-                "We count over many pairs of sequences, none of which we used to find the directions. In each "
-                f"trained network at least {_share(trained.min())} of the answers to a bit follow, and "
-                f"{_share(kept.min())} of the others stay. With a fitted head at most {fitted.max():.3f} follow."
-            ),
-            Text(_fading(tables)),
-            *_drawn(pictures.after(tables)),
-        ],
-        key="interchange",
-    )
-
-
-def _fading(tables: Tables) -> str:
-    """Return how long the bit lasts in the networks with a fitted head, beside the trained ones."""
-    means = pictures.following(tables)
-    fitted, trained = (
-        means[means["role"] == role].groupby("at")["value"].median() for role in ("fitted head", "trained")
-    )
-    return (
-        f"With a fitted head {said(fitted.iloc[0])} of the answers follow one step later, and "
-        f"{said(fitted.iloc[-1])} after {fitted.index[-1]:.0f} steps (medians over all of these networks). An answer "
-        "that has nothing to do with the bit would follow half of the time. In trained networks "
-        f"{said(trained.iloc[-1])} still follow then."
-    )
-
-
-def _about() -> Section:
-    recipe = RECIPES[CELLS[0]]
-    cells = listed([CALLED[cell] for cell in CELLS])
-    facts = [
-        ("cells", cells),
-        ("networks", f"{NETWORKS} of each cell; none was replaced"),
-        ("units", f"{recipe.units} in one layer, with a linear head of {BITS} numbers"),
-        ("training", f"{recipe.steps:,} steps of {recipe.batch_size} sequences of {recipe.length} steps"),
-        ("a pulse comes in training", f"with a chance of {recipe.probability:g} for each channel and step"),
-        ("and where we ask", f"with a chance of {PROBABILITY:g}, in {SEQUENCES} sequences of {LENGTH} steps"),
-        ("search for fixed points", f"from {measuring.STARTS} visited states, and from as many moved by noise"),
-        ("interchanges", f"after {listed([str(step + 1) for step in measuring.STEPS])} steps read"),
-        ("a push off a saddle", f"has the length {PUSH:g}"),
+            rule.key,
+            rule.statement,
+            rule.definition,
+            rule.source,
+            *(one.reason for one in every if one.rule.key == rule.key),
+        ]
+        for rule in RULES
     ]
-    text = [
-        f"In training a channel pulses every {1 / recipe.probability:g} steps on average. We ask with rarer pulses, "
-        "so that the answer needs the memory and not the last inputs.",
-        "A control is the same network before its training. It has its own random head where we look for fixed "
-        "points, and a fitted head where we ask for answers. The task is that of Sussillo & Barak 2013, and the "
-        "recipe follows the example of Golub & Sussillo 2018.",
+    columns = ["claim", "statement", "definition", "source", *(f"why, {called}" for called in CALLED.values())]
+    blocks: list[Block] = [
+        Text(ABOUT),
+        Table(["what", "value"], facts, f"How we trained {NETWORKS} networks of each cell; none was replaced."),
+        Details("How each is computed, and why it has its verdict", [Table(columns, rows, "Definitions.")]),
+        Code(REBUILD),
     ]
-    rebuild = Code(
-        "python -m analyses flipflop   # measures what is missing, and writes this page\n"
-        "rnn-probe report analyses/flipflop -o FOLDER   # the same, in FOLDER\n"
-        "python -m models.flipflop --out FOLDER   # trains the networks again"
-    )
-    return Section(
-        f"{NETWORKS} networks of each of three cells, and how to build this page again",
-        [Text(text), Table(["what", "value"], facts, "The study in short."), rebuild],
-        key="networks",
-    )
-
-
-def _drawn(figure: DataFigure) -> list[Block]:
-    """Return a figure as blocks, the numbers behind it folded below it."""
-    return figures(Finding(figure.name, figure.title, figure.data, figures=(figure,)))
-
-
-def _share(value: float) -> str:
-    return "all" if value == 1 else f"{value:.3f}"
-
-
-def _range(counts: pd.Series) -> str:
-    low, high = int(counts.min()), int(counts.max())
-    return f"{low}" if low == high else f"{low} to {high}"
-
-
-def _provenance() -> dict[str, str]:
-    lines = {"rnn-probe": probe.__version__}
-    for cell in CELLS:
-        about = measuring.about(cell)
-        lines[f"weights of {cell} (SHA-256)"] = str(about["weights"])
-        lines[f"measurements of {cell} (SHA-256)"] = str(about["table"])
-    return lines | {name: text for name, text in measuring.about(CELLS[0])["environment"].items() if name != "commit"}
+    return Section("The networks, and how to build this page again", blocks, key="networks")

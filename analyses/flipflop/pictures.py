@@ -1,238 +1,270 @@
-"""The figures of the flip-flop's page: one network's states, and what was measured of all."""
+"""The figures of the flip-flop's page: states and answers of one network, and how long a bit lasts in all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses.counter.common import picture
-from analyses.flipflop.shown import BIT, CELL, NAMES, SEED, STEP, Shown
-from analyses.flipflop.subjects import CELLS
+from analyses.flipflop.study import BITS, CALLED, NAMES, SEARCH, STEPS, subjects
+from models.flipflop import stored
+from probe import Finding
 from probe.evidence import DataFigure
+from probe.evidence.measurements import only
+from probe.methods import fixed_points
+from probe.methods.causal.directions import joint_directions
+from probe.methods.causal.later import later_states
+from probe.methods.causal.pairs import Pairs, along_coordinate
 from probe.plots.legends import figure_legend, legend_above
 from probe.plots.networks import draw_role_lines
 from probe.plots.spaces import draw_cube, draw_fixed_points, draw_paths, seen
-from probe.plots.style import GREY, new_figure, role_style
+from probe.plots.style import GREY, new_figure, role_style, style
+from probe.questions.states import stable_answers
+from probe.subjects.computed.ends import runs_of
+from probe.subjects.subject import Subject
 
-#: What each cell is called in words.
-CALLED = {"lstm": "LSTM", "gru": "GRU", "rnn": "tanh RNN"}
-ROLES = ("trained", "fitted head")
-#: What is put in, and the score -> what a table calls it.
-SCORED = {
-    "followed_unpatched": "nothing",
-    "followed": "the direction",
-    "followed_whole": "the whole state",
-    "followed_score": "score of F4",
-}
-#: The colour of the network that the pictures of one show.
-OWN = role_style("trained").color
-THIS_ONE = f"the {CALLED[CELL]} of seed {SEED}"
-
-
-def signs(answer: str) -> str:
-    """Return what is answered at a point, `-1,1,1`, as signs."""
-    return "".join("\N{MINUS SIGN}" if part.startswith("-") else "+" for part in answer.split(","))
+#: Which network is drawn: the first of the study with this cell.
+CELL, SEED = "gru", stored.SEEDS[0]
+THIS_ONE, OWN = f"the {CALLED[CELL]} of seed {SEED}", role_style("trained").color
+#: A saddle is left by a push of this length to either side, and followed for so many steps.
+PUSH, FOLLOWED = 0.05, 40
+#: The interchange that is shown: after which step, and of which bit, from 0. The base has no pulse of the bit for at
+#: least so many steps, and one later.
+STEP, BIT, WAIT = STEPS[1], 0, 7
+#: One network as subjects, one a bit.
+Group = Sequence[Subject]
 
 
-def flows(shown: Shown) -> DataFigure:
+def beside(findings: Mapping[str, Finding]) -> dict[str, Finding]:
+    """Return findings with the figures of the page, which stand with those of the cell that is shown.
+
+    Args:
+        findings: by cell and question, each question in all cells.
+    """
+    group = shown()
+    single = {name.partition("-")[0]: one for name, one in findings.items() if name.endswith("single_answers")}
+    drawn: dict[str, tuple[Callable[[Group], DataFigure], ...]] = {
+        f"{CELL}-step_answers": (task,),
+        f"{CELL}-stable_answers": (flows,),
+        f"{CELL}-single_answers": (interchange, lambda _: after(single)),
+    }
+    return {
+        name: replace(one, figures=tuple(draw(group) for draw in drawn.get(name, ())))
+        for name, one in findings.items()
+    }
+
+
+def shown() -> list[Subject]:
+    """Return the network that is drawn, a subject a bit."""
+    return subjects(stored.networks(CELL, [SEED]), controls=False)
+
+
+def points(group: Group) -> tuple[pd.DataFrame, list[Float[np.ndarray, "_ 3"]]]:
+    """Return the fixed points, and the way from each saddle with one unstable direction to either side.
+
+    Returns:
+        A row a point: where it stands along the three directions, at 1 or -1 where it holds a bit of that sign; in
+        how many directions it is unstable; and what is answered there, or at both ends of its way.
+    """
+    machine = runs_of(group[0])
+    states = machine.clean.states.flatten(0, 1).numpy()
+    held = np.stack([subject.answered.values.ravel() for subject in group], axis=-1)
+    directions, readings = joint_directions(states, held)
+    middle = states.mean(0) - held.mean(0) @ directions
+    found = stable_answers.find(group[0], **SEARCH)[0]
+    rows = np.flatnonzero(found.fixed)
+    frame = pd.DataFrame(((found.states[rows] - middle) @ readings.T).round(4), columns=pd.Index(NAMES))
+    answers = stable_answers.answers_at(group, found.states[rows])
+    frame = frame.assign(unstable=found.unstable_directions[rows], answer=answers, row=rows)
+    # How small q is at a point is rounding, and must not choose the order.
+    frame, ways = frame.sort_values(["unstable", *NAMES]).reset_index(drop=True), []
+    for place, row in frame.loc[frame["unstable"] == 1, "row"].items():
+        values, vectors = np.linalg.eig(found.jacobians[row])
+        along = np.real(vectors[:, np.abs(values).argmax()])
+        along *= np.sign(readings @ along)[np.abs(readings @ along).argmax()] / np.linalg.norm(along)
+        way = [torch.as_tensor(found.states[row] + PUSH * np.array([[-1.0], [1.0]]) * along)]
+        for _ in range(FOLLOWED):
+            way.append(fixed_points.step(machine.dynamics, way[-1], SEARCH["silent"]).detach())
+        frame.loc[place, "answer"] = " and ".join(stable_answers.answers_at(group, way[-1].numpy()))
+        back, ahead = np.moveaxis((torch.stack(way).numpy() - middle) @ readings.T, 1, 0)
+        ways.append(np.concatenate([back[::-1], ahead]).round(4))
+    return frame.drop(columns="row"), ways
+
+
+def one_interchange(group: Group) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pulses of a base, and what the head gives on it as it is and with a bit put in: (step, bit) each.
+
+    They are of the first base, and the first source, whose bits fit what is to be seen.
+    """
+    machine, x = runs_of(group[0]), group[0].x.numpy()
+    values = np.stack([subject.answered.values for subject in group], axis=-1)
+    held, later = values[:, STEP], x[:, STEP + 1 :] != 0
+    waits = ~later[:, :WAIT, BIT].any(1) & later.any(1).all(1)
+    # The next pulse gives back the base's own value, so that the picture shows both ends of the change.
+    following = x[np.arange(len(x)), STEP + 1 + later[:, :, BIT].argmax(1), BIT]
+    changes = (np.diff(values, axis=1) != 0).any(1).all(1)
+    base = int(np.flatnonzero(waits & changes & (following == held[:, BIT]))[0])
+    source = int(np.flatnonzero((held != held[base]).all(1))[0])
+    others = np.delete(np.arange(len(x)), [base, source])
+    encodings, readings = joint_directions(machine.clean.states[others, STEP].numpy(), held[others])
+    pairs = Pairs(machine, STEP, torch.tensor([base]), torch.tensor([source]), exhaustive=False)
+    later_on = later_states(pairs, along_coordinate(encodings[BIT], readings[BIT])).states[0]
+    own, patched = (
+        np.stack([runs_of(subject).readout.answers(states).expected.detach().numpy() for subject in group], axis=-1)
+        for states in (machine.clean.states[base], later_on)
+    )
+    return x[base], own, np.concatenate([np.full((STEP, BITS), np.nan), patched])
+
+
+def flows(group: Group) -> DataFigure:
     """Draw where the network goes from each saddle with one unstable direction, without input."""
-    points, every = shown.points, shown.flows
-    saddles = points[points["unstable"] == 1].reset_index(drop=True)
+    frame, ways = points(group)
 
     def draw() -> Figure:
         figure, axes = new_figure(height=5.0)
-        ax = _cube(axes[0, 0], points[points["unstable"] <= 1])
-        draw_paths([path for path, _ in every], ax=ax, color=OWN, label="without input, off a saddle", width=2.0)
-        return _legend(figure, ax, 3)
+        ax = _cube(axes[0, 0], frame[frame["unstable"] <= 1])
+        draw_paths(ways, ax=ax, color=OWN, label="without input, off a saddle", width=2.0)
+        figure_legend(figure, *ax.get_legend_handles_labels(), most=3, where="lower")
+        return figure
 
-    ends = pd.DataFrame([pair for _, pair in every], columns=pd.Index(["one side", "other side"]))
-    single = single_bits(shown)
-    return picture(
+    return _picture(
         draw,
         name="flows",
         title="What lies between two corners",
-        alt=f"Lines from {len(every)} saddles of {THIS_ONE} along the edges of the cube; {single} of them join two "
-        "corners that differ in one bit.",
-        caption="We push the state off each saddle with one unstable direction, to either side, and let the network "
-        "run without input. A line is where it goes. The signs at a corner are the three answers there.",
-        data=pd.concat([saddles.drop(columns=["row", "answer"]), ends], axis=1),
+        alt=f"Lines from {len(ways)} saddles of {THIS_ONE} along the edges of the cube, each to two corners.",
+        caption=f"We push the state off each saddle with one unstable direction, by {PUSH:g} to either side, and let "
+        "the network run without input. A line is where it goes. The signs at a corner are the three answers there.",
+        data=frame[frame["unstable"] == 1].reset_index(drop=True),
     )
 
 
-def single_bits(shown: Shown) -> int:
-    """Return how many of the saddles with one unstable direction lead to two corners that differ in one bit."""
-    pairs = [(one.split(","), other.split(",")) for _, (one, other) in shown.flows]
-    return sum(sum(a != b for a, b in zip(one, other, strict=True)) == 1 for one, other in pairs)
-
-
-def task(shown: Shown) -> DataFigure:
+def task(group: Group) -> DataFigure:
     """Draw the pulses of one sequence, and what one network answers after each step."""
-    found = shown.interchange
-
-    def draw() -> Figure:
-        figure, axes = _rows(found.pulses)
-        for row, ax in enumerate(axes):
-            _answers(ax, found.base[:, row], color=OWN, label="answer")
-        legend_above(axes[0])
-        return figure
-
-    pulses = int((found.pulses != 0).sum())
-    return picture(
-        draw,
+    pulses, base, _ = one_interchange(group)
+    return _steps(
+        pulses,
+        {"answer": (base, {"color": OWN})},
         name="task",
         title="The task",
-        alt=f"Three rows, one a bit, over {len(found.base)} steps: after each of {pulses} pulses the answer goes to "
-        "the sign of the pulse and stays there until the next one.",
+        alt="Three rows, one a bit: after each pulse the answer goes to its sign, 1 or \N{MINUS SIGN}1, and stays "
+        "there until the next one.",
         caption=f"What {THIS_ONE} answers to one sequence, which no training saw. A bar is a pulse.",
-        data=_table(found.pulses, answer=found.base),
     )
 
 
-def interchange(shown: Shown) -> DataFigure:
+def interchange(group: Group) -> DataFigure:
     """Draw one interchange of one bit, with the answers before and after."""
-    found = shown.interchange
-
-    def draw() -> Figure:
-        figure, axes = _rows(found.pulses)
-        for row, ax in enumerate(axes):
-            ax.axvline(STEP + 1, color="black", linewidth=1, linestyle=":")
-            _answers(ax, found.base[:, row], color=GREY, linestyle="--", label="base as it is")
-            _answers(ax, found.patched[:, row], color=OWN, label=f"{NAMES[BIT]} put in")
-        legend_above(axes[0])
-        return figure
-
-    return picture(
-        draw,
+    pulses, base, patched = one_interchange(group)
+    dashed = {"color": GREY, "linestyle": "--"}
+    return _steps(
+        pulses,
+        {"base as it is": (base, dashed), f"{NAMES[BIT]} put in": (patched, {"color": OWN})},
+        STEP + 1,
         name="interchange-of-one",
         title="One interchange",
-        alt=f"After {STEP + 1} steps {NAMES[BIT]} of another sequence is put in: the answer to {NAMES[BIT]} changes "
-        f"its sign for {found.changed} steps, until the next pulse; the other two change theirs in {found.others}.",
-        caption=f"{THIS_ONE[:1].upper()}{THIS_ONE[1:]}. At the dotted line we put in the coordinate of "
-        f"{NAMES[BIT]} of another sequence, whose three bits are all opposite.",
-        data=_table(found.pulses, base=found.base, patched=found.patched),
+        alt=f"After {STEP + 1} steps {NAMES[BIT]} of another sequence is put in: the answer to it changes its sign "
+        "until its next pulse, and the other two stay.",
+        caption=f"{THIS_ONE[:1].upper()}{THIS_ONE[1:]}. At the dotted line we put in the coordinate of {NAMES[BIT]} "
+        "of another sequence, whose three bits are all opposite.",
     )
 
 
-def after(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
-    """Draw by steps since the interchange how many answers follow the bit that was put in."""
-    frame = following(tables)
+def after(findings: Mapping[str, Finding]) -> DataFigure:
+    """Draw by steps since the interchange how many answers follow the bit that was put in.
+
+    Args:
+        findings: on single answers, by cell.
+    """
+    frame = pd.concat([following(one.measurements).assign(cell=CALLED[cell]) for cell, one in findings.items()])
+    keys = ["cell", "role", "steps since"]
+    medians = frame.groupby(keys, sort=False)["value"].median().rename("median share").reset_index()
 
     def draw() -> Figure:
-        figure, axes = new_figure(1, len(CELLS), height=2.0, sharex=True, sharey=True)
-        for ax, cell in zip(axes[:, 0], CELLS, strict=True):
-            _ = draw_role_lines(frame[frame["cell"] == cell], ax=ax, at="at")
+        figure, axes = new_figure(1, len(findings), height=2.0, sharex=True, sharey=True)
+        for ax, cell in zip(axes[:, 0], findings, strict=True):
+            legend = draw_role_lines(frame[frame["cell"] == CALLED[cell]], ax=ax, at="steps since").get_legend()
+            if legend is not None:
+                legend.remove()
             ax.set_title(CALLED[cell])
-            for line in ax.get_lines():
-                line.set_markersize(3)
-        axes[-1, 0].set_xlabel("steps since")
+        axes[-1, 0].set(ylim=(0, 1.05), xlabel="steps since")
         figure.supylabel("share that follow the bit", fontsize="medium")
-        axes[0, 0].set_ylim(0, 1.05)
-        return _one_legend(figure, list(axes[:, 0]))
+        figure_legend(figure, *axes[0, 0].get_legend_handles_labels())
+        return figure
 
-    ends = frame.groupby(["cell", "role", "at"], sort=False)["value"].median()
-    last = max(frame["at"])
-    said = [
-        f"{CALLED[cell]}, {role}: {ends[cell, role, 1.0]:.2f} one step later, {ends[cell, role, last]:.2f} after "
-        f"{last:.0f}"
-        for cell in CELLS
-        for role in ROLES
-    ]
-    medians = frame.groupby(["cell", "role", "at"], sort=False)["value"].median().reset_index()
-    return picture(
+    last = medians[medians["steps since"] == medians["steps since"].max()]
+    ends = [f"{cell}, {role}, {share:.2f}" for cell, role, _, share in last.itertuples(index=False)]
+    return _picture(
         draw,
         name="after",
         title="How long a bit lasts",
-        alt=f"Medians over networks. {'; '.join(said)}.",
+        alt=f"Medians over networks after {last['steps since'].iloc[0]:g} steps: {'; '.join(ends)}.",
         caption="How many answers follow the bit that we put in, over all three bits. We count answers until the "
         "bit's next pulse. Lines are medians over networks, with their 95 % intervals.",
-        data=medians.rename(columns={"at": "steps since", "value": "median share"}),
+        data=medians,
     )
 
 
-def following(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return for each network and number of steps since the interchange the share that follows, over its three bits.
-
-    Args:
-        tables: the measurements by cell.
-    """
-    rows = _joined(tables, ["followed_after"])
-    weighted = rows.assign(hits=rows["value"] * rows["n"])
-    sums = weighted.groupby(["cell", "role", "network", "at"], sort=False)[["hits", "n"]].sum().reset_index()
-    return sums.assign(value=sums["hits"] / sums["n"])[["cell", "role", "network", "at", "value"]]
+def following(table: pd.DataFrame) -> pd.DataFrame:
+    """Return of each network and number of steps since the interchange the share that follows, over three bits."""
+    rows = only(table, metric="followed_after").rename(columns={"at": "steps since"}).astype({"n": float})
+    sums = rows.assign(value=rows["value"] * rows["n"]).groupby(["role", "network", "steps since"], sort=False)
+    return (sums["value"].sum() / sums["n"].sum()).rename("value").reset_index()
 
 
-def _cube(ax: Axes, points: pd.DataFrame) -> Axes:
-    """Draw the cube of the bits with fixed points in it, the stable ones with their answers."""
+def _picture(draw: Callable[[], Figure], **words: Any) -> DataFigure:
+    with style():
+        return DataFigure.from_figure(draw(), **words)
+
+
+def _cube(ax: Axes, frame: pd.DataFrame) -> Axes:
+    """Draw the cube of the bits with fixed points in it, the stable ones with the signs of their answers."""
     _ = draw_cube(NAMES, ax=ax)
-    draw_fixed_points(points, NAMES, ax=ax)
-    for _, point in points[points["unstable"] == 0].iterrows():
+    draw_fixed_points(frame, NAMES, ax=ax)
+    for _, point in frame[frame["unstable"] == 0].iterrows():
         place = seen(point[list(NAMES)].to_numpy(float))
         # The two corners nearest to the middle of the picture have room above and below alone.
         inner = np.linalg.norm(place) < 1
         outward = np.array([0.0, 0.16 * np.sign(place[1])]) if inner else place / np.linalg.norm(place) * 0.2
-        ax.text(
-            place[0] + outward[0],
-            place[1] + outward[1],
-            signs(str(point["answer"])),
-            ha="center",
-            va="center",
-            fontsize=10,
-        )
+        signs = "".join("\N{MINUS SIGN}" if part[0] == "-" else "+" for part in str(point["answer"]).split(","))
+        ax.annotate(signs, tuple(place + outward), ha="center", va="center", fontsize=10)
     return ax
 
 
-def _legend(figure: Figure, ax: Axes, columns: int) -> Figure:
-    figure_legend(figure, *ax.get_legend_handles_labels(), most=columns, where="lower")
-    return figure
+def _steps(
+    pulses: np.ndarray, answers: Mapping[str, tuple[np.ndarray, dict[str, Any]]], at: int | None = None, **words: Any
+) -> DataFigure:
+    """Draw a row for each bit, with its pulses as bars and its answers, each of which stands until the next one.
 
+    Args:
+        pulses: what is read, (step, bit).
+        answers: by what they are called, (step, bit) each, with the look of their line.
+        at: after how many steps there is a dotted line; None for none.
+        words: of the figure.
+    """
+    ends = np.append(np.arange(1, len(pulses) + 1), len(pulses) + 0.7)
 
-def _one_legend(figure: Figure, axes: Sequence[Axes]) -> Figure:
-    """Put one legend above axes that would show the same one each."""
-    for ax in axes:
-        legend = ax.get_legend()
-        if legend is not None:
-            legend.remove()
-    figure_legend(figure, *axes[0].get_legend_handles_labels())
-    return figure
+    def draw() -> Figure:
+        figure, axes = new_figure(1, BITS, height=1.35, sharex=True, sharey=True)
+        for row, ax in enumerate(axes[:, 0]):
+            places = np.flatnonzero(pulses[:, row])
+            ax.bar(places + 1, pulses[places, row], width=0.3, color="black", label="pulse")
+            if at is not None:
+                ax.axvline(at, color="black", linewidth=1, linestyle=":")
+            for label, (values, look) in answers.items():
+                ax.step(ends, np.append(values[:, row], values[-1, row]), where="post", label=label, **look)
+            ax.set(ylabel=NAMES[row], yticks=[-1, 1], ylim=(-1.4, 1.4), xlim=(0.3, len(pulses) + 0.7))
+        axes[-1, 0].set_xlabel("steps read")
+        legend_above(axes[0, 0])
+        return figure
 
-
-def _rows(pulses: np.ndarray) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a row for each bit, its pulses drawn as bars."""
-    figure, axes = new_figure(1, pulses.shape[1], height=1.35, sharex=True, sharey=True)
-    for row, ax in enumerate(axes[:, 0]):
-        at = np.flatnonzero(pulses[:, row])
-        ax.bar(at + 1, pulses[at, row], width=0.3, color="black", label="pulse")
-        ax.set_ylabel(NAMES[row])
-        ax.set_yticks([-1, 1])
-        ax.set_ylim(-1.4, 1.4)
-        ax.set_xlim(0.3, len(pulses) + 0.7)
-    axes[-1, 0].set_xlabel("steps read")
-    return figure, list(axes[:, 0])
-
-
-def _answers(ax: Axes, values: np.ndarray, **look: Any) -> None:
-    """Draw the answer after each step: it stands until the next one, and changes where that is read."""
-    ends = np.append(np.arange(1, len(values) + 1), len(values) + 0.7)
-    ax.step(ends, np.append(values, values[-1]), where="post", **look)
-
-
-def _table(pulses: np.ndarray, **answers: np.ndarray) -> pd.DataFrame:
-    """Return a row for each step and bit: the pulse, and each answer."""
     steps, bits = np.indices(pulses.shape)
-    frame = pd.DataFrame({"steps read": steps.ravel() + 1, "bit": bits.ravel() + 1, "pulse": pulses.ravel() + 0.0})
-    return frame.assign(**{name: values.ravel().round(4) for name, values in answers.items()})
-
-
-def _joined(tables: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> pd.DataFrame:
-    """Return some metrics of all cells as one table, with the cell in a column of its own."""
-    columns = ["role", "network", "metric", "kind", "at", "value", "n"]
-    found = []
-    for cell, table in tables.items():
-        rows = table[table["metric"].isin(metrics) & table["role"].isin(ROLES)]
-        found.append(rows[columns].assign(cell=cell, n=rows["n"].astype(float)))
-    return pd.concat(found, ignore_index=True).dropna(axis=1, how="all")
+    data = {"steps read": steps.ravel() + 1, "bit": bits.ravel() + 1, "pulse": pulses.ravel() + 0.0}
+    given = {label: values.ravel().round(4) for label, (values, _) in answers.items()}
+    return _picture(draw, data=pd.DataFrame(data | given), **words)

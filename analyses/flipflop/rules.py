@@ -25,6 +25,7 @@ RULES = (
         refuted_if=Range.above(WRONG),
         controls=(Control("fitted head", MARGIN, lower=True),),
         needs=NETWORKS,
+        sentence="The networks answer all three bits right after every step.",
     ),
     Rule(
         key="F2",
@@ -39,6 +40,7 @@ RULES = (
         refuted_if=Range.at_most(0.5),
         needs=NETWORKS,
         statistic="share",
+        sentence="In most networks eight stable fixed points hold the three bits, one for each combination.",
     ),
     Rule(
         key="F3",
@@ -53,6 +55,7 @@ RULES = (
         refuted_if=Range.below(BOUND),
         controls=(Control("fitted head", MARGIN),),
         needs=NETWORKS,
+        sentence="One direction of the state carries one bit until its next pulse.",
     ),
     Rule(
         key="F4",
@@ -66,6 +69,7 @@ RULES = (
         refuted_if=Range.below(BOUND),
         controls=(Control("fitted head", MARGIN),),
         needs=NETWORKS,
+        sentence="Along one bit's direction the answers follow as far as along the whole state.",
     ),
     Rule(
         key="F5",
@@ -77,5 +81,6 @@ RULES = (
         established_if=Range.at_least(BOUND),
         refuted_if=Range.below(BOUND),
         needs=NETWORKS,
+        sentence="Where one bit's direction is moved, the other two bits stay.",
     ),
 )

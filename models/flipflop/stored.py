@@ -8,11 +8,9 @@ models/zoo/flipflop/CELL.json        the recipe, and of each network its errors 
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,10 @@ from probe.errors import ProbeError
 from probe.storage.files import write_atomically
 from probe.studies.workers import locked
 
-from ..checkpoints import read, read_tensors, weights_digest
+from ..checkpoints import fill, read, read_tensors, weights_digest
+from ..describe import versions
+from ..packing import stacked
+from ..zoo import restored, rows
 from .network import FlipFlop
 from .training import RECIPES, Recipe, errors, train
 
@@ -70,7 +71,7 @@ def train_into(folder: str | Path, cell: str, seed: int) -> tuple[str, int, dict
         if not path.exists():
             recipe = RECIPES[cell]
             model, untrained = train(recipe, seed)
-            about = {"recipe": asdict(recipe), "seed": seed, "errors": errors(model), "versions": _versions()}
+            about = {"recipe": asdict(recipe), "seed": seed, "errors": errors(model), "versions": versions()}
             data = safetensors.torch.save(
                 {
                     f"{which}.{key}": value
@@ -94,20 +95,24 @@ def pack(folder: str | Path, cell: str, seeds: Iterable[int] = SEEDS) -> Path:
     Raises:
         ProbeError: a network is missing or damaged.
     """
-    lines, states = [], []
+    lines, models = [], dict[str, list[FlipFlop]]((which, []) for which in WHICH)
     for seed in seeds:
         path = Path(folder) / cell / f"seed-{seed}.safetensors"
         about, tensors = _about(path, cell, seed), read_tensors(path, read(path))
-        digests = {which: weights_digest(_filled(cell, tensors, which, path)) for which in WHICH}
+        for which, each in models.items():
+            each.append(blank := FlipFlop(cell, RECIPES[cell].units))
+            own = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{which}.")}
+            fill(blank, {key.removeprefix(f"{which}."): tensor for key, tensor in own.items()}, path)
+        digests = {which: weights_digest(each[-1]) for which, each in models.items()}
         lines.append({key: about[key] for key in ("seed", "errors", "versions")} | {"sha256": digests})
-        states.append(tensors)
-    stacked = {key: torch.stack([state[key] for state in states]) for key in sorted(states[0])}
-    stacked["seed"] = torch.tensor([line["seed"] for line in lines])
+    tensors = {"seed": torch.tensor([line["seed"] for line in lines])}
+    for which, each in models.items():
+        tensors |= stacked(which, each)
     ZOO.mkdir(parents=True, exist_ok=True)
     rows = ",\n".join(f"  {json.dumps(line, allow_nan=False)}" for line in lines)
     text = f'{{\n "recipe": {json.dumps(asdict(RECIPES[cell]))},\n "networks": [\n{rows}\n ]\n}}\n'
     _ = write_atomically(ZOO / f"{cell}.json", text)
-    return write_atomically(ZOO / f"{cell}.safetensors", safetensors.torch.save(stacked))
+    return write_atomically(ZOO / f"{cell}.safetensors", safetensors.torch.save(tensors))
 
 
 def networks(cell: str, seeds: Iterable[int] = SEEDS) -> list[Trained]:
@@ -121,21 +126,15 @@ def networks(cell: str, seeds: Iterable[int] = SEEDS) -> list[Trained]:
         ProbeError: there is no such network, or its weights are not those that the table describes.
     """
     table, tensors = _zoo(cell)
-    path, rows = ZOO / f"{cell}.safetensors", {seed: row for row, seed in enumerate(tensors["seed"].tolist())}
-    lines, found = {line["seed"]: line for line in table["networks"]}, list[Trained]()
+    path = ZOO / f"{cell}.safetensors"
+    there, lines = rows(tensors, path), {line["seed"]: line for line in table["networks"]}
+    found = list[Trained]()
     for seed in seeds:
-        if seed not in rows or seed not in lines:
-            known = ", ".join(map(str, sorted(rows)))
+        if seed not in there or seed not in lines:
+            known = ", ".join(map(str, sorted(there)))
             raise ProbeError(f"The zoo has no flip-flop {cell!r} of seed {seed}; there are the seeds {known}.")
-        own = {key: value[rows[seed]] for key, value in tensors.items() if key != "seed"}
-        both = [_filled(cell, own, which, path) for which in WHICH]
-        for which, model in zip(WHICH, both, strict=True):
-            if weights_digest(model) != lines[seed]["sha256"][which]:
-                raise ProbeError(
-                    f"The weights {which!r} of seed {seed} in {str(path)!r} are not those that {cell}.json beside it "
-                    "describes: one of the two was changed. Restore both."
-                )
-        found.append(Trained(cell, seed, both[0], both[1], lines[seed]["errors"]))
+        both = restored(lines[seed], tensors, lambda: FlipFlop(cell, RECIPES[cell].units), path)
+        found.append(Trained(cell, seed, both["model"], both["untrained"], lines[seed]["errors"]))
     return found
 
 
@@ -164,20 +163,3 @@ def _about(path: Path, cell: str, seed: int) -> dict[str, Any]:
             "remove the file to train it again."
         )
     return about
-
-
-@torch.no_grad()
-def _filled(cell: str, tensors: dict[str, Tensor], which: str, path: Path) -> FlipFlop:
-    model = FlipFlop(cell, RECIPES[cell].units)
-    for key, parameter in model.state_dict().items():
-        given = tensors.get(f"{which}.{key}")
-        if given is None or given.shape != parameter.shape or not bool(torch.isfinite(given).all()):
-            raise ProbeError(
-                f"{str(path)!r} has no finite {which}.{key} of shape {tuple(parameter.shape)}. Restore it."
-            )
-        parameter.copy_(given)
-    return model.eval()
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in ("safetensors", "torch")}

@@ -4,77 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..errors import ProbeError, several, unknown
-from .claim_checks import check_judging, check_pairing, check_range, check_rule, check_values
+from .claim_checks import check_judging, check_pairing, check_rule, check_values
 from .intervals import median_interval, share_interval
+from .ranges import Interval, Range
+from .strongest import of_rule, with_strongest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Verdict = Literal["established", "refuted", "undecided", "not specific", "passed", "failed"]
 Statistic = Literal["median", "share"]
-Interval = tuple[float, float]
+#: Raised by hand when the same rule and the same table could get another verdict.
+JUDGING = 1
 _FIRST_SPELLED = {"own initialisation": "untrained", "fitted head": "readout"}
-
-
-@dataclass(frozen=True)
-class Range:
-    """A range of values, its ends included unless it says otherwise.
-
-    Attributes:
-        low: lower end.
-        high: upper end.
-        open_low: whether the lower end itself lies outside.
-        open_high: whether the upper end itself lies outside.
-    """
-
-    low: float = -math.inf
-    high: float = math.inf
-    open_low: bool = False
-    open_high: bool = False
-
-    def __post_init__(self) -> None:
-        check_range(self.low, self.high)
-
-    @classmethod
-    def at_least(cls, bound: float) -> Range:
-        """All values from the bound up."""
-        return cls(low=bound)
-
-    @classmethod
-    def above(cls, bound: float) -> Range:
-        """All values beyond the bound."""
-        return cls(low=bound, open_low=True)
-
-    @classmethod
-    def at_most(cls, bound: float) -> Range:
-        """All values up to the bound."""
-        return cls(high=bound)
-
-    @classmethod
-    def below(cls, bound: float) -> Range:
-        """All values short of the bound."""
-        return cls(high=bound, open_high=True)
-
-    def __contains__(self, value: float) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        return above and below
-
-    def covers(self, interval: Interval) -> bool:
-        """Return whether a whole interval lies inside."""
-        return interval[0] in self and interval[1] in self
-
-    def __str__(self) -> str:
-        low = f"{'>' if self.open_low else '≥'} {self.low:g}"
-        high = f"{'<' if self.open_high else '≤'} {self.high:g}"
-        parts = [low] * math.isfinite(self.low) + [high] * math.isfinite(self.high)
-        return " and ".join(parts) or "any value"
 
 
 @dataclass(frozen=True)
@@ -82,7 +29,8 @@ class Control:
     """A network that has not learned the task, and by how much a trained one must differ from it.
 
     Attributes:
-        role: which control, such as `own initialisation`.
+        role: which control, such as `own initialisation`; `strongest head` is, pair by pair, the fitted head that
+            does best by the rule.
         margin: what the paired difference (trained minus control, pair by pair) must exceed.
         lower: whether the trained network must lie below the control by more than the margin instead.
     """
@@ -110,6 +58,8 @@ class Rule:
         signal: which signal's (or which kind's) rows of the metric count, or empty for all of them.
         statistic: `median` over networks, or `share` of networks for a metric of 0 and 1.
         check: whether this checks the method (every network must satisfy it) and is no evidence.
+        sentence: the statement as a page says it, which stands alone; empty for the statement. It is no part of the
+            digest, so that its English can be mended.
     """
 
     key: str
@@ -124,9 +74,15 @@ class Rule:
     signal: str = ""
     statistic: Statistic = "median"
     check: bool = False
+    sentence: str = ""
 
     def __post_init__(self) -> None:
         check_rule(self.key, self.statistic, self.needs, get_args(Statistic))
+
+    @property
+    def on_page(self) -> str:
+        """What a page says: the sentence, or the statement, without a full stop."""
+        return (self.sentence or self.statement).rstrip(".")
 
     @property
     def digest(self) -> str:
@@ -135,6 +91,7 @@ class Rule:
         Roles are spelled as they were when the first rules were fixed, so that the digests of those still tell.
         """
         content = asdict(self)
+        del content["sentence"]
         for control in content["controls"]:
             role = control.pop("role")
             control["subject"] = _FIRST_SPELLED.get(role, role)
@@ -237,6 +194,7 @@ def judge(table: pd.DataFrame, rules: Iterable[Rule], *, family: int | None = No
             NaN; two controls of a rule share a pair; or the table lacks a column.
     """
     listed = check_judging(table, rules, family, Rule)
+    table = with_strongest(table, listed)
     size = family if family is not None else sum(not rule.check for rule in listed)
     return tuple(_judge(table, rule, 1 - 0.05 / max(size, 1)) for rule in listed)
 
@@ -329,6 +287,7 @@ def true_of(table: pd.DataFrame, rule: Rule) -> dict[str, bool]:
         table: measurements, as of `judge`.
         rule: the rule.
     """
+    table = with_strongest(table, [rule])
     values = _by_network(table, rule, "trained")
     found = {network: value in rule.established_if for (network, _), value in values.items()}
     for control in rule.controls:
@@ -339,8 +298,8 @@ def true_of(table: pd.DataFrame, rule: Rule) -> dict[str, bool]:
 
 
 def _by_network(table: pd.DataFrame, rule: Rule, role: str) -> dict[tuple[str, str], float]:
-    rows = table[(table["metric"] == rule.metric) & (table["role"] == role)]
-    rows = rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
+    rows = of_rule(table, rule)
+    rows = rows[rows["role"] == role]
     keys = list(zip(rows["network"], rows["pair"].astype(object).fillna("").astype(str), strict=True))
     if len(set(keys)) != len(keys):
         raise ProbeError(

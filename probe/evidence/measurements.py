@@ -44,6 +44,8 @@ ROLES = (
 )
 #: The roles of untrained networks whose head alone is fitted; their states are those of the own initialisation.
 FITTED_HEADS = ("fitted head", "ridge head", "noise head")
+#: What a study puts beside each trained network by itself.
+CONTROLS = ("random weights", "fitted head")
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,15 @@ class Network:
         model: the module.
         pair: what the comparison pairs it by, such as the seed: a control of one network has the pair of that
             network. Empty for a network that stands alone. A number becomes a text.
+        known_by: a digest that tells the network from others, where its weights are computed and their last bits
+            depend on the processor; empty for that of its weights.
     """
 
     name: str
     role: str
     model: nn.Module
     pair: str | int = ""
+    known_by: str = ""
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:

@@ -82,7 +82,8 @@ class Question:
         needs: what a network must have; the page names what is missing.
         roles: the networks that are asked; an answer that is a random head's says nothing.
         rules: what would establish a statement, and what would refute it, fixed before the networks are measured.
-        draw: from the table to a picture, an `Axes` or a `Figure`; None for none.
+        draw: from the table to a picture, an `Axes` or a `Figure`, or to `probe.evidence.DataFigure`s with
+            their words; None for none.
         tell: what the page of one network says and shows; None says what the rules come to.
         settings: keyword arguments of `measure`. With another setting it is measured again.
         version: raised by hand when what the question computes is changed.
@@ -92,6 +93,7 @@ class Question:
             A rule is judged against one of a pair.
         setup: from a network to what a page says of how it was measured, where `tell` does not say it.
         tell_many: from the table of several networks to the sentences that stand before those of the rules.
+        text: what a page says of the question below its answer: what is done, in words that no number decides.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Question:
     copies: int | None = 1
     setup: Callable[[Subject], str] | None = None
     tell_many: Callable[[pd.DataFrame], str] | None = None
+    text: str = ""
 
     def __post_init__(self) -> None:
         if not callable(self.measure):
@@ -129,6 +132,8 @@ class Question:
         Raises:
             ProbeError: a need raises, or returns something else.
         """
+        if subject.network.role not in self.roles:
+            return f"it is not asked of a network of the role {subject.network.role!r}"
         for need in self.needs:
             with calling(f"A need of the question {self.name!r}", _NEED, QuestionError):
                 reason: Any = need(subject)

@@ -24,6 +24,7 @@ def rule(
     source: str,
     at_least: float | None = None,
     at_most: float | None = None,
+    needs: int = NEEDS,
     **more: Any,
 ) -> Rule:
     """Return a rule with one bound, which decides both ways.
@@ -36,6 +37,7 @@ def rule(
         source: where it comes from.
         at_least: the bound from which on the statement is established; below it is refuted.
         at_most: the bound up to which it is established, instead; above it is refuted.
+        needs: how many networks a verdict needs.
         **more: further arguments of `Rule`.
     """
     if at_least is not None:
@@ -43,4 +45,4 @@ def rule(
     else:
         bound = float(at_most or 0.0)
         established, refuted = Range.at_most(bound), Range.above(bound)
-    return Rule(key, statement, metric, definition, source, established, refuted, needs=NEEDS, **more)
+    return Rule(key, statement, metric, definition, source, established, refuted, needs=needs, **more)

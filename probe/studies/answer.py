@@ -141,6 +141,9 @@ def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
         return ()
     with drawing():
         made = question.draw(table)
+        ready = made if isinstance(made, (list, tuple)) else [made]
+        if all(isinstance(one, DataFigure) for one in ready):
+            return tuple(ready)
         picture = made.figure if isinstance(made, Axes) else made
         if not isinstance(picture, Picture):
             raise ProbeError(

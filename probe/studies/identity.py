@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,11 @@ from torch import Tensor
 
 from .. import __version__
 from ..errors import ProbeError
+from ..evidence.measurements import FITTED_HEADS
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
 from ..subjects import random_weights
-from ..subjects.computed.controls import is_same
+from ..subjects.computed.controls import is_same, mean_size
 from ..subjects.computed.network_states import outputs
 from ..subjects.functions import answers_of, calling
 from ..subjects.readouts import copied
@@ -24,8 +27,11 @@ from .digest import digest
 #: What the version is called beside the digests, and the digest of all networks where there are many.
 VERSION, NETWORKS = "version of rnn-probe", "networks"
 INITIAL = "own initialisation"
+#: Networks whose states differ in mean size by a larger part are not the same.
+NEAR = 1e-4
 #: Functions of the study's own are tried on so many examples.
 _TRIED = 16
+LIBRARIES = ("rnn-probe", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
 #: Programs are compared on sequences of so many steps in all, networks on as many as so many products allow.
 _STEPS, _PRODUCTS = 50_000, 10**9
 
@@ -53,6 +59,30 @@ def of_study(subjects: Sequence[Subject], title: str) -> dict[str, str]:
 def by_network(subjects: Sequence[Subject]) -> dict[str, str]:
     """Return the digest of each network by its name."""
     return {one.network.name: digest(one.network.role, one.network.pair, own(one)) for one in subjects}
+
+
+def tied(subjects: Sequence[Subject], known: int | None) -> dict[str, str]:
+    """Return by name what measurements of each network are tied to: the network, and all that it shares with others.
+
+    Args:
+        subjects: the networks of a study.
+        known: the version of the study's functions, which then counts in place of their code: the digests are the
+            same on every processor and for every Python. None where each function counts by its code.
+    """
+    first = subjects[0]
+    if known is None:
+        every = shared(first)
+        return {name: digest(every, first.seed, own) for name, own in by_network(subjects).items()}
+    values = [(name, one.values) for name, one in first.concepts.items()]
+    every = digest(known, first.x.numpy(), first.lengths, values, first.seed)
+    return {
+        one.network.name: f"{one.network.known_by or digest(one.model.state_dict())}+{every[:16]}" for one in subjects
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that compute the numbers."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def of_question(question: Question) -> str:
@@ -91,10 +121,14 @@ def check_different(subjects: Sequence[Subject]) -> None:
     Raises:
         ProbeError: two are.
     """
+    sizes = [mean_size(one) for one in subjects]
     for place, one in enumerate(subjects):
-        for met in subjects[:place]:
+        for met, size in zip(subjects[:place], sizes, strict=False):
+            # Equal states are equally large: most pairs need no further look.
+            if abs(size - sizes[place]) > NEAR * (1 + size) or met.network.name == one.network.name:
+                continue
             roles = {met.network.role, one.network.role}
-            if roles == {INITIAL} or not is_same(met, one):
+            if roles <= {INITIAL, *FITTED_HEADS} or not is_same(met, one):
                 continue
             names = f"{met.network.name!r} and {one.network.name!r}"
             how = "they have equal states, with their units in some order and with some signs"

@@ -64,6 +64,8 @@ def prepare(study: Study) -> list[Subject]:
     Raises:
         ProbeError: a part does not fit; the message says which, and what would fit.
     """
+    if isinstance(study.networks, tuple) and all(isinstance(one, Subject) for one in study.networks):
+        return list(study.networks)
     given = _read(study)
     networks, subjects = named(study.networks), list[Subject]()
     for one in networks:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError
+from ..errors import ProbeError, several
 from ..evidence.findings import Finding, of_csv, to_csv
 from ..evidence.measurements import COLUMNS
 from ..recurrent.double import default_type_put_back
@@ -25,10 +23,11 @@ from . import identity, many
 from .answer import finding_of, measured, not_asked
 from .asked import chosen
 from .interrupts import raise_dropped
+from .measuring import Plan, groups_of, measure_all, plan_of
 from .pages import many_networks, one_network
 from .pages.sections import ASKED
 from .prepare import prepare
-from .store import SUFFIX
+from .store import SUFFIX, Store
 from .workers import locked
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 FINDINGS, MARK, PAGE = "findings", "study.json", "index.html"
 #: What the mark calls the digests of the networks, by name.
 EACH = "each network"
-LIBRARIES = ("rnn-probe", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _kept(finding: Finding, folder: Path, figures: Place, parts: Parts) -> Findi
 @per_subject
 def beside(subject: Subject) -> tuple[Subject, ...]:
     """Return a network with its controls."""
-    return many.groups_of([subject], copies=copies_of(subject))[0].subjects
+    return groups_of([subject], copies=copies_of(subject))[0].subjects
 
 
 def reusable(folder: Path, parts: Parts) -> pd.DataFrame | None:
@@ -203,9 +201,59 @@ def _claim(folder: Path, parts: Parts, networks: Parts, *, overwrite: bool) -> N
 
 
 def _provenance(parts: Parts) -> dict[str, Any]:
-    return {"study": parts, "versions": versions()}
+    return {"study": parts, "versions": identity.versions()}
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that computed the numbers."""
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+def measure(study: Study, path: Any, parts: Any, *, jobs: int, cluster: str | None, progress: Report | None) -> int:
+    """Measure what is missing of several networks; see `Study.measure`."""
+    found = plan(study, Path(path), Path(parts))
+    report = progress or (lambda _: None)
+
+    def told(name: str, number: int, of: int) -> None:
+        report(Progress(name, number, of, "answered"))
+
+    outcomes = measure_all(found.calls, told, jobs=jobs, cluster=cluster, again="The same command goes on from here.")
+    _ = found.pack()
+    return sum(bool(one.fresh) for one in outcomes)
+
+
+def findings(study: Study, path: Any) -> dict[str, Finding]:
+    """Return what was measured, judged; see `Study.findings`."""
+    found = _whole(study, path)
+    tied = {name: digest for call in found.calls for name, digest in call.networks.items()}
+    made = _provenance({identity.NETWORKS: identity.digest(tied), identity.VERSION: identity.__version__})
+    return {one.question: dataclasses.replace(one, provenance=made) for one in many.findings(study, found)}
+
+
+def tables(study: Study, path: Any) -> dict[str, pd.DataFrame]:
+    """Return what was measured; see `Study.tables`."""
+    return _whole(study, path).tables()
+
+
+def _whole(study: Study, path: Any) -> Plan:
+    """Return what a study measures, of which nothing is missing in a file."""
+    found = plan(study, Path(path), Path(path).parent / "parts")
+    if missing := found.missing():
+        raise ProbeError(
+            f"{os.fspath(path)!r} lacks what is asked of {several(len(missing), 'network')}, as they are here and in "
+            f"the present version of each question, such as {missing[0]}. Measure what is missing: Study.measure."
+        )
+    return found
+
+
+def plan(study: Study, path: Path, parts: Path) -> Plan:
+    """Return what a study of several networks measures, and keeps in one file.
+
+    Args:
+        study: the study.
+        path: the file, NAME.csv.xz.
+        parts: folder of what is not packed yet.
+
+    Raises:
+        ProbeError: a part of the study does not fit, or the file has another ending.
+    """
+    subjects = prepare(study)
+    identity.check_different(subjects)
+    if not path.name.endswith(SUFFIX):
+        raise ProbeError(f"{str(path)!r} is no file of measurements; give a name that ends in {SUFFIX}.")
+    return plan_of(study, subjects, Store(path.parent, parts, path.name.removesuffix(SUFFIX)))

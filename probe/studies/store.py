@@ -264,8 +264,8 @@ class Store:
     def pack(self, groups: Mapping[str, Mapping[str, str]], versions: Mapping[str, int | str]) -> int:
         """Put the parts of some groups into the population's file, remove them, and return how many there were.
 
-        An answer in the file that counts stays; of a part only what counts is taken. A part that is damaged is
-        removed.
+        An answer in the file that counts stays, and so do those of other questions; of a part only what counts is
+        taken. A part that is damaged is removed.
 
         Args:
             groups: by member the digests of its networks; the parts of other members stay where they are.
@@ -280,9 +280,12 @@ class Store:
                 return 0
             packed = read(self.path) if self.path.exists() else {}
             for member in there:
-                packed[member] = self.held(member, groups[member], versions)
+                before = packed.get(member, Measured(groups[member]))
+                others = before.only(name for name in before.tables if name not in versions)
+                packed[member] = _joined(others, self.held(member, groups[member], versions))
             ordered = sorted(packed, key=lambda name: (len(name), name))
-            write(self.path, {member: packed[member] for member in ordered}, list(versions))
+            order = dict.fromkeys([*versions, *(name for each in packed.values() for name in each.tables)])
+            write(self.path, {member: packed[member] for member in ordered}, list(order))
             for member in there:
                 self.part(member).unlink()
         return len(there)

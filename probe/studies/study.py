@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, several
+from ..evidence.measurements import CONTROLS
 from ..evidence.words import listed
 from ..subjects.concepts import Concept, brief, check_given
 from ..subjects.readouts import Readout
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
+    from ..evidence.findings import Finding
     from ..report import Page
+    from ..subjects.subject import Subject
     from .run import Progress
+    from .verify import Again
 
 __all__ = ["Concept", "Readout", "Study"]
 #: What some parts of a study must be, and how a message says it.
@@ -65,6 +70,12 @@ class Study:
         rules: rules of your own, judged beside those of the questions.
         tolerance: how far recomputed states may lie from those that the network computed, in every run of the study:
             the `tolerance` of `probe.record`. The page says it where it is given.
+        controls: what the study itself puts beside each trained network: `random weights`, a `fitted head`, both or
+            none. Networks that were given with the same pair stand beside it as well.
+        family: how many verdicts are decided together; None for those of the study's rules.
+        version: a whole number from 1, raised by hand when a function of the study changes. Measurements of several
+            networks are then tied to weights, inputs and this number, the same on every processor; with None, to
+            the code of each function.
     """
 
     networks: Any
@@ -83,6 +94,25 @@ class Study:
     questions: Sequence[Any] | None = None
     rules: Sequence[Any] = ()
     tolerance: float | None = None
+    controls: Sequence[str] = CONTROLS
+    family: int | None = None
+    version: int | None = None
+
+    @classmethod
+    def of(cls, subjects: Sequence[Subject], **settings: Any) -> Study:
+        """Return a study of networks that are prepared, with the controls that stand among them and no others.
+
+        Args:
+            subjects: the networks with inputs, concepts and readouts; those of one network are its several answers.
+            settings: further attributes of the study: questions, rules, title, seed, family, version, controls.
+
+        Raises:
+            ProbeError: as of `Study`.
+        """
+        first, *_ = subjects
+        concepts = {name: one.values for name, one in first.concepts.items()}
+        settings.setdefault("controls", ())
+        return cls(tuple(subjects), first.x, concepts, **settings)
 
     def __post_init__(self) -> None:
         self._check_concepts()
@@ -111,8 +141,19 @@ class Study:
                 f"questions={self.questions!r} must be several: names such as 'noise-margin', or "
                 "probe.questions.Question, in brackets."
             )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ProbeError(f"seed={self.seed!r} must be a whole number from 0.")
+        strange = [one for one in self.controls if one not in CONTROLS]
+        if strange:
+            from ..errors import unknown
+
+            raise ProbeError(unknown("control that a study makes", strange[0], CONTROLS))
+        for what, given in (("family", self.family), ("version", self.version)):
+            if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+                raise ProbeError(f"{what}={given!r} must be a whole number from 1, or None.")
         bound = self.tolerance
         if bound is not None and not (type(bound) in (int, float) and 0 <= bound < float("inf")):
             raise ProbeError(f"tolerance={bound!r} must be a number such as 1e-4, or None for the type's own.")
@@ -172,6 +213,74 @@ class Study:
         from .run import run
 
         return run(self, folder, overwrite=overwrite, progress=progress, jobs=jobs, figures=figures)
+
+    def measure(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        parts: str | os.PathLike[str],
+        jobs: int = 1,
+        cluster: str | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> int:
+        """Measure what is missing of several networks, pack it into one file, and return of how many that was so.
+
+        Args:
+            path: the file, NAME.csv.xz. What it holds of the same networks and versions of questions stays.
+            parts: folder of the parts, one a network, that an interrupted run leaves and the next goes on from.
+            jobs: how many networks are measured at a time, each in a process on one thread.
+            cluster: address of a dask scheduler whose workers are used in place of `jobs`.
+            progress: called when a network is measured.
+
+        Raises:
+            ProbeError: a part of the study does not fit, a file cannot be read or written, or a worker died.
+        """
+        from .run import measure
+
+        return measure(self, path, parts, jobs=jobs, cluster=cluster, progress=progress)
+
+    def findings(self, path: str | os.PathLike[str]) -> dict[str, Finding]:
+        """Return what was measured, judged: a finding for each question by its name.
+
+        Args:
+            path: what `measure` wrote.
+
+        Raises:
+            ProbeError: something is missing in the file, or was measured on other networks or in another version.
+        """
+        from .run import findings
+
+        return findings(self, path)
+
+    def tables(self, path: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
+        """Return what was measured: the table of each question by its name.
+
+        Args:
+            path: what `measure` wrote.
+
+        Raises:
+            ProbeError: as of `findings`.
+        """
+        from .run import tables
+
+        return tables(self, path)
+
+    def verify(
+        self, path: str | os.PathLike[str], members: Sequence[str] | None = None, *, jobs: int = 1
+    ) -> Iterator[Again]:
+        """Measure networks again, and yield what moved from what is stored by more than rounding moves it.
+
+        Args:
+            path: what `measure` wrote.
+            members: the names of trained networks and of those that stand alone; None for all.
+            jobs: how many are measured at a time.
+
+        Raises:
+            ProbeError: something is missing in the file, or there is no such network.
+        """
+        from .verify import verify
+
+        return verify(self, path, members, jobs=jobs)
 
 
 def _networks(given: Any) -> str:

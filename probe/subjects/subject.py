@@ -74,7 +74,7 @@ class Subject:
         cls,
         network: Network,
         x: Tensor,
-        concept: Tensor | Callable[[np.ndarray], Any],
+        concept: Tensor | Callable[[np.ndarray], Any] | Known,
         *,
         answer: Callable[[Any], Tensor] | None = None,
         expected: Callable[[Any], Tensor] | None = None,
@@ -91,7 +91,8 @@ class Subject:
             network: the network.
             x: its inputs, (batch, time, feature).
             concept: what its states may hold, (batch, time) of numbers; the right answer is the last one. Or a
-                function of one sequence's inputs, (time, feature), to its values, which is known at any length.
+                function of one sequence's inputs, (time, feature), to its values, which is known at any length; or
+                what such a concept comes to on these inputs, a `Known`.
             answer: from the model's output to answers, (batch,); None if they are not asked for.
             expected: from the model's output to expected answers, (batch,).
             combine: what the answer should be after a patch, see `probe.methods.causal.task`.
@@ -105,7 +106,9 @@ class Subject:
             ProbeError: the concept is not aligned to (batch, time), or the layer does not exist.
         """
         lengths = np.full(len(x), x.shape[1])
-        if isinstance(concept, Tensor) or not callable(concept):
+        if isinstance(concept, Known):
+            known = concept
+        elif isinstance(concept, Tensor) or not callable(concept):
             check_aligned(x, concept)
             known = Known(name, NUMERIC, concept.detach().cpu().double().numpy())
         else:
@@ -234,7 +237,7 @@ def by_network(subjects: Any) -> list[tuple[Subject, ...]]:
     for subject in as_subjects(subjects):
         groups.setdefault(subject.network.name, []).append(subject)
     for name, group in groups.items():
-        first, names = group[0], [subject.asked.concept for subject in group]
+        first, names = group[0], [subject.asked.concept for subject in group if len(group) > 1]
         for other in group[1:]:
             layers = [None if one.read is None else one.read.name for one in (first, other)]
             same = other.model is first.model and layers[0] == layers[1]

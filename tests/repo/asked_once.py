@@ -7,14 +7,12 @@ are checked where tests/wheel asks the same questions of small networks.
 from __future__ import annotations
 
 import atexit
-import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -22,10 +20,11 @@ from unittest import mock
 
 import pandas as pd
 
-from analyses.counter import QUESTIONS, command, common, merged
+from analyses.__main__ import limit_threads
+from analyses.counter import QUESTIONS, common
+from analyses.counter.study import VERSION, questions
 from models import planted
-from models.packing import unpack
-from probe import Finding
+from probe import Study
 from probe.evidence.measurements import Network
 from probe.methods.causal.alignment import search
 from probe.questions.interventions import alignment, erasure
@@ -33,8 +32,9 @@ from probe.questions.interventions import alignment, erasure
 REPOSITORY = Path(__file__).parents[2]
 #: Searches have 400 steps; what these tests ask of them shows after as few.
 STEPS = 4
-#: With two idle units of the eleven, and with none: each doubles what exact shares take.
-ONES, ALONE = planted.ones_counter(distractors=2), planted.ones_counter(distractors=0)
+#: With two idle units of the eleven: each doubles what exact shares take.
+ONES = planted.ones_counter(distractors=2)
+MEASURED = "asked.csv.xz"
 
 
 @contextmanager
@@ -48,28 +48,31 @@ def short_searches() -> Iterator[None]:
         yield
 
 
-def measure(question: str, networks: Sequence[Network]) -> pd.DataFrame:
+def measure(name: str, networks: Sequence[Network]) -> pd.DataFrame:
     """Measure a question with short searches."""
-    common.limit_threads()
+    limit_threads()
+    (question,) = questions([name])
     with short_searches():
-        return import_module(f"analyses.counter.{question}").measure(networks)
+        return question.ask(common.subjects(networks))
 
 
 @cache
-def networks() -> list[Network]:
-    """Return a counter with its controls, one network of every other role, and planted ones-counters."""
-    return [
-        *common.group("counter", 2000),
+def study() -> Study:
+    """Return a study of a counter with its controls, one network of every other role, and planted ones-counters."""
+    networks = [
+        *common.with_controls("counter", 2000),
         # Of the trained networks that are no counters of the study, one that takes little time.
-        *common.group("hidden-3", 0),
-        common.Studied("planted/ones", "planted", ONES),
-        common.Studied("planted/ones-alone", "planted", ALONE),
+        *common.of_recipe("hidden-3", [0]),
+        Network("planted/ones", "planted", ONES),
+        Network("planted/ones-alone", "planted", planted.ones_counter(distractors=0)),
     ]
+    asked = questions(QUESTIONS)
+    return Study.of(common.subjects(networks), questions=asked, family=common.FAMILY, version=VERSION)
 
 
 @cache
 def folder() -> Path:
-    """Return where another process has put the tables, the findings and a battery; it goes when this one ends."""
+    """Return where another process has put measurements and findings; it goes when this one ends."""
     place = Path(mkdtemp(prefix="asked-once-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     words = [sys.executable, "-W", "error", "-m", "tests.repo.asked_once", str(place)]
@@ -79,45 +82,18 @@ def folder() -> Path:
 
 
 @cache
-def table(question: str) -> pd.DataFrame:
-    """Return what was measured of a question; no test may change it."""
-    return pd.read_pickle(folder() / "tables" / f"{question}.pkl")
+def tables() -> dict[str, pd.DataFrame]:
+    """Return what was measured, by question; no test may change it."""
+    return study().tables(folder() / MEASURED)
 
 
-@cache
-def finding(question: str) -> Finding:
-    """Return what a question found on these networks."""
-    return Finding.read(folder() / "findings" / question)
-
-
-def findings() -> dict[str, Finding]:
-    """Return what every question found on these networks."""
-    return {question: finding(question) for question in QUESTIONS}
-
-
-@cache
-def battery() -> tuple[dict[str, Finding], list[dict[str, Any]]]:
-    """Return all findings about one checkpoint, and its `findings.json`, as the command made them.
-
-    The checkpoint is a counter of three units without its untrained network, as one that was trained elsewhere.
-    """
-    out = folder() / "battery"
-    found = {name: Finding.read(out / name) for name in QUESTIONS}
-    return found, json.loads((out / merged.NAME).read_text())
-
-
-def main(place: Path) -> int:
-    """Measure and find everything, and put a checkpoint through the battery; return the command's exit code."""
-    (place / "tables").mkdir()
-    for question in QUESTIONS:
-        measured = measure(question, networks())
-        measured.to_pickle(place / "tables" / f"{question}.pkl")
-        import_module(f"analyses.counter.{question}").find(networks(), measured).write(place / "findings" / question)
-    checkpoint = unpack("hidden-3", 0, place / "seed-0")
-    few_idle = mock.patch.object(planted, "battery", return_value={"ones": ONES, "ones-alone": ALONE})
-    with short_searches(), few_idle:
-        return command.run(["--checkpoint", str(checkpoint), "--out", str(place / "battery")])
+def main(place: Path) -> None:
+    """Measure and find everything."""
+    with short_searches():
+        study().measure(place / MEASURED, parts=place / "parts")
+    for name, finding in study().findings(place / MEASURED).items():
+        finding.write(place / "findings" / name)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]))

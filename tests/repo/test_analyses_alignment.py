@@ -1,10 +1,11 @@
-"""The findings about alignment and erasure on networks whose mechanism is known, with short searches."""
+"""Alignment and erasure on networks whose mechanism is known, with short searches."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from analyses.__main__ import limit_threads
 from analyses.counter import alignment, common
 from models import planted
 from models.counter import answer, expected_answer
@@ -17,26 +18,22 @@ from probe.methods.machines import Machine
 from tests.repo import asked_once
 
 
-def test_alignment_judges_its_claim_and_leaves_untrained_heads_out() -> None:
+def test_alignment_has_its_controls_and_leaves_untrained_heads_out() -> None:
     """One value a network, the planted counter at 1, a fitted head in closed form."""
-    finding = asked_once.finding("alignment")
-    table = finding.measurements
+    table = asked_once.tables()["alignment"]
     assert set(table["role"]) == {"trained", *FITTED_HEADS, "planted", "other"}
     table = table[table["network"] != "planted/ones-alone"]
     own = table[table["metric"] == "few_directions_score"].set_index("role")["value"]
     assert own["planted"] > 0.99
     assert own["fitted head"] > 0.9
     assert set(table[table["metric"] == "wrong_variable_accuracy"]["role"]) == {"trained", "planted"}
-    assert {claim.rule.key for claim in finding.claims} == {"II.9"}
     assert len(table[(table["metric"] == "alignment_score") & (table["role"] == "trained")]) == 9 * 6 + 1
-    assert all(len(figure.svg.encode()) <= 25_000 for figure in finding.figures)
-    assert "nan" not in " ".join(finding.notes.values())
 
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_in_the_planted_rotated_network_the_direction_is_not_unique(alone: bool):
     """Along (v, 0) and along (v, v), cosine .71, every answer follows, also where no idle unit writes across v."""
-    common.limit_threads()
+    limit_threads()
     model = planted.rotated_counter(dtype=torch.float64)
     if alone:
         model.lstm.get_parameter("weight_hh_l0").detach().zero_()
@@ -52,10 +49,7 @@ def test_in_the_planted_rotated_network_the_direction_is_not_unique(alone: bool)
 
 def test_erasure_leaves_what_the_suffix_allows() -> None:
     """The floor is C(7, 3) of 128, the rank seven, and the planted counter lies at the floor."""
-    finding = asked_once.finding("erasure")
-    assert set(finding.measurements["role"]) == {"trained", *FITTED_HEADS, "planted", "other"}
-    assert {claim.rule.key for claim in finding.claims} == {"II.12a", "II.12b", "II.12c"}
-    assert len(finding.figures[0].svg.encode()) <= 25_000
+    assert set(asked_once.tables()["erasure"]["role"]) == {"trained", *FITTED_HEADS, "planted", "other"}
     # Of the network with all its idle units: fewer units than classes leave less to erase.
     table = asked_once.measure("erasure", common.planted_networks(("ones",))).set_index("metric")["value"]
     assert table["floor"] == pytest.approx(35 / 128, abs=1e-6)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analyses.counter import common, directions, steering
-from probe import Finding
+from analyses.__main__ import limit_threads
+from analyses.counter import common, drawn
 from probe.questions.interventions import class_means as means_question
 from probe.questions.interventions import directions as directions_question
 from probe.questions.interventions import steering as steering_question
 from probe.questions.interventions import unit_ablation as ablation_question
 from probe.subjects.subject import Subject
-from tests.repo import asked_once
 
 PLANTED = ("ones", "ones-alone", "balance", "rotated", "geometric", "decoy", "illusion", "delay-line")
 
@@ -20,7 +19,7 @@ PLANTED = ("ones", "ones-alone", "balance", "rotated", "geometric", "decoy", "il
 @pytest.fixture(scope="module")
 def planted() -> list[Subject]:
     """Return the planted networks that tell the questions apart, with what is asked of them."""
-    common.limit_threads()
+    limit_threads()
     return common.subjects(common.planted_networks(PLANTED))
 
 
@@ -35,7 +34,8 @@ def by_network(table: pd.DataFrame, metric: str, **where: str) -> dict[str, floa
 
 def test_interchange_along_a_probe_is_fooled_by_no_decoy(planted: list[Subject]) -> None:
     """Least squares finds linear carriers and, of the decoy, the unit that nothing reads; that unit scores 0."""
-    table = directions_question.measure(planted, step=directions.STEP, most=2**14, most_of_unit=2**12)
+    settings = drawn.DIRECTIONS.settings
+    table = directions_question.measure(planted, **settings, most=2**14, most_of_unit=2**12)
     ols = by_network(table, "direction_score", kind="ols")
     assert {name: ols[name] for name in ("ones", "ones-alone", "balance", "illusion")} == pytest.approx(
         dict.fromkeys(("ones", "ones-alone", "balance", "illusion"), 1.0), abs=1e-3
@@ -61,7 +61,7 @@ def test_class_means_are_enough_for_every_planted_network(planted: list[Subject]
 
 def test_a_straight_push_fails_where_the_code_is_curved(planted: list[Subject]) -> None:
     """Between class means every network goes by one; along the slope the geometric code does not."""
-    table = steering_question.measure(planted, step=steering.STEP)
+    table = steering_question.measure(planted, **drawn.STEERING.settings)
     assert by_network(table, "steered_exact", kind="class_mean") == dict.fromkeys(PLANTED, 1.0)
     linear = by_network(table, "steered_exact", kind="linear")
     straight = {name: share for name, share in linear.items() if name not in ("geometric", "decoy")}
@@ -83,21 +83,3 @@ def test_ablation_finds_the_units_that_count(planted: list[Subject]) -> None:
         "decoy": 1,
         "delay-line": 10,
     }
-
-
-@pytest.fixture(scope="module")
-def findings() -> dict[str, Finding]:
-    """Return what these analyses found on one network of each role."""
-    names = ("class_means", "directions", "steering", "unit_ablation")
-    return {name: asked_once.finding(name) for name in names}
-
-
-def test_each_finding_has_its_rule_a_picture_and_a_sentence_with_numbers(findings: dict[str, Finding]) -> None:
-    """One network decides nothing."""
-    claims = {claim.rule.key: claim for finding in findings.values() for claim in finding.claims}
-    assert set(claims) == {"II.5", "II.8", "II.13", "II.14"}
-    assert {claim.verdict for claim in claims.values()} == {"undecided"}
-    for finding in findings.values():
-        assert any(character.isdigit() for character in finding.notes["answer"])
-        assert all(len(figure.alt) > 40 and len(figure.data) for figure in finding.figures)
-        assert "own initialisation" not in set(finding.measurements["role"])

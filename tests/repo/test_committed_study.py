@@ -3,51 +3,65 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from functools import cache
-from importlib import import_module
+from html import unescape
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from analyses.counter import POPULATION_QUESTIONS, QUESTIONS, common, measured, merged, study
+from analyses.counter import QUESTIONS, common, study
 from models import zoo
 from models.populations import EXPLORING, POPULATIONS, SECOND_JUDGED, TEMPLATE
 from probe.evidence import Rule
-from probe.studies.store import SUFFIX, read
-from reports import story
+from probe.evidence.strongest import of_rule
+from probe.studies.measuring import groups_of
+from probe.studies.store import read
 
-FINDINGS = zoo.ZOO.parents[1] / "reports" / "counter" / "findings.json"
+PAGES = zoo.ZOO.parents[1] / "reports" / "counter"
 RULES: dict[str, tuple[str, Rule]] = {
-    rule.key: (name, rule)
-    for name in (*QUESTIONS, *POPULATION_QUESTIONS)
-    for rule in import_module(f"analyses.counter.{name}").RULES
+    rule.key: (one.name, rule) for one in (*study.questions(QUESTIONS), *study.ACROSS) for rule in one.rules
 }
 #: What the fitted head, recurrent weights before training and one fitted line, passes and fails (docs/science.md).
 PASSES, FAILS = ("II.2", "II.5", "II.9", "II.12a", "II.20"), ("II.4", "II.5b", "II.5c")
 
 
 @cache
-def tables() -> dict[str, pd.DataFrame]:
-    """Return what was measured of the hundred counters, as far as the rules above need it."""
-    asked = {RULES[key][0] for key in (*PASSES, *FAILS)} | {"accuracy"}
-    return study.read(study.groups("counter", SECOND_JUDGED.seeds), sorted(asked))[1]
+def kept(name: str) -> Any:
+    """Return what stands in a file of JSON beside the study's modules."""
+    return json.loads((study.FOLDER.parent / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@cache
+def entries() -> dict[str, dict[str, Any]]:
+    """Return the committed claims by key."""
+    return {entry["key"]: entry for entry in json.loads((PAGES / "findings.json").read_text(encoding="utf-8"))}
+
+
+@cache
+def table(question: str) -> pd.DataFrame:
+    """Return what was measured of the hundred counters."""
+    groups = read(study.FOLDER / "judged.csv.xz")
+    return pd.concat([groups[f"counter/seed-{seed}"].tables[question] for seed in SECOND_JUDGED.seeds])
 
 
 def median(key: str, role: str) -> float:
     """Return the median over a hundred networks of what a rule is about."""
     question, rule = RULES[key]
-    rows = tables()[question]
-    rows = rows[(rows["metric"] == rule.metric) & (rows["role"] == role)]
-    rows = rows[rows["signal"] == rule.signal] if rule.signal else rows
+    rows = of_rule(table(question), rule)
+    rows = rows[rows["role"] == role]
     assert len(rows) == len(SECOND_JUDGED.seeds)
     return float(rows["value"].median())
 
 
 def test_every_population_is_whole() -> None:
-    """No seed is left out, so that none was chosen."""
+    """No seed is left out, so that none was chosen; all are measured, but those whose rules are frozen."""
     assert [each.name for each in POPULATIONS if not study.is_whole(each)] == []
     asked = [each for each in POPULATIONS if each not in (EXPLORING, TEMPLATE)]
-    assert sum(len(each.seeds) for each in asked) == len(study.compared()) + len(study.later())
+    members = {member for part in study.STUDIES for member in read(study.FOLDER / f"{part}.csv.xz")}
+    assert members >= {f"{each.recipe}/seed-{seed}" for each in asked for seed in each.seeds}
 
 
 @pytest.mark.parametrize("key", PASSES)
@@ -69,36 +83,40 @@ def test_an_untrained_head_does_not_count() -> None:
 
 
 def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
-    """Every rule that is no check has a verdict on as many networks as it needs, and its digest of now."""
-    entries = {entry["key"]: entry for entry in json.loads(FINDINGS.read_text())}
-    assert set(entries) == set(RULES)
-    for key, (_, rule) in RULES.items():
-        assert entries[key]["rule"]["digest"] == rule.digest
-        assert rule.check or entries[key]["n"] >= rule.needs
+    """Every rule has a verdict on as many networks as it needs, beside the control that it names.
+
+    None was changed after measuring: the files of digests were committed before the networks were trained that the
+    rules are judged on.
+    """
+    assert set(entries()) == set(RULES)
+    for key, (question, rule) in RULES.items():
+        entry = entries()[key]
+        assert entry["question"] == question
+        assert entry["rule"]["digest"] == entry["rule_first_used"] == kept("rules_first_used")[key] == rule.digest
+        assert entry["judged_by"] == kept("judged_by_first_used")[key]
+        assert entry["changed_after_measuring"] is False
+        assert rule.check or entry["n"] >= rule.needs
+        assert [each["role"] for each in entry["differences"]] == [control.role for control in rule.controls]
 
 
-def test_every_group_of_the_study_is_measured_and_no_other() -> None:
-    """No measurement is left of a network that the study does not have."""
-    there = {
-        study.Group(path.name.removesuffix(SUFFIX), member)
-        for path in measured.FOLDER.iterdir()
-        for member in read(path)
-    }
-    assert there == set(study.groups(study.EVERY))
-
-
-@pytest.mark.parametrize("key", RULES)
-def test_every_rule_was_written_down_before_its_networks_were_trained(key: str) -> None:
-    """The file of digests was committed before the seeds existed that the rules are judged on."""
-    assert common.rules_first_used()[key] == RULES[key][1].digest
+@pytest.mark.parametrize("part", study.STUDIES)
+def test_every_network_of_a_study_is_measured_and_no_other(part: str) -> None:
+    """No measurement is left of a network that the study does not have, and none is of other weights."""
+    made = study.STUDIES[part]()
+    groups = {group.member: group for group in groups_of(made.networks, controls=())}
+    stored = read(study.FOLDER / f"{part}.csv.xz")
+    assert set(stored) == set(groups)
+    assert set(study.PANEL[part]) <= set(groups)
+    for member, each in stored.items():
+        asked = [one.name for one in made.questions or () if one.why_not(groups[member].subjects[0]) is None]
+        assert list(each.tables) == asked, member
 
 
 def test_what_is_no_longer_asked_is_kept() -> None:
     """Every rule that was ever judged is in force or frozen, each with the digest that it first had."""
-    frozen = json.loads((zoo.ZOO.parents[1] / "analyses" / "counter" / merged.FROZEN).read_text(encoding="utf-8"))
-    ended = {each["key"]: each["rule"] for each in frozen}
+    ended = {each["key"]: each["rule"] for each in kept("frozen")}
     assert not set(ended) & set(RULES)
-    first_used = common.rules_first_used()
+    first_used = kept("rules_first_used")
     assert set(first_used) == {*RULES, *(key for key in ended if not key.startswith("E"))}
     assert {key: ended[key] for key in first_used if key in ended}.items() <= first_used.items()
 
@@ -107,14 +125,51 @@ def test_all_verdicts_are_decided_at_the_level_of_the_whole_family() -> None:
     """Those that are frozen now were decided with them: the first time, and on the networks of seeds from 2000 on."""
     last = {"16b", "16c", "24a", "24b", "T2", "T3", "T4", "T5"}
     recipes = {"23a", "23b"}
-    assert common.FAMILY == len({*RULES, *last} - recipes) == story.FAMILY
+    assert len({*RULES, *last} - recipes) == common.FAMILY
     again = {key.removeprefix("II.") for key in RULES if key.startswith("II.")}
-    assert common.RECIPES_FAMILY == len({*again, *recipes, "10"}) == story.RECIPES_FAMILY
+    assert len({*again, *recipes, "10"}) == common.RECIPES_FAMILY
 
 
-def test_every_rule_about_answers_has_all_heads() -> None:
-    """Also where another question measured them: else its verdict would be undecided whatever was measured."""
-    entries = {entry["key"]: entry for entry in json.loads(FINDINGS.read_text())}
-    for key, (_, rule) in RULES.items():
-        for control in rule.controls:
-            assert [each["role"] for each in entries[key]["differences"]] == [control.role], key
+TAG = re.compile(r"<[^>]*>")
+VERDICT = re.compile(r'<span class="verdict[^>]*>.*?<bdi>([^<]*)</bdi>')
+
+
+def words(html: str) -> str:
+    """Return the text of a piece of a page."""
+    return " ".join(unescape(TAG.sub("", html)).split())
+
+
+@pytest.mark.parametrize("name", study.PAGES)
+def test_a_page_gives_each_claim_the_number_and_the_verdict_that_were_found(name: str) -> None:
+    """A point a claim in the section of its question, and as many of each verdict as the lead of the page counts."""
+    page = (PAGES / name).read_text(encoding="utf-8")
+    found = [entry for one in study.PAGES[name].questions for entry in entries().values() if entry["question"] == one]
+    told = []
+    for question in study.PAGES[name].questions:
+        section = page.partition(f'<section id="{question.replace("_", "-")}">')[2].partition("</section>")[0]
+        assert section, question
+        points = section.partition('<ul class="points">')[2].partition("</ul>")[0].split("</li>")[:-1]
+        told += [(words(VERDICT.sub("", point)), VERDICT.findall(point)) for point in points]
+    assert len(told) == len(found)
+    for (text, verdicts), entry in zip(told, found, strict=True):
+        assert text.startswith(f"{entry['sentence'] or entry['statement'].rstrip('.')}: {entry['value']:.2g}")
+        assert verdicts == [entry["verdict"]]
+    lead = page.partition('<p class="lead"')[2].partition("</p>")[0]
+    counted = re.findall(r"(\d+) \W*(established|refuted|not specific|undecided)", words(lead))
+    counts = Counter(entry["verdict"] for entry in found)
+    assert {verdict: int(number) for number, verdict in counted if int(number)} == counts
+
+
+def test_the_first_page_and_the_table_have_every_claim_with_its_verdict() -> None:
+    """The pills count them; a row of the table has the key, the value and the verdict."""
+    first, how = ((PAGES / name).read_text(encoding="utf-8") for name in ("index.html", "how.html"))
+    pills = first.partition('<ul class="pills"')[2].partition("</ul>")[0].split("</li>")[1:-1]
+    counts = Counter(entry["verdict"] for entry in entries().values())
+    assert {VERDICT.findall(pill)[0]: int(words(pill).split()[0]) for pill in pills} == counts
+    body = how.partition('<section id="claims">')[2].partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = [[words(cell) for cell in re.split("</t[hd]>", row)[:-1]] for row in body.split("</tr>")[:-1]]
+    assert {row[0] for row in rows} == set(entries())
+    for row in rows:
+        entry = entries()[row[0]]
+        assert float(row[2]) == pytest.approx(float(f"{entry['value']:.3g}"))
+        assert row[-1].endswith(entry["verdict"])

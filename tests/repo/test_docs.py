@@ -8,12 +8,17 @@ that another one uses, or names what runs it elsewhere. A page that downloads so
 from __future__ import annotations
 
 import importlib.util
+import io
 import pkgutil
 import re
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import painted
+import pictured
 import pytest
+from PIL import Image
 
 import probe
 import probe.evidence
@@ -23,6 +28,8 @@ import probe.plots
 import probe.questions
 import probe.recurrent
 import probe.report
+from benchmarks.gallery import GALLERY, PAGE, made, scripts, small
+from probe import plots
 from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -233,3 +240,92 @@ def test_a_built_site_that_asks_another_host_is_refused(tmp_path: Path) -> None:
 def test_what_is_cited_is_this_version() -> None:
     """CITATION.cff names the version that the package has."""
     assert f"\nversion: {probe.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+CHECKOUT = Path(__file__).parents[2]
+HEAD = (CHECKOUT / "README.md").read_text().split("## ")[0]
+TARGETS = re.findall(r"^([a-z-]+):.*## ", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_readme_begins_with_what_it_is_and_the_two_commands() -> None:
+    """Before the first heading stand what it is, the picture, both commands, which the Makefile knows, and code."""
+    commands = re.findall(r"^    make (\w+)", HEAD, flags=re.MULTILINE)
+    assert commands == ["report", "test"]
+    assert set(commands) <= set(TARGETS)
+    parts = ("rnn-probe shows", "(docs/start/three.png)", "make report", "```python run")
+    places = [HEAD.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+def test_every_command_of_make_is_explained() -> None:
+    """docs/commands.md names each target that `make help` lists, and no other one."""
+    named = re.findall(r"`make ([a-z-]+)", (CHECKOUT / "docs/commands.md").read_text())
+    assert set(named) == set(TARGETS)
+
+
+#: Other processors round a value differently, and a line then stands a fraction of a pixel elsewhere.
+SEEN, SHARE = 64, 0.01
+
+
+def pixels(picture: bytes) -> np.ndarray:
+    """Return a picture as numbers."""
+    with Image.open(io.BytesIO(picture)) as opened:
+        return np.asarray(opened.convert("RGB"), dtype=int)
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Return whether two pictures are of one size and differ visibly in fewer than one of a hundred pixels."""
+    first, second = pixels(one), pixels(other)
+    return first.shape == second.shape and float((np.abs(first - second).max(axis=2) > SEEN).mean()) < SHARE
+
+
+def rounded(html: str) -> str:
+    """Return a text without its last digits."""
+    return re.sub(r"(\d\.\d)\d+", r"\1", html)
+
+
+@pytest.mark.parametrize("name", scripts())
+def test_a_script_makes_the_committed_picture(name: str, tmp_path: Path) -> None:
+    """In an empty folder; otherwise `make gallery` writes it again. None weighs over 40 kB, or lacks a dot."""
+    picture = made(name, scripts()[name], tmp_path)
+    drawn = painted.figures()
+    assert len(drawn) == (picture.suffix == ".png")
+    assert [fault for figure in drawn for fault in pictured.faults(figure, picture.read_bytes())] == []
+    committed = (GALLERY / picture.name).read_bytes()
+    assert len(committed) < 40_000
+    if picture.suffix == ".png":
+        assert alike(small(picture), committed), "run `make gallery`"
+    else:
+        assert rounded(picture.read_text()) == rounded(committed.decode()), "run `make gallery`"
+
+
+def test_another_picture_would_be_noticed(tmp_path: Path) -> None:
+    """The control arm: another size, and a line elsewhere, are found."""
+    one, other = (Image.new("RGB", (100, 100), "white") for _ in range(2))
+    for column in range(100):
+        other.putpixel((column, 40), (0, 0, 0))
+        other.putpixel((column, 41), (0, 0, 0))
+    found = []
+    for number, picture in enumerate((one, other, one.resize((100, 90)))):
+        picture.save(tmp_path / f"{number}.png")
+        found.append(small(tmp_path / f"{number}.png"))
+    assert [alike(found[0], other) for other in found] == [True, False, False]
+
+
+def test_a_script_that_saves_nothing_is_refused(tmp_path: Path) -> None:
+    """The control arm: a picture under another name is none."""
+    with pytest.raises(ValueError, match=r"one saved \['two.png'\], not one picture of that name"):
+        _ = made("one", "open('two.png', 'wb').close()", tmp_path)
+
+
+def test_the_page_shows_every_picture() -> None:
+    """With what is seen on it in words; nothing else lies in the folder."""
+    pictures = re.findall(r"!\[[^\]]{20,}\]\(gallery/(\w+\.png)\)|src=\"gallery/(\w+\.html)\"", PAGE.read_text())
+    assert sorted("".join(one) for one in pictures) == sorted(file.name for file in GALLERY.iterdir())
+    assert len(pictures) == len(scripts())
+
+
+def test_the_gallery_has_every_plot() -> None:
+    """Each public function of `probe.plots` is called by a script."""
+    code = "\n".join(scripts().values())
+    assert [name for name in plots.__all__ if name.islower() and not re.search(rf"plots?\.{name}\(", code)] == []

@@ -9,6 +9,7 @@ import importlib.util
 import pkgutil
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,6 +210,16 @@ def test_every_test_says_what_it_tests() -> None:
     assert wrong == []
 
 
+def test_every_row_of_messages_is_of_one_test() -> None:
+    """A row is found by the name of its test, in whatever file: there is one of that name."""
+    rows = (ROOT / "tests" / "wheel" / "messages.txt").read_text().splitlines()
+    tests = {row.partition("[")[0] for row in rows if not row.startswith("  ")}
+    found = Counter(
+        node.name for path in sources("tests") for node in parsed(path).body if isinstance(node, ast.FunctionDef)
+    )
+    assert {name: found[name] for name in tests if found[name] != 1} == {}
+
+
 def test_test_folders_are_no_packages() -> None:
     """A package under tests/ would hide the package of the same name."""
     assert [path for path in tracked("__init__.py") if path.relative_to(ROOT).parts[0] == "tests"] == []
@@ -225,6 +236,7 @@ def test_no_public_function_shares_its_name_with_a_module() -> None:
 MACHINE = re.compile(r"(?<![\w.-])/(?:wor" + r"k|tm" + r"p|home/\w+|roo" + r"t)/\w")
 UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
 TEXT = {".py", ".md", ".toml", ".ini", ".json", ".yml", ".yaml", ".js", ".mjs", ".css", ".html", ".cfg", "", ".j2"}
+TEXT |= {".txt"}
 
 
 def flaws(text: str) -> list[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from analyses.counter import common, over_training
-from models.populations import POPULATIONS, SECOND_JUDGED, SHIFTED, TRAJECTORY
+from models.populations import POPULATIONS, SECOND_JUDGED, TRAJECTORY
 from probe.evidence import Claim, Control, Range, Rule, judge
 from probe.evidence.measurements import tabulate
+from probe.evidence.strongest import STRONGEST, with_strongest
 
 
 def rule(**changed: object) -> Rule:
@@ -20,7 +21,7 @@ def rule(**changed: object) -> Rule:
         "source": "here",
         "established_if": Range.at_least(0.5),
         "refuted_if": Range.below(0.5),
-        "controls": (Control(common.STRONGEST, 0.05),),
+        "controls": (Control(STRONGEST, 0.05),),
     }
     return Rule(**(content | changed))  # pyright: ignore[reportArgumentType]
 
@@ -37,12 +38,12 @@ def table(**by_role: list[float]) -> pd.DataFrame:
 
 def judged(measured: pd.DataFrame, rules: list[Rule]) -> tuple[Claim, ...]:
     """Judge rules against the strongest control."""
-    return judge(common.with_strongest(measured, rules), rules, family=common.FAMILY)
+    return judge(measured, rules, family=common.FAMILY)
 
 
 def test_its_networks_are_of_no_other_population() -> None:
     """Fresh seeds: nobody looked at them while rules were written."""
-    fresh = [SECOND_JUDGED, *TRAJECTORY, *SHIFTED]
+    fresh = [SECOND_JUDGED, *TRAJECTORY]
     used = {seed for each in POPULATIONS if each not in fresh for seed in each.seeds}
     assert not used & {seed for each in fresh for seed in each.seeds}
     assert len(SECOND_JUDGED.seeds) == 100
@@ -54,19 +55,19 @@ def test_the_best_head_of_each_pair_is_the_control() -> None:
     measured = table(trained=[0.9, 0.9], **heads)
     little = rule(established_if=Range.at_most(0.5), refuted_if=Range.above(0.5))
     for asked, expected in ((rule(), [0.8, 0.9]), (little, [0.1, 0.2])):
-        found = common.with_strongest(measured, [asked])
-        best = found[found["role"] == common.STRONGEST].sort_values("pair")
+        found = with_strongest(measured, [asked])
+        best = found[found["role"] == STRONGEST].sort_values("pair")
         assert list(best["value"]) == expected
         assert list(best["network"]) == ["counter/seed-0/strongest head", "counter/seed-1/strongest head"]
-    unasked = common.with_strongest(measured, [rule(controls=())])
-    assert common.STRONGEST not in set(unasked["role"])
+    unasked = with_strongest(measured, [rule(controls=())])
+    assert STRONGEST not in set(unasked["role"])
 
 
 def test_a_pair_without_one_of_the_heads_has_no_strongest_one() -> None:
     """The best of the two that were measured would be a weaker control, and nobody would say so."""
-    found = common.with_strongest(table(trained=[0.9] * 60, fitted_head=[0.3] * 60, noise_head=[0.2] * 60), [rule()])
-    assert common.STRONGEST not in set(found["role"])
-    (claim,) = judged(found, [rule()])
+    measured = table(trained=[0.9] * 60, fitted_head=[0.3] * 60, noise_head=[0.2] * 60)
+    assert STRONGEST not in set(with_strongest(measured, [rule()])["role"])
+    (claim,) = judged(measured, [rule()])
     assert claim.verdict == "undecided"
     assert "was not measured" in claim.reason
 

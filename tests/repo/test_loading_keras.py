@@ -15,10 +15,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from torch import nn
 
 import probe
-from probe import Checkpoint, ProbeError
+from probe import Checkpoint
 from probe.loading.layouts.keras_config import described
 from probe.loading.modules import Backwards, BothWays, Masked
 from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
@@ -88,13 +89,11 @@ def test_a_masked_module_asks_for_its_mask() -> None:
     """Called with rows alone it would read the hidden steps; packed rows have none."""
     module = probe.load(DATA / "keras3_masked.keras").recurrent["gru"]
     x = torch.from_numpy(reference("3")["hidden"])
-    with pytest.raises(
-        ProbeError, match=r"hidden by Masking 'mask' \(steps where all features are -1\.0\)\. Call it with"
-    ):
+    with refused():
         _ = module(x)
-    with pytest.raises(ProbeError, match=r"The mask has shape \(3, 2\) and dtype torch.bool; expected \(3, 6\)"):
+    with refused():
         _ = module(x, mask=torch.ones(3, 2, dtype=torch.bool))
-    with pytest.raises(ProbeError, match=r"Every step of every row is hidden"):
+    with refused():
         _ = module(x, mask=torch.zeros(3, 6, dtype=torch.bool))
     packed = nn.utils.rnn.pack_padded_sequence(x[:1], torch.tensor([4]), batch_first=True)
     out, _ = nn.utils.rnn.pad_packed_sequence(module(packed)[0], batch_first=True)
@@ -154,7 +153,7 @@ def test_weights_alone_and_what_the_caller_says(file: str, choices: dict[str, An
     for option in options:
         (name,) = (name for name in checkpoint.recurrent if name.split("/")[0] == called[option].split("/")[-1])
         assert checkpoint.check(x, expected[option], name=name) < 1e-5, option
-    with pytest.raises(ProbeError, match=r"Say which with (gate_)?activation="):
+    with refused():
         _ = probe.load(DATA / file, names=others)
 
 
@@ -164,9 +163,7 @@ def test_weights_of_another_cell_are_not_taken_for_an_lstms(other: str, tmp_path
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name, shape in (("kernel:0", (2, 12)), ("recurrent_kernel:0", (3, 12)), ("bias:0", (12,)), (other, (3,))):
             file[f"rnn/lstm_cell/{name}"] = np.ones(shape, "float32")
-    with pytest.raises(
-        ProbeError, match=r"'rnn/lstm_cell' holds 'rnn/lstm_cell/.*' besides a kernel, a recurrent kernel"
-    ):
+    with refused():
         _ = probe.load(tmp_path / "a.h5", gate_activation="sigmoid")
 
 
@@ -197,40 +194,31 @@ OWN = {"module": "mine.rnn", "registered_name": "Mine>LSTM"}
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        (_options(1, activation="gelu"), r"'lstm' has activation='gelu', and the cells here have sigmoid"),
-        (_options(1, recurrent_activation="softsign"), r"'lstm' has recurrent_activation='softsign'"),
-        (_options(1, units=4), r"'lstm' has 3 units by its arrays and 4 by its configuration"),
-        (_options(1, use_bias=False), r"'lstm' is a LSTM in the configuration, and its arrays are 'kernel'"),
-        (_options(5, reset_after=False), r"'gru' resets before the product by its configuration.*resets after"),
-        (
-            lambda c: layer_of(c, 1).update(class_name="ConvLSTM1D"),
-            r"'lstm' is a ConvLSTM1D; LSTM, GRU, .*names=\{'lstm'",
-        ),
-        (
-            lambda c: layer_of(c, 1).update(class_name="CuDNNLSTM"),
-            r"'lstm' is a CuDNNLSTM in the configuration, and its",
-        ),
-        (lambda c: layer_of(c, 1).update(class_name="GRU"), r"'lstm' resets before the product by its conf"),
-        (_options(11, merge_mode="max"), r"'bidirectional' is bidirectional with merge_mode='max'"),
-        (lambda c: layer_of(c, 1).update({**OWN, "module": None}), r"'lstm' is a __main__\.LSTM; LSTM, GRU"),
-        (lambda c: layer_of(c, 1).update(OWN), r"'lstm' is a mine\.rnn\.LSTM; LSTM, GRU, .*names=\{'lstm'"),
-        (
-            lambda c: layer_of(c, 11)["config"]["layer"].update(OWN),
-            r"'bidirectional/forward_layer' is a mine",
-        ),
-        (lambda c: layer_of(c, 14)["config"]["cell"].update(OWN), r"'rnn' is a RNN of mine\.rnn\.LSTMCell; LSTM"),
-        (_options(14, cell={"class_name": "MyCell", "config": {}}), r"'rnn' is a RNN of MyCell; LSTM"),
-        (lambda c: c.clear(), r"configuration in this file of Keras cannot be read \(the configuration describes no"),
-        (lambda c: c.update(config=3), r"configuration in this file of Keras cannot be read \("),
-        (lambda c: layer_of(c, 1).pop("class_name"), r"configuration in this file of Keras cannot be read \("),
+        _options(1, activation="gelu"),
+        _options(1, recurrent_activation="softsign"),
+        _options(1, units=4),
+        _options(1, use_bias=False),
+        _options(5, reset_after=False),
+        lambda c: layer_of(c, 1).update(class_name="ConvLSTM1D"),
+        lambda c: layer_of(c, 1).update(class_name="CuDNNLSTM"),
+        lambda c: layer_of(c, 1).update(class_name="GRU"),
+        _options(11, merge_mode="max"),
+        lambda c: layer_of(c, 1).update({**OWN, "module": None}),
+        lambda c: layer_of(c, 1).update(OWN),
+        lambda c: layer_of(c, 11)["config"]["layer"].update(OWN),
+        lambda c: layer_of(c, 14)["config"]["cell"].update(OWN),
+        _options(14, cell={"class_name": "MyCell", "config": {}}),
+        lambda c: c.clear(),
+        lambda c: c.update(config=3),
+        lambda c: layer_of(c, 1).pop("class_name"),
     ],
 )
-def test_what_no_cell_expresses_is_refused(change: Callable[[Any], Any], message: str, tmp_path: Path) -> None:
+def test_layers_that_no_cell_expresses_are_refused(change: Callable[[Any], Any], tmp_path: Path) -> None:
     """Another function, class or merge, and a configuration that the arrays contradict, by the layer's name."""
     path = rewritten(DATA / "keras3_wide.keras", change, tmp_path / "a.keras")
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(path)
 
 
@@ -252,7 +240,7 @@ def test_a_gru_that_says_no_reset_must_be_told(tmp_path: Path) -> None:
         for name in ("config.json", "metadata.json"):
             new.writestr(name, old.read(name))
         new.write(tmp_path / "w.h5", "model.weights.h5")
-    with pytest.raises(ProbeError, match=r"gru_1: it has no biases, and its configuration.*Say which with reset="):
+    with refused():
         _ = probe.load(tmp_path / "b.keras")
     for reset, kind in (("before", CustomGRU), ("after", nn.GRU)):
         assert type(probe.load(tmp_path / "b.keras", reset=reset).recurrent["gru_1"]) is kind
@@ -306,9 +294,7 @@ def test_a_hard_sigmoid_of_no_version_is_asked_for(tmp_path: Path) -> None:
         for group in (file, file["model_weights"]):
             if "keras_version" in group.attrs:
                 del group.attrs["keras_version"]
-    with pytest.raises(
-        ProbeError, match=r"lstm_1: its hard_sigmoid is another function in Keras 2.*gate_activation="
-    ):
+    with refused():
         _ = probe.load(tmp_path / "a.h5")
     x, expected = reference("3")["x"], answers("3", "wide")
     errors = {}
@@ -322,11 +308,11 @@ def test_an_array_of_another_file_is_not_followed(tmp_path: Path) -> None:
     """Links and external storage lead out of the file, and are refused by name."""
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["kernel"] = h5py.ExternalLink("/etc/hostname", "x")
-    with pytest.raises(ProbeError, match=r"links 'kernel' to another place, maybe to another file"):
+    with refused():
         _ = probe.load(tmp_path / "a.h5")
     with h5py.File(tmp_path / "b.h5", "w") as file:
         _ = file.create_dataset("kernel", (3,), "f4", external=[("/etc/hostname", 0, 12)])
-    with pytest.raises(ProbeError, match=r"keeps 'kernel' in another file, which is not opened"):
+    with refused():
         _ = probe.load(tmp_path / "b.h5")
 
 
@@ -343,7 +329,7 @@ def test_a_layer_that_is_called_backwards_is_not_loaded_as_one_that_reads_forwar
     arrays = {"kernel": np.ones((2, 12), "f4"), "recurrent_kernel": np.ones((3, 12), "f4"), "bias": np.ones(12, "f4")}
     for name in ("LSTM_1_backward", "lstm_reversed"):
         np.savez(tmp_path / "w.npz", allow_pickle=False, **{f"{name}/{role}": one for role, one in arrays.items()})
-        with pytest.raises(ProbeError, match=f"'{name}' is a layer whose name says that it reads its input from the"):
+        with refused():
             _ = probe.load(tmp_path / "w.npz", gate_activation="sigmoid")
         renamed: dict[str, str | None] = {f"{name}/{role}": f"own/{role}" for role in arrays}
         found = probe.load(tmp_path / "w.npz", names=renamed, gate_activation="sigmoid")

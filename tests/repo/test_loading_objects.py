@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from torch import nn
 
 import probe
@@ -63,7 +64,7 @@ def test_what_is_beside_the_layers_is_left() -> None:
     assert "layers.4.activation_fn" in checkpoint.not_understood
     assert isinstance(probe.load(DATA / "madmom_gru.pkl").recurrent["layers.1"], nn.GRU)
     assert not isinstance(probe.load(DATA / "madmom_gru.pkl").recurrent["layers.1"], CustomGRU)
-    with pytest.raises(ProbeError, match=r"the file itself says reset='after', and 'before' was given"):
+    with refused():
         _ = probe.load(DATA / "madmom_gru.pkl", reset="before")
     left = probe.load(DATA / "madmom_lstm.pkl", names={"layers.[0-2].*": None})
     assert list(left.recurrent) == ["layers.3"]
@@ -79,42 +80,20 @@ def changed(network: str, old: bytes, new: bytes, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("network", "old", "new", "expected"),
+    ("network", "old", "new"),
     [
-        ("lstm", b"activations\nrelu\n", b"activations\nelu_\n", r"is 'madmom\.ml\.nn\.activations\.elu_', and the"),
-        (
-            "plain",
-            b"layers\nRecurrentLayer",
-            b"layers\nRecurringLayer",
-            r"is of the class '[\w.]*RecurringLayer', which",
-        ),
-        ("lstm", b"peephole_weights", b"peephole_weighty", r"has 'layers\.0\.\w+\.peephole_weighty' as no layer of"),
-        (
-            "plain",
-            b"BidirectionalLayer",
-            b"BidirectionalThing",
-            r"'layers\.0\.\w+' has 'a name' as no layer of",
-        ),
-        (
-            "gru",
-            b"activations\nsigmoid",
-            b"activations\nlinear#",
-            r"linear#', and the functions that cells here have",
-        ),
-        (
-            "lstm",
-            b"recurrent_weights",
-            b"recurring_weights",
-            r"recurring_weights' as no layer of madmom has .* Leave it out",
-        ),
+        ("lstm", b"activations\nrelu\n", b"activations\nelu_\n"),
+        ("plain", b"layers\nRecurrentLayer", b"layers\nRecurringLayer"),
+        ("lstm", b"peephole_weights", b"peephole_weighty"),
+        ("plain", b"BidirectionalLayer", b"BidirectionalThing"),
+        ("gru", b"activations\nsigmoid", b"activations\nlinear#"),
+        ("lstm", b"recurrent_weights", b"recurring_weights"),
     ],
 )
-def test_what_no_cell_computes_is_refused(
-    network: str, old: bytes, new: bytes, expected: str, tmp_path: Path
-) -> None:
+def test_objects_that_no_cell_computes_are_refused(network: str, old: bytes, new: bytes, tmp_path: Path) -> None:
     """Unknown classes and functions and missing arrays are said, with what to do."""
     path = changed(network, old, new, tmp_path)
-    with pytest.raises(ProbeError, match=expected):
+    with refused():
         _ = probe.load(path)
 
 
@@ -183,7 +162,8 @@ TEXT = b"X" + (1000).to_bytes(4, "little") + b"x" * 1000
 def test_a_pickle_cannot_change_or_exhaust_its_reader(content: bytes, tmp_path: Path) -> None:
     """Copies are counted, and the functions and classes of the table are given no state."""
     _ = (tmp_path / "a.pkl").write_bytes(content)
-    with pytest.raises(ProbeError, match=r"cannot be read as a pickle of arrays \("):
+    # What Python says of the pickle differs where annotations are checked.
+    with pytest.raises(ProbeError, match="cannot be read as a pickle of arrays"):
         _ = probe.load(tmp_path / "a.pkl")
     named = {name: value.numpy() for name, value in nn.LSTM(2, 3).state_dict().items()}
     _ = (tmp_path / "b.pkl").write_bytes(pickle.dumps(named, 2))
@@ -196,13 +176,13 @@ def test_values_that_lie_within_each_other_end(tmp_path: Path) -> None:
     for _ in range(40):
         value = [value, value]
     _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
-    with pytest.raises(ProbeError, match=r"more than 200000 values, or values more than 50 deep"):
+    with refused():
         _ = probe.load(tmp_path / "a.pkl")
 
 
 def test_a_module_of_torch_is_not_taken_apart(tmp_path: Path) -> None:
     """Its tensors are arguments of a function that is not called, so that none is read."""
     _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps(nn.LSTM(2, 2)))
-    with pytest.raises(ProbeError, match=r"asks for 'torch\.nn\.modules\.rnn\.LSTM', which is not opened because"):
+    with refused():
         _ = probe.load(tmp_path / "a.pkl")
     assert torch.is_tensor(nn.LSTM(2, 2).weight_ih_l0)

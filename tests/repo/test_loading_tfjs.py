@@ -1,29 +1,141 @@
-"""Models of TensorFlow.js against its own run, and folders of Orbax.
+"""TensorFlow's counters and TensorFlow.js, the hub's reader, and damaged files of every kind.
 
-tests/data/checkpoints/make_tfjs.mjs wrote the model.
+- The counters that TensorFlow 1 and Keras trained, out of their own files, against their own answers.
+- Models of TensorFlow.js against its own run, and folders of Orbax. tests/data/checkpoints/make_tfjs.mjs wrote the
+  model.
+- The Hugging Face hub's own reader takes the folders that `rnn-probe convert` writes, and writes such folders.
+- Damaged files of every kind: some of what `python -m benchmarks.fuzz_checkpoints` does ten thousand times.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from refusing import refused
 from torch import nn
 
 import probe
+from benchmarks import fuzz_checkpoints as fuzz
+from benchmarks.fuzz_checkpoints import FILES
 from probe import ProbeError
+from probe.loading.converted import Networks, convert
 from probe.loading.modules import BothWays
 from probe.recurrent import CustomGRU, CustomLSTM
 
-DATA = Path(__file__).parents[1] / "data" / "checkpoints" / "tfjs"
+DATA = Path(__file__).parents[1] / "data"
+#: By file: what the caller must say, and the names of the head's matrix and bias.
+TF1 = {"forget_bias": 1.0}
+TRAINED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "tf1-counter/model.ckpt-10000": (TF1, "softmax_w", "softmax_b"),
+    "tf1-counter/model.ckpt-10000.index": (TF1, "softmax_w", "softmax_b"),
+    "tf1-counter/model.ckpt-10000.data-00000-of-00001": (TF1, "softmax_w", "softmax_b"),
+    "tf1-counter/weights.npz": (TF1, "softmax_w", "softmax_b"),
+    "keras-counter/model.keras": ({}, "layers/dense/vars/0", "layers/dense/vars/1"),
+    "keras-counter/model.h5": ({}, "softmax/sequential/softmax/kernel", "softmax/sequential/softmax/bias"),
+    "keras-counter/model.weights.h5": (
+        {"gate_activation": "sigmoid"},
+        "layers/dense/vars/0",
+        "layers/dense/vars/1",
+    ),
+}
+
+
+def reference(file: str) -> dict[str, np.ndarray]:
+    """Return what the framework answered."""
+    with np.load(DATA / file.partition("/")[0] / "ref.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.parametrize("file", TRAINED)
+def test_hidden_states_and_probabilities_are_the_frameworks(file: str) -> None:
+    """On all 1,024 strings and at every step, to 1e-5; the head's arrays are among the tensors."""
+    choices, weight, bias = TRAINED[file]
+    checkpoint, expected = probe.load(DATA / file, **choices), reference(file)
+    assert checkpoint.check(expected["x"], expected["h"]) < 1e-5
+    assert checkpoint.check(expected["x"], expected["h"][:, -1]) < 1e-5
+    (module,) = checkpoint.recurrent.values()
+    assert type(module) is torch.nn.LSTM
+    with torch.no_grad():
+        h, _ = module(torch.from_numpy(expected["x"]))
+        scores = h[:, -1] @ checkpoint.tensors[weight] + checkpoint.tensors[bias]
+    assert (torch.softmax(scores, 1) - torch.from_numpy(expected["probs"])).abs().max() < 1e-5
+
+
+def test_another_forget_bias_is_another_network() -> None:
+    """The control arm: what the file leaves open decides the answers."""
+    expected = reference("tf1-counter/")
+    checkpoint = probe.load(DATA / "tf1-counter/weights.npz", forget_bias=0.0)
+    assert checkpoint.check(expected["x"], expected["h"]) > 0.1
+
+
+@pytest.mark.parametrize("file", [file for file, (choices, *_) in TRAINED.items() if choices])
+def test_what_the_file_leaves_open_must_be_said(file: str) -> None:
+    """Without it nothing is loaded, and the message says which argument decides, why, and what is usual."""
+    with refused():
+        _ = probe.load(DATA / file)
+
+
+def test_what_the_file_says_itself_cannot_be_overruled() -> None:
+    """An argument that agrees with the file is a check; one that does not, or decides nothing, is refused."""
+    for file in ("keras-counter/model.keras", "keras-counter/model.h5"):
+        assert list(probe.load(DATA / file, gate_activation="sigmoid", activation="tanh").recurrent) == ["lstm"]
+        with refused():
+            _ = probe.load(DATA / file, gate_activation="hard_sigmoid_keras2")
+    idle: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("keras-counter/model.h5", {"forget_bias": 1.0}),
+        ("tf1-counter/weights.npz", {"forget_bias": 1.0, "reset": "before"}),
+    )
+    for file, wrong in idle:
+        (*_, name) = wrong
+        with pytest.raises(ProbeError, match=rf"{name}=.* decides nothing in .*: either the file says it itself"):
+            _ = probe.load(DATA / file, **wrong)
+
+
+def test_the_source_says_what_was_found_and_what_was_decided() -> None:
+    """Framework, format, layout, order of gates, what was chosen and what was taken for granted."""
+    source = probe.load(DATA / "tf1-counter/model.ckpt-10000", forget_bias=1.0).source
+    assert (source.framework, source.format) == ("TensorFlow", "TensorFlow checkpoint")
+    assert source.layouts == {"rnn/basic_lstm_cell": "TensorFlow 1 basic_lstm_cell"}
+    assert source.gate_orders == {"rnn/basic_lstm_cell": "i j f o"}
+    assert source.chosen == ("forget_bias=1.0 for rnn/basic_lstm_cell",)
+    assert any("activation='tanh'" in sentence for sentence in source.assumed)
+    source = probe.load(DATA / "keras-counter/model.keras").source
+    assert (source.framework, source.version, source.assumed) == ("Keras", "3.15.1", ())
+    assert source.gate_orders == {"lstm": "i f c o"}
+
+
+def test_the_table_says_what_was_found() -> None:
+    """Printed, a checkpoint lists modules with their arrays, and what is left."""
+    text = str(probe.load(DATA / "tf1-counter/model.ckpt-10000", forget_bias=1.0))
+    assert "rnn/basic_lstm_cell: LSTM(1, 12, batch_first=True), from TensorFlow 1 basic_lstm_cell (i j f o)" in text
+    assert "  rnn/basic_lstm_cell/kernel\n" in text
+    assert "other: softmax_w (12, 11)" in text
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
+    """TensorFlow stores a checksum beside each array, and it is checked."""
+    for name in ("model.ckpt-10000.index", "model.ckpt-10000.data-00000-of-00001"):
+        content = bytearray((DATA / "tf1-counter" / name).read_bytes())
+        if "data" in name:
+            content[3000] ^= 1  # within the kernel
+        _ = (tmp_path / name).write_bytes(content)
+    with refused():
+        _ = probe.load(tmp_path / "model.ckpt-10000", forget_bias=1.0)
+
+
+TFJS = Path(__file__).parents[1] / "data" / "checkpoints" / "tfjs"
 TOLERANCE = 1e-5
 REFERENCES = {
-    name: np.array(values, "f4") for name, values in json.loads((DATA / "references.json").read_text()).items()
+    name: np.array(values, "f4") for name, values in json.loads((TFJS / "references.json").read_text()).items()
 }
 KINDS: dict[str, Any] = {
     "lstm": CustomLSTM,
@@ -35,7 +147,7 @@ KINDS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("path", [DATA, DATA / "model.json"])
+@pytest.mark.parametrize("path", [TFJS, TFJS / "model.json"])
 def test_a_layer_is_tensorflows(path: Path, name: str) -> None:
     """Of the model's description and weights in two files, in one of which an array begins that ends in the other."""
     checkpoint = probe.load(path)
@@ -85,26 +197,15 @@ def _graph(model: dict[str, Any], _: Path) -> None:
         weight["name"] = f"Const_{number}"
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (_outside, r"keeps weights in '\.\./secret\.bin', which is no file beside it\. Put it into the same folder"),
-        (_link, r"keeps weights in 'link\.bin', which is no file beside it"),
-        (_quantized, r"'lstm/kernel' quantized\. Convert the model without quantization"),
-        (_larger, r"'lstm/kernel' ends behind its file"),
-        (_less, r"48 bytes behind the last weight"),
-        (_twice, r"two weights of the name 'lstm/kernel'"),
-        (_graph, r"is a graph model of TensorFlow\.js.* Convert the Keras model itself"),
-    ],
-)
-def test_what_is_no_whole_model_is_refused(change: Change, expected: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [_outside, _link, _quantized, _larger, _less, _twice, _graph])
+def test_what_is_no_whole_model_is_refused(change: Change, tmp_path: Path) -> None:
     """Nothing outside of the folder is opened, and bytes that are missing or too many are errors."""
     folder = tmp_path / "model"
-    _ = shutil.copytree(DATA, folder)
+    _ = shutil.copytree(TFJS, folder)
     model = json.loads((folder / "model.json").read_text())
     change(model, folder)
     _ = (folder / "model.json").write_text(json.dumps(model))
-    with pytest.raises(ProbeError, match=expected):
+    with refused():
         _ = probe.load(folder)
 
 
@@ -112,5 +213,70 @@ def test_a_folder_of_orbax_is_known_and_refused(tmp_path: Path) -> None:
     """By what lies in it."""
     (tmp_path / "default").mkdir()
     _ = (tmp_path / "default" / "manifest.ocdbt").write_bytes(b"")
-    with pytest.raises(ProbeError, match=r"is a checkpoint of Orbax.* save the parameters with flax\.serialization"):
+    with refused():
         _ = probe.load(tmp_path)
+
+
+class Mine(Networks, PyTorchModelHubMixin):
+    """What a user of the hub writes."""
+
+
+def test_the_hub_reads_and_writes_a_converted_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights, options and other arrays come back, from the folder and from what the hub saved of it."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    cell = CustomGRU(2, 3, batch_first=True, reset="before")
+    arrays = {f"cell.{name}": one for name, one in nn.GRU(2, 3).state_dict().items()}
+    torch.save({**arrays, "head.weight": torch.randn(4, 3)}, tmp_path / "w.pt")
+    loaded = probe.load(tmp_path / "w.pt")
+    loaded = probe.Checkpoint({**loaded.recurrent, "own.cell": cell}, loaded.tensors, loaded.source)
+    _ = convert(loaded, tmp_path / "out")
+    model = Mine.from_pretrained(tmp_path / "out")
+    model.save_pretrained(tmp_path / "again")
+    x = torch.randn(2, 5, 2)
+    for found in (model, *(probe.load(tmp_path / folder) for folder in ("out", "again"))):
+        for name, module in loaded.recurrent.items():
+            one = found.get_submodule(name) if isinstance(found, Mine) else found.recurrent[name]
+            assert torch.equal(one(x)[0], module(x)[0])
+    assert torch.equal(model.get_buffer("head.weight"), loaded.tensors["head.weight"])
+
+
+#: Formats with a checksum over everything: a change is found, or changed nothing.
+SEALED = ("torch", "tar-gz", "zip", "torchscript", "npz", "keras", "tf1-index", "tf1-data")
+
+
+@pytest.mark.parametrize("count", [12, pytest.param(60, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("kind", FILES)
+def test_a_damaged_file_is_refused_or_the_same_network(kind: str, count: int, tmp_path: Path) -> None:
+    """Nothing but a ProbeError comes out of it; and where there are checksums, no other weights."""
+    file = FILES[kind]
+    loaded, content = file.placed(tmp_path)
+    original = fuzz.described(probe.load(loaded, **file.choices))
+    assert original
+    found = Counter[str]()
+    for seed in range(100_000, 100_000 + count):
+        _ = (tmp_path / file.name).write_bytes(fuzz.damaged(content, seed))
+        outcome, detail = fuzz.tried(loaded, file.choices, original)
+        assert outcome != "wrong exception", f"seed {seed}: {detail}"
+        found[outcome] += 1
+    assert found["refused"] > count // 6
+    if kind in SEALED:
+        assert set(found) <= {"refused", "same network"}
+
+
+def test_the_damage_would_be_noticed(tmp_path: Path) -> None:
+    """The control arm: other weights, another network and another exception are told from the network itself."""
+    file = FILES["safetensors"]
+    path, content = file.placed(tmp_path)
+    original = fuzz.described(probe.load(path))
+    assert fuzz.tried(path, {}, original)[0] == "same network"
+    _ = path.write_bytes(content[:-3] + bytes(3))
+    assert fuzz.tried(path, {}, original)[0] in ("same network", "other weights")
+    assert fuzz.tried(path, {"names": {"gru.*": None}}, original)[0] == "other network"
+    assert fuzz.tried(path, {"no_such_option": 3}, original)[0] == "wrong exception"
+
+
+def test_processes_that_die_are_counted() -> None:
+    """The outcomes of a run in processes of their own are one a file, in order."""
+    outcomes = list(fuzz.outcomes("tf1-data", 20, 7))
+    assert [seed for seed, *_ in outcomes] == list(range(7, 27))
+    assert {kind for _, kind, _ in outcomes} <= {"refused", "same network"}

@@ -1,7 +1,12 @@
-"""Trained folders: what loads, and what a damaged one says; the committed zoo; planted counters."""
+"""Bits, counts and recipes, and trained folders.
+
+- Bits as tensors, counts, answers and recipes.
+- Trained folders: what loads, and what a damaged one says; the committed zoo; planted counters.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +14,107 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from refusing import refused
 
 from models.checkpoints import CONFIG_KINDS, load, load_config
-from models.counter import answer
-from models.describe import errors, floor
+from models.counter import answer, expected_answer
+from models.describe import errors
 from models.packing import unpack
 from models.planted import building, ones_counter
-from models.recipes import RECIPES, Recipe
-from models.tasks import bit_strings, running_count
+from models.recipes import RECIPES, Recipe, recipe
+from models.tasks import bit_strings, format_bits, parse_bits, running_count
 from models.training import initialise, split, train
 from models.zoo import checkpoint, networks
-from probe.errors import ProbeError
+
+
+def test_bit_strings_are_all_strings_in_lexicographic_order() -> None:
+    """Row r spells r in binary, so a table of rows is a table of strings."""
+    x = bit_strings(10)
+    assert x.shape == (1024, 10, 1)
+    assert x.dtype == torch.float32
+    assert format_bits(x) == [f"{row:010b}" for row in range(1024)]
+    assert format_bits(bit_strings(1)) == ["0", "1"]
+
+
+@pytest.mark.parametrize("length", [0, -3, 21])
+def test_bit_strings_refuse_a_length_without_a_table(length: int) -> None:
+    """An empty or an enormous table is refused with the lengths that are allowed."""
+    with refused():
+        bit_strings(length)
+
+
+def test_parse_bits_is_the_inverse_of_format_bits() -> None:
+    """What was written is what is read, in order."""
+    x = parse_bits("0110")
+    assert x.tolist() == [[[0.0], [1.0], [1.0], [0.0]]]
+    assert format_bits(x) == ["0110"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0120",
+        "01 1",
+        "\u0661",  # a digit one of another script: int() would take it
+    ],
+)
+def test_parse_bits_names_what_it_cannot_read(text: str) -> None:
+    """The message names the text, the character, where it is and what is allowed."""
+    with refused():
+        parse_bits(text)
+
+
+def test_format_bits_refuses_to_round() -> None:
+    """A tensor between two strings has no name."""
+    with refused():
+        format_bits(torch.full((1, 3, 1), 0.6))
+
+
+def test_running_count_includes_the_bit_just_read() -> None:
+    """The count at step t is the count of the first t + 1 bits."""
+    assert running_count(parse_bits("10110")).tolist() == [[1, 1, 2, 3, 3]]
+    assert running_count(bit_strings(10))[:, -1].bincount().tolist() == [
+        1, 10, 45, 120, 210, 252, 210, 120, 45, 10, 1,
+    ]  # fmt: skip
+
+
+def test_expected_answer_moves_where_the_argmax_does_not() -> None:
+    """y is the mean count under the softmax, a its most probable one."""
+    p = torch.tensor([[0.6, 0.4, 0.0], [0.5, 0.1, 0.4]], dtype=torch.float64)
+    logits = (p + 1e-30).log()
+    assert answer(logits).tolist() == [0, 0]
+    assert torch.allclose(expected_answer(logits), torch.tensor([0.4, 0.9], dtype=torch.float64))
+
+
+def test_the_recipe_is_the_seed_notebooks() -> None:
+    """500 of 1,024 strings in batches of 100, 2,000 times: 10,000 steps."""
+    counter = recipe("counter")
+    assert (counter.n_strings, counter.n_classes, counter.batches, counter.steps) == (1024, 11, 5, 10_000)
+    assert (counter.hidden_size, counter.learning_rate, counter.forget_bias) == (12, 1e-3, 1.0)
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    """A typing error is answered by the name that was meant."""
+    with refused():
+        recipe("countr")
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 300}, {"train_size": 1024}, {"epochs": 0}, {"hidden_size": -1}])
+def test_an_impossible_recipe_is_refused(change: dict[str, int]) -> None:
+    """The fields are checked when the recipe is made, not in the middle of training."""
+    with refused():
+        dataclasses.replace(RECIPES["counter"], **change)
+
+
+def test_a_recipe_survives_json_and_refuses_other_fields() -> None:
+    """A missing field is not filled in by a default, which would be another recipe."""
+    values = recipe("counter").to_dict()
+    assert Recipe.from_dict(values) == recipe("counter")
+    missing = {name: value for name, value in values.items() if name != "epsilon"}
+    with refused():
+        Recipe.from_dict({**missing, "colour": "red"})
+
 
 Tensors = dict[str, torch.Tensor]
 
@@ -57,49 +152,38 @@ def test_a_network_without_its_metrics_is_whole(folder: Path) -> None:
 
 def test_a_name_that_is_no_network_is_refused(folder: Path) -> None:
     """The message names the nearest."""
-    with pytest.raises(ProbeError, match=r"'untraned'; there is 'model', 'untrained'. Did you mean 'untrained'"):
+    with refused():
         load(folder, which="untraned")
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        (lambda t: t.pop("head.bias"), r"missing \['head.bias'\], unknown \[\]"),
-        (lambda t: t.update(extra=torch.zeros(1)), r"missing \[\], unknown \['extra'\]"),
-        (
-            lambda t: t.update({"head.weight": torch.zeros(11, 13)}),
-            r"'head.weight' as torch.float32 \(11, 13\); the recipe in 'config.json' needs .* \(11, 12\)",
-        ),
-        (lambda t: t.update({"head.bias": t["head.bias"].double()}), r"torch.float64 \(11,\)"),
-        (
-            lambda t: t["lstm.weight_ih_l0"][0].fill_(torch.nan),
-            "1 values that are not finite.*lstm.weight_ih_l0",
-        ),
-        (lambda t: t["head.bias"][2:4].fill_(torch.inf), "2 values that are not finite"),
-        (
-            lambda t: t["head.bias"].add_(1e-6),
-            r"has the SHA-256 [0-9a-f]{64}, but 'config.json' .* was changed",
-        ),
+        lambda t: t.pop("head.bias"),
+        lambda t: t.update(extra=torch.zeros(1)),
+        lambda t: t.update({"head.weight": torch.zeros(11, 13)}),
+        lambda t: t.update({"head.bias": t["head.bias"].double()}),
+        lambda t: t["lstm.weight_ih_l0"][0].fill_(torch.nan),
+        lambda t: t["head.bias"][2:4].fill_(torch.inf),
+        lambda t: t["head.bias"].add_(1e-6),
     ],
 )
-def test_weights_that_are_not_the_networks_are_refused(
-    folder: Path, change: Callable[[Tensors], object], message: str
-) -> None:
+def test_weights_that_are_not_the_networks_are_refused(folder: Path, change: Callable[[Tensors], object]) -> None:
     """Names, shapes, types, finiteness and hash are checked; the message names the file."""
     rewrite(folder, change)
-    with pytest.raises(ProbeError, match=message) as raised:
+    with refused() as raised:
         load(folder)
     assert str(folder / "model.safetensors") in str(raised.value)
     assert "\n" not in str(raised.value)
     assert load(folder, which="untrained").head.weight.shape == (11, 12)
 
 
-@pytest.mark.parametrize(("keep", "message"), [(0, "empty"), (7, "7 bytes"), (2000, "2000 bytes")])
-def test_truncated_weights_are_refused(folder: Path, keep: int, message: str) -> None:
+@pytest.mark.parametrize("keep", [0, 7, 2000])
+def test_truncated_weights_are_refused(folder: Path, keep: int) -> None:
     """A file cut anywhere says so, and what to do."""
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ProbeError, match=rf"model.safetensors' is.*{message}.*Restore it, or train") as raised:
+    with refused() as raised:
         load(folder)
     assert "\n" not in str(raised.value)
 
@@ -108,22 +192,13 @@ def test_truncated_weights_are_refused(folder: Path, keep: int, message: str) ->
 EMPTY = json.dumps({name: kind() for name, kind in CONFIG_KINDS.items()})
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("{", "is not valid JSON"),
-        ("[]", "lacks 'recipe', 'seed'"),
-        (None, "Cannot read.*No such file"),
-        ('{"recipe": {}}', "lacks 'seed'"),
-        (EMPTY, "lacks 'split.train', 'split.test', 'errors.test'"),
-    ],
-)
-def test_a_damaged_description_is_refused(folder: Path, content: str | None, message: str) -> None:
+@pytest.mark.parametrize("content", ["{", "[]", None, '{"recipe": {}}', EMPTY])
+def test_a_damaged_description_is_refused(folder: Path, content: str | None) -> None:
     """Without its description a network cannot be checked, so it is not loaded."""
     (folder / "config.json").unlink()
     if content is not None:
         (folder / "config.json").write_text(content)
-    with pytest.raises(ProbeError, match=rf"(?s)config.json.*{message}|{message}.*config.json"):
+    with refused():
         load(folder)
 
 
@@ -132,19 +207,19 @@ def test_a_description_of_another_recipe_version_is_refused(folder: Path) -> Non
     config = json.loads((folder / "config.json").read_text())
     config["recipe"]["colour"] = config["recipe"].pop("epsilon")
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ProbeError, match=r"missing \['epsilon'\], unknown \['colour'\]"):
+    with refused():
         load(folder)
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     """Missing, a file in its place, or empty of weights."""
-    with pytest.raises(ProbeError, match=r"gone', which does not exist\. Train one with"):
+    with refused():
         load(tmp_path / "gone")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ProbeError, match="file', which is a file"):
+    with refused():
         load_config(tmp_path / "file")
     (unpack("counter", 0, tmp_path / "whole") / "config.json").rename(tmp_path / "config.json")
-    with pytest.raises(ProbeError, match=r"Cannot read '.*untrained.safetensors': No such file"):
+    with refused():
         load(tmp_path, which="untrained")
 
 
@@ -180,16 +255,6 @@ def test_the_own_initialisations_do_not_count() -> None:
         with torch.no_grad():
             wrong = answer(network.untrained(x)) != running_count(x)[:, -1]
         assert float(wrong.float().mean()) > 0.5
-
-
-def test_the_floor_names_the_labels_that_training_never_showed() -> None:
-    """Only a label whose every string is in the test counts, and each misread costs one string."""
-    everything = torch.arange(1, 1024)
-    found = floor(RECIPES["counter"], everything[:500])
-    assert 10 in found["labels_never_trained"]
-    assert "1111111111" in found["strings"]
-    none = floor(RECIPES["counter"], torch.tensor([2**k - 1 for k in range(11)]))
-    assert (none["labels_never_trained"], none["strings"], none["test"]["error"]) == ([], [], 0.0)
 
 
 @pytest.mark.parametrize("distractors", [0, 1, 11])
@@ -231,5 +296,5 @@ def test_the_distractors_live_but_are_neither_heard_nor_read(monkeypatch: pytest
 
 def test_an_impossible_planted_counter_is_refused() -> None:
     """The message says what is allowed."""
-    with pytest.raises(ProbeError, match="-1 distractors"):
+    with refused():
         ones_counter(distractors=-1)

@@ -18,19 +18,18 @@ import psutil
 import pytest
 import torch
 from distributed import LocalCluster
+from refusing import refused
 
 from models import populations
 from models import train as command
 from models.populations import Population
 from models.recipes import RECIPES
-from models.state import STATE
-from models.training import Job, train, train_job
-from probe.errors import ProbeError
+from models.training import Job, train_job
 from probe.studies import workers
 from probe.studies.workers import locked, parallel
 
 ROOT = Path(__file__).parents[2]
-MANY = ("--seeds", "0:3", "--epochs", "100")
+MANY = ("--seeds", "0:3", "--epochs", "300")
 CONFIG, MODEL = "config.json", "model.safetensors"
 # Ctrl-C as a terminal sends it: a test run started in the background would hand down "ignore".
 START = (
@@ -71,8 +70,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def begun(folder: Path) -> set[Path]:
-    """The folders of networks that have their first state."""
-    return {path.parent for name in (STATE, CONFIG) for path in folder.glob(f"*/{name}")}
+    """The folders of networks whose training has begun."""
+    return {path.parent for path in folder.glob("*/.lock")}
 
 
 def wait_until(holds: Callable[[], object], what: str) -> None:
@@ -167,10 +166,10 @@ def test_what_goes_wrong_in_a_worker_is_told() -> None:
     """An exception comes through; a dead worker is named with what to do; fewer than one job is refused."""
     with pytest.raises(ValueError, match="math domain error"):
         list(parallel(math.sqrt, [(1,), (-1,)], jobs=2))
-    with pytest.raises(ProbeError, match=r"A worker process died before its work was done.*Go and look\."):
+    with refused():
         list(parallel(os._exit, [(1,), (1,)], jobs=2, again="Go and look."))
     assert sorted(parallel(math.hypot, [(3, 4), (5, 12)], jobs=2)) == [5.0, 13.0]  # the next call has workers again
-    with pytest.raises(ProbeError, match="number of jobs is 0; give 1 or more"):
+    with refused():
         parallel(abs, [(-1,)], jobs=0)
 
 
@@ -185,9 +184,9 @@ def test_a_job_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert train_job(short) == (short, error)
     assert {path: path.stat().st_mtime_ns for path in job.folder.iterdir()} == before
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
-    with locked(job.folder), pytest.raises(ProbeError, match=r"Another process is training in '.*run'\. Wait"):
+    with locked(job.folder), refused():
         train_job(short)
-    with pytest.raises(ProbeError, match="seed -1 is negative"):
+    with refused():
         Job(RECIPES["counter"], -1, tmp_path)
 
 
@@ -236,7 +235,7 @@ def test_ctrl_c_ends_all_processes_with_one_line(whole: dict[str, bytes], tmp_pa
 def test_a_damaged_file_is_named_and_trained_again(
     whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One changed bit in a finished network or in a state is found by its hash; without it, resuming starts anew."""
+    """One changed bit in a finished network is found by its digest; without it, resuming starts anew."""
     folder = tmp_path / "run"
     for name, data in whole.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -245,33 +244,15 @@ def test_a_damaged_file_is_named_and_trained_again(
     weights.write_bytes(whole[f"seed-2/{MODEL}"][:-5] + bytes([whole[f"seed-2/{MODEL}"][-5] ^ 1]) + bytes(4))
     assert resume(folder) == 1
     err = capsys.readouterr().err
-    assert f"'{weights}' has the SHA-256" in err
+    assert f"The weights in '{weights}' are not those that config.json beside it describes" in err
     assert "--resume trains it afresh" in err
     for path in weights.parent.iterdir():
         path.unlink()
     assert resume(folder) == 0
     assert contents(folder) == whole
-
-    def stop(_: object) -> None:
-        raise KeyboardInterrupt
-
-    for path in weights.parent.iterdir():
-        path.unlink()
-    recipe = RECIPES["counter"].__class__.from_dict({**RECIPES["counter"].to_dict(), "epochs": 100})
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, 2, weights.parent, progress=stop)
-    state = weights.parent / STATE
-    data = bytearray(state.read_bytes())
-    data[-8] ^= 1  # in the last weight; the format notices nothing
-    state.write_bytes(data)
-    assert resume(folder) == 1
-    assert f"'{state}' is damaged: its SHA-256 is not" in capsys.readouterr().err
-    state.unlink()
+    weights.with_name(CONFIG).unlink()
     assert resume(folder) == 0
     assert contents(folder) == whole
-    weights.with_name(CONFIG).unlink()
-    assert resume(folder) == 1
-    assert "holds neither a finished network nor the state of a training" in capsys.readouterr().err
 
 
 def test_what_is_taken_is_refused_before_anything_is_trained(
@@ -359,7 +340,7 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(
 
 def test_a_cluster_whose_workers_always_die_is_told(cluster: LocalCluster) -> None:
     """Work that kills whoever takes it is given up, with what to do."""
-    with pytest.raises(ProbeError, match=r"Workers of the cluster died again and again at the same work.*Go\."):
+    with refused():
         list(parallel(os._exit, [(1,)], cluster=cluster.scheduler_address, again="Go."))
     with pytest.raises(ValueError, match="math domain error"):
         list(parallel(math.sqrt, [(1,), (-1,)], cluster=cluster.scheduler_address))
@@ -386,5 +367,5 @@ def test_impossible_workers_are_refused(
 def test_a_cluster_without_dask_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The packages are named."""
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ProbeError, match="pip install dask distributed"):
+    with refused():
         list(parallel(abs, [(1,)], cluster="tcp://127.0.0.1:9"))

@@ -1,8 +1,6 @@
-"""Whether a cell holds the count up to a shift of each step: what planted cells must give, and what is said of it."""
+"""Whether a cell holds the count up to a shift of each step: what planted cells must give."""
 
 from __future__ import annotations
-
-import re
 
 import numpy as np
 import pandas as pd
@@ -25,13 +23,13 @@ BUILT = {
 def networks() -> list[Network]:
     """Return a counter with its controls, and planted networks."""
     built = [Network(f"planted/{name}", "planted", model) for name, model in BUILT.items()]
-    return [*common.group("counter", 2000), *built]
+    return [*common.with_controls("counter", 2000), *built]
 
 
 @pytest.fixture(scope="module")
 def table(networks: list[Network]) -> pd.DataFrame:
     """Return what was measured of them."""
-    return moving_zero.measure(networks)
+    return moving_zero.QUESTION.ask(common.subjects(networks))
 
 
 def test_counts_with_any_program_are_read_and_single_bits_are_not(table: pd.DataFrame) -> None:
@@ -91,34 +89,3 @@ def test_every_training_part_has_every_step() -> None:
     assert sorted(np.concatenate(parts)) == list(range(len(bits)))
     for held_out in parts:
         assert set(np.delete(bits, held_out)) == set(range(1, 11))
-
-
-def test_what_is_said_has_numbers_and_no_verdict(table: pd.DataFrame, networks: list[Network]) -> None:
-    """It was asked after measuring."""
-    finding = moving_zero.find(networks, table)
-    assert not finding.claims
-    own = only(table, metric="best_shifted_read", role="trained")["value"]
-    assert f"in {(own >= one_cell.BOUNDS['read']).sum()} of 1 trained networks" in finding.notes["answer"]
-    told = [note for name, note in finding.notes.items() if name != "smaller"]
-    for text in [*told, *(figure.alt for figure in finding.figures)]:
-        assert re.search(r"\d", text)
-        assert "nan" not in text
-    assert len(finding.figures[0].svg.encode()) <= 25_000
-
-
-def test_smaller_networks_and_the_margin_are_told_where_they_were_measured(table: pd.DataFrame) -> None:
-    """Of one network there is no interval, so that 27d is not said to hold; of no smaller network nothing is said."""
-    assert moving_zero._smaller(table) == ""
-    rows = only(table, metric="best_shifted_read", role="trained")
-    smaller = rows.assign(network="hidden-3/seed-1", role="other", value=0.95)
-    assert "1 of 1 with 3 cells" in moving_zero._smaller(pd.concat([table, smaller]))
-    none = moving_zero._smaller(pd.concat([table, smaller.assign(value=0.1)]))
-    assert none == "So many smaller trained networks have such a cell: 0 of 1 with 3 cells."
-    assert moving_zero._beside(table).endswith("So it does not hold of a zero that moves.")
-    before = only(table, metric="best_shifted_read", role="own initialisation")
-    made = [
-        each.assign(pair=str(pair), value=value + pair / 1e4)
-        for pair in range(60)
-        for each, value in ((before, 0.9), (rows, 0.3))
-    ]
-    assert "So it holds of a zero that moves, too." in moving_zero._beside(pd.concat(made))

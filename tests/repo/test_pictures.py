@@ -19,7 +19,7 @@ from tests.repo import asked_once
 @pytest.fixture(scope="module")
 def three() -> shown.Three:
     """Return a counter, itself before training, and a planted one."""
-    group = {network.role: network for network in common.group("counter", 2000)}
+    group = {network.role: network for network in common.with_controls("counter", 2000)}
     ones = Network("planted/ones", "planted", asked_once.ONES)
     own = [ones, group["own initialisation"], group["trained"]]
     return shown.Three(*common.subjects(own), best={"planted": 0, "own initialisation": 1, "trained": 2})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.counter import QUESTIONS, common, study
+from analyses.counter import QUESTIONS, study
 from models import planted
 from probe.evidence import Rule
+from probe.evidence.strongest import of_rule
+from probe.studies.store import read
 from tests.repo import oracle_answers, oracle_changes, oracle_estimators, oracle_reading, oracle_shares
 from tests.repo.oracle_network import LENGTH, Plain, ones_of
 
@@ -52,14 +53,16 @@ FAILING = {
 
 def rules() -> dict[str, tuple[str, Rule]]:
     """Return every rule of the questions that planted networks are asked, with its question, by key."""
-    modules = [(name, import_module(f"analyses.counter.{name}")) for name in QUESTIONS]
-    return {common.short_key(rule): (name, rule) for name, module in modules for rule in module.RULES}
+    asked = study.questions(QUESTIONS)
+    return {rule.key.removeprefix("II."): (one.name, rule) for one in asked for rule in one.rules}
 
 
 @cache
 def committed() -> dict[str, pd.DataFrame]:
     """Return the committed measurements of the planted networks, by question."""
-    return study.read(study.groups(study.PLANTED), QUESTIONS)[1]
+    groups = read(study.FOLDER / "judged.csv.xz")
+    tables = [groups[f"planted/{name}"].tables for name in NETWORKS]
+    return {name: pd.concat([each[name] for each in tables], ignore_index=True) for name in QUESTIONS}
 
 
 def values(table: pd.DataFrame) -> dict[str, float]:
@@ -95,7 +98,7 @@ def test_plain_networks_answer_as_their_program(name: str) -> None:
 def test_measured_values_follow_from_the_weights(rule: str) -> None:
     """Each is computed again in plain numpy, with other splits and draws where there are any."""
     question, asked = rules()[rule]
-    measured = values(common.of_rule(committed()[question], asked))
+    measured = values(of_rule(committed()[question], asked))
     assert set(measured) == set(NETWORKS)
     computed = {name: ORACLE[rule](PLAIN[name]) for name in NETWORKS}
     far = {
@@ -110,7 +113,7 @@ def test_measured_values_follow_from_the_weights(rule: str) -> None:
 def test_the_best_estimator_scores_as_measured(name: str) -> None:
     """Whichever of those that read the count best is taken, its score is the measured one."""
     question, asked = rules()[BEST]
-    measured = values(common.of_rule(committed()[question], asked))[name]
+    measured = values(of_rule(committed()[question], asked))[name]
     for value in oracle_estimators.best_scores(PLAIN[name]).values():
         assert value == pytest.approx(measured, abs=tolerance(BEST, name))
 

@@ -14,26 +14,28 @@ import pytest
 from probe import Finding
 
 REPOSITORY = Path(__file__).parents[2]
-#: Of each kind of network one, so that every question is asked of some.
-GROUPS = '[("counter", "seed-2000"), ("planted", "ones"), ("code-signed", "seed-1000")]'
-#: Prints which questions are to be measured again, by group.
-MISSING = f"""
-import json, sys
-from analyses.counter import measured, study
-from probe.studies.store import Store
+#: A counter with its controls, planted networks, and networks of another recipe: every question is asked of some.
+FEW = """
+import json
+from dataclasses import replace
+from analyses.counter import study
+from probe.studies.run import plan
+study.SECOND_JUDGED = replace(study.SECOND_JUDGED, seeds=range(2000, 2001))
+study.FIRST = [each for each in study.FIRST if each.recipe == "code-signed"]
+"""
+#: Prints which questions are to be measured again of each network.
+MISSING = f"""{FEW}
 found = {{}}
-for recipe, member in {GROUPS}:
-    group = study.Group(recipe, member)
-    digests = measured.digests(group.networks())
-    versions = measured.versions(group.questions)
-    held = Store(measured.FOLDER, measured.PARTS, recipe).held(member, digests, versions)
-    found[recipe] = held.missing(digests, versions)
+for part in ("judged", "recipes"):
+    made = study.STUDIES[part]()
+    for call in plan(made, study.FOLDER / f"{{part}}.csv.xz", study.FOLDER).calls:
+        asked = [one.name for one in call.questions if one.why_not(call.group.subjects[0]) is None]
+        found[call.group.member] = [name for name in asked if name not in call.held.tables]
 print(json.dumps(found))
 """
-#: Measures one group again, prints what is wrong, and how many values were compared.
-AGAIN = """
-from analyses.counter import study, verify
-found = verify.again(study.Group("code-signed", "seed-1000"))
+#: Measures one network again, prints what is wrong, and how many values were compared.
+AGAIN = f"""{FEW}
+(found,) = study.recipes().verify(study.FOLDER / "recipes.csv.xz", ["code-signed/seed-1000"])
 print(found.values)
 print("\\n".join(found.faults))
 """
@@ -54,7 +56,7 @@ print(*(f"{one.question} {one.state}" for one in told if one.state != "started")
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the checkout's code and measurements."""
-    for name in ("probe", "models", "analyses"):
+    for name in ("probe", "models", "analyses", "reports"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -112,8 +114,12 @@ def test_a_formula_that_changed_is_named_until_its_version_is_raised(copy: Path)
     assert "drift of code-signed/seed-1000" in fault
     before, now = (float(fault.split(word)[0].split()[-1]) for word in (" before", " now"))
     assert now / before == pytest.approx(1.01, rel=1e-6)
-    assert "raise VERSION in analyses/counter/other_lengths.py and run `make study`" in fault
-    change(copy / "analyses" / "counter" / "other_lengths.py", "VERSION = 1", "VERSION = 2")
-    assert json.loads(run(copy, MISSING)) == {
-        recipe: ["other_lengths"] for recipe in ("counter", "planted", "code-signed")
-    }
+    assert "raise the question's version and measure again" in fault
+    change(
+        copy / "analyses" / "counter" / "plain.py",
+        "other_lengths.measure,\n",
+        "other_lengths.measure, version=2,\n",
+    )
+    missing = json.loads(run(copy, MISSING))
+    assert len(missing) > 50
+    assert set(map(tuple, missing.values())) == {("other_lengths",)}

@@ -1,4 +1,8 @@
-"""The benchmarks of speed: what they time is right, two trees are compared first, and pages are built of results."""
+"""The benchmarks of speed and of states.
+
+- The benchmarks of speed: what they time is right, two trees are compared first, and pages are built of results.
+- The section of docs/speed.md that `python -m benchmarks.states` writes.
+"""
 
 from __future__ import annotations
 

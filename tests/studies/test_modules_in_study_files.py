@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from studied import bits, ones, planted, study_of, without_pictures
 from torch import nn
 
-from probe import Finding, ProbeError, Study
+from probe import Finding, Study
 from probe.command_line import main
 from probe.questions.states import held_inputs
 from probe.studies.identity import parts
@@ -102,27 +103,21 @@ def test_a_module_of_a_study_file_is_reported_in_worker_processes(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("network", "said"),
+    "network",
     [
-        (
-            'module = "net.py:wrong"',
-            r"'net.py:wrong' under \[network\] returned a int. It is called without arguments",
-        ),
-        ('module = "net.py:needs"', r"raised TypeError \(needs\(\) missing 1 required"),
-        ('module = "net.py:mak"', "no function 'mak'.*Did you mean 'make'"),
-        ('module = "make"', "it must name a file and a function in it: 'file.py:function'"),
-        ('module = "net.py:make"\nforget_bias = 1.0', "forget_bias .* speaks of files of weights"),
-        ('module = "net.py:make"\n[network.controls]\nother = "initial/*.pt"', "controls .* speaks of files"),
-        ('module = "net.py:make"\nname = "rnn"', "a module was given"),
-        (
-            'module = "net.py:make"\nfile = "trained/*.pt"\nnames = {"head.bias" = ""}',
-            "Missing in the file: 'head.bias'",
-        ),
+        'module = "net.py:wrong"',
+        'module = "net.py:needs"',
+        'module = "net.py:mak"',
+        'module = "make"',
+        'module = "net.py:make"\nforget_bias = 1.0',
+        'module = "net.py:make"\n[network.controls]\nother = "initial/*.pt"',
+        'module = "net.py:make"\nname = "rnn"',
+        'module = "net.py:make"\nfile = "trained/*.pt"\nnames = {"head.bias" = ""}',
     ],
 )
-def test_what_makes_no_module_is_refused(network: str, said: str, tmp_path: Path) -> None:
+def test_what_makes_no_module_is_refused(network: str, tmp_path: Path) -> None:
     """The sentence says what was named, and what must be."""
-    with pytest.raises(ProbeError, match=said):
+    with refused():
         _ = prepare(read_study(study_file(tmp_path, network)))
 
 
@@ -137,21 +132,12 @@ def test_a_list_of_networks_are_trained_ones(several: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("networks", "said"),
-    [
-        ([], "networks holds no network; give one network"),
-        ([gru(0), 3], "One of the networks is a int; give one network"),
-        ([gru(0), gru(1).state_dict()], "a state_dict is no network yet. Load it into its module"),
-        (gru(0).state_dict(), "networks is a OrderedDict of tensors; a state_dict is no network yet"),
-        (
-            {"trained": gru(0).state_dict()},
-            "One of the trained networks is a OrderedDict; a state_dict is no network",
-        ),
-    ],
+    "networks",
+    [[], [gru(0), 3], [gru(0), gru(1).state_dict()], gru(0).state_dict(), {"trained": gru(0).state_dict()}],
 )
-def test_a_list_of_other_things_is_refused(networks: Any, said: str) -> None:
+def test_a_list_of_other_things_is_refused(networks: Any) -> None:
     """A state_dict is told how it becomes a network."""
-    with pytest.raises(ProbeError, match=said):
+    with refused():
         _ = prepare(Study(networks, bits(60), {"ones": ones}))
 
 
@@ -187,5 +173,5 @@ def test_fixed_inputs_have_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [{"rest": [0, 0]}, {"": [0]}, {3: [0]}, {"rest": ["a"]}, {"rest": [float("nan")]}])
 def test_a_table_of_fixed_inputs_that_are_none_is_refused(given: Any) -> None:
     """A name stands for as many numbers as an input has."""
-    with pytest.raises(ProbeError, match="stands for 1 finite number, as a step of the inputs has"):
+    with refused():
         _ = prepare(study_of(planted(), fixed_inputs=given))

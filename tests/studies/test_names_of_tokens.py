@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from studied import without_pictures
 from torch import Tensor, nn
 
-from probe import ProbeError, Study
+from probe import Study
 from probe.studies.prepare import prepare
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", ".", "dog"]
@@ -53,7 +54,7 @@ def test_the_embedding_that_reads_the_ids_is_named() -> None:
     """Not the one of positions, which is called first and has fewer entries."""
     (subject,) = prepare(study(ids()))
     assert subject.card["token ids"] == "read by 'words', an embedding of 8 tokens"
-    with pytest.raises(ProbeError, match="from 1 to 8, and the network's embedding 'words' has 8"):
+    with refused():
         _ = prepare(study(ids() + 1))
 
 
@@ -108,17 +109,9 @@ def test_the_page_shows_a_sequence_in_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbols", "said"),
-    [
-        ([*WORDS, "bird"], "symbols names 9 tokens, 9 of them different, and the network embeds 8"),
-        (["a"] * 8, "8 tokens, 1 of them different.*Give each id a name of its own"),
-        (WORDS[:3], r"The input at sequence 0, step 2 is \[3.0\], and no symbol stands for it"),
-        (["x" * 31, *WORDS[1:]], "a symbol is 1 to 30 printed characters, and stands for 1 number"),
-        ({"the": 0, "cat": 0}, "Two symbols stand for the same input"),
-        (3, "symbols is a int; give a text, or a table"),
-    ],
+    "symbols", [[*WORDS, "bird"], ["a"] * 8, WORDS[:3], ["x" * 31, *WORDS[1:]], {"the": 0, "cat": 0}, 3]
 )
-def test_names_that_are_none_are_refused(symbols: Any, said: str) -> None:
+def test_names_that_are_none_are_refused(symbols: Any) -> None:
     """Each id that occurs has one."""
-    with pytest.raises(ProbeError, match=said):
+    with refused():
         _ = prepare(study(ids(), symbols=symbols))

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from studied import bits, ones, without_pictures
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from probe import Finding, ProbeError, Study
+from probe import Finding, Study
 from probe.studies.prepare import prepare
 from probe.studies.run import beside
 from probe.subjects.computed.network_states import run
@@ -41,16 +42,11 @@ def gru() -> nn.GRU:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "model", "said"),
-    [
-        (SEQUENCES, gru(), "a list of parts that differ in length. Pad them to one array"),
-        ([[1, 2], [3]], gru(), "a list of parts that differ in length"),
-        (bits(20), gru().bfloat16(), r"torch.bfloat16, which numpy does not have. Give model.float\(\)"),
-    ],
+    ("inputs", "model"), [(SEQUENCES, gru()), ([[1, 2], [3]], gru()), (bits(20), gru().bfloat16())]
 )
-def test_inputs_and_types_that_no_array_holds_are_refused(inputs: Any, model: nn.Module, said: str) -> None:
+def test_inputs_and_types_that_no_array_holds_are_refused(inputs: Any, model: nn.Module) -> None:
     """Sequences of several lengths, and a type of torch's alone."""
-    with pytest.raises(ProbeError, match=said):
+    with refused():
         _ = prepare(Study(model, inputs, {"ones": ones}))
 
 
@@ -79,23 +75,17 @@ def test_a_model_that_takes_time_first_is_refused(model: nn.Module, sequences: i
     """Also where there are as many sequences as steps, so that no shape tells."""
     (subject,) = prepare(Study(model, bits(sequences), {"ones": ones}))
     (layer,) = subject.layers
-    with pytest.raises(ProbeError, match="give a model that takes batch-first inputs"):
+    with refused():
         _ = run(subject.model, subject.x, subject.lengths, layer.name, layer.states)
     assert len(beside(prepare(Study(TimeFirst(), bits(20), {"ones": ones}))[0])) > 1
 
 
 @pytest.mark.parametrize(
-    ("part", "given", "said"),
-    [
-        ("readout", nn.Linear(4, 9), r"readout is a Linear; give probe.Readout\('name of a concept', function="),
-        ("readout", "ones", "readout is a str; give probe.Readout"),
-        ("programs", [sum], "programs is a list; give a table"),
-        ("rules", 3, "rules is a int; give several probe.evidence.Rule"),
-    ],
+    ("part", "given"), [("readout", nn.Linear(4, 9)), ("readout", "ones"), ("programs", [sum]), ("rules", 3)]
 )
-def test_a_part_of_another_kind_is_refused(part: str, given: Any, said: str) -> None:
+def test_a_part_of_another_kind_is_refused(part: str, given: Any) -> None:
     """It is told what to give; the annotations, which tests check, would not let it in otherwise."""
     study = Study(gru(), bits(20), {"ones": ones})
     object.__setattr__(study, part, given)
-    with pytest.raises(ProbeError, match=said):
+    with refused():
         study.__post_init__()

@@ -13,11 +13,12 @@ import pytest
 import torch
 from many_counters import counters, study
 from planted_cases import Planted
+from refusing import refused
 from studied import UNITS, answer, bits, ones, planted, study_of, without_pictures
 from torch import nn
 
 import probe
-from probe import Concept, Finding, ProbeError, Study
+from probe import Concept, Finding, Study
 from probe.evidence import Network
 from probe.studies.identity import check_different
 from probe.studies.prepare import prepare
@@ -97,9 +98,7 @@ def test_copies_of_one_network_count_once(exact: bool, own_head: bool, tmp_path:
                 one.head.weight.zero_()
                 at = one.lstm.weight_hh_l0.abs().sum(0).argmin()
                 one.head.weight[0, at], one.head.bias[0] = 10.0, 0.0
-    with pytest.raises(
-        ProbeError, match=r"'0' and '1' are the same: they have equal states, with their units in some"
-    ):
+    with refused():
         study({"trained": copies}, **more).run(tmp_path)
     assert not (tmp_path / "index.html").exists()
 
@@ -117,13 +116,13 @@ def turned(lstm: Any) -> nn.LSTM:
 
 def test_a_copy_with_other_signs_is_the_same_network(tmp_path: Path) -> None:
     """Where a layer is read, or its own head turns its weights too; an answer of another sign is another network."""
-    with pytest.raises(ProbeError, match="in some order and with some signs"):
+    with refused():
         study({"trained": [planted(), reordered(turned(planted()))]}).run(tmp_path)
     one, other = Counting(planted()), Counting(turned(planted()))
     with torch.no_grad():
         other.head.weight.copy_(one.head.weight * torch.tensor([1.0, -1.0]).repeat(UNITS)[:UNITS])
         other.head.bias.copy_(one.head.bias)
-    with pytest.raises(ProbeError, match="in some order and with some signs"):
+    with refused():
         study({"trained": [one, other]}, readout=None).run(tmp_path)
     with torch.no_grad():
         other.head.weight.mul_(-1)
@@ -142,7 +141,7 @@ def test_a_network_is_no_control_of_itself(tmp_path: Path) -> None:
     """Handed as its own initialisation, or as another role, it is refused, its units in any order."""
     for role in ("own initialisation", "other", "template"):
         given = [Network("a", "trained", planted(), 0), Network("b", role, reordered(planted()), 0)]
-        with pytest.raises(ProbeError, match=f"trained and {role}.* are the same.* shows nothing; give another one"):
+        with refused():
             study(given).run(tmp_path)
 
 
@@ -151,10 +150,10 @@ def test_a_recording_is_no_control_of_itself() -> None:
     x, lstm = torch.tensor(bits()), planted()
     own, again = probe.record(lstm, x), probe.record(reordered(lstm), x)
     ones = x[:, :, 0].cumsum(1)
-    with pytest.raises(ProbeError, match="'before' is the recording itself: both have the same states"):
+    with refused():
         probe.linear_probe(own, ones, controls={"before": again})
     drawn = probe.random_weights(lstm, x, count=2)
-    with pytest.raises(ProbeError, match=r"'b' is the control 'a': .*seed=\.\.\.\) draws others"):
+    with refused():
         probe.linear_probe(own, ones, controls={"a": drawn["fresh weights 1"], "b": drawn["fresh weights 1"]})
 
 
@@ -229,23 +228,23 @@ def test_what_an_older_commit_said_is_not_taken_up(count: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    "given",
     [
-        (3, "is 3, of type int; give an array aligned"),
-        ("ones.npy", r"is 'ones.npy', of type str; give an array"),
-        (None, "is None, of type NoneType"),
-        ({"a": 1}, "of type dict; give"),
-        (np.zeros(160), r"has shape \(160,\); give an array"),
-        ([1, 2, 3], r"has shape \(3,\); give"),
-        (torch.zeros(160, 8, 1), r"has shape \(160, 8, 1\); give"),
-        (np.zeros((160, 7)), r"shape \(160, 7\); it must be aligned .* \(160, 8\).* They differ in time"),
-        (Concept(3), "is 3, of type int"),
-        (Concept(Concept(np.zeros((160, 8)))), r"is Concept\(ndarray \(160, 8\)\), of type Concept"),
+        3,
+        "ones.npy",
+        None,
+        {"a": 1},
+        np.zeros(160),
+        [1, 2, 3],
+        torch.zeros(160, 8, 1),
+        np.zeros((160, 7)),
+        Concept(3),
+        Concept(Concept(np.zeros((160, 8)))),
     ],
 )
-def test_a_concept_that_is_none_is_refused_at_once(given: Any, said: str) -> None:
+def test_a_concept_that_is_none_is_refused_at_once(given: Any) -> None:
     """Before anything runs, with what is allowed."""
-    with pytest.raises(ProbeError, match=f"The concept 'ones' .*{said}"):
+    with refused():
         _ = study_of(planted(), concepts={"ones": given})
 
 

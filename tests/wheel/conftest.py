@@ -11,11 +11,12 @@ from around import nothing_is_lost, one_colour_one_meaning, tidy  # first: it sa
 import numpy as np
 import pytest
 import torch
+from refusing import pytest_addoption
 from safetensors.torch import save_file
 from studied import Report, planted, report_of, study_of, without_pictures
 from torch import Tensor, nn
 
-__all__ = ["nothing_is_lost", "one_colour_one_meaning", "tidy"]
+__all__ = ["nothing_is_lost", "one_colour_one_meaning", "pytest_addoption", "tidy"]
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
 

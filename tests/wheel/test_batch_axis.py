@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
@@ -220,7 +221,7 @@ def test_an_output_whose_rows_cannot_be_joined_is_refused(tmp_path: Path) -> Non
     output = streamed(tmp_path / "run", model, x, batch_axis=0).output
     torch.testing.assert_close(output, model(x), rtol=0, atol=1e-12)
     model = Around(lambda m, x: m.rnn(x)[0].flatten(0, 1))
-    with pytest.raises(ProbeError, match="Outputs must have the batch's rows one after the other"):
+    with refused():
         _ = streamed(tmp_path / "other", model, rows(TIME), batch_axis=1)
     assert list(tmp_path.iterdir()) == [tmp_path / "run"]
 
@@ -230,6 +231,6 @@ def test_an_output_whose_rows_cannot_be_joined_is_refused(tmp_path: Path) -> Non
 def test_a_wrong_axis_is_not_streamed(square: bool, tmp_path: Path) -> None:
     """Stretches of steps are no stretches of rows."""
     model, x = Around(lambda m, x: m.rnn(x)[0]), rows(TIME if square else BATCH)
-    with pytest.raises(ProbeError, match="batch_axis="):
+    with refused():
         _ = streamed(tmp_path / "run", model, x, batch_axis=0)
     assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
@@ -92,10 +93,7 @@ USES = list(uses(nn.LSTM(INPUTS, UNITS), None))
 def test_autocast_is_refused(kind: str, use: str) -> None:
     """Under autocast a module computes here in one type and there in another, and what it returns depends on both."""
     model, x = KINDS[kind](), torch.randn(BATCH, TIME, INPUTS)
-    with (
-        torch.autocast("cpu", dtype=torch.bfloat16),
-        pytest.raises(ProbeError, match=r"under torch\.autocast, which computes some operations in bfloat16 where"),
-    ):
+    with torch.autocast("cpu", dtype=torch.bfloat16), refused():
         _ = uses(model, x)[use]()
     _ = uses(model, x)[use]()
 
@@ -118,7 +116,7 @@ def test_the_meta_device_is_refused(kind: str, use: str) -> None:
     """There are no numbers: the model can be inspected, and not recorded."""
     model = KINDS[kind]().to("meta")
     assert probe.inspect(model).layers[0].units == UNITS
-    with pytest.raises(ProbeError, match="is on the meta device, where there are no numbers to read or edit"):
+    with refused():
         _ = uses(model, torch.randn(BATCH, TIME, INPUTS, device="meta"))[use]()
 
 
@@ -152,10 +150,10 @@ def test_states_and_packed_inputs_are_looked_at_too() -> None:
     """A state of another type, and the numbers inside a PackedSequence."""
     lstm, x = nn.LSTM(INPUTS, UNITS), torch.randn(TIME, BATCH, INPUTS)
     state = torch.zeros(1, BATCH, UNITS, dtype=torch.float64)
-    with pytest.raises(ProbeError, match="float64 numbers; its weights are float32"):
+    with refused():
         _ = probe.record(lstm, x, (state, state), check=False)
     packed = pack_padded_sequence(x.double(), torch.tensor([5, 4, 4, 2]))
-    with pytest.raises(ProbeError, match="float64 numbers; its weights are float32"):
+    with refused():
         _ = probe.record(lstm, packed)
 
 
@@ -170,7 +168,7 @@ def test_an_output_of_another_type_is_refused() -> None:
 
     lstm, x = Rounds(INPUTS, UNITS), torch.randn(TIME, BATCH, INPUTS)
     for use in ("record", "watch"):
-        with pytest.raises(ProbeError, match=r"returned float16 numbers; its weights are float32\. Take away"):
+        with refused():
             _ = uses(lstm, x)[use]()
 
 
@@ -203,7 +201,7 @@ TRANSFORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
 def test_transforms_are_refused(transform: str, use: str) -> None:
     """Inside a transform an edit would lose what a tensor carries beside its numbers."""
     model = Around(CustomGRU(INPUTS, UNITS, batch_first=True), TRANSFORMS[transform])
-    with pytest.raises(ProbeError, match=r"inside a transform of torch\.func or forward-mode differentiation"):
+    with refused():
         _ = uses(model, torch.randn(BATCH, TIME, INPUTS))[use]()
 
 
@@ -220,10 +218,10 @@ def test_graphs_are_refused(kind: str) -> None:
             lambda: torch.jit.trace(model, (x,), check_trace=False),
             lambda: torch.export.export(model, (x,), strict=False),
         ):
-            with pytest.raises(ProbeError, match="called to make a graph of the model"):
+            with refused():
                 _ = make()
         _ = model(x)  # so that the edit acts
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode, pytest.raises(ProbeError, match="to make a graph"):
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, refused():
         _ = probe.record(model, mode.from_tensor(x))
 
 

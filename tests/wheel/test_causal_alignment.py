@@ -9,9 +9,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 
-from probe import ProbeError
 from probe.methods.causal import alignment_loss
 from probe.methods.causal.alignment import Alignment, Search, _Batch, _changed_pairs, answer_loss, search
 from probe.methods.causal.alignment_controls import (
@@ -182,15 +182,13 @@ def test_the_steps_are_adams():
         assert torch.allclose(one.basis @ one.basis.T, basis @ basis.T, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("value", "message"), [(6.0, "none of the classes 0 to 5"), (-1.0, "none of the"), (0.5, "none of the")]
-)
-def test_a_target_that_is_no_class_is_refused_by_a_search(value: float, message: str):
+@pytest.mark.parametrize("value", [6.0, -1.0, 0.5])
+def test_a_target_that_is_no_class_is_refused_by_a_search(value: float):
     """So it is whichever way the gradient is computed."""
     for kind in ("lstm", "gru"):
         machine = Machine.of(Reader(kind), X, **READ)
         task = Task(COUNT, combine=lambda source, _base, _final: torch.full_like(source, value))
-        with pytest.raises(ProbeError, match=message):
+        with refused():
             search(machine, 2, [Search(1, task, torch.arange(1024))], iterations=1)
 
 
@@ -202,7 +200,7 @@ def test_a_loss_that_is_not_finite_is_refused() -> None:
         for linear in (LinearOutput.of(machine), None):
             with mock.patch.object(LinearOutput, "of", return_value=linear):
                 run = Suffixes(machine, LENGTH - 2, 4, answer_loss)
-            with pytest.raises(ProbeError, match=r"loss\(\.\.\.\) is nan"):
+            with refused():
                 _ = run.gradient(*given)
 
 
@@ -311,27 +309,27 @@ def test_losses_are_cross_entropy_and_squared_error():
 
 
 @pytest.mark.parametrize(
-    ("output", "target", "message"),
+    ("output", "target"),
     [
-        (torch.zeros(2, 3), [0.0, 3.0], "none of the classes 0 to 2"),
-        (torch.zeros(2, 3), [0.0, -1.0], "none of the classes"),
-        (torch.zeros(2, 3), [0.0, 0.5], "none of the classes"),
-        (torch.zeros(2, 3, 1), [0.0, 0.0], "shape \\(2, 3, 1\\)"),
-        ((torch.zeros(2),), [0.0, 0.0], "a tuple"),
+        (torch.zeros(2, 3), [0.0, 3.0]),
+        (torch.zeros(2, 3), [0.0, -1.0]),
+        (torch.zeros(2, 3), [0.0, 0.5]),
+        (torch.zeros(2, 3, 1), [0.0, 0.0]),
+        ((torch.zeros(2),), [0.0, 0.0]),
     ],
 )
-def test_an_output_without_a_loss_is_refused(output: Any, target: list[float], message: str):
+def test_an_output_without_a_loss_is_refused(output: Any, target: list[float]):
     """What is neither scores for the targets nor one number a row needs loss=."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         answer_loss(output, torch.tensor(target))
 
 
 def test_a_search_that_cannot_be_made_is_refused(rotated: Machine):
     """A rank beyond the state, and rows that hold one value of the concept."""
-    with pytest.raises(ProbeError, match="rank=13"):
+    with refused():
         search(rotated, 2, [Search(13, TASK, torch.arange(1024))])
     same = (COUNT[:, 2] == 1).nonzero().flatten()
-    with pytest.raises(ProbeError, match="nothing can be exchanged"):
+    with refused():
         search(rotated, 2, [Search(1, TASK, same)])
 
 

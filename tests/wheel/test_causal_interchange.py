@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from known_machines import LEAD, LENGTH, READ, WINS, Reader, Tally, X, machine_of
+from refusing import refused
 from torch import Tensor
 
-from probe import ProbeError, Signal
+from probe import Signal
 from probe.methods.causal.interchange import Scores, interchange
 from probe.methods.causal.pairs import Pairs, Put, all_pairs, along, columns, whole
 from probe.methods.causal.patched_states import answers_of, pieces
@@ -176,24 +177,21 @@ def test_where_no_pair_changes_there_is_no_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    "wrong",
     [
-        (lambda machine: all_pairs(machine, LENGTH), "step=5 lies outside"),
-        (lambda machine: all_pairs(machine, 0, most=0), "most=0 allows no pair"),
-        (
-            lambda machine: interchange(all_pairs(machine, 0), Task(WINS[:, 1:]), whole),
-            r"concept has shape \(32, 4\)",
-        ),
-        (lambda _: along(np.zeros(2)), "zero or follows from the others"),
-        (lambda _: along(np.ones((3, 2))), "zero or follows from the others"),
-        (lambda _: along(np.eye(3)[:2]), "zero or follows from the others"),
-        (lambda _: Task(torch.zeros(4)), r"concept has shape \(4,\)"),
-        (lambda _: Task(torch.full((4, 2), math.nan)), "finite everywhere"),
+        lambda machine: all_pairs(machine, LENGTH),
+        lambda machine: all_pairs(machine, 0, most=0),
+        lambda machine: interchange(all_pairs(machine, 0), Task(WINS[:, 1:]), whole),
+        lambda _: along(np.zeros(2)),
+        lambda _: along(np.ones((3, 2))),
+        lambda _: along(np.eye(3)[:2]),
+        lambda _: Task(torch.zeros(4)),
+        lambda _: Task(torch.full((4, 2), math.nan)),
     ],
 )
-def test_what_does_not_exist_is_refused(wrong: Callable[[Machine], object], message: str) -> None:
+def test_what_does_not_exist_is_refused(wrong: Callable[[Machine], object]) -> None:
     """Steps, pairs and concepts that cannot be are named."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         wrong(machine_of(Tally()))
 
 

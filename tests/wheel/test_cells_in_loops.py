@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from comparing import distance, same
+from refusing import refused, warned
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal
+from probe import Signal
 
 INPUTS, UNITS, BATCH, TIME = 3, 4, 2, 5
 KINDS = (nn.LSTMCell, nn.GRUCell, nn.RNNCell)
@@ -117,7 +118,7 @@ def test_a_state_is_known_by_its_value(kind: Any, hand_on: Any, steps: Tensor) -
     model.hand_on = lambda state: state * 0.5
     assert probe.record(model, steps).calls == {"cell": 1}
     model.hand_on = from_nowhere
-    with pytest.warns(UserWarning, match=r"Cell 'cell' was called with a state that no earlier call returned"):
+    with warned():
         recording = probe.record(model, steps)
     assert recording.calls == {"cell": TIME}
     assert all(recording.call(number)["hidden_state"].shape == (BATCH, 1, UNITS) for number in range(TIME))
@@ -130,17 +131,16 @@ def test_an_edit_that_counts_steps_is_refused_where_nobody_can_count(where: dict
     model = Loop(nn.GRUCell)
     model.hand_on = from_nowhere
     edit = probe.clamp("hidden_state", 1.0, **where)
-    message = "starts a sequence of its own.*or name neither steps= nor call="
-    with pytest.raises(ProbeError, match=message), probe.intervene(model, edit):
+    with refused(), probe.intervene(model, edit):
         model(steps)
     for call in (
         lambda: probe.record(model, steps, edits=[edit]),
         lambda: probe.sweep(model, steps, edits=[edit, edit], batch_axis=1),
     ):
-        with pytest.raises(ProbeError, match=message):
+        with refused():
             call()
     everywhere = probe.clamp("update_gate", 0.5)
-    with pytest.warns(UserWarning, match="starts a sequence of its own"), probe.intervene(model, everywhere):
+    with warned(), probe.intervene(model, everywhere):
         found = model(steps)
     with torch.no_grad():
         h, expected = steps.new_zeros(BATCH, UNITS), []
@@ -279,20 +279,16 @@ def test_a_step_that_never_comes_raises(at: list[int], steps: Tensor) -> None:
     """An edit of a step beyond the loop is no silent nothing, in a model and in a bare loop."""
     model = Loop(nn.GRUCell)
     edit = probe.clamp("update_gate", 0.5, steps=at)
-    message = r"changed nothing" if len(at) == 1 else r"waits for steps \[7\], which never came"
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.record(model, steps, edits=[edit])
     loop = Loop()  # whose forward is the caller's own loop here: nobody follows a pass of it
     loop.cell = model.cell
-    with pytest.raises(ProbeError, match=message), probe.intervene(model.cell, edit):
+    with refused(), probe.intervene(model.cell, edit):
         _ = loop(steps)
     assert not model.cell._forward_hooks
-    with (
-        pytest.raises(ProbeError, match="was not called while the context was open"),
-        probe.intervene(model.cell, edit),
-    ):
+    with refused(), probe.intervene(model.cell, edit):
         pass
-    with pytest.raises(ProbeError, match=r"is called in a loop, whose last step is not known"):
+    with refused():
         _ = probe.record(model, steps, edits=[probe.clamp("update_gate", 0.5, steps=-1)])
 
 
@@ -340,7 +336,7 @@ def test_steps_of_a_loop_can_be_chosen(steps: Tensor) -> None:
     model = Loop(nn.RNNCell)
     everything = probe.record(model, steps)["hidden_state"]
     assert torch.equal(probe.record(model, steps, steps=[3, -1])["hidden_state"], everything[:, [3, 4]])
-    with pytest.raises(ProbeError, match=r"steps=5 lies outside the calls of cell 'cell', which has 5"):
+    with refused():
         _ = probe.record(model, steps, steps=[5])
     free = probe.record(model, steps, check=False)
     assert distance(free["hidden_state"], everything) < 1e-15
@@ -359,5 +355,5 @@ def test_a_patch_moves_a_loops_state(steps: Tensor) -> None:
     own = probe.record(model, steps)
     back = probe.record(model, steps, edits=[probe.patch("cell_state", own), probe.patch("input_gate", own, steps=1)])
     assert torch.equal(back.output, own.output)
-    with pytest.raises(ProbeError, match=r"holds 5 steps; cell 'cell' was called for step 5"):
+    with refused():
         _ = probe.record(model, torch.cat([steps, steps]), edits=[probe.patch("cell_state", own)])

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from refusing import refused
 
-from probe import ProbeError
 from probe.evidence import Claim, Control, Range, Rule, judge
 
 
@@ -82,7 +82,7 @@ def test_the_interval_is_over_networks() -> None:
     assert claim.value == pytest.approx(np.median(SPREAD))
     assert claim.interval is not None
     assert set(claim.interval) <= set(SPREAD)
-    with pytest.raises(ProbeError, match=r"needs one value a network; 'accuracy' has 24 values for 12 networks"):
+    with refused():
         _ = judged(rule(), table(SPREAD), table(SPREAD))
 
 
@@ -227,7 +227,7 @@ def test_holds_in_counts_single_networks() -> None:
 
 def test_a_metric_that_nobody_measured_is_an_error() -> None:
     """A rule without its metric is no silent verdict."""
-    with pytest.raises(ProbeError, match=r"Rule '1a' needs the metric 'loss' of role 'trained'"):
+    with refused():
         _ = judged(rule(metric="loss"), table(SPREAD))
 
 
@@ -277,5 +277,5 @@ def test_the_digest_changes_with_every_field(change: dict[str, Any]) -> None:
     written = judged(rule(), table(SPREAD)).to_dict()
     written["rule"] = dataclasses.asdict(changed)
     written["rule"]["digest"] = rule().digest
-    with pytest.raises(ProbeError, match=r"Rule '1a' was changed after it was judged"):
+    with refused():
         _ = Claim.from_dict(written)

@@ -1,8 +1,13 @@
-"""What edits and gradients promise in the modules of our own: those of a loop by hand with the same change."""
+"""What the modules of our own promise of edits and gradients, and what they refuse.
+
+- What edits and gradients promise in the modules of our own: those of a loop by hand with the same change.
+- What the modules of our own refuse, and with which words.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,10 +28,13 @@ from custom_by_hand import (
     inputs,
     listed,
 )
+from refusing import refused
 from torch import Tensor
+from torch.nn.utils.rnn import pack_sequence
 
 import probe
 from probe import Signal
+from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 
@@ -156,3 +164,49 @@ def test_recorded_gradients_are_those_of_the_loop_by_hand(kind: Kind, edited: bo
     gradients = torch.autograd.grad((h * weight).sum(), list(taps.values()))
     for (name, t), gradient in zip(taps, gradients, strict=True):
         assert torch.allclose(recording.gradient[name][:, t], gradient, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CustomLSTM(3, 5, gate_activation="hard_sigmoid"),
+        lambda: CustomLSTM(3, 5, output_activation="identity"),
+        lambda: CustomRNN(3, 5, activation="Tanh"),
+        lambda: CustomGRU(3, 5, reset="befor"),
+        lambda: CustomGRU(0, 5),
+        lambda: CustomLSTM(3, True),
+    ],
+)
+def test_wrong_options_raise(make: Callable[[], Any]) -> None:
+    """The message says what was given and what exists."""
+    with refused():
+        _ = make()
+
+
+@pytest.mark.parametrize("through", ["call", "record", "unchecked"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (pack_sequence([torch.zeros(2, 3)]),),
+        (torch.zeros(4, 7, 2),),
+        (torch.zeros(4, 0, 3),),
+        (torch.zeros(3),),
+        (torch.zeros(4, 7, 3), torch.zeros(1, 4, 5)),
+        (torch.zeros(4, 7, 3), (torch.zeros(1, 4, 5), torch.zeros(1, 7, 5))),
+        (torch.zeros(7, 3), (torch.zeros(1, 1, 5),) * 2),
+    ],
+)
+def test_wrong_calls_raise(through: str, arguments: tuple[Any, ...]) -> None:
+    """The module itself refuses them, and a recording says the same."""
+    module = CustomLSTM(3, 5, batch_first=True)
+    checked, free = (partial(probe.record, module, check=check) for check in (True, False))
+    call = {"call": module, "record": checked, "unchecked": free}[through]
+    with refused():
+        _ = call(*arguments)
+
+
+def test_a_pair_of_states_for_a_gru_raises() -> None:
+    """It takes one tensor."""
+    states = torch.zeros(1, 4, 5)
+    with refused():
+        _ = CustomGRU(3, 5)(torch.zeros(7, 4, 3), (states, states))

@@ -25,10 +25,11 @@ from custom_by_hand import (
     listed,
     some_states,
 )
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal
+from probe import Signal
 from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -186,9 +187,9 @@ def test_a_forward_that_is_not_what_the_weights_say_is_noticed() -> None:
     """The control arm of max_error: the check raises, and check=False refuses to pass over it."""
     module = Replaced(INPUTS, UNITS)
     x = torch.randn(TIME, BATCH, INPUTS)
-    with pytest.raises(ProbeError, match="does not compute what its weights say"):
+    with refused():
         _ = probe.record(module, x)
-    with pytest.raises(ProbeError, match="has a forward of its own"):
+    with refused():
         _ = probe.record(module, x, check=False)
 
 

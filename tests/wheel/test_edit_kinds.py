@@ -10,10 +10,11 @@ import pytest
 import reference
 import torch
 from comparing import distance, farthest, same
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal
+from probe import Signal
 
 UNITS, TIME, BATCH = 4, 6, 3
 
@@ -204,13 +205,9 @@ def test_a_function_may_change_its_value_in_place(lstm: nn.LSTM, x: Tensor) -> N
 
 def test_a_function_that_returns_something_else_is_refused(lstm: nn.LSTM, x: Tensor) -> None:
     """Another shape, a number or nothing at all raises with what was given and what came back."""
-    wrong: list[tuple[Any, str]] = [
-        (lambda value, _site: value[:1], r"\(1, 4\)"),
-        (lambda *_: None, "NoneType"),
-        (lambda *_: 1.0, "float"),
-    ]
-    for function, found in wrong:
-        with pytest.raises(ProbeError, match=rf"was given a tensor of shape \(3, 4\) and returned {found}"):
+    wrong: list[Any] = [lambda value, _site: value[:1], lambda *_: None, lambda *_: 1.0]
+    for function in wrong:
+        with refused():
             _ = probe.record(lstm, x, edits=[probe.edit("hidden_state", function, steps=1)])
 
 
@@ -278,30 +275,27 @@ def test_edits_are_equal_if_they_do_the_same(lstm: nn.LSTM, x: Tensor, y: Tensor
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    "make",
     [
-        (lambda: probe.clamp("cell_state", torch.ones(1, 1)), r"value has shape \(1, 1\); give one number"),
-        (lambda: probe.clamp("cel_state", 1.0), r"no signal 'cel_state'.*Did you mean 'cell_state'"),
-        (
-            lambda: probe.steer("cell_state", torch.tensor(1.0)),
-            r"direction has shape \(\); give one number for each unit",
-        ),
-        (lambda: probe.ablate("cell_state", kind="zeros"), r"no kind of ablation 'zeros'.*Did you mean 'zero'"),
-        (lambda: probe.ablate("cell_state", kind="mean"), r"kind='mean' needs reference="),
+        lambda: probe.clamp("cell_state", torch.ones(1, 1)),
+        lambda: probe.clamp("cel_state", 1.0),
+        lambda: probe.steer("cell_state", torch.tensor(1.0)),
+        lambda: probe.ablate("cell_state", kind="zeros"),
+        lambda: probe.ablate("cell_state", kind="mean"),
     ],
 )
-def test_what_makes_no_edit_is_refused(make: Any, message: str) -> None:
+def test_what_makes_no_edit_is_refused(make: Any) -> None:
     """A wrong value, signal or kind raises where the edit is made, before there is a model."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = make()
 
 
 def test_values_for_other_units_are_refused_before_the_run(lstm: nn.LSTM, x: Tensor) -> None:
     """Two numbers for four units raise and name both counts; so does a signal that the layer lacks, by name."""
     for edit in (probe.clamp("cell_state", [1.0, 2.0]), probe.steer("cell_state", [1.0, 2.0])):
-        with pytest.raises(ProbeError, match=r"brings values of 2 units for 4 units of layer '\[0\]'"):
+        with refused():
             _ = probe.record(lstm, x, edits=[edit])
-    with pytest.raises(ProbeError, match=r"no such layer computes 'update_gate': '\[0\]' has input_gate_pre"):
+    with refused():
         _ = probe.record(lstm, x, edits=[probe.clamp("update_gate", 1.0)])
 
 

@@ -10,10 +10,11 @@ import reference
 import torch
 from comparing import distance, flat, same
 from drawn import packed
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Signal
+from probe import Signal
 
 INPUTS, UNITS, BATCH, TIME = 3, 4, 3, 5
 LENGTHS = (2, 5, 4)
@@ -183,25 +184,18 @@ def test_what_the_scalar_does_not_see_is_zero(pair: Any, x: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "found"),
-    [
-        (lambda scores: scores, r"\(4, 3\) tensor"),
-        (lambda scores: scores.detach().sum(), r"\(\) tensor"),
-        (lambda scores: 1.0, "float"),
-    ],
+    "function", [lambda scores: scores, lambda scores: scores.detach().sum(), lambda scores: 1.0]
 )
-def test_what_is_no_scalar_of_the_output_is_refused(
-    function: Callable[[Any], Any], found: str, tagger: Any, x: Tensor
-) -> None:
+def test_what_is_no_scalar_of_the_output_is_refused(function: Callable[[Any], Any], tagger: Any, x: Tensor) -> None:
     """Several numbers, a number off the graph and a Python number raise with what came back; no hook stays."""
-    with pytest.raises(ProbeError, match=rf"gradient_of must return a scalar .*returned a {found}"):
+    with refused():
         _ = probe.record(tagger, x, gradient_of=function)
     assert not tagger.lstm._forward_hooks
 
 
 def test_a_recording_without_gradients_says_so(tagger: Any, x: Tensor) -> None:
     """Asking for the gradient of a recording that was made without gradient_of= raises with what to do."""
-    with pytest.raises(ProbeError, match=r"holds no gradients; record it with gradient_of="):
+    with refused():
         _ = probe.record(tagger, x).gradient
 
 

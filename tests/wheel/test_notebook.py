@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import Finding, ProbeError, Signal
+from probe import Finding, Signal
 from probe.evidence import DataFigure, Range, Rule, judge
 from probe.explorer import Explorer, ExplorerNetwork
 from probe.notebook.fragments import described
@@ -290,7 +291,7 @@ def test_a_page_that_cannot_be_rendered_says_why() -> None:
     """A notebook shows the sentence in its place, and rendering it still raises."""
     page = Page("T", "l", [Section("S", [Figure("<p>", "A square 5 wide.", "c")], "s")])
     assert "The figure is no SVG" in page._repr_html_()
-    with pytest.raises(ProbeError, match="The figure is no SVG"):
+    with refused():
         _ = page.render()
 
 

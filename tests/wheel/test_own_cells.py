@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from custom_by_hand import GRUS, LSTMS, RNNS, Kind
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
@@ -95,7 +96,7 @@ def test_a_mixing_formula_without_mixes_is_refused() -> None:
         lambda: probe.inspect(wrong),
         lambda: probe.sweep(wrong, torch.randn(BATCH, TIME, INPUTS), edits=[probe.clamp("candidate", 0.0)]),
     ):
-        with pytest.raises(ProbeError, match=r"moves units of 'update_gate' when other units of .* mixes=True"):
+        with refused():
             _ = use()
 
 

@@ -10,11 +10,12 @@ import pytest
 import reference
 import torch
 from comparing import distance, farthest, flat, same
+from refusing import refused
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 import probe
-from probe import ProbeError, Signal
+from probe import Signal
 
 INPUTS, UNITS, TIME = 3, 4, 5
 SORTED, UNSORTED = [5, 4, 2], [2, 5, 4]
@@ -167,13 +168,11 @@ def test_a_patch_takes_each_rows_own_last_step() -> None:
 def test_an_edit_of_a_step_that_a_row_lacks_is_refused() -> None:
     """The message names the row and how many steps it has; with rows= those that have the step are edited."""
     module, x = made("RNN"), packed(UNSORTED)
-    with pytest.raises(
-        ProbeError, match=r"steps=3 lies outside row 0 of the input of layer '\[0\]', which has 2 steps"
-    ):
+    with refused():
         _ = probe.record(module, x, edits=[probe.clamp("hidden_state", 0.0, layer="[0]", steps=3)])
     edit = probe.clamp("hidden_state", 0.0, layer="[0]", steps=3, rows=[2, 1])
     assert bool((probe.record(module, x, edits=[edit])["[0]", "hidden_state"][1:, 3] == 0).all())
-    with pytest.raises(ProbeError, match=r"names one step of a row twice"):
+    with refused():
         _ = probe.record(module, x, edits=[probe.clamp("hidden_state", 0.0, layer="[0]", steps=[1, -1])])
 
 
@@ -192,7 +191,7 @@ def test_a_source_that_has_ended_is_refused() -> None:
     module = made(num_layers=1, bidirectional=False)
     source = probe.record(module, packed(UNSORTED))
     edit = probe.patch("cell_state", source, steps=3)
-    with pytest.raises(ProbeError, match=r"holds no number at a place that is put into the run: padding"):
+    with refused():
         _ = probe.record(module, padded([5, 5, 5]), edits=[edit])
     fine = probe.patch("cell_state", source, steps=3, rows=[0, 2], source_rows=[1, 2])
     run = probe.record(module, padded([5, 5, 5]), edits=[fine])
@@ -222,5 +221,5 @@ def test_packed_recordings_are_saved_whole(check: bool, tmp_path: Path) -> None:
         assert bool(back.gradient["[0]", "update_gate"][0, 2:].isnan().all())
     else:
         assert distance(recording.output[1], probe.record(module, x).output[1]) < 1e-12
-        with pytest.raises(ProbeError, match=r"holds no gradients"):
+        with refused():
             _ = back.gradient

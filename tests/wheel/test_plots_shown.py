@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 from recorded import KINDS, recorded, registered
+from refusing import refused
 from test_import_is_light import printed
 
 import probe
-from probe import ProbeError, plots
+from probe import plots
 from probe.plots.accessor import RecordingPlots
 from probe.plots.style import ShownAxes, ShownFigure, new_figure
 
@@ -163,7 +164,7 @@ def test_kept_steps_stand_where_they_were() -> None:
     assert isinstance(ax, Axes)
     assert np.array(ax.get_lines()[0].get_xdata()).tolist() == [2, 5]
     last = probe.record(model, x, steps=[-1])
-    with pytest.raises(ProbeError, match=r"keeps the steps -1. A negative step is another one in each row"):
+    with refused():
         _ = last.plot.traces()
     assert isinstance(last.plot.saturation(gates="reset_gate"), Axes)
 
@@ -171,7 +172,7 @@ def test_kept_steps_stand_where_they_were() -> None:
 def test_what_is_drawn_must_be_named_where_it_is_open() -> None:
     """Of several layers, of several calls, of several states; by what there is."""
     both = recorded("bidirectional").recording
-    with pytest.raises(ProbeError, match=r"holds 4 layers and one is drawn: name it with layer=, one of '\[0\]', "):
+    with refused():
         _ = both.plot.heatmap()
     model = torch.nn.LSTM(3, 2, batch_first=True)
 
@@ -184,14 +185,14 @@ def test_what_is_drawn_must_be_named_where_it_is_open() -> None:
             return self.rnn(self.rnn(x)[0].repeat(1, 1, 2)[:, :, :3])[0]
 
     twice = probe.record(Twice(), torch.randn(2, 4, 3))
-    with pytest.raises(ProbeError, match=r"one of 'rnn\[0\]/0', 'rnn\[0\]/1'"):
+    with refused():
         _ = twice.plot.traces()
     ax = twice.plot.traces(layer="rnn[0]/1", units=0)
     assert isinstance(ax, Axes)
     wanted = twice.call(1)["cell_state"][:, :, 0].mean(0).numpy()
     assert np.array(ax.get_lines()[0].get_ydata()) == pytest.approx(wanted)
     gates = probe.record(model, torch.randn(2, 4, 3), signals=["input_gate", "forget_gate"])
-    with pytest.raises(ProbeError, match=r"neither a cell state nor a hidden state; .* one of 'input_gate', 'forg"):
+    with refused():
         _ = gates.plot.traces()
     with registered():
         assert recorded("state space").recording.plot.traces(signal="output", units=0) is not None
@@ -201,16 +202,16 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     """Other objects, other dims, complex numbers, and values that are none."""
     own = recorded("lstm").recording
     array: Any = own.to_xarray()["[0]"]["cell_state"]
-    with pytest.raises(ProbeError, match=r"A list was given to be drawn; give a Recording, or an xarray object"):
+    with refused():
         _ = plots.heatmap([1, 2])
-    with pytest.raises(ProbeError, match=r"has the dims \(time, batch, unit\); what is drawn has the dims \(batch, "):
+    with refused():
         _ = plots.traces(array.transpose("time", "batch", "unit"))
-    with pytest.raises(ProbeError, match=r"holds complex numbers.*give abs\(array\)"):
+    with refused():
         _ = plots.traces(array * 1j)
     assert plots.traces(abs(array * 1j), units=0) is not None
-    with pytest.raises(ProbeError, match=r"holds NaN or infinite values at steps that are no padding"):
+    with refused():
         _ = plots.traces(array.where(array.time != 2))
-    with pytest.raises(ProbeError, match=r"holds no step of any row"):
+    with refused():
         _ = plots.traces(array.where(array.time < 0))
-    with pytest.raises(ProbeError, match=r"The coordinate time holds float64"):
+    with refused():
         _ = plots.traces(array.assign_coords(time=array.time / 2))

@@ -1,11 +1,18 @@
-"""Trajectories and saturated gates: what is drawn is what was recorded, seen along the right directions."""
+"""Plots of state space, and legends.
+
+- Trajectories and saturated gates: what is drawn is what was recorded, seen along the right directions.
+- A space of three coordinates on paper: where points stand, what is drawn.
+- A legend has as many names abreast as there is room for, and the names of columns do not run into each other.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.axes import Axes
@@ -15,14 +22,17 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.quiver import Quiver
 from recorded import KINDS, ROWS, TIME, Recorded, recorded
+from refusing import refused
 from test_report_figures import contrast
 
-from probe import ProbeError, Signal
+from probe import Signal
 from probe.methods.fixed_points import Points
-from probe.plots import saturation, trajectories
-from probe.plots.spaces import seen
+from probe.plots import saturation, spaces, trajectories
+from probe.plots.legends import figure_legend, legend_above
+from probe.plots.networks import name_columns
+from probe.plots.spaces import UNSTABLE_STYLE, draw_cube, draw_fixed_points, draw_paths, seen
 from probe.plots.state_space import principal
-from probe.plots.style import STEPS, VALUES, colours
+from probe.plots.style import COLUMN_WIDTH, INK, STEPS, VALUES, colours, new_figure, style
 
 MOVING = np.add.outer(np.arange(ROWS), np.arange(TIME)) % 3
 
@@ -112,7 +122,7 @@ def test_the_whole_state_of_an_lstm_has_its_fixed_points() -> None:
     plain = trajectories(own.recording, signal=parts, points=torch.tensor(states), by=MOVING)
     (dots,) = (line for line in plain.get_lines() if line.get_label() == "points")
     assert pytest.approx(places) == np.array(dots.get_data()).T
-    with pytest.raises(ProbeError, match=r"points= has the shape \(2, 8\), and a state that is drawn has 4 numbers"):
+    with refused():
         _ = trajectories(own.recording, points=found)
 
 
@@ -124,23 +134,23 @@ def test_arrows_show_where_a_step_leads() -> None:
     (arrows,) = (one for one in ax.collections if isinstance(one, Quiver))
     assert arrows.N == 14 * 14
     assert np.array([arrows.U, arrows.V]) == pytest.approx(-0.5 * np.asarray(arrows.XY).T)
-    with pytest.raises(ProbeError, match=r"flow= returned the shape \(196, 3\) for states of the shape \(196, 4\)"):
+    with refused():
         _ = trajectories(own.recording, flow=lambda states: states[:, :3])
-    with pytest.raises(ProbeError, match=r"flow= is drawn in a plane, and directions=3"):
+    with refused():
         _ = trajectories(own.recording, flow=lambda states: states, directions=3)
 
 
 def test_a_space_that_is_not_there_is_refused() -> None:
     """Too few units, states that do not move, another number of directions."""
     own = recorded("lstm")
-    with pytest.raises(ProbeError, match=r"The states spread along 1 direction, and 2 were asked for"):
+    with refused():
         _ = trajectories(own.recording, units=[2])
-    with pytest.raises(ProbeError, match=r"signal= names no signal"):
+    with refused():
         _ = trajectories(own.recording, signal=())
-    with pytest.raises(ProbeError, match=r"directions=4 was asked for; a state space is drawn in 2 or 3"):
+    with refused():
         _ = trajectories(own.recording, directions=4)
     still = replace(own.recording.parts[0], signals={Signal.CELL_STATE: torch.ones(ROWS, TIME, 4)})
-    with pytest.raises(ProbeError, match=r"The states spread along 0 directions"):
+    with refused():
         _ = trajectories(replace(own.recording, parts=(still,)))
 
 
@@ -172,11 +182,11 @@ def test_one_gate_has_axes() -> None:
     assert isinstance(ax, Axes)
     assert len(np.array(ax.get_lines()[1].get_xdata())) == 2
     assert contrast(str(ax.get_lines()[1].get_color()), "#ffffff") >= 3
-    with pytest.raises(ProbeError, match=r"There is no recorded gate 'cell_state'; there is 'input_gate'"):
+    with refused():
         _ = saturation(own.recording, gates="cell_state")
-    with pytest.raises(ProbeError, match=r"The layer '\[0\]' has no gate among its signals: ssm_state, output"):
+    with refused():
         _ = saturation(recorded("state space").recording)
-    with pytest.raises(ProbeError, match=r"gates=\[\] names no gate"):
+    with refused():
         _ = saturation(own.recording, gates=[])
 
 
@@ -192,3 +202,137 @@ def test_points_have_a_legend() -> None:
     assert looks(trajectories(own.recording, points=own.values[0, :2])) == ["points"]
     mine = Figure().subplots()
     assert looks(trajectories(own.recording, points=own.values[0, :2], ax=mine)) == ["points"]
+
+
+def test_points_stand_where_an_orthographic_view_puts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the front the first and the third axis are seen; a tilt of 90 degrees looks from above."""
+    points = np.array([[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]])
+    for turn, tilt, axes in ((0, 0, [0, 2]), (0, 90, [0, 1]), (90, 0, [1, 2])):
+        monkeypatch.setattr(spaces, "TURN", turn)
+        monkeypatch.setattr(spaces, "TILT", tilt)
+        assert np.allclose(seen(points), points[:, axes])
+
+
+def test_no_view_makes_a_length_longer() -> None:
+    """What is projected is as long as before, or shorter; so it is in any number of leading axes."""
+    points = np.random.default_rng(0).normal(size=(4, 5, 3))
+    flat = seen(points)
+    assert flat.shape == (4, 5, 2)
+    assert (np.linalg.norm(flat, axis=-1) <= np.linalg.norm(points, axis=-1) + 1e-12).all()
+
+
+def test_a_cube_has_twelve_edges_and_three_names() -> None:
+    """Each of its edges is a line, and the axes are as the reader counts on them: equal in all directions."""
+    ax = draw_cube(["one", "two", "three"])
+    assert len(ax.get_lines()) == 12
+    assert [text.get_text() for text in ax.texts] == ["one", "two", "three"]
+    assert ax.get_aspect() == 1
+
+
+def test_fixed_points_are_told_apart_by_their_unstable_directions() -> None:
+    """A marker each, named in the legend; more directions than there are markers share the last."""
+    frame = pd.DataFrame({"a": range(5), "b": 0.0, "c": 0.0, "unstable": [0, 0, 1, 3, 4]})
+    _, axes = new_figure()
+    ax = axes[0, 0]
+    draw_fixed_points(frame, ["a", "b", "c"], ax=ax)
+    labels = [line.get_label() for line in ax.get_lines()]
+    assert labels == ["stable", "1 unstable direction", "3 unstable directions or more"]
+    assert [len(line.get_xdata()) for line in ax.get_lines()] == [2, 1, 2]
+    _, axes = new_figure()
+    draw_fixed_points(frame.assign(unstable=0, neutral=[1, 1, 1, 0, 0]), ["a", "b", "c"], ax=axes[0, 0])
+    assert [line.get_label() for line in axes[0, 0].get_lines()] == ["neutral", "stable"]
+
+
+def test_paths_have_one_name() -> None:
+    """However many there are, the legend has one entry."""
+    _, axes = new_figure()
+    draw_paths([np.zeros((4, 3)), np.ones((2, 3))], ax=axes[0, 0], label="ways")
+    assert axes[0, 0].get_legend_handles_labels()[1] == ["ways"]
+
+
+def test_the_stable_ones_are_filled_and_the_others_told_apart_by_their_marker() -> None:
+    """All in ink, which is the colour of no role."""
+    _, axes = new_figure()
+    frame = pd.DataFrame({"a": range(4), "b": range(4), "unstable": range(4)})
+    draw_fixed_points(frame, ["a", "b"], ax=axes[0, 0])
+    lines = axes[0, 0].get_lines()
+    assert {line.get_color() for line in lines} == {INK}
+    assert [line.get_markerfacecolor() for line in lines] == [INK, "none", "none", "none"]
+    assert len({line.get_marker() for line in lines}) == len({marker for marker, _ in UNSTABLE_STYLE}) == 4
+
+
+def test_what_has_no_three_coordinates_is_refused() -> None:
+    """Points and names."""
+    with refused():
+        _ = seen(np.zeros((1, 2)))
+    with refused():
+        _ = draw_cube(["one"])
+
+
+LONG = "initialisation"
+
+
+def columns_of(legend: Legend | None) -> int:
+    """Return how many names stand side by side: at how many places across a name begins."""
+    assert legend is not None
+    figure = legend.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    return len({round(text.get_window_extent().x0) for text in legend.get_texts()})
+
+
+def named(count: int, width: float = COLUMN_WIDTH):
+    """Return a figure and axes with so many long names."""
+    figure, axes = new_figure(width=width)
+    for number in range(count):
+        axes[0, 0].plot([0, 1], [0, number], label=f"{LONG} {number}")
+    return figure, axes[0, 0]
+
+
+@pytest.mark.parametrize(("width", "columns"), [(2.0, 1), (COLUMN_WIDTH, 2), (9.0, 3)])
+def test_a_legend_is_not_wider_than_its_figure(width: float, columns: int) -> None:
+    """Three names stand one, two or three abreast; three abreast would be wider than a figure of the usual width."""
+    with style():
+        figure, ax = named(3, width)
+        legend = legend_above(ax)
+        assert legend is not None
+        assert columns_of(legend) == columns
+        assert legend.get_window_extent().width <= figure.bbox.width
+        below = figure_legend(figure, *ax.get_legend_handles_labels(), where="lower")
+        assert figure.legends == [below]
+        assert columns_of(below) == columns
+        assert columns_of(legend_above(ax, most=1)) == 1
+
+
+def test_panels_side_by_side_have_narrower_legends() -> None:
+    """A panel has its part of the figure's width; axes without names have no legend."""
+    with style():
+        _, axes = new_figure(2)
+        for number in range(2):
+            axes[0, 0].plot([0, 1], [0, number], label=f"{LONG} {number}")
+        legend = legend_above(axes[0, 0])
+        assert legend is not None
+        assert columns_of(legend) == 1
+        assert legend_above(axes[0, 1]) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "upright"),
+    [
+        (["one", "two"], False),
+        (["the first of them", "the second of them", "the third of them"], False),
+        (["logistic", "directions that carry it", "nothing", "labels", "ridge", "other"], True),
+    ],
+)
+def test_names_of_columns_do_not_meet(names: list[str], upright: bool) -> None:
+    """They take several lines, or stand upright where one word is wider than a column."""
+    with style():
+        figure, axes = new_figure()
+        name_columns(axes[0, 0], names)
+        axes[0, 0].set_xlim(-0.5, len(names) - 0.5)
+        figure.draw_without_rendering()
+        texts = axes[0, 0].get_xticklabels()
+    assert [" ".join(text.get_text().split()) for text in texts] == names
+    assert {text.get_rotation() for text in texts} == {90.0 if upright else 0.0}
+    boxes = [text.get_window_extent() for text in texts]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))

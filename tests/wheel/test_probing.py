@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from sklearn.metrics import r2_score
 from torch import nn
 
-from probe import ProbeError, Signal
+from probe import Signal
 from probe.evidence.measurements import Network
 from probe.methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from probe.methods.probing.fits import LeastSquares, Logistic, Ridge
@@ -63,7 +64,7 @@ def test_states_are_those_of_the_module_in_float64():
 def test_a_concept_of_the_wrong_shape_is_refused():
     """A concept is one value a sequence and step; the error names both shapes."""
     x = strings(4)
-    with pytest.raises(ProbeError, match=r"\(16, 3\).*\(16, 4\)"):
+    with refused():
         subject(nn.LSTM(1, 3, batch_first=True), x, torch.zeros(16, 3))
 
 
@@ -154,7 +155,7 @@ def test_weights_decide_which_states_a_probe_fits():
 
 def test_targets_that_do_not_fit_the_states_are_refused():
     """The error gives both numbers."""
-    with pytest.raises(ProbeError, match="given 3 and 2"):
+    with refused():
         fit_linear(np.zeros((3, 1)), np.zeros((2, 1)))
 
 
@@ -191,7 +192,7 @@ def test_signed_sums_nearly_cancel_and_are_never_the_count():
     two = signed_sums(torch.ones(1, 6, 2), count=5)
     assert np.abs(two[0, -1]).max() <= 2
     assert np.abs(np.diff(two[0], axis=0)).max() <= 2
-    with pytest.raises(ProbeError, match="at least two inputs"):
+    with refused():
         signed_sums(torch.zeros(3, 1, 1))
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from known_machines import subjects
+from refusing import refused
 from torch import Tensor, nn
 
-from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.methods.causal.alignment import Search, search
 from probe.methods.causal.alignment_controls import halves, mean_gradient, pairs_among
@@ -176,11 +176,11 @@ def test_the_figures_show_every_subject_with_its_own_look(table: Any):
         ]
 
 
-def test_what_does_not_fit_is_refused():
+def test_an_alignment_that_does_not_fit_is_refused():
     """A concept of other steps, a wrong variable of other rows, a step that is not there."""
-    with pytest.raises(ProbeError, match="one value for each sequence and step"):
+    with refused():
         alignment.measure(subjects(NETWORKS[:1], X, WINS[:, :3], **READ))
-    with pytest.raises(ProbeError, match="'half' has shape"):
+    with refused():
         alignment.measure(
             subjects(NETWORKS[:1], X, WINS, **READ),
             ranks=(),
@@ -188,5 +188,5 @@ def test_what_does_not_fit_is_refused():
             iterations=1,
             wrong=alignment.Wrong({"half": X[:5, 0, 0]}),
         )
-    with pytest.raises(ProbeError, match="9"):
+    with refused():
         alignment.measure(subjects(NETWORKS[:1], X, WINS, **READ), step=9)

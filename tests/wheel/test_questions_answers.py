@@ -1,4 +1,9 @@
-"""Are answers right, and which program gives the same ones? Exact of all sequences, of others with an interval."""
+"""Questions about answers: errors, programs, and how alike networks are.
+
+- Are answers right, and which program gives the same ones? Exact of all sequences, of others with an interval.
+- Errors by group and by label, on a network that answers what the test wants.
+- How alike networks are that differ in their seed: copies, states that are rotations, a GRU that counts nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from known_machines import Reader, Tally, X, subjects
+from refusing import refused
 from studied import planted, study_of
-from torch import nn
+from torch import Tensor, nn
 
 from probe import Readout, Study
 from probe.evidence.measurements import Network
-from probe.questions.answers import answers
+from probe.questions.answers import accuracy, agreement, answers
 from probe.studies.answer import answer, judged
 from probe.studies.asked import every_question
-from probe.studies.many import groups_of
+from probe.studies.measuring import groups_of
 from probe.studies.prepare import prepare
+from probe.subjects.computed.answers import answers_to
+from probe.subjects.subject import Subject
 
 
 def won(x: np.ndarray) -> np.ndarray:
@@ -112,3 +121,213 @@ def test_the_figure_marks_always_giving_the_most_frequent_answer() -> None:
     lines = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
     assert [10 / 32, 10 / 32] in lines
     assert [1.0] in lines
+
+
+LABELS = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3])
+
+
+class Fixed(nn.Module):
+    """Gives the answers that it was made with, whatever it reads."""
+
+    def __init__(self, answers: Tensor):
+        super().__init__()
+        self.answers = answers
+
+    def forward(self, x: Tensor):
+        """Return scores, (batch, class)."""
+        return nn.functional.one_hot(self.answers, 4).float() + 0 * x.sum()
+
+
+def label_of(logits: Tensor):
+    """Return the class with the highest score."""
+    return logits.argmax(1)
+
+
+def asked(networks: list[Network], x: Tensor, labels: Tensor = LABELS) -> list[Subject]:
+    """Return networks that should answer labels, whatever stands before the last step."""
+    return subjects(networks, x, labels[:, None].expand(x.shape[:2]), answer=label_of, expected=label_of)
+
+
+def value(table: pd.DataFrame, metric: str, network: str = "right", label: int | None = None):
+    """Return the one value of a metric of a network."""
+    found = table[(table["metric"] == metric) & (table["network"] == network)]
+    found = found[found["at"].isna() if label is None else found["at"] == label]
+    assert len(found) == 1
+    return found["value"].item()
+
+
+@pytest.fixture
+def networks():
+    """Return one that is always right, and its own initialisation, which always answers 2."""
+    return [
+        Network("right", "trained", Fixed(LABELS), 4),
+        Network("twos", "own initialisation", Fixed(torch.full((8,), 2)), 4),
+    ]
+
+
+@pytest.fixture
+def table(networks: list[Network]):
+    """Return errors; the first network was not trained on the labels 0 and 3."""
+    rows = {
+        "right": {"train": [1, 2, 3], "test": [0, 4, 5, 7]},
+        "twos": {"train": [0, 1], "test": [2, 3, 4, 5, 6, 7]},
+    }
+    return accuracy.measure(asked(networks, torch.zeros(8, 5, 2)), groups=lambda subject: rows[subject.network.name])
+
+
+def test_errors_are_shares_of_each_networks_own_rows(table: pd.DataFrame):
+    """Every network is scored on the rows that its own groups name."""
+    assert value(table, "test_error") == 0
+    assert value(table, "test_error", "twos") == pytest.approx(2 / 6)
+    assert value(table, "train_error", "twos") == 1
+
+
+def test_errors_by_label_are_over_all_rows_and_balance_to_their_mean(table: pd.DataFrame):
+    """A label with one row counts as much as one with four."""
+    assert [value(table, "error_by_label", "twos", label) for label in range(4)] == [1, 1, 0, 1]
+    assert value(table, "balanced_error", "twos") == 0.75
+    assert value(table, "balanced_error") == 0
+
+
+def test_the_floor_is_what_nobody_could_have_learned(table: pd.DataFrame):
+    """Test rows whose label never occurred in training set the floor, whatever is answered."""
+    assert value(table, "test_floor") == 0.5
+    assert value(table, "test_floor", "twos") == pytest.approx(5 / 6)
+    assert value(table, "train_floor") == 0
+
+
+def test_a_network_without_training_rows_has_no_floor(networks: list[Network]):
+    """A planted network was trained on nothing, so that no label was withheld from it."""
+    table = accuracy.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"all": range(8)})
+    assert "all_floor" not in set(table["metric"])
+    named = accuracy.measure(
+        asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"all": range(8)}, trained_on="all"
+    )
+    assert value(named, "all_floor") == 0
+
+
+@pytest.mark.parametrize("rows", [[], [0, 8], [-1]])
+def test_a_group_without_rows_or_beyond_the_batch_is_refused(networks: list[Network], rows: list[int]):
+    """An empty group has no error, and a negative row would silently count from the end."""
+    with refused():
+        accuracy.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"test": rows})
+
+
+class Scorer(nn.Module):
+    """A GRU over two features whose last hidden state is read by a linear head."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.rnn = nn.GRU(2, 4, batch_first=True)
+        self.head = nn.Linear(4, 5, bias=False)
+
+    def forward(self, x: Tensor):
+        """Return scores, (batch, class)."""
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+class Wins(nn.Module):
+    """Answers how often feature 0 was the larger."""
+
+    def forward(self, x: Tensor):
+        """Return scores, (batch, class)."""
+        return nn.functional.one_hot((x[:, :, 0] > x[:, :, 1]).sum(1), 5).float()
+
+
+def test_the_automaton_of_the_answers_is_counted_where_all_sequences_are_asked():
+    """The count of wins in four steps needs 15 states; a GRU's own table is counted by its distinct suffix rows."""
+    bits = (torch.arange(16)[:, None] >> torch.arange(3, -1, -1)) & 1
+    x = torch.stack([bits, 1 - bits], -1).float()
+    both = [Network("wins", "planted", Wins()), Network("gru", "trained", Scorer())]
+    every = {"all": range(16)}
+    table = accuracy.measure(asked(both, x, bits.sum(1)), groups=lambda _: every)
+    assert value(table, "automaton_states", "wins") == 15
+    given, _ = answers_to(asked(both, x, bits.sum(1))[1], x)
+    rows = [len(np.unique(given.reshape(2**layer, -1), axis=0)) for layer in range(5)]
+    assert len(set(given.tolist())) > 1
+    assert value(table, "automaton_states", "gru") == sum(rows)
+    some = accuracy.measure(asked(both, x[1:], bits.sum(1)[1:]), groups=lambda _: {"all": range(15)})
+    assert "automaton_states" not in set(some["metric"])
+
+
+class Summing(nn.Module):
+    """A GRU on two inputs, and the sum of its last state."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.rnn = nn.GRU(2, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one number a row."""
+        return self.rnn(x)[0][:, -1].sum(1)
+
+
+def rounded(output: Tensor) -> Tensor:
+    """Return the nearest whole number."""
+    return output.round()
+
+
+def itself(output: Tensor) -> Tensor:
+    """Return the output."""
+    return output
+
+
+def every(length: int) -> Tensor:
+    """Return all sequences of two inputs of a length."""
+    bits = torch.tensor(list(np.ndindex(*[2] * length)))
+    return torch.stack([bits, 1 - bits], -1).float()
+
+
+def asked_alike(networks: list[Network], length: int = 5) -> list[Subject]:
+    """Return networks over the sequences of a length; what the concept is does not matter."""
+    return subjects(networks, every(length), lambda x: x[:, 0].cumsum(), answer=rounded, expected=itself)
+
+
+def test_the_same_network_twice_agrees_with_itself_and_a_third_less() -> None:
+    """Equal answers by length and CKA are 1 of a copy, and means over the others; roles are kept apart."""
+    networks = [
+        Network(f"n/{name}", "trained", Summing(seed), number)
+        for number, (name, seed) in enumerate((("a", 0), ("b", 0), ("c", 1)))
+    ]
+    table = agreement.measure(asked_alike(networks), lengths=(3, 5, 6))
+    assert set(table["metric"]) == {"equal_answers", "cka"}
+    at_three = table[table["at"] == 3].set_index("network")["value"]
+    with torch.no_grad():
+        first, _, third = (rounded(network.model(every(3))) for network in networks)
+    share = float((first == third).double().mean())
+    assert share < 1
+    assert at_three.to_dict() == pytest.approx({"n/a": (1 + share) / 2, "n/b": (1 + share) / 2, "n/c": share})
+    cka = table[table["metric"] == "cka"].set_index("network")["value"]
+    assert cka["n/a"] == pytest.approx((1 + cka["n/c"]) / 2)
+    alone = [networks[0], Network("n/u", "own initialisation", Summing(2), 0)]
+    assert agreement.measure(asked_alike(alone)).empty
+
+
+def test_linear_cka_is_one_under_rotation_and_scale_and_known_otherwise() -> None:
+    """Kornblith et al. 2019: invariant to both; of two uncorrelated columns 0, of one shared of two as computed."""
+    generator = np.random.default_rng(0)
+    states = generator.normal(size=(50, 3))
+    rotation, _ = np.linalg.qr(generator.normal(size=(3, 3)))
+    assert agreement.linear_cka([states, 7 * states @ rotation + 1]) == pytest.approx(np.ones((2, 2)))
+    one = np.array([[1.0], [-1.0], [1.0], [-1.0]])
+    other = np.array([[1.0], [1.0], [-1.0], [-1.0]])
+    assert agreement.linear_cka([one, other])[0, 1] == pytest.approx(0)
+    # <one one', both both'> / (|one one'| |both both'|) = 16 / (4 * sqrt(32)).
+    assert agreement.linear_cka([one, np.hstack([one, other])])[0, 1] == pytest.approx(16 / (4 * np.sqrt(32)))
+    with refused():
+        agreement.linear_cka([one, np.ones((4, 1))])
+
+
+def test_what_cannot_be_compared_is_named_and_the_picture_has_a_column_a_metric() -> None:
+    """Inputs of which there are many; an empty table."""
+    networks = [Network(f"n/{seed}", "trained", Summing(seed), seed) for seed in range(3)]
+    many = subjects(networks, torch.rand(64, 5, 2), lambda x: x[:, 0], answer=rounded, expected=itself)
+    with refused():
+        agreement.measure(many)
+    table = agreement.measure(asked_alike(networks, 6), lengths=(3, 5, 6))
+    labels = [" ".join(label.get_text().split()) for label in agreement.draw(table).get_xticklabels()]
+    assert labels == ["equal answers at 3", "equal answers at 5", "equal answers at 6", "states (CKA)"]
+    with refused():
+        agreement.draw(table[table["metric"] == "none"])

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 from known_machines import subjects
+from refusing import refused
 from torch import Tensor, nn
 
-from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.methods.outputs import per_row
 from probe.questions.answers import accuracy, other_lengths
@@ -73,28 +73,25 @@ def of_lengths(expected: Callable[[Tensor], Tensor]) -> object:
 
 
 @pytest.mark.parametrize(
-    ("ask", "message"),
+    "ask",
     [
-        (
-            lambda: of_accuracy(answer=column),
-            r"answer\(\.\.\.\) has shape \(6, 1\); it must have shape \(6,\).*squeeze",
-        ),
-        (lambda: of_accuracy(answer=undefined), r"answer\(\.\.\.\) is nan at row 0; every row needs a finite number"),
-        (lambda: of_accuracy(CONCEPT[:, -1:]), r"concept is a Tensor of shape \(6, 1\).*\(6, 5\)"),
-        (lambda: of_accuracy(CONCEPT[:5]), r"concept is a Tensor of shape \(5, 5\).*\(6, 5\)"),
-        (lambda: of_lengths(column), r"expected\(\.\.\.\) has shape \(1, 1\)"),
-        (lambda: of_lengths(undefined), r"expected\(\.\.\.\) is nan"),
+        lambda: of_accuracy(answer=column),
+        lambda: of_accuracy(answer=undefined),
+        lambda: of_accuracy(CONCEPT[:, -1:]),
+        lambda: of_accuracy(CONCEPT[:5]),
+        lambda: of_lengths(column),
+        lambda: of_lengths(undefined),
     ],
 )
-def test_answers_are_one_a_row(ask: Callable[[], object], message: str) -> None:
+def test_answers_are_one_a_row(ask: Callable[[], object]) -> None:
     """A column beside a row would broadcast to every pair of rows, and each share of it be a wrong number."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = ask()
 
 
 def test_what_is_no_tensor_is_no_answer() -> None:
     """Its type and the shape wanted are named; a row of whole numbers is returned as it is."""
-    with pytest.raises(ProbeError, match=r"answer\(\.\.\.\) is a list; it must be a tensor of shape \(2,\)"):
+    with refused():
         _ = per_row("answer(...)", [1, 2], 2)
     assert torch.equal(per_row("answer(...)", CONCEPT[:, 0], 6), CONCEPT[:, 0])
 
@@ -103,15 +100,10 @@ def test_what_is_no_tensor_is_no_answer() -> None:
 def test_questions_of_states_refuse_what_is_not_aligned(question: Any) -> None:
     """NaN in the concept, empty inputs and a network that reads time first raise, each by its own words."""
     with_nan = CONCEPT.float().index_put((torch.tensor(1), torch.tensor(2)), torch.tensor(math.nan))
-    for x, concept, message in (
-        (X, with_nan, r"The concept is nan at row 1, step 2; every value must be finite"),
-        (X[:0], CONCEPT[:0], r"x is a Tensor of shape \(0, 5, 2\)"),
-        (X[:, :0], CONCEPT[:, :0], r"x is a Tensor of shape \(6, 0, 2\)"),
-        (X, CONCEPT[:, :1], r"The concept is a Tensor of shape \(6, 1\).*\(6, 5\)"),
-    ):
-        with pytest.raises(ProbeError, match=message):
+    for x, concept in ((X, with_nan), (X[:0], CONCEPT[:0]), (X[:, :0], CONCEPT[:, :0]), (X, CONCEPT[:, :1])):
+        with refused():
             _ = question.measure(subjects(networks(), x, concept))
-    with pytest.raises(ProbeError, match=r"\(batch, time\) = \(5, 6\) and the inputs are \(6, 5\).*batch_first=True"):
+    with refused():
         _ = question.measure(subjects(networks(batch_first=False), X, CONCEPT))
 
 
@@ -133,25 +125,20 @@ class Twice(nn.Module):
 def test_questions_of_states_want_one_layer_that_reads_each_step(question: Any) -> None:
     """No layer is taken among two; one that reads more steps would have its states held against others' values."""
     twice, flat = Network("twice", "trained", Twice()), Network("flat", "other", nn.Flatten())
-    with pytest.raises(ProbeError, match=r"several layers: 'low\[0\]', 'high\[0\]'\. Choose one with layer="):
+    with refused():
         _ = question.measure(subjects([twice], X, CONCEPT))
-    with pytest.raises(
-        ProbeError, match=r"Layer 'high\[0\]' read \(batch, time\) = \(6, 6\) and the inputs are \(6, 5\)"
-    ):
+    with refused():
         _ = question.measure(subjects([twice], X, CONCEPT, layer="high[0]"))
-    with pytest.raises(ProbeError, match="Flatten contains no recurrent layer"):
+    with refused():
         _ = question.measure(subjects([flat], X, CONCEPT))
     (with_layer,) = subjects([twice], X, CONCEPT, layer="low[0]")
     assert set(question.measure([with_layer])["layer"]) <= {"low[0]", ""}
 
 
-@pytest.mark.parametrize(
-    ("steps", "message"),
-    [([5], r"steps=5 lies outside the input's time axis, which has 5"), ([], r"must name at least one index")],
-)
-def test_single_units_refuses_steps_that_do_not_exist(steps: list[int], message: str) -> None:
+@pytest.mark.parametrize("steps", [[5], []])
+def test_single_units_refuses_steps_that_do_not_exist(steps: list[int]) -> None:
     """No step scored would have made the mean NaN without a word."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = single_units.measure(asked(), steps=steps)
 
 

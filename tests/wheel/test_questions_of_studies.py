@@ -19,7 +19,7 @@ from probe.questions.interventions import gate_shares, routes, unit_shares
 from probe.questions.question import Question
 from probe.questions.states import noise_margin, quantised_states
 from probe.studies.answer import answer
-from probe.studies.many import groups_of
+from probe.studies.measuring import groups_of
 from probe.studies.prepare import prepare
 from probe.subjects.computed.changed_inputs import input_pairs, pairs_by_step, usual_steps
 from probe.subjects.computed.ends import ends_of

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from known_machines import subjects
+from refusing import refused
 from torch import Tensor, nn
 
-from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.questions.answers import other_lengths
 from probe.studies.answer import judged
@@ -147,18 +147,18 @@ def test_every_option_changes_what_is_measured():
 
 def test_lengths_that_cannot_be_asked_are_refused():
     """No other length; a study whose concept is an array, whose inputs are many, or whose sequences cannot occur."""
-    with pytest.raises(ProbeError, match="needs a length other than 6"):
+    with refused():
         measure([Program(0)], drift_over=(6,))
     networks = [Network("net", "trained", Program(0))]
     x = every_sequence(REFERENCE)
     read = {"answer": torch.round, "expected": lambda output: output}
-    for given, concept, more, message in (
-        (x, (x[:, :, 0] > x[:, :, 1]).cumsum(1), {}, "given as an array"),
-        (torch.rand(64, 6, 2), won, {}, "more than 8 different values"),
-        (x, won, {"allowed": lambda one: len(one) == REFERENCE}, "No sequence of length 2"),
+    for given, concept, more in (
+        (x, (x[:, :, 0] > x[:, :, 1]).cumsum(1), {}),
+        (torch.rand(64, 6, 2), won, {}),
+        (x, won, {"allowed": lambda one: len(one) == REFERENCE}),
     ):
         (subject,) = subjects(networks, given, concept, **read, **more)
-        with pytest.raises(ProbeError, match=message):
+        with refused():
             other_lengths.measure([subject])
         question = other_lengths.question(subject)
         reason = question.why_not(subject)

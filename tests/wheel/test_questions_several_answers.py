@@ -13,8 +13,8 @@ import pytest
 import torch
 from flipflop_by_hand import BITS, TIME, Latch, held, pulses, subjects
 from known_machines import READ, WINS, Reader, X
+from refusing import refused
 
-from probe import ProbeError
 from probe.evidence.measurements import Network
 from probe.methods.causal.directions import joint_directions
 from probe.methods.causal.pairs import Pairs, along_coordinate
@@ -161,9 +161,9 @@ def test_joint_directions_are_found_where_they_are_not_orthogonal() -> None:
     encodings, readings = joint_directions(concepts @ wanted + 2.0, concepts)
     assert encodings == pytest.approx(wanted, abs=1e-12)
     assert readings @ encodings.T == pytest.approx(np.eye(3), abs=1e-12)
-    with pytest.raises(ProbeError, match="Of the 3 concepts one is the same in all 200 states or follows from the"):
+    with refused():
         _ = joint_directions(concepts @ wanted, concepts[:, [0, 1, 1]])
-    with pytest.raises(ProbeError, match="along directions that follow from each other"):
+    with refused():
         _ = joint_directions(concepts[:, [0]] @ wanted[[0]], concepts)
 
 
@@ -177,7 +177,7 @@ def test_a_coordinate_is_put_in_and_the_others_stay() -> None:
     base, source = pairs.base_states.numpy(), pairs.source_states.numpy()
     assert after @ readings[0] == pytest.approx(source @ readings[0], abs=1e-12)
     assert after @ readings[1] == pytest.approx(base @ readings[1], abs=1e-12)
-    with pytest.raises(ProbeError, match="The reading of the encoding is 2 and must be 1"):
+    with refused():
         _ = along_coordinate(np.array([2.0, 0.0]), np.array([1.0, 0.0]))
 
 
@@ -185,42 +185,42 @@ def test_subjects_of_one_network_must_be_its_answers() -> None:
     """They are grouped by name, in order, and differ in the readout alone."""
     one, two = subjects(Latch(), "one"), subjects(Latch(), "two")
     assert [[each.network.name for each in group] for group in by_network([*one, *two])] == [["one"] * 2, ["two"] * 2]
-    with pytest.raises(ProbeError, match="Two subjects of the network 'one' differ in the module, the inputs or"):
+    with refused():
         _ = by_network([one[0], replace(one[1], x=one[1].x + 1)])
-    with pytest.raises(ProbeError, match="Two subjects of the network 'one' differ in the module"):
+    with refused():
         _ = by_network([one[0], *subjects(Latch(1.5), "one")])
-    with pytest.raises(ProbeError, match="Subjects of the network 'one' answer bit 0, bit 0; give each concept once"):
+    with refused():
         _ = by_network([one[0], one[0]])
 
 
-def test_what_cannot_be_asked_is_refused() -> None:
+def test_several_answers_that_cannot_be_asked_are_refused() -> None:
     """Concepts without a function, steps without a later one, too few sequences, bad noise."""
     latch = subjects(Latch())
-    with pytest.raises(ProbeError, match="11, the last one, after which there is no later answer"):
+    with refused():
         _ = single_answers.measure(latch, steps=-1)
-    with pytest.raises(ProbeError, match="steps=12 lies outside the input's time axis"):
+    with refused():
         _ = single_answers.measure(latch, steps=12)
     never = [replace(each, allowed=lambda _: False) for each in latch]
-    with pytest.raises(ProbeError, match="No pair differs in a concept after a later step"):
+    with refused():
         _ = single_answers.measure(never, steps=3)
     array = {name: Known(name, NUMERIC, known.values) for name, known in latch[0].concepts.items()}
-    with pytest.raises(ProbeError, match="'bit 0' is an array, which says nothing of spliced sequences; give a"):
+    with refused():
         _ = single_answers.measure([replace(each, concepts=array) for each in latch], steps=3)
     short = np.where(np.arange(60) < 6, TIME, 4)
-    with pytest.raises(ProbeError, match="6 sequences of the network 'latch' go on after step 5 and have a value of"):
+    with refused():
         _ = single_answers.measure(subjects(Latch(), lengths=short), steps=5)
-    with pytest.raises(ProbeError, match=r"noise=-1.0 must be a standard deviation, 0 or more"):
+    with refused():
         _ = stable_answers.measure(latch, silent=ZERO, noise=-1.0)
-    with pytest.raises(ProbeError, match=r"The fixed input has shape \(3,\)"):
+    with refused():
         _ = stable_answers.measure(latch, silent=torch.zeros(3).double())
     many = {
         name: Known(name, NUMERIC, np.arange(known.values.size).reshape(known.values.shape).astype(float))
         for name, known in latch[0].concepts.items()
     }
-    with pytest.raises(ProbeError, match="has 518400 combinations of answers; at most 256 are told apart"):
+    with refused():
         _ = stable_answers.measure([replace(each, concepts=many) for each in latch], silent=ZERO)
     undefined = {name: replace(known, values=np.full(known.values.shape, np.nan)) for name, known in array.items()}
-    with pytest.raises(ProbeError, match="'bit 0' has no value at any step after which the readout answers"):
+    with refused():
         _ = step_answers.measure([replace(each, concepts=undefined) for each in latch])
-    with pytest.raises(ProbeError, match="are read by a head from the hidden state"):
+    with refused():
         _ = step_answers.measure([Subject.of(Network("n", "planted", Reader("gru")), X, WINS, **READ)])

@@ -1,4 +1,8 @@
-"""Pushing states: on a tally that goes where it is pushed, and on a GRU of two features."""
+"""Questions that push states, and that put another run's in.
+
+- Pushing states: on a tally that goes where it is pushed, and on a GRU of two features.
+- The question of interchange on networks whose answers stand in their output, and on ones that cannot be asked.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_machines import LEAD, Reader, Tally, machine_of, subjects
+from known_machines import LEAD, READ, WINS, Reader, Tally, X, machine_of, subjects
+from refusing import refused
+from studied import bits, planted, study_of
 from torch import nn
 
-from probe import ProbeError, Readout, Study
+from probe import Readout, Study
 from probe.evidence.measurements import Network
 from probe.methods.causal.class_means import classes_at
 from probe.methods.causal.directions import shift_by_one
 from probe.methods.causal.support import Support
 from probe.methods.causal.task import Task
 from probe.plots.style import style
-from probe.questions.interventions import steering
+from probe.questions.interventions import alignment, interchange, steering
+from probe.studies.answer import answer
 from probe.studies.prepare import prepare
+from probe.subjects.computed.plans import CALLED_PAIRS, affordable_pairs
 from probe.subjects.computed.right_answers import task_of
 from probe.subjects.subject import Subject
 
@@ -98,9 +106,9 @@ def test_on_a_gru_each_number_is_that_of_the_states_pushed_by_hand() -> None:
 def test_a_unit_that_leads_nowhere_and_a_missing_step_are_refused() -> None:
     """The message lists the values that occur."""
     network = [Network("gru", "trained", Reader("gru"), 0)]
-    with pytest.raises(ProbeError, match=r"step 1 are unit=1 apart; they are -2, 0, 2"):
+    with refused():
         steering.measure(subjects(network, concept=LEAD), step=1)
-    with pytest.raises(ProbeError, match="step=5 lies outside"):
+    with refused():
         steering.measure(subjects(network), step=5)
 
 
@@ -124,7 +132,7 @@ def test_the_figure_shows_every_dose_beside_the_line_it_should_follow() -> None:
     own = table[(table["metric"] == "dose_response") & (table["kind"] == "linear") & (table["role"] == "fitted head")]
     assert sorted(np.asarray(lines["fitted head"].get_ydata())) == pytest.approx(sorted(own["value"]))
     assert np.asarray(lines["_as far as pushed"].get_ydata()).tolist() == [-3, 3]
-    with pytest.raises(ProbeError, match="of kind 'curved'"):
+    with refused():
         steering.draw(table, kind="curved")
 
 
@@ -188,3 +196,51 @@ def test_what_has_no_right_answer_after_a_push_is_not_asked(given: dict[str, Any
     """A sum is not taken for granted: each is named with its reason."""
     subject = of_latch(**given)
     assert reason in str(steering.question(subject).why_not(subject))
+
+
+def subject_of(role: str, model: nn.Module) -> Subject:
+    """Return a network that is asked how many wins it reads."""
+    return Subject.of(Network(role, role, model, 0), X, WINS, **READ)
+
+
+def test_the_unit_that_holds_the_concept_is_followed_and_a_control_is_not() -> None:
+    """A tally of one unit beside two idle ones, and another network on the same pairs."""
+    subjects = [subject_of("trained", Tally(2)), subject_of("fitted head", Reader("gru"))]
+    found = answer(interchange.question(subjects[0]), subjects)
+    rows = found.measurements
+    followed = rows[(rows["metric"] == "followed") & (rows["role"] == "trained")].set_index("kind")["value"]
+    assert (followed["nothing"], followed["whole"], followed["read"]) == (0, 1, 1)
+    assert followed["searched"].min() > 0.97
+    unit = rows[(rows["metric"] == "followed") & (rows["units"] == "0")]
+    assert unit["value"].tolist() == pytest.approx([1])
+    assert followed["random"].mean() < 0.6
+    control = rows[rows["role"] == "fitted head"]
+    assert set(control["metric"]) == {"followed", "shift", "accuracy"}
+    assert "with unit 0 alone 1.00, more than" in found.notes["answer"]
+    assert "fitted head (right on" in found.notes["search"]
+    assert found.figures[0].alt.startswith("12 patches: with nothing patched 0.00 of the answers follow")
+
+
+def test_what_a_network_does_not_meet_is_said() -> None:
+    """A random head is mostly wrong, and a numpy head has no gradient for a search of directions."""
+    subject = subject_of("trained", Reader("gru"))
+    found = answer(interchange.question(subject), [subject])
+    assert found.notes["answer"].startswith("Not asked: The answers are mostly wrong")
+    assert not len(found.measurements)
+    readout = Readout("ones", function=lambda h: torch.as_tensor(h.numpy() @ torch.ones(6, 9).double().numpy()))
+    (other,) = prepare(study_of(planted(), readout=readout))
+    assert "no gradient" in str(alignment.question(other).why_not(other))
+
+
+def test_a_function_of_the_study_is_called_for_few_pairs() -> None:
+    """Each right answer is a call, so that pairs are drawn; an array with a rule is not called."""
+    (called,) = prepare(study_of(planted()))
+    values = bits()[:, :, 0].cumsum(1)
+    given = study_of(planted()).readout
+    assert given is not None
+    readout = Readout("ones", weight=given.weight, bias=given.bias, combine="added")
+    (added,) = prepare(study_of(planted(), concepts={"ones": values}, readout=readout))
+    assert affordable_pairs(called, 3, 4, most=2**15) == CALLED_PAIRS
+    assert affordable_pairs(added, 3, 4, most=2**15) == 2**15
+    found = alignment.measure([called], step=3, steps=(), ranks=(), iterations=60)
+    assert found["value"].notna().all()

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from refusing import refused
 
-from probe.errors import ProbeError
 from probe.plots.style import new_figure, role_style, style
 from probe.report import figure_to_svg, inline_svg
 from probe.report.svg import MAX_BYTES
@@ -166,7 +166,7 @@ def test_a_figure_that_cannot_be() -> None:
     figure = Figure()
     for index in range(300):
         figure.text(index / 300, index / 300, f"annotation {index}")
-    with pytest.raises(ProbeError, match=r"Figure 'texts' weighs \d+ bytes .* 25000 are allowed"):
+    with refused():
         _ = figure_to_svg(figure, name="texts")
     assert "annotation 299" in figure_to_svg(figure, name="texts", max_bytes=200_000)
 
@@ -263,17 +263,17 @@ def test_scripts_handlers_foreign_objects() -> None:
 
 
 @pytest.mark.parametrize(
-    ("svg", "message"),
+    "svg",
     [
-        ("no svg", "The figure is no SVG"),
-        ("<svg xmlns='http://www.w3.org/2000/svg'/>", "neither width and height nor a viewBox"),
-        ("<html/>", "outermost element is <html>"),
-        ('<!DOCTYPE svg [<!ENTITY a "b">]><svg width="1" height="1">&a;</svg>', "document type or entities"),
+        "no svg",
+        "<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "<html/>",
+        '<!DOCTYPE svg [<!ENTITY a "b">]><svg width="1" height="1">&a;</svg>',
     ],
 )
-def test_what_is_no_plain_svg(svg: str, message: str) -> None:
+def test_what_is_no_plain_svg(svg: str) -> None:
     """What is no plain SVG is refused with the reason."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = inline(svg)
 
 

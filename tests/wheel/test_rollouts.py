@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from policies_by_hand import Agent, OwnCell, Policy, Walk
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
@@ -64,7 +65,7 @@ def test_an_edit_acts_from_its_step_of_each_episode_on(policy: Policy) -> None:
     same = probe.patch("cell_state", clean.recording, steps=[2])
     again = probe.rollout(policy, Walk, 20, environments=3, act=policy.act, edits=[same])
     assert np.array_equal(again.returns, clean.returns)
-    with pytest.raises(ProbeError, match="roll out both with one seed="):
+    with refused():
         _ = clean.change_of_return(probe.rollout(policy, Walk, 20, act=policy.act, seed=1))
 
 
@@ -73,24 +74,21 @@ def test_what_a_rollout_cannot_do_is_refused(policy: Policy) -> None:
     reference = probe.rollout(policy, Walk, 3, act=policy.act).recording
     drawn = probe.ablate("cell_state", kind="resample", reference=reference)
     forgets: Any = lambda seen, state, starts: policy.act(seen, None, starts)  # noqa: E731
-    refused: list[tuple[dict[str, Any], str]] = [
-        ({"edits": [probe.clamp("cell_state", 0.0, steps=90)]}, "no episode came to its steps"),
-        ({"edits": [drawn]}, "draws rows"),
-        ({"act": forgets}, "read another 'hidden_state' than it had returned"),
-        ({"act": lambda seen, state, starts: (np.zeros(len(seen)), None)}, "no recurrent layer"),
-        ({"act": None}, "Policy has no predict"),
-        ({"episodes": 0}, "episodes=0 must be a whole number"),
-        ({"act": forgets, "signals": ["forget_gate"]}, "read another 'hidden_state' than it had returned"),
-        (
-            {"act": lambda seen, state, starts: policy.act(seen, state, np.zeros(len(seen)))},
-            "that the one before had ended with",
-        ),
-        ({"edits": [probe.clamp("cell_state", 0.0, steps=-1)]}, "counts steps from the end of an episode"),
-        ({"edits": [probe.clamp("cell_state", 0.0, rows=[0, 4])]}, "rows=.*4.* the rollout"),
-        ({"edits": [probe.patch("cell_state", reference, steps=2)]}, "source has 3 rows and the batch 4"),
+    wrong: list[dict[str, Any]] = [
+        {"edits": [probe.clamp("cell_state", 0.0, steps=90)]},
+        {"edits": [drawn]},
+        {"act": forgets},
+        {"act": lambda seen, state, starts: (np.zeros(len(seen)), None)},
+        {"act": None},
+        {"episodes": 0},
+        {"act": forgets, "signals": ["forget_gate"]},
+        {"act": lambda seen, state, starts: policy.act(seen, state, np.zeros(len(seen)))},
+        {"edits": [probe.clamp("cell_state", 0.0, steps=-1)]},
+        {"edits": [probe.clamp("cell_state", 0.0, rows=[0, 4])]},
+        {"edits": [probe.patch("cell_state", reference, steps=2)]},
     ]
-    for given, message in refused:
-        with pytest.raises(ProbeError, match=message):
+    for given in wrong:
+        with refused():
             _ = probe.rollout(policy, Walk, **({"episodes": 4, "act": policy.act} | given))
 
 
@@ -173,7 +171,7 @@ def test_what_is_drawn_is_drawn_by_an_episode_alone(policy: Policy) -> None:
     assert moved[:, 4:].any()
     assert not moved[:, :4].any()
     for drawing in (draws, lambda *given: (np.random.randint(2, size=2), policy.act(*given)[1])):
-        with pytest.raises(ProbeError, match="Play one at a time, environments=1"):
+        with refused():
             _ = play(4, environments=2, act=drawing)
 
 
@@ -214,12 +212,8 @@ def test_an_environment_that_is_not_what_it_should_be_is_refused(policy: Policy)
             return {"seen": super().reset(seed=seed)[0]}, {}
 
     one = Walk()
-    for make, message in (
-        (lambda: one, "returned an environment that it had returned before"),
-        (Unpaid, "Step 0 of episode 0 got the reward nan"),
-        (Named, "observation is a dict"),
-    ):
-        with pytest.raises(ProbeError, match=message):
+    for make in (lambda: one, Unpaid, Named):
+        with refused():
             _ = probe.rollout(policy, make, 4, environments=2, act=policy.act)
 
 
@@ -233,7 +227,7 @@ def test_a_layer_that_is_not_called_is_named_and_one_that_reads_a_window_is_refu
         y, _ = policy.rnn(torch.as_tensor(seen, dtype=torch.float32).expand(4, -1, -1))
         return policy.out(y[-1]).argmax(1), state
 
-    with pytest.raises(ProbeError, match="with 2 rows of 4 steps"):
+    with refused():
         _ = probe.rollout(policy, Walk, 3, environments=2, act=window, most=1)
 
 
@@ -257,7 +251,7 @@ def test_an_agent_with_an_lstm_written_by_hand(*, draws: bool) -> None:
         return agent.actor(hidden).argmax(1), state
 
     play = partial(probe.rollout, agent, Walk, 6, environments=1 if draws else 2, act=act)
-    with pytest.raises(ProbeError, match=r"say where it stands: probe\.register\(Registered, state="):
+    with refused():
         _ = play()
     probe.register(Registered, state="state", returns=1)
     clean, edited = play(), play(edits=[probe.clamp("state[1]", 0.0, steps=4)])

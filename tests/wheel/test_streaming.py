@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -138,7 +139,7 @@ def test_stretches_of_other_lengths_are_refused(x: Tensor, tmp_path: Path) -> No
             return self.lstm(x[:, x.any(2).any(0)])[1][0][-1]
 
     x[5:, 3:] = 0
-    with pytest.raises(ProbeError, match=r"gave values of shape \(3, 4\) and an earlier one \(5, 4\)"):
+    with refused():
         _ = probe.record(Trimming(), x, out=tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
@@ -168,7 +169,7 @@ def test_changing_the_tensors_changes_no_file(x: Tensor, tmp_path: Path) -> None
 def test_bfloat16_is_kept_as_float32(x: Tensor, tmp_path: Path) -> None:
     """Without dtype= it is refused, since numpy has no such numbers; with it the output holds the same numbers."""
     module = nn.LSTM(INPUTS, UNITS, batch_first=True).bfloat16()
-    with pytest.raises(ProbeError, match=r"dtype=torch\.float32"):
+    with refused():
         probe.record(module, x.bfloat16(), out=tmp_path / "run")
     assert not list(tmp_path.iterdir())
     streamed = probe.record(module, x.bfloat16(), dtype=torch.float32, out=tmp_path / "run")
@@ -179,17 +180,17 @@ def test_bfloat16_is_kept_as_float32(x: Tensor, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options",
     [
-        ({"gradient_of": lambda output: output["top"].sum()}, "gradient_of="),
-        ({"edits": [probe.clamp("update_gate", 0.5, rows=[1])]}, "rows of the batch"),
-        ({"edits": [probe.clamp("update_gate", 0.5, steps=TIME)]}, "steps=5"),
-        ({"signals": ["cell"]}, "no signal"),
+        {"gradient_of": lambda output: output["top"].sum()},
+        {"edits": [probe.clamp("update_gate", 0.5, rows=[1])]},
+        {"edits": [probe.clamp("update_gate", 0.5, steps=TIME)]},
+        {"signals": ["cell"]},
     ],
 )
-def test_refused_arguments(options: dict[str, Any], message: str, x: Tensor, tmp_path: Path) -> None:
+def test_refused_arguments(options: dict[str, Any], x: Tensor, tmp_path: Path) -> None:
     """What cannot be done stretch by stretch is refused, and nothing is left on disk."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         probe.record(Model(), x, out=tmp_path / "run", **options)
     assert not list(tmp_path.iterdir())
 
@@ -200,7 +201,7 @@ def test_edits_that_take_rows_of_a_recording(x: Tensor, tmp_path: Path) -> None:
     source = probe.record(model, x)
     resample = probe.ablate("update_gate", kind="resample", reference=source)
     for edit in (probe.patch("update_gate", source), resample):
-        with pytest.raises(ProbeError, match="rows of the batch"):
+        with refused():
             probe.record(model, x, edits=[edit], out=tmp_path / "run")
     edits = [probe.ablate("update_gate", kind="mean", reference=source)]
     assert same(probe.record(model, x, edits=edits, out=tmp_path / "run"), probe.record(model, x, edits=edits))
@@ -226,7 +227,7 @@ def test_what_exists_is_not_written_over(kind: str, x: Tensor, tmp_path: Path) -
     """A folder or a file of that name is refused before the model runs, and stays."""
     out, model = tmp_path / "run", Model()
     _ = out.mkdir() if kind == "folder" else out.write_text("mine")
-    with pytest.raises(ProbeError, match="exists"):
+    with refused():
         probe.record(model, x, out=out)
     assert not model.rows
     assert list(tmp_path.iterdir()) == [out]
@@ -284,7 +285,7 @@ def test_a_model_that_cannot_be_streamed_leaves_nothing(name: str, x: Tensor, tm
 def test_a_packed_input_is_refused(x: Tensor, tmp_path: Path) -> None:
     """A PackedSequence has no rows to take apart."""
     packed = pack_padded_sequence(x, torch.full((7,), TIME), batch_first=True)
-    with pytest.raises(ProbeError, match="PackedSequence"):
+    with refused():
         probe.record(nn.LSTM(INPUTS, UNITS).double(), packed, out=tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
@@ -322,7 +323,7 @@ def test_a_broken_folder_is_refused(name: str, x: Tensor, tmp_path: Path) -> Non
     """A missing or damaged file, or a description that was edited, raises and says which folder."""
     probe.record(nn.LSTM(INPUTS, UNITS, batch_first=True).double(), x, out=tmp_path / "run")
     DAMAGE[name](tmp_path / "run")
-    with pytest.raises(ProbeError, match=r"run.* cannot be read as a recording"):
+    with refused():
         probe.load_recording(tmp_path / "run")
 
 
@@ -341,6 +342,6 @@ def test_rows_that_depend_on_each_other_are_refused(monkeypatch: pytest.MonkeyPa
     model, x = Centred(), torch.arange(8.0).view(8, 1, 1) + torch.randn(8, TIME, INPUTS)
     assert probe.record(model, x, out=tmp_path / "one").layers == ("rnn[0]",)
     monkeypatch.setattr(streaming, "_FIRST_ROWS", 4)
-    with pytest.raises(ProbeError, match=r"Row \d of .* in layer 'rnn\[0\]'.* changes"):
+    with refused():
         _ = probe.record(model, x, out=tmp_path / "two")
     assert [path.name for path in tmp_path.iterdir()] == ["one"]

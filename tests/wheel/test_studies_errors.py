@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from safetensors.torch import save_file
 from studied import STUDY, bits, head, ones, planted, study_of, written
 from torch import nn
@@ -29,62 +30,57 @@ def sentence(text: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    "more",
     [
-        ({"concepts": {}}, "needs at least one concept"),
-        (
-            {"concepts": {"ones": np.ones((12, 7))}},
-            r"shape \(12, 7\); it must be aligned .* \(12, 8\).*differ in time",
-        ),
-        ({"concepts": {"ones": np.ones((11, 8))}}, r"shape \(11, 8\).*differ in batch"),
-        ({"concepts": {"ones": np.ones(12)}}, r"shape \(12,\)"),
-        ({"concepts": {"ones": np.where(X[:, :, 0] > 0, np.inf, 0)}}, "is inf at sequence"),
-        ({"concepts": {"ones": Concept(np.full((12, 8), "a"), "numeric")}}, "called numeric and holds other"),
-        ({"concepts": {"ones": Concept(np.arange(96.0).reshape(12, 8), "categorical")}}, "96 different values"),
-        ({"concepts": {"ones": lambda x: 1 / 0}}, "on sequence 0 raised ZeroDivisionError"),
-        ({"concepts": {"ones": lambda x: x[:3, 0]}}, r"returned shape \(3,\) on sequence 0, of 8 steps"),
-        ({"concepts": {"ones": np.full((12, 8), np.nan)}}, "'ones' has no value at any step.*leave it out"),
-        ({"concepts": {"ones": lambda x: [None] * len(x)}}, "'ones' has no value at any step"),
-        ({"concepts": {"ones": Concept(np.full((12, 8), ""))}}, "'ones' has no value at any step"),
-        ({"concepts": {"ones": np.ones((12, 8), complex)}}, "'ones' holds complex128; a concept is real"),
-        ({"concepts": {"ones": lambda x: [1j] * len(x)}}, "'ones' holds complex;"),
-        ({"concepts": {"ones": np.zeros((12, 8), [("a", "f4")])}}, "'ones' holds .*'a'.*; a concept is real"),
-        ({"concepts": {"ones": lambda x: None}}, r"returned shape \(\)"),
-        ({"inputs": np.where(X > 2, 0, np.nan)}, r"inputs are nan at sequence 0, step 0 \(96 steps in all\)"),
-        ({"inputs": X[:, :, 0]}, r"make x\[:, :, None\]"),
-        ({"inputs": np.zeros((12, 8, 3))}, r"reads 1 feature a step.*\(batch, time, 1\)"),
-        ({"inputs": X.astype(str)}, "must be numbers"),
-        ({"inputs": "no/such/inputs.npy"}, "there is no file"),
-        ({"lengths": np.ones(11, int)}, "one for each of the 12 sequences"),
-        ({"lengths": np.full(12, 9)}, "has the length 9; the inputs have 8 steps"),
-        ({"lengths": np.full(12, 0)}, "has the length 0"),
-        ({"lengths": np.full(12, 2.5)}, "must be whole numbers"),
-        ({"layers": ["[1]"]}, r"no layer '\[1\]'; there is '\[0\]'"),
-        ({"layers": "[0]"}, r"layers=\['\[0\]'\]"),
-        ({"network": "no/such.safetensors"}, "'no/such.safetensors' does not exist"),
-        ({"name": "rnn"}, "a module was given"),
-        ({"seed": -1}, "whole number from 0"),
-        ({"programs": {"p": 3}}, "program 'p' is a int"),
-        ({"fixed_inputs": [[1.0, 2.0]]}, r"fixed inputs have shape \(1, 2\)"),
-        ({"readout": Readout("ons", weight=WEIGHT)}, "no concept 'ons'.*Did you mean 'ones'"),
-        ({"readout": Readout("ones", weight=WEIGHT.T)}, r"weight has shape \(6, 9\); it must be \(score, 6\)"),
-        ({"readout": Readout("ones", weight=WEIGHT, bias=BIAS[:3])}, r"bias has shape \(3,\)"),
-        ({"readout": Readout("ones", weight="head.weight")}, "no array 'head.weight'; there is none"),
-        ({"readout": Readout("ones", weight=WEIGHT[:2])}, "which none of the readout's 2 answers"),
-        ({"readout": Readout("ones", weight=WEIGHT, answers=[0, 1])}, "9 classes and answers= names 2"),
-        ({"readout": Readout("ones", weight=WEIGHT, kind="number")}, "9 scores and is of kind 'number'"),
-        ({"readout": Readout("ones", function=lambda h: 1 / 0)}, "readout's function raised ZeroDivisionError"),
-        ({"readout": Readout("ones", function=lambda h: "yes")}, "returned a str"),
-        ({"readout": Readout("ones", weight=WEIGHT, layer="[3]")}, r"no layer '\[3\]'"),
+        {"concepts": {}},
+        {"concepts": {"ones": np.ones((12, 7))}},
+        {"concepts": {"ones": np.ones((11, 8))}},
+        {"concepts": {"ones": np.ones(12)}},
+        {"concepts": {"ones": np.where(X[:, :, 0] > 0, np.inf, 0)}},
+        {"concepts": {"ones": Concept(np.full((12, 8), "a"), "numeric")}},
+        {"concepts": {"ones": Concept(np.arange(96.0).reshape(12, 8), "categorical")}},
+        {"concepts": {"ones": lambda x: 1 / 0}},
+        {"concepts": {"ones": lambda x: x[:3, 0]}},
+        {"concepts": {"ones": np.full((12, 8), np.nan)}},
+        {"concepts": {"ones": lambda x: [None] * len(x)}},
+        {"concepts": {"ones": Concept(np.full((12, 8), ""))}},
+        {"concepts": {"ones": np.ones((12, 8), complex)}},
+        {"concepts": {"ones": lambda x: [1j] * len(x)}},
+        {"concepts": {"ones": np.zeros((12, 8), [("a", "f4")])}},
+        {"concepts": {"ones": lambda x: None}},
+        {"inputs": np.where(X > 2, 0, np.nan)},
+        {"inputs": X[:, :, 0]},
+        {"inputs": np.zeros((12, 8, 3))},
+        {"inputs": X.astype(str)},
+        {"inputs": "no/such/inputs.npy"},
+        {"lengths": np.ones(11, int)},
+        {"lengths": np.full(12, 9)},
+        {"lengths": np.full(12, 0)},
+        {"lengths": np.full(12, 2.5)},
+        {"layers": ["[1]"]},
+        {"layers": "[0]"},
+        {"network": "no/such.safetensors"},
+        {"name": "rnn"},
+        {"seed": -1},
+        {"programs": {"p": 3}},
+        {"fixed_inputs": [[1.0, 2.0]]},
+        {"readout": Readout("ons", weight=WEIGHT)},
+        {"readout": Readout("ones", weight=WEIGHT.T)},
+        {"readout": Readout("ones", weight=WEIGHT, bias=BIAS[:3])},
+        {"readout": Readout("ones", weight="head.weight")},
+        {"readout": Readout("ones", weight=WEIGHT[:2])},
+        {"readout": Readout("ones", weight=WEIGHT, answers=[0, 1])},
+        {"readout": Readout("ones", weight=WEIGHT, kind="number")},
+        {"readout": Readout("ones", function=lambda h: 1 / 0)},
+        {"readout": Readout("ones", function=lambda h: "yes")},
+        {"readout": Readout("ones", weight=WEIGHT, layer="[3]")},
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_asked(
-    more: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_what_does_not_fit_is_refused_before_anything_is_asked(more: dict[str, Any], tmp_path: Path) -> None:
     """The sentence names what was given and what would do, and no folder is made."""
     given = {"inputs": X} | more
     network = given.pop("network", None)
-    with pytest.raises(ProbeError, match=message) as raised:
+    with refused() as raised:
         study_of(network or planted(), **given).run(tmp_path / "report")
     assert sentence(str(raised.value))
     assert not (tmp_path / "report").exists()
@@ -94,7 +90,7 @@ def test_a_readout_of_two_values_and_one_score_must_say_its_kind() -> None:
     """A number and a logit would give other answers; the sentence names both."""
     parity = lambda x: np.cumsum(x[:, 0]) % 2  # noqa: E731 - a concept in a line
     study = study_of(planted(), inputs=X, concepts={"ones": parity}, readout=Readout("ones", weight=WEIGHT[:1]))
-    with pytest.raises(ProbeError, match="say whether the score is the answer"):
+    with refused():
         _ = prepare(study)
 
 
@@ -148,20 +144,20 @@ def test_a_wrong_file_is_told_in_one_sentence(change: tuple[str, str], message: 
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "message"),
+    ("name", "text"),
     [
-        ("study.txt", "", "a .toml file, or a .py file"),
-        ("missing.toml", None, "There is no study"),
-        ("study.py", "x = 3", "defines no study"),
-        ("study.py", "study = 3", "defines study as a int"),
-        ("study.py", "1 / 0", "cannot be run: ZeroDivisionError"),
+        ("study.txt", ""),
+        ("missing.toml", None),
+        ("study.py", "x = 3"),
+        ("study.py", "study = 3"),
+        ("study.py", "1 / 0"),
     ],
 )
-def test_what_is_no_study_is_told(name: str, text: str | None, message: str, tmp_path: Path) -> None:
+def test_what_is_no_study_is_told(name: str, text: str | None, tmp_path: Path) -> None:
     """Another ending, no file, and Python files without a study."""
     if text is not None:
         (tmp_path / name).write_text(text)
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = read_study(tmp_path / name)
 
 
@@ -181,21 +177,15 @@ def test_two_networks_in_a_file_must_be_chosen_from(tmp_path: Path) -> None:
     tensors = {f"{name}.{key}": value for name in ("a", "b") for key, value in planted().state_dict().items()}
     save_file(tensors, tmp_path / "two.safetensors")
     study = Study(tmp_path / "two.safetensors", X, {"ones": ones})
-    with pytest.raises(ProbeError, match="holds 2 networks \\('a', 'b'\\)"):
+    with refused():
         _ = prepare(study)
     assert [layer.name for layer in prepare(Study(study.networks, X, {"ones": ones}, name="b"))[0].layers] == ["b[0]"]
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: nn.LSTM(1, 6), "batch_first=True"),
-        (lambda: nn.Linear(1, 6), "contains no recurrent layer"),
-    ],
-)
-def test_a_module_that_cannot_be_read_is_refused(make: Callable[[], nn.Module], message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [lambda: nn.LSTM(1, 6), lambda: nn.Linear(1, 6)])
+def test_a_module_that_cannot_be_read_is_refused(make: Callable[[], nn.Module], tmp_path: Path) -> None:
     """Time first would mix sequences with steps, and a page about them would be wrong."""
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         study_of(make(), inputs=X, readout=None).run(tmp_path)
 
 
@@ -203,12 +193,9 @@ def test_a_module_that_cannot_be_read_is_refused(make: Callable[[], nn.Module], 
 def test_a_combine_that_raises_or_returns_nonsense_is_told(tmp_path: Path) -> None:
     """The study's own function is named, whether it raises or returns another shape."""
     values = np.cumsum(X[:, :, 0], axis=1)
-    for combine, message in (
-        (lambda *_: 1 / 0, "combine raised ZeroDivisionError"),
-        (lambda a, b, c: a[:1], "returned shape"),
-    ):
+    for combine in (lambda *_: 1 / 0, lambda a, b, c: a[:1]):
         readout = Readout("ones", weight=WEIGHT, bias=BIAS, combine=combine)
-        with pytest.raises(ProbeError, match=message):
+        with refused():
             study_of(planted(), inputs=X, concepts={"ones": values}, readout=readout).run(
                 tmp_path / "report", overwrite=True
             )
@@ -227,7 +214,7 @@ def test_the_reverse_direction_of_padded_sequences_is_packed_or_refused(tmp_path
             return self.rnn(x)[0]
 
     given = {"inputs": X, "lengths": np.arange(12) % 8 + 1, "readout": None}
-    with pytest.raises(ProbeError, match="reads its input from the end"):
+    with refused():
         study_of(Around(), **given).run(tmp_path / "around")
     study_of(Around().rnn, **given).run(tmp_path / "alone")
     assert (tmp_path / "alone" / "index.html").is_file()

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from refusing import refused
 from safetensors.torch import save_file
 from studied import STUDY, UNITS, bits, head, planted, study_of, written
 from torch import nn
 
 import probe
-from probe import ProbeError
 from probe.command_line import main
 from probe.loading.checkpoint import Source
 from probe.studies.prepare import prepare
@@ -52,7 +52,7 @@ def test_a_choice_in_a_study_file_is_loads_own(tmp_path: Path) -> None:
     """With forget_bias under [network] the states are the network's; without it the message says what to write."""
     path = written(tmp_path, TENSORFLOW)
     _ = of_tensorflow(tmp_path, 1.0)
-    with pytest.raises(ProbeError, match=r"rnn/basic_lstm_cell: .*Say which with forget_bias="):
+    with refused():
         _ = read_study(path)
     _ = path.write_text(TENSORFLOW.replace("[network]", "[network]\nforget_bias = 1.0"))
     (subject,) = prepare(read_study(path))
@@ -65,25 +65,25 @@ def test_a_choice_in_a_study_file_is_loads_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    "line",
     [
-        ("forget_bias = '1'", "forget_bias under .network. is '1'; it must be a number, such as 1.0"),
-        ("forget_bias = true", "forget_bias under .network. is 'True'; it must be a number"),
-        ("reset = 'befor'", "Did you mean 'before'"),
-        ("activation = 3", "activation under .network. is '3'; it must be a text"),
-        ("names = 3", "names under .network. is '3'; it must be texts"),
-        ("names = {a = 1}", "it must be texts"),
-        ("memory = 10", "memory= is 10 bytes"),
-        ("memory = 'much'", "it must be a whole number of bytes"),
-        ("forget_bias = 1.0\nnonlinearity = 'tanh'", "no key 'nonlinearity'"),
-        ("forget_bias = 1.0\nreset = 'after'", "reset='after' decides nothing"),
+        "forget_bias = '1'",
+        "forget_bias = true",
+        "reset = 'befor'",
+        "activation = 3",
+        "names = 3",
+        "names = {a = 1}",
+        "memory = 10",
+        "memory = 'much'",
+        "forget_bias = 1.0\nnonlinearity = 'tanh'",
+        "forget_bias = 1.0\nreset = 'after'",
     ],
 )
-def test_a_wrong_choice_in_a_study_file_is_refused(line: str, message: str, tmp_path: Path) -> None:
+def test_a_wrong_choice_in_a_study_file_is_refused(line: str, tmp_path: Path) -> None:
     """A sentence each, as from probe.load."""
     path = written(tmp_path, TENSORFLOW.replace("[network]", f"[network]\n{line}"))
     _ = of_tensorflow(tmp_path, 1.0)
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = read_study(path)
 
 
@@ -109,7 +109,7 @@ def test_what_load_returned_is_a_network_of_a_study(tmp_path: Path) -> None:
     assert opened.card["file"] == "weights.npz"
     assert len(opened.card["SHA-256 of the file"]) == 64
     assert opened.card["written as"].startswith("TensorFlow 1")
-    with pytest.raises(ProbeError, match="The network is a int; give a torch module, what probe"):
+    with refused():
         _ = open_network(3, None)
 
 
@@ -122,7 +122,7 @@ def test_a_square_head_is_read_as_its_framework_writes_it(framework: str) -> Non
     given: dict[str, Any] = {"inputs": bits(8, UNITS - 1)}
     study = study_of(loaded, readout=probe.Readout("ones", weight="w"), **given)
     if framework == "unknown":
-        with pytest.raises(ProbeError, match=r"is square, \(6, 6\), and a file of a file does not say"):
+        with refused():
             _ = prepare(study)
     else:
         found: Any = prepare(study)[0].head
@@ -131,7 +131,7 @@ def test_a_square_head_is_read_as_its_framework_writes_it(framework: str) -> Non
         readout = probe.Readout("ones", weight="w", transposed=transposed)
         found = prepare(study_of(loaded, readout=readout, **given))[0].head
         assert torch.equal(found.inner.weight.float(), weight.T if transposed else weight)
-    with pytest.raises(ProbeError, match="transposed=True must be True or False, and speaks of weight"):
+    with refused():
         _ = probe.Readout("ones", function=len, transposed=True)
 
 
@@ -168,27 +168,24 @@ def test_inputs_and_concepts_in_a_table_are_those_of_arrays(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        (('key = "seen"', 'key = "sen"'), "no column 'sen'; there is 'bit', 'seen'. Did you mean 'seen'"),
-        (('key = "seen"', ""), "the file has the columns bit, seen; say which with key ="),
-        (
-            ('"data.csv"\nkey = "seen"', '"other.csv"'),
-            "160 sequences of 8 to 8 .* inputs have 160 of 1 to 8",
-        ),
-        (('key = ["bit"]', 'key = ["bit"]\nlengths = "lengths.npy"'), "is said by the .csv file itself"),
-        (('key = ["bit"]', "key = [3]"), "must be names in brackets"),
-        (('"data.csv"\nkey = ["bit"]', '"inputs.npy"\nkey = ["bit"]'), "are those of a .csv file"),
+        ('key = "seen"', 'key = "sen"'),
+        ('key = "seen"', ""),
+        ('"data.csv"\nkey = "seen"', '"other.csv"'),
+        ('key = ["bit"]', 'key = ["bit"]\nlengths = "lengths.npy"'),
+        ('key = ["bit"]', "key = [3]"),
+        ('"data.csv"\nkey = ["bit"]', '"inputs.npy"\nkey = ["bit"]'),
     ],
 )
-def test_a_table_that_does_not_fit_is_refused(change: tuple[str, str], message: str, tmp_path: Path) -> None:
+def test_a_table_of_inputs_that_does_not_fit_is_refused(change: tuple[str, str], tmp_path: Path) -> None:
     """The column, or both numbers of steps, are named."""
     text = TABLES.replace('function = "functions.py:ones"', 'file = "data.csv"\nkey = "seen"')
     path = written(tmp_path, text.replace(*change))
     x = bits()
     table(x, np.arange(160) % 8 + 1).to_csv(tmp_path / "data.csv", index=False)
     table(x, np.full(160, 8))[["sequence", "step", "seen"]].to_csv(tmp_path / "other.csv", index=False)
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         _ = read_study(path)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
@@ -238,7 +239,7 @@ class Clocked(Method):
 
 def test_what_cannot_be_run_from_its_states_is_refused() -> None:
     """The reason is said: the model acts on the state, or the step depends on more than its input and state."""
-    with pytest.raises(ProbeError, match="before step 3 the model changes the state"):
+    with refused():
         _ = machine(Masked())
     with pytest.raises(ProbeError):
         _ = machine(LastOf(Clocked(), nn.Linear(UNITS, 1)))
@@ -283,7 +284,7 @@ def test_other_tensors_that_a_cell_returns_are_refused_by_a_machine() -> None:
     """Nobody says what they would have been in another state; recording it is no trouble."""
     model = OfTalkative()
     assert "state" in probe.record(model, BITS[:4]).parts[0].signals
-    with pytest.raises(ProbeError, match="returns more than its output and its state"):
+    with refused():
         _ = machine(model)
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from studied import bits, ones, planted, report_of, study_of
 from torch import nn
 
 import probe
-from probe import Checkpoint, Concept, ProbeError, Readout, Study
+from probe import Checkpoint, Concept, Readout, Study
 from probe.loading.checkpoint import Source
 from probe.loading.modules import BothWays, Masked
 from probe.loading.named_network import NamedNetwork
@@ -178,7 +179,7 @@ def test_concepts_become_numbers_with_gaps() -> None:
     assert named.said(1.0) == "5"
     gaps = resolve("f", lambda x: [None, *([2.5] * (len(x) - 1))], small, lengths)
     np.testing.assert_array_equal(gaps.values, [[np.nan, 2.5, 2.5], [np.nan, 2.5, np.nan]])
-    with pytest.raises(ProbeError, match="given as an array"):
+    with refused():
         _ = numbers.of_sequence(small[0])
 
 
@@ -303,7 +304,7 @@ def test_steps_that_a_network_hides_are_its_padding_or_the_study_is_refused() ->
     loaded = Checkpoint({"rnn": masked}, {}, Source("Keras", "a file"))
     given: dict[str, Any] = {"inputs": bits(12), "readout": None}
     for network in (masked, loaded):
-        with pytest.raises(ProbeError, match=r"hidden by Masking 'zeros'\. Say with lengths"):
+        with refused():
             _ = prepare(study_of(network, **given))
     (subject,) = prepare(study_of(loaded, lengths=np.arange(12) % 8 + 1, **given))
     assert subject.model(subject.x)[0].shape == (12, 8, 3)
@@ -325,19 +326,19 @@ def test_layers_that_have_seen_what_comes_next_are_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    "values",
     [
-        ([[1, "a", 2], ["b", 3, "c"]], r"holds a number \('1'\) and a text \('a'\)"),
-        (lambda x: [1, "a", 2][: len(x)], r"holds a number \('1'\) and a text \('a'\)"),
-        (np.array([[1, "a", 2], ["b", 3, "c"]], dtype=object), r"a number \('1'\) and a text"),
-        (Concept([["1", 1, "1"], [1, 1, 1]], "categorical"), r"a text \('1'\) and a number \('1'\)"),
-        ([[True, 2, 3], [4, 5, 6]], r"a truth \('True'\) and a number \('2'\)"),
-        ([[True, "yes", "no"], ["yes", "no", "no"]], r"a truth \('True'\) and a text \('yes'\)"),
+        [[1, "a", 2], ["b", 3, "c"]],
+        lambda x: [1, "a", 2][: len(x)],
+        np.array([[1, "a", 2], ["b", 3, "c"]], dtype=object),
+        Concept([["1", 1, "1"], [1, 1, 1]], "categorical"),
+        [[True, 2, 3], [4, 5, 6]],
+        [[True, "yes", "no"], ["yes", "no", "no"]],
     ],
 )
-def test_values_of_several_sorts_are_refused(values: Any, said: str) -> None:
+def test_values_of_several_sorts_are_refused(values: Any) -> None:
     """Where numpy would make texts of numbers, or numbers of truths, nobody knows what was meant."""
-    with pytest.raises(ProbeError, match=said):
+    with refused():
         _ = resolve("c", values, np.zeros((2, 3, 1)), np.array([3, 2]))
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from safetensors.torch import save_file
 from studied import FUNCTIONS, STUDY, bits, planted, study_of, written
 from torch import nn
 
-from probe import Finding, ProbeError
+from probe import Finding
 from probe.command_line import main
 from probe.studies.run import Progress
 
@@ -98,18 +99,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("more", "changed"),
-    [
-        ({"seed": 1}, "title and seed"),
-        ({"inputs": bits(24, 5, seed=1)}, "inputs, concepts, outputs"),
-        ({"title": "Other"}, "title and seed"),
-    ],
-)
-def test_another_study_is_refused(more: dict[str, object], changed: str, report: Path) -> None:
+@pytest.mark.parametrize("more", [{"seed": 1}, {"inputs": bits(24, 5, seed=1)}, {"title": "Other"}])
+def test_another_study_is_refused(more: dict[str, object], report: Path) -> None:
     """The sentence says what differs, and the report stays as it was."""
     before = {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
-    with pytest.raises(ProbeError, match=f"another study: {changed} differ.*--overwrite"):
+    with refused():
         study_of(planted(), **FEW | more).run(report)
     assert {path: path.read_bytes() for path in report.rglob("*") if path.is_file()} == before
 
@@ -117,7 +111,7 @@ def test_another_study_is_refused(more: dict[str, object], changed: str, report:
 def test_a_report_of_another_version_is_refused(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a question computes may have changed between two versions."""
     monkeypatch.setattr("probe.studies.identity.__version__", "99.0")
-    with pytest.raises(ProbeError, match=r"another study: version of rnn-probe differ.*--overwrite"):
+    with refused():
         study_of(planted(), **FEW).run(report)
 
 
@@ -132,9 +126,9 @@ def test_what_is_no_report_is_not_replaced(tmp_path: Path) -> None:
     """A folder with somebody's index.html, and a file, are refused."""
     (tmp_path / "index.html").write_text("mine")
     study = study_of(planted(), readout=None)
-    with pytest.raises(ProbeError, match="cannot tell whether they belong to a study"):
+    with refused():
         study.run(tmp_path)
-    with pytest.raises(ProbeError, match="is a file; the report is a folder"):
+    with refused():
         study.run(tmp_path / "index.html")
     assert (tmp_path / "index.html").read_text() == "mine"
 

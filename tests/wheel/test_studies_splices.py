@@ -20,10 +20,11 @@ from known_studies import (
     quoted,
     texts,
 )
+from refusing import refused
 from studied import answer, bits, ones, planted, study_of
 from torch import nn
 
-from probe import Finding, ProbeError, Readout, Study
+from probe import Finding, Readout, Study
 from probe.methods.causal.pairs import Pairs
 from probe.questions.telling import interchange_words
 from probe.studies.identity import parts
@@ -215,7 +216,7 @@ def test_why_nothing_is_interchanged_is_said(numbers: tuple[Any, ...], said: str
 @pytest.mark.parametrize("step", [0, 3, True, 1.5, "-1"])
 def test_a_step_is_counted_from_the_end(step: Any) -> None:
     """Anything but a whole number below 0 is refused."""
-    with pytest.raises(ProbeError, match=r"must be a whole number below 0, counted from each sequence's end"):
+    with refused():
         _ = Readout("ones", function=len, interchange_step=step)
 
 
@@ -224,24 +225,20 @@ def test_a_step_that_cannot_be_is_refused() -> None:
     given = study_of(planted()).readout
     assert given is not None
     readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-9)
-    with pytest.raises(ProbeError, match=r"interchange_step=-9: 0 sequences have so many steps; at least 8 must"):
+    with refused():
         _ = prepare(study_of(planted(), readout=readout))[0]
     readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-2)
     values = np.cumsum(bits()[:, :, 0], axis=1)
-    with pytest.raises(ProbeError, match=r"interchange_step=-2: nothing says how 'ones' changes"):
+    with refused():
         _ = prepare(study_of(planted(), readout=readout, concepts={"ones": values}))[0]
 
 
 def test_what_says_that_a_sequence_can_occur_must_be_right_about_those_that_do() -> None:
     """No function, one that raises, answers something else, or refuses a sequence of the inputs."""
-    with pytest.raises(ProbeError, match=r"valid is a str; give a function"):
+    with refused():
         _ = study_of(planted(), valid="always")
-    for valid, said in (
-        (lambda x: 1 / 0, r"The function valid on sequence 0 raised ZeroDivisionError"),
-        (lambda x: "yes", r"The function valid returned yes on sequence 0"),
-        (lambda x: x[0, 0] == 1, r"valid says that sequence \d+ of the inputs cannot occur"),
-    ):
-        with pytest.raises(ProbeError, match=said):
+    for valid in (lambda x: 1 / 0, lambda x: "yes", lambda x: x[0, 0] == 1):
+        with refused():
             _ = prepare(study_of(planted(), valid=valid))[0]
 
 

@@ -1,26 +1,39 @@
-"""Names on a study's page are the author's, and each thing has one."""
+"""Names on a study's page, what is rare, and its pictures.
+
+- Names on a study's page are the author's, and each thing has one.
+- What is said of a category does not depend on how rare it is, nor on how its values are spelled.
+- Every figure of five small studies, of different kinds, shows all of its data.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pictured
 import pytest
 import torch
-from known_studies import SYMBOLS, Brackets, brackets, depth, language_model, one_hot, quoted, texts
+from known_studies import OPENS, SYMBOLS, Brackets, brackets, depth, language_model, one_hot, quoted, texts
+from refusing import refused
 from safetensors.torch import save_file
-from studied import bits, planted, report_of, study_of
+from scipy.stats import norm
+from studied import answer, bits, ones, planted, report_of, study_of
 from torch import nn
 
-from probe import ProbeError, Readout, Study, load
+from probe import Concept, Finding, Readout, Study, load
+from probe.methods.probing.fits import Logistic
+from probe.methods.probing.scores import of_categories
+from probe.methods.probing.splits import by_sequence
 from probe.questions.states import held_inputs
 from probe.studies.identity import parts
 from probe.studies.pages import live_network
 from probe.studies.pages.one_network import live
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
+from probe.subjects.computed.sample import draw
 
 
 def shown(study: Study) -> dict[str, Any]:
@@ -105,28 +118,155 @@ def test_symbols_of_a_study_file_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbols", "said"),
+    "symbols",
     [
-        ("ab", "symbols='ab' has 2 characters and the inputs 1 feature; a text has one for each"),
-        (["0", "1"], "symbols is a list; give a text, or a table"),
-        (
-            {"no": 0, "1": 1},
-            "'no' stands for 0; a symbol is one printed character, and stands for 1 number",
-        ),
-        ({"0": [0, 1], "1": 1}, r"The symbol '0' stands for \[0, 1\]"),
-        ({"0": "nought", "1": 1}, "The symbol '0' stands for nought"),
-        ({"0": 0, "1": 0}, "Two symbols stand for the same input"),
-        ({"0": 0}, r"The input at sequence 0, step \d is \[1.0\], and no symbol stands for it"),
-        ({"\n": 0, "1": 1}, "a symbol is one printed character"),
+        "ab",
+        ["0", "1"],
+        {"no": 0, "1": 1},
+        {"0": [0, 1], "1": 1},
+        {"0": "nought", "1": 1},
+        {"0": 0, "1": 0},
+        {"0": 0},
+        {"\n": 0, "1": 1},
     ],
 )
-def test_symbols_that_name_no_inputs_are_refused(symbols: Any, said: str) -> None:
+def test_symbols_that_name_no_inputs_are_refused(symbols: Any) -> None:
     """Each input that occurs has one, and each is one character."""
-    with pytest.raises(ProbeError, match=said):
+    with refused():
         _ = prepare(study_of(planted(), symbols=symbols, readout=None))
 
 
 def test_numbers_of_fixed_inputs_that_are_none_are_refused() -> None:
     """Texts raise the sentence on what fixed inputs are."""
-    with pytest.raises(ProbeError, match="they must be finite numbers"):
+    with refused():
         _ = prepare(study_of(planted(), inputs=bits(20), fixed_inputs=[["a"]], readout=None))
+
+
+SPELLINGS = {
+    "as numbers": quoted,
+    "as texts": lambda x: ["in" if one else "out" for one in quoted(x)],
+    "as truths": lambda x: quoted(x) == 1,
+    "as names": Concept(lambda x: 7 - quoted(x), "categorical"),
+    "as shares": lambda x: quoted(x) / 4 - 9,
+}
+
+
+@pytest.mark.parametrize("share", [0.02, 0.12, 0.5])
+def test_the_score_of_a_category_does_not_depend_on_how_rare_it_is(share: float) -> None:
+    """A number that tells a category with an AUC of .95 scores .88, a threshold's best, at any share."""
+    rng, count = np.random.default_rng(0), 6_000
+    target = (np.arange(count) < share * count).astype(float)
+    apart = np.sqrt(2) * norm.ppf(0.95)
+    states = (rng.normal(size=count) + apart * target)[:, None]
+    fold, sequence = rng.permutation(count) % 4, np.arange(count) // 10
+    predicted = Logistic().held_out(states, target[:, None], by_sequence(fold))[:, 0]
+    score = of_categories(target, predicted, sequence, count // 10)
+    assert score.value == pytest.approx(norm.cdf(apart / 2), abs=0.03)
+    constant = of_categories(target, np.zeros(count), sequence, count // 10)
+    assert constant.value == 0.5
+    assert score.above(constant, 0)[0] > 0.3
+
+
+@pytest.fixture(scope="module")
+def readings() -> dict[str, Finding]:
+    """Return what is read of the quotation in a language model, by how its values are spelled."""
+    study = Study(language_model(), one_hot(texts()), SPELLINGS)
+    return {name: answer(study, f"reading-{name.replace(' ', '-')}") for name in SPELLINGS}
+
+
+def test_one_verdict_for_every_spelling(readings: dict[str, Finding]) -> None:
+    """An eighth of the letters: the planted unit is read, better than from random networks, however it is written."""
+    verdicts = {finding.notes["verdict"].partition("”")[2] for finding in readings.values()}
+    (said,) = verdicts
+    assert said.startswith(" can be read: better than from any network with random weights")
+    tables = [finding.measurements.query("metric == 'score'")["value"].to_numpy() for finding in readings.values()]
+    for table in tables[1:]:
+        np.testing.assert_allclose(table, tables[0], atol=0.02)
+
+
+def test_what_is_measured_of_a_category_is_said(readings: dict[str, Finding]) -> None:
+    """Balanced accuracy, what naming one value for all gives, and both as they are in the table."""
+    for finding in readings.values():
+        assert "held-out balanced accuracy 1.00" in finding.notes["measured"]
+        assert "naming one value for all 0.50" in finding.notes["measured"]
+        assert "logistic probes" in finding.notes["setup"]
+        (best,) = finding.measurements.query("metric == 'best_score' and role == 'trained'")["value"]
+        assert best == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_value_of_few_sequences_is_left_out_and_said() -> None:
+    """A category that stands in fewer than eight sequences cannot be held out; the others are scored without it."""
+    x = bits(120, 10)
+    once = np.where(x[:, :, 0] > 0, "one", "nought").astype(object)
+    once[:5, 3] = "never seen again"
+    torch.manual_seed(0)
+    model = nn.GRU(1, 8, batch_first=True)
+    notes = answer(Study(model, x, {"kind": once}), "reading-kind").notes
+    assert "held-out balanced accuracy 1.00" in notes["measured"]
+    assert "1 value with states in fewer than 8 sequences (never seen again)" in notes["setup"]
+    assert "categorical (2 values)" in notes["setup"]
+    single = np.full(x.shape[:2], "same", object)
+    single[:5, 3] = "other"
+    assert (
+        "only “same” has states in at least 8"
+        in answer(Study(model, x, {"kind": single}), "reading-kind").notes["answer"]
+    )
+
+
+def test_of_many_states_as_many_of_each_category_are_looked_at() -> None:
+    """A category of one letter in seventy has all its states among those that are drawn."""
+    x = one_hot(texts(400, 40))
+    (subject,) = prepare(Study(language_model(), x, {"quoted": quoted, "opens": lambda one: one[:, OPENS] == 1}))
+    sample = draw(subject)
+    for name, rare in (("quoted", 0.5), ("opens", None)):
+        picked = sample.of[name]
+        values = subject.concepts[name].values[sample.rows][sample.sequence[picked], sample.step[picked]]
+        assert len(values) == 2_000
+        # Some letters stand after a beginning that another text has as well, which is looked at once.
+        assert values.sum() == (1_000 if rare else 216)
+
+
+def counter() -> Study:
+    """Return a study whose scores are 0 and 1, with two programs."""
+    return study_of(planted(), inputs=bits(96), programs={"count": sum, "length": len})
+
+
+def of_texts() -> Study:
+    """Return a study of a language model, whose symbols are drawn as text."""
+    x = one_hot(texts(48))
+    return Study(language_model(), x, {"quoted": Concept(quoted)})
+
+
+def of_lengths() -> Study:
+    """Return a study of an untrained GRU on brackets, whose sequences end at different steps."""
+    x, lengths = brackets(80)
+    torch.manual_seed(0)
+    head = nn.Linear(6, 4)
+    gru = nn.GRU(2, 6, batch_first=True)
+    return Study(gru, x, {"depth": depth}, lengths=lengths, readout=Readout("depth", function=head), symbols="()")
+
+
+def of_numbers() -> Study:
+    """Return a study of a tanh network that reads numbers, with numbers of any size as its concept."""
+    torch.manual_seed(0)
+    x = np.random.default_rng(0).normal(size=(60, 7, 2)).astype(np.float32)
+    return Study(nn.RNN(2, 8, batch_first=True), x, {"sum": lambda one: 1e-3 * one.sum(1).cumsum()})
+
+
+def of_three() -> Study:
+    """Return a study of three networks."""
+    torch.manual_seed(0)
+    many = [nn.LSTM(1, 6, batch_first=True) for _ in range(3)]
+    return study_of(many, inputs=bits(64, 6), readout=None, concepts={"ones": ones})
+
+
+STUDIES: list[Callable[[], Study]] = [counter, of_texts, of_lengths, of_numbers, of_three]
+
+
+@pytest.mark.parametrize("made", STUDIES, ids=lambda one: one.__name__)
+def test_every_figure_of_a_study_shows_all_of_its_data(made: Callable[[], Study], tmp_path: Path) -> None:
+    """No number is none, no axes are empty, nothing is cut off, and every dot is in the pixels."""
+    report = report_of(made(), tmp_path)
+    assert sum(len(one.figures) for one in report.findings.values()) >= 3
+    assert pictured.lost() == []

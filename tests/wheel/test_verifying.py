@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from torch import nn
 
 import probe
@@ -103,11 +104,11 @@ def test_what_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     _ = (tmp_path / "run" / "recording.json").write_text(deep)
     for path in (tmp_path / "a.safetensors", tmp_path / "run"):
-        with pytest.raises(ProbeError, match="cannot be read as a recording"):
+        with refused():
             _ = probe.load_recording(path)
     folder = found(tmp_path)
     _ = (folder / "finding.json").write_text(deep)
-    with pytest.raises(ProbeError, match="cannot be read as a finding"):
+    with refused():
         _ = Finding.read(folder)
 
 
@@ -122,7 +123,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ("0.initial.cell_state", torch.zeros(5, 3)),
     ):
         _ = file.write_bytes(tensor_files.as_bytes(read.tensors | {name: value}, read.about))
-        with pytest.raises(ProbeError, match=r"do not fit together|are not of 2 rows"):
+        with refused():
             _ = probe.load_recording(file)
 
 
@@ -136,11 +137,11 @@ def test_a_damaged_header_of_an_array_is_refused(tmp_path: Path) -> None:
     described["files"][array.stem] = digests.of_file(array)
     del described["sha256"]
     _ = (folder / "recording.json").write_text(json.dumps(digests.sealed(described)), encoding="utf-8")
-    with pytest.raises(ProbeError, match="cannot be read as a recording"):
+    with refused():
         _ = probe.load_recording(folder)
     described["files"] = {"../run": "0"}
     _ = (folder / "recording.json").write_text(json.dumps(digests.sealed(described)), encoding="utf-8")
-    with pytest.raises(ProbeError, match="is no file of the folder"):
+    with refused():
         _ = probe.load_recording(folder)
 
 
@@ -192,14 +193,14 @@ def test_a_folder_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert verify(file)[0].kind == "recording"
     (tmp_path / "empty").mkdir()
     for nothing in (tmp_path / "empty", tmp_path / "w.pt", tmp_path / "missing"):
-        with pytest.raises(ProbeError, match=r"nothing that says its own digest|does not exist"):
+        with refused():
             _ = verify(nothing)
 
 
 def test_a_recording_is_no_file_of_weights(tmp_path: Path) -> None:
     """Its tensors have other names than a network's, and the message says how it is opened."""
     file, _ = recorded(tmp_path)
-    with pytest.raises(ProbeError, match=r"is a recording, and holds no weights. Open it with probe.load_recording"):
+    with refused():
         _ = probe.load(file)
 
 
@@ -267,21 +268,21 @@ def test_numbers_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "body", "message"),
+    ("header", "body"),
     [
-        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 9, "room for 9"),
-        ({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, 8, "8 bytes for the shape"),
-        ({"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, 8, "describes 'a'"),
-        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}}, 16, "begins at 8"),
-        ({"a": 3}, 0, "describes 'a'"),
-        ([], 0, "its header is a list"),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, 9),
+        ({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, 8),
+        ({"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}, 8),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}}, 16),
+        ({"a": 3}, 0),
+        ([], 0),
     ],
 )
-def test_a_header_that_lies_is_refused(header: Any, body: int, message: str, tmp_path: Path) -> None:
+def test_a_header_that_lies_is_refused(header: Any, body: int, tmp_path: Path) -> None:
     """Sizes are compared with the file before there is memory for them."""
     text = json.dumps(header).encode()
     _ = (tmp_path / "a.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(body))
-    with pytest.raises(ProbeError, match=rf"cannot be read as safetensors.*{message}"):
+    with refused():
         _ = probe.load(tmp_path / "a.safetensors")
 
 

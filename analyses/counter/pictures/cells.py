@@ -148,15 +148,3 @@ def _strip(data: pd.DataFrame, bound: float) -> Axes:
     ax.set(xlabel="prefixes on which the ones are read", ylim=(-0.5, 1.7), yticks=[])
     ax.spines["left"].set_visible(False)
     return ax
-
-
-def said(three: Three, tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """Return what the figures of cells show, in sentences."""
-    data = means(three, three.trained, three.best["trained"])
-    unit = three.best["trained"]
-    reach = {bits: own["cell"].iloc[[0, -1]].round(1).tolist() for bits, own in data.groupby("bits")}
-    return {
-        "hero": f"The trained network is {three.trained.network.name.rpartition('/')[2]}, the one of median drift "
-        f"among 100. Its cell {unit} goes from {reach[4][0]} to {reach[4][1]} over the ones of four bits, and from "
-        f"{reach[10][0]} to {reach[10][1]} over those of ten."
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,7 @@ import pandas as pd
 
 from analyses.counter import common
 from analyses.counter.one_cell import Cells, cells_of
-from models.populations import SECOND_JUDGED
-from probe.evidence.measurements import Network, only
+from probe.evidence.measurements import only
 from probe.subjects.subject import Subject
 
 #: The planted counter without idle units would have one cell; with them it looks like the others.
@@ -49,19 +48,15 @@ class Three:
         return cells_of(subject)[0]
 
 
-def three_networks(networks: Sequence[Network], tables: Mapping[str, pd.DataFrame]) -> Three:
+def three_networks(networks: Mapping[str, Subject], tables: Mapping[str, pd.DataFrame]) -> Three:
     """Return the three networks.
 
     Args:
-        networks: those that the rules are judged on.
+        networks: those that the rules are judged on, by name.
         tables: what was measured of them, by question.
     """
-    drift = only(tables["other_lengths"], metric="drift", role="trained")
-    own = drift[drift["network"].str.startswith(f"{SECOND_JUDGED.recipe}/")].sort_values("value", kind="stable")
-    name = str(own["network"].iloc[(len(own) - 1) // 2])
-    by_name = {network.name: network for network in networks}
-    names = PLANTED, f"{name}/own initialisation", name
-    planted, untrained, trained = common.subjects(by_name[one] for one in names)
+    name = common.median_drift(tables["other_lengths"])
+    planted, untrained, trained = (networks[one] for one in (PLANTED, f"{name}/own initialisation", name))
     tests = only(tables["one_cell"], metric="cell_test", kind="read ones")
     best = {}
     for subject in (planted, untrained, trained):

@@ -61,7 +61,7 @@ def setup(subject: Subject) -> str:
     asked, count = len(rows_at_steps(subject)), several(len(subject.x), "sequence")
     return (
         f"We asked {asked:,} of the {count}, {subject.asked.when}, and counted the answers to which there is a right "
-        "one. The table has the share of wrong answers after each step."
+        "one. The measurements have the share of wrong answers after each step."
     )
 
 

@@ -60,7 +60,8 @@ def question(subject: Subject) -> Question:
 
 def _goes_on(subject: Subject) -> str | None:
     """A step after the one at which states are patched."""
-    if needs.machine(subject) is not None or step_of(subject, None) < ends_of(subject).steps - 1:
+    steps = 1 if needs.machine(subject) is not None else ends_of(subject).steps
+    if steps == 1 or step_of(subject, None) < steps - 1:
         return None
     return "states are patched after the last step, which no route leads on from; interchange_step names another"
 

@@ -33,20 +33,26 @@ from .sections import (
 )
 
 #: The questions whose first claim stands at the top of the page, after the first concepts that probes read.
+#: Where none of them is asked, the first claims of the first questions stand there.
 LEADING = ("linear-readout", "single-units", "answers", "interchange")
 MOST_READ, MOST_NAMED = 4, 3
 
+#: What a page says of the networks that a study itself puts beside each trained one.
+BESIDE = {
+    "random weights": "Beside each trained network we put one with random weights.",
+    "fitted head": "Beside each we put one that was not trained, whose head alone is fitted to right answers.",
+}
 MEANING = (
     "A verdict is about networks that are trained like these. A claim is established, or refuted, if the whole "
     "interval of the median over networks lies on one side of its bound. It is not specific if a control does as "
     "well. It is undecided if the bound lies in the interval, or if there are too few networks. The rules stand in "
-    "the library, and no result changes them."
+    "code, and no result changes them."
 )
 FEW = (
     "Nothing here is about the recipe that trained these networks: a verdict on it needs more of them, mostly ten. "
     "We count instead. A claim is true of a network if its number lies in the bound. It is true beyond the "
     "network's controls if the number also differs by the rule's margin from each of them that was measured. The "
-    "rules stand in the library, and no result changes them."
+    "rules stand in code, and no result changes them."
 )
 
 
@@ -68,7 +74,9 @@ def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Findin
         Section("Run one of them yourself", one_network.live(subjects[0], subjects[1:]), key="explore"),
         *not_asked([finding for finding in findings.values() if finding.measurements.empty]),
         Section("What a verdict means", [Text(meaning), *definitions(claims)], key="verdicts"),
-        Section("The networks", [Text([_networks(roles), *_alike(subjects)]), _table(subjects)], key="networks"),
+        Section(
+            "The networks", [Text([_networks(roles, asked), *_alike(subjects)]), _table(subjects)], key="networks"
+        ),
     ]
     hero = [_card(subjects, roles), *([_pills(claims)] if claims and not _all_few(claims) else [])]
     names = list(subjects[0].concepts)
@@ -109,9 +117,9 @@ def _lead(asked: Sequence[Finding], roles: Mapping[str, int], leading: Sequence[
     """Return what the first questions about reading and use found, each claim with its number and its controls."""
     trained = several(roles["trained"], "trained network")
     pieces: list[str | Verdict] = [f"{several(len(asked), 'question')} to {trained}; numbers are medians. "]
-    by_name = {finding.question: finding for finding in asked}
-    for name in leading:
-        for claim in by_name[name].claims[:1] if name in by_name else ():
+    by_name = {finding.question: finding for finding in asked if finding.claims}
+    for name in [one for one in leading if one in by_name] or list(by_name)[:MOST_READ]:
+        for claim in by_name[name].claims[:1]:
             beside = controls_in_words(claim)
             number = f"{claim.value:.2g}{f' ({beside})' if beside else ''}"
             statement = claim.rule.statement.rstrip(".")
@@ -173,11 +181,12 @@ def _counted(finding: Finding, claims: Sequence[Claim]) -> Table:
     return Table(["claim (bound)", "true", "trained", "controls"], rows, caption, digits=3)
 
 
-def _networks(roles: Mapping[str, int]) -> str:
-    return (
-        f"The study was given {listed([f'{count:,} {role}' for role, count in roles.items()])}. Beside each trained "
-        "network we put a network of the same sizes with random weights. We also put a network there that was not "
-        "trained, whose head alone is fitted to the right answers."
+def _networks(roles: Mapping[str, int], asked: Sequence[Finding]) -> str:
+    """Return which networks were given, and which of those that a study puts beside them were measured."""
+    given = listed([f"{count:,} {role}" for role, count in roles.items()])
+    measured = {role for finding in asked for role in finding.measurements["role"]} - set(roles)
+    return f"The study was given {several(sum(roles.values()), 'network')}: {given}." + "".join(
+        f" {said}" for role, said in BESIDE.items() if role in measured
     )
 
 

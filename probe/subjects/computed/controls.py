@@ -59,6 +59,13 @@ def is_same(one: Subject, other: Subject) -> bool:
 
 
 @per_subject
+def mean_size(subject: Subject) -> float:
+    """Return the mean absolute value of what a network computes on a few sequences, in whatever order of units."""
+    found = [value.detach().abs().double() for value in _few(subject)]
+    return float(sum(value.sum() for value in found) / max(sum(value.numel() for value in found), 1))
+
+
+@per_subject
 def _few(subject: Subject) -> list[Tensor]:
     return _computed(subject, _FEW)
 

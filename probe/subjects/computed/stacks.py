@@ -183,13 +183,15 @@ def layer_inputs(subject: Subject, rows: np.ndarray, layer: Layer) -> np.ndarray
     if isinstance(layer, OpenLayer):
         return opened(subject, layer, rows).x.numpy()
     model, kept = subject.model, list[Any]()
+    dtype = next((one.dtype for one in model.parameters()), subject.x.dtype)
 
     def hook(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         kept.append(arguments[0] if arguments else keywords["input"])
 
     handle = layer.module.register_forward_pre_hook(hook, with_kwargs=True)
     try:
-        model(packed(model, subject.x[rows], subject.lengths[rows]))
+        given = subject.x[rows].to(torch.promote_types(subject.x.dtype, dtype))
+        model(packed(model, given, subject.lengths[rows]))
     finally:
         handle.remove()
     if layer.is_cell:

@@ -1,0 +1,300 @@
+"""Questions of the library that the counter is asked, each with a figure."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analyses.counter import common
+from probe.evidence import DataFigure
+from probe.evidence.measurements import only
+from probe.methods.causal.support import FAR
+from probe.plots.legends import figure_legend
+from probe.plots.study_figures import medians_in_words
+from probe.plots.style import new_figure
+from probe.questions.answers import bit_effects, programs
+from probe.questions.interventions import directions, erasure, steering
+from probe.questions.question import Question
+from probe.questions.states import gate_activity, reduced_models
+
+
+def draw_gate_activity(table: pd.DataFrame) -> list[DataFigure]:
+    """Draw how far open the gates are."""
+    pair = table[table["role"].isin(["trained", "own initialisation"])]
+    return [gate_activity.figures(pair, labels=("after a 1", "after a 0"))[0]]
+
+
+GATE_ACTIVITY = Question(
+    "gate_activity",
+    "What do the gates do?",
+    gate_activity.measure,
+    settings={"split": common.STRINGS[:, :, 0] > 0},
+    draw=draw_gate_activity,
+    text="A gate is open from 0, where it lets nothing through, to 1, where it lets everything through. We compare "
+    "the gates after a 1 with the gates after a 0. This describes them and proves nothing: that a gate goes with the "
+    "bit does not show what it does for the count.",
+)
+
+
+def draw_bit_effects(table: pd.DataFrame) -> DataFigure:
+    """Draw what each bit does by step."""
+    shown = common.drawn(table)
+
+    def draw() -> Axes:
+        ax = bit_effects.draw(shown, ax=new_figure(height=3.6)[1][0, 0])
+        ax.set_xlabel("bit read (filled: a 1, open: a 0)")
+        return ax
+
+    return common.picture(
+        draw,
+        name="bit_effects",
+        title="What one more bit does to the answer",
+        alt=medians_in_words(shown[shown["metric"].isin(["effect", "effect_sd"])]),
+        caption="We average the change over all strings before the bit. Dots are medians over networks, bars "
+        "one standard deviation over these strings. A counter of ones always adds one on a 1 and nothing on a 0. "
+        "A balance of ones against zeros adds half on a 1 and takes half off on a 0.",
+        data=common.medians(shown[shown["step"].notna()], ["role", "metric", "at", "step"]),
+    )
+
+
+BIT_EFFECTS = Question(
+    "bit_effects",
+    "What does one more bit do to the answer?",
+    bit_effects.measure,
+    roles=common.ANSWERING,
+    settings={"steps": (5, 6, 7, 8, 9)},
+    rules=(
+        common.rule(
+            key="II.16",
+            statement="A 1 and a 0 each do the same to the answer, wherever they come.",
+            sentence="A bit does the same to the answer wherever it comes (spread of its effect)",
+            metric="largest_effect_sd",
+            definition="Change of the expected answer on a bit at steps 6..10, read off the state before and after "
+            "it; sd over contexts (every step the same total weight), the larger of those on a 1 and on a 0.",
+            source="Weiss et al. 2018",
+            at_most=0.25,
+            controls=common.LESS,
+        ),
+    ),
+    draw=draw_bit_effects,
+    text="We read the answer off the state before and after each bit, and ask how far the change depends on the bits "
+    "before. It can depend on them even in a network that adds the same to its cell each time, because a sharp head "
+    "rounds a value between two answers to one of them.",
+)
+
+
+def draw_directions(table: pd.DataFrame) -> DataFigure:
+    """Draw the scores along directions."""
+    own = only(table, role="trained")
+    return common.picture(
+        lambda: directions.draw(table, threshold=0.5),
+        name="directions",
+        title="Answers that follow one direction",
+        alt="Markers, one a network, by what is patched. "
+        + medians_in_words(own[own["metric"].isin(["direction_score", "best_unit_score"])]),
+        caption="We patch the state after seven bits along a direction. The score is 0 where the answer follows "
+        "as without a patch, and 1 where it follows as with the whole state. Each marker is a network, the line "
+        f"the rule's 0.5. Hollow markers: the network never visits most of the patched states. Half of "
+        f"them lie further than {FAR:g} from every state that occurs, where 1 is the distance between "
+        "neighbouring counts. Ridge penalties are in units of the mean variance of a number of the state.",
+        data=directions.scores_by_kind(table),
+    )
+
+
+DIRECTIONS = Question(
+    "directions",
+    "Is there one direction that the answer follows?",
+    directions.measure,
+    roles=common.ANSWERING,
+    settings={"step": 6},  # the state after 7 bits, docs/science.md
+    rules=(
+        common.rule(
+            key="II.8",
+            statement="The answer follows one direction of the state, the weight of the least-squares probe.",
+            sentence="The answer follows the direction of the linear probe (interchange score)",
+            metric="direction_score",
+            definition="(IIA - IIA of no patch) / (IIA of the whole state - IIA of no patch) of all pairs after 7 "
+            "bits, the source's part of (c, h) along the least-squares weight of the count put into the base's "
+            "state.",
+            source="Geiger et al. 2021 and 2023; Elazar et al. 2021; Makelov et al. 2023",
+            at_least=0.5,
+            signal="ols",
+            controls=common.MORE,
+        ),
+    ),
+    version=3,
+    draw=draw_directions,
+    text="The weight of a probe is a direction of the state. We patch the state along this direction alone, and "
+    "score how often the answer follows. A patch can make states that a network never visits, so we also measure "
+    "how far a patched state lies from the nearest state of a clean run.",
+)
+
+
+def draw_steering(table: pd.DataFrame) -> DataFigure:
+    """Draw what pushes along the encoding slope do."""
+    drawn = only(table, metric="dose_response", kind="linear").reset_index(drop=True)
+    ends = drawn[drawn["at"].isin([drawn["at"].min(), drawn["at"].max()])]
+    return common.picture(
+        lambda: steering.draw(table),
+        name="dose_response",
+        title="How far the answer follows a push",
+        alt=medians_in_words(ends),
+        caption="We push the state after seven bits along the encoding slope, by Cov(s, n) / Var(n) for each count. "
+        "We take strings that stay within the counts that occur, and show the mean change of the expected answer. "
+        "Lines are medians over networks, bands 95 % intervals, each planted network a thin line. Dotted: an answer "
+        "that goes as far as the state was pushed.",
+        data=drawn,
+    )
+
+
+STEERING = Question(
+    "steering",
+    "Does the answer go where the state is pushed?",
+    steering.measure,
+    roles=common.ANSWERING,
+    settings={"step": 6},  # the state after 7 bits, docs/science.md
+    rules=(
+        common.rule(
+            key="II.13",
+            statement="Pushing the state by one count, from class mean to class mean, moves the answer by one.",
+            sentence="A push by one count moves the answer by one (share of answers)",
+            metric="steered_exact",
+            definition="Share of answers that are the target where the state after 7 bits is moved by the difference "
+            "of the class means of its count and of the next or the previous one; all strings with both counts in "
+            "range.",
+            source="Heimersheim & Nanda 2024",
+            at_least=0.95,
+            signal="class_mean",
+            controls=common.MORE,
+        ),
+    ),
+    draw=draw_steering,
+    text="A class mean is the mean state of all strings with one count. We push the state from the class mean of one "
+    "count to that of the next, and also along one line for all counts, the encoding slope. A push can lead to a "
+    "state that the network never visits, so we also measure how far a pushed state lies from the nearest state of a "
+    "clean run.",
+)
+
+
+REFERENCE = 10
+
+
+def draw_reduced_models(table: pd.DataFrame) -> DataFigure:
+    """Draw how often the reduced models give the answer."""
+    rows = only(table, metric="agreement", role="trained")
+    medians = common.medians(rows, ["kind", "at"]).rename(columns={"kind": "model", "at": "length"})
+    return common.picture(
+        lambda: _agreement(table),
+        name="agreement-by-length",
+        title="How often a reduced model gives the answer of a trained network",
+        alt=medians_in_words(rows[rows["at"].isin([8, REFERENCE, 12, 14])]),
+        caption="Lines are medians over trained networks, bands 95 % intervals. We fit the drift on eight to ten "
+        "bits, and the recurrence on all prefixes of ten bits. Neither has seen longer strings.",
+        data=medians,
+    )
+
+
+def _agreement(table: pd.DataFrame) -> Figure:
+    figure, axes = new_figure(height=3.4)
+    ax = programs.draw(table, reference=REFERENCE, ax=axes[0, 0])
+    ax.set_xlabel("bits")
+    handles, _ = ax.get_legend_handles_labels()
+    figure_legend(figure, handles, ["one number: the drift", "affine recurrence"])
+    return figure
+
+
+REDUCED_MODELS = Question(
+    "reduced_models",
+    "How few numbers say what the network answers?",
+    reduced_models.measure,
+    roles=(*common.ANSWERING, "own initialisation"),
+    settings={"most": 2**14},
+    rules=(
+        common.rule(
+            key="II.20",
+            statement="One number predicts the answers at another length.",
+            sentence="One number predicts the answers at another length (R²)",
+            metric="law_r_squared",
+            definition="R² of the expected answer at 12 bits by ones + d (10 - L), d fitted on 8 to 10 bits; the "
+            "null is the best of d = 0, 0.5 and 1 (counting ones, balance, counting zeros).",
+            source="Suzgun et al. 2019; El-Naggar et al. 2022",
+            at_least=0.9,
+            controls=common.MORE,
+        ),
+    ),
+    draw=draw_reduced_models,
+    text="The one number is the drift: how much the answer exceeds the ones for each bit that a string has fewer "
+    "than ten. A second reduced model is an affine recurrence: a state of two numbers, and one affine map of it for "
+    "each bit, which we fit on the prefixes of ten bits. We ask both for the answers to longer strings.",
+)
+
+
+BELROSE = "Elazar et al. 2021; Belrose et al. 2023"
+
+
+def draw_erasure(table: pd.DataFrame) -> DataFigure:
+    """Draw what is left of the answers."""
+    drawn = table[table["metric"].isin([*erasure.COLUMNS, "floor"])].reset_index(drop=True)
+    return common.picture(
+        lambda: erasure.draw(drawn, ax=new_figure(height=3.8)[1][0, 0]),
+        name="erasure",
+        title="What the answer is worth without the count",
+        alt=medians_in_words(drawn),
+        caption="The share of right answers, by what was erased from the state after seven bits. Each dot is a "
+        "network, each bar the 95 % interval of the median. The line is what the best answer reaches "
+        "that knows only the remaining bits. We fit everything on half of the prefixes and score it on the "
+        "others.",
+        data=drawn,
+    )
+
+
+ERASURE = Question(
+    "erasure",
+    "Is the count needed for the answer?",
+    erasure.measure,
+    roles=common.ANSWERING,
+    settings={"step": 6},
+    rules=(
+        common.rule(
+            key="II.12a",
+            statement="With the count erased from the state, the answer is no better than the suffix allows.",
+            sentence="Once the count is erased, the answer is a guess (accuracy above guessing)",
+            metric="erased_excess",
+            definition="One-hot LEACE after 7 bits, fitted on half of the prefixes and applied to the others, both "
+            "ways: accuracy of the run that goes on, minus the floor (the best constant answer given the suffix), 0 "
+            "below it.",
+            source=BELROSE,
+            at_most=0.05,
+            controls=common.LESS,
+        ),
+        common.rule(
+            key="II.12b",
+            statement="Erasing shuffled labels instead, at the same rank, leaves the answer well above that.",
+            sentence="Erasing shuffled labels leaves the answer (accuracy above guessing)",
+            metric="shuffled_excess",
+            definition="The same with the labels of the fitting half in another order, mean of 20 orders.",
+            source=BELROSE,
+            at_least=0.3,
+            controls=common.MORE,
+        ),
+        common.rule(
+            key="II.12c",
+            statement="With the two dimensions that carry the count projected out, it is no better either.",
+            sentence="Once the two directions are removed, the answer is a guess (accuracy above guessing)",
+            metric="projected_excess",
+            definition="The subspace of claim 9, found on half of the prefixes, the mean of these put in its place "
+            "in the others, both ways: accuracy minus the floor, 0 below it.",
+            source=BELROSE,
+            at_most=0.1,
+            controls=common.LESS,
+        ),
+    ),
+    draw=draw_erasure,
+    text="We erase from the state after seven bits what tells the counts apart, and let the run go on. Two controls "
+    "show how much the erasure itself does: we erase shuffled labels in the same way, or only what is linear in the "
+    "count. The figure has two more: we project out the two directions that a search finds to carry the count, or "
+    "two random ones.",
+)
+
+QUESTIONS = (GATE_ACTIVITY, BIT_EFFECTS, DIRECTIONS, STEERING, REDUCED_MODELS, ERASURE)

@@ -1,0 +1,244 @@
+"""Questions of the library that the counter is asked as they are, with the rules and the words for it."""
+
+from __future__ import annotations
+
+import torch
+
+from analyses.counter import common
+from probe.evidence import Control
+from probe.questions.answers import other_lengths
+from probe.questions.interventions import class_means, routes, unit_shares
+from probe.questions.question import Question
+from probe.questions.states import dynamics, quantised_states, single_units
+
+KARPATHY = "Karpathy et al. 2015; Weiss et al. 2018"
+SINGLE_UNITS = Question(
+    "single_units",
+    "Is there one cell that holds the count?",
+    single_units.measure,
+    rules=(
+        common.rule(
+            key="II.1a",
+            statement="Some cell unit follows the count within every step.",
+            sentence="Some cell follows the count within every step (correlation)",
+            metric="largest_correlation",
+            definition="Largest over the cell units of the absolute correlation with the count, the mean of each "
+            "step taken off both; every step weighs the same.",
+            source=KARPATHY,
+            at_least=0.9,
+            controls=(Control("own initialisation", 0.0),),
+        ),
+        common.rule(
+            key="II.1b",
+            statement="At a fixed step one cell unit is a monotone code of the count.",
+            sentence="Some cell tells the count at a fixed step (share of prefixes read)",
+            metric="mean_monotone_accuracy",
+            definition="Share of held-out prefixes whose rounded isotonic prediction is exact, unit and map chosen "
+            "on the other half; mean over the steps after 7 to 10 bits.",
+            source=KARPATHY,
+            at_least=0.9,
+            controls=(Control("own initialisation", 0.0),),
+        ),
+        common.rule(
+            key="II.1c",
+            statement="The same cell unit, read by the same map, is that code through all steps.",
+            sentence="One cell tells the count at all steps (share of prefixes read)",
+            metric="lasting_monotone_accuracy",
+            definition="The same with one unit and one isotonic map for the states of all steps, four folds.",
+            source=KARPATHY,
+            at_least=0.9,
+            controls=(Control("own initialisation", 0.0),),
+        ),
+    ),
+    text="A cell may follow the count among strings that have read equally many bits. To read the count exactly off "
+    "one cell is more: we try it at fixed steps, and with one map for all steps, as a cell that keeps a running "
+    "count would allow. The planted counter shows what the values of such a cell are.",
+)
+CLASS_MEANS = Question(
+    "class_means",
+    "Does the network need more than the count?",
+    class_means.measure,
+    roles=common.ANSWERING,
+    rules=(
+        common.rule(
+            key="II.5",
+            statement="The network needs nothing of its state but the count: class means do as well.",
+            sentence="The network needs nothing but the count (accuracy kept on mean states)",
+            metric="worst_class_mean_ratio",
+            definition="Accuracy where the state after t bits is the mean state of its count, over the network's own "
+            "accuracy, without the counts 0 and t, which one prefix alone has; the smallest over t = 1 to 9.",
+            source="Chan et al. 2022, causal scrubbing",
+            at_least=0.95,
+            controls=common.MORE,
+        ),
+    ),
+    text="A class mean is the mean state of all strings with the same count. After one of the bits we replace the "
+    "state by its class mean, and let the run go on. We judge a network by the bit after which this costs most.",
+)
+ALL_SUBSETS = (
+    "After 7 bits, between a string and the same with bit 5 flipped 0 to 1: all 4,096 subsets of the 12 units (the "
+    "pairs c_u, h_u) put in from the flipped string, expected answer at the end over all suffixes; sum of the "
+    "Shapley values over the sum of the whole differences"
+)
+UNIT_SHARES = Question(
+    "unit_shares",
+    "Is the count carried by one unit?",
+    unit_shares.measure,
+    roles=common.ANSWERING,
+    settings={"step": 6, "changed": 4},
+    rules=(
+        common.rule(
+            key="II.1d",
+            statement="One unit carries the count.",
+            sentence="One unit carries the count (share of the largest)",
+            metric="largest_unit_share",
+            definition=f"{ALL_SUBSETS}. The largest unit's share.",
+            source="Shapley 1953; Lakretz et al. 2019 for the question",
+            at_least=0.5,
+            controls=common.MORE,
+        ),
+        common.rule(
+            key="II.5c",
+            statement="The cells pull together.",
+            sentence="The cells pull together (share that works against the rest)",
+            metric="negative_unit_shares",
+            definition=f"{ALL_SUBSETS}. The negative shares' sum, as a positive number.",
+            source="Shapley 1953; causal scrubbing (Chan et al. 2022) for the question",
+            at_most=0.1,
+            controls=common.LESS,
+        ),
+    ),
+    text="We put the states of some units from one string into the run of another, and share the change of the "
+    "answer among the units. A unit that works against the others has a negative share. These are shares over all "
+    "strings together: a single string may use fewer units, if units take over from each other, which another "
+    "question asks.",
+)
+ROUTES = Question(
+    "routes",
+    "Where does the sum live from step to step?",
+    routes.measure,
+    roles=common.ANSWERING,
+    settings={"step": 6, "changed": 4},
+    rules=(
+        common.rule(
+            key="II.7a",
+            statement="The cell carries most of it.",
+            sentence="The cell carries most of the count to the next step (share)",
+            metric="route_share",
+            signal="cell_state",
+            definition="After 7 bits, between a string and the same with bit 5 flipped 0 to 1: all 32 subsets of the "
+            "routes (c through f*c; h into i, g, f and o) delivered for one step, then the run goes on; expected "
+            "answer over all suffixes, sum of the Shapley values over the sum of the whole differences. The share of "
+            "f*c.",
+            source="Shapley 1953; Geiger et al. 2021 and 2023; Sutter et al. 2025",
+            at_least=0.5,
+            controls=common.MORE,
+        ),
+    ),
+    text="We take two strings whose counts differ by one, and ask by which routes this difference reaches the next "
+    "state: through the cell, or through gates that read the hidden state and write the sum again. If the sum stays "
+    "in its cell, the cell's share is that of the planted counter.",
+)
+HUPKES = "Hupkes et al. 2018; Meloux et al. 2025; the theorem in docs/science.md"
+OTHER_LENGTHS = Question(
+    "other_lengths",
+    "What does the network answer at other lengths?",
+    other_lengths.measure,
+    roles=(*common.ANSWERING, "own initialisation"),
+    settings={"most": 2**14},
+    rules=(
+        common.rule(
+            key="II.17a",
+            statement="The network is a ones-counter: its answer does not drift with the length.",
+            sentence="The network counts ones at other lengths (drift for each missing bit)",
+            metric="absolute_drift",
+            definition="|d| of g(L) = d (10 - L) over L = 6..14; g(L) is the mean of expected answer minus ones over "
+            "the strings of length L with at most 10 ones and at most 10 zeros.",
+            source=HUPKES,
+            at_most=0.1,
+            controls=common.LESS,
+        ),
+        common.rule(
+            key="II.17b",
+            statement="Most networks are none of the named programs: they count neither ones nor zeros, nor balance.",
+            sentence="Most networks count neither ones, nor zeros, nor their balance (share of networks)",
+            metric="near_none",
+            definition="Share of networks whose d is not within 0.1 of 0 (ones), 0.5 (balance) or 1 (zeros).",
+            source=HUPKES,
+            at_least=0.5,
+            statistic="share",
+            controls=common.MORE,
+        ),
+        common.rule(
+            key="II.17c",
+            statement="Order does not matter at other lengths: the number of ones explains the answer.",
+            sentence="Order does not matter at other lengths (share that the number of ones explains)",
+            metric="least_explained",
+            definition="Share of the expected answer's variance between numbers of ones; least of L = 8, 9, 11, 12.",
+            source=HUPKES,
+            at_least=0.9,
+            controls=common.MORE,
+        ),
+    ),
+    text="Each bit missing from ten shifts the answer by a number that we call the drift. A counter of ones has "
+    "none, a balance of ones against zeros a half, and a counter of zeros, taken off ten, one. Strings of ten bits "
+    "do not show it: a shift by the length is a constant at each step, so probes, class means and erasure find the "
+    "same.",
+)
+QUANTISED_STATES = Question(
+    "quantised_states",
+    "Does the network run on one state for each count?",
+    quantised_states.measure,
+    roles=(*common.ANSWERING, "own initialisation"),
+    rules=(
+        common.rule(
+            key="II.18",
+            statement="The network runs on 66 states, one for each step and count.",
+            sentence="The network runs on 66 states, one for each step and count (accuracy kept on them)",
+            metric="accuracy_kept_by_step",
+            definition="Accuracy with every state replaced after each step by the step's nearest class mean (each "
+            "number in units of its sd over the step's prefixes), the run going on from there; over own accuracy.",
+            source="Omlin & Giles 1996",
+            at_least=0.95,
+            controls=common.MORE,
+        ),
+    ),
+    text="A class mean is the mean state of all strings with one count at one step; we also try one state for each "
+    "count, whatever the step. Idle units that remember the order of the bits can pull runs to the wrong count, "
+    "because the nearest mean is nearest in all units alike. So a low number does not show that no count is held.",
+)
+SUSSILLO = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
+DYNAMICS = Question(
+    "dynamics",
+    "Does the answer rest when nothing is counted?",
+    dynamics.measure,
+    settings={"silent": torch.zeros(1), "driving": torch.ones(1, 1), "steps": (5, 6, 7, 8, 9)},
+    rules=(
+        common.rule(
+            key="II.19",
+            statement="The answer rests on a line while zeros come.",
+            sentence="The answer rests while zeros come (change for each)",
+            metric="silent_speed",
+            definition="Mean |change of the expected answer| when a 0 is read after 5 to 9 bits, over all prefixes.",
+            source=SUSSILLO,
+            at_most=0.1,
+            controls=common.LESS,
+        ),
+        common.rule(
+            key="II.19b",
+            statement="The answer holds when a one is read.",
+            sentence="The answer rests when a one comes (change for each)",
+            metric="driven_speed",
+            definition="Mean |change of the expected answer| when a 1 is read after 5 to 9 bits, over all prefixes.",
+            source=SUSSILLO,
+            at_most=0.1,
+            controls=common.LESS,
+        ),
+    ),
+    text="We read one more bit, and ask how far it moves the answer and the state. If a 0 hardly moves the answer, "
+    "that alone is no sign of counting, because perhaps no bit does. We also search for fixed points, which are "
+    "states that stay as they are while only zeros are read. A network that rests at every count has one for each "
+    "count.",
+)
+
+QUESTIONS = (SINGLE_UNITS, CLASS_MEANS, UNIT_SHARES, ROUTES, OTHER_LENGTHS, QUANTISED_STATES, DYNAMICS)

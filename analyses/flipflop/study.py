@@ -1,0 +1,170 @@
+"""The flip-flop's studies, one a cell: which networks, what each is asked, and where what was measured lies."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from analyses.flipflop.rules import RULES
+from models.checkpoints import weights_digest
+from models.data import generator
+from models.flipflop import stored
+from models.flipflop.fitted_head import fit_head
+from models.flipflop.network import FlipFlop
+from models.flipflop.task import BITS, held, pulses
+from models.flipflop.training import RECIPES
+from probe import Finding, Study
+from probe.errors import ProbeError, unknown
+from probe.evidence.measurements import Network
+from probe.questions import Question
+from probe.questions.answers import step_answers
+from probe.questions.interventions import single_answers
+from probe.questions.states import stable_answers
+from probe.recurrent.finding import find_layers
+from probe.subjects.concepts import NUMERIC, Concept, Known, resolve
+from probe.subjects.heads import build
+from probe.subjects.network_file import Opened
+from probe.subjects.readouts import NUMBER, Readout
+from probe.subjects.subject import Subject
+
+FOLDER = Path(__file__).parent / "measured"
+#: The cells, and what each is called in words.
+CALLED = {"lstm": "LSTM", "gru": "GRU", "rnn": "tanh RNN"}
+CELLS = tuple(RECIPES)
+#: The concepts, one a channel.
+NAMES = tuple(f"bit {channel + 1}" for channel in range(BITS))
+#: The sequences on which networks are asked, which no training sees: how many, of how many steps.
+SEQUENCES, LENGTH = 256, 24
+#: Chances of a pulse in them. In training a bit is held for two steps on average, here for ten: who asks for the
+#: memory must not ask for the last two inputs.
+PROBABILITY = 0.1
+#: Raised by hand when the sequences, the bits or the answers are defined in another way.
+VERSION = 1
+#: How fixed points are searched: without pulses, from visited states and as many with noise (Golub & Sussillo 2018).
+SEARCH = {"silent": torch.zeros(BITS, dtype=torch.float64), "starts": 400, "noise": 0.5}
+#: Steps after which states are patched.
+STEPS = (3, 7, 11)
+#: An untrained network's own head is random, and is asked for its fixed points alone.
+ANSWERING = ("trained", "fitted head")
+RIGHT, REST = "Are all three answers right after every step?", "Where does the state rest while no pulse comes?"
+ONE_BIT = "Does one direction of the state carry one bit?"
+QUESTIONS = (
+    Question("step_answers", RIGHT, step_answers.measure, roles=ANSWERING, rules=RULES[:1]),
+    Question("stable_answers", REST, stable_answers.measure, rules=RULES[1:2], settings=SEARCH, version=2),
+    Question("single_answers", ONE_BIT, single_answers.measure, (), ANSWERING, RULES[2:], settings={"steps": STEPS}),
+)
+
+
+def last_sign(channel: int, x: np.ndarray) -> np.ndarray:
+    """Return the sign of a channel's last pulse after each step, (time,), NaN before its first.
+
+    Args:
+        channel: from 0.
+        x: the inputs of one sequence, (time, channel).
+    """
+    found = held(torch.as_tensor(x)[None])[0, :, channel].numpy()
+    return np.where(found == 0, np.nan, found)
+
+
+def subjects(networks: Sequence[stored.Trained], *, controls: bool = True) -> list[Subject]:
+    """Return networks as subjects, three of each: one for each bit that it answers, at every step.
+
+    Roles: `trained`; `own initialisation`, the network before its training; and `fitted head`, the same recurrent
+    weights with a head that ridge regression fitted on other sequences of the kind that is asked.
+
+    Args:
+        networks: trained flip-flops, the study's own or others to explore with.
+        controls: whether the two controls stand beside each.
+    """
+    x = pulses(SEQUENCES, LENGTH, PROBABILITY, generator(0, "flip-flop study")).double()
+    lengths, about = np.full(SEQUENCES, LENGTH), "the sign of its last pulse"
+    known = {
+        name: resolve(name, Concept(partial(last_sign, channel), NUMERIC, about), x.numpy(), lengths)
+        for channel, name in enumerate(NAMES)
+    }
+    found: list[Subject] = []
+    for one in networks:
+        name = f"flipflop-{one.cell}/seed-{one.seed}"
+        roles = {"trained": (one.model, "")}
+        if controls:
+            # The last bits of what is computed here depend on the processor.
+            told = hashlib.sha256(f"fitted head on {weights_digest(one.untrained)}".encode()).hexdigest()
+            fitted = fit_head(one.untrained, one.seed, PROBABILITY)
+            roles |= {"own initialisation": (one.untrained, ""), "fitted head": (fitted, told)}
+        for role, (given, known_by) in roles.items():
+            own, model = name if role == "trained" else f"{name}/{role}", copy.deepcopy(given).double()
+            found += _answering(Network(own, role, model, one.seed, known_by), model, x, known)
+    return found
+
+
+def _answering(network: Network, model: FlipFlop, x: torch.Tensor, known: dict[str, Known]) -> Iterator[Subject]:
+    """Yield a network once for each bit that it answers."""
+    layers, lengths = find_layers(model), np.full(len(x), x.shape[1])
+    for channel, (name, concept) in enumerate(known.items()):
+        weight, bias = (part[channel : channel + 1].detach() for part in (model.head.weight, model.head.bias))
+        readout = Readout(name, weight=weight, bias=bias, kind=NUMBER, steps="every")
+        head = build(readout, concept, Opened(model, network.name), model.layer.hidden_size, len(x))
+        yield Subject(network, x, lengths, known, layers, readout, layers[0], head)
+
+
+def of_cell(cell: str, names: Sequence[str] = ()) -> Study:
+    """Return the study of a cell's committed networks with their controls.
+
+    Args:
+        cell: `lstm`, `gru` or `rnn`.
+        names: of its questions; none for all.
+    """
+    asked = [one for one in QUESTIONS if one.name in names or not names]
+    return Study.of(subjects(stored.networks(cell)), questions=asked, family=len(RULES), version=VERSION)
+
+
+#: By the name of the file of what was measured.
+STUDIES: dict[str, Callable[[], Study]] = {cell: partial(of_cell, cell) for cell in CELLS}
+#: What CI measures again each time.
+PANEL = {cell: [f"flipflop-{cell}/seed-{stored.SEEDS[0]}"] for cell in CELLS}
+
+
+def findings(names: Sequence[str] = ()) -> dict[str, Finding]:
+    """Return what was found, by cell and question, such as `gru-step_answers`.
+
+    Args:
+        names: of questions; none for all.
+
+    Raises:
+        ProbeError: there is no such question, or something was not measured on the networks that are here.
+    """
+    from analyses.flipflop import pictures
+
+    known = [one.name for one in QUESTIONS]
+    for name in names:
+        if name not in known:
+            raise ProbeError(unknown("question", name, known))
+    found = {
+        f"{cell}-{name}": replace(one, question=f"{cell}-{name}")
+        for cell in CELLS
+        for name, one in of_cell(cell, names).findings(FOLDER / f"{cell}.csv.xz").items()
+    }
+    return pictures.beside(found)
+
+
+def write(folder: Path, out: Path) -> list[Path]:
+    """Write the page of the findings in a folder, and return its path.
+
+    Args:
+        folder: what holds a folder for each of `findings`.
+        out: gets index.html.
+
+    Raises:
+        ProbeError: a finding is missing or damaged, or the page cannot be written.
+    """
+    from analyses.flipflop import page
+
+    found = {f"{cell}-{one.name}": Finding.read(folder / f"{cell}-{one.name}") for cell in CELLS for one in QUESTIONS}
+    return [page.build(found).write(out / "index.html")]

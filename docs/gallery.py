@@ -1,0 +1,143 @@
+"""The code of docs/gallery.md: what stands first, and then a part for each picture."""
+
+# --8<-- [start:first]
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+import probe
+from models import zoo
+from models.flipflop import stored, task
+from models.tasks import bit_strings, parse_bits, running_count
+from probe import plots
+from probe.evidence.intervals import share_interval
+from probe.methods.dynamics import StackDynamics
+from probe.methods.fixed_points import find_points, step
+
+bits = bit_strings(10)  # all 1,024 strings of ten bits
+counter = zoo.networks(seeds=[0])[0].model
+recording = probe.record(counter, bits)
+# --8<-- [end:first]
+
+# --8<-- [start:against]
+ax = recording.plot.against(running_count(bits), units=8, name="ones read so far", noun="bit")
+ax.figure.savefig("against.png", dpi=120)
+# --8<-- [end:against]
+
+# --8<-- [start:cells]
+figure = recording.plot.against(running_count(bits), units=range(6), name="ones read so far", noun="bit")
+figure.savefig("cells.png", dpi=85)
+# --8<-- [end:cells]
+
+# --8<-- [start:heatmap]
+string = "0110101101"
+recording = probe.record(counter, parse_bits(string))
+figure = recording.plot.heatmap(tokens=string, noun="bit")
+figure.savefig("heatmap.png", dpi=120)
+# --8<-- [end:heatmap]
+
+# --8<-- [start:traces]
+ones_in_all = running_count(bits)[:, -1]
+ax = recording.plot.traces(by=ones_in_all, units=8, name="ones in all", noun="bit")
+ax.figure.savefig("traces.png", dpi=120)
+# --8<-- [end:traces]
+
+# --8<-- [start:trajectories]
+ax = recording.plot.trajectories(by=running_count(bits), name="ones read so far", noun="bit")
+ax.figure.savefig("trajectories.png", dpi=100)
+# --8<-- [end:trajectories]
+
+# --8<-- [start:fixed_points]
+network = stored.networks("gru", seeds=[3000])[0].model.double()
+pulses = task.pulses(24, 40, 0.2, torch.Generator().manual_seed(0)).double()
+recording = probe.record(network, pulses)
+visited = recording["hidden_state"].flatten(0, 1)[::4]
+starts = torch.cat([visited, (visited[1:] + visited[:-1]) / 2])
+points = find_points(StackDynamics(network.layer), torch.zeros(3).double(), starts)
+ax = recording.plot.trajectories(points=points, directions=3, noun="pulse")
+ax.figure.savefig("fixed_points.png", dpi=100)
+# --8<-- [end:fixed_points]
+
+# --8<-- [start:flow]
+torch.manual_seed(0)
+rnn = torch.nn.RNN(1, 2, batch_first=True).double()
+with torch.no_grad():  # each unit keeps its sign, and pulls the other one along
+    rnn.weight_hh_l0.copy_(torch.tensor([[1.4, 0.2], [0.2, 1.4]]))
+    rnn.weight_ih_l0.copy_(torch.tensor([[1.0], [-0.5]]))
+    rnn.bias_hh_l0.zero_()
+    rnn.bias_ih_l0.zero_()
+dynamics, silence = StackDynamics(rnn), torch.zeros(1).double()
+grid = torch.cartesian_prod(*[torch.linspace(-1, 1, 9).double()] * 2)
+points = find_points(dynamics, silence, grid)
+recording = probe.record(rnn, 0.6 * torch.randn(12, 10, 1).double())
+ax = recording.plot.trajectories(points=points, flow=lambda states: step(dynamics, torch.tensor(states), silence))
+ax.figure.savefig("flow.png", dpi=100)
+# --8<-- [end:flow]
+
+# --8<-- [start:saturation]
+figure = recording.plot.saturation()
+figure.savefig("saturation.png", dpi=120)
+# --8<-- [end:saturation]
+
+# --8<-- [start:text]
+rnn = torch.nn.RNN(1, 1, batch_first=True)
+with torch.no_grad():  # an opening bracket sets the unit, a closing one sets it back
+    for parameter, value in zip(rnn.parameters(), (6.0, 3.0, 0.0, 0.0), strict=True):
+        parameter.fill_(value)
+text = "States (of any layer) are recorded (and checked) & shown."
+inputs = torch.tensor([[{"(": 1.0, ")": -1.0}.get(letter, 0.0) for letter in text]])[:, :, None]
+coloured = probe.record(rnn, inputs).plot.text(text, unit=0)
+Path("text.html").write_text(coloured.html, encoding="utf-8")
+# --8<-- [end:text]
+
+# --8<-- [start:matrix]
+one = bits[:, :, 0] == 1
+moved = {}
+for gate in ("input_gate", "forget_gate", "output_gate"):
+    values = recording[gate][:, :, :8]
+    moved[gate.replace("_", " ")] = (values[one].mean(0) - values[~one].mean(0)).numpy()
+table = pd.DataFrame(moved).rename_axis("unit").T
+ax = plots.matrix(table, label="mean gate at a 1, minus that at a 0")
+ax.figure.savefig("matrix.png", dpi=120)
+# --8<-- [end:matrix]
+
+# --8<-- [start:dose]
+base = parse_bits("1110000" + "010")
+rows = []
+for count in range(8):
+    source = probe.record(counter, parse_bits("1" * count + "0" * (7 - count)))
+    for part, units in {"all cells": range(12), "cells 0 to 5": range(6), "cell 8 alone": [8]}.items():
+        edit = probe.patch("cell_state", source, steps=6, units=units)  # after seven bits
+        with torch.no_grad(), probe.intervene(counter, edit):
+            answer = counter(base).argmax().item() - 1  # the last three bits hold a one
+        rows.append({"ones put in": count, "ones answered": answer, "part": part})
+ax = plots.dose(pd.DataFrame(rows), given="ones put in", answered="ones answered", by="part", base=3)
+ax.figure.savefig("dose.png", dpi=120)
+# --8<-- [end:dose]
+
+# --8<-- [start:strip]
+bits = bit_strings(8)
+count = running_count(bits).numpy().ravel()
+rows = []
+for trained in zoo.networks(seeds=range(20)):
+    for role, model in (("trained", trained.model), ("own initialisation", trained.untrained)):
+        cells = probe.record(model, bits, signals=["cell_state"])["cell_state"].flatten(0, 1).numpy()
+        best = max(abs(np.corrcoef(cell, count)[0, 1]) for cell in cells.T)
+        rows.append({"role": role, "value": best})
+ax = plots.strip(pd.DataFrame(rows), label="|r| of the best cell with the running count")
+ax.figure.savefig("strip.png", dpi=120)
+# --8<-- [end:strip]
+
+# --8<-- [start:bars]
+rows = []
+for length in range(7, 13):
+    bits = bit_strings(length)[:: 2 ** (length - 7)]  # 128 strings of each length
+    with torch.no_grad():
+        right = (counter(bits).argmax(1) == bits.sum((1, 2))).sum().item()
+    low, high = share_interval(right, len(bits))
+    rows.append({"name": f"{length} bits", "value": right / len(bits), "low": low, "high": high})
+ax = plots.bars(pd.DataFrame(rows), label="share of right answers, with its 95 % interval")
+ax.figure.savefig("bars.png", dpi=120)
+# --8<-- [end:bars]

@@ -1,0 +1,191 @@
+"""Measures networks of a study again, and tells what moved from what only another rounding moves."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+
+from ..errors import ProbeError, unknown
+from ..evidence.measurements import COLUMNS
+from ..questions.question import Question
+from ..subjects.subject import Subject
+from .answer import measured
+from .measuring import Call
+from .run import plan
+from .workers import parallel
+
+if TYPE_CHECKING:
+    from .study import Study
+
+#: How far a value may lie from the stored one, relative to it.
+RTOL = 1e-6
+#: A value farther away may have been rounded otherwise: another processor sums in another order. Then the networks
+#: are measured with each weight moved to one of its two neighbours among floating-point numbers, at most so often. A
+#: value may lie `SPREADS` times as far from the stored one as the farthest that this moves one of its metric and
+#: signal in the same network.
+ROUNDINGS, SPREADS = 4, 10
+#: So many moved values of a question and network are named one by one.
+NAMED = 3
+KEY = list(COLUMNS[: COLUMNS.index("value")])
+
+
+@dataclass(frozen=True)
+class Again:
+    """What came of measuring a network with its controls again.
+
+    Attributes:
+        member: the network.
+        values: how many values were compared.
+        rounded: how many of them are farther than `RTOL` from the stored ones, but no farther than rounding moves
+            them.
+        faults: what is wrong, a sentence each.
+        seconds: of processor time.
+    """
+
+    member: str
+    values: int
+    rounded: int
+    faults: tuple[str, ...]
+    seconds: float
+
+
+def verify(study: Study, path: Any, members: Sequence[str] | None = None, *, jobs: int = 1) -> Iterator[Again]:
+    """Yield what came of measuring networks again; see `Study.verify`."""
+    calls = {call.group.member: call for call in plan(study, Path(path), Path(path).parent / "parts").calls}
+    for name in members or ():
+        if name not in calls:
+            raise ProbeError(unknown("network of the study", name, list(calls)))
+    chosen = calls.values() if members is None else [calls[name] for name in members]
+    yield from parallel(again, [(call,) for call in chosen], jobs=jobs)
+
+
+def again(call: Call) -> Again:
+    """Measure a group again and compare it with what is stored."""
+    torch.set_num_threads(1)
+    start, held = time.process_time(), call.held
+    faults, values, excused = [], 0, 0
+    with threadpool_limits(1):
+        for question in call.questions:
+            if question.why_not(call.group.subjects[0]) is not None:
+                continue
+            if question.name not in held.tables:
+                faults.append(f"{call.group.member}: {question.name} (version {question.version}) was not measured.")
+                continue
+            new = _measured(question, call.group.subjects)
+            far, moved = compare(question, call.group.subjects, held.tables[question.name], new)
+            if len(moved):
+                faults.append(f"{call.group.member}: {_told(question, moved, len(new))}")
+            values, excused = values + len(new), excused + far - len(moved)
+    return Again(call.group.member, values, excused, tuple(faults), time.process_time() - start)
+
+
+def _measured(question: Question, subjects: Sequence[Subject]) -> pd.DataFrame:
+    table, reason = measured(question, subjects)
+    if table is None:
+        raise ProbeError(f"The question {question.name!r} was asked of {subjects[0].network.name!r}, but: {reason}")
+    return table
+
+
+def compare(
+    question: Question, subjects: Sequence[Subject], old: pd.DataFrame, new: pd.DataFrame
+) -> tuple[int, pd.DataFrame]:
+    """Return how many values of a question are farther than `RTOL` from the stored ones, and those that moved.
+
+    Args:
+        question: which.
+        subjects: whose values they are; where a value is far, they are measured again with each weight rounded.
+        old: what is stored.
+        new: what was measured now.
+    """
+    moved = differences(old, new)
+    far, near = len(moved), []
+    while len(moved) and len(near) < ROUNDINGS:
+        near.append(_measured(question, rounded(subjects, len(near))))
+        moved = differences(old, new, near)
+    return far, moved
+
+
+def rounded(subjects: Sequence[Subject], seed: int) -> list[Subject]:
+    """Return networks of which each weight is moved to one of its neighbours, up or down by chance; a 0 stays."""
+    generator = torch.Generator().manual_seed(seed)
+    copies = copy.deepcopy(list(subjects))
+    with torch.no_grad():
+        for weight in (each for model in {one.model: 0 for one in copies} for each in model.parameters()):
+            up = torch.rand(weight.shape, generator=generator) < 0.5
+            neighbour = torch.nextafter(weight, torch.where(up, torch.inf, -torch.inf).to(weight))
+            weight.copy_(torch.where(weight == 0, weight, neighbour))
+    return copies
+
+
+def differences(old: pd.DataFrame, new: pd.DataFrame, near: Sequence[pd.DataFrame] = ()) -> pd.DataFrame:
+    """Return which values of a question moved: `before` and `after`, a row a value, the farthest first.
+
+    Args:
+        old: what is stored.
+        new: what was measured now.
+        near: what was measured of networks that differ from these by rounding alone.
+
+    Returns:
+        Without a row where the tables agree; indexed by what stands in the columns of `KEY`, and which value of that
+        it is. A value that a table lacks is None.
+    """
+    tables = [_values(table) for table in (old, new, *near)]
+    index = list(dict.fromkeys(key for each in tables for key in each))
+    before, after, *around = ([each.get(key) for key in index] for each in tables)
+    size = _distance(before, after)
+    known = np.abs(_numbers(after))
+    limit = np.where(np.isfinite(known), RTOL * known, 0.0)
+    whose = [[key[KEY.index(name)] for key in index] for name in ("metric", "signal", "network")]
+    for each in around:
+        spread = pd.Series(_distance(after, each)).groupby(whose).transform("max")
+        limit = np.maximum(limit, SPREADS * spread.to_numpy())
+    farthest = np.argsort(-size / np.where(np.isfinite(known) & (known > 0), known, 1.0), kind="stable")
+    moved = [row for row in farthest if size[row] > limit[row]]
+    index, before, after = ([each[row] for row in moved] for each in (index, before, after))
+    return pd.DataFrame({"before": before, "after": after}, index=pd.Index(index, tupleize_cols=False), dtype=object)
+
+
+def _values(table: pd.DataFrame) -> dict[tuple[str | int, ...], float]:
+    """Return the values of a table by what they are of, and by which value of that it is: the first is 0."""
+    columns = [table[name].astype(str).where(table[name].notna(), "") for name in KEY]
+    number = table.groupby(KEY, dropna=False, sort=False).cumcount()
+    return dict(zip(zip(*columns, number, strict=True), table["value"].astype(float), strict=True))
+
+
+def _numbers(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if each is None else each for each in values], dtype=float)
+
+
+def _distance(one: Sequence[float | None], other: Sequence[float | None]) -> np.ndarray:
+    """Return how far values lie apart: 0 where both are missing, infinite where one is, or is no finite number."""
+    alike = np.array([(left is None) == (right is None) for left, right in zip(one, other, strict=True)], dtype=bool)
+    left, right = _numbers(one), _numbers(other)
+    equal = alike & ((left == right) | (np.isnan(left) & np.isnan(right)))
+    with np.errstate(invalid="ignore"):  # two infinities are equal, and their difference is no number
+        return np.where(equal, 0.0, np.nan_to_num(np.abs(left - right), nan=np.inf))
+
+
+def _told(question: Question, moved: pd.DataFrame, values: int) -> str:
+    """Return the sentence on values that moved."""
+    texts = []
+    for key, before, after in moved.head(NAMED).itertuples():
+        whose = dict(zip(KEY, key, strict=False))
+        place = [f"{name} {whose[name]}" for name in ("signal", "units", "step", "kind", "at") if whose[name]]
+        numbers = ["absent" if each is None else f"{each:.9g}" for each in (before, after)]
+        texts.append(
+            " ".join([whose["metric"], "of", whose["network"], *place]) + f": {numbers[0]} before, {numbers[1]} now"
+        )
+    return (
+        f"{question.name} (version {question.version}) moved in {len(moved)} of {values} values: {'; '.join(texts)}. "
+        "If what it computes was changed on purpose, raise the question's version and measure again; otherwise find "
+        "what moved it."
+    )

@@ -1,0 +1,298 @@
+"""Small machines in place of a network: automata, programs, and runs on a few states.
+
+- The smallest layered automaton of a table: known sizes, and brute force over every pair of prefixes.
+- Sequences to ask, programs to run, and how often answers agree.
+- Runs on a few states: networks for which the class means are all that there is, and one that needs more.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from refusing import refused
+from torch import Tensor, nn
+
+from probe.methods.abstraction.automata import as_symbols, automaton_of, minimal_automaton
+from probe.methods.abstraction.programs import Drifting, agreement, as_tuples, run_program, sequences
+from probe.methods.abstraction.quantised import class_means, quantised_run, share_equal
+from probe.methods.machines import Machine
+
+
+def words(length: int, symbols: int = 2) -> np.ndarray:
+    """Return all sequences of symbols in lexicographic order, (symbols^length, length)."""
+    return np.array(list(itertools.product(range(symbols), repeat=length)))
+
+
+@pytest.mark.parametrize(
+    ("table", "sizes"),
+    [
+        (words(6).sum(1) % 2, (1, 2, 2, 2, 2, 2, 2)),
+        (words(6).sum(1), (1, 2, 3, 4, 5, 6, 7)),
+        (words(6)[:, -1], (1, 1, 1, 1, 1, 1, 2)),
+        (words(6)[:, 0], (1, 2, 2, 2, 2, 2, 2)),
+        (words(3)[:, 0] * 4 + words(3)[:, 1] * 2 + words(3)[:, 2], (1, 2, 4, 8)),
+        (np.zeros(8, int), (1, 1, 1, 1)),
+        (np.array([7]), (1,)),
+    ],
+    ids=["parity", "count", "last bit", "first bit", "the sequence itself", "nothing", "no bits"],
+)
+def test_known_tables_have_their_known_sizes(table: np.ndarray, sizes: tuple[int, ...]) -> None:
+    """Each layer holds what must be remembered there and nothing more."""
+    automaton = minimal_automaton(table)
+    assert automaton.sizes == sizes
+    assert automaton.size == sum(sizes)
+
+
+def test_the_count_of_ten_bits_has_66_states() -> None:
+    """t + 1 states after t bits, from 0 to 10."""
+    automaton = minimal_automaton(words(10).sum(1))
+    assert automaton.sizes == tuple(range(1, 12))
+    assert automaton.size == 66
+
+
+@pytest.mark.parametrize(("symbols", "length"), [(2, 5), (3, 3)])
+def test_random_tables_are_given_back_by_the_fewest_states(symbols: int, length: int) -> None:
+    """Every answer comes back, and two prefixes share a state exactly where no suffix tells them apart."""
+    for seed in range(20):
+        table = np.random.default_rng(seed).integers(0, 2, symbols**length)
+        automaton = minimal_automaton(table, symbols)
+        given = [automaton.run(word) for word in words(length, symbols).tolist()]
+        assert given == table.tolist()
+        for layer, states in enumerate(automaton.prefixes):
+            suffixes = table.reshape(symbols**layer, -1)
+            same = (suffixes[:, None] == suffixes[None]).all(2)
+            assert np.array_equal(states[:, None] == states[None], same)
+            assert automaton.sizes[layer] == len({row.tobytes() for row in suffixes})
+
+
+def test_inputs_of_two_features_in_any_order_are_symbols() -> None:
+    """The rows are sorted first; the automaton is that of the count of wins."""
+    bits = torch.as_tensor(words(4))
+    x = torch.stack([bits, 1 - bits], -1).float()
+    order = torch.as_tensor(np.random.default_rng(0).permutation(16))
+    automaton = automaton_of(x[order], bits.sum(1).numpy()[order])
+    assert automaton is not None
+    assert automaton.sizes == (1, 2, 3, 4, 5)
+    assert automaton.run([1, 1, 0, 1]) == 3
+    symbols = as_symbols(x)
+    assert symbols.alphabet.tolist() == [[0, 1], [1, 0]]
+    assert symbols.names == ["0,1", "1,0"]
+    assert np.array_equal(symbols.codes, bits)
+
+
+@pytest.mark.parametrize("many", [3, 40])
+def test_few_and_many_symbols_are_numbered_in_ascending_order(many: int) -> None:
+    """Looked for one after the other or sorted, the alphabet and the codes are those of numpy.unique."""
+    x = torch.as_tensor(np.random.default_rng(1).integers(-many, many, (50, 4, 2)) / 3)
+    alphabet, codes = np.unique(x.numpy().reshape(200, 2), axis=0, return_inverse=True)
+    symbols = as_symbols(x)
+    assert np.array_equal(symbols.alphabet, alphabet)
+    assert np.array_equal(symbols.codes.ravel(), codes.ravel())
+    few = as_symbols(x.sign())
+    assert np.array_equal(few.alphabet, np.unique(x.sign().numpy().reshape(200, 2), axis=0))
+    assert np.array_equal(few.alphabet[few.codes], x.sign().numpy())
+
+
+def test_inputs_that_are_not_all_have_no_smallest_automaton() -> None:
+    """A missing sequence could have any answer, and one that occurs twice two."""
+    x = torch.as_tensor(words(3)).float()[:, :, None]
+    assert automaton_of(x[1:], np.zeros(7)) is None
+    assert automaton_of(x[[0, 0, 2, 3, 4, 5, 6, 7]], np.zeros(8)) is None
+    assert automaton_of(torch.zeros(1, 3, 1), np.zeros(1)) is None
+
+
+def test_what_is_no_table_is_refused() -> None:
+    """The messages say what was given and what is allowed."""
+    with refused():
+        minimal_automaton(np.zeros(6))
+    with refused():
+        minimal_automaton(np.zeros(1), 1)
+    with refused():
+        automaton_of(torch.zeros(4, 2, 1), np.zeros(3))
+    with refused():
+        as_symbols(torch.zeros(0, 2, 1))
+    automaton = minimal_automaton(words(3).sum(1))
+    with refused():
+        automaton.run([0, 1])
+    with refused():
+        automaton.run([0, 1, 2])
+
+
+BITS = torch.tensor([[0.0], [1.0]])
+
+
+def test_all_sequences_are_asked_where_they_are_few_enough() -> None:
+    """Each once, in lexicographic order; those that are not allowed are left out."""
+    every = sequences(BITS, 3)
+    assert every.exhaustive
+    assert len(every) == 8
+    assert every.x[:, :, 0].tolist()[:3] == [[0, 0, 0], [0, 0, 1], [0, 1, 0]]
+    some = sequences(BITS, 3, allowed=lambda x: x[:, :, 0].sum(1) <= 1)
+    assert some.exhaustive
+    assert some.x[:, :, 0].tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]]
+
+
+def test_drawn_sequences_are_allowed_ones_and_follow_the_seed() -> None:
+    """As many as are asked for; another seed and another length draw others."""
+    options: dict[str, Any] = {"most": 50, "allowed": lambda x: x[:, :, 0].sum(1) >= 4}
+    drawn, again, other = (sequences(BITS, 8, seed=seed, **options) for seed in (0, 0, 1))
+    assert not drawn.exhaustive
+    assert len(drawn) == 50
+    assert torch.equal(drawn.x, again.x)
+    assert not torch.equal(drawn.x, other.x)
+    assert bool((drawn.x[:, :, 0].sum(1) >= 4).all())
+    assert not torch.equal(sequences(BITS, 9, **options).x[:, :8], drawn.x)
+
+
+def test_programs_take_tuples_of_numbers_or_of_features() -> None:
+    """Whole numbers are whole; a step of several features is a tuple."""
+    assert as_tuples(torch.tensor([[[0.0], [1.0]]])) == [(0, 1)]
+    assert as_tuples(torch.tensor([[[0.5], [1.0]]])) == [(0.5, 1.0)]
+    assert as_tuples(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])) == [((0, 1), (1, 0))]
+    assert as_tuples(torch.tensor([[3, 4]])) == [(3, 4)]
+    text = run_program(
+        "runs", lambda bits: "".join(map(str, bits)).count("01"), torch.tensor([[0, 1, 0, 1], [1, 1, 0, 0]])
+    )
+    assert text.tolist() == [2, 0]
+
+
+def test_agreement_counts_nearest_whole_numbers_with_an_exact_interval() -> None:
+    """Half-way answers have two nearest; drawn sequences get Clopper and Pearson's interval."""
+    found = agreement(np.array([3, 4, 5, 2]), np.array([3.5, 3.5, 3.5, 2.4]))
+    assert (found.share, found.interval, found.sequences) == (0.75, (0.75, 0.75), 4)
+    assert agreement(np.array([3, 4]), np.array([3.6, 3.4])).share == 0
+    drawn = agreement(np.zeros(10), np.zeros(10), exhaustive=False)
+    assert drawn.share == 1
+    assert drawn.interval == (pytest.approx(0.025 ** (1 / 10)), 1)
+
+
+def test_the_drift_of_a_known_program_comes_back_and_weighs_far_lengths_more() -> None:
+    """Least squares through 0 at the reference: sum g (R - L) / sum (R - L)^2."""
+    own = {length: run_program("sum", sum, sequences(BITS, length).x) for length in (3, 5, 6)}
+    exact = {length: answers + 0.3 * (6 - length) for length, answers in own.items()}
+    assert Drifting(sum, 6, (3, 5, 6)).drift(exact, own) == pytest.approx(0.3)
+    bent = {length: values + (length == 3) for length, values in exact.items()}
+    assert Drifting(sum, 6, (3, 5, 6)).drift(bent, own) == pytest.approx(0.3 + 3 / 10)
+    assert Drifting(sum, 6, (5, 6)).drift(bent, own) == pytest.approx(0.3)
+    assert Drifting(sum, 6, (5,)).at(0.25, {3: np.array([2.0, 0.0])})[3].tolist() == [2.75, 0.75]
+
+
+def test_what_cannot_be_asked_or_answered_is_refused() -> None:
+    """The messages name what was given."""
+    with refused():
+        sequences(BITS, 0)
+    with refused():
+        sequences(BITS, 20, most=10, allowed=lambda x: x[:, 0, 0] > 1)
+    with refused():
+        run_program("words", lambda _: "three", torch.zeros(2, 2))  # pyright: ignore[reportArgumentType]
+    with refused():
+        run_program("nothing", lambda _: float("nan"), torch.zeros(2, 2))
+    with refused():
+        agreement(np.zeros(2), np.zeros(3))
+    with refused():
+        Drifting(sum, 6, (4,)).drift({}, {})
+    with refused():
+        Drifting(sum, 6, (6,)).drift({6: np.zeros(1)}, {6: np.zeros(1)})
+
+
+LENGTH = 4
+READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
+
+
+class Sum(nn.Module):
+    """A plain RNN that adds up its input in one unit, 0.01 a one, and remembers the last bit in another."""
+
+    def __init__(self, memory: float = 1.0):
+        super().__init__()
+        self.rnn = nn.RNN(1, 2, batch_first=True).double()
+        with torch.no_grad():
+            for parameter in self.rnn.parameters():
+                parameter.zero_()
+            self.rnn.get_parameter("weight_hh_l0")[0, 0] = 1
+            self.rnn.get_parameter("weight_ih_l0").copy_(torch.tensor([[0.01], [memory]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the count, (batch)."""
+        return self.rnn(x)[0][:, -1, 0] * 100
+
+
+def bits(length: int = LENGTH) -> Tensor:
+    """Return all strings, (2^length, length, 1)."""
+    return ((torch.arange(2**length)[:, None] >> torch.arange(length - 1, -1, -1)) & 1)[:, :, None].double()
+
+
+X = bits()
+COUNT = X[:, :, 0].cumsum(1)
+
+
+@pytest.mark.parametrize("by_step", [True, False])
+def test_class_means_are_over_prefixes_and_scaled_by_their_spread(by_step: bool) -> None:
+    """Worked out by hand from the recorded states; the sizes count the state before the first input once."""
+    machine = Machine.of(Sum(), X, **READ)
+    book = class_means(machine, COUNT, by_step=by_step)
+    assert book.size == (1 + 2 + 3 + 4 + 5 if by_step else 5)
+    prefixes = [machine.clean.states[:: 2 ** (LENGTH - step - 1), step] for step in range(LENGTH)]
+    counts = [COUNT[:: 2 ** (LENGTH - step - 1), step] for step in range(LENGTH)]
+    if by_step:
+        assert torch.allclose(book.means[2][1], prefixes[2][counts[2] == 1].mean(0), atol=1e-15)
+        assert torch.allclose(book.scales[2], prefixes[2].std(0, correction=0), atol=1e-15)
+    else:
+        sums = [(p[c == 1].sum(0) / len(p), (c == 1).double().mean()) for p, c in zip(prefixes, counts, strict=True)]
+        wanted = sum(total for total, _ in sums) / sum(weight for _, weight in sums)
+        for step in range(LENGTH):
+            assert torch.allclose(book.means[step][1], torch.as_tensor(wanted), atol=1e-15)
+
+
+def test_a_sum_alone_runs_on_one_state_a_count() -> None:
+    """Without another memory the class means are the states themselves, by step and (nearly) over steps."""
+    machine = Machine.of(Sum(memory=0.0), X, **READ)
+    for by_step in (True, False):
+        run = quantised_run(machine, class_means(machine, COUNT, by_step=by_step))
+        assert torch.equal(run.values, COUNT)
+        assert torch.equal(run.answers.chosen, machine.clean.answers.chosen)
+
+
+def test_every_step_goes_on_from_the_mean_and_not_from_the_state() -> None:
+    """A step by step run by hand: mean, advance, nearest in units of the spread."""
+    machine = Machine.of(Sum(), X, **READ)
+    book = class_means(machine, COUNT)
+    run = quantised_run(machine, book)
+    for row in range(len(X)):
+        state, seen = torch.zeros(2, dtype=torch.float64), []
+        for step in range(LENGTH):
+            state = torch.stack([state[0] + 0.01 * X[row, step, 0], X[row, step, 0]]).tanh()
+            distance = (((state - book.means[step]) / book.scales[step]) ** 2).sum(1)
+            state = book.means[step][distance.argmin()]
+            seen.append(float(book.values[step][distance.argmin()]))
+        assert run.values[row].tolist() == seen
+        assert float(run.answers.expected[row]) == pytest.approx(float(state[0]) * 100, abs=1e-12)
+    assert not torch.equal(run.values, COUNT), "the memory of the last bit must mislead some runs"
+
+
+def test_a_number_that_does_not_vary_does_not_decide() -> None:
+    """An idle unit that is constant up to rounding gets no weight, however little it varies."""
+    machine = Machine.of(Sum(memory=1e-17), X, **READ)
+    book = class_means(machine, COUNT)
+    assert [float(scale[1]) for scale in book.scales] == [math.inf] * LENGTH
+    assert torch.equal(quantised_run(machine, book).values, COUNT)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    """The messages say what was given and what to give."""
+    machine = Machine.of(Sum(), X, **READ)
+    with refused():
+        class_means(machine, COUNT[:, :3])
+    shorter = bits(3)
+    book = class_means(Machine.of(Sum(), shorter, **READ), shorter[:, :, 0].cumsum(1))
+    with refused():
+        quantised_run(machine, book)
+
+
+def test_a_share_of_equal_rows_is_over_rows() -> None:
+    """Whole numbers and floating ones are compared as numbers."""
+    assert share_equal(torch.tensor([1, 2, 3, 4]), torch.tensor([1.0, 2.0, 0.0, 4.0])) == 0.75

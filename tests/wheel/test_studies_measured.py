@@ -1,0 +1,187 @@
+"""Measurements of a study's networks on disk: tied to weights, inputs and versions, and safe from kills."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from flipflop_by_hand import Latch
+from flipflop_by_hand import subjects as answers_of
+from known_machines import READ, WINS, Reader, X
+from many_counters import counters, study
+from refusing import refused
+
+from probe import Study
+from probe.evidence import Control, Network, Range, Rule, measurement
+from probe.evidence.measurements import COLUMNS
+from probe.questions import Question
+from probe.studies import identity
+from probe.studies.measuring import groups_of, measure
+from probe.studies.run import plan
+from probe.studies.store import read
+from probe.subjects.subject import Subject, by_network
+
+FAR = Rule("far", "It is far.", "size", "size", "here", Range.at_least(0.9), Range.below(0.9), needs=5)
+
+
+def sized(subjects: Iterable[Subject]) -> Iterator[dict[str, Any]]:
+    """Yield the first weight of each network, and how many answers it has."""
+    for own in by_network(subjects):
+        first = next(own[0].model.parameters()).flatten()[0].item()
+        yield measurement("size", "size", own[0].network, first)
+        yield measurement("size", "answers", own[0].network, float(len(own)))
+
+
+SIZE = Question("size", "How large?", sized, rules=(FAR,))
+
+
+def reader(name: str, role: str = "trained", pair: str = "", size: float = 1.0) -> Subject:
+    """Return a network whose first weight is this size."""
+    model = Reader("rnn", 2, seed=int(pair or 0))
+    with torch.no_grad():
+        next(model.parameters()).flatten()[0] = size
+    return Subject.of(Network(name, role, model, pair), X, WINS, **READ)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file of measurements in a folder, by its name."""
+    return {path.name: path.read_bytes() for path in folder.rglob("*.xz*")}
+
+
+#: A study of three networks, which is slow to put its second file into place.
+SLOW = """
+import os, sys, time
+from many_counters import counters, study
+
+replace, placed = os.replace, []
+
+def slow(*paths):
+    if placed:
+        print("in the middle", flush=True)
+        time.sleep(60)
+    placed.append(replace(*paths))
+
+os.replace = slow
+given = study(list(counters(3)), questions=["class-means"], controls=(), version=1)
+given.measure(sys.argv[1] + "/all.csv.xz", parts=sys.argv[1] + "/parts")
+"""
+
+
+def test_killed_in_the_middle_and_run_again_it_leaves_what_an_uninterrupted_run_does(tmp_path: Path) -> None:
+    """kill -9 while the second of three files is written: the first stays, and nothing is doubled afterwards."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    words = [sys.executable, "-c", SLOW, str(killed)]
+    with subprocess.Popen(words, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "in the middle\n"
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    left, good = sorted(files(killed))
+    assert left.startswith(".1.csv.xz.")
+    assert good == "0.csv.xz"
+    given = study(list(counters(3)), questions=["class-means"], controls=(), version=1)
+    for folder, fresh in ((killed, 2), (whole, 3), (killed, 0)):
+        assert given.measure(folder / "all.csv.xz", parts=folder / "parts") == fresh
+    assert files(killed) == files(whole)
+    assert list(files(killed)) == ["all.csv.xz"]
+    for member in read(killed / "all.csv.xz").values():
+        assert not member.tables["class-means"].duplicated(list(COLUMNS[:-1])).any()
+
+
+def test_a_damaged_part_is_measured_anew_and_by_no_worker_with_other_code(tmp_path: Path) -> None:
+    """The last good one comes back byte by byte; a worker from before an edit would measure what is thrown away."""
+    given = Study.of([reader("a"), reader("b", size=0.5)], questions=[SIZE], version=1)
+    (call, _) = plan(given, tmp_path / "all.csv.xz", tmp_path / "parts").calls
+    with refused():
+        measure(call, {"size": "another"})
+    assert list(tmp_path.iterdir()) == []
+    assert measure(call, {"size": identity.of_question(SIZE)}).fresh == ("size",)
+    assert measure(call).fresh == ()
+    good = files(tmp_path)
+    path = call.store.part("a")
+    path.write_bytes(path.read_bytes()[:100])
+    assert measure(call).fresh == ("size",)
+    assert files(tmp_path) == good
+
+
+def test_measurements_are_tied_to_weights_inputs_and_version() -> None:
+    """What a network is known by stands for its weights, whose last bits may depend on the processor."""
+
+    def tied(one: Subject, version: int | None = 1) -> str:
+        return identity.tied([one], version)["a"]
+
+    one = reader("a")
+    known = replace(one, network=replace(one.network, known_by="abc"))
+    before = [tied(one), tied(known), tied(one, None)]
+    assert before[1].startswith("abc+")
+    with torch.no_grad():
+        next(one.model.parameters()).mul_(1 + 1e-6)
+    again = [tied(each) for each in (one, known)]
+    assert again == [tied(one), before[1]]
+    assert again[0] != before[0]
+    changed = [replace(known, x=1 - X), replace(known, seed=1), replace(known, lengths=known.lengths - 1)]
+    assert len({before[1], tied(known, 2), *(tied(each) for each in changed)}) == 5
+
+
+def test_prepared_networks_are_measured_with_the_controls_among_them(tmp_path: Path) -> None:
+    """Those of one pair together, all others alone; a network's several answers are asked as one."""
+    pairs = [reader(name, role, "7") for name, role in (("a", "trained"), ("h", "ridge head"), ("i", "noise head"))]
+    both = answers_of(Latch(), "latch")
+    given = [*pairs, reader("p", "planted"), reader("o", "other", "7")]
+    members = [[each.network.name for each in group.subjects] for group in groups_of([*given, *both], controls=())]
+    assert members == [["a", "h", "i"], ["p"], ["o"], ["latch", "latch"]]
+    assert Study.of(given).controls == ()
+    (group, *_) = groups_of(given, controls=("random weights",))
+    assert [each.network.role for each in group.subjects][3:] == ["random weights"]
+    path = tmp_path / "all.csv.xz"
+    Study.of(both, questions=[SIZE], version=1).measure(path, parts=tmp_path)
+    assert read(path)["latch"].tables["size"]["value"].tolist()[1] == 2
+
+
+def test_claims_are_judged_in_the_family_that_is_given_against_the_strongest_head(tmp_path: Path) -> None:
+    """Of three heads of a pair the best is the control, and a question that was not measured is named."""
+    heads = {"fitted head": 0.1, "ridge head": 0.3, "noise head": 0.2}
+    sizes = [0.85] * 2 + [0.95] * 10
+    subjects = [
+        reader(f"{pair}/{role}", role, str(pair), value + pair / 1e4)
+        for pair, size in enumerate(sizes)
+        for role, value in {"trained": size, **heads}.items()
+    ]
+    path = tmp_path / "all.csv.xz"
+    strong = replace(SIZE, rules=(replace(FAR, controls=(Control("strongest head", 0.1),)),))
+    alone, among = (Study.of(subjects, questions=[strong], family=n, version=1) for n in (1, 1000))
+    with refused():
+        alone.findings(path)
+    assert alone.measure(path, parts=tmp_path / "parts") == len(sizes)
+    for given, verdict in ((alone, "established"), (among, "undecided")):
+        (claim,) = given.findings(path)["size"].claims
+        assert claim.verdict == verdict
+        assert [(one.role, round(one.control, 2)) for one in claim.differences] == [("strongest head", 0.3)]
+
+
+def test_what_was_measured_before_stays_where_others_are_asked_now(tmp_path: Path) -> None:
+    """Another question, and another network."""
+    path, (a, b, c) = (
+        tmp_path / "all.csv.xz",
+        (reader(name, size=size) for name, size in zip("abc", (1.0, 2.0, 3.0), strict=True)),
+    )
+    Study.of([a, b], questions=[SIZE], version=1).measure(path, parts=tmp_path)
+    Study.of([a, c], questions=[replace(SIZE, name="other", rules=())], version=1).measure(path, parts=tmp_path)
+    found = {member: set(each.tables) for member, each in read(path).items()}
+    assert found == {"a": {"size", "other"}, "b": {"size"}, "c": {"other"}}
+
+
+@pytest.mark.parametrize("settings", [{"controls": ["strange"]}, {"family": 0}, {"version": True}])
+def test_settings_that_are_none_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+    """With what is allowed; and so is a file with another ending."""
+    with refused():
+        Study.of([reader("a")], **settings)
+    with refused():
+        Study.of([reader("a")]).measure(tmp_path / "all.csv", parts=tmp_path)
