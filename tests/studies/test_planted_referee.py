@@ -210,7 +210,7 @@ CASES = [
     Planted(
         "labels by lot",
         lambda: looks_up("interchange"),
-        says=(r"In 3\d% of the pairs that differ in “label” the right answer stays the base's, and these pairs do",),
+        says=(r"In 3\d% of the pairs that we drew and that differ in “label” the right answer stays the base's",),
         never=("decide it", "whatever the state", r"and \d alone", "not the later inputs"),
     ),
     Planted(

@@ -128,7 +128,7 @@ def test_later_inputs_that_decide_the_answer_are_said_and_the_step_can_be_chosen
     within = np.array([quoted(one)[-16] for one in x])
     assert share == pytest.approx((kept[within == 0].mean() + kept[within == 1].mean()) / 2, abs=0.12)
     assert (
-        f"In {1 - share:.0%} of the pairs that differ in “quoted” the right answer stays the base's, and"
+        f"In {1 - share:.0%} of the pairs that we drew and that differ in “quoted” the right answer stays the base's"
         in (middle.notes["answer"])
     )
     assert "stays the base's" not in last.notes["answer"]

@@ -156,7 +156,7 @@ def _counted(table: pd.DataFrame, subject: Subject, end: Ends) -> str:
     )
     name, valid = subject.answered.name, subject.allowed is not None
     text = f"A pair counts if base and source differ in “{name}” there and the right answer differs from the base's"
-    text += f": {drawn:,} pairs, among {end.said}."
+    text += f". We took {drawn:,} such pairs, of {end.said}."
     if valid:
         text += f" {impossible:,} pairs were left out because their spliced sequence cannot occur, as valid says."
     if unanswerable:
@@ -188,8 +188,8 @@ def _later(table: pd.DataFrame, subject: Subject, plan: Plan) -> str:
     if isinstance(task_of(subject), Spliced):
         which = "the right answer stays the base's, and these pairs do not count"
     return (
-        f"In {1 - share.iloc[0]:.0%} of the pairs that differ in “{name}” {which}. You can choose another step "
-        "(interchange_step under [readout]); the table shows how often this happens at each step."
+        f"In {1 - share.iloc[0]:.0%} of the pairs that we drew and that differ in “{name}” {which}. You can choose "
+        "another step (interchange_step under [readout]); the table shows how often this happens at each step."
     )
 
 

@@ -129,13 +129,21 @@ def _untold(concept: Known, table: pd.DataFrame) -> str:
     return f" Not told from the other values: {listed(untold)}."
 
 
+def _worse(judgement: Judgement) -> str:
+    """Return the objection; of other sequences' values that are read worse, by too little, that they are."""
+    decides = judgement.deciding
+    if judgement.objection is Objection.RELABELLED and decides is not None and decides.low > 0:
+        return f"{decides.named(judgement.copies)} are read worse, but not by the margin that we ask for"
+    return judgement.objection.value
+
+
 def _short(called: str, description: str, measure: str, judgement: Judgement) -> str:
     """Return one sentence with the score, the best control, and the one that decides where that is another."""
     best, decides = max(judgement.controls.values(), key=lambda control: control.value), judgement.deciding
     beside = ""
     if decides is not None and decides.kind != best.kind:
         beside = f", and {decides.named(judgement.copies)} {said(decides.value)}"
-    kept = judgement.objection.value + ", but this is near the margin" * judgement.is_near
+    kept = _worse(judgement) + ", but this is near the margin" * judgement.is_near
     described = f" ({description})" if description else ""
     return (
         f"A probe reads {called}{described} with {measure} {said_score(judgement.score)}; the best control, "
