@@ -66,9 +66,16 @@ def study(
         raise ProbeError(
             "--pages, --measure and --verify are about the whole study; give one of them, and no question."
         )
+    idle = {"--cluster": cluster and not measure, "--everything": everything and not verify}
+    idle |= {"--figures": figures and (pages or measure or verify)}
     # Torch loads in there: --help stays fast.
     found = module_of(name)
     limit_threads()
+    if hasattr(found, "study"):
+        idle |= {"a question": questions, "--findings": findings, "--pages": pages}
+        idle |= {"--measure": measure, "--verify": verify}
+    if given := [option for option, acts_not in idle.items() if acts_not]:
+        raise ProbeError(f"{given[0]} does nothing here; leave it out, or see python -m analyses --help.")
     if hasattr(found, "study"):
         return _run(found.study(), out or BUILD / "reports" / name, jobs, figures)
     if measure:
