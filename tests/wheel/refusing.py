@@ -26,6 +26,7 @@ VARIES = {
     rf"{re.escape(tempfile.gettempdir())}/(pytest-of-[^/]+/pytest-\d+/)?(popen-gw\d+/)?[\w.-]+": "PATH",
     re.escape(str(FILE.parent)): "TESTS",
     re.escape(str(Path(probe.__file__).parents[1])): "ROOT",
+    r"\btests\.wheel\.(?=test_)": "",
     r"\b0x[0-9a-f]+\b|(?<=sha256 )[0-9a-f]{8}\b|\b[0-9a-f]{64}\b": "#",
     r"(?<![\w.])-?\d+(\.\d{3,}(e[+-]?\d+)?|(\.\d+)?e[+-]?\d+)\b": "#",
     r"\btest_\w+\.py, line \d+": "TEST",
