@@ -241,7 +241,8 @@ def check_output(network: ExplorerNetwork, output: object, x: Tensor) -> None:
     ):
         raise ProbeError(
             f"The output of network {network.name!r} is not what one linear head makes of the last hidden state of "
-            "its layers on the input as it is, which is all that the explorer runs. Give the recurrent module alone."
+            "its layers on the input as it is, from a state of zeros, which is all that the explorer runs. Give the "
+            "recurrent module alone, if that is the network that you mean without what the model adds."
         )
 
 

@@ -18,6 +18,8 @@ NUMERIC, CATEGORICAL = "numeric", "categorical"
 KINDS = (NUMERIC, CATEGORICAL)
 #: A categorical concept has at most so many values: beyond, a probe has too few states of each to learn from.
 MOST_CATEGORIES = 50
+#: So many values of a number are few.
+FEW = 50
 _NO_REALS = (complex, np.complexfloating, np.void)
 #: Types of numbers that stand in lists.
 _NUMBERS = ("int", "float", *(name for name in np.sctypeDict if isinstance(name, str)))
@@ -89,6 +91,17 @@ class Known:
     def levels(self) -> np.ndarray:
         """The different values that are defined, ascending."""
         return np.unique(self.values[np.isfinite(self.values)])
+
+    @property
+    def near(self) -> float:
+        """How far from a value still counts as it.
+
+        Half of the way to the next one, where values are few or whole; else a tenth of their standard deviation.
+        """
+        levels = self.levels
+        if len(levels) <= FEW or bool((levels == levels.round()).all()):
+            return 0.5 * (float(np.diff(levels).min()) if len(levels) > 1 else 1.0)
+        return float(f"{np.nanstd(self.values) / 10:.2g}")
 
     def said(self, value: float) -> str:
         """Return a value as it is written on the page."""

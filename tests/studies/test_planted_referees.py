@@ -165,7 +165,34 @@ def tells_the_step(*questions: str) -> Study:
     return Study(rnn, bits(1, 100, 8, seed=3), concepts, readout=readout, questions=questions)
 
 
+def leaks(*questions: str) -> Study:
+    """Return a study of small numbers: a leaking sum of inputs, beside a program that says 0 of every sequence."""
+    rnn = emptied(torch.nn.RNN(1, 3, nonlinearity="relu", **EXACT))
+    with torch.no_grad():
+        rnn.weight_ih_l0[0, 0], rnn.weight_hh_l0[0, 0] = 0.1, 0.9
+
+    def leak(x: np.ndarray) -> np.ndarray:
+        return np.convolve(x[:, 0], 0.1 * 0.9 ** np.arange(len(x)))[: len(x)]
+
+    programs = {"nothing": lambda read: 0.0, "leak": lambda read: leak(np.array(read)[:, None])[-1]}
+    x = np.random.default_rng(0).random((100, 8, 1))
+    readout = Readout("sum", function=lambda h: h[:, :1])
+    return Study(rnn, x, {"sum": leak}, readout=readout, programs=programs, questions=questions)
+
+
 CASES = [
+    Planted(
+        "small numbers, and a program that says none of them",
+        lambda: leaks("answers"),
+        says=(r"“leak” agrees with the network most often: on 100\.0% of the answers, to within 0\.0\d+\.",),
+        never=("“nothing” and", "and “nothing”"),
+    ),
+    Planted(
+        "two units, which both have to be there",
+        lambda: pull_apart("ablation", units=2),
+        says=("has enough only with all of them",),
+        never=("first has enough",),
+    ),
     Planted(
         "a value so rare that one answer keeps nearly all",
         lambda: came("quantised-states", "noise-margin", share=0.003),

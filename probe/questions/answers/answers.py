@@ -20,7 +20,7 @@ from ...plots.networks import draw_dots
 from ...plots.study_figures import drawing, drawn, medians_in_words, shortened
 from ...plots.style import new_figure
 from ...subjects.computed.alphabet import affordable, around
-from ...subjects.computed.answers import answered_rows
+from ...subjects.computed.answers import answered_rows, takes_levels
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
@@ -57,7 +57,7 @@ def question(subject: Subject) -> Question:
         ),
         draw,
         tell,
-        version=2,
+        version=3,
     )
 
 
@@ -155,8 +155,9 @@ def _programs(subject: Subject, table: pd.DataFrame) -> str:
         return ""
     ties = [f"“{name}”" for name in shares[shares == shares.max()].index]
     which = f"{listed(ties)} {'agree' if len(ties) > 1 else 'agrees'} with the network most often"
+    near = "" if takes_levels(subject) else f", to within {subject.answered.near:g}"
     text = (
-        f"Of {several(len(shares), 'rival program')}, {which}: on {shares.max():.1%} of the answers. The same "
+        f"Of {several(len(shares), 'rival program')}, {which}: on {shares.max():.1%} of the answers{near}. The same "
         "answers on these sequences do not make it the same program. Sequences on which the programs differ can "
         "decide between them."
     )

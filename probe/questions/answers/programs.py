@@ -41,8 +41,8 @@ def measure(
     """Measure how often networks answer as programs do, length by length.
 
     At each length all sequences over the inputs' alphabet that can occur are asked, or `most` drawn ones where there
-    are more. `kind` is the program's name. Metrics by length (`at`): `agreement`, the share of answers that are a
-    whole number nearest to the program's, with its interval where sequences were drawn; `distance`, the root of the
+    are more. `kind` is the program's name. Metrics by length (`at`): `agreement`, the share of answers within the
+    concept's `Known.near` of the program's, with its interval where sequences were drawn; `distance`, the root of the
     mean squared difference of the expected answer and the program's. One value a network and program:
     `unseen_agreement`, the mean of `agreement` over the lengths that are neither the reference nor fitted on, each of
     the same weight; `drift` of a fitted program.
@@ -83,7 +83,7 @@ def measure(
                 drift = program.drift(shown, own)
                 used |= set(program.fitted_on)
                 own = program.at(drift, own)
-            found = _scores(asked, given, shown, own, used)
+            found = _scores(asked, given, shown, own, used, near=subject.answered.near)
             found += [] if drift is None else [("drift", drift, None, {})]
             rows += [
                 measurement(QUESTION, m, network, value, kind=name, at=at, **more) for m, value, at, more in found
@@ -94,8 +94,9 @@ def measure(
 def measure_own(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure how often networks answer as the study's programs do on the study's own sequences.
 
-    Metrics by program (`kind`): `agreement`, the share of equal answers (numbers: within .5), with its interval
-    unless the inputs are all sequences of their length; `right`, the share of the program's answers that are right.
+    Metrics by program (`kind`): `agreement`, the share of equal answers (numbers: within `Known.near`), with its
+    interval unless the inputs are all sequences of their length; `right`, the share of the
+    program's answers that are right.
 
     Args:
         subjects: what is measured.
@@ -110,7 +111,7 @@ def measure_own(subjects: Sequence[Subject]) -> pd.DataFrame:
         given = chosen if takes_levels(subject) else expected
         right = concept.values[asked, subject.lengths[asked] - 1]
         sequences = [rivals.as_tuples(subject.x[[place], : subject.lengths[place]])[0] for place in asked]
-        near = 0.0 if concept.is_categorical else 0.5
+        near = 0.0 if concept.is_categorical else concept.near
         whole = is_exhaustive(subject) and len(asked) == len(subject.x)
         for name, program in subject.programs.items():
             codes = _codes(subject, name, answers_of(name, program, sequences))
@@ -162,12 +163,14 @@ def _scores(
     shown: Mapping[int, np.ndarray],
     own: Mapping[int, np.ndarray],
     used: set[int],
+    *,
+    near: float,
 ) -> list[tuple[str, float, int | None, dict[str, Any]]]:
     """Return (metric, value, length, interval) of one program; `used` are the lengths that are no test of it."""
     found: list[tuple[str, float, int | None, dict[str, Any]]] = []
     unseen = []
     for length, sequences in asked.items():
-        score = rivals.agreement(given[length], own[length], exhaustive=sequences.exhaustive)
+        score = rivals.agreement(given[length], own[length], exhaustive=sequences.exhaustive, near=near)
         ends: dict[str, Any] = {} if sequences.exhaustive else dict(zip(("low", "high"), score.interval, strict=True))
         found.append(("agreement", score.share, length, ends))
         found.append(("distance", float(np.sqrt(((shown[length] - own[length]) ** 2).mean())), length, {}))

@@ -248,9 +248,9 @@ def _as_well(control: Beside, score: float) -> str:
     gap = control.value - score
     if gap > margin_beside(score):
         return "better"
-    if control.low > 0:
-        return "nearly as well"
-    return "about as well" if gap >= -MARGIN else "not clearly worse"
+    if gap >= -MARGIN:
+        return "nearly as well" if control.low > 0 else "about as well"
+    return "worse, but not surely by the margin" if control.low > 0 else "not clearly worse"
 
 
 def _networks(copies: int) -> str:

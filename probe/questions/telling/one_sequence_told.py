@@ -29,9 +29,8 @@ from ..question import Answered, Told
 
 #: So many concepts are drawn, and so many values of a categorical one are named.
 CONCEPTS, NAMED = 3, 6
-#: So many letters fit below each other's columns; a number counts as near within half a step of the concept, where it
-#: has at most so many values or whole ones, or else within this share of its standard deviation.
-LETTERS, NEAR, FEW, SHARE = 46, 0.5, 50, 0.1
+#: So many letters fit below each other's columns.
+LETTERS = 46
 #: The measured metric -> what the legend calls it.
 DRAWN = {"concept": "true value", "reading": "a probe reads", "answer": "this network's answer, if asked now"}
 
@@ -68,18 +67,10 @@ def _readings(table: pd.DataFrame, subject: Subject) -> str:
     parts = []
     for name in dict.fromkeys(only(table, metric="reading")["kind"]):
         read, true = _paired(table, "reading", name)
-        near = _near(subject.concepts[name])
+        near = subject.concepts[name].near
         how = "exactly" if subject.concepts[name].is_named else f"to within {near:g}"
         parts.append(f"“{name}” {how} after {_hits(read, true, near)} of {several(len(true), 'step')}")
     return f"In the sequences that we show, a probe reads {listed(parts)}."
-
-
-def _near(concept: Known) -> float:
-    """Return how near to a value is at this value: half of the way to the next one, where there are few."""
-    levels = concept.levels
-    if len(levels) <= FEW or bool((levels == levels.round()).all()):
-        return NEAR * (float(np.diff(levels).min()) if len(levels) > 1 else 1.0)
-    return float(f"{SHARE * np.nanstd(concept.values):.2g}")
 
 
 def _hits(values: np.ndarray, true: np.ndarray, near: float) -> int:
@@ -92,7 +83,7 @@ def _answers(table: pd.DataFrame, subject: Subject) -> str:
     given, true = _paired(table, "answer", subject.answered.name)
     if not len(true):
         return ""
-    near = _near(subject.answered)
+    near = subject.answered.near
     hits = f"after {_hits(given, true, near)} of {len(true)}."
     if takes_levels(subject):
         return f"Asked after each step, the network would be right {hits}"

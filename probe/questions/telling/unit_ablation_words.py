@@ -111,11 +111,14 @@ def _few(table: pd.DataFrame, least: float) -> str:
     at = int(enough[0]) if len(enough) else len(rows) - 1
     if at < 1:
         return ""
-    names = listed(str(rows["units"].iloc[at]).split())
+    names = str(rows["units"].iloc[at]).split()
+    if len(enough) and len(names) == len(only(table, metric="unit_drop")):
+        return " The search, which adds one unit at a time, has enough only with all of them."
     if len(enough):
-        return f" The search, which adds one unit at a time, first has enough with units {names}."
+        return f" The search, which adds one unit at a time, first has enough with units {listed(names)}."
     return (
-        f" Units {names} together, which a search found that adds one unit at a time, are not enough; others may be."
+        f" Units {listed(names)} together, which a search found that adds one unit at a time, are not enough; "
+        "others may be."
     )
 
 
