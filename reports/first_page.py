@@ -31,7 +31,7 @@ from probe.report import (
 )
 from probe.studies.pages.sections import VERDICTS
 
-from .pages import claims_of
+from .claims import claims_of
 
 #: How many steps the two figures have that are seen step by step, and rows shown of the table behind a figure.
 STEPS, SHOWN_ROWS = 10, 8

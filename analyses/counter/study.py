@@ -27,15 +27,13 @@ from models import planted, zoo
 from models.populations import EXPLORING, FIRST, LATER, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
 from probe import Finding, ProbeError, Study
 from probe.errors import unknown
-from probe.evidence import Claim
 from probe.evidence.strongest import STRONGEST
 from probe.questions import Question
 from probe.report import Details, Section, Table, Text
 from probe.storage.files import write_atomically
-from probe.studies.pages.sections import provenance
+from probe.studies.pages.sections import Contents, build, card, claims_table, provenance
 from probe.subjects.subject import Subject
-from reports import first_page, pages
-from reports.pages import Contents
+from reports import claims, first_page
 
 FOLDER = Path(__file__).parent / "measured"
 #: Raised by hand when the strings, the count or the answer are defined in another way.
@@ -130,7 +128,14 @@ VERDICT = (
     "A claim has a rule, which says what value would establish it. Established: the rule holds, and by more than "
     "in the controls that it names. Refuted: the rule does not hold. Not specific: it is true of the trained "
     "networks, and as true of networks whose recurrence was not trained. Undecided: the interval over networks "
-    "lies on both sides of the bound. “Holds in” counts the networks that satisfy a rule, each taken alone."
+    "lies on both sides of the bound. “True in” counts the networks that satisfy a rule, each taken alone."
+)
+CLAIMS = (
+    "Values are medians over networks, with intervals by order statistics. We committed the rules before we trained "
+    f"the networks that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to {SECOND_JUDGED.seeds[-1]}). II. marks "
+    "a rule that was judged once before, on other networks and against weaker controls. We decide each verdict at a "
+    f"level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of {common.FAMILY} is wrong is one in twenty. 23a "
+    f"and 23b, about recipes, are of the first judgement, of {common.RECIPES_FAMILY} verdicts."
 )
 
 
@@ -194,41 +199,31 @@ def write(folder: Path, out: Path) -> list[Path]:
     """
     names = [*(one for page in PAGES.values() for one in page.questions), pictures.NAME]
     asked = questions(QUESTIONS)
-    found = pages.current({name: Finding.read(folder / name) for name in names}, [*asked, *ACROSS])
+    found = claims.current({name: Finding.read(folder / name) for name in names}, [*asked, *ACROSS])
+    every = {name: {"": finding} for name, finding in found.items()}
     made = provenance(found["accuracy"])
     used, judged_by, frozen = (
         json.loads((FOLDER.parent / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("rules_first_used", "judged_by_first_used", "frozen")
     )
-    claims = list(pages.claims_of(found.values()).values())
+    where = {one: name for name, page in PAGES.items() for one in page.questions}
+    table = Section("All claims", [Text(VERDICT), *claims_table(every, CLAIMS, where)], key="claims")
     setup = Section("What we trained, and what we compare it with", [Text(accuracy.SETUP)], key="set-up")
-    more = {
-        "lengths.html": ([setup], []),
-        "how.html": ([], [_claims(claims), _frozen(frozen)]),
+    contents = PAGES | {
+        "lengths.html": replace(PAGES["lengths.html"], before=[setup]),
+        "how.html": replace(PAGES["how.html"], after=[table, _frozen(frozen)]),
     }
-    built = pages.build(PAGES, found, made, more)
+    built = build(contents, every, made)
     drifts = pd.concat([found[name].measurements for name in ("other_lengths", "training_signal")])
     drifts = drifts[drifts["metric"] == "drift"].drop_duplicates("network").set_index("network")["value"]
     explorer, tries = explored.explorer(drifts)
-    cards = [pages.card(name, page, found) for name, page in PAGES.items()]
+    cards = [card(name, page, every) for name, page in PAGES.items()]
     built["index.html"] = first_page.page(
         found, explorer, cards, tries=tries, objections=verdicts.OPEN, provenance=made
     )
-    text = pages.as_json({name: found[name] for name in found if found[name].claims}, used, judged_by, FITS)
+    text = claims.as_json({name: found[name] for name in found if found[name].claims}, used, judged_by, FITS)
     paths = [write_atomically(out / "findings.json", text)]
     return [*paths, *(page.write(out / name) for name, page in built.items())]
-
-
-def _claims(claims: Sequence[Claim]) -> Section:
-    caption = (
-        "Values are medians over networks, with intervals by order statistics. We committed the rules before we "
-        f"trained the networks that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to "
-        f"{SECOND_JUDGED.seeds[-1]}). II. marks a rule that was judged once before, on other networks and against "
-        f"weaker controls. We decide each verdict at a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any "
-        f"of {common.FAMILY} is wrong is one in twenty. 23a and 23b, about recipes, are of the first judgement, of "
-        f"{common.RECIPES_FAMILY} verdicts."
-    )
-    return Section("All claims", [Text(VERDICT), *pages.claims_table(claims, caption)], key="claims")
 
 
 def _frozen(frozen: Sequence[Mapping[str, Any]]) -> Section:

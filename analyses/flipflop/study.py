@@ -53,12 +53,38 @@ SEARCH = {"silent": torch.zeros(BITS, dtype=torch.float64), "starts": 400, "nois
 STEPS = (3, 7, 11)
 #: An untrained network's own head is random, and is asked for its fixed points alone.
 ANSWERING = ("trained", "fitted head")
-RIGHT, REST = "Are all three answers right after every step?", "Where does the state rest while no pulse comes?"
-ONE_BIT = "Does one direction of the state carry one bit?"
 QUESTIONS = (
-    Question("step_answers", RIGHT, step_answers.measure, roles=ANSWERING, rules=RULES[:1]),
-    Question("stable_answers", REST, stable_answers.measure, rules=RULES[1:2], settings=SEARCH, version=2),
-    Question("single_answers", ONE_BIT, single_answers.measure, (), ANSWERING, RULES[2:], settings={"steps": STEPS}),
+    Question(
+        "step_answers",
+        "Are all three answers right after every step?",
+        step_answers.measure,
+        roles=ANSWERING,
+        rules=RULES[:1],
+        text="On each of three channels a pulse of 1 or \N{MINUS SIGN}1 comes now and then. After every step a "
+        "network answers the sign of each channel's last pulse, so it must hold three bits.",
+    ),
+    Question(
+        "stable_answers",
+        "Where does the state rest while no pulse comes?",
+        stable_answers.measure,
+        rules=RULES[1:2],
+        settings=SEARCH,
+        version=2,
+        text="A fixed point is a state that stays as it is while no pulse comes: a stable one if the network comes "
+        "back to it from nearby, a saddle if the state leaves it along some directions. The axes of the picture are "
+        "the directions along which the states hold the bits, so that each combination is a corner of the cube.",
+    ),
+    Question(
+        "single_answers",
+        "Does one direction of the state carry one bit?",
+        single_answers.measure,
+        roles=ANSWERING,
+        rules=RULES[2:],
+        settings={"steps": STEPS},
+        text="After a step of one sequence we put in another one's coordinate along one bit's direction, and read "
+        "on. An answer that has nothing to do with the bit would follow half of the time. F4 divides what that adds "
+        "by what the whole state adds; in a network that forgets both are small, and their ratio says little.",
+    ),
 )
 
 
@@ -166,5 +192,7 @@ def write(folder: Path, out: Path) -> list[Path]:
     """
     from analyses.flipflop import page
 
-    found = {f"{cell}-{one.name}": Finding.read(folder / f"{cell}-{one.name}") for cell in CELLS for one in QUESTIONS}
+    found = {
+        one.name: {CALLED[cell]: Finding.read(folder / f"{cell}-{one.name}") for cell in CELLS} for one in QUESTIONS
+    }
     return [page.build(found).write(out / "index.html")]

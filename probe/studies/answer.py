@@ -21,6 +21,7 @@ from ..subjects.subject import Subject
 #: The notes that say why a question was not asked, and how it was measured.
 MISSING, SETUP = "missing", "setup"
 UNDECIDED = "undecided"
+NO_RULE = "No rule judges this; it describes the networks."
 
 
 def answer(question: Question, subjects: Sequence[Subject], rules: Sequence[Rule] = ()) -> Finding:
@@ -104,7 +105,9 @@ def _told(question: Question, answered: Answered) -> Told:
     if question.tell is not None:
         told = question.tell(answered)
         return Told({**told.notes, **_setup(question, answered.subject, told.notes.get(SETUP, ""))}, told.draw)
-    notes = {"answer": in_words(question, answered.table, answered.claims)} | setup(question, answered)
+    notes = {"answer": in_words(answered.table, answered.claims, unjudged(question, answered.table))} | setup(
+        question, answered
+    )
     return Told(notes, partial(figures, question, answered.table))
 
 
@@ -204,17 +207,17 @@ def _judging(table: pd.DataFrame, rule: Rule) -> int:
     return rows["network"].nunique()
 
 
-def in_words(question: Question, table: pd.DataFrame, claims: Sequence[Claim]) -> str:
+def in_words(table: pd.DataFrame, claims: Sequence[Claim], first: str = "") -> str:
     """Return what rules come to, a sentence each: the statement with its verdict, or with an undecided value.
 
     Of fewer networks than a verdict needs, it is in how many of them the statement is true.
 
     Args:
-        question: the question; what its rules cannot judge is said as well.
         table: its measurements.
         claims: the judged rules.
+        first: what stands before them; of many networks all that is said beside claims.
     """
-    sentences = []
+    sentences = [first] if first else []
     for claim in claims:
         verdict: str = claim.verdict
         if too_few(claim) and claim.n > 1:
@@ -223,11 +226,20 @@ def in_words(question: Question, table: pd.DataFrame, claims: Sequence[Claim]) -
             median = f"{claim.value:.2f}" if claim.n == 1 else f"{verdict}, median {claim.value:.2f}"
             verdict = f"{median}, where the rule asks for {claim.rule.established_if}"
         sentences.append(f"{claim.rule.statement.rstrip('.')}: {verdict}.")
+    return " ".join(sentences) or NO_RULE
+
+
+def unjudged(question: Question, table: pd.DataFrame) -> str:
+    """Return the sentences on the trained networks that a question's rules cannot judge.
+
+    Args:
+        question: the question.
+        table: its measurements.
+    """
     trained = table[table["role"] == "trained"]["network"].nunique()
-    for rule in () if question.together else question.rules:
-        if lacking := trained - _judging(table, rule):
-            metric = rule.metric.replace("_", " ")
-            sentences.append(
-                f"Rule {rule.key} does not judge {several(lacking, 'network')}, as no {metric} is defined there."
-            )
-    return " ".join(sentences) or "No rule judges this; it describes the networks."
+    return " ".join(
+        f"Rule {rule.key} does not judge {several(lacking, 'network')}, as no {rule.metric.replace('_', ' ')} is "
+        "defined there."
+        for rule in (() if question.together else question.rules)
+        if (lacking := trained - _judging(table, rule))
+    )

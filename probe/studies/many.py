@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import several
 from ..evidence.findings import Finding
 from ..subjects.subject import Subject
-from .answer import MISSING, SETUP, decides, figures, in_words, judged, not_asked
+from .answer import MISSING, SETUP, decides, figures, in_words, judged, not_asked, unjudged
 from .measuring import Outcome, Plan, measure_all, plan_of
 from .store import Store
 
@@ -60,8 +60,10 @@ def findings(study: Study, plan: Plan, outcomes: Sequence[Outcome] = ()) -> Iter
             yield not_asked(question, f"Not asked: {why}.")
         else:
             claims = judged(table, (*question.rules, *study.rules), family)
-            first = f"{question.tell_many(table)} " if question.tell_many is not None else ""
-            notes = {"answer": first + in_words(question, table, claims)} | _missing(reasons)
+            first = question.tell_many(table) if question.tell_many is not None else ""
+            beside = " ".join(filter(None, (first, unjudged(question, table))))
+            notes = {"answer": in_words(table, claims, beside), "text": question.text, "beside": beside}
+            notes |= _missing(reasons)
             notes |= how([one.setups[name] for one in outcomes if one.setups.get(name)])
             yield Finding(question.name, question.title, table, claims, figures(question, table), notes=notes)
 

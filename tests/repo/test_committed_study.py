@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from functools import cache
-from html import unescape
 from typing import Any
 
+import claims_told
 import pandas as pd
 import pytest
 
@@ -130,46 +129,26 @@ def test_all_verdicts_are_decided_at_the_level_of_the_whole_family() -> None:
     assert len({*again, *recipes, "10"}) == common.RECIPES_FAMILY
 
 
-TAG = re.compile(r"<[^>]*>")
-VERDICT = re.compile(r'<span class="verdict[^>]*>.*?<bdi>([^<]*)</bdi>')
-
-
-def words(html: str) -> str:
-    """Return the text of a piece of a page."""
-    return " ".join(unescape(TAG.sub("", html)).split())
-
-
 @pytest.mark.parametrize("name", study.PAGES)
 def test_a_page_gives_each_claim_the_number_and_the_verdict_that_were_found(name: str) -> None:
     """A point a claim in the section of its question, and as many of each verdict as the lead of the page counts."""
     page = (PAGES / name).read_text(encoding="utf-8")
     found = [entry for one in study.PAGES[name].questions for entry in entries().values() if entry["question"] == one]
-    told = []
-    for question in study.PAGES[name].questions:
-        section = page.partition(f'<section id="{question.replace("_", "-")}">')[2].partition("</section>")[0]
-        assert section, question
-        points = section.partition('<ul class="points">')[2].partition("</ul>")[0].split("</li>")[:-1]
-        told += [(words(VERDICT.sub("", point)), VERDICT.findall(point)) for point in points]
+    told = claims_told.points(page)
     assert len(told) == len(found)
-    for (text, verdicts), entry in zip(told, found, strict=True):
+    for text, entry in zip(told, found, strict=True):
         assert text.startswith(f"{entry['sentence'] or entry['statement'].rstrip('.')}: {entry['value']:.2g}")
-        assert verdicts == [entry["verdict"]]
-    lead = page.partition('<p class="lead"')[2].partition("</p>")[0]
-    counted = re.findall(r"(\d+) \W*(established|refuted|not specific|undecided)", words(lead))
-    counts = Counter(entry["verdict"] for entry in found)
-    assert {verdict: int(number) for number, verdict in counted if int(number)} == counts
+        assert text.endswith(entry["verdict"])
+    assert +claims_told.lead(page) == Counter(entry["verdict"] for entry in found)
 
 
 def test_the_first_page_and_the_table_have_every_claim_with_its_verdict() -> None:
     """The pills count them; a row of the table has the key, the value and the verdict."""
     first, how = ((PAGES / name).read_text(encoding="utf-8") for name in ("index.html", "how.html"))
-    pills = first.partition('<ul class="pills"')[2].partition("</ul>")[0].split("</li>")[1:-1]
-    counts = Counter(entry["verdict"] for entry in entries().values())
-    assert {VERDICT.findall(pill)[0]: int(words(pill).split()[0]) for pill in pills} == counts
-    body = how.partition('<section id="claims">')[2].partition("<tbody>")[2].partition("</tbody>")[0]
-    rows = [[words(cell) for cell in re.split("</t[hd]>", row)[:-1]] for row in body.split("</tr>")[:-1]]
-    assert {row[0] for row in rows} == set(entries())
+    assert +claims_told.pills(first) == Counter(entry["verdict"] for entry in entries().values())
+    rows = claims_told.rows(how)
+    assert {row["claim"] for row in rows} == set(entries())
     for row in rows:
-        entry = entries()[row[0]]
-        assert float(row[2]) == pytest.approx(float(f"{entry['value']:.3g}"))
-        assert row[-1].endswith(entry["verdict"])
+        entry = entries()[row["claim"]]
+        assert float(row["trained"]) == pytest.approx(float(f"{entry['value']:.3g}"))
+        assert row["verdict"].endswith(entry["verdict"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -9,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from claims_told import check_table, check_told, lead, points
 from matplotlib.cbook import STEP_LOOKUP_MAP
 
 from analyses.__main__ import FAILED, run
 from analyses.flipflop import page, pictures
 from analyses.flipflop.pictures import BIT, STEP
-from analyses.flipflop.study import BITS, CELLS, NAMES, QUESTIONS
+from analyses.flipflop.study import BITS, CALLED, CELLS, NAMES, QUESTIONS
 from probe import Finding
-from probe.report import Section, Table
+from probe.report import Page, Table
 
 COMMITTED = Path(__file__).parents[2] / "reports" / "flipflop" / "index.html"
 
@@ -37,9 +39,11 @@ def findings(built: tuple[Path, str]) -> dict[str, Finding]:
     return {name: Finding.read(built[0] / name) for name in names}
 
 
-def sections(findings: dict[str, Finding]) -> dict[str, Section]:
-    """Return the sections of the page by their anchors."""
-    return {section.key: section for section in page.build(findings).sections}
+def built_of(findings: dict[str, Finding]) -> Page:
+    """Return the page of findings."""
+    return page.build(
+        {one.name: {CALLED[cell]: findings[f"{cell}-{one.name}"] for cell in CELLS} for one in QUESTIONS}
+    )
 
 
 def test_the_page_is_built_from_the_findings_alone(built: tuple[Path, str], tmp_path: Path) -> None:
@@ -57,22 +61,23 @@ def test_a_question_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str
     assert "Did you mean 'step_answers'?" in said
 
 
-def test_the_committed_page_has_the_sections_of_today(findings: dict[str, Finding]) -> None:
-    """Its headings are what the committed measurements say."""
+def test_the_committed_page_says_what_was_found(findings: dict[str, Finding]) -> None:
+    """Each claim once in its section and once in the table, with the number and the verdict of its cell."""
     text = COMMITTED.read_text(encoding="utf-8")
-    for key, section in sections(findings).items():
-        assert f'id="{key}"' in text
-        assert section.title in text
+    claims = [claim for finding in findings.values() for claim in finding.claims]
+    check_table(text, claims)
+    assert +lead(text) == Counter(claim.verdict for claim in claims)
+    assert [section.title in text for section in built_of(findings).sections]
+    check_told(points(text), claims)
 
 
-@pytest.mark.parametrize("key", page.TOLD)
-def test_a_heading_asks_where_a_rule_is_not_established(key: str, findings: dict[str, Finding]) -> None:
+def test_the_first_words_ask_where_a_rule_is_not_established(findings: dict[str, Finding]) -> None:
     """In one cell it is enough."""
-    name = f"rnn-{page.TOLD[key][0]}"
-    first, *others = findings[name].claims
-    assert sections(findings)[key].title == first.rule.on_page
-    undecided = replace(findings[name], claims=(replace(first, verdict="undecided"), *others))
-    assert sections(findings | {name: undecided})[key].title == undecided.title
+    name = "rnn-stable_answers"
+    (first,) = findings[name].claims
+    found, asked = findings[name], replace(findings[name], claims=(replace(first, verdict="undecided"),))
+    for one, said in ((found, first.rule.on_page), (asked, asked.title)):
+        assert f">{said}.</strong>" in built_of(findings | {name: one}).render()
 
 
 def test_points_are_counted_where_a_network_has_none(findings: dict[str, Finding]) -> None:
@@ -81,9 +86,8 @@ def test_points_are_counted_where_a_network_has_none(findings: dict[str, Finding
     assert counts.shape == (10, 4)
     assert counts[0].tolist() == [8] * 10
     assert 0 in counts[3].tolist()
-    (table,) = [
-        one for one in sections(findings)["corners"].blocks if isinstance(one, Table) and one.name == "points"
-    ]
+    blocks = [block for section in built_of(findings).sections for block in section.blocks]
+    (table,) = [one for one in blocks if isinstance(one, Table) and one.name == "points"]
     rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
     assert [rows[cell]["exactly a cube"] for cell in ("LSTM", "GRU", "tanh RNN")] == [
         "7 of 10",
@@ -95,13 +99,13 @@ def test_points_are_counted_where_a_network_has_none(findings: dict[str, Finding
 
 def test_what_is_drawn_of_one_network_is_what_the_table_counts(findings: dict[str, Finding]) -> None:
     """As many fixed points of each kind, stable ones at their answers; a saddle parts two that differ in a bit."""
-    points, ways = pictures.points(pictures.shown())
+    found, ways = pictures.points(pictures.shown())
     counts = page.unstable(findings["gru-stable_answers"].measurements).loc["flipflop-gru/seed-3000"]
-    assert [int((points["unstable"] == number).sum()) for number in range(4)] == list(counts)
-    stable = points[points["unstable"] == 0]
+    assert [int((found["unstable"] == number).sum()) for number in range(4)] == list(counts)
+    stable = found[found["unstable"] == 0]
     signs = np.array([[float(part) for part in answer.split(",")] for answer in stable["answer"]])
     assert np.abs(stable[list(NAMES)].to_numpy() - signs).max() < 0.1
-    ends = [[end.split(",") for end in both.split(" and ")] for both in points[points["unstable"] == 1]["answer"]]
+    ends = [[end.split(",") for end in both.split(" and ")] for both in found[found["unstable"] == 1]["answer"]]
     assert [sum(a != b for a, b in zip(*both, strict=True)) for both in ends] == [1] * len(ways)
     assert len({str(sorted(both)) for both in ends}) == counts[1] == len(ways)
 

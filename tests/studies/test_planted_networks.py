@@ -180,7 +180,7 @@ def of_two_concepts(count: int) -> Study:
                 r"What do 3 networks hold of ones and last\?",
                 r"“ones” is read clearly better .* in 3 of 3 networks: ",
                 r"“last” is read .* in 3 of 3 networks: in 3 the last inputs alone predict the concept",
-                r"Some unit follows “ones” within every step: in 3 of 3 networks",
+                r"Some unit follows “ones” within every step: in 3 of 3, median",
                 r"a verdict on it needs more of them, mostly ten",
             ),
             never=("undecided", "established", "not specific", r"\bnan\b"),
@@ -191,9 +191,12 @@ def of_two_concepts(count: int) -> Study:
             says=(
                 r"“ones” is read clearly better .* in 10 of 10 networks: ",
                 r"“last” is read .* in 10 of 10 networks: in 10 the last inputs alone predict the concept",
-                r"Some unit follows “ones” within every step: (established|undecided)",
+                r"Some unit follows “ones” within every step: .*(established|undecided)",
             ),
-            never=(r"score of “ones” is above 0.05 in networks trained so: established", r"\bnan\b"),
+            never=(
+                r"score of “ones” is above 0.05 in networks trained so: [^()]*\([^)]*\) . established",
+                r"\bnan\b",
+            ),
         ),
     ],
     ids=lambda case: case.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from claims_told import check_table, check_told, pills, points
 from many_counters import EVERY, LENGTH, counters, findings, initials, study
 from refusing import refused
 from safetensors.torch import save_file
@@ -57,7 +59,11 @@ def test_verdicts_are_over_networks_and_controls_stand_in_pairs(tmp_path: Path) 
     table = findings(tmp_path)["noise-margin"].measurements
     assert set(table["role"]) == {"trained", "fitted head"}
     assert set(table[table["role"] == "fitted head"]["pair"]) == {str(number) for number in range(len(counters()))}
-    assert claim.rule.statement in (tmp_path / "index.html").read_text()
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    every = [one for found in findings(tmp_path).values() for one in found.claims]
+    check_told(points(text), every)
+    check_table(text, every)
+    assert +pills(text) == Counter(one.verdict for one in every)
 
 
 def test_few_networks_are_undecided(tmp_path: Path) -> None:
@@ -311,7 +317,11 @@ def test_a_page_says_how_networks_were_measured_and_in_how_many_a_claim_is_true(
     assert found["interchange"].figures
     text = page.render()
     assert text.count("How it was measured") == text.count("This is so for each of 2 networks") == len(names)
-    assert re.search(r"held with a margin: in \d of 2 networks", text)
+    assert any(re.search(r"held with a margin: in \d of 2.*, median \d", point) for point in points(text))
+    every = [one for question in found.values() for one in question.claims]
+    check_told(points(text), every)
+    check_table(text, every)
+    assert 'class="pills"' not in text
 
 
 def test_how_networks_were_measured_is_told_of_all() -> None:

@@ -1,29 +1,153 @@
-"""The parts of a page that every study shares: a section a finding, its claims as tables, and their tally."""
+"""The parts of a page that every study shares: a section a question, and each claim told once, with its verdict."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from ...errors import several
 from ...evidence.claims import Claim
 from ...evidence.findings import Finding
-from ...report import Block, Details, Figure, Points, Section, Sentence, Strong, Table, Text, Verdict
-from ..answer import MISSING, SETUP
+from ...report import (
+    Block,
+    Card,
+    Details,
+    Figure,
+    Link,
+    Page,
+    Points,
+    Section,
+    Sentence,
+    Table,
+    Text,
+    Verdict,
+)
+from ..answer import MISSING, SETUP, too_few, true_in
 from ..identity import VERSION
 
 #: In the order in which a page counts them.
 VERDICTS = ("established", "refuted", "not specific", "undecided")
 #: The note that a section begins with; its first sentence is the finding.
 ANSWER = "answer"
-#: A note that a section tells after its claims: what would have said otherwise.
-OTHERWISE = "otherwise"
 #: Notes that no section tells: the first section has the set-up, the page's first sentences have the verdict.
 ELSEWHERE = (SETUP, "verdict", "short", "reads", "first", MISSING)
 #: What the digest of a question is called beside those of its study.
 ASKED = "question"
+#: Notes of a question's section: what is done, and what is said of many networks beside their claims.
+TEXT, BESIDE = "text", "beside"
+#: A study's first page.
+INDEX = "index.html"
 #: How many rows of the table behind a figure are shown; the file behind it has all.
 SHOWN_ROWS = 8
+#: A figure of more bytes is too fine to be seen as a thumbnail.
+THUMBNAIL = 12_000
+#: What the folded table of claims says of each.
+DEFINED = (
+    "claim",
+    "networks",
+    "metric",
+    "definition",
+    "source",
+    "95 % interval",
+    "difference to the control",
+    "planted",
+    "why",
+)
+#: What was found of a question, by what the networks are called; by "" where a study has one kind.
+Asked = Mapping[str, Finding]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a page tells.
+
+    Attributes:
+        title: its title.
+        inside: what a reader finds on it.
+        questions: in the order in which it tells them.
+        lead: its first sentences; empty for how many claims have which verdict, and what is inside.
+        before: sections that stand before those of the questions.
+        after: sections that stand behind them.
+        hero: what stands above the first sentences.
+    """
+
+    title: str
+    inside: str
+    questions: Sequence[str]
+    lead: Sentence = ()
+    before: Sequence[Section] = ()
+    after: Sequence[Section] = ()
+    hero: Sequence[Block] = ()
+
+
+def build(
+    contents: Mapping[str, Contents], findings: Mapping[str, Asked], provenance: Mapping[str, str]
+) -> dict[str, Page]:
+    """Return the pages of a study, by file name, linked in their order.
+
+    Args:
+        contents: of each page; without `index.html` where that is another one.
+        findings: by question.
+        provenance: what stands at the foot.
+    """
+    built, names = {}, list(contents)
+    for place, (name, page) in enumerate(contents.items()):
+        links = [Link(f"Before: {contents[other].title}", other) for other in names[:place][-1:]]
+        links = links or [Link("Before: the story", INDEX)] * (name != INDEX)
+        links += [Link(f"Next: {contents[other].title}", other) for other in names[place + 1 : place + 2]]
+        own = {question: findings[question] for question in page.questions}
+        lead = page.lead or [*tally(own), f" {page.inside}"]
+        sections = [*page.before, *(section(question, asked) for question, asked in own.items()), *page.after]
+        built[name] = Page(page.title, lead, sections, hero=page.hero, provenance=provenance, neighbours=links)
+    return built
+
+
+def card(name: str, page: Contents, findings: Mapping[str, Asked]) -> Card:
+    """Return the link to a page, with the smallest of its figures."""
+    drawn = [figure for one in page.questions for finding in findings[one].values() for figure in finding.figures]
+    smallest = min((figure.svg for figure in drawn), key=len, default="")
+    return Card(page.title, name, page.inside, smallest if len(smallest) <= THUMBNAIL else "")
+
+
+def section(question: str, asked: Asked) -> Section:
+    """Return a question as a section: what is done, its figures, each claim, and folded how it was measured."""
+    findings = list(asked.values())
+    notes = [finding.notes.get(name, "") for name in (TEXT, BESIDE, MISSING) for finding in findings]
+    figured = [figure for finding in findings for figure in figures(finding)]
+    words = list(dict.fromkeys(filter(None, notes)))
+    blocks: list[Block] = [*([Text(words)] if words else []), *figured]
+    lines = told(asked)
+    blocks += [Points(lines)] if lines else []
+    return Section(findings[0].title, [*blocks, *how(findings[0])], key=anchor(question))
+
+
+def told(asked: Asked) -> list[list[str | Verdict]]:
+    """Return each claim of a question in a line: what it says, its number beside its controls', and its verdict."""
+    lines: list[list[str | Verdict]] = []
+    for claims in zip(*(finding.claims for finding in asked.values()), strict=True):
+        line: list[str | Verdict] = [f"{claims[0].rule.on_page}: "]
+        for (called, finding), claim in zip(asked.items(), claims, strict=True):
+            line += ["; "] * (len(line) > 1) + [f"{called} "] * bool(called)
+            beside = controls_in_words(claim)
+            number = f"{claim.value:.2g}{f' ({beside})' if beside else ''}"
+            few = too_few(claim)
+            line += (
+                [f"{true_in(finding.measurements, claim)}, median {number}"]
+                if few
+                else [f"{number} ", Verdict(claim.verdict)]
+            )
+        lines.append(line)
+    return lines
+
+
+def claims_of(findings: Mapping[str, Asked]) -> Iterator[tuple[str, str, Finding, Claim]]:
+    """Yield every claim with its question, what its networks are called, and its finding."""
+    for question, asked in findings.items():
+        for claims in zip(*(finding.claims for finding in asked.values()), strict=True):
+            for (called, finding), claim in zip(asked.items(), claims, strict=True):
+                yield question, called, finding, claim
 
 
 def anchor(question: str) -> str:
@@ -35,28 +159,6 @@ def answer_of(finding: Finding) -> tuple[str, str]:
     """Return the finding, the first sentence of the answer without its full stop, and the other sentences."""
     first, _, others = finding.notes[ANSWER].partition(". ")
     return first.removesuffix("."), others
-
-
-def section(
-    finding: Finding, *, shown_rows: int = SHOWN_ROWS, brief: Callable[[Sequence[Claim]], Table] | None = None
-) -> Section:
-    """Return a finding as a section: what was found as its heading, then the answer, figures, claims and the rest.
-
-    Args:
-        finding: the finding, whose notes have an `answer`.
-        shown_rows: how many rows of the table behind a figure are shown.
-        brief: from claims to their table; None for `claims_brief`.
-    """
-    heading, answer = answer_of(finding)
-    notes = {name: note for name, note in finding.notes.items() if note and name not in (ANSWER, *ELSEWHERE)}
-    last = notes.pop(OTHERWISE, "")
-    blocks: list[Block] = [Text([[Strong(finding.title), *([" ", answer] if answer else [])], *notes.values()])]
-    blocks += figures(finding, shown_rows)
-    if finding.claims:
-        blocks.append((brief or claims_brief)(finding.claims))
-    if last:
-        blocks.append(Text(last))
-    return Section(heading, blocks, key=anchor(finding.question))
 
 
 def figures(finding: Finding, shown_rows: int = SHOWN_ROWS) -> list[Block]:
@@ -75,13 +177,13 @@ def figures(finding: Finding, shown_rows: int = SHOWN_ROWS) -> list[Block]:
     ]
 
 
-def tally(claims: Sequence[Claim]) -> list[str | Verdict]:
+def tally(findings: Mapping[str, Asked]) -> list[str | Verdict]:
     """Return how many claims have which verdict, as pieces of a sentence; nothing where there is none.
 
     Args:
-        claims: the claims; checks of a method are none.
+        findings: by question; checks of a method, and claims about too few networks, are not counted.
     """
-    decided = [claim.verdict for claim in claims if not claim.rule.check]
+    decided = verdicts(findings)
     if not decided:
         return []
     pieces: list[str | Verdict] = [f"{several(len(decided), 'claim')} with a rule:"]
@@ -93,6 +195,11 @@ def tally(claims: Sequence[Claim]) -> list[str | Verdict]:
     return pieces
 
 
+def verdicts(findings: Mapping[str, Asked]) -> list[str]:
+    """Return the verdict of every claim that a page counts: of no check, and of none about too few networks."""
+    return [claim.verdict for *_, claim in claims_of(findings) if not claim.rule.check and not too_few(claim)]
+
+
 def controls_in_words(claim: Claim) -> str:
     """Return each control's median; where a rule names none, that of the own initialisations."""
     medians = {gap.role: gap.control for gap in claim.differences}
@@ -101,24 +208,50 @@ def controls_in_words(claim: Claim) -> str:
     return "; ".join(f"{role} {value:.3g}" for role, value in medians.items())
 
 
-def claims_brief(claims: Sequence[Claim]) -> Table:
-    """Return claims as a table narrow enough for a section: statement, trained against its controls, verdict."""
-    planted = sorted({network for claim in claims for network in claim.planted})
-    rows = [
-        [
-            f"{claim.rule.statement} ({claim.rule.established_if})",
-            claim.verdict,
-            claim.value,
-            f"{claim.holds_in} of {claim.n}",
-            claim.interval,
-            controls_in_words(claim),
-            *(claim.planted.get(network) for network in planted),
-        ]
-        for claim in claims
-    ]
-    columns = ["claim (rule)", "verdict", "trained", "holds in", "95 % interval", "controls", *planted]
-    caption = "Claims judged here; medians over networks. We decide verdicts at a higher level than the interval's."
-    return Table(columns, rows, caption, verdict="verdict", digits=3)
+def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str, str] | None = None) -> list[Block]:
+    """Return all claims as a table that sorts, the best of their verdicts first, and how each is computed, folded.
+
+    Args:
+        findings: by question.
+        caption: of the table.
+        where: by question the page with its section; None where all are on this one.
+    """
+    every = sorted(claims_of(findings), key=lambda one: VERDICTS.index(one[3].verdict))
+    rows, how = [], []
+    for question, called, finding, claim in every:
+        link = Link(claim.rule.on_page, f"{(where or {}).get(question, '')}#{anchor(question)}")
+        verdict = "" if too_few(claim) else claim.verdict
+        true = true_in(finding.measurements, claim).removeprefix("in ")
+        about = [claim.rule.key, link, called, claim.value, f"{claim.rule.established_if}"]
+        rows.append([*about, controls_in_words(claim), true, verdict])
+        how.append(_computed(called, claim))
+    columns = ("claim", "statement", "networks", "trained", "bound", "control", "true in", "verdict")
+    table = Table(
+        *_filled(columns, rows),
+        caption,
+        verdict="verdict" if any(row[-1] for row in rows) else None,
+        name="claims",
+        digits=3,
+        max_rows=len(rows),
+        sortable=True,
+    )
+    defined = Table(*_filled(DEFINED, how), "Definitions.", digits=3)
+    return [table, Details("How each is computed, and why it has its verdict", [defined])]
+
+
+def _computed(called: str, claim: Claim) -> list[Any]:
+    """Return how a claim is computed, and why it has its verdict: the row below `DEFINED`."""
+    rule = claim.rule
+    gaps = "; ".join(f"{gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences)
+    planted = "; ".join(f"{name} {value:.3g}" for name, value in claim.planted.items())
+    about = [rule.key, called, rule.metric, rule.definition, rule.source]
+    return [*about, claim.interval, gaps, planted, claim.reason]
+
+
+def _filled(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Return columns without those that are empty in every row."""
+    some = [place for place in range(len(columns)) if any(row[place] not in ("", None) for row in rows)]
+    return [columns[place] for place in some], [[row[place] for place in some] for row in rows]
 
 
 def how(finding: Finding) -> list[Block]:
@@ -145,15 +278,3 @@ def provenance(finding: Finding) -> dict[str, str]:
     made = finding.provenance
     parts = {f"{name} (SHA-256)": str(text) for name, text in made["study"].items() if name not in (VERSION, ASKED)}
     return parts | {str(name): str(number) for name, number in made["versions"].items()}
-
-
-def definitions(claims: Sequence[Claim]) -> list[Block]:
-    """Return how each claim is computed and why it has its verdict, folded."""
-    if not claims:
-        return []
-    columns = ["claim", "metric", "definition", "source", "why"]
-    rows = [
-        [claim.rule.key, claim.rule.metric, claim.rule.definition, claim.rule.source, claim.reason]
-        for claim in claims
-    ]
-    return [Details("How each is computed, and why it has its verdict", [Table(columns, rows, "Definitions.")])]

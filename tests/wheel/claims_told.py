@@ -1,0 +1,69 @@
+"""Reads from a page what it says of claims: in the sections, in the table of all, in the pills and in the lead."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html import unescape
+
+from probe.evidence import Claim
+
+VERDICT = re.compile(r'<span class="verdict[^>]*>.*?<bdi>([^<]*)</bdi>')
+NAMES = "established|refuted|not specific|undecided"
+
+
+def words(html: str) -> str:
+    """Return the text of a piece of a page."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", html)).split())
+
+
+def points(page: str) -> list[str]:
+    """Return all points of a page's lists that have a verdict, or the number of networks, as words."""
+    lists = re.findall(r'<ul class="points">(.*?)</ul>', page, re.DOTALL)
+    every = [words(point) for one in lists for point in one.split("</li>")]
+    return [point for point in every if re.search(f"{NAMES}|, median ", point)]
+
+
+def rows(page: str) -> list[dict[str, str]]:
+    """Return the rows of the table of all claims, each cell by the name of its column."""
+    section = page.partition('<section id="claims">')[2].partition("</table>")[0]
+    head, _, body = section.partition("<tbody>")
+    names = [words(cell).split("↑")[0].strip() for cell in re.findall(r"<th.*?</th>", head, re.DOTALL)]
+    cells = [re.split("</t[hd]>", row)[:-1] for row in body.split("</tr>")[:-1]]
+    return [dict(zip(names, map(words, row), strict=True)) for row in cells]
+
+
+def pills(page: str) -> Counter[str]:
+    """Return how many claims the pills count of each verdict."""
+    every = page.partition('<ul class="pills"')[2].partition("</ul>")[0].split("</li>")[1:-1]
+    return Counter({VERDICT.findall(pill)[0]: int(words(pill).split()[0]) for pill in every})
+
+
+def lead(page: str) -> Counter[str]:
+    """Return how many claims the first sentences count of each verdict."""
+    text = words(page.partition('<p class="lead"')[2].partition("</p>")[0])
+    return Counter({verdict: int(number) for number, verdict in re.findall(rf"(\d+) \W*({NAMES})", text)})
+
+
+def check_told(told: list[str], claims: list[Claim]) -> None:
+    """Fail where sections do not give each claim once, with the number and the verdict that were found."""
+    texts = Counter(f"{claim.rule.on_page}: " for claim in claims)
+    for text, number in texts.items():
+        own = [claim for claim in claims if f"{claim.rule.on_page}: " == text]
+        (line,) = (point for point in told if point.startswith(text))
+        parts = line.removeprefix(text).split("; ") if number > 1 else [line.removeprefix(text)]
+        for part, claim in zip(parts, own, strict=True):
+            assert f"{claim.value:.2g}" in part
+            assert claim.verdict in part or claim.n < claim.rule.needs
+    assert len(told) == len(texts)
+
+
+def check_table(page: str, claims: list[Claim]) -> None:
+    """Fail where the table of all claims has other numbers or verdicts than were found."""
+    said = Counter()
+    for row in rows(page):
+        number = float(row["trained"].replace("\N{MINUS SIGN}", "-"))
+        said[row["claim"], f"{number:.3g}", re.sub(r"^\W+", "", row.get("verdict", ""))] += 1
+    assert said == Counter(
+        (one.rule.key, f"{one.value:.3g}", one.verdict if one.n >= one.rule.needs else "") for one in claims
+    )
