@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ProbeError, several, unknown
 from ..evidence.words import listed
-from ..methods.probing.controls import clock_features, inputs_around
+from ..methods.probing.controls import clock_features, in_columns, inputs_around, steps_back
 from ..methods.probing.fits import Fit
 from ..methods.probing.linear import LinearProbe
 from ..methods.probing.prefixes import prefix_groups, turned
@@ -26,8 +26,6 @@ from ..recurrent.signals import Signal
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The control on the last inputs reads at most so many steps, and at most so many numbers.
-LAST_STEPS, LAST_NUMBERS = 4, 256
 #: States of sequences that begin alike are the same one up to this, relative to max(1, |state|).
 ALIKE = 1e-3
 #: Which inputs a state depends on: those up to its step, those from it on, or all.
@@ -305,11 +303,12 @@ def _around(
     """Return the inputs that the control reads at each state, and what it is called."""
     if x is None:
         return None, ""
-    count = int(np.clip(LAST_NUMBERS // max(x.shape[2], 1), 1, min(LAST_STEPS, x.shape[1])))
+    read = in_columns(torch.as_tensor(x))
+    count = steps_back(read)
     away = range(1 - count if depends != END else 0, 1 if depends == BEGINNING else count)
     names = {BEGINNING: f"last {several(count, 'input')}", END: f"next {several(count, 'input')}"}
     name = names.get(depends, f"{several(len(away), 'input')} around")
-    return inputs_around(torch.as_tensor(x), sequence, step, away), name
+    return inputs_around(read, sequence, step, away), name
 
 
 def parts_of(recording: Recording, layers: Any, signals: Any) -> list[tuple[LayerRecording, list[Signal]]]:

@@ -191,7 +191,7 @@ def true_in(table: pd.DataFrame, claim: Claim, what: str = "") -> str:
         what: a word after the numbers, such as ` networks`.
     """
     beyond = sum(true_of(table, claim.rule).values())
-    also = f", beyond their controls in {beyond}" if beyond < claim.holds_in else ""
+    also = f", beyond its controls in {beyond}" if beyond < claim.holds_in else ""
     return f"in {claim.holds_in} of {claim.n}{what}{also}"
 
 

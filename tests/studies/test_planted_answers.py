@@ -211,7 +211,7 @@ USES = (
     r"no better than the later inputs allow: [01]\.\d\d",
     r"The answer follows the direction that a least-squares probe reads: [01]\.\d\d",
     r"keeps \d+% of its right answers",
-    r"moves the answer by one: [01]\.\d\d",
+    r"the answer is right from there: [01]\.\d\d",
     r"In a network with random weights and a fitted head the costliest",
 )
 #: Of answers that are no better than a guess nothing is said beside that.

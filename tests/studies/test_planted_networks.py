@@ -179,7 +179,7 @@ def of_two_concepts(count: int) -> Study:
             says=(
                 r"What do 3 networks hold of ones and last\?",
                 r"“ones” is read clearly better .* in 3 of 3 networks: ",
-                r"“last” is read .* in 3 of 3 networks: in 3 the last inputs alone predict the concept",
+                r"“last” is read .* in 3 of 3 networks: in 3 it is not read clearly better than the last inputs",
                 r"Some unit follows “ones” within every step: in 3 of 3, median",
                 r"a verdict on it needs more of them, mostly ten",
             ),
@@ -190,7 +190,7 @@ def of_two_concepts(count: int) -> Study:
             lambda: of_two_concepts(10),
             says=(
                 r"“ones” is read clearly better .* in 10 of 10 networks: ",
-                r"“last” is read .* in 10 of 10 networks: in 10 the last inputs alone predict the concept",
+                r"“last” is read .* in 10 of 10 networks: in 10 it is not read clearly better than the last inputs",
                 r"Some unit follows “ones” within every step: .*(established|undecided)",
             ),
             never=(

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hand_written import bits, dead, labels, last, mostly, named, ones, time, two_layers, written
-from planted_cases import Planted, words_of
+from planted_cases import EXACT, Planted, emptied, words_of
 from torch import nn
 
-from probe import Study
+from probe import Concept, Study
 from probe.questions.telling.unit_words import Followed
 from probe.studies.prepare import prepare
 from probe.studies.run import beside
@@ -52,7 +53,54 @@ def third(x: np.ndarray) -> list[str]:
 
 
 COUNTS = np.array([ones(x) for x in bits()])
+
+
+class OfTokens(nn.Module):
+    """Embeds six tokens, one unit each, and remembers nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(6, 6)
+        self.rnn = emptied(nn.RNN(6, 6, batch_first=True))
+        with torch.no_grad():
+            self.embedding.weight.copy_(torch.eye(6))
+            self.rnn.weight_ih_l0.copy_(torch.eye(6))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the states."""
+        return self.rnn(self.embedding(ids))[0]
+
+
+def of_tokens(*questions: str) -> Study:
+    """Return a study of a class of the last token, which its number does not tell."""
+    ids = np.random.default_rng(0).integers(0, 6, (150, 6))
+    classes = np.isin(ids, (1, 4)).astype(int)
+    return Study(OfTokens(), ids, {"class": Concept(classes, kind="categorical")}, questions=questions)
+
+
+def of_first(*questions: str) -> Study:
+    """Return a study of an RNN that keeps whether the first of three symbols was the first one, beside bits."""
+    rnn, x = emptied(nn.RNN(4, 3, nonlinearity="relu", **EXACT)), np.zeros((300, 5, 4))
+    x[np.arange(300), 0, np.random.default_rng(0).integers(0, 3, 300)] = 1
+    x[:, :, 3] = np.random.default_rng(1).integers(0, 2, (300, 5))
+    with torch.no_grad():
+        rnn.weight_ih_l0[0, 0] = rnn.weight_hh_l0[0, 0] = rnn.weight_ih_l0[1, 3] = 1
+    return Study(rnn, x, {"first": lambda x: ["abc"[int(x[0, :3].argmax())]] * len(x)}, questions=questions)
+
+
 CASES = [
+    Planted(
+        "tokens, whose ids say nothing by their size",
+        lambda: of_tokens("reading-class"),
+        says=("the last 4 inputs alone predict it",),
+        never=("no control does as well", "better than from the step, the last inputs"),
+    ),
+    Planted(
+        "one value that is told from two others, which are not told from each other",
+        lambda: of_first("reading-first"),
+        says=("Not told from the other values: “b” and “c”",),
+        never=("“a” and “b” of",),
+    ),
     Planted(
         "a unit is the concept",
         lambda: study(written(ones=1), {"ones": ones}, *UNITS),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from ...errors import ProbeError
 
 #: With more steps than this, neighbouring steps share a bin.
 MOST_BINS = 64
+#: The probe on the last inputs reads at most so many numbers, and at most so many steps.
+LAST_NUMBERS, LAST_STEPS = 256, 4
 
 
 def clock_r_squared(
@@ -45,6 +48,27 @@ def clock_features(step: np.ndarray, bins: np.ndarray, left: np.ndarray | None =
         ends = np.minimum(left, MOST_BINS)
         columns += [ends[:, None] == np.unique(ends), left]
     return np.column_stack(columns).astype(float)
+
+
+def in_columns(x: Float[Tensor, "sequence time feature"]) -> Float[Tensor, "sequence time number"]:
+    """Return inputs of one whole number each with a column for each value that occurs, the most frequent ones.
+
+    A token's id says nothing by its size: a linear probe on the number reads less than the input tells. Others, and
+    those of at most two values, are returned as they are.
+
+    Args:
+        x: the inputs.
+    """
+    values, counts = np.unique(x.detach().cpu().numpy(), return_counts=True)
+    if x.shape[2] != 1 or len(values) <= 2 or not np.array_equal(values, values.round()):
+        return x
+    frequent = values[np.argsort(-counts, kind="stable")[: LAST_NUMBERS - 1]]
+    return torch.cat([x, (x == torch.as_tensor(frequent).to(x)).to(x.dtype)], dim=2)
+
+
+def steps_back(x: Float[Tensor, "sequence time number"]) -> int:
+    """Return how many of the last inputs a probe reads, whose numbers are at most `LAST_NUMBERS`."""
+    return int(np.clip(LAST_NUMBERS // max(x.shape[2], 1), 1, min(LAST_STEPS, x.shape[1])))
 
 
 def inputs_around(

@@ -143,7 +143,7 @@ def _by_step(early: pd.DataFrame, subject: Subject) -> str:
     longer = subject.x[torch.as_tensor(subject.lengths > step), : step + 1]
     ways = several(len(longer.flatten(1).unique(dim=0)), "way")
     when = "the first step" if step == 0 else several(step + 1, "step")
-    those = "them" if worst["n"] == len(longer) else f"the {worst['n']:.0f} that were judged"
+    those = "the sequences" if worst["n"] == len(longer) else f"the {worst['n']:.0f} that were judged"
     return (
         f"{text} Asked after {when}, by when they have begun in {ways}, the network is wrong on "
         f"{worst['value']:.0%} of {those}.{perhaps}{_later(early, subject, step)}"

@@ -54,7 +54,7 @@ def question(subject: Subject) -> Question:
         rules=(
             rule(
                 "steering",
-                "Pushing the state by one, from class mean to class mean, moves the answer by one.",
+                "With the state pushed by one, from class mean to class mean, the answer is right from there.",
                 "steered_exact",
                 signal="class_mean",
                 definition=f"Share of answers that are exactly the target, {ONE_STEP}.",

@@ -147,7 +147,7 @@ def reading(subject: Subject, name: str) -> Question:
         tell=partial(tell, name=name),
         tell_many=partial(tell_many, name=name),
         settings={"concept": name, "question": key},
-        version=3,
+        version=4,
         copies=None,
     )
 

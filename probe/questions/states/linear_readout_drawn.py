@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ...evidence.measurements import Network, measurement, tabulate
-from ...methods.probing.controls import clock_features, inputs_around, relabelled, signed_sums
+from ...methods.probing.controls import clock_features, in_columns, inputs_around, relabelled, signed_sums, steps_back
 from ...methods.probing.fits import Features, Ridge
 from ...methods.probing.scores import MARGIN, Score, of_categories
 from ...subjects.computed.network_states import Place
@@ -22,8 +22,6 @@ from .targets import BestUnit, Target, best_units, best_units_of_shuffled, why_n
 
 #: How many other memories of the inputs are predicted, and how often the concept is shuffled.
 MEMORIES, ORDERS, ORDERS_OF_CATEGORIES = 20, 5, 2
-#: The probe on the last inputs reads at most so many numbers, and at most so many steps.
-LAST_NUMBERS, LAST_STEPS = 256, 4
 #: The controls, in the column `kind`; `at` says how many inputs the probe on the last ones reads.
 CLOCK, RECENT, AROUND = "step alone", "last inputs", "inputs around"
 CONSTANT, RELABELLED, RANDOM = "one value for all", "relabelled", "random weights"
@@ -117,7 +115,7 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     `random_weights_apart`: two ratios of unexplained variance, best control / network and median / best control of
     the same kind. `memories`: the mean R² of other memories of the inputs. `follows` by unit, and `best_unit`: how
     closely a unit follows the concept within steps, the best one held out. `best_score`: what the rule compares.
-    Of three categories or more: `category_score`, how well each (`at`) is told from all others at the best place (.5
+    Of three categories or more: `category_score`, how well each (`at`) is told from each other at the best place (.5
     by chance). Where some are told and some are not, `score`, `above` and the two ratios of the told ones alone, by
     the names `told_score` and so on.
 
@@ -144,7 +142,7 @@ def _of_categories(table: _Table, scores: _Scores, controls: Sequence[Subject]) 
     if not table.target.concept.is_named or len(levels) < 3:
         return []
     best = scores.network[scores.best]
-    each = table.categories([best.of_category(place) for place in range(len(levels))], levels, scores.best)
+    each = table.categories([best.of_category(place, TOLD) for place in range(len(levels))], levels, scores.best)
     told = np.array([row["low"] > TOLD for row in each])
     if told.all() or told.sum() < 2:
         return each
@@ -155,8 +153,8 @@ def _of_categories(table: _Table, scores: _Scores, controls: Sequence[Subject]) 
 
 
 def _scores(subject: Subject, controls: Sequence[Subject], target: Target, network: Mapping[Place, Score]) -> _Scores:
-    best, x = best_of(network), inputs_of_sample(subject)
-    steps = int(np.clip(LAST_NUMBERS // x.shape[2], 1, min(LAST_STEPS, x.shape[1])))
+    best, x = best_of(network), in_columns(inputs_of_sample(subject))
+    steps = steps_back(x)
     ahead = best[0] in reads_ahead(subject)
     inputs = inputs_around(x, target.sequence, target.step, range(0, -steps, -1))
     if ahead:
@@ -274,7 +272,7 @@ class _Table:
         return rows
 
     def categories(self, scores: Sequence[Score], levels: np.ndarray, at: Place) -> Rows:
-        """Return how well each category is told from all others."""
+        """Return how well each category is told from each other."""
         rows: Rows = []
         for level, score in zip(levels.tolist(), scores, strict=True):
             low, high = score.interval(self.subject.seed)
@@ -283,7 +281,7 @@ class _Table:
 
     def memories(self) -> Rows:
         """Return how well other memories of the inputs are read at each place; none of a single number."""
-        x, target = inputs_of_sample(self.subject), self.target
+        x, target = in_columns(inputs_of_sample(self.subject)), self.target
         if x[0].numel() < 2:
             return []
         sums = signed_sums(x, count=MEMORIES, seed=self.subject.seed)[target.sequence, target.step]

@@ -221,7 +221,7 @@ def too_few(own: SplicedPairs, concept: str, plan: Plan, *, levels: bool) -> str
             f"and its answer to the base is already right for {own.before:.0%}. {apart}",
         ),
         (
-            not levels and not own.way > MORE,
+            not own.way > MORE,
             f"the network's answers to sequences that are spliced {where} go {said(own.way)} of the way to the right "
             f"answers by “{concept}”. {apart}",
         ),
@@ -371,7 +371,11 @@ def _fitted_head(table: pd.DataFrame, column: str, best: float) -> str:
     else:
         verdict = "That is clearly less, in the one such network that was tried"
     # A number that is not one of a few is hardly ever right, and its errors are what is scored.
-    right = f"right on {one(rows, metric='accuracy'):.0%} of the sequences; " if column == "followed" else ""
+    right = (
+        f"right on {one(rows, metric='accuracy'):.0%} of the sequences; "
+        if column == "followed"
+        else "on this network's scale "
+    )
     return (
         f" In a network that was not trained, with a fitted head ({right}its whole state reaches {said(whole)}), the "
         f"same search reaches {said(value)}. {verdict}."

@@ -22,10 +22,10 @@ class Objection(Enum):
 
     NOT_FOUND = "the score may be that of knowing nothing"
     BARELY_READ = "the score is hardly above that of knowing nothing"
-    CLOCK = "the step alone predicts the concept"
+    CLOCK = "it is not read clearly better than the step alone predicts it"
     RELABELLED = "the values of other sequences at the same step are read as well"
-    LAST_INPUTS = "the last inputs alone predict the concept"
-    OTHERS = "what else the study declares predicts the concept"
+    LAST_INPUTS = "it is not read clearly better than the last inputs alone predict it"
+    OTHERS = "it is not read clearly better than what else the study declares predicts it"
     RANDOM_SPREAD = "networks with random weights differ among each other as much"
     RANDOM_MARGIN = "networks with random weights are worse, but not by the margin that we ask for"
     RANDOM_WEIGHTS = "the concept is read from networks with random weights as well"

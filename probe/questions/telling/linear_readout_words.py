@@ -43,7 +43,7 @@ def tell(answered: Answered, name: str) -> Told:
     told, measure, called = (
         part or whole,
         figures.measure_of(target),
-        _called(target.concept, table, part is not None),
+        _called(target, table, part is not None),
     )
     headline = f"{called} {verdict(told.judgement)}"
     untold = _untold(target.concept, table)
@@ -116,9 +116,13 @@ def _values(concept: Known, table: pd.DataFrame, *, told: bool) -> list[str]:
     return [f"“{shortened(concept.said(value), 20)}”" for value in there]
 
 
-def _called(concept: Known, table: pd.DataFrame, part: bool) -> str:
-    """Return what is read, as it begins a sentence: a concept, or the values of it that are told."""
-    return f"{listed(_values(concept, table, told=True))} of “{concept.name}”" if part else f"“{concept.name}”"
+def _called(target: Target, table: pd.DataFrame, part: bool) -> str:
+    """Return what is read, as it begins a sentence: a concept, or the values of it that are told, or scored."""
+    concept, scored = target.concept, len(np.unique(target.values))
+    if part:
+        return f"{listed(_values(concept, table, told=True))} of “{concept.name}”"
+    some = concept.is_named and scored < len(concept.levels)
+    return f"“{concept.name}”{f' ({scored} of its {len(concept.levels)} values)' * some}"
 
 
 def _untold(concept: Known, table: pd.DataFrame) -> str:
@@ -206,13 +210,15 @@ def _setup(subject: Subject, target: Target, units: int) -> str:
         if len(scored) > 2:
             text += (
                 " Each value is also told from all others, by the mean of its share and theirs. It is told if the "
-                f"interval of that lies above {TOLD:g}. Where some are not, the verdict is about the others alone."
+                f"interval of that lies above {TOLD:g}, and it is not confused with one of them: of each, the mean "
+                f"share of states that are not taken for the other is above {TOLD:g}. Where some are not told, the "
+                "verdict is about the others alone."
             )
     rare = [shortened(known.said(value), 20) for value in known.levels if value not in scored]
     if known.is_named and rare:
         text += (
-            f" Left out: {several(len(rare), 'value')} with states in fewer than {LEAST_SEQUENCES} sequences "
-            f"({listed(rare[:8])}{' and others' * (len(rare) > 8)})."
+            f" Left out: {several(len(rare), 'value')} that fewer than {LEAST_SEQUENCES} sequences have among these "
+            f"states ({listed(rare[:8])}{' and others' * (len(rare) > 8)})."
         )
     if units > MOST_FEATURES:
         text += (

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ...errors import ProbeError
+from ...evidence.words import listed
 from ...methods.dynamics import CellDynamics, Dynamics, StackDynamics, StepDynamics
 from ...recurrent.cells import narrow
 from ...recurrent.cells.gru import GRUCell
@@ -26,6 +27,8 @@ from .sampled import flops
 
 #: On so many sequences a step that torch does not have is tried alone.
 TRIED = 8
+#: On so many it is compared what a layer reads at steps of the same input; so near is the same.
+COMPARED, SAME = 64, 1e-5
 
 
 def stack_of(read: Layer) -> list[Layer]:
@@ -45,7 +48,7 @@ def not_from_states(subject: Subject, layer: Layer) -> str | None:
     module: Any = layer.module
     if isinstance(layer, OpenLayer):
         tried = _tried(subject, layer)
-        return str(tried) if isinstance(tried, ProbeError) else None
+        return str(tried) if isinstance(tried, ProbeError) else _of_others(subject, layer)
     if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
         return (
             f"{layer.name} is a {type(module).__name__} that torch does not have; modules that make their own cell "
@@ -60,7 +63,33 @@ def not_from_states(subject: Subject, layer: Layer) -> str | None:
         return (
             f"The readout reads {layer.name}, whose hidden state is projected, which is not run from its states here."
         )
-    return None
+    return _of_others(subject, layer)
+
+
+def _of_others(subject: Subject, layer: Layer) -> str | None:
+    """Return the sentence that a layer hears what layers of other modules remember, or None."""
+    own = {one.name for one in (whole_module(layer) if not isinstance(layer, OpenLayer) else [layer])}
+    others = [one.name for one in subject.layers if one.name not in own]
+    if not others or _reads_steps(subject):
+        return None
+    return (
+        f"{layer.name} reads what {listed(others)} may remember of earlier inputs, so its state is not all that the "
+        "network keeps, and nothing that follows from it alone is asked."
+    )
+
+
+@per_subject
+def _reads_steps(subject: Subject) -> bool:
+    """Return whether what the read layer's module reads at a step follows from the input at that step."""
+    if subject.read is None:
+        return False
+    rows = np.arange(min(COMPARED, len(subject.x)))
+    steps = np.arange(subject.x.shape[1]) < subject.lengths[rows, None]
+    at, given = steps.nonzero()[1], subject.x[rows].double().numpy()[steps]
+    read = layer_inputs(subject, rows, stack_of(subject.read)[0])[steps]
+    _, first, alike = np.unique(np.column_stack([at, given]), axis=0, return_index=True, return_inverse=True)
+    same = np.abs(read - read[first[alike]]).max(axis=1) <= SAME * max(1.0, np.abs(read).max())
+    return len(first) < len(at) and bool(same.all())
 
 
 def dynamics_of(subject: Subject, stack: Sequence[Layer]) -> Dynamics:
