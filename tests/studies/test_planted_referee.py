@@ -274,7 +274,10 @@ CASES = [
     Planted(
         "a sum of numbers, of which no answer is exact",
         lambda: summed("interchange"),
-        says=("with a fitted head .its whole state reaches", "So it is not shown that training put the answers into"),
+        says=(
+            "with a fitted head .on this network.s scale its whole state reaches",
+            "So it is not shown that training put the answers into",
+        ),
         never=("right on 0%", "training made more answers right"),
     ),
     Planted(

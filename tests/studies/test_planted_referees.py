@@ -180,35 +180,7 @@ def leaks(*questions: str) -> Study:
     return Study(rnn, x, {"sum": leak}, readout=readout, programs=programs, questions=questions)
 
 
-class InSeries(torch.nn.Module):
-    """One layer keeps the sum of the inputs, and the next one hands it on, and remembers nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.below = emptied(torch.nn.RNN(1, 3, nonlinearity="relu", **EXACT))
-        self.above = emptied(torch.nn.RNN(3, 3, nonlinearity="relu", **EXACT))
-        with torch.no_grad():
-            for weight in (self.below.weight_ih_l0, self.below.weight_hh_l0, self.above.weight_ih_l0):
-                weight[0, 0] = 1
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the states of the upper layer."""
-        return self.above(self.below(x)[0])[0]
-
-
-def in_series(*questions: str) -> Study:
-    """Return a study of a count that the lower one of two modules keeps."""
-    readout = Readout("ones", layer="above[0]", function=lambda h: h[:, :1])
-    return Study(InSeries(), every(6), {"ones": lambda x: x[:, 0].cumsum()}, readout=readout, questions=questions)
-
-
 CASES = [
-    Planted(
-        "a memory that another module keeps",
-        lambda: in_series("interchange", "ablation"),
-        says=(r"above\[0\] reads what below\[0\] may remember of earlier inputs",),
-        never=("does not follow", "alone is enough here"),
-    ),
     Planted(
         "small numbers, and a program that says none of them",
         lambda: leaks("answers"),

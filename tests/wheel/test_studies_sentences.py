@@ -148,8 +148,8 @@ def test_the_reason_of_a_short_sentence_has_its_own_control_beside_it() -> None:
     }
     short = words._short("“maximum”", "", "R²", judgements.judge(controls, 0.3, 0.2, 32))
     assert short.endswith(
-        "the best control, the best of 32 networks with random weights, has 0.59, and the step alone 0.27: the step "
-        "alone predicts the concept."
+        "the best control, the best of 32 networks with random weights, has 0.59, and the step alone 0.27: it is "
+        "not read clearly better than the step alone predicts it."
     )
     controls[drawn.CLOCK] = judgements.Beside(drawn.CLOCK, 0.1, 0.2)
     short = words._short("“maximum”", "", "R²", judgements.judge(controls, 0.3, 0.2, 32))

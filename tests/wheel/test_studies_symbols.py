@@ -204,7 +204,7 @@ def test_a_value_of_few_sequences_is_left_out_and_said() -> None:
     model = nn.GRU(1, 8, batch_first=True)
     notes = answer(Study(model, x, {"kind": once}), "reading-kind").notes
     assert "held-out balanced accuracy 1.00" in notes["measured"]
-    assert "1 value with states in fewer than 8 sequences (never seen again)" in notes["setup"]
+    assert "1 value that fewer than 8 sequences have among these states (never seen again)" in notes["setup"]
     assert "categorical (2 values)" in notes["setup"]
     single = np.full(x.shape[:2], "same", object)
     single[:5, 3] = "other"
