@@ -34,6 +34,15 @@ def digest(*values: Any) -> str:
     return _Digests().of(values)
 
 
+def is_plain(value: Any) -> bool:
+    """Return whether a value is made of numbers, texts and arrays, so that its digest is the same on every machine."""
+    if isinstance(value, Mapping):
+        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
+    return isinstance(value, (*_PLAIN, np.ndarray, Tensor)) or (
+        isinstance(value, (tuple, list, set, frozenset)) and all(map(is_plain, value))
+    )
+
+
 class _Digests:
     """Digests of values, each told once."""
 

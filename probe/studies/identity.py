@@ -22,7 +22,7 @@ from ..subjects.computed.network_states import outputs
 from ..subjects.functions import answers_of, calling
 from ..subjects.readouts import copied
 from ..subjects.subject import Subject, per_subject
-from .digest import digest
+from .digest import digest, is_plain
 
 #: What the version is called beside the digests, and the digest of all networks where there are many.
 VERSION, NETWORKS = "version of rnn-probe", "networks"
@@ -89,6 +89,13 @@ def of_question(question: Question) -> str:
     """Return the digest of what a question measures."""
     measured = (question.version, question.settings, question.measure, question.needs, question.roles)
     return digest(question.name, *measured, question.copies, question.together, random_weights.VERSION)
+
+
+def of_version(question: Question) -> str:
+    """Return what a question's measurements are tied to in a study with a version: no code, and so on every machine."""
+    settings = {name: given for name, given in question.settings.items() if is_plain(given)}
+    told = digest(settings, question.roles, question.copies, question.together, random_weights.VERSION)
+    return f"{question.version} {told[:16]}"
 
 
 @per_subject

@@ -226,7 +226,8 @@ def plan_of(study: Study, subjects: Sequence[Subject], store: Store, copies: int
     every = Group(TOGETHER, tuple(one for group in groups for one in group.subjects))
     apart, together = ([one for one in questions if one.together == wanted] for wanted in (False, True))
     asked = [*((group, apart) for group in groups), *([(every, together)] if together else [])]
-    known = {one.name: one.version if study.version else identity.of_question(one) for one in questions}
+    tells = identity.of_version if study.version else identity.of_question
+    known = {one.name: tells(one) for one in questions}
     tied = identity.tied(subjects, study.version)
     calls = [
         Call(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from flipflop_by_hand import Latch
@@ -128,6 +129,19 @@ def test_measurements_are_tied_to_weights_inputs_and_version() -> None:
     assert again[0] != before[0]
     changed = [replace(known, x=1 - X), replace(known, seed=1), replace(known, lengths=known.lengths - 1)]
     assert len({before[1], tied(known, 2), *(tied(each) for each in changed)}) == 5
+
+
+def test_a_setting_ties_a_measurement_and_a_function_does_not() -> None:
+    """In a study with a version: what a function's digest is depends on Python, and a number's does not."""
+    with_number = replace(SIZE, settings={"step": 3, "steps": (1, 2), "of": {"a": np.ones(2)}, "how": len})
+    changed = [
+        replace(with_number, settings={**with_number.settings, **other})
+        for other in ({"step": 4}, {"of": {"a": np.zeros(2)}}, {"how": abs})
+    ]
+    changed += [replace(with_number, roles=("trained",)), replace(with_number, version=2)]
+    told = [identity.of_version(one) for one in (with_number, *changed)]
+    assert told[3] == told[0]
+    assert len(set(told)) == len(told) - 1
 
 
 def test_prepared_networks_are_measured_with_the_controls_among_them(tmp_path: Path) -> None:
