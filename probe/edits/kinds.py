@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import isnan
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Inexact, Shaped
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from ..recurrent.refusals import converted
-from ..recurrent.signals import Site, within
+from ..recurrent.signals import Site, is_continuous, within
 from . import edit_files
 from .edit_files import digest_of
 
@@ -44,11 +44,23 @@ class Place:
 class Edit(ABC):
     """A change at a site: a value that can be printed, compared, hashed and saved as JSON.
 
+    A kind is one dataclass: it says what it puts, and what its JSON must hold, which calls it by the class's name.
+
     Attributes:
         site: where.
+        array: which of its fields is an array of floats; empty for none.
+        axes: how many axes that may have.
+        kinds: every kind by its name in JSON.
     """
 
     site: Site
+    array: ClassVar[str] = ""
+    axes: ClassVar[tuple[int, ...]] = ()
+    kinds: ClassVar[dict[str, type[Edit]]] = {}
+
+    def __init_subclass__(cls, *, written: bool = True) -> None:
+        if written and Edit.kinds.setdefault(cls.__name__.lower(), cls).__module__ != cls.__module__:
+            raise ProbeError(f"There is a kind of edit {cls.__name__!r} already. Give the class another name.")
 
     @property
     def content(self) -> str:
@@ -85,19 +97,46 @@ class Edit(ABC):
                 into the JSON, up to 1 MB.
 
         Raises:
-            ProbeError: the edit is made by a function or of a kind of your own, or its array is larger than 1 MB and
-                no path is given.
+            ProbeError: the edit holds what JSON cannot, such as a function, or its array is larger than 1 MB and no
+                path is given.
         """
-        return edit_files.to_json(self, _KINDS, path)
+        held = {"edit": type(self).__name__.lower(), "site": asdict(self.site)}
+        return edit_files.written(self, held | {one: getattr(self, one) for one in self._held()}, path)
 
     @staticmethod
     def from_json(text: str) -> Edit:
-        """Return the edit that `to_json` wrote; it equals the first one.
+        """Return the edit that `to_json` wrote; it equals the first one. A kind of your own must be imported before.
 
         Raises:
             ProbeError: the text is none, or the file of its array is missing or was changed.
         """
-        return edit_files.from_json(text, _KINDS)
+        with edit_files.reading():
+            given = edit_files.read(text)
+            if given["edit"] not in Edit.kinds:
+                name = given["edit"]
+                raise ProbeError(f"There is no kind of edit {name!r}; import the module that defines it before.")
+            kind = Edit.kinds[given["edit"]]
+            held = {one: edit_files.value_of(given[one]) for one in kind._held()}
+            kind.check(held)
+            return kind(site=edit_files.site_of(given["site"]), **held)
+
+    @classmethod
+    def _held(cls) -> list[str]:
+        """Return the fields that JSON holds beside the site."""
+        return [one.name for one in fields(cls) if one.name not in ("site", "digest")]
+
+    @classmethod
+    def check(cls, held: Mapping[str, Any]) -> None:
+        """Raise ValueError where no function that makes edits would have made one with these fields.
+
+        Args:
+            held: by name, what JSON held, but for the site.
+        """
+        if not cls.array:
+            return
+        values = held[cls.array]
+        if not isinstance(values, Tensor) or values.dim() not in cls.axes or not is_continuous(values):
+            raise ValueError(f"its {cls.array} is no array of floats with {' or '.join(map(str, cls.axes))} axes")
 
     def __repr__(self) -> str:
         function, given, options = self._call()
@@ -115,6 +154,7 @@ class Edit(ABC):
 class Clamp(Edit):
     """Puts a fixed value at a site."""
 
+    array, axes = "value", (0, 1)
     value: Inexact[Tensor, "*unit"] = field(compare=False)
     digest: str = field(init=False)
 
@@ -138,6 +178,7 @@ class Clamp(Edit):
 class Ablate(Edit):
     """Takes away what a site says: by zeros, by a mean, or by another row's values."""
 
+    array, axes = "values", (3,)
     kind: str
     values: Shaped[Tensor, "row step unit"] | None = field(compare=False)
     seed: int | None = None
@@ -160,6 +201,16 @@ class Ablate(Edit):
     def by_row(self) -> bool:
         """Whether the edit speaks of rows of the batch by their numbers."""
         return self.site.rows is not None or self.kind == "resample"
+
+    @classmethod
+    def check(cls, held: Mapping[str, Any]) -> None:
+        """Raise ValueError where kind, values and seed do not go together."""
+        values, seed = held["values"], held["seed"]
+        if held["kind"] != "zero" or values is not None:
+            super().check(held)
+        fits = "zero" if values is None else "mean" if seed is None and len(values) == 1 else "resample"
+        if held["kind"] != fits or (type(seed) is int) != (fits == "resample"):
+            raise ValueError(f"its kind {held['kind']!r}, values and seed {seed!r} do not go together")
 
     def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return zeros, the reference's mean at the same step, or a drawn row of the reference."""
@@ -189,6 +240,7 @@ class Patch(Edit):
         source_rows: for each changed row the row of `values`, or None for the same row.
     """
 
+    array, axes = "values", (3,)
     values: Shaped[Tensor, "row step unit"] = field(compare=False)
     source_rows: tuple[int, ...] | None = None
     digest: str = field(init=False)
@@ -210,6 +262,14 @@ class Patch(Edit):
     def by_row(self) -> bool:
         """Whether the edit speaks of rows of the batch by their numbers: it takes them from its source."""
         return True
+
+    @classmethod
+    def check(cls, held: Mapping[str, Any]) -> None:
+        """Raise ValueError where it takes rows that its values have not."""
+        super().check(held)
+        rows, count = held["source_rows"], len(held["values"])
+        if rows is not None and not all(type(row) is int and row in range(count) for row in rows):
+            raise ValueError(f"its source_rows are {rows!r}")
 
     def fit(self, batch: int, rows: Sequence[int]) -> None:
         """Raise where a changed row has no row of the source."""
@@ -239,6 +299,7 @@ class Patch(Edit):
 class Steer(Edit):
     """Adds a direction to what stands at a site."""
 
+    array, axes = "direction", (1,)
     direction: Inexact[Tensor, " unit"] = field(compare=False)
     scale: float = 1.0
     digest: str = field(init=False)
@@ -251,6 +312,13 @@ class Steer(Edit):
         """For how many units the edit brings values."""
         return len(self.direction)
 
+    @classmethod
+    def check(cls, held: Mapping[str, Any]) -> None:
+        """Raise ValueError where its scale is no number."""
+        super().check(held)
+        if not isinstance(held["scale"], float):
+            raise ValueError(f"its scale is {held['scale']!r}")
+
     def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the value moved along the direction."""
         return value + self.scale * _as(self.direction, value, self)
@@ -260,7 +328,7 @@ class Steer(Edit):
 
 
 @dataclass(frozen=True, repr=False)
-class FunctionEdit(Edit):
+class FunctionEdit(Edit, written=False):
     """Puts what a function makes of a value in its place."""
 
     function: Callable[[Tensor, Site], Tensor]
@@ -326,7 +394,3 @@ def _numbers(values: Tensor, edit: Edit) -> Tensor:
             "a NaN of its own run. Choose steps= and rows= that the source has."
         )
     return values
-
-
-#: The kinds that JSON can hold, by the names of the functions that make them.
-_KINDS: dict[str, type[Edit]] = {kind.__name__.lower(): kind for kind in (Clamp, Ablate, Patch, Steer)}

@@ -35,7 +35,7 @@ def digest(*values: Any) -> str:
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether a value is made of numbers, texts and arrays, so that its digest is the same on every machine."""
+    """Return whether a value is made of numbers, texts and arrays: its digest is the same on every machine."""
     if isinstance(value, Mapping):
         return all(map(is_plain, value)) and all(map(is_plain, value.values()))
     return isinstance(value, (*_PLAIN, np.ndarray, Tensor)) or (

@@ -92,10 +92,10 @@ def of_question(question: Question) -> str:
 
 
 def of_version(question: Question) -> str:
-    """Return what a question's measurements are tied to in a study with a version: no code, and so on every machine."""
+    """Return what ties a question's measurements in a study with a version: no code, so alike on every machine."""
     settings = {name: given for name, given in question.settings.items() if is_plain(given)}
-    told = digest(settings, question.roles, question.copies, question.together, random_weights.VERSION)
-    return f"{question.version} {told[:16]}"
+    asked = (question.roles, question.copies, question.together, random_weights.VERSION)
+    return f"{question.version} {digest(settings, *asked)[:16]}"
 
 
 @per_subject

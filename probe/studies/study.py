@@ -73,9 +73,9 @@ class Study:
         controls: what the study itself puts beside each trained network: `random weights`, a `fitted head`, both or
             none. Networks that were given with the same pair stand beside it as well.
         family: how many verdicts are decided together; None for those of the study's rules.
-        version: a whole number from 1, raised by hand when a function changes. What is measured of several networks is
-            then tied to weights, inputs, this number, and the version, roles and settings of each question but for
-            functions, the same on all processors; with None, to the code of each function.
+        version: a whole number from 1, raised by hand when a function changes. What is measured of several networks
+            is then tied to weights, inputs, this number, and the version, roles and settings of each question but
+            for functions, the same on all processors; with None, to the code of each function.
     """
 
     networks: Any
