@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -30,7 +30,29 @@ if TYPE_CHECKING:
 Indices = SupportsIndex | Iterable[SupportsIndex] | None
 
 
-def _site(signal: str, layer: str | None, *, units: Units, steps: Indices, rows: Indices, call: int | None) -> Site:
+class Where(TypedDict, total=False):
+    """Where an edit acts, besides its signal; what is left out is None.
+
+    Attributes:
+        layer: the layer's name, of a recording that values are taken from too; None for the only one with the signal.
+        units: which units, or None for all; of a matrix state index tuples, such as [(3, 5)].
+        steps: at which steps, or None for all. Step 0 is the first input, and the state at a step is the one after
+            reading that input; negative ones count from each row's last step.
+        rows: which rows of the batch that the layer reads are changed, or None for all.
+        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
+    """
+
+    layer: str | None
+    units: Units
+    steps: Indices
+    rows: Indices
+    call: int | None
+
+
+def _site(signal: str, **where: Unpack[Where]) -> Site:
+    if unknown_ones := set(where) - {*Where.__annotations__}:
+        raise ProbeError(unknown("place of an edit", min(unknown_ones), Where.__annotations__))
+    layer, units, steps, rows, call = map(where.get, Where.__annotations__)
     if layer is not None and not isinstance(layer, str):
         raise ProbeError(f"layer={layer!r} must be one layer's name, a text; make an edit for each layer.")
     if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
@@ -57,23 +79,14 @@ def _as_values(name: str, value: Any) -> Tensor:
 def clamp(
     signal: str,
     value: float | Sequence[float] | Tensor,
-    *,
-    layer: str | None = None,
-    units: Units = None,
-    steps: Indices = None,
-    rows: Indices = None,
-    call: int | None = None,
+    **where: Unpack[Where],
 ) -> Edit:
     """Return the edit that holds a signal at a fixed value.
 
     Args:
         signal: any signal of the layer, such as `forget_gate`.
         value: one number for all units, or one for each unit that is edited, (unit,).
-        layer: the layer's name, or None for the only one that has the signal.
-        units: which units, or None for all; of a matrix state index tuples, such as [(3, 5)].
-        steps: at which steps, or None for all; negative ones count from each row's last step.
-        rows: which rows of the batch that the layer reads are changed, or None for all.
-        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
 
     Raises:
         ProbeError: there is no such signal, or the value is no number or no array of one axis.
@@ -84,7 +97,7 @@ def clamp(
             f"value has shape {tuple(values.shape)}; give one number, or one for each unit: "
             "value.flatten() of a matrix state."
         )
-    return Clamp(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), values)
+    return Clamp(_site(signal, **where), values)
 
 
 def ablate(
@@ -93,11 +106,7 @@ def ablate(
     kind: str = "zero",
     reference: Recording | None = None,
     seed: int = 0,
-    layer: str | None = None,
-    units: Units = None,
-    steps: Indices = None,
-    rows: Indices = None,
-    call: int | None = None,
+    **where: Unpack[Where],
 ) -> Edit:
     """Return the edit that takes away what a signal says.
 
@@ -110,11 +119,7 @@ def ablate(
             batch a row of the reference drawn at random, the same at every step.
         reference: the recording that means and rows are taken from.
         seed: of the drawing.
-        layer: the layer's name in both models, or None for the only one that has the signal.
-        units: which units, or None for all.
-        steps: at which steps, or None for all.
-        rows: which rows of the batch that the layer reads are changed, or None for all.
-        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
 
     Raises:
         ProbeError: there is no such signal or kind, or the reference lacks what is asked of it.
@@ -125,7 +130,7 @@ def ablate(
     kinds = ("zero", "mean", "resample")
     if kind not in kinds:
         raise ProbeError(unknown("kind of ablation", kind, kinds))
-    site = _site(signal, layer, units=units, steps=steps, rows=rows, call=call)
+    site = _site(signal, **where)
     if (reference is None) != (kind == "zero"):
         raise ProbeError(
             f"kind={kind!r} needs reference=, the recording that its values are taken from."
@@ -152,12 +157,8 @@ def patch(
     signal: str,
     source: Recording,
     *,
-    layer: str | None = None,
-    units: Units = None,
-    steps: Indices = None,
-    rows: Indices = None,
     source_rows: SupportsIndex | Iterable[SupportsIndex] | None = None,
-    call: int | None = None,
+    **where: Unpack[Where],
 ) -> Edit:
     """Return the edit that puts another run's values into this one (activation patching, interchange).
 
@@ -167,13 +168,8 @@ def patch(
     Args:
         signal: any signal of the layer, such as `cell_state`.
         source: the recording that the values are taken from.
-        layer: the layer's name in both models, or None for the only one that has the signal.
-        units: which units, or None for all.
-        steps: at which steps, or None for all; step 0 is the first input, and the state at a step is the one
-            after reading that input.
-        rows: which rows of the batch that the layer reads are changed, or None for all.
         source_rows: for each changed row, the row of the source; None takes the same row.
-        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
 
     Raises:
         ProbeError: there is no such signal, or the source lacks it, the layer, a unit, a step or a row.
@@ -181,7 +177,7 @@ def patch(
     Reference:
         Vig et al. 2020 (causal mediation); Geiger et al. 2021 (interchange intervention), section 3.
     """
-    site = _site(signal, layer, units=units, steps=steps, rows=rows, call=call)
+    site = _site(signal, **where)
     values = _values_of(source, "source", site)
     chosen: tuple[int, ...] | None = None
     if source_rows is not None:
@@ -196,11 +192,7 @@ def steer(
     direction: Sequence[float] | Tensor,
     *,
     scale: float = 1.0,
-    layer: str | None = None,
-    units: Units = None,
-    steps: Indices = None,
-    rows: Indices = None,
-    call: int | None = None,
+    **where: Unpack[Where],
 ) -> Edit:
     """Return the edit that adds a direction to a signal (activation steering).
 
@@ -208,11 +200,7 @@ def steer(
         signal: any signal of the layer.
         direction: one number for each unit that is edited, (unit,).
         scale: how many times the direction is added.
-        layer: the layer's name, or None for the only one that has the signal.
-        units: which units, or None for all.
-        steps: at which steps, or None for all.
-        rows: which rows of the batch that the layer reads are changed, or None for all.
-        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
 
     Raises:
         ProbeError: there is no such signal, or the direction is no array of one axis.
@@ -228,18 +216,13 @@ def steer(
         )
     if isinstance(scale, bool) or not isinstance(scale, (int, float)):
         raise ProbeError(f"scale={scale!r} must be a number.")
-    return Steer(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), values, float(scale))
+    return Steer(_site(signal, **where), values, float(scale))
 
 
 def edit(
     signal: str,
     function: Callable[[Tensor, Site], Tensor],
-    *,
-    layer: str | None = None,
-    units: Units = None,
-    steps: Indices = None,
-    rows: Indices = None,
-    call: int | None = None,
+    **where: Unpack[Where],
 ) -> Edit:
     """Return the edit that a function makes, which gradients run through where torch can differentiate it.
 
@@ -247,18 +230,14 @@ def edit(
         signal: any signal of the layer.
         function: `function(value, site) -> value` is called once for each edited step, with the values of the edited
             rows and units at that step, (row, unit), a matrix state's units row by row; `site.steps` holds the step.
-        layer: the layer's name, or None for the only one that has the signal.
-        units: which units, or None for all.
-        steps: at which steps, or None for all.
-        rows: which rows of the batch that the layer reads are changed, or None for all.
-        call: which sequence of the layer's calls in the context, the first being 0, or None for every one.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
 
     Raises:
         ProbeError: there is no such signal, or the function cannot be called.
     """
     if not callable(function):
         raise ProbeError(f"function must be callable as function(value, site); this is a {type(function).__name__}.")
-    return FunctionEdit(_site(signal, layer, units=units, steps=steps, rows=rows, call=call), function)
+    return FunctionEdit(_site(signal, **where), function)
 
 
 def _values_of(source: Recording, name: str, site: Site) -> Tensor:
