@@ -130,7 +130,8 @@ def _lead(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sente
         f"{_part(counts.holds_in, counts.n)} learned it. Does some cell keep a running count? ",
         Strong(answer),
         " In a network that was written by hand to count, one does." if passed["planted", "planted/ones"] else "",
-        f" Before training, {_part(int(taken.sum()), len(taken))} had one that nearly does."
+        f" Before training, {_part(int(taken.sum()), len(taken))} had one off which the ones can be read after "
+        "every bit."
         if claims["27d"].verdict == "established"
         else "",
     ]
@@ -171,7 +172,7 @@ def _lengths(claims: Mapping[str, Claim]) -> Shown:
 def _cells(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Shown:
     title = "Does a cell keep the count?"
     if claims["27a"].verdict == "refuted" and claims["27d"].verdict == "established":
-        title = "No cell keeps the count. Training took it away."
+        title = "No cell keeps the count. Before training the best one was nearer."
     rows = findings["moving_zero"].measurements
     best = rows[rows["metric"] == "best_correlation"].groupby("role")["value"].median()
     said = (
@@ -244,7 +245,7 @@ def _training(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> S
         among = f"To withstand noise is not among them, its verdict is “{noise.verdict}”"
     said = (
         "A random network with a fitted head answers right, too. So only what beats the best of three such heads "
-        "counts as learned:"
+        "counts as learned, and of states what they do not have before training:"
     )
     blocks = [Text(said), Points(points), Text(f"{among}: {findings['pictures'].notes['noise']}")]
     return Section("What training made, and random weights do not have", blocks, key="training")
@@ -256,7 +257,7 @@ def _sure(cards: Sequence[Card], objections: str) -> Section:
         "We wrote every rule down before we trained the networks that it judges. “Not specific”: as true without "
         "training. Two networks written by hand are traps: the cell that a probe reads best does nothing, or eight "
         "cells share the count. ",
-        Link("Every claim, with its control and its verdict", EVERY_CLAIM),
+        Link("Every claim, with its verdict", EVERY_CLAIM),
         ".",
     ]
     opened = Details("What a reviewer still objects to", [Text(objections)])

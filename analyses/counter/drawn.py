@@ -271,7 +271,7 @@ ERASURE = Question(
         common.rule(
             key="II.12b",
             statement="Erasing shuffled labels instead, at the same rank, leaves the answer well above that.",
-            sentence="Erasing shuffled labels leaves the answer (accuracy above guessing)",
+            sentence="With shuffled labels erased the answer stays better than a guess (accuracy above guessing)",
             metric="shuffled_excess",
             definition="The same with the labels of the fitting half in another order, mean of 20 orders.",
             source=BELROSE,

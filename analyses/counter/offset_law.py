@@ -75,6 +75,7 @@ QUESTION = Question(
         ),
     ),
     text="A string misses as many bits as it has fewer than ten; a longer one has the offset taken off. We fit the "
-    "offset on strings of at most ten bits, and try it on strings of twelve. Claim 19 asks whether a 0 leaves the "
-    "answer as it is. A counter with a drift takes that off on every 0, so claim 19 says nothing against one.",
+    "offset on strings of at most ten bits, and try it on strings of twelve. Another claim, II.19, is that a 0 "
+    "leaves the answer as it is. A counter with a drift takes that off on every 0, so II.19 says nothing against "
+    "one.",
 )

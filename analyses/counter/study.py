@@ -31,7 +31,7 @@ from probe.evidence.strongest import STRONGEST
 from probe.questions import Question
 from probe.report import Details, Section, Table, Text
 from probe.storage.files import write_atomically
-from probe.studies.pages.sections import Contents, build, card, claims_table, provenance
+from probe.studies.pages.sections import Contents, build, card, claims_table, provenance, tally
 from probe.subjects.subject import Subject
 from reports import claims, first_page
 
@@ -111,7 +111,7 @@ PAGES = {
     ),
     "how.html": Contents(
         "How do we know?",
-        "Every claim against its best control, probes, noise, and the first judgement.",
+        "Every claim with its verdict, probes, noise, and the first judgement.",
         ("verdicts", "linear_readout", "noise_margin"),
     ),
 }
@@ -124,18 +124,13 @@ PANEL = {
 }
 #: How each control is made, with a version that is raised where it changes.
 FITS = {"own initialisation": "models.training.initialise 1", STRONGEST: "least squares 1, ridge 1, noise 1"}
-VERDICT = (
-    "A claim has a rule, which says what value would establish it. Established: the rule holds, and by more than "
-    "in the controls that it names. Refuted: the rule does not hold. Not specific: it is true of the trained "
-    "networks, and as true of networks whose recurrence was not trained. Undecided: the interval over networks "
-    "lies on both sides of the bound. “True in” counts the networks that satisfy a rule, each taken alone."
-)
 CLAIMS = (
-    "Values are medians over networks, with intervals by order statistics. We committed the rules before we trained "
-    f"the networks that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to {SECOND_JUDGED.seeds[-1]}). II. marks "
-    "a rule that was judged once before, on other networks and against weaker controls. We decide each verdict at a "
-    f"level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of {common.FAMILY} is wrong is one in twenty. 23a "
-    f"and 23b, about recipes, are of the first judgement, of {common.RECIPES_FAMILY} verdicts."
+    "Values are medians over networks, or shares of them, with intervals by order statistics. We committed the "
+    f"rules before we trained the networks that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to "
+    f"{SECOND_JUDGED.seeds[-1]}). II. marks a rule that was judged once before, on other networks and against "
+    f"weaker controls. We decide each verdict at a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of "
+    f"{common.FAMILY} is wrong is one in twenty. 23a and 23b, about recipes, are of the first judgement, of "
+    f"{common.RECIPES_FAMILY} verdicts, and T1 is about networks that other answers trained."
 )
 
 
@@ -207,11 +202,13 @@ def write(folder: Path, out: Path) -> list[Path]:
         for name in ("rules_first_used", "judged_by_first_used", "frozen")
     )
     where = {one: name for name, page in PAGES.items() for one in page.questions}
-    table = Section("All claims", [Text(VERDICT), *claims_table(every, CLAIMS, where)], key="claims")
+    table = Section("All claims", claims_table(every, CLAIMS, where), key="claims")
     setup = Section("What we trained, and what we compare it with", [Text(accuracy.SETUP)], key="set-up")
     contents = PAGES | {
         "lengths.html": replace(PAGES["lengths.html"], before=[setup]),
-        "how.html": replace(PAGES["how.html"], after=[table, _frozen(frozen)]),
+        "how.html": replace(
+            PAGES["how.html"], lead=[*tally(every), f" {PAGES['how.html'].inside}"], after=[table, _frozen(frozen)]
+        ),
     }
     built = build(contents, every, made)
     drifts = pd.concat([found[name].measurements for name in ("other_lengths", "training_signal")])
@@ -232,7 +229,7 @@ def _frozen(frozen: Sequence[Mapping[str, Any]]) -> Section:
     ended = Table(
         columns,
         [[each[name] for name in columns] for each in frozen],
-        "What was judged, or predicted and compared, and is asked no more. The commit is the last that measured it.",
+        "What was judged before, or predicted and compared. The commit is the last that measured it.",
         name="no-longer-asked",
         digits=3,
         max_rows=len(frozen),

@@ -45,16 +45,16 @@ ACROSS = common.Across(
     "rule we count the best of the three. We held statements about states against the network before training.",
 )
 OPEN = (
-    "These objections of reviewers are open. We choose the best of three heads network by network, which is hard on "
-    "claims about shares of networks. All three heads are fitted to "
-    "the strings that the network was trained on. So they have learned the answers, and only their recurrence has "
-    "not. Claim 17b judges a value that is 0 or 1, and its bound cuts through the drifts of two heads. The median of "
-    "paired differences of such a value is 0 unless half of the pairs differ. The last test of one cell resamples "
-    "all other cells after every bit; a count whose gates hear other cells would fail it. We wrote the claim over "
-    "training (T1) after looking at four other networks. We did not judge whether the search for "
-    "directions finds a variable that is not there. The planted counter of ones fails 5b, 12b and 18 too, "
-    "so that a failure there is no sign that a network does not count. We hold a cell against the line n1 + d (10 - "
-    "t), which only approximates what networks answer (20b)."
+    "These objections of reviewers are open. We choose the best of three heads network by network, which is hard "
+    "on claims about shares of networks. All three heads are fitted to the strings that the network was trained "
+    "on. So they have learned the answers, and only their recurrence has not. Claim II.17b judges a value that is "
+    "0 or 1, and its bound cuts through the drifts of two heads. The median of paired differences of such a value "
+    "is 0 unless half of the pairs differ. The last test of one cell resamples all other cells after every bit; a "
+    "count whose gates hear other cells would fail it. We wrote the claim over training (T1) after looking at four "
+    "other networks. We did not judge whether the search for directions finds a variable that is not there. The "
+    "planted counter of ones fails II.5b, II.12b and II.18 too, so that a failure there is no sign that a network "
+    "does not count. We hold a cell against the line n1 + d (10 - t), which only approximates what networks answer "
+    "(20b)."
 )
 
 
@@ -67,7 +67,7 @@ def _line(claim: Claim, table: pd.DataFrame) -> dict[str, object]:
         for role in ("trained", difference.role)
         if len(own := rows[rows["role"] == role]["value"])
     }
-    about: dict[str, object] = {"claim": rule.key.removeprefix("II."), "statement": rule.statement}
+    about: dict[str, object] = {"claim": rule.key, "statement": rule.statement}
     measured = {
         "verdict": claim.verdict,
         "trained": claim.value,
@@ -96,7 +96,7 @@ def _picture(data: pd.DataFrame) -> DataFigure:
     return DataFigure.from_figure(
         figure,
         name=NAME,
-        title="Every claim against its best control",
+        title="Every claim that has a control, against its best one",
         alt=f"{len(data)} claims. {_counted(list(data['verdict']))}",
         caption="How many networks satisfy each rule: the trained ones, and the best of three heads on their "
         "untrained weights. For statements about states we take the network before training. Beside the key stands "

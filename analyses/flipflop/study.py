@@ -82,8 +82,9 @@ QUESTIONS = (
         rules=RULES[2:],
         settings={"steps": STEPS},
         text="After a step of one sequence we put in another one's coordinate along one bit's direction, and read "
-        "on. An answer that has nothing to do with the bit would follow half of the time. F4 divides what that adds "
-        "by what the whole state adds; in a network that forgets both are small, and their ratio says little.",
+        "on. An answer that has nothing to do with the bit would follow half of the time. One claim divides what "
+        "that adds by what the whole state adds; in a network that forgets both are small, and their ratio says "
+        "little.",
     ),
 )
 

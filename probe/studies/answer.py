@@ -158,9 +158,8 @@ def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
                 name=question.name,
                 title=question.title,
                 alt=medians_in_words(rows),
-                caption="A single mark is a network. Lines with their bands, and bars, are medians with their 95 % "
-                "intervals over networks.",
-                data=rows.reset_index(drop=True),
+                caption="What was measured, in the colours of the networks' roles.",
+                data=table.reset_index(drop=True),
             ),
         )
 
@@ -191,7 +190,7 @@ def true_in(table: pd.DataFrame, claim: Claim, what: str = "") -> str:
         what: a word after the numbers, such as ` networks`.
     """
     beyond = sum(true_of(table, claim.rule).values())
-    also = f", beyond its controls in {beyond}" if beyond < claim.holds_in else ""
+    also = f", beyond the rule's controls in {beyond}" if beyond < claim.holds_in else ""
     return f"in {claim.holds_in} of {claim.n}{what}{also}"
 
 

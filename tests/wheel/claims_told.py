@@ -47,14 +47,17 @@ def lead(page: str) -> Counter[str]:
 
 def check_told(told: list[str], claims: list[Claim]) -> None:
     """Fail where sections do not give each claim once, with the number and the verdict that were found."""
-    texts = Counter(f"{claim.rule.on_page}: " for claim in claims)
-    for text, number in texts.items():
-        own = [claim for claim in claims if f"{claim.rule.on_page}: " == text]
-        (line,) = (point for point in told if point.startswith(text))
-        parts = line.removeprefix(text).split("; ") if number > 1 else [line.removeprefix(text)]
-        for part, claim in zip(parts, own, strict=True):
-            assert f"{claim.value:.2g}" in part
-            assert claim.verdict in part or claim.n < claim.rule.needs
+    texts = {f"{claim.rule.on_page}: " for claim in claims}
+    for text in texts:
+        (rest,) = (point for point in told if point.startswith(text))
+        for claim in (one for one in claims if f"{one.rule.on_page}: " == text):
+            few = claim.n < claim.rule.needs
+            share = few and claim.rule.statistic == "share"
+            number = f"in {claim.holds_in} of {claim.n}" if share else f"{claim.value:.3g} ("
+            rest = rest[rest.index(number) :]
+            if not few:
+                assert re.search(NAMES, rest)[0] == claim.verdict  # pyright: ignore[reportOptionalSubscript]
+                rest = rest.partition(claim.verdict)[2]
     assert len(told) == len(texts)
 
 

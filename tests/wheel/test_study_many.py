@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from claims_told import check_table, check_told, pills, points
+from claims_told import check_table, check_told, pills, points, rows
 from many_counters import EVERY, LENGTH, counters, findings, initials, study
 from refusing import refused
 from safetensors.torch import save_file
@@ -25,6 +25,7 @@ from probe.evidence import Control, Network, Range, Rule, measurement
 from probe.questions import Question
 from probe.studies.asked import chosen
 from probe.studies.many import MEASURED, how
+from probe.studies.pages.sections import told
 from probe.studies.prepare import prepare
 from probe.subjects.subject import Subject
 
@@ -193,6 +194,16 @@ def test_a_question_and_a_rule_of_ones_own(tmp_path: Path) -> None:
     beside = study({"trained": list(counters(6))}, questions=[Question("distance", "?", forgetting)], rules=[FAR])
     beside.run(tmp_path / "beside")
     assert [one.rule.key for one in findings(tmp_path / "beside")["distance"].claims] == ["far"]
+
+
+def test_a_check_and_networks_without_a_claim_stand_on_the_page(tmp_path: Path) -> None:
+    """A check has no verdict that is counted; a kind of network that was not judged is left out of a line."""
+    question = Question("distance", "How far?", forgetting, rules=(dataclasses.replace(FAR, check=True),))
+    text = study({"trained": list(counters(2))}, questions=[question]).run(tmp_path).render()
+    found = findings(tmp_path)["distance"]
+    assert [row["verdict"].split()[-1] for row in rows(text)] == [found.claims[0].verdict]
+    assert "a verdict on it needs more of them" not in text
+    assert told({"a": found, "b": dataclasses.replace(found, claims=())}) == told({"a": found})
 
 
 def test_what_a_network_lacks_is_named(tmp_path: Path) -> None:

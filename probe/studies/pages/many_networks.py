@@ -41,19 +41,7 @@ BESIDE = {
     "random weights": "Beside each trained network we put one with random weights.",
     "fitted head": "Beside each we put one that was not trained, whose head alone is fitted to right answers.",
 }
-MEANING = (
-    "A verdict is about networks that are trained like these. A claim is established, or refuted, if the whole "
-    "interval of the median over networks lies on one side of its bound. It is not specific if a control does as "
-    "well. It is undecided if the bound lies in the interval, or if there are too few networks. The rules stand in "
-    "code, and no result changes them."
-)
-CLAIMS = "Every claim; numbers are medians over networks. The sections above have the pictures."
-FEW = (
-    "Nothing here is about the recipe that trained these networks: a verdict on it needs more of them, mostly ten. "
-    "We count instead. A claim is true of a network if its number lies in the bound. It is true beyond the "
-    "network's controls if the number also differs by the rule's margin from each of them that was measured. The "
-    "rules stand in code, and no result changes them."
-)
+CLAIMS = "Every claim; numbers are medians over networks, or shares of them. The sections above have the pictures."
 
 
 def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Finding]) -> Page:
@@ -70,8 +58,6 @@ def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Findin
     held = listed(names) if len(names) <= MOST_NAMED else several(len(names), "concept")
     readings = list(linear_readout.names(subjects[0]).values())[:MOST_READ]
     decided = verdicts(asked)
-    claims = list(claims_of(asked))
-    meaning = Text(MEANING if decided or not claims else FEW)
     networks = [Text([_networks(roles, asked), *_alike(subjects)]), _table(subjects)]
     contents = Contents(
         given or f"What do {several(roles['trained'], 'network')} hold of {held}?",
@@ -81,7 +67,7 @@ def build(subjects: Sequence[Subject], given: str, findings: Mapping[str, Findin
         after=[
             Section("Run one of them yourself", one_network.live(subjects[0], subjects[1:]), key="explore"),
             *not_asked([finding for finding in findings.values() if finding.measurements.empty]),
-            *([Section("Every claim", [meaning, *claims_table(asked, CLAIMS)], key="claims")] if claims else []),
+            *([Section("Every claim", claims_table(asked, CLAIMS), key="claims")] if [*claims_of(asked)] else []),
             Section("The networks", networks, key="networks"),
         ],
         hero=[_card(subjects, roles), *([_pills(decided)] if decided else [])],
@@ -112,7 +98,9 @@ def _pills(decided: Sequence[str]) -> Pills:
 def _lead(asked: Mapping[str, Asked], roles: Mapping[str, int], leading: Sequence[str]) -> Sentence:
     """Return what the first questions about reading and use found, each claim with its number and its controls."""
     trained = several(roles["trained"], "trained network")
-    pieces: list[str | Verdict] = [f"{several(len(asked), 'question')} to {trained}; numbers are medians. "]
+    pieces: list[str | Verdict] = [
+        f"{several(len(asked), 'question')} to {trained}; numbers are medians, or shares. "
+    ]
     lines = {name: lines for name, one in asked.items() if (lines := told(one))}
     for name in [one for one in leading if one in lines] or list(lines)[:MOST_READ]:
         pieces += [*lines[name][0], ". "]

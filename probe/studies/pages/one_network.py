@@ -35,7 +35,7 @@ from ...report import (
 from ...subjects.subject import Subject
 from ..prepare import OUTPUT
 from . import live_network
-from .sections import ELSEWHERE, SETUP, anchor, answer_of, controls_in_words, figures, not_asked, provenance
+from .sections import ANSWER, MISSING, SETUP, anchor, controls_in_words, figures, not_asked, provenance
 
 #: The questions of three sections, the one whose finding is the heading first.
 SPACE = (state_space.QUESTION,)
@@ -61,6 +61,8 @@ DOTS = frozenset(
         "steering",
     }
 )
+#: Notes that no section tells: the first section has the set-up, the page's first sentences have the verdict.
+ELSEWHERE = (SETUP, "verdict", "short", "reads", "first", MISSING)
 #: Notes that are folded with how a question was measured.
 FOLDED = ("selectivity", "search")
 #: How many rows of a figure's table the page shows; the file has all.
@@ -225,6 +227,12 @@ def _others(subject: Subject, findings: Sequence[Finding]) -> list[Section]:
         for finding in findings
     ]
     return [Section("What else we measured", blocks, key="more")] if blocks else []
+
+
+def answer_of(finding: Finding) -> tuple[str, str]:
+    """Return the finding, the first sentence of the answer without its full stop, and the other sentences."""
+    first, _, others = finding.notes[ANSWER].partition(". ")
+    return first.removesuffix("."), others
 
 
 def _card(finding: Finding) -> list[Block]:

@@ -31,8 +31,6 @@ from ..identity import VERSION
 VERDICTS = ("established", "refuted", "not specific", "undecided")
 #: The note that a section begins with; its first sentence is the finding.
 ANSWER = "answer"
-#: Notes that no section tells: the first section has the set-up, the page's first sentences have the verdict.
-ELSEWHERE = (SETUP, "verdict", "short", "reads", "first", MISSING)
 #: What the digest of a question is called beside those of its study.
 ASKED = "question"
 #: Notes of a question's section: what is done, and what is said of many networks beside their claims.
@@ -54,6 +52,20 @@ DEFINED = (
     "difference to the control",
     "planted",
     "why",
+)
+#: What a verdict means, and what is counted where there are too few networks for one.
+MEANING = (
+    "A claim has a rule, which says what value would establish it. Established: the whole interval over networks "
+    "keeps the rule, and the networks differ from each control that the rule names by more than it asks for. "
+    "Refuted: the whole interval does not keep it. Not specific: it is true of the trained networks, and as true "
+    "of a control. Undecided: the interval lies on both sides of the bound, or that of the difference to a control "
+    "on both sides of what the rule asks for. “True in” counts the networks that keep a rule, each taken alone. A "
+    "row without a verdict is about too few networks for one."
+)
+FEW = (
+    "Nothing here is about the recipe that trained these networks: a verdict on it needs more of them, mostly ten. "
+    "We count instead in how many a claim is true: its number lies in the bound. It is true beyond the rule's "
+    "controls if the number also differs by the rule's margin from each of them that was measured."
 )
 #: What was found of a question, by what the networks are called; by "" where a study has one kind.
 Asked = Mapping[str, Finding]
@@ -120,45 +132,39 @@ def section(question: str, asked: Asked) -> Section:
     blocks: list[Block] = [*([Text(words)] if words else []), *figured]
     lines = told(asked)
     blocks += [Points(lines)] if lines else []
-    return Section(findings[0].title, [*blocks, *how(findings[0])], key=anchor(question))
+    setups = dict.fromkeys(finding.notes.get(SETUP, "") for finding in findings)
+    how = [Details("How it was measured", [Text(said)]) for said in setups if said]
+    return Section(findings[0].title, [*blocks, *how], key=anchor(question))
 
 
 def told(asked: Asked) -> list[list[str | Verdict]]:
-    """Return each claim of a question in a line: what it says, its number beside its controls', and its verdict."""
-    lines: list[list[str | Verdict]] = []
-    for claims in zip(*(finding.claims for finding in asked.values()), strict=True):
-        line: list[str | Verdict] = [f"{claims[0].rule.on_page}: "]
-        for (called, finding), claim in zip(asked.items(), claims, strict=True):
-            line += ["; "] * (len(line) > 1) + [f"{called} "] * bool(called)
-            beside = controls_in_words(claim)
-            number = f"{claim.value:.2g}{f' ({beside})' if beside else ''}"
-            few = too_few(claim)
-            line += (
-                [f"{true_in(finding.measurements, claim)}, median {number}"]
-                if few
-                else [f"{number} ", Verdict(claim.verdict)]
-            )
-        lines.append(line)
-    return lines
+    """Return each claim of a question in a line: what it says, its number, bound and controls, and its verdict."""
+    lines: dict[str, list[str | Verdict]] = {}
+    for _, called, finding, claim in claims_of({"": asked}):
+        line = lines.setdefault(claim.rule.key, [f"{claim.rule.on_page}: "])
+        line += ["; "] * (len(line) > 1) + [f"{called} "] * bool(called)
+        beside = "; ".join(filter(None, (f"{claim.rule.established_if}", controls_in_words(claim))))
+        number = f"{claim.value:.3g} ({beside})"
+        if too_few(claim):
+            median = f", median {number}" if claim.rule.statistic == "median" else ""
+            line.append(true_in(finding.measurements, claim) + median)
+        else:
+            line += [f"{number} ", Verdict(claim.verdict)]
+    return list(lines.values())
 
 
 def claims_of(findings: Mapping[str, Asked]) -> Iterator[tuple[str, str, Finding, Claim]]:
-    """Yield every claim with its question, what its networks are called, and its finding."""
+    """Yield every claim with its question, what its networks are called, and its finding, rule by rule."""
     for question, asked in findings.items():
-        for claims in zip(*(finding.claims for finding in asked.values()), strict=True):
-            for (called, finding), claim in zip(asked.items(), claims, strict=True):
-                yield question, called, finding, claim
+        keys = dict.fromkeys(claim.rule.key for finding in asked.values() for claim in finding.claims)
+        for key in keys:
+            for called, finding in asked.items():
+                yield from ((question, called, finding, claim) for claim in finding.claims if claim.rule.key == key)
 
 
 def anchor(question: str) -> str:
     """Return the name of a question's section in a page."""
     return re.sub(r"[^a-z0-9]+", "-", question.lower()).strip("-")
-
-
-def answer_of(finding: Finding) -> tuple[str, str]:
-    """Return the finding, the first sentence of the answer without its full stop, and the other sentences."""
-    first, _, others = finding.notes[ANSWER].partition(". ")
-    return first.removesuffix("."), others
 
 
 def figures(finding: Finding, shown_rows: int = SHOWN_ROWS) -> list[Block]:
@@ -209,22 +215,27 @@ def controls_in_words(claim: Claim) -> str:
 
 
 def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str, str] | None = None) -> list[Block]:
-    """Return all claims as a table that sorts, the best of their verdicts first, and how each is computed, folded.
+    """Return what a verdict means, all claims as a table that sorts, and folded how each is computed.
+
+    The best of their verdicts stand first, and last what has none.
 
     Args:
         findings: by question.
         caption: of the table.
         where: by question the page with its section; None where all are on this one.
     """
-    every = sorted(claims_of(findings), key=lambda one: VERDICTS.index(one[3].verdict))
+    order = {verdict: place for place, verdict in enumerate(VERDICTS)}
+    every = sorted(
+        claims_of(findings), key=lambda one: order.get("" if too_few(one[3]) else one[3].verdict, len(order))
+    )
     rows, how = [], []
     for question, called, finding, claim in every:
         link = Link(claim.rule.on_page, f"{(where or {}).get(question, '')}#{anchor(question)}")
         verdict = "" if too_few(claim) else claim.verdict
-        true = true_in(finding.measurements, claim).removeprefix("in ")
+        true = true_in(finding.measurements, claim).removeprefix("in ").partition(",")[0]
         about = [claim.rule.key, link, called, claim.value, f"{claim.rule.established_if}"]
         rows.append([*about, controls_in_words(claim), true, verdict])
-        how.append(_computed(called, claim))
+        how.append(_computed(called, finding, claim))
     columns = ("claim", "statement", "networks", "trained", "bound", "control", "true in", "verdict")
     table = Table(
         *_filled(columns, rows),
@@ -236,28 +247,27 @@ def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str
         sortable=True,
     )
     defined = Table(*_filled(DEFINED, how), "Definitions.", digits=3)
-    return [table, Details("How each is computed, and why it has its verdict", [defined])]
+    decided = bool(verdicts(findings)) or not any(too_few(claim) for *_, claim in every)
+    return [
+        Text(MEANING if decided else FEW),
+        table,
+        Details(f"How each is computed{', and why it has its verdict' * decided}", [defined]),
+    ]
 
 
-def _computed(called: str, claim: Claim) -> list[Any]:
+def _computed(called: str, finding: Finding, claim: Claim) -> list[Any]:
     """Return how a claim is computed, and why it has its verdict: the row below `DEFINED`."""
     rule = claim.rule
     gaps = "; ".join(f"{gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences)
     planted = "; ".join(f"{name} {value:.3g}" for name, value in claim.planted.items())
     about = [rule.key, called, rule.metric, rule.definition, rule.source]
-    return [*about, claim.interval, gaps, planted, claim.reason]
+    return [*about, claim.interval, gaps, planted, f"true {true_in(finding.measurements, claim)}; {claim.reason}"]
 
 
 def _filled(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[list[Any]]]:
     """Return columns without those that are empty in every row."""
     some = [place for place in range(len(columns)) if any(row[place] not in ("", None) for row in rows)]
     return [columns[place] for place in some], [[row[place] for place in some] for row in rows]
-
-
-def how(finding: Finding) -> list[Block]:
-    """Return how a question was measured, folded; nothing where its finding does not say."""
-    said = finding.notes.get(SETUP)
-    return [Details("How it was measured", [Text(said)])] if said else []
 
 
 def not_asked(findings: Sequence[Finding]) -> list[Section]:

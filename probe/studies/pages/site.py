@@ -187,7 +187,9 @@ def _section(study: Path) -> Section:
     shown = picture[0] if picture and len(picture[0]) <= THUMBNAIL else ""
     others = sorted(path for path in study.glob("*.html") if path.name != FIRST)
     points = [[Link(head_of(path)[0], f"{study.name}/{path.name}")] for path in others]
-    blocks: list[Block] = [Cards([Card("Read it, and run the network", f"{study.name}/{FIRST}", lead, shown)])]
+    runs = 'id="explorer-data"' in _read(first)
+    name = f"Read it{', and run the network' * runs}"
+    blocks: list[Block] = [Cards([Card(name, f"{study.name}/{FIRST}", lead, shown)])]
     if points:
         blocks.append(Points(points))
     return Section(title, blocks, key=study.name.replace("_", "-"))
