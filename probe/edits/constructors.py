@@ -86,7 +86,7 @@ def clamp(
     Args:
         signal: any signal of the layer, such as `forget_gate`.
         value: one number for all units, or one for each unit that is edited, (unit,).
-        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `probe.edits.constructors.Where`.
 
     Raises:
         ProbeError: there is no such signal, or the value is no number or no array of one axis.
@@ -119,7 +119,7 @@ def ablate(
             batch a row of the reference drawn at random, the same at every step.
         reference: the recording that means and rows are taken from.
         seed: of the drawing.
-        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `probe.edits.constructors.Where`.
 
     Raises:
         ProbeError: there is no such signal or kind, or the reference lacks what is asked of it.
@@ -169,7 +169,7 @@ def patch(
         signal: any signal of the layer, such as `cell_state`.
         source: the recording that the values are taken from.
         source_rows: for each changed row, the row of the source; None takes the same row.
-        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `probe.edits.constructors.Where`.
 
     Raises:
         ProbeError: there is no such signal, or the source lacks it, the layer, a unit, a step or a row.
@@ -200,7 +200,7 @@ def steer(
         signal: any signal of the layer.
         direction: one number for each unit that is edited, (unit,).
         scale: how many times the direction is added.
-        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `probe.edits.constructors.Where`.
 
     Raises:
         ProbeError: there is no such signal, or the direction is no array of one axis.
@@ -230,7 +230,7 @@ def edit(
         signal: any signal of the layer.
         function: `function(value, site) -> value` is called once for each edited step, with the values of the edited
             rows and units at that step, (row, unit), a matrix state's units row by row; `site.steps` holds the step.
-        **where: `layer`, `units`, `steps`, `rows`, `call`: see `Where`.
+        **where: `layer`, `units`, `steps`, `rows`, `call`: see `probe.edits.constructors.Where`.
 
     Raises:
         ProbeError: there is no such signal, or the function cannot be called.
