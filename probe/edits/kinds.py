@@ -59,8 +59,11 @@ class Edit(ABC):
     kinds: ClassVar[dict[str, type[Edit]]] = {}
 
     def __init_subclass__(cls, *, written: bool = True) -> None:
-        if written and Edit.kinds.setdefault(cls.__name__.lower(), cls).__module__ != cls.__module__:
+        name = cls.__name__.lower()
+        if written and Edit.kinds.get(name, cls).__module__ != cls.__module__:
             raise ProbeError(f"There is a kind of edit {cls.__name__!r} already. Give the class another name.")
+        # A cell of a notebook that runs again defines the class anew.
+        Edit.kinds |= {name: cls} if written else {}
 
     @property
     def content(self) -> str:

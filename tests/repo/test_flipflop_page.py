@@ -67,7 +67,7 @@ def test_the_committed_page_says_what_was_found(findings: dict[str, Finding]) ->
     claims = [claim for finding in findings.values() for claim in finding.claims]
     check_table(text, claims)
     assert +lead(text) == Counter(claim.verdict for claim in claims)
-    assert [section.title in text for section in built_of(findings).sections]
+    assert all(section.title in text for section in built_of(findings).sections)
     check_told(points(text), claims)
 
 

@@ -217,8 +217,18 @@ def test_a_kind_of_ones_own_acts_and_comes_back(lstm: nn.LSTM, other: Tensor) ->
     clean = probe.record(lstm, other)["cell_state"]
     assert torch.allclose(probe.record(lstm, other, edits=[own])["cell_state"][:, 0], 2 * clean[:, 0])
     assert_same(Edit.from_json(own.to_json()), own)
+    again = type("Doubled", (Doubled,), {"__module__": __name__})
+    assert type(Edit.from_json(own.to_json())) is again
+    Edit.kinds["doubled"] = Doubled
     with refused():
         _ = type("Clamp", (Clamp,), {"__module__": __name__})
+
+
+def test_a_place_of_an_edit_that_there_is_not_is_named() -> None:
+    """With the nearest one."""
+    place: dict[str, Any] = {"unit": 3}
+    with refused():
+        _ = probe.clamp("cell_state", 0.0, **place)
 
 
 @pytest.mark.parametrize(
