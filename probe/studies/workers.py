@@ -148,7 +148,7 @@ def _die_with(parent: int) -> None:
 def _deaf() -> Iterator[None]:
     """Start processes that never hear Ctrl-C: a terminal sends it to all, and the parent alone must answer.
 
-    They inherit that it is blocked; here it waits for the milliseconds in which they start, and then comes.
+    They inherit that it is blocked; in this thread it waits for the milliseconds in which they start, and then comes.
     """
     from multiprocessing import resource_tracker
 

@@ -125,7 +125,7 @@ def test_an_interrupt_while_workers_start_comes_when_they_have() -> None:
 
     @workers._deaf()
     def started() -> None:
-        Dropping.press()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # no other thread, of pytest say, hears it first
         done.append("all")
 
     with pytest.raises(KeyboardInterrupt):
