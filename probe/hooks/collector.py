@@ -28,10 +28,6 @@ from .sessions import Session
 from .taps import tapped
 from .visits import Visit, check_tolerance, refuse_own_forward
 
-#: More bytes than any mode takes for a unit or input of a layer at a step of a row; less than `memory.ASK_FROM` in
-#: all is not worth a closer look.
-_BY_UNIT = 2_000
-
 
 @dataclass(frozen=True)
 class Options:
@@ -137,36 +133,23 @@ class Collector(Session):
     def given(self, layers: tuple[Layer, ...], call: Call) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, before the module runs."""
         self._asked = True
-        self._check_fits(layers, call, {})
+        options, wanted = self._options, self.modules[layers[0].module]
+        if isinstance(layers[0], LoopLayer):
+            return
+        steps = len(call.x) if options.steps is None else len(options.steps)
+        if wanted[0].is_cell:
+            steps = 1 + max(
+                (len(part.signals) for part in self._parts.values() if part.layer == wanted[0]), default=0
+            )
+        keep, later = ({layer: options.keep[layer] for layer in chosen} for chosen in (wanted, self._later(wanted)))
+        request = memory.Request(keep, steps, options.dtype, options.device, self._differentiates, later)
+        memory.check_fits(call, request)
 
     def expect(self, visit: Visit, edits: Mapping[Layer, Sequence[Edit]]) -> None:
-        """Raise ProbeError where the values of a call would not fit into memory, with those of an edited run."""
-        if edits or not self._asked:
-            self._check_fits(visit.layers, visit.call, edits)
+        """Raise ProbeError where the values of a call would not fit into memory, if that was not asked before."""
+        if not self._asked:
+            self.given(visit.layers, visit.call)
         self._asked = False
-
-    def _check_fits(self, layers: tuple[Layer, ...], call: Call, edits: Mapping[Layer, Sequence[Edit]]) -> None:
-        options, wanted = self._options, self.modules[layers[0].module]
-        kept = [len(part.signals) for part in self._parts.values() if part.layer == wanted[0]]
-        earlier = kept[-1] if kept and wanted[0].is_cell else 0
-        later = self._later(wanted)
-        time, batch, inputs = call.x.shape
-        count = len(layers) + len(later)
-        if (
-            isinstance(layers[0], LoopLayer)
-            or _BY_UNIT * time * batch * count * (layers[0].units + inputs) * (1 + earlier) < memory.ASK_FROM
-        ):
-            return
-        request = memory.Request(
-            {layer: options.keep[layer] for layer in (*wanted, *later)},
-            None if options.steps is None or wanted[0].is_cell else len(options.steps),
-            options.dtype,
-            options.device,
-            self._differentiates,
-            memory.edited_steps(edits, call),
-            later,
-        )
-        memory.check_fits(layers, call, request, earlier=earlier)
 
     def _later(self, wanted: Sequence[Layer]) -> list[StepLayer]:
         """Return the layers that torch does not have and that were not called yet, where this is a call of one."""
