@@ -19,11 +19,9 @@ import resource
 import signal
 import struct
 import sys
-import tarfile
 import tempfile
 import time
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -112,20 +110,6 @@ def _saved(stream: io.BytesIO, *, old: bool = False) -> None:
     torch.save(_weights(), stream, _use_new_zipfile_serialization=not old)
 
 
-def _tar(stream: io.BytesIO) -> None:
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        for name, content in {"model/weights.pt": _streamed(_saved), "model/README": b"weights"}.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-
-
-def _zip(stream: io.BytesIO) -> None:
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model/weights.pt", _streamed(_saved))
-        archive.writestr("model/README", b"weights")
-
-
 @functools.cache
 def _converted() -> Mapping[str, bytes]:
     """Return the files of a folder that `rnn-probe convert` writes, by their names."""
@@ -137,16 +121,6 @@ def _converted() -> Mapping[str, bytes]:
 
 def _npy() -> dict[str, bytes]:
     return {f"{name}.npy": _streamed(lambda stream, own=own: np.save(stream, own)) for name, own in _arrays().items()}
-
-
-def _dynet() -> bytes:
-    drawn = np.random.default_rng(0)
-    lines = []
-    for number, shape in enumerate([(12, 2), (12, 3), (12,)]):
-        sizes = ",".join(map(str, shape))
-        lines.append(f"#Parameter# /vanilla-lstm-builder/_{number} {{{sizes}}} 9 ZERO_GRAD")
-        lines.append(" ".join(f"{value:+.8e}" for value in drawn.normal(size=shape).flatten()) + " ")
-    return "\n".join([*lines, ""]).encode()
 
 
 def _made(name: str, content: Callable[[], bytes], **choices: Any) -> Damaged:
@@ -168,13 +142,9 @@ def _checkpoint(name: str, **choices: Any) -> Damaged:
     return _kept(f"checkpoints/{name}", **choices)
 
 
-_LEAVES = {"0": "cell.weight_ih", "1": "cell.weight_hh", "2": "cell.bias"}
 FILES: dict[str, Damaged] = {
-    "dynet": _made("a.model", _dynet, forget_bias=1.0),
     "torch": _written("a.pt", _saved),
     "torch-old": _written("a.pt", functools.partial(_saved, old=True)),
-    "tar-gz": _written("a.tar.gz", _tar),
-    "zip": _written("a.zip", _zip),
     "torchscript": _written("a.pt", lambda stream: torch.jit.save(torch.jit.script(_tagger()), stream)),
     "safetensors": _made("a.safetensors", lambda: safetensors.torch.save(_weights())),
     "converted": Damaged("config.json", _converted, folder=True),
@@ -183,22 +153,11 @@ FILES: dict[str, Damaged] = {
     "npy-folder": Damaged("gru.weight_hh_l0.npy", _npy, folder=True),
     "pickle": _made("a.pkl", lambda: pickle.dumps(_arrays(), protocol=4)),
     "pickle-old": _made("a.pkl", lambda: pickle.dumps(_arrays(), protocol=2)),
-    "objects": _checkpoint("madmom_plain.pkl"),
-    "objects-old": _checkpoint("madmom_gru.pkl"),
     "keras": _kept("keras-counter/model.keras"),
     "h5": _kept("keras-counter/model.h5"),
     "h5-wide": _checkpoint("keras3_wide.h5"),
     "flax": _checkpoint("flax.msgpack", activation="tanh"),
-    "chainer": _checkpoint("chainer.npz", activation="tanh"),
-    "chainer-h5": _checkpoint("chainer.h5", activation="tanh"),
-    "mxnet": _checkpoint("mxnet.params", activation="relu"),
-    "mindspore": _checkpoint("mindspore.ckpt", activation="tanh"),
-    "paddle": _checkpoint("paddle.pdparams", activation="tanh"),
-    "tfjs": _checkpoint("tfjs/model.json", beside="*.bin"),
     "haiku": _checkpoint("haiku.pkl"),
-    "equinox": _checkpoint("equinox.npz"),
-    "equinox-leaves": _checkpoint("equinox.eqx", names=_LEAVES),
-    "h5-keras1": _checkpoint("keras1_masked.h5"),
     "weights-h5": _kept("keras-counter/model.weights.h5", gate_activation="sigmoid"),
     "tf1-index": _checkpoint("tf1_cells.index", beside="tf1_cells.data-*", forget_bias=1.0, activation="tanh"),
     "tf1-data": _checkpoint(

@@ -45,7 +45,7 @@ class Choices:
     """What a file of weights may leave open, see `probe.load`; `inspect` says what a file does.
 
     Attributes:
-        forget_bias: what an LSTM cell of TensorFlow 1 or DyNet adds to its forget gate at run time.
+        forget_bias: what an LSTM cell of TensorFlow 1 adds to its forget gate at run time.
         gate_activation: of gates, such as sigmoid or hard_sigmoid_keras2.
         activation: of a plain RNN, or of a gated layer's candidate, such as tanh or relu.
         reset: where a GRU resets, before or after the product.

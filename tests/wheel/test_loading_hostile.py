@@ -262,8 +262,7 @@ def test_arrays_that_are_not_in_the_file_are_refused(tmp_path: Path) -> None:
 MEASURED = """
 import resource, sys
 import probe, torch
-from probe.loading.formats import numpy_files, safetensors_file, torch_files, packed
-from probe.loading.rare import object_pickles
+from probe.loading.formats import numpy_files, safetensors_file, torch_files, pickled
 torch.save(torch.nn.LSTM(2, 3).state_dict(), sys.argv[2])
 _ = probe.load(sys.argv[2])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

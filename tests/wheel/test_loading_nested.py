@@ -2,7 +2,7 @@
 
 - Checkpoints of PyTorch as training loops write them: state_dicts deep inside, objects beside them, 8 bits.
 - Arrays that torch has no numbers for: those of a layer are an error, and never a layer without them.
-- Weights that a wrapper of torch keeps under other names, and AllenNLP's LSTMs: what an evaluation makes of them.
+- Weights that a wrapper of torch keeps under other names: what an evaluation makes of them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 import probe
-from probe import ProbeError
-from probe.loading.modules import Backwards
 from probe.loading.unusable import check_usable
 
 
@@ -306,77 +304,6 @@ def test_a_wrapped_weight_that_is_not_whole_is_refused(parts: dict[str, tuple[in
     del saved[WEIGHT]
     torch.save(
         {**saved, **{f"{WEIGHT}_{part}": torch.ones(shape) for part, shape in parts.items()}}, tmp_path / "a.pt"
-    )
-    with refused():
-        _ = probe.load(tmp_path / "a.pt")
-
-
-def augmented(start: str) -> tuple[dict[str, Tensor], nn.LSTM]:
-    """Return the arrays of AllenNLP's LSTM without a highway, and torch's that is the same."""
-    torch.manual_seed(1)
-    linear = {"input_linearity": nn.Linear(3, 16, bias=False), "state_linearity": nn.Linear(4, 16)}
-    saved = {f"{start}.{part}.{name}": p for part, one in linear.items() for name, p in one.state_dict().items()}
-    lstm = nn.LSTM(3, 4, batch_first=True)
-    W, U, b = saved.values()
-    _ = lstm.load_state_dict({"weight_ih_l0": W, WEIGHT: U, "bias_ih_l0": b * 0, "bias_hh_l0": b})
-    return saved, lstm
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(
-    ("start", "backwards"),
-    [
-        ("layer_0", False),
-        ("layer_1", True),
-        ("lstm.forward_layers.0.cell", False),
-        ("lstm.backward_layers.0.cell", True),
-        ("enc.backward_layer_3", True),
-        ("", False),
-    ],
-)
-def test_an_lstm_of_allennlp(start: str, backwards: bool, tmp_path: Path) -> None:
-    """Without a highway it is torch's, in the direction that its name has; made by hand from AllenNLP's source."""
-    saved, lstm = augmented(start or "x")
-    torch.save(
-        {name.removeprefix("x." if not start else ""): array for name, array in saved.items()}, tmp_path / "a.pt"
-    )
-    module = probe.load(tmp_path / "a.pt").recurrent[start]
-    x = torch.randn(2, 5, 3)
-    expected = lstm(x.flip(1))[0].flip(1) if backwards else lstm(x)[0]
-    assert isinstance(module, Backwards) == backwards
-    assert (module(x)[0] - expected).abs().max() < TOLERANCE
-
-
-@pytest.mark.parametrize(
-    ("arrays", "expected"),
-    [
-        (
-            {"input_linearity.weight": (24, 3), "state_linearity.weight": (20, 4)},
-            r"with a highway \(use_highway=True\)",
-        ),
-        ({"input_linearity.weight": (24, 3), "state_linearity.weight": (16, 4)}, r"expected \(4 x units, input\)"),
-        (
-            {
-                "input_linearity.weight": (16, 3),
-                "state_linearity.weight": (16, 2),
-                "state_projection.weight": (2, 4),
-            },
-            r"clipped at values that no file of weights says: no cell here clips",
-        ),
-    ],
-)
-def test_other_lstms_of_allennlp_are_refused(arrays: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    """Highways and clipped projections are another network."""
-    torch.save({f"layer_0.{name}": torch.zeros(shape) for name, shape in arrays.items()}, tmp_path / "a.pt")
-    with pytest.raises(ProbeError, match=expected + r".*Leave it out with names=\{'layer_0\.\*': None\}"):
-        _ = probe.load(tmp_path / "a.pt")
-
-
-def test_elmos_weights_are_refused(tmp_path: Path) -> None:
-    """By their names; made by hand from the names that its own code reads."""
-    start = "RNN_0.RNN.MultiRNNCell.Cell0.LSTMCell."
-    torch.save(
-        {start.replace(".", "/") + name: torch.zeros(3, 3) for name in ("W_0", "B", "W_P_0")}, tmp_path / "a.pt"
     )
     with refused():
         _ = probe.load(tmp_path / "a.pt")

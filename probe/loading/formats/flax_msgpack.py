@@ -39,7 +39,7 @@ def read(path: Path, budget: Budget) -> Contents:
             raise ValueError(str(error) or type(error).__name__) from error
         arrays, other = flatten(_whole(value), Packed, (dict, list))
         tensors, left_out = collect(budget, ((name, one.get(name, budget)) for name, one in arrays.items()))
-    return Contents(tensors, "Flax", "Flax msgpack", left_out=left_out | dict.fromkeys(other, ""))
+    return Contents(tensors, "Flax", "Flax msgpack", left_out=left_out | other)
 
 
 class Packed:

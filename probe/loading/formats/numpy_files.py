@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ProbeError
 from ...storage.files import check_regular
-from ..readers import MOST_VALUES, Budget, Contents, check_archive, collect, count, no_numbers, reading
+from ..readers import Budget, Contents, check_archive, collect, count, no_numbers, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,15 +40,10 @@ def read_folder(path: Path, budget: Budget) -> Contents:
 
 
 def read_array(path: Path, budget: Budget) -> Contents:
-    """Return the one array of an .npy file, named after the file; or several that follow each other, by number.
-
-    Equinox's `tree_serialise_leaves` writes several, and what they are called is in no file.
-    """
-    with reading(path, "an .npy file", ADVICE):
-        parts = _in_file(path, budget)
-        named = [(path.stem if len(parts) == 1 else str(number), part) for number, part in enumerate(parts)]
-        tensors, left_out = collect(budget, named)
-    return Contents(tensors, "unknown", "npy file" if len(parts) == 1 else "npy arrays in a row", left_out=left_out)
+    """Return the one array of an .npy file, named after the file."""
+    with reading(path, "an .npy file", ADVICE), path.open("rb") as file:
+        tensors, left_out = collect(budget, [(path.stem, _array(file, path.stat().st_size, path.stem, budget))])
+    return Contents(tensors, "unknown", "npy file", left_out=left_out)
 
 
 def _in_archive(archive: zipfile.ZipFile, names: Iterable[str], budget: Budget) -> Iterator[tuple[str, Any]]:
@@ -70,16 +65,6 @@ def _in_folder(path: Path, budget: Budget) -> Iterator[tuple[str, Any]]:
             yield name, _array(stream, size, name, budget)
 
 
-def _in_file(path: Path, budget: Budget) -> list[Any]:
-    """Return each array of a file; of one only, unless its numbers end where another begins."""
-    parts: list[Any] = []
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        while not parts or (len(parts) < MOST_VALUES and not isinstance(parts[-1], str) and file.tell() < size):
-            parts.append(_array(file, size - file.tell(), str(len(parts)), budget, alone=False))
-    return parts
-
-
 def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return shape, order and dtype, which stand before an array's numbers."""
     import numpy as np
@@ -91,7 +76,7 @@ def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return header(stream)
 
 
-def _array(stream: Any, size: int, name: str, budget: Budget, *, alone: bool = True) -> np.ndarray | str:
+def _array(stream: Any, size: int, name: str, budget: Budget) -> np.ndarray | str:
     """Return an array, read straight into its own memory; of objects a text that says so.
 
     Args:
@@ -99,7 +84,6 @@ def _array(stream: Any, size: int, name: str, budget: Budget, *, alone: bool = T
         size: how many bytes are left in it.
         name: of the array, for messages.
         budget: of the file.
-        alone: whether nothing may follow its numbers.
     """
     import numpy as np
 
@@ -108,7 +92,7 @@ def _array(stream: Any, size: int, name: str, budget: Budget, *, alone: bool = T
     if dtype.hasobject:
         return no_numbers(dtype)
     left, wanted = size - (stream.tell() - start), count(shape) * dtype.itemsize
-    if left < wanted or (alone and left > wanted):
+    if left != wanted:
         raise ValueError(f"{name!r} has {left} bytes for an array of shape {shape} of {dtype}")
     budget.take(name, wanted)
     array = np.empty(shape, dtype, order="F" if fortran else "C")

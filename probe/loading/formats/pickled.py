@@ -1,8 +1,7 @@
 """Reads pickles by following their opcodes; it never calls a function of the file.
 
-A pickle is a program that names functions and calls them. Here the few names that numpy's arrays need stand for
-functions of this module, which note their arguments. Any other name ends the reading; `rare/object_pickles.py` reads
-such a pickle as data.
+A pickle is a program that names functions and calls them. Here the few names that arrays of numpy and JAX need stand
+for functions of this module, which note their arguments. Any other name ends the reading.
 """
 
 from __future__ import annotations
@@ -11,13 +10,16 @@ import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..readers import Budget, count
+from ...errors import ProbeError
+from ..readers import Budget, Contents, collect, count, file_bytes, flatten, reading
 
 if TYPE_CHECKING:
     import numpy as np
 
+ADVICE = "Give a pickle of numpy arrays in dicts and lists, or save them with numpy.savez."
 _KINDS = "fiub"
 
 
@@ -59,14 +61,6 @@ class Array:
             raise ValueError(f"an array whose state is a {type(state).__name__}")
         self.state = state
 
-    @property
-    def of_numbers(self) -> bool:
-        """Whether its dtype is one of numbers."""
-        try:
-            return len(self.state) == 5 and self.state[2].get() is not None
-        except (AttributeError, ValueError):
-            return False
-
     def get(self, budget: Budget, name: str) -> np.ndarray:
         """Return numpy's array.
 
@@ -93,6 +87,16 @@ def _scalar(dtype: Any, data: Any) -> Array:
     return _from_buffer(data, dtype, ())
 
 
+def _from_jax(_: Any, __: Any, state: Any, *___: object) -> Array:
+    made = Array()
+    made.__setstate__(state)
+    return made
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
 class Encoded:
     """Marks `_codecs.encode`, by which Python 3 writes bytes for Python 2."""
 
@@ -110,6 +114,14 @@ NUMPY: Mapping[str, Callable[..., Any]] = {
     "numpy.dtype": DType,
     "_codecs.encode": Encoded,
     "collections.OrderedDict": Ordered,
+}
+#: What JAX and Haiku write around numpy's arrays.
+_JAX: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(
+        (f"{part}._reconstruct_array" for part in ("jax._src.array", "jaxlib.xla_extension", "jax.array")), _from_jax
+    ),
+    **{f"haiku._src.data_structures.{name}": _same for name in ("FlatMapping", "FlatMap")},
+    "builtins.dict": _same,
 }
 
 
@@ -199,3 +211,19 @@ class Reader(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
     dispatch[pickle.NEWOBJ[0]] = _load_newobj
     dispatch[pickle.NEWOBJ_EX[0]] = _load_newobj_ex
     dispatch[pickle.BUILD[0]] = _load_build
+
+
+def read(path: Path, budget: Budget) -> Contents:
+    """Return the arrays of a pickle, by the keys and positions under which they lie."""
+    content = file_bytes(path, budget)
+    with reading(path, "a pickle of arrays", ADVICE):
+        try:
+            value = Reader(content, {**NUMPY, **_JAX}).load()
+        except RefusedError as refused:
+            raise ProbeError(
+                f"{str(path)!r} is a pickle that asks for {str(refused)!r}, which is not opened because opening it "
+                f"can run any code. {ADVICE}"
+            ) from None
+        arrays, other = flatten({path.stem: value} if isinstance(value, Array) else value, Array)
+        tensors, left_out = collect(budget, ((name, array.get(budget, name)) for name, array in arrays.items()))
+    return Contents(tensors, "unknown", "pickle of arrays", left_out=left_out | other)

@@ -16,7 +16,7 @@ from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import Found, LayerSpec, module_of, rows
 from ..readers import listed
-from .jax_names import TRAINING
+from .flax_names import TRAINING
 
 _NAME = re.compile(
     r"(?:params[/.])*(?P<core>(?:.*/)?(?:\w*lstm|\w*vanilla_rnn)(?:_\d+)?)/(?:~/)?(?P<part>linear(?:_1)?[/.][wb])"

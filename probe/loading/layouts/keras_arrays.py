@@ -123,7 +123,7 @@ def function_of(value: Any, where: str, argument: str, version: str) -> str | No
     name = value.get("config") if isinstance(value, dict) else value
     name = "linear" if name is None else name
     if name == "hard_sigmoid":
-        return {"1": "hard_sigmoid_keras2", "2": "hard_sigmoid_keras2", "3": "hard_sigmoid_keras3"}.get(version[:1])
+        return {"2": "hard_sigmoid_keras2", "3": "hard_sigmoid_keras3"}.get(version[:1])
     if name not in _SAME or (isinstance(value, dict) and value.get("registered_name")):
         known = ", ".join(ACTIVATIONS)
         raise ProbeError(

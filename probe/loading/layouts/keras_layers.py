@@ -13,7 +13,6 @@ from ..choices import MERGES, Choices
 from ..formats.keras_files import KerasModel
 from ..layer_spec import Found, LayerSpec, module_of, pair_of, reversed_module
 from ..modules import Masked
-from ..rare import keras1_arrays
 from ..readers import Contents, listed
 from . import keras_weights
 from .keras_arrays import WRITTEN, Arrays, function_of, split
@@ -48,8 +47,6 @@ def find(contents: Contents, choices: Choices, skipped: frozenset[str]) -> list[
     used = {name for one in found for name in one.arrays} | skipped
     places = [(layer.path, layer.top) for layer in layers if layer.name in skipped]
     groups = keras_weights.groups_of(contents.tensors)
-    if any(keras1_arrays.is_old(_inside(layer).config) for layer in layers):
-        groups |= keras1_arrays.groups_of(contents.tensors)
     for group, names in groups.items():
         known = used & set(names.values()) or any(group.startswith((f"{path}/", f"{top}/")) for path, top in places)
         if not known:
@@ -60,12 +57,9 @@ def find(contents: Contents, choices: Choices, skipped: frozenset[str]) -> list[
     return found
 
 
-def _inside(layer: Described) -> Described:
-    return layer.wrapped[0] if layer.wrapped else layer
-
-
 def _is_meant(layer: Described) -> bool:
-    return is_recurrent(_inside(layer).kind) or layer.kind == "Bidirectional"
+    inside = layer.wrapped[0] if layer.wrapped else layer
+    return is_recurrent(inside.kind) or layer.kind == "Bidirectional"
 
 
 class _Reader:
@@ -87,8 +81,7 @@ class _Reader:
         module = self._module(layer, ways, specs)
         if layer.hidden_by:
             # Keras's Bidirectional sets it, whatever its layers say, where they return sequences.
-            forced = layer.kind == "Bidirectional" and not keras1_arrays.is_old(ways[0].config)
-            forced = forced and _option(ways[0], "return_sequences", False)
+            forced = layer.kind == "Bidirectional" and _option(ways[0], "return_sequences", False)
             zeros = bool(forced or _option(ways[0], "zero_output_for_mask", False))
             module = Masked(module, by=layer.hidden_by, zeros=zeros).eval()
         names = tuple(name for own in arrays for name in own.names)
@@ -117,12 +110,17 @@ class _Reader:
         if missing:
             raise ProbeError(
                 f"The configuration of {layer.name!r} does not say its {missing[0]!r}, which decides what it "
-                "computes: it was written before Keras 1, or is damaged. Save the model anew with a later Keras."
+                "computes: it was written before Keras 2, or is damaged. Save the model anew with a later Keras."
             )
-        if keras1_arrays.is_old(layer.config):
-            arrays = self._old_arrays(layer, kind, way, ways)
-        else:
-            arrays = self._new_arrays(layer, kind, way, ways)
+        names = {role: name for role, name in self._names(layer, way, ways).items() if name in self._tensors}
+        if set(names) != set(ROLES if _option(layer, "use_bias", True) else ROLES[:2]):
+            raise ProbeError(
+                f"{layer.name!r} is a {layer.kind} in the configuration, and its arrays are {listed(names)}; "
+                f"expected {', '.join(ROLES)}. There is {listed(self._tensors)}. The file is damaged."
+            )
+        kernel, recurrent = (self._tensors[names[role]] for role in ROLES[:2])
+        bias = self._tensors[names["bias"]] if "bias" in names else None
+        arrays = Arrays(layer.name, kind, kernel, recurrent, bias, tuple(names.values()))
         units = _option(layer, "units", arrays.units)
         if units != arrays.units:
             raise ProbeError(
@@ -130,44 +128,6 @@ class _Reader:
                 "is damaged."
             )
         return arrays
-
-    def _old_arrays(self, layer: Described, kind: str, way: int, ways: int) -> Arrays:
-        """Return the arrays of a layer of Keras 1, of which the first half is of the first direction."""
-        own = layer.name.split("/")[-1 if ways == 1 else -2]
-        names = [f"{layer.top}/{name}" for name in self._model.weight_names.get(layer.top, ())]
-        if own != layer.top:  # of a nested model, where the names are all that tells the layers apart
-            inner = str(layer.config.get("name", own)) if ways == 2 else own
-            names = [name for name in names if re.search(rf"/(?:(?:for|back)ward_)?{re.escape(inner)}_[WUb]", name)]
-        groups = keras1_arrays.groups_of(name for name in split(names, ways)[way] if name in self._tensors)
-        if len(groups) != 1:
-            raise ProbeError(
-                f"{layer.name!r} is a {layer.kind} of Keras 1 in the configuration, and its arrays are "
-                f"{listed(names)}; expected such as LAYER_W_i, LAYER_U_i and LAYER_b_i. The file is damaged."
-            )
-        arrays = keras1_arrays.arrays_of(layer.name, next(iter(groups.values())), self._tensors)
-        if arrays.kind != kind:
-            raise ProbeError(
-                f"{layer.name!r} is a {layer.kind} in the configuration, and its arrays {listed(arrays.names)} are "
-                f"of the kind {arrays.kind}. The file is damaged."
-            )
-        return arrays
-
-    def _new_arrays(self, layer: Described, kind: str, way: int, ways: int) -> Arrays:
-        names = {role: name for role, name in self._names(layer, way, ways).items() if name in self._tensors}
-        if set(names) != set(ROLES if _option(layer, "use_bias", True) else ROLES[:2]):
-            raise ProbeError(
-                f"{layer.name!r} is a {layer.kind} in the configuration, and its arrays are {listed(names)}; "
-                f"expected {', '.join(ROLES)}. There is {listed(self._tensors)}. The file is damaged."
-            )
-        found = {role: self._tensors[name] for role, name in names.items()}
-        return Arrays(
-            layer.name,
-            kind,
-            found["kernel"],
-            found["recurrent_kernel"],
-            found.get("bias"),
-            tuple(names.values()),
-        )
 
     def _names(self, layer: Described, way: int, ways: int) -> dict[str, str]:
         """Return the names of a layer's arrays by what they are."""
@@ -222,8 +182,7 @@ class _Reader:
 
     def _function(self, layer: Described, argument: str) -> str:
         value = _options(layer)[argument]
-        version = keras1_arrays.VERSION if keras1_arrays.is_old(layer.config) else self._model.version
-        name = function_of(value, layer.name, argument, version)
+        name = function_of(value, layer.name, argument, self._model.version)
         if name is not None:
             return name
         mine = "gate_activation" if argument == "recurrent_activation" else "activation"
@@ -259,7 +218,7 @@ def _options(layer: Described) -> Mapping[str, Any]:
     cell = layer.config.get("cell")
     if layer.kind == "RNN" and isinstance(cell, Mapping):
         return {**layer.config, **cell.get("config", {})}
-    return keras1_arrays.translated(layer.config) if keras1_arrays.is_old(layer.config) else layer.config
+    return layer.config
 
 
 def _option(layer: Described, name: str, usual: Any) -> Any:

@@ -19,7 +19,7 @@ from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import Found, LayerSpec, module_of, pair_of, rows
 from ..readers import listed
-from . import jax_names
+from . import flax_names
 
 _KERNEL, _BIAS = r"(?:kernel|weights|Matrix|Linear/Matrix)", r"(?:bias|biases|Bias|Linear/Bias)"
 _CELL = re.compile(
@@ -121,7 +121,7 @@ def _cells(tensors: Mapping[str, Tensor]) -> list[Cell]:
     for name in tensors:
         match = _CELL.fullmatch(name)
         # Flax's cells are called LSTMCell_0 and GRUCell_0 too, and have arrays for each gate.
-        if not match or _SLOT.fullmatch(name) or jax_names.FLAX.fullmatch(name):
+        if not match or _SLOT.fullmatch(name) or flax_names.FLAX.fullmatch(name):
             continue
         part = next((what for pattern, what in _PARTS.items() if pattern.fullmatch(match["part"])), None)
         # Keras's cells have the same scopes, and a recurrent kernel beside the kernel.

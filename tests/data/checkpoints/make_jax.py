@@ -1,6 +1,6 @@
-"""Write files of Flax, Haiku and Equinox, and what they compute from them themselves: `python make_jax.py`.
+"""Write files of Flax and Haiku, and what they compute from them themselves: `python make_jax.py`.
 
-In an environment of its own, with flax, dm-haiku, equinox and safetensors; none of them is needed to test.
+In an environment of its own, with flax, dm-haiku and safetensors; none of them is needed to test.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import equinox
 import flax.linen as nn
 import haiku
 import jax
@@ -86,34 +85,11 @@ def of_haiku(references: dict[str, Any]) -> None:
     references |= {f"haiku.{name}": np.asarray(h) for name, h in model.apply(params, X).items() if name != "head"}
 
 
-def of_equinox(references: dict[str, Any]) -> None:
-    """Write an archive of Equinox's arrays by name."""
-    arrays: dict[str, Any] = {}
-    for name, kind in {"lstm": equinox.nn.LSTMCell, "gru": equinox.nn.GRUCell}.items():
-        cell = numbers(kind(INPUTS, UNITS, key=jax.random.key(0)))
-        fields = ("weight_ih", "weight_hh", "bias", *(["bias_n"] if name == "gru" else []))
-        arrays |= {f"{name}.{field}": np.asarray(getattr(cell, field)) for field in fields}
-        rows = []
-        for row in X:
-            zeros = jnp.zeros(UNITS)
-            state: Any = (zeros, zeros) if name == "lstm" else zeros
-            out = []
-            for step in row:
-                state = cell(step, state)
-                out.append(state[0] if name == "lstm" else state)
-            rows.append(np.stack(out))
-        references[f"equinox.{name}"] = np.stack(rows)
-        if name == "lstm":
-            equinox.tree_serialise_leaves(HERE / "equinox.eqx", cell)
-    np.savez(HERE / "equinox.npz", **arrays)
-
-
 def main() -> None:
     """Write everything."""
     references: dict[str, Any] = {"x": X}
     of_flax(references)
     of_haiku(references)
-    of_equinox(references)
     np.savez(HERE / "jax.npz", **references)
 
 

@@ -1,9 +1,8 @@
-"""Finds recurrent layers by the names of JAX's libraries: Flax's cells, Haiku's cores, Equinox's cells.
+"""Finds recurrent layers by the names of Flax's cells.
 
-Flax: a gate has `kernel` (input, units) and maybe `bias`, called `ii` for the input gate's input, `hf` for the forget
-gate's state; fused cells have `dense_i` and `dense_h`, gates in torch's order. Equinox: torch's arrays with one bias,
-and a GRU's second one for the candidate alone. Haiku: see `haiku_names`. Reference: flax/linen/recurrent.py,
-flax/nnx/nn/recurrent.py, equinox/nn/_rnn.py.
+A gate has `kernel` (input, units) and maybe `bias`, called `ii` for the input gate's input, `hf` for the forget
+gate's state; fused cells have `dense_i` and `dense_h`, gates in torch's order. Reference: flax/linen/recurrent.py,
+flax/nnx/nn/recurrent.py.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ _WAY = re.compile(r"(?P<start>.*?)[/.]?(?P<way>forward|backward)_rnn(?:[/.]cell)
 #: The parts of each cell, in torch's order of gates; of a fused one the number of gates follows from the shapes.
 _GATE_NAMES = {"LSTM": "ifgo", "GRU": "rzn", "RNN": ("",)}
 _FUSED = {"dense_i", "dense_h"}
-_EQUINOX = re.compile(r"(?:(?P<cell>.*)[/.])?(?P<part>weight_ih|weight_hh|bias|bias_n)")
 _WRITTEN = {"LSTM": "i f g o", "GRU": "r z n", "RNN": ""}
 
 
@@ -78,7 +76,7 @@ class _Cell:
         return torch.cat([array.T for array in arrays] if part == "kernel" else arrays, 0)
 
 
-def find_flax(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
+def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     """Return the recurrent modules whose arrays are named as Flax's cells name them.
 
     Args:
@@ -159,47 +157,3 @@ def _functions(kind: str, where: str, library: str, choices: Choices) -> dict[st
     activation = functions["activation"]
     own = {"gate": functions["gate_activation"], "activation": activation}
     return own | ({"output": activation} if kind == "LSTM" else {})
-
-
-def find_equinox(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
-    """Return the recurrent modules whose arrays are named as Equinox's cells name them.
-
-    Args:
-        tensors: the arrays by name.
-        choices: for what is taken for granted; what Equinox's cells compute is in their classes.
-
-    Raises:
-        ProbeError: the arrays do not fit.
-    """
-    groups: dict[str, dict[str, str]] = {}
-    for name in tensors:
-        if match := _EQUINOX.fullmatch(name):
-            groups.setdefault(match["cell"] or "", {})[match["part"]] = name
-    found = []
-    for name, parts in groups.items():
-        if not {"weight_ih", "weight_hh", "bias"} <= set(parts) or _has_torchs_biases(name, tensors):
-            continue
-        W, U, bias = (tensors[parts[part]] for part in ("weight_ih", "weight_hh", "bias"))
-        kind = "GRU" if "bias_n" in parts else "LSTM"
-        b_hh = None
-        if kind == "GRU" and bias.dim() == 1:
-            second = tensors[parts["bias_n"]]
-            b_hh = torch.cat([bias.new_zeros(max(len(bias) - second.numel(), 0)), second.reshape(-1)])
-        where = name or "the cell"
-        choices.assume(f"{where}: arrays named weight_ih, weight_hh and bias are those of Equinox's {kind}")
-        found.append(
-            Found(
-                name,
-                module_of(LayerSpec(where, kind, W, U, bias, b_hh)),
-                tuple(parts.values()),
-                f"Equinox {kind}",
-                "torch",
-            )
-        )
-    return found
-
-
-def _has_torchs_biases(cell: str, tensors: Mapping[str, Tensor]) -> bool:
-    return any(
-        name.rpartition(".")[0] == cell and name.rpartition(".")[2] in ("bias_ih", "bias_hh") for name in tensors
-    )
