@@ -31,14 +31,14 @@ from probe.methods.causal import alignment_loss
 from probe.methods.causal.ablation import Resampling
 from probe.methods.causal.alignment import Search, search
 from probe.methods.causal.alignment_controls import halves
-from probe.methods.causal.pairs import columns, whole
+from probe.methods.causal.interchange import interchange as put_in
+from probe.methods.causal.pairs import all_pairs, columns, whole
 from probe.methods.causal.task import Task
 from probe.methods.dynamics import CellDynamics, Dynamics, StackDynamics
 from probe.methods.machines import Machine
 from probe.subjects.subject import Subject
 
 from .battery import SEARCH
-from .interchange import one_site
 
 PAIRS, SEED = 3, 2000
 BATTERY = [question for question in QUESTIONS if question != SEARCH]
@@ -86,7 +86,8 @@ def interchange() -> None:
     """Put one unit's state, and the whole state, of every prefix into every string's run, at every step."""
     task = Task(running_count(bit_strings(10)))
     for put in (columns(machine().dynamics.unit(3)), whole):
-        _ = one_site(machine(), task, put)
+        for step in range(machine().clean.inputs.shape[1]):
+            _ = put_in(all_pairs(machine(), step), task, put)
 
 
 def searches() -> None:

@@ -1,13 +1,11 @@
-"""How recording grows with its input, a million strings recorded to disk, and the memory of what nobody keeps.
+"""The memory of a million strings recorded to disk, of recordings that nobody keeps, and of a state-space model.
 
-    python -m benchmarks.scale [axes disk walks states] [--strings 1000000] [--install]
+    python -m benchmarks.scale [disk walks states] [--strings 1000000] [--install]
 
-Prints the tables of docs/speed.md, and one of walks over data, in calls of changing lengths or of one. A recording
-costs a constant for each call and then as much as there is to compute. On disk it is wanted that 1,000,000 strings of
-10 bits take less than 500 MB of memory, at a third of the rate in memory or better. Recordings that nobody keeps may
-take 2.3 times the bare module's memory. A Mamba of transformers may not take more memory than `probe.inspect` says,
-its own run and one layer more (with `--install` in the environment that `python -m benchmarks.opens --install`
-makes). Every peak of memory comes from a fresh process (Linux).
+On disk it is wanted that 1,000,000 strings of 10 bits take less than 500 MB, at a third of the rate in memory or
+better. Recordings that nobody keeps may take 2.3 times the bare module's memory. A Mamba of transformers may not take
+more memory than `probe.inspect` says, its own run and one layer more (with `--install` in the environment that
+`python -m benchmarks.opens --install` makes). Every peak of memory comes from a fresh process (Linux).
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,14 +31,11 @@ import probe
 from probe.recurrent.cells import recycled
 
 from .opens.families import ROOT
-from .peers.harness import pairs, peak, seconds
+from .peers.harness import pairs, peak
 from .speed_page import table
 
-#: What stays small while something else grows.
-SMALL = {"batch": 16, "time": 10, "units": 12}
-AXES = {"batch": [10**n for n in range(7)], "time": [10**n for n in range(5)], "units": [4**n for n in range(1, 6)]}
-#: Above this many CPU seconds a call is timed once, beside one bare call; a shorter one in so many pairs.
-LONG, PAIRS = 1.0, 7
+#: How often the walks are timed.
+PAIRS = 7
 #: How many strings the rate in memory is measured on.
 IN_MEMORY = 100_000
 WANTED_BYTES, WANTED_RATE = 500e6, 1 / 3
@@ -69,22 +63,6 @@ def bits(strings: int, length: int = 10) -> Tensor:
     """Return random bits, (strings, length, 1)."""
     torch.manual_seed(0)
     return torch.randint(0, 2, (strings, length, 1)).float()
-
-
-def axes() -> Iterator[str]:
-    """Yield the table of times, axis by axis and size by size."""
-    rows = []
-    for axis, sizes in AXES.items():
-        for size in sizes:
-            shape = SMALL | {axis: size}
-            lstm, x = nn.LSTM(1, shape["units"], batch_first=True), bits(shape["batch"], shape["time"])
-
-            record, bare = partial(probe.record, lstm, x), partial(lstm, x)
-            long = seconds(record, 1) > LONG
-            found = pairs(record, bare, 1, (1, 1)) if long else pairs(record, bare, PAIRS)
-            times = (f"{median(found[who]) * 1e3:,.2f} ms" for who in ("seconds", "bare"))
-            rows.append([axis, f"{size:,}", *times, f"{median(found['ratio']):.2f}"])
-    yield table(["axis", "size", "`probe.record`", "bare `nn.LSTM`", "ratio"], rows)
 
 
 def one_run(strings: int, folder: str | None) -> dict[str, float]:
@@ -213,7 +191,7 @@ def fresh(function: str, *arguments: Any) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-PARTS: dict[str, Any] = {"axes": axes, "disk": disk, "walks": walks, "states": states}
+PARTS: dict[str, Any] = {"disk": disk, "walks": walks, "states": states}
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ CASES = ("1,024 x 10, 1 to 12", "256 x 100, 1 to 128", "64 x 1,000, 32 to 128", 
 MEMORY_CASE = 2
 OURS = "rnn-probe"
 #: Where the sections begin that `benchmarks.scale` measures.
-GROWTH = "\n## How recording grows\n"
+GROWTH = "\n## To disk\n"
 HEAD = """# Speed
 
 Measured on {day} with `python -m benchmarks.speed`, {pairs} pairs or more for each number: {machine}, Linux,

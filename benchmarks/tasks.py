@@ -1,12 +1,8 @@
-"""What the speed benchmarks time of rnn-probe: sweeps, recordings, and cells that a loop calls, by their names.
-
-`benchmarks.speed` times each task beside its model's own call, and `benchmarks.versions` in two revisions of this
-repository. A task uses the public functions of `probe` alone, so that older revisions can do it too.
-"""
+"""What the speed benchmark times of rnn-probe beside each model's own call: sweeps and recordings by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +17,6 @@ from .peers import harness
 
 #: What other kinds of layers are recorded on: (batch, time, features, units).
 LAYERS_SHAPE = (256, 100, 32, 128)
-#: The strings and steps of small recordings, through an LSTM of 12 units.
-SMALL = ((1, 10), (10, 10), (100, 10), (1, 1000), (16, 1000))
 #: How many classes the heads of the models tell apart, as the counter's does.
 CLASSES = 11
 
@@ -110,22 +104,6 @@ class Packing(nn.Module):
         return self.head(hidden[torch.arange(len(x)), lengths - 1])
 
 
-class Stepping(nn.Module):
-    """An LSTM cell that a Python loop calls once a step."""
-
-    def __init__(self, units: int) -> None:
-        super().__init__()
-        self.cell = nn.LSTMCell(1, units)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last hidden state, (batch, unit), for x of (batch, time, 1)."""
-        states = None
-        for step in x.unbind(1):
-            states = self.cell(step, states)
-        assert states is not None
-        return states[0]
-
-
 def counter_sweep(signal: str) -> Sweep:
     """Return the 120 patches of a signal of the counter, on 1,024 pairs of strings."""
     model, x, source = harness.counter()
@@ -182,28 +160,6 @@ def recorded(model: nn.Module, *inputs: Any, **words: Any) -> Task:
     return Task(lambda: every_value(probe.record(model, *inputs, **words)), lambda: model(*inputs))
 
 
-def case(number: int, **words: Any) -> Task:
-    """Return the task of recording i f g o c h of one of the large LSTMs."""
-    lstm, x = harness.case(number)
-    return Task(lambda: signals_of(probe.record(lstm, x, **words)), lambda: lstm(x))
-
-
-def cases() -> dict[str, Callable[[], Task]]:
-    """Return the recordings of the large LSTMs, with the check and without, by name."""
-    found: dict[str, Callable[[], Task]] = {}
-    for number, (batch, length, features, units) in enumerate(harness.CASES):
-        name = f"{batch:,} x {length:,}, {features} to {units}"
-        found[name] = lambda number=number: case(number)
-        found[f"{name}, check=False"] = lambda number=number: case(number, check=False)
-    return found
-
-
-def small(batch: int, length: int) -> Task:
-    """Return the task of recording a few strings of bits through an LSTM of 12 units."""
-    torch.manual_seed(0)
-    return recorded(nn.LSTM(1, 12, batch_first=True), torch.randint(0, 2, (batch, length, 1)).float())
-
-
 def other_layer(
     kind: type[nn.LSTM | nn.GRU | nn.RNN], *, packed: bool = False, every_signal: bool = False, **words: Any
 ) -> Task:
@@ -229,60 +185,6 @@ LAYERS: dict[str, Callable[[], Task]] = {
 }
 
 
-def in_a_loop() -> Task:
-    """Return the task of recording a cell that a loop calls: 16 strings of 10 steps, 12 units."""
-    torch.manual_seed(0)
-    return recorded(Stepping(12), torch.randn(16, 10, 1))
-
-
-def patched(lstm: nn.LSTM, x: Tensor) -> probe.Edit:
-    """Return a patch of all units of c at step 5, with the values of another string of the batch."""
-    return probe.patch("cell_state", probe.record(lstm, x.flip(0), signals=["cell_state"]), steps=5)
-
-
-def edited() -> Task:
-    """Return the task of recording a run with one patch."""
-    lstm, x = harness.case(0)
-    return recorded(lstm, x, edits=[patched(lstm, x)])
-
-
-def gradient() -> Task:
-    """Return the task of recording with the gradient of the last hidden states' sum."""
-    lstm, x = harness.case(0)
-    x = x[:256]
-
-    def call() -> list[Tensor]:
-        recording = probe.record(lstm, x, gradient_of=lambda output: output[0][:, -1].sum())
-        return [*every_value(recording), *every_value(recording.gradient)]
-
-    return Task(call, lambda: lstm(x))
-
-
-def watched() -> Task:
-    """Return the task of watching one call of an LSTM of one string of 200 steps, 12 units."""
-    torch.manual_seed(0)
-    lstm, x = nn.LSTM(1, 12, batch_first=True), torch.randn(1, 200, 1)
-
-    def call() -> list[Tensor]:
-        with probe.watch(lstm) as recordings:
-            lstm(x)
-        return every_value(recordings[0])
-
-    return Task(call, lambda: lstm(x))
-
-
-def intervened() -> Task:
-    """Return the task of one call of an LSTM inside `probe.intervene` with one patch."""
-    lstm, x = harness.case(0)
-    edit = patched(lstm, x)
-
-    def call() -> list[Tensor]:
-        with probe.intervene(lstm, edit):
-            return [lstm(x)[0]]
-
-    return Task(call, lambda: lstm(x))
-
-
 def of_sweep(make: Callable[[], Sweep]) -> Task:
     """Return a sweep as a task."""
     sweep = make()
@@ -292,28 +194,5 @@ def of_sweep(make: Callable[[], Sweep]) -> Task:
 #: What makes each task, by its group and its name.
 GROUPS: dict[str, dict[str, Callable[[], Task]]] = {
     "sweeps": {name: lambda make=make: of_sweep(make) for name, make in SWEEPS.items()},
-    "record": cases(),
-    "small": {f"{batch:,} x {length:,}": lambda b=batch, n=length: small(b, n) for batch, length in SMALL},
     "layers": LAYERS,
-    "calls": {
-        "cell in a loop": in_a_loop,
-        "one patch": edited,
-        "gradient": gradient,
-        "watch": watched,
-        "intervene": intervened,
-    },
 }
-
-
-def chosen(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the group and name of every task that some words name, by its group or its own name; all without words.
-
-    Raises:
-        ValueError: a word names nothing; the message lists the names.
-    """
-    names = [(group, name) for group, tasks in GROUPS.items() for name in tasks]
-    for word in words:
-        if not any(word in pair for pair in names):
-            listed = ", ".join(map(repr, [*GROUPS, *(name for _, name in names)]))
-            raise ValueError(f"There is no task {word!r}; there are {listed}.")
-    yield from (pair for pair in names if not words or any(word in pair for word in words))

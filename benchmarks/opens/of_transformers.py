@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -16,7 +18,6 @@ from probe.adapters.transformers_rwkv import RwkvShiftSteps, RwkvSteps
 
 from .cases import Case, Made
 
-_REQUIREMENT = "transformers==5.24.0"
 _DELTA = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -78,105 +79,49 @@ def whole(kind: str, head: str = "ForCausalLM") -> Any:
     return getattr(import_module("transformers"), f"{kind}{head}")(configured(kind)).eval()
 
 
-def _mixer(kind: str, file: str, name: str) -> nn.Module:
+def _mixer(path: str, kind: str, adapter: type[Step], rows: int, steps: int) -> Made:
     """Return one layer of a network that is too large to be built whole, with random weights."""
+    file, _, name = path.partition(".")
     package = import_module(f"transformers.models.{file}.modeling_{file}")
     torch.manual_seed(0)
-    return getattr(package, name)(configured(kind), 0).eval()
+    return _called(getattr(package, name)(configured(kind), 0).eval(), adapter, rows, steps)
 
 
 def _called(module: nn.Module, adapter: type[Step], rows: int, steps: int, **keywords: Any) -> Made:
+    if adapter is Mamba2Steps and steps > 64:
+        vars(module)["chunk_size"] = 64  # the layer itself takes memory by the square of the number of chunks
     generator = torch.Generator().manual_seed(1)
     return Made(module, adapter, (torch.randn(rows, steps, 16, generator=generator),), keywords)
 
 
-def _chunked(module: nn.Module, adapter: type[Step], rows: int, steps: int) -> Made:
-    if steps > 64:
-        vars(module)["chunk_size"] = 64  # the layer itself takes memory by the square of the number of chunks
-    return _called(module, adapter, rows, steps)
-
-
-def _layer(kind: str, path: str, adapter: type[Step], rows: int, steps: int, **keywords: Any) -> Made:
+def _layer(path: str, kind: str, adapter: type[Step], rows: int, steps: int) -> Made:
     module = whole(kind, "Model").get_submodule(path)
     if kind in ("Mamba", "FalconMamba", "RecurrentGemma"):  # as they begin, they return less than a tenth
         for weight in module.parameters():
             if weight.dim() > 1 and weight.shape[-1] > 1:
                 weight.data *= 2
-    return _called(module, adapter, rows, steps, **keywords)
+    keywords = {"position_ids": torch.arange(steps).unsqueeze(0), "attention_mask": None}
+    return _called(module, adapter, rows, steps, **(keywords if kind == "RecurrentGemma" else {}))
 
 
-def _mamba(rows: int, steps: int) -> Made:
-    return _layer("Mamba", "layers.1.mixer", MambaSteps, rows, steps)
+def _case(network: str, make: Callable[..., Made], *about: Any) -> Case:
+    return Case(network, "transformers", "transformers==5.24.0", partial(make, *about))
 
 
-def _falcon_mamba(rows: int, steps: int) -> Made:
-    return _layer("FalconMamba", "layers.1.mixer", FalconMambaSteps, rows, steps)
-
-
-def _mamba2(rows: int, steps: int) -> Made:
-    return _chunked(whole("Mamba2", "Model").get_submodule("layers.1.mixer"), Mamba2Steps, rows, steps)
-
-
-def _rwkv(rows: int, steps: int) -> Made:
-    return _layer("Rwkv", "blocks.1.attention", RwkvSteps, rows, steps)
-
-
-def _rwkv_shift(rows: int, steps: int) -> Made:
-    return _layer("Rwkv", "blocks.1.feed_forward", RwkvShiftSteps, rows, steps)
-
-
-def _recurrent_gemma(rows: int, steps: int) -> Made:
-    called = {"position_ids": torch.arange(steps).unsqueeze(0), "attention_mask": None}
-    return _layer("RecurrentGemma", "layers.1.temporal_block", RecurrentGemmaSteps, rows, steps, **called)
-
-
-def _jamba(rows: int, steps: int) -> Made:
-    return _called(_mixer("Jamba", "jamba", "JambaMambaMixer"), FalconMambaSteps, rows, steps)
-
-
-def _bamba(rows: int, steps: int) -> Made:
-    return _chunked(_mixer("Bamba", "bamba", "BambaMixer"), Mamba2Steps, rows, steps)
-
-
-def _nemotron_h(rows: int, steps: int) -> Made:
-    return _chunked(_mixer("NemotronH", "nemotron_h", "NemotronHMamba2Mixer"), Mamba2Steps, rows, steps)
-
-
-def _qwen3_next(rows: int, steps: int) -> Made:
-    return _called(_mixer("Qwen3Next", "qwen3_next", "Qwen3NextGatedDeltaNet"), GatedDeltaSteps, rows, steps)
-
-
-def _qwen3_5(rows: int, steps: int) -> Made:
-    return _called(_mixer("Qwen3_5Text", "qwen3_5", "Qwen3_5GatedDeltaNet"), SplitGatedDeltaSteps, rows, steps)
-
-
-def _qwen3_5_moe(rows: int, steps: int) -> Made:
-    layer = _mixer("Qwen3_5MoeText", "qwen3_5_moe", "Qwen3_5MoeGatedDeltaNet")
-    return _called(layer, SplitGatedDeltaSteps, rows, steps)
-
-
-def _qwen4_exp(rows: int, steps: int) -> Made:
-    layer = _mixer("Qwen4ExpText", "qwen4_exp", "Qwen4ExpTextGatedDeltaNet")
-    return _called(layer, SplitGatedDeltaSteps, rows, steps)
-
-
-def _lara_mini(rows: int, steps: int) -> Made:
-    return _called(_mixer("LaraMini", "lara_mini", "LaraMiniGatedDeltaNet"), SplitGatedDeltaSteps, rows, steps)
-
-
+_SPLIT = SplitGatedDeltaSteps
 CASES = (
-    Case("Mamba", "transformers", _REQUIREMENT, _mamba),
-    Case("FalconMamba", "transformers", _REQUIREMENT, _falcon_mamba),
-    Case("Mamba-2", "transformers", _REQUIREMENT, _mamba2),
-    Case("RWKV-4, attention", "transformers", _REQUIREMENT, _rwkv),
-    Case("RWKV-4, feed-forward", "transformers", _REQUIREMENT, _rwkv_shift),
-    Case("RecurrentGemma", "transformers", _REQUIREMENT, _recurrent_gemma),
-    Case("Jamba", "transformers", _REQUIREMENT, _jamba),
-    Case("Bamba", "transformers", _REQUIREMENT, _bamba),
-    Case("Nemotron-H", "transformers", _REQUIREMENT, _nemotron_h),
-    Case("Qwen3-Next, gated DeltaNet", "transformers", _REQUIREMENT, _qwen3_next),
-    Case("Qwen3.5, gated DeltaNet", "transformers", _REQUIREMENT, _qwen3_5),
-    Case("Qwen3.5-MoE, gated DeltaNet", "transformers", _REQUIREMENT, _qwen3_5_moe),
-    Case("Qwen4-Exp, gated DeltaNet", "transformers", _REQUIREMENT, _qwen4_exp),
-    Case("Lara-Mini, gated DeltaNet", "transformers", _REQUIREMENT, _lara_mini),
+    _case("Mamba", _layer, "layers.1.mixer", "Mamba", MambaSteps),
+    _case("FalconMamba", _layer, "layers.1.mixer", "FalconMamba", FalconMambaSteps),
+    _case("Mamba-2", _layer, "layers.1.mixer", "Mamba2", Mamba2Steps),
+    _case("RWKV-4, attention", _layer, "blocks.1.attention", "Rwkv", RwkvSteps),
+    _case("RWKV-4, feed-forward", _layer, "blocks.1.feed_forward", "Rwkv", RwkvShiftSteps),
+    _case("RecurrentGemma", _layer, "layers.1.temporal_block", "RecurrentGemma", RecurrentGemmaSteps),
+    _case("Jamba", _mixer, "jamba.JambaMambaMixer", "Jamba", FalconMambaSteps),
+    _case("Bamba", _mixer, "bamba.BambaMixer", "Bamba", Mamba2Steps),
+    _case("Nemotron-H", _mixer, "nemotron_h.NemotronHMamba2Mixer", "NemotronH", Mamba2Steps),
+    _case("Qwen3-Next, gated DeltaNet", _mixer, "qwen3_next.Qwen3NextGatedDeltaNet", "Qwen3Next", GatedDeltaSteps),
+    _case("Qwen3.5, gated DeltaNet", _mixer, "qwen3_5.Qwen3_5GatedDeltaNet", "Qwen3_5Text", _SPLIT),
+    _case("Qwen3.5-MoE, gated DeltaNet", _mixer, "qwen3_5_moe.Qwen3_5MoeGatedDeltaNet", "Qwen3_5MoeText", _SPLIT),
+    _case("Qwen4-Exp, gated DeltaNet", _mixer, "qwen4_exp.Qwen4ExpTextGatedDeltaNet", "Qwen4ExpText", _SPLIT),
+    _case("Lara-Mini, gated DeltaNet", _mixer, "lara_mini.LaraMiniGatedDeltaNet", "LaraMini", _SPLIT),
 )

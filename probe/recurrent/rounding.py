@@ -30,7 +30,8 @@ _BOUNDS = {torch.float64: (1e-10, 1e-6), torch.float16: (2e-2, 5e-2), torch.bflo
 _OF_OTHERS = 1e-5, 1e-3
 _WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64}
 #: How many times as far as rounding moves the recomputed run the module may lie from it: on average, where ordinary
-#: modules reach 2 and others 20 (`python -m benchmarks.rounding`), and at the worst, where a single number decides.
+#: modules reach 2 and others 20 (of forty LSTMs, GRUs and plain RNNs, drawn and trained), and at the worst, where a
+#: single number decides.
 _ON_AVERAGE, _AT_WORST = 5, 10
 #: What a step may raise in another type.
 _ERRORS = (ArithmeticError, AttributeError, LookupError, ProbeError, RuntimeError, TypeError, ValueError)

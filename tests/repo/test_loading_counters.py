@@ -2,7 +2,7 @@
 
 - The counters that TensorFlow 1 and Keras trained, out of their own files, against their own answers.
 - The Hugging Face hub's own reader takes the folders that `rnn-probe convert` writes, and writes such folders.
-- Damaged files of every kind: some of what `python -m benchmarks.fuzz_checkpoints` does ten thousand times.
+- Damaged files of every kind: some of what `python -m benchmarks.fuzz_checkpoints` does a thousand times.
 """
 
 from __future__ import annotations
