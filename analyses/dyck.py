@@ -143,6 +143,6 @@ def study() -> probe.Study:
         readout=probe.Readout("next bracket", weight="head.weight", bias="head.bias", kind="logit", steps="every"),
         symbols="()",
         title="Does an LSTM of one unit count brackets?",
-        questions=["step-answers", CELL, LEVEL],
+        questions=["answers", CELL, LEVEL],
         rules=[NEVER_WRONG],
     )

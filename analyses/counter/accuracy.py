@@ -14,7 +14,7 @@ from models.tasks import format_bits
 from probe.evidence import Control
 from probe.evidence.measurements import measurement, tabulate
 from probe.evidence.strongest import STRONGEST
-from probe.questions.answers import accuracy
+from probe.questions.answers import answers
 from probe.questions.question import Question
 from probe.subjects.computed.answers import answers_to
 from probe.subjects.subject import Subject
@@ -23,7 +23,7 @@ BOUND = 0.01
 EVERY = tuple(range(len(common.STRINGS)))
 
 
-def groups(subject: Subject) -> accuracy.Groups:
+def groups(subject: Subject) -> answers.Groups:
     """Return a network's training and test strings and all strings; a planted one has neither of the first."""
     own = subject.network if isinstance(subject.network, common.Studied) else None
     parts = {"train": own.train, "test": own.test} if own else {}
@@ -33,16 +33,16 @@ def groups(subject: Subject) -> accuracy.Groups:
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure the errors of counters on all strings of ten bits, and name the strings that trained ones misread."""
     misread = (row for subject in subjects if subject.network.role == "trained" for row in _misread(subject))
-    return pd.concat([accuracy.measure(subjects, groups=groups), tabulate(misread)], ignore_index=True)
+    return pd.concat([answers.measure(subjects, groups=groups), tabulate(misread)], ignore_index=True)
 
 
 def _misread(subject: Subject) -> Iterator[dict[str, Any]]:
     """Yield a row for each misread string: the string as `kind`, the network's answer as `value`."""
-    answers = answers_to(subject, common.STRINGS)[0]
-    wrong = np.flatnonzero(answers != common.COUNTS[:, -1].numpy())
+    given = answers_to(subject, common.STRINGS)[0]
+    wrong = np.flatnonzero(given != common.COUNTS[:, -1].numpy())
     names = format_bits(common.STRINGS[wrong]) if len(wrong) else []
     for name, row in zip(names, wrong, strict=True):
-        yield measurement("accuracy", "misread", subject.network, float(answers[row]), kind=name)
+        yield measurement("accuracy", "misread", subject.network, float(given[row]), kind=name)
 
 
 PLAN = recipe("counter")

@@ -10,7 +10,6 @@ from analyses.counter import common
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.methods.causal.support import FAR
-from probe.plots.legends import figure_legend
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.answers import bit_effects, programs
@@ -196,11 +195,9 @@ def draw_reduced_models(table: pd.DataFrame) -> DataFigure:
 
 
 def _agreement(table: pd.DataFrame) -> Figure:
+    named = table.replace({"kind": {"law": "one number: the drift", "affine": "affine recurrence"}})
     figure, axes = new_figure(height=3.4)
-    ax = programs.draw(table, reference=REFERENCE, ax=axes[0, 0])
-    ax.set_xlabel("bits")
-    handles, _ = ax.get_legend_handles_labels()
-    figure_legend(figure, handles, ["one number: the drift", "affine recurrence"])
+    programs.draw(named, reference=REFERENCE, ax=axes[0, 0]).set_xlabel("bits")
     return figure
 
 

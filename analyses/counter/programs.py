@@ -9,7 +9,6 @@ from analyses.counter import common
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.methods.abstraction.programs import MOST, Drifting
-from probe.plots.legends import figure_legend
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.answers import programs
@@ -60,9 +59,7 @@ def figures(table: pd.DataFrame) -> DataFigure:
 
 def _draw(table: pd.DataFrame) -> Figure:
     figure, axes = new_figure(height=3.8)
-    ax = programs.draw(table, role="trained", reference=REFERENCE, bands=False, ax=axes[0, 0])
-    ax.set_xlabel("bits")
-    figure_legend(figure, *ax.get_legend_handles_labels())
+    programs.draw(table, role="trained", reference=REFERENCE, ax=axes[0, 0]).set_xlabel("bits")
     return figure
 
 

@@ -24,7 +24,7 @@ from probe import Finding, Study
 from probe.errors import ProbeError, unknown
 from probe.evidence.measurements import Network
 from probe.questions import Question
-from probe.questions.answers import step_answers
+from probe.questions.answers import answers
 from probe.questions.interventions import single_answers
 from probe.questions.states import stable_answers
 from probe.recurrent.finding import find_layers
@@ -57,7 +57,7 @@ QUESTIONS = (
     Question(
         "step_answers",
         "Are all three answers right after every step?",
-        step_answers.measure,
+        answers.measure_steps,
         roles=ANSWERING,
         rules=RULES[:1],
         text="On each of three channels a pulse of 1 or \N{MINUS SIGN}1 comes now and then. After every step a "

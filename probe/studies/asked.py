@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ProbeError, unknown
-from ..questions.answers import agreement, answers, bit_effects, early_answers, other_lengths, programs, step_answers
+from ..questions.answers import answers, bit_effects, other_lengths, programs
 from ..questions.interventions import (
     alignment,
     class_means,
@@ -51,8 +51,6 @@ MODULES = (
     gate_activity,
     state_space,
     answers,
-    early_answers,
-    step_answers,
     programs,
     other_lengths,
     bit_effects,
@@ -73,10 +71,9 @@ MODULES = (
     routes,
     dynamics,
     stable_answers,
-    agreement,
 )
-#: What `reading-*` and `answers` measure of one network too, and what shows one network.
-OF_MANY = ("linear-readout", "programs")
+#: What `reading-*` measures of one network too, and what shows one network.
+OF_MANY = ("linear-readout",)
 OF_ONE = ("one-sequence", "state-space")
 
 

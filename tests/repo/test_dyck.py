@@ -15,7 +15,7 @@ from analyses.__main__ import run
 COUNTER, LEARNER = 0, 1
 #: What the counter is known to give: every answer right, its cell the depth, each push one bracket.
 KNOWN = {
-    ("step-answers", "worst_step_error"): 0,
+    ("answers", "worst_step_error"): 0,
     ("cell", "lasting_monotone_accuracy"): 1,
     ("one-level", "moved_by_one"): 1,
 }

@@ -23,7 +23,7 @@ from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 from probe.subjects.computed.answers import answers_at_steps
 
-#: What is asked of an answer, beside accuracy, early answers and interchange, which show what it is worth.
+#: What is asked of an answer, beside accuracy and interchange, which show what it is worth.
 OF_ANSWERS = (
     *("answers", "other-lengths", "bit-effects", "reduced-models", "noise-margin", "quantised-states", "ablation"),
     *("unit-shares", "interchange", "class-means", "directions", "erasure", "steering", "gate-shares", "routes"),
@@ -165,7 +165,7 @@ class Latch(nn.Module):
 def latched() -> Study:
     """Return a study of whether there was a one, in strings of which nearly all have one among their last bits."""
     seen = {"seen": lambda x: (x[:, 0].cumsum() > 0).astype(float)}
-    asked = ("answers", "erasure", "class-means", "noise-margin", "early-answers")
+    asked = ("answers", "erasure", "class-means", "noise-margin")
     return Study(Latch(), bits(400, 8, seed=1), seen, questions=asked)
 
 
@@ -201,7 +201,7 @@ def next_symbols(*, used: bool, bare: bool = False) -> Study:
         {"quoted": quoted},
         readout=readout,
         symbols=SYMBOLS,
-        questions=("answers", "interchange", "ablation", "erasure", "directions", "step-answers", "single-answers"),
+        questions=("answers", "interchange", "ablation", "erasure", "directions", "single-answers"),
     )
 
 
@@ -289,7 +289,7 @@ CASES = [
     ),
     Planted(
         "numbers that are summed",
-        lambda: evidence("ones", "clock", "random", asked=("answers", "erasure", "directions", "early-answers")),
+        lambda: evidence("ones", "clock", "random", asked=("answers", "erasure", "directions")),
         (r"States are changed after 21 of these 40 steps",),
         (r"States are changed after 1 of", r"the later inputs allow: 0\.00.*later inputs: its answers"),
     ),

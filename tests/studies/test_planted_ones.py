@@ -193,24 +193,23 @@ CASES = [
     ),
     Planted(
         "networks that count beside dead ones",
-        lambda: beside_the_dead("single-answers", "agreement"),
+        lambda: beside_the_dead("single-answers"),
         says=(r"Along that direction the answers to “ones” follow as far as along the whole state: in \d of 2",),
         never=("The states of a network are the same", "none is its own"),
     ),
     Planted(
         "a sign that some sequences have not had yet",
-        lambda: latched("reading-sign", "quantised-states", "early-answers"),
+        lambda: latched("reading-sign", "quantised-states"),
         says=(
             r"with mean R² \S+\. This is not on the scale of a balanced accuracy\.",
             "there is one step alone after which all sequences with an answer have a value of “sign”",
-            "An answer where it has none was not judged, nor a step at which",
         ),
         never=("how much of all inputs is kept", "value of “sign” after one step alone"),
     ),
     Planted(
         "a count that has a value at every second step",
-        lambda: at_odd_steps("early-answers"),
-        says=("wrong on at most 0% after any step that was judged", "An answer where it has none was not judged"),
+        lambda: at_odd_steps("answers"),
+        says=(r"The network answers “ones” wrong in 0\.0% of 400 answers after every step",),
         never=("Here only the answer after each sequence's last step is judged",),
     ),
     Planted(
@@ -235,11 +234,10 @@ CASES = [
     ),
     Planted(
         "three units that count alike, and an answer that stops at two",
-        lambda: in_copies("reading-ones", "single-units", "early-answers"),
+        lambda: in_copies("reading-ones", "single-units"),
         says=(
             r"One unit: unit 0 of the hidden state of \[0\] follows it most \(units 2 and 3 as closely\);",
             r"Unit 0 of the hidden state of \[0\] follows “ones” most \(units 2 and 3 as closely\): within",
-            r"At their own end it answers 4 values worst, such as 3: right on 0% of each\.",
         ),
         never=("follows (it|“ones”) most[:;]", "worst where"),
     ),

@@ -33,26 +33,6 @@ def keeps_the_first(*questions: str) -> Study:
     return Study(lstm, x, {"first": first_symbol}, readout=readout, questions=questions)
 
 
-def knows_the_step(*questions: str) -> Study:
-    """Return a study of a GRU whose unit 0 knows the step alone; its answer is half of that."""
-    gru, units = emptied(torch.nn.GRU(1, 5, **EXACT)), 5
-    with torch.no_grad():
-        gru.bias_ih_l0[units], gru.bias_ih_l0[2 * units] = 2, 5
-
-    def half(h: torch.Tensor) -> torch.Tensor:
-        return torch.log(1 - h[:, :1].clamp(max=0.999)) / np.log(1 / (1 + np.exp(-2.0))) / 2
-
-    concepts = {"ones": lambda x: x[:, 0].cumsum()}
-    return Study(gru, every(7), concepts, readout=Readout("ones", function=half), questions=questions)
-
-
-def answers_alike(*questions: str) -> Study:
-    """Return a study of a GRU of zeros, which answers the same to everything."""
-    concepts = {"parity": lambda x: ["eo"[int(count) % 2] for count in x[:, 0].cumsum()]}
-    readout = Readout("parity", function=lambda h: torch.stack([h[:, 0] + 1, h[:, 0]], 1))
-    return Study(emptied(torch.nn.GRU(1, 4, **EXACT)), every(7), concepts, readout=readout, questions=questions)
-
-
 def pull_apart(*questions: str, units: int = 4) -> Study:
     """Return a study of units 0 and 1, whose difference is the count: each has three times another count, too."""
     rnn = emptied(torch.nn.RNN(2, units, nonlinearity="relu", **EXACT))
@@ -254,18 +234,6 @@ CASES = [
             "random weights: 0%, 0% and 0%",
         ),
         never=("The output gate is",),
-    ),
-    Planted(
-        "one answer to everything",
-        lambda: answers_alike("answers"),
-        says=("The smallest automaton that counts its steps and gives its answers has 8 states",),
-        never=("automaton that gives its answers",),
-    ),
-    Planted(
-        "the step is half of the answer",
-        lambda: knows_the_step("early-answers"),
-        says=(r"Asked after [2-6] steps, by when",),
-        never=("Asked after 7 steps", "so early"),
     ),
     Planted(
         "the first symbol is kept",

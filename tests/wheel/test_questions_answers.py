@@ -1,8 +1,7 @@
-"""Questions about answers: errors, programs, and how alike networks are.
+"""Questions about answers: errors and programs.
 
 - Are answers right, and which program gives the same ones? Exact of all sequences, of others with an interval.
 - Errors by group and by label, on a network that answers what the test wants.
-- How alike networks are that differ in their seed: copies, states that are rotations, a GRU that counts nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from probe import Readout, Study
 from probe.evidence.measurements import Network
-from probe.questions.answers import accuracy, agreement, answers
+from probe.questions.answers import answers, programs
 from probe.studies.answer import answer, judged
 from probe.studies.asked import every_question
 from probe.studies.measuring import groups_of
@@ -43,14 +42,14 @@ def of_role(table: pd.DataFrame, metric: str, role: str) -> Any:
 def test_of_all_sequences_the_share_is_exact_and_of_some_it_has_an_interval() -> None:
     """A tally is right on all; the most frequent of its answers stands beside it, as a null of the same pair."""
     network = [Network("tally", "trained", Tally(), 3)]
-    every = answers.measure(subjects(network, X, won))
+    every = answers.measure_all(subjects(network, X, won))
     whole = of_role(every, "accuracy", "trained")
     assert (whole["value"], whole["n"]) == (1, 32)
     assert pd.isna(whole["low"])
     null = of_role(every, "accuracy", "null")
     assert (null["value"], null["pair"]) == (10 / 32, "3")
     assert of_role(every, "automaton_states", "trained")["value"] == 21
-    some = of_role(answers.measure(subjects(network, X[:20], won)), "accuracy", "trained")
+    some = of_role(answers.measure_all(subjects(network, X[:20], won)), "accuracy", "trained")
     assert some["low"] < some["value"] == some["high"] == 1
     (claim,) = judged(every, answers.question(subjects(network, X, won)[0]).rules)
     assert claim.value == 1
@@ -59,22 +58,20 @@ def test_of_all_sequences_the_share_is_exact_and_of_some_it_has_an_interval() ->
 
 def test_the_page_of_one_network_says_how_often_it_is_right_and_compares_programs_at_other_lengths() -> None:
     """Programs are scored on the study's own sequences, and drawn over the lengths around them."""
-    programs = {"count": sum, "length": len}
-    (subject,) = prepare(study_of(planted(), programs=programs))
-    found = answer(answers.question(subject), groups_of([subject])[0].subjects)
-    assert found.notes["answer"].startswith(
-        "The network answers “ones” right on 100.0% of 160 sequences (95 % interval"
-    )
-    assert "with random weights and a fitted head is right on" in found.notes["answer"]
-    assert "“count” agrees with the network most often" in found.notes["programs"]
-    assert "At other lengths the best is “count”" in found.notes["programs"]
+    (subject,) = prepare(study_of(planted(), programs={"count": sum, "length": len}))
+    group = groups_of([subject])[0].subjects
+    said = answer(answers.question(subject), group).notes["answer"]
+    assert said.startswith("The network answers “ones” right on 100.0% of 160 sequences after the last step; ")
+    found = answer(programs.question(subject), group)
+    assert found.notes["answer"].startswith("Of 2 rival programs, “count” agrees with the network most often, on 100")
+    assert "At other lengths, “count” agrees" in found.notes["answer"]
     by_length = found.measurements.query("metric == 'agreement' and role == 'trained' and at.notna()")
     # Of more than eight steps the head's nine classes have not every count.
     assert sorted(by_length["at"].unique()) == [4, 5, 6, 7, 8, 9, 10, 11, 12]
     shares = by_length[by_length["kind"] == "count"].sort_values("at")["value"]
     assert (shares.iloc[:5] == 1).all()
     assert shares.iloc[5:].between(0.9, 1, inclusive="left").all()
-    assert [figure.name for figure in found.figures] == ["answers-by-length"]
+    assert [figure.name for figure in found.figures] == ["programs"]
 
 
 def test_numbers_of_any_size_are_predicted_and_neither_right_nor_wrong() -> None:
@@ -85,7 +82,7 @@ def test_numbers_of_any_size_are_predicted_and_neither_right_nor_wrong() -> None
     (subject,) = prepare(Study(nn.GRU(1, 5, batch_first=True), x, {"sum": np.cumsum(x[:, :, 0], 1)}, readout=readout))
     found = answer(answers.question(subject), [subject])
     assert set(found.measurements["metric"]) == {"r_squared"}
-    assert "with R²" in found.notes["answer"]
+    assert "at the last step with R²" in found.notes["answer"]
     assert not found.claims
 
 
@@ -117,7 +114,7 @@ def test_counters_of_a_study_are_asked_what_a_small_alphabet_allows() -> None:
 def test_the_figure_marks_always_giving_the_most_frequent_answer() -> None:
     """A line at the null's share, beside the dots."""
     networks = [Network("tally", "trained", Tally(), 0), Network("gru", "own initialisation", Reader(), 0)]
-    ax = answers.draw(answers.measure(subjects(networks, X, won)))
+    ax = answers.draw(answers.measure_all(subjects(networks, X, won)))
     lines = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
     assert [10 / 32, 10 / 32] in lines
     assert [1.0] in lines
@@ -172,7 +169,7 @@ def table(networks: list[Network]):
         "right": {"train": [1, 2, 3], "test": [0, 4, 5, 7]},
         "twos": {"train": [0, 1], "test": [2, 3, 4, 5, 6, 7]},
     }
-    return accuracy.measure(asked(networks, torch.zeros(8, 5, 2)), groups=lambda subject: rows[subject.network.name])
+    return answers.measure(asked(networks, torch.zeros(8, 5, 2)), groups=lambda subject: rows[subject.network.name])
 
 
 def test_errors_are_shares_of_each_networks_own_rows(table: pd.DataFrame):
@@ -198,9 +195,9 @@ def test_the_floor_is_what_nobody_could_have_learned(table: pd.DataFrame):
 
 def test_a_network_without_training_rows_has_no_floor(networks: list[Network]):
     """A planted network was trained on nothing, so that no label was withheld from it."""
-    table = accuracy.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"all": range(8)})
+    table = answers.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"all": range(8)})
     assert "all_floor" not in set(table["metric"])
-    named = accuracy.measure(
+    named = answers.measure(
         asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"all": range(8)}, trained_on="all"
     )
     assert value(named, "all_floor") == 0
@@ -210,7 +207,7 @@ def test_a_network_without_training_rows_has_no_floor(networks: list[Network]):
 def test_a_group_without_rows_or_beyond_the_batch_is_refused(networks: list[Network], rows: list[int]):
     """An empty group has no error, and a negative row would silently count from the end."""
     with refused():
-        accuracy.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"test": rows})
+        answers.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"test": rows})
 
 
 class Scorer(nn.Module):
@@ -241,93 +238,11 @@ def test_the_automaton_of_the_answers_is_counted_where_all_sequences_are_asked()
     x = torch.stack([bits, 1 - bits], -1).float()
     both = [Network("wins", "planted", Wins()), Network("gru", "trained", Scorer())]
     every = {"all": range(16)}
-    table = accuracy.measure(asked(both, x, bits.sum(1)), groups=lambda _: every)
+    table = answers.measure(asked(both, x, bits.sum(1)), groups=lambda _: every)
     assert value(table, "automaton_states", "wins") == 15
     given, _ = answers_to(asked(both, x, bits.sum(1))[1], x)
     rows = [len(np.unique(given.reshape(2**layer, -1), axis=0)) for layer in range(5)]
     assert len(set(given.tolist())) > 1
     assert value(table, "automaton_states", "gru") == sum(rows)
-    some = accuracy.measure(asked(both, x[1:], bits.sum(1)[1:]), groups=lambda _: {"all": range(15)})
+    some = answers.measure(asked(both, x[1:], bits.sum(1)[1:]), groups=lambda _: {"all": range(15)})
     assert "automaton_states" not in set(some["metric"])
-
-
-class Summing(nn.Module):
-    """A GRU on two inputs, and the sum of its last state."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.rnn = nn.GRU(2, 4, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return one number a row."""
-        return self.rnn(x)[0][:, -1].sum(1)
-
-
-def rounded(output: Tensor) -> Tensor:
-    """Return the nearest whole number."""
-    return output.round()
-
-
-def itself(output: Tensor) -> Tensor:
-    """Return the output."""
-    return output
-
-
-def every(length: int) -> Tensor:
-    """Return all sequences of two inputs of a length."""
-    bits = torch.tensor(list(np.ndindex(*[2] * length)))
-    return torch.stack([bits, 1 - bits], -1).float()
-
-
-def asked_alike(networks: list[Network], length: int = 5) -> list[Subject]:
-    """Return networks over the sequences of a length; what the concept is does not matter."""
-    return subjects(networks, every(length), lambda x: x[:, 0].cumsum(), answer=rounded, expected=itself)
-
-
-def test_the_same_network_twice_agrees_with_itself_and_a_third_less() -> None:
-    """Equal answers by length and CKA are 1 of a copy, and means over the others; roles are kept apart."""
-    networks = [
-        Network(f"n/{name}", "trained", Summing(seed), number)
-        for number, (name, seed) in enumerate((("a", 0), ("b", 0), ("c", 1)))
-    ]
-    table = agreement.measure(asked_alike(networks), lengths=(3, 5, 6))
-    assert set(table["metric"]) == {"equal_answers", "cka"}
-    at_three = table[table["at"] == 3].set_index("network")["value"]
-    with torch.no_grad():
-        first, _, third = (rounded(network.model(every(3))) for network in networks)
-    share = float((first == third).double().mean())
-    assert share < 1
-    assert at_three.to_dict() == pytest.approx({"n/a": (1 + share) / 2, "n/b": (1 + share) / 2, "n/c": share})
-    cka = table[table["metric"] == "cka"].set_index("network")["value"]
-    assert cka["n/a"] == pytest.approx((1 + cka["n/c"]) / 2)
-    alone = [networks[0], Network("n/u", "own initialisation", Summing(2), 0)]
-    assert agreement.measure(asked_alike(alone)).empty
-
-
-def test_linear_cka_is_one_under_rotation_and_scale_and_known_otherwise() -> None:
-    """Kornblith et al. 2019: invariant to both; of two uncorrelated columns 0, of one shared of two as computed."""
-    generator = np.random.default_rng(0)
-    states = generator.normal(size=(50, 3))
-    rotation, _ = np.linalg.qr(generator.normal(size=(3, 3)))
-    assert agreement.linear_cka([states, 7 * states @ rotation + 1]) == pytest.approx(np.ones((2, 2)))
-    one = np.array([[1.0], [-1.0], [1.0], [-1.0]])
-    other = np.array([[1.0], [1.0], [-1.0], [-1.0]])
-    assert agreement.linear_cka([one, other])[0, 1] == pytest.approx(0)
-    # <one one', both both'> / (|one one'| |both both'|) = 16 / (4 * sqrt(32)).
-    assert agreement.linear_cka([one, np.hstack([one, other])])[0, 1] == pytest.approx(16 / (4 * np.sqrt(32)))
-    with refused():
-        agreement.linear_cka([one, np.ones((4, 1))])
-
-
-def test_what_cannot_be_compared_is_named_and_the_picture_has_a_column_a_metric() -> None:
-    """Inputs of which there are many; an empty table."""
-    networks = [Network(f"n/{seed}", "trained", Summing(seed), seed) for seed in range(3)]
-    many = subjects(networks, torch.rand(64, 5, 2), lambda x: x[:, 0], answer=rounded, expected=itself)
-    with refused():
-        agreement.measure(many)
-    table = agreement.measure(asked_alike(networks, 6), lengths=(3, 5, 6))
-    labels = [" ".join(label.get_text().split()) for label in agreement.draw(table).get_xticklabels()]
-    assert labels == ["equal answers at 3", "equal answers at 5", "equal answers at 6", "states (CKA)"]
-    with refused():
-        agreement.draw(table[table["metric"] == "none"])

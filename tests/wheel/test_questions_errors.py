@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from probe.evidence.measurements import Network
 from probe.methods.outputs import per_row
-from probe.questions.answers import accuracy, other_lengths
+from probe.questions.answers import answers, other_lengths
 from probe.questions.states import linear_readout, single_units
 from probe.subjects.subject import Subject
 
@@ -61,15 +61,14 @@ def asked(concept: Tensor = CONCEPT, **read: Any) -> list[Subject]:
 
 def of_accuracy(concept: Tensor = CONCEPT, **read: Any) -> object:
     """Ask for the accuracy."""
-    return accuracy.measure(asked(concept, **read), groups=lambda _: {"test": [0, 1]})
+    return answers.measure(asked(concept, **read), groups=lambda _: {"test": [0, 1]})
 
 
 def of_lengths(expected: Callable[[Tensor], Tensor]) -> object:
-    """Ask for the drift over two lengths."""
-    options: dict[str, Any] = {"drift_over": (4, 5), "explained_at": (4,), "law_from": (4, 5), "law_at": 5}
+    """Ask for the drift."""
     read = {"answer": row, "expected": expected}
     bits = Subject.of(networks()[0], torch.zeros(6, 5, 2), lambda x: x[:, 0], **read)
-    return other_lengths.measure([bits], **options)
+    return other_lengths.measure([bits])
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,11 @@ def test_answers_and_rival_programs_are_scored(of_planted: Report) -> None:
     """The network is right on every sequence, answers as the counting program does, and not as the length."""
     answers = of_planted.findings["answers"]
     assert value(answers, metric="accuracy", role="trained") == 1
-    own = answers.measurements.query("metric == 'agreement' and role == 'trained' and at.isna()").set_index("kind")
+    programs = of_planted.findings["programs"]
+    own = programs.measurements.query("metric == 'agreement' and role == 'trained' and at.isna()").set_index("kind")
     assert own["value"]["count"] == 1
     assert own["value"]["length"] < 0.1
-    assert "“count” agrees with the network most often" in answers.notes["programs"]
+    assert "“count” agrees with the network most often" in programs.notes["answer"]
 
 
 def test_one_network_decides_nothing_about_a_recipe(of_planted: Report) -> None:

@@ -1,4 +1,4 @@
-"""What a study's page shows of one network: examples, the states' plane, early answers, values that are put in."""
+"""What a study's page shows of one network: examples, the states' plane, values that are put in."""
 
 from __future__ import annotations
 
@@ -85,27 +85,6 @@ def test_answers_in_the_output_are_asked_on_beginnings() -> None:
     study = Study(Sums(), x, ones, readout=Readout("ones", output=(total, total)))
     (subject,) = prepare(study)
     assert np.array_equal(answers_if_asked(subject, np.arange(40)), x[:, :, 0].cumsum(1))
-
-
-def test_the_page_says_where_the_answer_is_wrong_before_the_end() -> None:
-    """After few brackets the network was never asked; the share is that of runs on the beginnings."""
-    model, study = of_brackets()
-    (subject,) = prepare(study)
-    found = answer(study, "early-answers")
-    own = only(found.measurements, metric="wrong_if_asked", role="trained")
-    right = subject.answered.values
-    for step, share, count in own[["step", "value", "n"]].itertuples(index=False):
-        with torch.no_grad():
-            chosen = model.head(model.encoder(subject.x[:, : step + 1].float())[0][:, -1]).argmax(1).numpy()
-        here = subject.lengths > step
-        assert count == here.sum()
-        assert share == pytest.approx((chosen[here] != right[here, step]).mean())
-    worst = own.sort_values("value", ascending=False, kind="stable").iloc[0]
-    assert worst["value"] > 0.3
-    assert worst["step"] == 0
-    assert "Asked after the first step" in found.notes["answer"]
-    rows = only(found.measurements, metric="answers", role="trained")
-    assert rows.groupby("at")["value"].sum().to_numpy() == pytest.approx(1)
 
 
 def test_an_example_shows_concept_reading_answer_and_units() -> None:

@@ -306,18 +306,6 @@ def test_probes_of_few_states_are_refused(tmp_path: Path) -> None:
     assert "64 distinct prefixes of a length at most; 128 are needed" in found.notes["missing"]
 
 
-def test_seeds_are_compared_over_all_networks(tmp_path: Path) -> None:
-    """Networks whose answers are the same agree, role by role; two processes give the same bytes."""
-    given = study({"trained": list(counters(3))}, questions=["agreement"])
-    given.run(tmp_path / "one")
-    table = findings(tmp_path / "one")["agreement"].measurements
-    trained = table[table["role"] == "trained"]
-    assert set(trained["network"]) == {"0", "1", "2"}
-    np.testing.assert_allclose(trained["value"], 1, rtol=1e-3)
-    given.run(tmp_path / "two", jobs=2)
-    assert (tmp_path / "one" / "index.html").read_bytes() == (tmp_path / "two" / "index.html").read_bytes()
-
-
 def test_a_page_says_how_networks_were_measured_and_in_how_many_a_claim_is_true(tmp_path: Path) -> None:
     """The set-up of a network is told; of few networks each claim says in how many of them it is true."""
     names = ["noise-margin", "other-lengths", "interchange"]

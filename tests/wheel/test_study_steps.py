@@ -29,7 +29,7 @@ ALONE = "Here only the answer after each sequence's last step is judged."
 #: Questions that ask nothing of answers, and those about answers at steps.
 OF_STATES = {"network", "reading-ones", "single-units", "gates", "fixed-points"}
 OF_STATES |= {"one-sequence", "state-space"}
-AT_STEPS = {"step-answers", "single-answers"}
+AT_STEPS = {"answers", "single-answers"}
 LENGTHS = np.where(np.arange(160) % 2, 8, 6)
 UNITS = 6
 
@@ -109,14 +109,14 @@ def test_a_whole_report_says_how_every_step_is_answered(
     report: Report, steps: Any, lengths: np.ndarray | None, layers: int
 ) -> None:
     """The network counts exactly: no answer is wrong, at none of the steps that are answered, and at no other."""
-    found = report.findings["step-answers"]
+    found = report.findings["answers"]
     assert value(found, "worst_step_error") == 0
     at = only(found.measurements, metric="step_error_at", role="trained").set_index("step")
     ends = np.full(160, 8) if lengths is None else lengths
     wanted = {step: int((ends > step).sum()) for step in (range(8) if steps == "every" else steps)}
     assert at["n"].to_dict() == wanted
     assert (at["value"] == 0).all()
-    assert [claim.rule.key for claim in found.claims] == ["step-answers"]
+    assert found.claims[-1].rule.key == "step-answers"
     assert value(found, "step_error") == 0
     fitted = only(found.measurements, metric="worst_step_error", role="fitted head")["value"].item()
     assert (fitted > 0.01) == (steps == "every"), "a fitted head can tell the counts after early steps apart"
@@ -147,10 +147,10 @@ def test_every_other_question_says_that_it_judges_the_last_answer_or_is_refused(
             assert not said
         elif len(finding.measurements):
             asked.add(name)
-            # Early answers are judged after every step that has a right one.
-            assert said == (name != "early-answers"), name
+            # Programs are compared with the last answer too, and say so in their own words.
+            assert said, name
     if steps == "every":
-        assert {"answers", "ablation", "interchange", "early-answers"} <= asked
+        assert {"ablation", "interchange"} <= asked
         assert "The readout answers after every step. Here only the answer after each" in page
     else:
         assert not asked
@@ -158,7 +158,7 @@ def test_every_other_question_says_that_it_judges_the_last_answer_or_is_refused(
         reason = (
             "The readout answers after steps (1, 3), which is not the last step of each sequence. Add -1 to steps"
         )
-        for name in ("answers", "ablation", "interchange", "noise-margin", "directions"):
+        for name in ("ablation", "interchange", "noise-margin", "directions"):
             assert report.findings[name].notes["missing"].startswith(f"Not asked: {reason}")
     assert "Is each answer held by one stable fixed point?" not in page
 
@@ -166,10 +166,10 @@ def test_every_other_question_says_that_it_judges_the_last_answer_or_is_refused(
 def test_a_study_of_the_last_answer_says_nothing_of_others(tmp_path: Path) -> None:
     """The questions at several steps are not asked of it, and the others have no such sentence."""
     with without_pictures():
-        found = report_of(study("last", questions=["answers", "noise-margin", *AT_STEPS]), tmp_path).findings
-    for name in AT_STEPS:
-        missing = "Not asked: its readout answers after the last step alone; steps of the readout names others."
-        assert found[name].notes["missing"] == missing
+        found = report_of(study("last", questions=["answers", "noise-margin", "single-answers"]), tmp_path).findings
+    missing = "Not asked: its readout answers after the last step alone; steps of the readout names others."
+    assert found["single-answers"].notes["missing"] == missing
+    assert only(found["answers"].measurements, metric="step_error").empty
     for name in ("answers", "noise-margin"):
         assert len(found[name].measurements)
         assert "is judged" not in found[name].notes.get("setup", "")
@@ -178,10 +178,9 @@ def test_a_study_of_the_last_answer_says_nothing_of_others(tmp_path: Path) -> No
 @pytest.mark.parametrize("also", [[1, 7], [1, 3, -1]], ids=str)
 def test_chosen_steps_with_the_last_one_answer_both(also: list[int]) -> None:
     """The last step may be named by its number: then sequences of other lengths have no last answer."""
-    assert value(answer(study(also), "step-answers"), "worst_step_error") == 0
     found = answer(study(also), "answers")
+    assert value(found, "worst_step_error") == 0
     assert value(found, "accuracy") == 1
-    assert ALONE in found.notes["setup"]
     other = answer(study(also), "other-lengths")
     assert (len(other.measurements) > 0) == (-1 in also)
     if -1 not in also:
@@ -197,16 +196,15 @@ def test_many_networks_are_judged_at_every_step(tmp_path: Path) -> None:
         networks[1].model.get_parameter("bias_ih_l0")[1] += 0.1  # of an idle unit
     weight, bias = head()
     readout = Readout("ones", weight=weight, bias=bias, steps="every")
-    asked = ["step-answers", "single-answers", "answers"]
+    asked = ["single-answers", "answers"]
     with without_pictures():
         given = Study(networks, bits(), {"ones": ones}, readout=readout, questions=asked)
         found = report_of(given, tmp_path).findings
-    rows = only(found["step-answers"].measurements, metric="worst_step_error", role="trained")
+    rows = only(found["answers"].measurements, metric="worst_step_error", role="trained")
     assert rows["value"].tolist() == [0, 0]
     assert len(only(found["single-answers"].measurements, metric="worst_followed", role="trained")) == 2
-    assert ALONE in found["answers"].notes["setup"]
     assert (
-        found["step-answers"]
+        found["answers"]
         .notes["setup"]
         .startswith("This is so for each of 2 networks. We asked 160 of the 160 sequences, after every step")
     )
@@ -234,7 +232,7 @@ def test_what_answers_at_steps_cannot_be_asked_of_is_named() -> None:
     weight, bias = head()
     both = study_of(turned, readout=Readout("ones", weight=np.tile(weight, 2)[:, :UNITS], bias=bias, steps="every"))
     for given, name, reason in (
-        (silent, "step-answers", "the study has no readout"),
+        (silent, "answers", "the study has no readout"),
         (silent, "single-answers", "the study has no readout"),
         (arrays, "single-answers", "is given as an array, and only a function has values on spliced sequences"),
         (
@@ -314,10 +312,12 @@ def test_the_page_says_what_was_found_in_plain_sentences(tmp_path: Path) -> None
             report_of(study("every", questions=asked, **more), tmp_path / name).findings
             for name, more in given.items()
         )
-    said = right["step-answers"].notes["answer"]
-    assert said.startswith("The network answers “ones” wrong in 0.0% of 1,280 answers after every step. In a network")
+    said = right["answers"].notes["answer"]
+    assert said.startswith(
+        "The network answers “ones” wrong in 0.0% of 1,280 answers after every step; a fitted head"
+    )
     share = float((np.cumsum(bits()[:, :, 0], 1)[:, -1] > 4).mean())
-    assert f"After 8 steps it errs most, in {share:.1%}." in wrong["step-answers"].notes["answer"]
+    assert f"After 8 steps it errs most, in {share:.1%}." in wrong["answers"].notes["answer"]
     followed = right["single-answers"].notes["answer"]
     said = "100% of the later answers follow. With the whole state 100% follow, and without a patch 0%."
     assert said in followed

@@ -1,188 +1,275 @@
-"""Are the network's answers right, and which program gives the same ones?"""
+"""Are the answers right: after the last step, after each step that the readout names, and by group and label?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
-from ...errors import several
+from ...errors import ProbeError, several
 from ...evidence.claims import Control
-from ...evidence.findings import DataFigure
-from ...evidence.measurements import one, only
-from ...evidence.words import listed, said
+from ...evidence.intervals import share_interval
+from ...evidence.measurements import Network, measurement, one, only, tabulate
+from ...evidence.words import said
 from ...methods.abstraction.automata import automaton_of
-from ...plots.legends import figure_legend
+from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_dots
-from ...plots.study_figures import drawing, drawn, medians_in_words, shortened
-from ...plots.style import new_figure
-from ...subjects.computed.alphabet import affordable, around
-from ...subjects.computed.answers import answered_rows, takes_levels
-from ...subjects.subject import Subject, as_subjects
+from ...subjects.computed.alphabet import is_exhaustive
+from ...subjects.computed.answers import answered_rows, answers, answers_at_steps, rows_at_steps, takes_levels
+from ...subjects.subject import Subject, as_subjects, by_network
 from .. import needs
 from ..question import Answered, Question, Told
-from ..rules import ANSWERING, INITIAL, rule
-from . import accuracy, programs
-from .wrong import mostly_wrong
+from ..rules import ANSWERING, FITTED, INITIAL, rule
+from ..told import of_network
+from .wrong import frequent_share, mostly_wrong
 
-#: So many programs are drawn; the table has all.
-SHOWN = 6
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: What rows say that they were measured for: the answer after the last step, and those after every step.
+LAST, STEPS = "accuracy", "step_answers"
+#: Group name -> rows of the batch.
+Groups = Mapping[str, Sequence[int]]
 
 
 def question(subject: Subject) -> Question:
-    """Return the question whether answers are right, and which of the study's programs gives the same ones.
+    """Return the question whether answers are right, after each step that the readout names.
 
     Args:
         subject: one of the networks.
     """
+    name = f"“{subject.concept.name}”"
+    of_last = rule(
+        "right-answers",
+        f"The answers to {name} are right.",
+        "accuracy",
+        definition="Share of right answers; the null always gives the most frequent one.",
+        source="Hupkes et al. 2018",
+        at_least=0.95,
+        controls=(Control("null", 0.05),),
+    )
+    of_steps = rule(
+        "step-answers",
+        f"The answers to {name} are right after every step that is answered.",
+        "worst_step_error",
+        definition="Share of wrong answers over all sequences and all steps after which the readout answers; of "
+        "several answers the worst.",
+        source="Sussillo & Barak 2013, Opening the black box, section 3.1",
+        at_most=0.01,
+        controls=(Control(FITTED, 0.05, lower=True),),
+    )
+    last = needs.right_answers(subject) is None and needs.exact(subject) is None
+    rules = (of_last,) * last + (of_steps,) * (at_steps(subject) is None)
+    roles = (*ANSWERING, INITIAL)
     return Question(
-        "answers",
-        "Are the answers right?",
-        measure,
-        (needs.right_answers,),
-        (*ANSWERING, INITIAL),
-        (
-            rule(
-                "right-answers",
-                f"The answers to “{subject.concept.name}” are right.",
-                "accuracy",
-                definition="Share of right answers; the null always gives the most frequent one.",
-                source="Hupkes et al. 2018",
-                at_least=0.95,
-                controls=(Control("null", 0.05),),
-            ),
-        ),
-        draw,
-        tell,
-        version=3,
+        "answers", "Are the answers right?", measure_all, (right_somewhere,), roles, rules, draw, tell, version=4
     )
 
 
-def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """Return how often answers are right, and how often each program gives the same ones.
+def at_steps(subject: Subject) -> str | None:
+    """Return why answers after other steps than the last one cannot be right or wrong, or None."""
+    return needs.several_steps(subject) or needs.exact(subject) or needs.step_values(subject)
 
-    The metrics are those of `accuracy.measure` and of `programs.measure_own`; where the inputs have a small alphabet,
-    and concept and programs can say something of other lengths, those of `programs.measure` too.
+
+def right_somewhere(subject: Subject) -> str | None:
+    """A right answer after one of the steps that the readout names."""
+    return None if at_steps(subject) is None else needs.right_answers(subject)
+
+
+def measure_all(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Return what `measure` measures after the last step, and `measure_steps` where more steps are answered.
 
     Args:
-        subjects: what is measured: networks of one study.
+        subjects: what is measured.
 
     Raises:
-        ProbeError: a program fails, or returns no answer.
+        ProbeError: answers are not one a row.
     """
     every = as_subjects(subjects)
-    tables = [accuracy.measure(every), programs.measure_own(every)]
-    if every and programs.why_not(every[0]) is None:
-        tables.append(programs.measure(every, most=affordable(every[0], around(every[0]))))
-    return pd.concat(tables, ignore_index=True)
+    tables = [
+        measure([subject for subject in every if needs.right_answers(subject) is None]),
+        measure_steps([subject for subject in every if at_steps(subject) is None]),
+    ]
+    return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
+
+
+def measure(
+    subjects: Sequence[Subject],
+    *,
+    groups: Callable[[Subject], Groups] | None = None,
+    trained_on: str = "train",
+) -> pd.DataFrame:
+    """Return how often answers after the last step are right, by group of sequences and by label.
+
+    Metrics without groups: `accuracy`, the share of answers that are right, with its interval unless the inputs are
+    all sequences of their length, and of the role `null` the share of always giving the most frequent answer; of
+    answers that take any value `r_squared` in its place. With groups: `<group>_error`, the share of the group's rows
+    whose answer is wrong; `<group>_floor`, the share of its rows whose label never occurred in the group `trained_on`
+    (for networks that have that group): nobody could have learned those. In both: `error_by_label` (`at` is the
+    label); `balanced_error`, its mean over labels; `automaton_states`, where the inputs are all sequences of their
+    length over a finite alphabet: the size of the smallest layered automaton that gives the network's answers.
+
+    Args:
+        subjects: what is measured. Without groups a random part of many or long sequences is asked.
+        groups: names the rows of each group of a subject, such as its own test rows; None for none.
+        trained_on: the group with the rows that the network was trained on.
+
+    Raises:
+        ProbeError: a group is empty or names a row beyond the batch, or answers are not one a row.
+    """
+    rows: list[dict[str, Any]] = []
+    for subject in as_subjects(subjects):
+        network = subject.network
+        asked = answered_rows(subject) if groups is None else np.arange(len(subject.x))
+        given, expected = answers(subject, asked)
+        truth = subject.answered.values[asked, subject.lengths[asked] - 1]
+        if not takes_levels(subject):
+            rows.append(measurement(LAST, "r_squared", network, float(r_squared(truth, expected)), n=len(asked)))
+            continue
+        wrong = ~np.isclose(given, truth)
+        rows += (
+            _of_all(subject, wrong, truth)
+            if groups is None
+            else _of_groups(network, wrong, truth, groups(subject), trained_on)
+        )
+        errors = {float(label): float(wrong[truth == label].mean()) for label in np.unique(truth)}
+        rows += [measurement(LAST, "error_by_label", network, error, at=label) for label, error in errors.items()]
+        rows.append(measurement(LAST, "balanced_error", network, float(np.mean(list(errors.values())))))
+        automaton = None if subject.ragged or len(asked) < len(subject.x) else automaton_of(subject.x, given)
+        if automaton is not None:
+            rows.append(measurement(LAST, "automaton_states", network, float(automaton.size)))
+    return tabulate(rows)
+
+
+def _of_all(subject: Subject, wrong: np.ndarray, truth: np.ndarray) -> list[dict[str, Any]]:
+    """Return the share of right answers, and of a trained network that of the most frequent one."""
+    count, network = len(wrong), subject.network
+    hits, whole = count - int(wrong.sum()), is_exhaustive(subject) and count == len(subject.x)
+    low, high = (None if whole else share_interval(hits, count)) or (None, None)
+    rows = [measurement(LAST, "accuracy", network, hits / count, low=low, high=high, n=count)]
+    if network.role == "trained":
+        null = Network(f"{network.name}/most frequent answer", "null", network.model, network.pair)
+        rows.append(measurement(LAST, "accuracy", null, frequent_share(truth), n=count))
+    return rows
+
+
+def _of_groups(
+    network: Network, wrong: np.ndarray, truth: np.ndarray, groups: Groups, trained_on: str
+) -> Iterator[dict[str, Any]]:
+    """Yield the error of each group, and the part of it that nobody could have avoided."""
+    for name, chosen in groups.items():
+        picked = _rows(name, chosen, len(truth))
+        yield measurement(LAST, f"{name}_error", network, float(wrong[picked].mean()))
+        if trained_on in groups:
+            known = np.unique(truth[_rows(trained_on, groups[trained_on], len(truth))])
+            yield measurement(LAST, f"{name}_floor", network, float((~np.isin(truth[picked], known)).mean()))
+
+
+def _rows(name: str, rows: Sequence[int], size: int) -> np.ndarray:
+    picked = np.asarray(rows, dtype=np.int64)
+    if not picked.size or picked.min() < 0 or picked.max() >= size:
+        raise ProbeError(
+            f"The group {name!r} must name at least one row from 0 to {size - 1}; it has {picked.size} rows"
+            + (f" from {picked.min()} to {picked.max()}." if picked.size else ".")
+        )
+    return picked
+
+
+def measure_steps(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Measure how many answers are wrong, over all steps after which the readout answers.
+
+    Subjects of one network are its several answers, one concept each. Metrics: `step_error`, the share of answers
+    that are not the concept's value, for each concept (`kind`), over sequences and steps; of many or long sequences a
+    random part is asked. `step_error_at` is the same for each `step`; `worst_step_error` is the largest of the
+    concepts' errors, one value a network.
+
+    Args:
+        subjects: what is measured.
+
+    Raises:
+        ProbeError: a readout has no head, a step does not exist, or no step that is answered has a right answer.
+    """
+    rows: list[dict[str, Any]] = []
+    for group in by_network(subjects):
+        errors = []
+        for subject in group:
+            drawn, name = rows_at_steps(subject), subject.asked.concept
+            if not len(drawn):
+                raise ProbeError(f"The concept {name!r} has no value at any step after which the readout answers.")
+            given, _ = answers_at_steps(subject, subject.x[drawn], subject.lengths[drawn])
+            right = subject.answered.values[drawn]
+            asked = np.isfinite(given) & np.isfinite(right)
+            wrong = ~np.isclose(given, right) & asked
+            errors.append(float(wrong.sum() / asked.sum()))
+            about: dict[str, Any] = {"layer": subject.layer, "kind": name}
+            rows.append(measurement(STEPS, "step_error", subject.network, errors[-1], n=int(asked.sum()), **about))
+            for step in np.flatnonzero(asked.any(0)).tolist():
+                count, about["step"] = int(asked[:, step].sum()), step
+                share = float(wrong[:, step].sum() / count)
+                rows.append(measurement(STEPS, "step_error_at", subject.network, share, n=count, **about))
+        rows.append(measurement(STEPS, "worst_step_error", group[0].network, max(errors), layer=group[0].layer))
+    return tabulate(rows)
 
 
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how often each network is right, beside its controls; the line is always giving the most frequent answer.
+    """Draw how often each network is right after the last step, or else R²; and its largest error over steps.
 
     Args:
-        frame: what `measure` returned.
+        frame: what `measure_all` returned.
         ax: axes to draw into, or None for new ones.
     """
-    metric = "accuracy" if (frame["metric"] == "accuracy").any() else "r_squared"
-    null = only(frame, metric=metric, role="null")["value"]
-    bound = {metric: float(null.median())} if len(null) else None
-    ax = draw_dots(frame, {metric: "answers" if metric == "accuracy" else "numbers"}, thresholds=bound, ax=ax)
+    names = {"accuracy": "right answers", "r_squared": "R²", "worst_step_error": "wrong, over steps"}
+    metrics = {metric: name for metric, name in names.items() if (frame["metric"] == metric).any()}
+    null = only(frame, metric="accuracy", role="null")["value"]
+    ax = draw_dots(frame, metrics, thresholds={"accuracy": float(null.median())} if len(null) else None, ax=ax)
     ax.set_ylim(None, 1.05)
-    ax.set_ylabel("share of right answers" if metric == "accuracy" else "R²")
+    ax.set_ylabel("R²" if list(metrics) == ["r_squared"] else "share")
     return ax
 
 
 def tell(answered: Answered) -> Told:
-    """Return what the page of one network says and shows."""
-    subject, name = answered.subject, answered.subject.network.name
-    table = only(answered.table, network=name)
-    lead = " ".join(filter(None, (_right(answered, table), _fitted(answered), _automaton(subject, table))))
-    by_length = table[(table["metric"] == "agreement") & table["at"].notna()]
-    notes = {"verdict": _verdict(table), "answer": lead, "programs": _programs(subject, table)}
-    return Told(notes, partial(_figures, answered.name, subject, by_length) if len(by_length) else tuple)
-
-
-def _verdict(table: pd.DataFrame) -> str:
-    """Return in a few words how often the network is right, or how near its numbers are."""
-    first = table.iloc[0]
-    if first["metric"] == "r_squared":
-        return f"The network's answers have R² {said(first['value'])}."
-    return f"The network is right on {first['value']:.1%} of the sequences."
-
-
-def _right(answered: Answered, table: pd.DataFrame) -> str:
-    first = table.iloc[0]
-    asked, concept = several(int(first["n"]), "sequence"), f"“{answered.subject.answered.name}”"
-    if first["metric"] == "r_squared":
-        return f"The network's answers predict {concept} at the last step with R² {said(first['value'])} ({asked})."
-    frequent = one(answered.table, metric="accuracy", role="null")
-    interval = ", which are all of their length"
-    if np.isfinite(first["low"]):
-        interval = f" (95 % interval {first['low']:.1%} to {first['high']:.1%})"
-    warning = mostly_wrong(round(first["value"] * first["n"]), int(first["n"]), frequent)
-    text = (
-        f"The network answers {concept} right on {first['value']:.1%} of {asked}{interval}; always giving the most "
-        f"frequent answer is right on {frequent:.1%}."
+    """Return what the page of one network says; its table and the number on its card show the same."""
+    subject = answered.subject
+    steps = len(of_network(answered, "worst_step_error")) > 0
+    sentences = [*(_of_steps(answered) if steps else ()), *_of_last(answered)][:3]
+    asked = len(rows_at_steps(subject) if steps else answered_rows(subject))
+    setup = (
+        f"We asked {asked:,} of the {several(len(subject.x), 'sequence')}, {subject.asked.when}, and counted the "
+        "answers to which there is a right one."
     )
-    return f"{warning} {text}".strip()
+    return Told({"answer": " ".join(sentences), "setup": setup})
 
 
-def _fitted(answered: Answered) -> str:
-    share = one(answered.table, metric="accuracy", role="fitted head")
-    return f"A network with random weights and a fitted head is right on {share:.1%}." if np.isfinite(share) else ""
-
-
-def _automaton(subject: Subject, table: pd.DataFrame) -> str:
-    """Return the sentence on the smallest automaton, where all sequences of a length were asked."""
-    states = one(table, metric="automaton_states")
-    rows = answered_rows(subject)
-    if not np.isfinite(states) or len(rows) < len(subject.x):
-        return ""
-    ideal = automaton_of(subject.x, subject.answered.values[:, -1])
-    needed = "" if ideal is None else f"; the right answers need {ideal.size}"
-    has = several(int(states), "state")
-    return f"The smallest automaton that counts its steps and gives its answers has {has}{needed}."
-
-
-def _programs(subject: Subject, table: pd.DataFrame) -> str:
-    own = only(table, metric="agreement")
-    shares = own[own["at"].isna()].set_index("kind")["value"]
-    if shares.empty:
-        return ""
-    ties = [f"“{name}”" for name in shares[shares == shares.max()].index]
-    which = f"{listed(ties)} {'agree' if len(ties) > 1 else 'agrees'} with the network most often"
-    near = "" if takes_levels(subject) else f", to within {subject.answered.near:g}"
-    text = (
-        f"Of {several(len(shares), 'rival program')}, {which}: on {shares.max():.1%} of the answers{near}. The same "
-        "answers on these sequences do not make it the same program. Sequences on which the programs differ can "
-        "decide between them."
+def _of_steps(answered: Answered) -> Iterator[str]:
+    """Yield how many answers over all steps are wrong, and after which step most are."""
+    error, at = of_network(answered, "step_error").iloc[0], of_network(answered, "step_error_at")
+    fitted = only(answered.table, metric="worst_step_error", role=FITTED)["value"]
+    control = f"; a fitted head in {fitted.median():.1%}" if len(fitted) else ""
+    yield (
+        f"The network answers “{answered.subject.answered.name}” wrong in {error['value']:.1%} of "
+        f"{several(int(error['n']), 'answer')} {answered.subject.asked.when}{control}."
     )
-    unseen = only(table, metric="unseen_agreement").set_index("kind")["value"]
-    if unseen.empty:
-        return f"{text} Other lengths were not asked: {programs.why_not(subject)}."
-    best = listed([f"“{name}”" for name in unseen[unseen == unseen.max()].index])
-    return f"{text} At other lengths the best is {best}, with {unseen.max():.1%} of the answers."
+    worst = at.sort_values("value", ascending=False, kind="stable").iloc[0]
+    if worst["value"]:
+        yield f"After {several(int(worst['step']) + 1, 'step')} it errs most, in {worst['value']:.1%}."
 
 
-def _figures(name: str, subject: Subject, rows: pd.DataFrame) -> tuple[DataFigure]:
-    best = rows.groupby("kind")["value"].mean().nlargest(SHOWN).index
-    rows = rows[rows["kind"].isin(best)].assign(kind=[shortened(kind, 24) for kind in rows["kind"] if kind in best])
-    with drawing():
-        figure, axes = new_figure(height=3.4)
-        ax = programs.draw(rows, reference=subject.x.shape[1], bands=False, ax=axes[0, 0])
-        handles, labels = ax.get_legend_handles_labels()
-        figure_legend(figure, handles, labels, most=3)
-        picture = drawn(
-            figure,
-            name=f"{name}-by-length",
-            title="How often the network answers as a program does",
-            alt=medians_in_words(rows),
-            caption=f"The at most {SHOWN} programs that agree most are drawn. The vertical line is the length of the "
-            "study's sequences. If a program says a half, the answers on both sides count as equal.",
-            data=rows[["kind", "at", "value", "low", "high"]].reset_index(drop=True),
+def _of_last(answered: Answered) -> Iterator[str]:
+    """Yield how often the answer after the last step is right, beside the best control."""
+    name, table = answered.subject.answered.name, answered.table
+    for numbers in of_network(answered, "r_squared").itertuples():
+        fitted = one(table, metric="r_squared", role=FITTED)
+        control = f"; a fitted head with {said(fitted)}" if np.isfinite(fitted) else ""
+        yield f"The network's answers predict “{name}” at the last step with R² {said(numbers.value)}{control}."
+    for numbers in of_network(answered, "accuracy").itertuples():
+        frequent, fitted = one(table, metric="accuracy", role="null"), one(table, metric="accuracy", role=FITTED)
+        warning = mostly_wrong(round(numbers.value * numbers.n), int(numbers.n), frequent)
+        control = f"a fitted head {fitted:.1%}" if fitted > frequent else f"the most frequent answer {frequent:.1%}"
+        yield warning or (
+            f"The network answers “{name}” right on {numbers.value:.1%} of {several(int(numbers.n), 'sequence')} "
+            f"after the last step; {control}."
         )
-    return (picture,)
+        if np.isfinite(numbers.low) and not warning:
+            yield f"The 95 % interval is {numbers.low:.1%} to {numbers.high:.1%}."

@@ -31,11 +31,7 @@ QUESTION = "bit_effects"
 LATE = 5
 
 
-def measure(
-    subjects: Sequence[Subject],
-    *,
-    steps: Iterable[int] | None = None,
-) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) -> pd.DataFrame:
     """Measure how the answer changes on an input, by how much the input adds to the concept.
 
     The answer y, a number before it is rounded or the value of the class that is chosen, is read off the state before
@@ -79,35 +75,32 @@ def measure(
                 f"The concept grows by {len(amounts)} different amounts at the steps {wanted}, and at most "
                 f"{MOST_AMOUNTS} can be compared; round it, or cut it into a few values."
             )
-        for metric, value, place in _found(effects, added, amounts):
-            if "step" in place:
-                place["step"] += before
-            rows.append(measurement(QUESTION, metric, subject.network, value, layer=subject.layer, **place))
+        for metric, value, about in _effects(effects, added, amounts):
+            step = {"step": about["step"] + before} if "step" in about else {}
+            rows.append(measurement(QUESTION, metric, subject.network, value, layer=subject.layer, **(about | step)))
     return tabulate(rows)
 
 
 def _change(machine: Machine, step: int, *, chosen: bool) -> np.ndarray:
     """Return how the answer, or the expected one, changes on a step's input, one number for each distinct prefix."""
     states = machine.clean.states[machine.clean.prefixes[step].rows]
-    found = [machine.answers(states[:, at]) for at in (step, step - 1)]
-    after, before = (one.chosen.double() if chosen else one.expected for one in found)
-    return (after - before).numpy()
+    after, before = (machine.answers(states[:, at]) for at in (step, step - 1))
+    return ((after.chosen.double() - before.chosen) if chosen else (after.expected - before.expected)).numpy()
 
 
-def _found(
+def _effects(
     effects: dict[int, np.ndarray], added: dict[int, np.ndarray], amounts: np.ndarray
 ) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Yield (metric, value, place)."""
+    """Yield (metric, value, amount and step)."""
     spreads = []
     for amount in amounts:
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         for step, change in effects.items():
             here = change[added[step] == amount]
-            if not len(here):
-                continue
-            yield "effect_at_step", here.mean(), {"at": amount, "step": step}
-            yield "effect_sd_at_step", here.std(), {"at": amount, "step": step}
-            parts.append((here, np.full(len(here), np.reciprocal(float(len(change))))))
+            if len(here):
+                yield "effect_at_step", here.mean(), {"at": amount, "step": step}
+                yield "effect_sd_at_step", here.std(), {"at": amount, "step": step}
+                parts.append((here, np.full(len(here), 1 / len(change))))
         values, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
         mean = np.average(values, weights=weight)
         spreads.append(float(np.sqrt(np.average((values - mean) ** 2, weights=weight))))

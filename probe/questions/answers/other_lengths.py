@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
 from ...methods.abstraction.programs import MOST
 from ...methods.probing.linear import r_squared
-from ...plots.legends import legend_above
-from ...plots.style import MANY, ROLE_STYLE, axes_or_new, role_style
+from ...plots.networks import draw_role_lines
+from ...plots.style import ROLE_STYLE, axes_or_new
 from ...subjects.computed.alphabet import affordable, around, at_lengths
 from ...subjects.computed.answers import answers_to, gives_number
 from ...subjects.subject import Subject, as_subjects
@@ -36,73 +35,54 @@ if TYPE_CHECKING:
 QUESTION = "other_lengths"
 #: Named programs: what a ones-counter, a balance and a zeros-counter drift by for each bit that is missing.
 LANDMARKS = (0.0, 0.5, 1.0)
+#: How near to one a drift is called by its name; how many lengths are asked on both sides of the trained one.
+NEAR, AROUND = 0.1, 4
 
 
 def measure(
-    subjects: Sequence[Subject],
-    *,
-    reference: int | None = None,
-    drift_over: Iterable[int] | None = None,
-    explained_at: Iterable[int] | None = None,
-    law_from: Iterable[int] | None = None,
-    law_at: int | None = None,
-    near: float = 0.1,
-    most: int = MOST,
-    seed: int = 0,
+    subjects: Sequence[Subject], *, reference: int | None = None, most: int = MOST, seed: int = 0
 ) -> pd.DataFrame:
     """Return how the answer departs from the concept, length by length.
 
     With g(L) the mean excess (answer minus concept) over sequences of length L, the drift is d = sum g(L) (R - L) /
-    sum (R - L)^2 with R the reference length: what the answer gains for each missing step. An answer that never moves
-    drifts too, so a drift is about a mechanism only where the concept explains the answers.
+    sum (R - L)^2 with R the reference length and L from R - 4 to R + 4: what the answer gains for each missing step.
+    An answer that never moves drifts too: a drift is about a mechanism only where the concept explains the answers.
 
     Metrics, one value a network unless said otherwise: `drift`; `absolute_drift`; `near_0`, `near_0.5`, `near_1` and
-    `near_none`, 1 or 0; `mean_excess` and `explained_by_concept` by length (`at`), the latter the share of the
-    answer's variance between values of the concept; `least_explained`, its smallest over `explained_at`;
-    `law_r_squared`, how well concept + d (R - L) with d from `law_from` predicts the answers at `law_at`, and
-    `fixed_law_r_squared` with d = 0, 0.5 and 1 (`at` is d).
+    `near_none`, 1 or 0, whether the drift is within 0.1 of these; `mean_excess` and `explained_by_concept` by length
+    (`at`), the latter the share of the answer's variance between values of the concept; `least_explained`, its
+    smallest over R - 2, R - 1, R + 1 and R + 2; `law_r_squared`, how well concept + d (R - L), d fitted on R - 2 to
+    R, predicts the answers at R + 2, and `fixed_law_r_squared` with d = 0, 0.5 and 1 (`at` is d).
 
     Args:
         subjects: what is measured: networks of one study, with a small alphabet and a concept that is a function.
         reference: the length R that the networks were trained on; None for that of the study's sequences.
-        drift_over: lengths that the drift is fitted to; None for R - 4 to R + 4.
-        explained_at: lengths for `least_explained`; None for R - 2, R - 1, R + 1 and R + 2.
-        law_from: lengths from which the law is fitted; None for R - 2 to R.
-        law_at: length that it is tested on; None for R + 2.
-        near: how near to a landmark a drift is called by its name.
         most: how many sequences of a length are asked at most; of more, that many are drawn.
         seed: of the drawing.
 
     Raises:
-        ProbeError: no sequence of a length can be asked, or no length differs from the reference.
+        ProbeError: no sequence of a length can be asked.
     """
     every, rows = as_subjects(subjects), list[dict[str, Any]]()
     if not every:
         return tabulate([])
     r = every[0].x.shape[1] if reference is None else reference
-    fitted = tuple(around(every[0]) if drift_over is None else drift_over)
-    explained = (r - 2, r - 1, r + 1, r + 2) if explained_at is None else tuple(explained_at)
-    law = (r - 2, r - 1, r) if law_from is None else tuple(law_from)
-    tested = r + 2 if law_at is None else law_at
-    asked = at_lengths(every[0], {*fitted, *explained, *law, tested}, most=most, seed=seed)
+    fitted, explained = range(max(1, r - AROUND), r + AROUND + 1), {r - 2, r - 1, r + 1, r + 2}
+    asked = at_lengths(every[0], {*fitted, *explained}, most=most, seed=seed)
     for subject in every:
-        shown = {length: _said(subject, found.x) for length, found in asked.items()}
-        excess = {length: float((shown[length] - found.right).mean()) for length, found in asked.items()}
-        shares = {length: explained_share(shown[length], found.right) for length, found in asked.items()}
-        found: list[tuple[str, float, float | None]] = [
-            *_names(slope(excess, fitted, r), near),
+        # Numbers before rounding, or the classes that are chosen, of which a network may be unsure.
+        shown = {length: answers_to(subject, of.x)[int(gives_number(subject))] for length, of in asked.items()}
+        excess = {length: float((shown[length] - of.right).mean()) for length, of in asked.items()}
+        shares = {length: explained_share(shown[length], of.right) for length, of in asked.items()}
+        values: list[tuple[str, float, float | None]] = [
+            *_names(slope(excess, fitted, r)),
             *(("mean_excess", value, length) for length, value in excess.items()),
             *(("explained_by_concept", value, length) for length, value in shares.items()),
             ("least_explained", min(shares[length] for length in explained), None),
-            *_laws(slope(excess, law, r), shown[tested], asked[tested].right, r - tested),
+            *_laws(slope(excess, (r - 2, r - 1, r), r), shown[r + 2], asked[r + 2].right, -2),
         ]
-        rows += [measurement(QUESTION, metric, subject.network, value, at=at) for metric, value, at in found]
+        rows += [measurement(QUESTION, metric, subject.network, value, at=at) for metric, value, at in values]
     return tabulate(rows)
-
-
-def _said(subject: Subject, x: Tensor) -> Float[np.ndarray, " batch"]:
-    """Return answers: numbers before rounding, or the classes that are chosen, of which a network may be unsure."""
-    return answers_to(subject, x)[int(gives_number(subject))]
 
 
 def _laws(
@@ -114,15 +94,14 @@ def _laws(
         yield "law_r_squared" if at is None else "fixed_law_r_squared", score, at
 
 
-def _names(drift: float, near: float) -> list[tuple[str, float, float | None]]:
-    close = [abs(drift - landmark) <= near for landmark in LANDMARKS]
-    named = [(f"near_{landmark:g}", float(hit), None) for landmark, hit in zip(LANDMARKS, close, strict=True)]
-    return [
-        ("drift", drift, None),
-        ("absolute_drift", abs(drift), None),
-        *named,
-        ("near_none", float(not any(close)), None),
-    ]
+def _names(drift: float) -> Iterator[tuple[str, float, float | None]]:
+    """Yield the drift, and which landmark it is near to."""
+    close = [abs(drift - landmark) <= NEAR for landmark in LANDMARKS]
+    yield "drift", drift, None
+    yield "absolute_drift", abs(drift), None
+    for landmark, hit in zip(LANDMARKS, close, strict=True):
+        yield f"near_{landmark:g}", float(hit), None
+    yield "near_none", float(not any(close)), None
 
 
 def slope(excess: Mapping[int, float], lengths: Iterable[int], reference: int) -> float:
@@ -154,16 +133,8 @@ def explained_share(answers: Float[np.ndarray, " batch"], concept: Float[np.ndar
     return float(r_squared(answers, means[group]))
 
 
-def draw(
-    frame: pd.DataFrame,
-    *,
-    reference: int = 10,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the mean excess of each network by length, a line a network, between the landmarks.
-
-    Networks of a role that has no look of its own (`other`) are left out. Where a role has many networks their
-    lines are thin and the median is drawn over them.
+def draw(frame: pd.DataFrame, *, reference: int = 10, ax: Axes | None = None) -> Axes:
+    """Draw the mean excess by length, medians over networks of each role, between the landmarks.
 
     Args:
         frame: what `measure` returned.
@@ -172,31 +143,15 @@ def draw(
     """
     ax = axes_or_new(ax)
     rows = frame[(frame["metric"] == "mean_excess") & frame["role"].isin(list(ROLE_STYLE))]
-    for role, of_role in rows.groupby("role", sort=False):
-        look = role_style(str(role))
-        table = of_role.pivot_table(index="at", columns="network", values="value", sort=True)
-        shown = table
-        if table.shape[1] > MANY:
-            # Pixels: a hundred lines of nine points weigh more than the rest of a page's figure.
-            ax.plot(table.index, table, color=look.color, linewidth=0.6, alpha=0.3, rasterized=True)
-            shown = table.median(axis=1).to_frame()
-        drawn = ax.plot(shown.index, shown, **look.line(), markersize=3, linewidth=1)
-        drawn[0].set_label(str(role))
+    draw_role_lines(rows, ax=ax, at="at")
     lengths = sorted(rows["at"].astype(int).unique())
     for landmark in LANDMARKS:
         ends = [landmark * (reference - lengths[0]), landmark * (reference - lengths[-1])]
         ax.plot([lengths[0], lengths[-1]], ends, color="black", linewidth=0.8, zorder=0)
-        ax.annotate(
-            f"d = {landmark:g}",
-            (lengths[-1], ends[-1]),
-            (6, 0),
-            textcoords="offset points",
-            va="center",
-        )
+        ax.annotate(f"d = {landmark:g}", (lengths[-1], ends[-1]), (6, 0), textcoords="offset points", va="center")
     ax.set_xticks(lengths)
     ax.set_xlabel("length of the sequence")
     ax.set_ylabel("mean of answer minus concept")
-    legend_above(ax)
     return ax
 
 

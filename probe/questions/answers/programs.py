@@ -1,29 +1,34 @@
-"""Which program does the network run? Its answers are compared with those of rivals, at many lengths."""
+"""Which program gives the network's answers? Rivals are compared on its sequences and at other lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
-from ...errors import ProbeError
-from ...evidence.intervals import median_interval
-from ...evidence.measurements import measurement, tabulate
+from ...errors import ProbeError, several
+from ...evidence.measurements import measurement, only, tabulate
+from ...evidence.words import listed
 from ...methods.abstraction import programs as rivals
 from ...methods.abstraction.programs import Drifting, Program
+from ...plots.legends import legend_above
+from ...plots.networks import draw_median_line
+from ...plots.study_figures import medians_in_words
 from ...plots.style import IN_INK, axes_or_new
 from ...subjects.computed.alphabet import AtLength, affordable, around, at_lengths, is_exhaustive
 from ...subjects.computed.answers import answered_rows, answers, answers_by_length, takes_levels
 from ...subjects.functions import answers_of, calling
 from ...subjects.subject import Subject, as_subjects
-from .. import needs, told
-from ..question import Question
+from .. import needs
+from ..question import Answered, Question, Told
 from ..rules import ANSWERING, INITIAL
+from ..told import asked_around, figure_of, of_network
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 QUESTION = "programs"
@@ -38,14 +43,12 @@ def measure(
     most: int = rivals.MOST,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Measure how often networks answer as programs do, length by length.
+    """Measure how often networks answer as programs do, length by length; `kind` is the program's name.
 
-    At each length all sequences over the inputs' alphabet that can occur are asked, or `most` drawn ones where there
-    are more. `kind` is the program's name. Metrics by length (`at`): `agreement`, the share of answers within the
-    concept's `Known.near` of the program's, with its interval where sequences were drawn; `distance`, the root of the
-    mean squared difference of the expected answer and the program's. One value a network and program:
-    `unseen_agreement`, the mean of `agreement` over the lengths that are neither the reference nor fitted on, each of
-    the same weight; `drift` of a fitted program.
+    Metrics by length (`at`): `agreement`, the share of answers within the concept's `Known.near` of the program's,
+    with its interval where sequences were drawn; `distance`, the root of the mean squared difference of the expected
+    answer and the program's. One value a network and program: `unseen_agreement`, the mean of `agreement` over the
+    lengths that are neither the reference nor fitted on; `drift` of a fitted program.
 
     Args:
         subjects: what is measured: networks of one study, with a small alphabet and a concept that is a function.
@@ -83,11 +86,12 @@ def measure(
                 drift = program.drift(shown, own)
                 used |= set(program.fitted_on)
                 own = program.at(drift, own)
-            found = _scores(asked, given, shown, own, used, near=subject.answered.near)
-            found += [] if drift is None else [("drift", drift, None, {})]
+            scores = _scores(asked, given, shown, own, used, near=subject.answered.near)
             rows += [
-                measurement(QUESTION, m, network, value, kind=name, at=at, **more) for m, value, at, more in found
+                measurement(QUESTION, metric, network, value, kind=name, **more) for metric, value, more in scores
             ]
+            if drift is not None:
+                rows.append(measurement(QUESTION, "drift", network, drift, kind=name))
     return tabulate(rows)
 
 
@@ -165,78 +169,110 @@ def _scores(
     used: set[int],
     *,
     near: float,
-) -> list[tuple[str, float, int | None, dict[str, Any]]]:
-    """Return (metric, value, length, interval) of one program; `used` are the lengths that are no test of it."""
-    found: list[tuple[str, float, int | None, dict[str, Any]]] = []
+) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """Yield (metric, value, length and interval) of one program; `used` are the lengths that are no test of it."""
     unseen = []
     for length, sequences in asked.items():
         score = rivals.agreement(given[length], own[length], exhaustive=sequences.exhaustive, near=near)
         ends: dict[str, Any] = {} if sequences.exhaustive else dict(zip(("low", "high"), score.interval, strict=True))
-        found.append(("agreement", score.share, length, ends))
-        found.append(("distance", float(np.sqrt(((shown[length] - own[length]) ** 2).mean())), length, {}))
+        yield "agreement", score.share, {"at": length, **ends}
+        yield "distance", float(np.sqrt(((shown[length] - own[length]) ** 2).mean())), {"at": length}
         if length not in used:
             unseen.append(score.share)
-    return [*found, ("unseen_agreement", float(np.mean(unseen)), None, {})] if unseen else found
+    if unseen:
+        yield "unseen_agreement", float(np.mean(unseen)), {}
 
 
-def draw(
-    frame: pd.DataFrame,
-    *,
-    role: str = "trained",
-    reference: int | None = None,
-    bands: bool = True,
-    ax: Axes | None = None,
-) -> Axes:
+def measure_study(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Return what `measure_own` measures, and `measure` at the lengths around the study's where programs reach them.
+
+    Args:
+        subjects: what is measured: networks of one study.
+
+    Raises:
+        ProbeError: a program fails, or returns no answer.
+    """
+    every = as_subjects(subjects)
+    tables = [measure_own(every)]
+    if every and why_not(every[0]) is None:
+        tables.append(measure(every, most=affordable(every[0], around(every[0]))))
+    return pd.concat(tables, ignore_index=True)
+
+
+def draw(frame: pd.DataFrame, *, role: str = "trained", reference: int | None = None, ax: Axes | None = None) -> Axes:
     """Draw how often networks answer as each program does, by length: median over networks, its 95 % interval a band.
 
     Args:
         frame: what `measure` returned.
         role: which networks.
         reference: the trained length, marked by a line, or None.
-        bands: whether to draw the intervals; those of many programs hide each other.
         ax: axes to draw into, or None for new ones.
 
     Raises:
         ProbeError: the role was not measured.
     """
-    rows = frame[(frame["metric"] == "agreement") & (frame["role"] == role)]
+    rows = only(frame, metric="agreement", role=role)
+    rows = rows[rows["at"].notna()]
     if rows.empty:
         raise ProbeError(f"The table has no agreement of role {role!r}.")
     ax = axes_or_new(ax)
     for number, (name, own) in enumerate(rows.groupby("kind", sort=False)):
-        look = IN_INK[number % len(IN_INK)]
-        by_length = own.groupby(own["at"].astype(int))["value"]
-        medians = by_length.median()
-        lengths = medians.index.to_list()
-        ax.plot(lengths, medians.to_numpy(), label=str(name), markersize=4.5, **look.line())
-        bounds = [median_interval(values.to_numpy()) for _, values in by_length]
-        known = [bound for bound in bounds if bound is not None]
-        if bands and len(known) == len(lengths):
-            low, high = zip(*known, strict=True)
-            ax.fill_between(lengths, low, high, color=look.color, alpha=0.15, linewidth=0)
+        draw_median_line(own, ax=ax, at="at", label=str(name), markersize=4.5, **IN_INK[number % len(IN_INK)].line())
     if reference is not None:
         ax.axvline(reference, color="black", linewidth=0.8, zorder=0)
     ax.set_xticks(sorted(rows["at"].astype(int).unique()))
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel("length of the sequence")
     ax.set_ylabel("share of equal answers")
+    legend_above(ax)
     return ax
 
 
 def question(subject: Subject) -> Question:
-    """Return the question, asked at the lengths around the study's own.
+    """Return the question, asked on the study's own sequences and at the lengths around them.
 
     Args:
         subject: one of the networks.
     """
-    askable = needs.other_lengths(subject) is None
     return Question(
-        "programs",
-        "Which program does the network run?",
-        measure,
-        (needs.programs, needs.numbers, needs.other_lengths, why_not),
+        QUESTION,
+        "Which program gives the same answers?",
+        measure_study,
+        (needs.programs, needs.right_answers),
         (*ANSWERING, INITIAL),
-        draw=draw,
-        settings={"most": affordable(subject, around(subject))} if askable else {},
-        setup=told.asked_around,
+        draw=partial(draw, reference=subject.x.shape[1]) if why_not(subject) is None else None,
+        tell=tell,
+        version=2,
     )
+
+
+def tell(answered: Answered) -> Told:
+    """Return which program agrees most, on the study's sequences and at other lengths, with a picture by length."""
+    subject, reason = answered.subject, why_not(answered.subject)
+    agreement = of_network(answered, "agreement")
+    shares = agreement[agreement["at"].isna()].set_index("kind")["value"]
+    text = f"Of {several(len(shares), 'rival program')}, {_best(shares)}."
+    setup = f"We asked {several(len(answered_rows(subject)), 'sequence')} of the study."
+    if not takes_levels(subject):
+        setup += f" An answer within {subject.answered.near:g} counts as the same."
+    if reason is not None:
+        return Told({"answer": f"{text} Other lengths were not asked: {reason}.", "setup": setup})
+    unseen = of_network(answered, "unseen_agreement").set_index("kind")["value"]
+    text += f" At other lengths, {_best(unseen)}." if len(unseen) else ""
+    picture = figure_of(
+        answered,
+        partial(draw, reference=subject.x.shape[1]),
+        "agreement",
+        title="How often the network answers as a program does",
+        alt=medians_in_words(agreement[agreement["at"].notna()]),
+        caption="The vertical line is the length of the study's sequences. If a program says a half, the answers on "
+        "both sides count as equal.",
+    )
+    return Told({"answer": text, "setup": f"{setup} {asked_around(subject)}"}, picture)
+
+
+def _best(shares: pd.Series) -> str:
+    """Return which programs agree most; where several do, all of them."""
+    ties = [f"“{name}”" for name in shares[shares == shares.max()].index]
+    many = len(ties) > 1
+    return f"{listed(ties)} agree{'s' * (not many)} with the network most often, on {shares.max():.1%} of the answers"

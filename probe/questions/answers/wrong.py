@@ -8,23 +8,19 @@ from ...evidence.intervals import share_interval
 
 
 def mostly_wrong(right: int, count: int, frequent: float) -> str:
-    """Return a warning if the answers are right clearly less often than always giving the most frequent one.
+    """Return a warning if answers are right clearly less often than the most frequent one would be; else nothing.
 
     Args:
         right: how many answers are right.
         count: how many answers there are.
         frequent: the share of sequences whose right answer is the most frequent one.
-
-    Returns:
-        A sentence; empty if the answers are right often enough.
     """
     _, high = share_interval(right, count) or (0.0, 1.0)
     if high >= frequent:
         return ""
     return (
-        f"The answers are mostly wrong: {right / count:.1%} are right, and always giving the most frequent answer "
-        f"is right on {frequent:.1%}. Are the scores (or answers=) in another order? Is it the head of another "
-        "network?"
+        f"The answers are mostly wrong ({right / count:.1%} right, the most frequent answer {frequent:.1%}); check "
+        "the order of the scores (answers=), and whose head it is."
     )
 
 

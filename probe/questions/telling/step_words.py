@@ -22,27 +22,6 @@ Setup = Callable[["Subject"], str]
 _CAPTION = "Each mark is a network, the one under study or a control."
 
 
-def step_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
-    """Say how many answers are wrong, and after which step most are.
-
-    Args:
-        answered: what was measured.
-        draw: the question's picture.
-        setup: how it was measured, in words.
-    """
-    concept, error = answered.subject.answered.name, of_network(answered, "step_error").iloc[0]
-    at = of_network(answered, "step_error_at").sort_values("value", ascending=False, kind="stable").iloc[0]
-    first = (
-        f"The network answers “{concept}” wrong in {error['value']:.1%} of {several(int(error['n']), 'answer')} "
-        f"{answered.subject.asked.when}."
-    )
-    most = f" After {several(int(at['step']) + 1, 'step')} it errs most, in {at['value']:.1%}." if at["value"] else ""
-    title = "Wrong answers over all steps that are answered"
-    figure = figure_of(answered, draw, "worst_step_error", title=title, alt=first, caption=_CAPTION)
-    notes = {"answer": f"{first}{most}{_beside(answered, 'worst_step_error')}", "setup": setup(answered.subject)}
-    return Told(notes, figure)
-
-
 def single_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
     """Say how many later answers follow the direction, beside the whole state and nothing.
 

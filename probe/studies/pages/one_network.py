@@ -13,7 +13,6 @@ from ...evidence.claims import Claim, Difference
 from ...evidence.findings import Finding
 from ...evidence.measurements import one, only
 from ...evidence.words import listed, place, said
-from ...questions.answers import early_answers
 from ...questions.interventions import interchange, put_in_curve
 from ...questions.states import linear_readout, network_card, one_sequence, state_space
 from ...questions.telling import interchange_words
@@ -40,11 +39,10 @@ from .sections import ANSWER, MISSING, SETUP, anchor, controls_in_words, figures
 #: The questions of three sections, the one whose finding is the heading first.
 SPACE = (state_space.QUESTION,)
 USED = (interchange.QUESTION, put_in_curve.QUESTION, "ablation")
-RIGHT = ("answers", early_answers.QUESTION, "step-answers")
+RIGHT = ("answers", "programs")
 #: Questions whose picture is a dot for each network: of one network its table says as much.
 DOTS = frozenset(
     {
-        "agreement",
         "bit-effects",
         "class-means",
         "directions",
@@ -275,7 +273,7 @@ def _blocks(subject: Subject, finding: Finding, *, whole: bool, drawn: bool = Tr
     more: list[Block] = [Text(finding.notes[name]) for name in (SETUP, *FOLDED) if finding.notes.get(name)]
     if finding.question == interchange.QUESTION:
         more += [_patched(finding), *_decided_later(subject, finding)]
-    if finding.question == "answers":
+    if finding.question == "programs":
         blocks += _programs(finding)
     # What the controls allow to say of a reading, its sentences say, by intervals.
     more += [] if finding.question in linear_readout.names(subject).values() else _claims(finding)
