@@ -13,7 +13,6 @@ from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.interventions import gate_shares
 from probe.questions.question import Question
-from probe.questions.told import ranked
 
 BOUND = 0.5
 BEYOND = (Control(STRONGEST, 0.05),)
@@ -31,14 +30,15 @@ def figures(table: pd.DataFrame) -> list[DataFigure]:
 
 
 def _entering(shares: pd.DataFrame) -> DataFigure:
-    middle = only(shares, role="trained").groupby("signal", sort=False)["value"].median().reset_index()
+    middle = only(shares, role="trained").groupby("signal", sort=False)["value"].median()
+    said = [f"{gate_shares.name(str(signal))} {value:.2f}" for signal, value in middle.items()]
     return common.picture(
         lambda: gate_shares.draw(
             shares, thresholds={"input_gate": BOUND, "cell_candidate": BOUND}, ax=new_figure(height=3.4)[1][0, 0]
         ),
         name="gate_shares",
         title="Which gate lets a 1 in",
-        alt=f"Dots, one a network. Median shares of trained networks: {', '.join(ranked(middle, gate_shares.name))}.",
+        alt=f"Dots, one a network. Median shares of trained networks: {', '.join(said)}.",
         caption="At one step we turn a 0 into a 1, and show it to every subset of the gates. A share is what a gate "
         f"contributes to the change of the answer, over all steps but the first. The lines are the rules' {BOUND}.",
         data=shares[["role", "network", "pair", "signal", "value"]],
@@ -61,8 +61,9 @@ def _lasting(drawn: pd.DataFrame) -> DataFigure:
         alt="Lines falling towards earlier bits; the numbers are those of the first bit. "
         + medians_in_words(lasting[lasting["step"] == 0]),
         caption="What is left of a bit is the product of all later forget gates. We show its mean over strings, in "
-        "the unit of each network that keeps the first bit best. Thin lines are networks, thick ones medians. A cell "
-        "that holds a sum of equal bits keeps all bits alike, as that of the planted counter does.",
+        "the unit of each network that keeps the first bit best. Lines are medians over networks, bands 95 % "
+        "intervals, each planted network a thin line. A cell that holds a sum of equal bits keeps all bits alike, as "
+        "that of the planted counter does.",
         data=lasting[["role", "network", "pair", "units", "step", "value"]],
     )
 

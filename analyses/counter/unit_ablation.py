@@ -42,7 +42,7 @@ def figures(table: pd.DataFrame) -> DataFigure:
     """Draw how few units are enough."""
     kept = unit_ablation.kept_by_number(table).reset_index(drop=True)
     return common.picture(
-        lambda: unit_ablation.draw(table, ax=new_figure()[1][0, 0]),
+        lambda: unit_ablation.draw_kept(table, ax=new_figure()[1][0, 0]),
         name="kept_units",
         title="How few units are enough",
         alt=medians_in_words(kept[kept["kept"].isin(SAID)].assign(at=kept["kept"])),

@@ -62,12 +62,12 @@ class Told:
     """What a page says and shows of one network.
 
     Attributes:
-        notes: sentences by name: `answer` is the first, `setup` says how it was measured.
-        draw: returns the pictures; a page of many networks takes the words alone.
+        notes: sentences by name: the first of `answer` is the finding, and `setup` says how it was measured.
+        draw: returns the pictures; None for the one that the question draws of any table.
     """
 
     notes: Mapping[str, str]
-    draw: Callable[[], Sequence[DataFigure]] = tuple
+    draw: Callable[[], Sequence[DataFigure]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

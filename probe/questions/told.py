@@ -86,6 +86,20 @@ def beside(answered: Answered, metric: str, what: str = "Controls", **columns: s
     return f" {what}: {medians(rows)}." if len(rows) else ""
 
 
+def controls_of(answered: Answered, metric: str, **columns: str) -> str:
+    """Return the largest value of a metric in the controls, in brackets: the median of each role; empty without any.
+
+    Args:
+        answered: what was measured.
+        metric: which.
+        **columns: which rows of the metric.
+    """
+    rows = only(answered.table, metric=metric, **columns)
+    rows = rows[rows["network"] != answered.subject.network.name]
+    values = rows.groupby(["role", "network"], sort=False)["value"].max().groupby("role", sort=False).median()
+    return f" ({listed([f'{role} {said(float(value))}' for role, value in values.items()])})" if len(values) else ""
+
+
 def ranked(rows: pd.DataFrame, name: Callable[[str], str]) -> list[str]:
     """Return each signal of some rows with its value in words, the largest first.
 

@@ -57,7 +57,9 @@ def finding_of(
     """
     claims = judged(table, (*question.rules, *rules))
     told = _told(question, Answered(question.name, table, claims, tuple(subjects)))
-    return Finding(question.name, question.title, table, claims, tuple(told.draw()), notes=told.notes)
+    return Finding(
+        question.name, question.title, table, claims, tuple(told.draw() if told.draw else ()), notes=told.notes
+    )
 
 
 def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFrame | None, str]:
@@ -104,7 +106,8 @@ def _told(question: Question, answered: Answered) -> Told:
     """Return what a page of one network says and shows, in the question's own words where it has some."""
     if question.tell is not None:
         told = question.tell(answered)
-        return Told({**told.notes, **_setup(question, answered.subject, told.notes.get(SETUP, ""))}, told.draw)
+        notes = {**told.notes, **_setup(question, answered.subject, told.notes.get(SETUP, ""))}
+        return Told(notes, told.draw or partial(figures, question, answered.table))
     notes = {"answer": in_words(answered.table, answered.claims, unjudged(question, answered.table))} | setup(
         question, answered
     )
@@ -138,8 +141,8 @@ def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
     """
     if question.draw is None or table.empty:
         return ()
-    metrics = {rule.metric for rule in question.rules} or set(table["metric"])
-    rows = table[table["metric"].isin(sorted(metrics))]
+    rows = table.loc[sorted({row for rule in question.rules for row in _of_rule(table, rule).index})]
+    rows = rows if question.rules else table
     if rows.empty:
         return ()
     with drawing():
@@ -201,9 +204,14 @@ def decides(table: pd.DataFrame, rule: Rule) -> bool:
 
 def _judging(table: pd.DataFrame, rule: Rule) -> int:
     """Return on how many trained networks a table has a rule's metric."""
-    rows = table[(table["metric"] == rule.metric) & (table["role"] == "trained")]
-    rows = rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
-    return rows["network"].nunique()
+    rows = _of_rule(table, rule)
+    return rows[rows["role"] == "trained"]["network"].nunique()
+
+
+def _of_rule(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """Return the rows of a table that a rule is about."""
+    rows = table[table["metric"] == rule.metric]
+    return rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
 
 
 def in_words(table: pd.DataFrame, claims: Sequence[Claim], first: str = "") -> str:

@@ -240,7 +240,7 @@ CASES = [
         "two units that share a difference, each useless alone",
         lambda: shared("ablation", "single-units", "unit-shares", "steering"),
         says=(
-            r"Units \d, \d, \d and \d together, which a search found that adds one unit at a time, are not enough",
+            r"units \d, \d, \d and \d alone keep [01]\.\d\d, which is not enough",
             r"on sequences that did not select it, \|r\| is 0\.\d\d; in the best network with random weights 1\.00",
             r"Not asked: at the one step that is patched, no two values of “diff” are one apart",
             r"One unit carries at least half of the mean difference in “diff” \(≥ 0\.5\)",

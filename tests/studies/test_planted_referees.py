@@ -201,11 +201,11 @@ CASES = [
         "two units that pull against each other in single pairs alone",
         lambda: pull_apart("unit-shares", "ablation", "put-in-curve"),
         says=(
-            "has the largest share of the mean difference",
+            "has the largest share of the mean change",
             "what moves the answer up in one pair and down in another cancels out",
             r"On average another sequence's state, put in whole, moves the answer by 1\.00 of the change of "
             "the right answer; unit 0 alone, ",
-            "add one unit at a time",
+            "the one that adds most is kept",
             "No unit that was ablated suffices",
         ),
         never=("pull together", "work against the rest", "share of the difference", "greed", "No unit suffices"),

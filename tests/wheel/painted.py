@@ -27,8 +27,6 @@ from probe.plots.style import AMOUNTS, ROLE_STYLE, SIGNS, STEPS, VALUES, ShownFi
 CALLED = {
     "this network": "trained",
     "this network's answer": "trained",
-    "follow the concept most": "trained",
-    "random": "trained",
     "after training": "trained",
     "before training": "own initialisation",
     "as expected": "planted",
@@ -37,7 +35,6 @@ CALLED = {
 ROLES_OF: Mapping[str, tuple[str, ...]] = {
     "probe.questions.interventions.interchange": ("trained",),
     "probe.questions.telling.linear_readout_figures": ("trained",),
-    "probe.questions.telling.unit_ablation_words": ("trained",),
     "analyses.counter.over_training": ("trained",),
     "analyses.counter.pictures.lengths": ("trained",),
     "analyses.counter.pictures.put_in": ("planted", "trained"),

@@ -171,10 +171,10 @@ def test_units_of_all_layers_share_and_gates_are_those_of_one_layer() -> None:
 def test_many_units_share_by_random_orders_and_wider_ones_say_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """18 units have intervals and say how many orders were run; thousands are not asked."""
     subject = stacked(9)
-    table = unit_shares.measure([subject], draws=40)
+    table = unit_shares.measure([subject])
     shares = only(table, metric="unit_share")
     assert shares["value"].sum() == pytest.approx(1)
-    assert (shares["n"] == 80).all()
+    assert (shares["n"] == 512).all()
     assert ((shares["low"] < shares["value"]) & (shares["value"] < shares["high"])).all()
     best = only(table, metric="largest_unit_share")
     assert (best["low"] < best["high"]).all()
@@ -183,8 +183,6 @@ def test_many_units_share_by_random_orders_and_wider_ones_say_why_not(monkeypatc
     told = answer(asked, [subject])
     assert "95 % interval" in told.notes["answer"]
     assert "we drew 512 orders" in told.notes["setup"]
-    few = unit_shares.measure([subject], groups=[list(range(9)), list(range(9, 18))])
-    assert only(few, metric="unit_share")["low"].isna().all()
     monkeypatch.setattr(unit_shares, "TOO_MUCH", 0)
     assert "18 units" in answer(unit_shares.question(subject), [subject]).notes["answer"]
 

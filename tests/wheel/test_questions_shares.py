@@ -173,18 +173,12 @@ def test_the_correlated_unit_is_that_of_single_units() -> None:
     assert own["value"].item() == shares[best]
 
 
-def test_options_choose_pairs_steps_and_groups() -> None:
-    """Another changed step and other pairs give other shares; groups are named by their units."""
+def test_options_choose_steps() -> None:
+    """Two before the step is the default; another changed step gives another difference."""
     model = Reader("gru", 4)
     first = units_measured(model)
     assert value(units_measured(model, changed=1), "whole_difference") == value(first, "whole_difference")
     assert value(units_measured(model, changed=0), "whole_difference") != value(first, "whole_difference")
-    base, source = changed_at(X, WINS, 1, 3)
-    swapped = units_measured(model, pairs=(source, base))
-    assert value(swapped, "whole_difference") == pytest.approx(-value(first, "whole_difference"))
-    grouped = units_measured(model, groups=[[0, 2], [1], [3]])
-    assert grouped[grouped["metric"] == "unit_share"]["units"].tolist() == ["0 2", "1", "3"]
-    assert "correlated_unit_share" not in set(grouped["metric"])
 
 
 def test_what_cannot_be_shared_is_refused() -> None:
@@ -198,18 +192,17 @@ def test_what_cannot_be_shared_is_refused() -> None:
 
 
 def test_the_figure_ranks_the_shares() -> None:
-    """The thick line of a role is the median of ranked shares; the bound is drawn."""
+    """The line of a role is the median of ranked shares."""
     networks = [Network(f"n{seed}", "trained", Reader("gru", 3, seed), seed) for seed in (1, 2, 3)]
     networks.append(Network("tally", "planted", Tally(idle=1)))
     table = unit_shares.measure(subjects(networks), step=3)
     with style():
-        ax = unit_shares.draw(table, threshold=0.5)
+        ax = unit_shares.draw(table)
     lines = {str(line.get_label()): line for line in ax.lines}
     shares = table[(table["metric"] == "unit_share") & (table["role"] == "trained")]
     ranked = [np.sort(one["value"])[::-1] for _, one in shares.groupby("network")]
     assert np.asarray(lines["trained"].get_ydata()) == pytest.approx(np.median(ranked, axis=0))
     assert np.asarray(lines["planted"].get_ydata()) == pytest.approx([1, 0], abs=1e-9)
-    assert any(np.asarray(line.get_ydata()).tolist() == [0.5, 0.5] for line in ax.lines)
 
 
 def route_shares(table: pd.DataFrame) -> dict[str, float]:
@@ -249,17 +242,15 @@ def test_a_gru_has_the_routes_of_its_formulas_and_a_plain_rnn_has_one() -> None:
     assert route_shares(plain) == pytest.approx({"hidden_state": 1})
 
 
-def test_options_choose_pairs_and_steps() -> None:
-    """Two before the step is the default; swapped pairs turn the difference round."""
+def test_another_changed_step_gives_another_difference() -> None:
+    """Two before the step is the default."""
     network = [Network("it", "trained", Reader("lstm"))]
 
     def whole(**options: object) -> float:
         table = routes.measure(subjects(network), step=3, **options)  # pyright: ignore[reportArgumentType]
         return table[table["metric"] == "whole_difference"]["value"].item()
 
-    base, source = changed_at(X, WINS, 1, 3)
     assert whole() == whole(changed=1) != whole(changed=0)
-    assert whole(pairs=(source, base)) == pytest.approx(-whole())
 
 
 def test_the_last_step_has_no_route() -> None:
@@ -279,7 +270,7 @@ def test_the_figure_has_a_column_a_route() -> None:
     networks = [Network("it", "trained", Reader("lstm"), 1), Network("tally", "planted", Tally(idle=1))]
     table = routes.measure(subjects(networks, expected=doubled), step=2)
     with style():
-        ax = routes.draw(table, thresholds={"cell_state": 0.5})
+        ax = routes.draw(table)
     assert [label.get_text().replace("\n", " ") for label in ax.get_xticklabels()] == [
         "c through f · c",
         "h into the input gate",

@@ -95,9 +95,9 @@ def one(table: pd.DataFrame, metric: str, units: str = "") -> float:
 
 def test_a_tally_needs_its_one_unit_and_nothing_else() -> None:
     """Without it an answer is right where the drawn prefix has the same count; alone it is always right."""
-    table = unit_ablation.measure(subjects([Network("tally", "planted", Tally(2))]), seed=3)
+    table = unit_ablation.measure(subjects([Network("tally", "planted", Tally(2))]))
     machine = machine_of(Tally(2))
-    drawn = Resampling(machine, draws=32, seed=3).others[-1]
+    drawn = Resampling(machine, draws=32, seed=0).others[-1]
     same = float((WINS[drawn, -1] == WINS[:, -1:]).double().mean())
     assert same == pytest.approx((252 - 32) / (32 * 31), abs=0.03)
     assert one(table, "own_accuracy") == 1
@@ -167,15 +167,13 @@ def test_draws_that_cannot_be_are_refused() -> None:
 
 def test_the_figure_shows_medians_by_number() -> None:
     """Lines hold the table's numbers, 0 to all units kept."""
-    networks = [Network("tally", "trained", Tally(2), 0), Network("gru", "fitted head", Reader("gru"), 0)]
+    networks = [Network("tally", "trained", Tally(2), 0), Network("gru", "other", Reader("gru"), 0)]
     table = unit_ablation.measure(subjects(networks), draws=4)
     with style():
-        kept = unit_ablation.draw(table)
+        kept = unit_ablation.draw_kept(table)
     lines = {line.get_label(): line for line in kept.lines}
     assert np.asarray(lines["trained"].get_xdata()).tolist() == [0, 1, 2, 3]
     assert np.asarray(lines["trained"].get_ydata())[1:].tolist() == [1, 1, 1]
-    with refused():
-        unit_ablation.draw(table[table["metric"] == "own_accuracy"])
 
 
 def test_each_value_of_the_right_answer_weighs_the_same_if_that_is_asked_for() -> None:
@@ -235,5 +233,4 @@ def test_units_beyond_a_budget_are_drawn_and_a_stack_names_them_by_layer() -> No
     assert (table["metric"] == "best_kept_accuracy").sum() == 4
     assert one(table, "own_accuracy") < 1
     found = answer(question, [subject])
-    assert "24 of 40 units were ablated" in found.notes["setup"]
-    assert {figure.name for figure in found.figures} == {"ablation-drops"}
+    assert "ablated 24 of 40 units" in found.notes["setup"]

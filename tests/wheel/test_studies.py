@@ -102,7 +102,7 @@ def test_the_answer_follows_the_planted_unit_alone(of_planted: Report) -> None:
     assert drops["0"] > 0.5
     assert drops.drop("0").abs().max() == 0
     assert "Unit 0 costs most" in found["ablation"].notes["answer"]
-    assert "that unit alone is enough here" in found["ablation"].notes["answer"]
+    assert "unit 0 alone keeps 1.00, which is enough" in found["ablation"].notes["answer"]
 
 
 def test_answers_and_rival_programs_are_scored(of_planted: Report) -> None:

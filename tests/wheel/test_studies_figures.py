@@ -39,7 +39,6 @@ from probe.questions.states import linear_readout
 from probe.questions.states.targets import Target
 from probe.questions.telling import linear_readout_figures
 from probe.questions.telling.linear_readout_figures import UnitStates
-from probe.questions.telling.unit_ablation_words import draw_units
 from probe.report.svg import MAX_BYTES
 from probe.studies.pages import live_network
 from probe.studies.pages.live_programs import written
@@ -140,12 +139,6 @@ def test_of_many_places_the_best_are_drawn(count: int, shown: int) -> None:
     assert figure.svg.count("cell state") + figure.svg.count("hidden state") == shown
     assert (f"Of {2 * count} places the 8 best are drawn" in figure.caption) is (2 * count > 8)
     assert len(figure.data) == len(table)
-
-
-def test_units_of_layers_with_long_names_are_drawn() -> None:
-    """24 ablated units of a stack, each named by its layer."""
-    rows = [row("a", "unit_drop", RNG.random(), units=f"{HOSTILE}[{unit}]:{unit}") for unit in range(24)]
-    fits(draw_units(tabulate(rows), "ablation", levels=True))
 
 
 @pytest.mark.parametrize("count", [0, 3, 40])

@@ -12,8 +12,9 @@ from torch import nn
 
 from probe.evidence.measurements import Network, measurement, tabulate
 from probe.questions.answers import wrong
+from probe.questions.interventions import unit_ablation
 from probe.questions.states import linear_readout_drawn as drawn
-from probe.questions.telling import interchange_words, judgements, unit_ablation_words
+from probe.questions.telling import interchange_words, judgements
 from probe.questions.telling import linear_readout_words as words
 from probe.studies.pages.one_network import _letters
 
@@ -24,9 +25,6 @@ def test_answers_in_another_order_are_said_to_be_wrong_first() -> None:
     warning = wrong.wrong_in((right + 1) % 5, right)
     assert warning.startswith("The answers are mostly wrong (0.0% right, the most frequent answer 20.0%)")
     assert not wrong.wrong_in(np.zeros(400), right)
-    said = unit_ablation_words.words(ablated(1.0, 0.8, 1.0, 0.0), "x", True, warning)
-    assert said.startswith(warning)
-    assert "does not" not in said
 
 
 def interchanged(nothing: float, whole: float, units: float, fitted_head: float) -> pd.DataFrame:
@@ -101,42 +99,23 @@ def test_a_fitted_head_on_numbers_is_not_said_to_be_right_or_wrong() -> None:
     assert "So it is not shown that training put the answers into few directions" in moved
 
 
-def ablated(own: float, every: float, moved: float, drop: float) -> pd.DataFrame:
-    """Return what the ablation of two units gave."""
-    rows = [row("ablation", "own_accuracy", 1 - own), row("ablation", "none_kept_accuracy", 1 - every)]
-    rows += [row("ablation", "answers_moved", moved), row("ablation", "kept_accuracy", 0.5, units="9")]
-    return tabulate(
-        [*rows, *(row("ablation", "unit_drop", value, units=u) for u, value in (("9", drop), ("1", 0.0)))]
-    )
-
-
 @pytest.mark.parametrize(
-    ("numbers", "begins", "has"),
+    ("own", "none", "alone", "says"),
     [
-        ((0.5, 0.5, 0.0, 0.0), "With all units replaced", "The answer hardly changes if these states are"),
-        (
-            (0.5, 0.5, 0.6, 0.0),
-            "With all units replaced",
-            "60% of the answers change, but they do not become more wrong",
-        ),
-        ((0.9, 0.7, 0.0, 0.0), "With all units replaced", "change, but they do not become more wrong"),
-        (
-            (0.0, 0.8, 0.8, 0.04),
-            "No single unit is needed: none costs more than 0.05. Unit 9 costs most",
-            "goes from",
-        ),
-        (
-            (0.0, 0.8, 0.8, 0.4),
-            "Unit 9 costs most",
-            "1 unit costs more than 0.05. With unit 9 alone it is 0.50; that",
-        ),
+        (0.5, 0.5, 0.5, "so the cost of a single unit means nothing"),
+        (1.0, 0.2, 0.5, "1 of them cost more than 0.05. Of the 1.00, unit 9 alone keeps 0.50, which is not enough."),
+        (1.0, 0.2, 0.96, "Of the 1.00, unit 9 alone keeps 0.96, which is enough."),
+        (0.3, 0.22, 0.25, "unit 9 alone keeps 0.25, which is not enough."),
     ],
 )
-def test_what_ablations_come_to_is_said_first(numbers: tuple[float, ...], begins: str, has: str) -> None:
-    """Answers that change depend on the states, right or wrong; and a unit that costs little does not lead."""
-    said = unit_ablation_words.words(ablated(*numbers), "x", True)
-    assert said.startswith(begins)
-    assert has in said
+def test_what_ablations_come_to_is_no_more_than_they_show(own: float, none: float, alone: float, says: str) -> None:
+    """A unit is enough if it loses little, and no more than half; where all of them cost nothing, none is named."""
+    rows = [row("ablation", "own_accuracy", own), row("ablation", "none_kept_accuracy", none)]
+    rows += [row("ablation", "unit_drop", value, units=u) for u, value in (("9", 0.4), ("1", 0.0))]
+    rows += [row("ablation", "best_kept_accuracy", alone, units="9")]
+    said = unit_ablation.words(tabulate(rows), " (fitted head 0.10)")
+    assert said.endswith(f"{says}" if says.endswith(".") else f"{says}.")
+    assert ("Unit 9 costs most of the 2 that were ablated" in said) is (own > none)
 
 
 def test_the_reason_of_a_short_sentence_has_its_own_control_beside_it() -> None:

@@ -260,9 +260,8 @@ def test_the_planted_unit_is_what_the_answer_needs() -> None:
     """Every other unit can go; without it the rare answer is lost, which is half of what there is to answer."""
     study = study_of_quotes()
     found = answer(study, "ablation")
-    assert "Unit 0 costs most: without it the share of wrong answers rises from 0.00 to 0.4" in found.notes["answer"]
-    assert (
-        "1 unit costs more than 0.05. With unit 0 alone it is 0.00: that unit alone is enough here."
-        in (found.notes["answer"])
-    )
+    said = found.notes["answer"]
+    assert said.startswith("Unit 0 costs most of the ")
+    assert "without it the accuracy falls by 0.4" in said
+    assert said.endswith("1 of them cost more than 0.05. Of the 1.00, unit 0 alone keeps 1.00, which is enough.")
     assert "right on 100.0% of 200 sequences" in answer(study, "answers").notes["answer"]
