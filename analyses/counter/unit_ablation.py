@@ -28,8 +28,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     heads = [one for one in subjects if one.network.role in FITTED_HEADS]
     table = unit_ablation.measure([one for one in subjects if one not in heads])
     alone = [_best(head) for head in heads]
-    # Whether answers move at all is for the page of one network.
-    return pd.concat([table[table["metric"] != "answers_moved"], tabulate(alone)], ignore_index=True)
+    return pd.concat([table, tabulate(alone)], ignore_index=True)
 
 
 def _best(head: Subject) -> dict[str, Any]:

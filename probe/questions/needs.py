@@ -1,6 +1,10 @@
-"""What questions need of a network: each function returns the reason why a subject lacks it, or None."""
+"""What questions need of a network: each `Need` returns the reason why a subject lacks it, or None."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,133 +41,98 @@ SHORTEST, MOST_AMOUNTS, MOST_BEGINNINGS = 3, 12, 5_000
 RUNS = 10
 #: For so many spliced sequences `splices` asks whether they can occur.
 SPLICES = 512
+NUMBER_HEAD = "it answers with a number, and “{0.answered.name}” has too many values to call one answer right"
+OUTPUT = "its answer stands in the model's output"
 
 
-def readout(subject: Subject) -> str | None:
-    """A readout: what the network answers is known."""
-    return "what the network answers is not known: the study has no readout" if subject.readout is None else None
+@dataclass(frozen=True, eq=False)
+class Need:
+    """What a network must have.
+
+    Attributes:
+        lacks: from a subject to whether it lacks this, or to the reason why.
+        reason: the reason, with the subject for its braces, where `lacks` returns none.
+        first: needs that come before it.
+    """
+
+    lacks: Callable[[Subject], object] = lambda subject: None
+    reason: str = ""
+    first: tuple[Need, ...] = ()
+
+    def __call__(self, subject: Subject) -> str | None:
+        """Return the first reason why a subject lacks this, without a full stop, or None."""
+        for need in self.first:
+            if (reason := need(subject)) is not None:
+                return reason
+        lacking = self.lacks(subject)
+        if not lacking:
+            return None
+        return (lacking if isinstance(lacking, str) else self.reason.format(subject)).rstrip(".")
+
+    def rests_on(self, other: Need) -> bool:
+        """Return whether this is a need, or has it before it."""
+        return self is other or any(need.rests_on(other) for need in self.first)
 
 
-def last_answer(subject: Subject) -> str | None:
-    """A readout that answers after the last step of each sequence."""
-    reason = readout(subject) or not_last(subject)
-    return None if reason is None else reason.rstrip(".")
+def of_last(needs: Collection[object]) -> bool:
+    """Return whether a question judges the answer after each sequence's last step, whatever else is answered."""
+    known = [need for need in needs if isinstance(need, Need)]
+    return any(need.rests_on(machine) or need.rests_on(last_answer) for need in known)
 
 
-def machine(subject: Subject) -> str | None:
-    """A network that can be run from its states to its answer, with a right answer after each."""
-    if subject.readout is None:
-        return readout(subject)
-    if subject.readout.output is None:
-        reason = why_not(subject)
-        return None if reason is None else reason.rstrip(".")
+def _error(call: Callable[[Subject], Any]) -> Callable[[Subject], str]:
+    """Return what says why a call is refused; empty if it is not."""
+
+    def refused(subject: Subject) -> str:
+        try:
+            call(subject)
+        except ProbeError as error:
+            return str(error)
+        return ""
+
+    return refused
+
+
+def _last_values(subject: Subject) -> np.ndarray:
+    return subject.answered.values[np.arange(len(subject.x)), subject.lengths - 1]
+
+
+def _no_machine(subject: Subject) -> str | None:
+    if subject.readout is None or subject.readout.output is None:
+        return why_not(subject)
     if subject.ragged:
-        return "its answer stands in the model's output, and its sequences differ in length"
-    if not np.isfinite(subject.answered.values[:, -1]).all():
+        return f"{OUTPUT}, and its sequences differ in length"
+    if not np.isfinite(_last_values(subject)).all():
         return f"“{subject.answered.name}” is undefined at the end of some sequences"
-    try:
-        _ = machine_of(subject)
-    except ProbeError as error:
-        return str(error).rstrip(".")
-    return None
+    return _error(machine_of)(subject)
 
 
-def splices(subject: Subject) -> str | None:
-    """A machine in which any sequence may go on from any other's state, with a right answer to each."""
-    reason = machine(subject)
-    if reason is not None:
-        return reason
-    if only_last(subject):
-        return (
-            f"“{subject.answered.name}” is an array: nobody says its value where another sequence's rest is read; "
-            "give it as a function, or give combine"
-        )
+def _impossible(subject: Subject) -> bool:
     end = ends_of(subject)
     pairs = all_pairs(end.machine, step_of(subject, None), most=SPLICES, seed=subject.seed)
-    if can_occur(subject, end, pairs.base, pairs.source, pairs.step).all():
-        return None
-    return "some sequences that are spliced of two cannot occur by valid, and this question splices all"
+    return not can_occur(subject, end, pairs.base, pairs.source, pairs.step).all()
 
 
-def search(subject: Subject) -> str | None:
-    """A machine in which directions can be searched for."""
-    reason = splices(subject)
-    if reason is not None:
+def _too_long(subject: Subject) -> bool:
+    step, most = step_of(subject, None), alignment.ITERATIONS
+    return not search_length(subject, step, searches=4, pairs=alignment.PAIRS, most=most)
+
+
+def _too_few_states(subject: Subject) -> str | None:
+    name, reason = subject.concept.name, _error(lambda each: (studied_layer(each), sample_of(each)))(subject)
+    if reason:
         return reason
-    if subject.head is not None and not subject.head.differentiable:
-        return "its readout has no gradient, which a search for directions follows; write it in torch"
-    place, most = step_of(subject, None), alignment.ITERATIONS
-    if not search_length(subject, place, searches=4, pairs=alignment.PAIRS, most=most):
-        return "a search for directions would take too long: it runs the layers forwards and backwards on many pairs"
-    return None
-
-
-def better_than_a_guess(subject: Subject) -> str | None:
-    """Answers that are right more often than always giving the most frequent one: else nothing follows from them."""
-    return right_answers(subject) or uses.guessing(subject)
-
-
-def used_states(subject: Subject) -> str | None:
-    """Such answers, which the whole state of another sequence moves, at the study's step or later."""
-    return machine(subject) or better_than_a_guess(subject) or uses.unmoved_anywhere(subject)
-
-
-def used_state(subject: Subject) -> str | None:
-    """Such answers, which the whole state moves at the study's step: a part of it is scored against that."""
-    return used_states(subject) or uses.unmoved(subject)
-
-
-def one_layer(subject: Subject) -> str | None:
-    """A machine of one layer."""
-    reason = machine(subject)
-    if reason is None and machine_of(subject).dynamics.cell is None:
-        return "its readout reads a stack of several layers, and the question is about one layer's formulas"
-    return reason
-
-
-def gates(subject: Subject) -> str | None:
-    """Gates that keep or forget: with them there are several ways through a cell."""
-    reason = one_layer(subject)
-    if reason is None and not {Signal.FORGET_GATE, Signal.UPDATE_GATE} & set(machine_of(subject).cell.signals):
-        return "its cell has no gates, so that there is only one way through it"
-    return reason
-
-
-def cell_state(subject: Subject) -> str | None:
-    """A cell state beside the hidden state."""
-    has = Signal.CELL_STATE in subject.layers[-1].signals
-    return None if has else "its cell has no cell state beside the hidden state"
-
-
-def number(subject: Subject) -> str | None:
-    """A concept that is a number, at some steps at least, and not the same one everywhere."""
-    concept, levels = subject.concept, subject.concept.levels
-    if concept.is_categorical:
-        return f"“{concept.name}” is categorical, and the question is about a number"
-    same = f"“{concept.name}” is {concept.said(levels[0])} wherever it is defined, and never varies"
-    return same if len(levels) == 1 else None
-
-
-def states(subject: Subject) -> str | None:
-    """A concept that is a number, with values at enough states of the layer that is studied."""
-    reason, name = number(subject), subject.concept.name
-    if reason is not None:
-        return reason
-    try:
-        _ = studied_layer(subject)
-        count = len(sample_of(subject).of[name])
-    except ProbeError as error:
-        return str(error).rstrip(".")
+    count = len(sample_of(subject).of[name])
     if count < LEAST_SEQUENCES:
         return f"“{name}” has a value at {several(count, 'state')} that we read; {LEAST_SEQUENCES} are needed"
     return why_no_target(subject, name)
 
 
-def many_states(subject: Subject) -> str | None:
-    """A value at enough distinct states of one step: of fewer, half cannot be held out, and a score is noise."""
-    rows = rows_within_budget(subject, studied_layer(subject).units * len(studied_layer(subject).states))
-    counted = subject.data[rows]
-    if studied_layer(subject).name not in reads_ahead(subject):
+def _too_few_prefixes(subject: Subject) -> str | None:
+    layer = studied_layer(subject)
+    rows, counted = rows_within_budget(subject, layer.units * len(layer.states)), subject.data
+    counted = counted[rows]
+    if layer.name not in reads_ahead(subject):
         counted = first_of_prefix(subject.x[rows].double().numpy(), subject.lengths[rows])
     most = int((counted & np.isfinite(subject.concept.values[rows])).sum(0).max(initial=0))
     if most >= LEAST_STATES:
@@ -172,228 +141,171 @@ def many_states(subject: Subject) -> str | None:
     return f"“{subject.concept.name}” has a value after {prefixes} of a length at most; {LEAST_STATES} are needed"
 
 
-def numbers(subject: Subject) -> str | None:
-    """A concept that is a number, defined at every step."""
-    whole = np.isfinite(subject.concept.values[subject.data]).all()
-    return number(subject) or (None if whole else f"“{subject.concept.name}” is not defined at every step")
-
-
-def whole_numbers(subject: Subject) -> str | None:
-    """A concept of whole numbers."""
-    levels = subject.concept.levels
-    if subject.concept.is_categorical or not (levels == levels.round()).all():
-        return f"“{subject.concept.name}” holds other than whole numbers"
-    return None
-
-
-def one_length(subject: Subject) -> str | None:
-    """Sequences of one length."""
-    return "its sequences differ in length" if subject.ragged else None
-
-
-def exact_answers(subject: Subject) -> str | None:
-    """A machine whose answers are right or wrong, and not numbers that are more or less near."""
-    return machine(subject) or exact(subject)
-
-
-def kept_answers(subject: Subject) -> str | None:
-    """Answers to sequences of one length that come from the state, and not one answer to nearly all."""
-    return one_length(subject) or used_states(subject) or uses.mostly_one(subject)
-
-
-def exact(subject: Subject) -> str | None:
-    """A readout whose answers are right or wrong, and not numbers that are more or less near."""
-    head = subject.head
-    if subject.readout is None or head is None or head.kind != NUMBER or len(head.values):
-        return readout(subject)
-    return f"it answers with a number, and “{subject.answered.name}” has too many values to call one answer right"
-
-
-def several_steps(subject: Subject) -> str | None:
-    """A head that answers after another step than each sequence's last one too."""
-    if subject.readout is None:
-        return readout(subject)
-    if subject.head is None or subject.read is None:
-        return "its answer stands in the model's output, which has the last answer alone"
+def _last_alone(subject: Subject) -> str | None:
+    if subject.head is None or subject.read is None or subject.readout is None:
+        return f"{OUTPUT}, which has the last answer alone"
     there = subject.readout.answered(subject.lengths, subject.x.shape[1])
     there[np.arange(len(there)), subject.lengths - 1] = False
-    if there.any():
-        return None
-    return "its readout answers after the last step alone; steps of the readout names others"
+    return None if there.any() else "its readout answers after the last step alone; steps of the readout names others"
 
 
-def runs(subject: Subject) -> str | None:
-    """A network that answers after several steps, and that can be run from any state of enough whole sequences."""
-    reason = several_steps(subject)
-    if reason is None and subject.read is not None:
-        reason = not_from_states(subject, subject.read)
-    if reason is not None:
-        return reason.rstrip(".")
-    if affordable_runs(subject, RUNS) < 2 * LEAST_SEQUENCES <= len(subject.x):
-        return "whole sequences of so many steps, run from states through so large layers, take too long"
-    return None
-
-
-def step_values(subject: Subject) -> str | None:
-    """A right answer after one of the steps that the readout names."""
-    if subject.readout is None:
-        return readout(subject)
-    if len(rows_at_steps(subject)):
-        return None
-    return f"“{subject.answered.name}” has no value {subject.readout.when}, so no answer can be right or wrong"
-
-
-def scale(subject: Subject) -> str | None:
-    """A machine whose expected answers lie on a scale: numbers, or the probability of one of two categories."""
-    reason = machine(subject)
-    if reason is None and subject.answered.is_categorical and len(subject.answered.levels) > 2:
-        return f"“{subject.answered.name}” has several categories, and a share is one of a difference on a scale"
-    return reason
-
-
-def few_values(subject: Subject) -> str | None:
-    """A concept of so few values that each can have states of its own."""
-    count = len(subject.concept.levels)
-    return (
-        f"“{subject.concept.name}” has {count:,} values, and each would need a state" if count > MOST_LEVELS else None
-    )
-
-
-def defined_steps(subject: Subject) -> str | None:
-    """A machine of which the concept is defined in all sequences after two steps at least."""
-    reason = machine(subject)
-    if reason is None and np.isfinite(ends_of(subject).values).all(0).sum() < 2:
-        name = subject.concept.name
-        return f"there is one step alone after which all sequences with an answer have a value of “{name}”"
-    return reason
-
-
-def differing_inputs(subject: Subject) -> str | None:
-    """Pairs of sequences that differ in one input, two steps before states are looked at; or some can be made."""
-    reason = machine(subject)
-    if reason is not None:
-        return reason
-    if machine_of(subject).clean.inputs.shape[1] < 2:
-        return "its sequences have a single step"
-    try:
-        _ = input_pairs(subject, *usual_steps(subject))
-    except ProbeError as error:
-        return str(error).rstrip(".")
-    return None
-
-
-def inputs_to_change(subject: Subject) -> str | None:
-    """Pairs of sequences that differ in one input, whichever it is; or some can be made."""
-    reason = machine(subject)
-    try:
-        _ = pairs_by_step(subject) if reason is None else None
-    except ProbeError as error:
-        return str(error).rstrip(".")
-    return reason
-
-
-def right_answers(subject: Subject) -> str | None:
-    """A right answer to some sequences."""
-    if subject.readout is None:
-        return readout(subject)
-    reason = last_answer(subject)
-    if reason is not None:
-        return reason
-    last = subject.answered.values[np.arange(len(subject.x)), subject.lengths - 1]
-    if np.isfinite(last).any():
-        return None
-    name = subject.answered.name
-    return f"“{name}” is not defined at the last step of any sequence, so no answer can be right or wrong"
-
-
-def programs(subject: Subject) -> str | None:
-    """Rival programs."""
-    return None if subject.programs else "the study names no rival program"
-
-
-def small_alphabet(subject: Subject) -> str | None:
-    """Sequences of one length over few distinct inputs."""
-    reason = one_length(subject)
-    if reason is None and alphabet_of(subject) is None:
-        return f"its inputs take more than {MOST_SYMBOLS} different values, so that few of all sequences can be asked"
-    return reason
-
-
-def function(subject: Subject) -> str | None:
-    """A concept that is a function, so that the right answer to any sequence is known."""
-    if subject.concept.function is None:
-        return f"“{subject.concept.name}” is given as an array, and only a function has values at other lengths"
-    return None
-
-
-def other_lengths(subject: Subject) -> str | None:
-    """Sequences of the lengths around the study's own, with a right answer to each."""
-    reason = next(
-        (one for need in (last_answer, small_alphabet, function) if (one := need(subject)) is not None), None
-    )
-    if reason is None and subject.x.shape[1] < SHORTEST:
-        return f"its sequences have fewer than {SHORTEST} steps, so that hardly any are shorter"
-    if (
-        reason is None
-        and subject.readout is not None
-        and not subject.readout.at_last(np.array(around(subject))).all()
-    ):
-        reason = (
-            f"its readout answers {subject.readout.when}, which is not the last step of sequences of other lengths; "
-            "add -1 to steps, or give steps='every'"
-        )
-    if reason is not None:
-        return reason
-    try:
-        # Few of them: whether there are any, and whether the concept and the readout can say something of them.
-        _ = at_lengths(subject, around(subject), most=64)
-    except ProbeError as error:
-        return str(error).rstrip(".")
-    return None
-
-
-def few_amounts(subject: Subject) -> str | None:
-    """A concept that grows by few different amounts from a step to the next."""
+def _grown(subject: Subject) -> int:
     grown = np.diff(subject.concept.values, axis=1)[subject.data[:, 1:]]
-    amounts = len(np.unique(grown[np.isfinite(grown)]))
-    if amounts > MOST_AMOUNTS:
-        name = subject.concept.name
-        return f"“{name}” grows by {amounts} different amounts, and at most {MOST_AMOUNTS} can be compared"
-    return None
+    return len(np.unique(grown[np.isfinite(grown)]))
 
 
-def whole_sequences(subject: Subject) -> str | None:
-    """A machine that runs whole sequences as they are given, from their first step on, of few beginnings."""
-    reason = machine(subject)
-    if reason is not None:
-        return reason
-    end = ends_of(subject)
-    if not end.whole:
-        return "its sequences are so many or long that only their ends are run from states"
-    given, read = (as_symbols(one.double()).alphabet.tolist() for one in (subject.x, end.machine.clean.inputs))
-    if not all(symbol in given for symbol in read):
-        return "its layer reads what the network makes of the inputs, such as an embedding, and not the inputs"
-    beginnings = sum(len(prefixes.rows) for prefixes in end.machine.clean.prefixes)
-    if beginnings > MOST_BEGINNINGS:
-        return f"its sequences have {beginnings:,} distinct beginnings, and at most {MOST_BEGINNINGS:,} can be fitted"
-    return None
+def _read_otherwise(subject: Subject) -> bool:
+    given, read = (as_symbols(x.double()).alphabet.tolist() for x in (subject.x, machine_of(subject).clean.inputs))
+    return not all(symbol in given for symbol in read)
 
 
-#: A question with one of these needs judges the answer after each sequence's last step, whatever else is answered.
-OF_LAST = (
-    machine,
-    splices,
-    search,
-    one_layer,
-    gates,
-    exact_answers,
-    scale,
-    defined_steps,
-    differing_inputs,
-    inputs_to_change,
-    right_answers,
-    other_lengths,
-    whole_sequences,
+def _beginnings(subject: Subject) -> int:
+    return sum(len(prefixes.rows) for prefixes in machine_of(subject).clean.prefixes)
+
+
+# Of the answer.
+readout = Need(lambda s: s.readout is None, "what the network answers is not known: the study has no readout")
+last_answer = Need(not_last, first=(readout,))
+right_answers = Need(
+    lambda s: not np.isfinite(_last_values(s)).any(),
+    "“{0.answered.name}” is not defined at the last step of any sequence, so no answer can be right or wrong",
+    (last_answer,),
 )
+#: Answers that are right more often than always giving the most frequent one: else nothing follows from them.
+better_than_a_guess = Need(uses.guessing, first=(right_answers,))
+exact = Need(
+    lambda s: s.head is not None and s.head.kind == NUMBER and not len(s.head.values), NUMBER_HEAD, (readout,)
+)
+#: Answers after another step than each sequence's last one too.
+several_steps = Need(_last_alone, first=(readout,))
+step_values = Need(
+    lambda s: not len(rows_at_steps(s)),
+    "“{0.answered.name}” has no value {0.readout.when}, so no answer can be right or wrong",
+    (readout,),
+)
+programs = Need(lambda s: not s.programs, "the study names no rival program")
+
+# Of the network: a machine can be run from its states to its answer, with a right answer after each.
+machine = Need(_no_machine, first=(readout,))
+exact_answers = Need(first=(machine, exact))
+one_layer = Need(
+    lambda s: machine_of(s).dynamics.cell is None,
+    "its readout reads a stack of several layers, and the question is about one layer's formulas",
+    (machine,),
+)
+gates = Need(
+    lambda s: not {Signal.FORGET_GATE, Signal.UPDATE_GATE} & set(machine_of(s).cell.signals),
+    "its cell has no gates, so that there is only one way through it",
+    (one_layer,),
+)
+#: Expected answers on a scale: numbers, or the probability of one of two categories.
+scale = Need(
+    lambda s: s.answered.is_categorical and len(s.answered.levels) > 2,
+    "“{0.answered.name}” has several categories, and a share is one of a difference on a scale",
+    (machine,),
+)
+_known_after = Need(
+    only_last,
+    "“{0.answered.name}” is an array: nobody says its value where another sequence's rest is read; give it as a "
+    "function, or give combine",
+    (machine,),
+)
+#: Any sequence may go on from any other's state, with a right answer to each.
+splices = Need(
+    _impossible,
+    "some sequences that are spliced of two cannot occur by valid, and this question splices all",
+    (_known_after,),
+)
+_gradient = Need(
+    lambda s: s.head is not None and not s.head.differentiable,
+    "its readout has no gradient, which a search for directions follows; write it in torch",
+    (splices,),
+)
+search = Need(_too_long, "a search for directions would take too long for these layers and pairs", (_gradient,))
+#: Enough whole sequences can be run from any state, with answers after several steps.
+runs = Need(
+    lambda s: affordable_runs(s, RUNS) < 2 * LEAST_SEQUENCES <= len(s.x),
+    "whole sequences of so many steps, run from states through so large layers, take too long",
+    (Need(lambda s: s.read is not None and not_from_states(s, s.read), first=(several_steps,)),),
+)
+whole_sequences = Need(
+    lambda s: _beginnings(s) > MOST_BEGINNINGS,
+    f"its sequences have too many distinct beginnings; at most {MOST_BEGINNINGS:,} can be fitted",
+    (
+        Need(lambda s: not ends_of(s).whole, "only the ends of its long sequences are run from states", (machine,)),
+        Need(
+            _read_otherwise,
+            "its layer reads what the network makes of the inputs, such as an embedding, and not the inputs",
+        ),
+    ),
+)
+
+# Of what moves the answer: such answers, which the whole state of another sequence moves.
+used_states = Need(uses.unmoved_anywhere, first=(machine, better_than_a_guess))
+#: The same at the study's step: a part of the state is scored against that.
+used_state = Need(uses.unmoved, first=(used_states,))
+one_length = Need(lambda s: s.ragged, "its sequences differ in length")
+#: The same of sequences of one length, and not one answer to nearly all.
+kept_answers = Need(uses.mostly_one, first=(one_length, used_states))
+
+# Of the concept.
+_numeric = Need(
+    lambda s: s.concept.is_categorical, "“{0.concept.name}” is categorical, and the question is about a number"
+)
+number = Need(
+    lambda s: len(s.concept.levels) == 1, "“{0.concept.name}” never varies where it is defined", (_numeric,)
+)
+#: A number at enough states of the layer that is studied, and at enough distinct ones of one step.
+states, many_states = Need(_too_few_states, first=(number,)), Need(_too_few_prefixes)
+numbers = Need(
+    lambda s: not np.isfinite(s.concept.values[s.data]).all(),
+    "“{0.concept.name}” is not defined at every step",
+    (number,),
+)
+whole_numbers = Need(
+    lambda s: s.concept.is_categorical or not (s.concept.levels == s.concept.levels.round()).all(),
+    "“{0.concept.name}” holds other than whole numbers",
+)
+few_values = Need(
+    lambda s: len(s.concept.levels) > MOST_LEVELS,
+    "“{0.concept.name}” has {0.concept.levels.size:,} values, and each would need a state",
+)
+few_amounts = Need(
+    lambda s: _grown(s) > MOST_AMOUNTS,
+    f"“{{0.concept.name}}” grows by too many different amounts, and at most {MOST_AMOUNTS} can be compared",
+)
+defined_steps = Need(
+    lambda s: np.isfinite(ends_of(s).values).all(0).sum() < 2,
+    "there is one step alone after which all sequences with an answer have a value of “{0.concept.name}”",
+    (machine,),
+)
+
+# Of the inputs: pairs of sequences that differ in one of them, or some can be made; and other lengths.
+_two_steps = Need(lambda s: ends_of(s).steps < 2, "its sequences have a single step", (machine,))
+differing_inputs = Need(_error(lambda s: input_pairs(s, *usual_steps(s))), first=(_two_steps,))
+inputs_to_change = Need(_error(pairs_by_step), first=(machine,))
+_small_alphabet = Need(
+    lambda s: alphabet_of(s) is None,
+    f"its inputs take more than {MOST_SYMBOLS} different values, so that few of all sequences can be asked",
+    (one_length,),
+)
+_function = Need(
+    lambda s: s.concept.function is None,
+    "“{0.concept.name}” is given as an array, and only a function has values at other lengths",
+)
+_longer = Need(
+    lambda s: s.x.shape[1] < SHORTEST, f"its sequences have fewer than {SHORTEST} steps: hardly any are shorter"
+)
+_answered_around = Need(
+    lambda s: not s.asked.at_last(np.array(around(s))).all(),
+    "its readout answers {0.asked.when}, which is not the last step of sequences of other lengths; add -1 to steps, "
+    "or give steps='every'",
+)
+#: Sequences of the lengths around the study's own, with a right answer to each; a few of them show whether there are.
+other_lengths = Need(
+    _error(lambda s: at_lengths(s, around(s), most=64)),
+    first=(last_answer, _small_alphabet, _function, _longer, _answered_around),
+)
+
 #: A network without these has no answers that a question could be about, and is no control that counts either.
 OF_ANSWERS = (better_than_a_guess, used_states, used_state)

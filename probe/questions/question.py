@@ -27,8 +27,6 @@ _MEASURE = (
     "It is called with a network and its controls, a list of subjects, and must return a table or its rows, each a "
     "probe.evidence.measurement."
 )
-#: From a subject to the reason why a question cannot be asked of it; None if it can.
-Need = Callable[[Subject], str | None]
 
 
 class QuestionError(ProbeError):
@@ -79,7 +77,7 @@ class Question:
         title: the question in words.
         measure: from a network and its controls to the table of measurements, or to its rows, each a
             `probe.evidence.measurement`.
-        needs: what a network must have; the page names what is missing.
+        needs: what a network must have: each returns the reason why a subject cannot be asked, or None.
         roles: the networks that are asked; an answer that is a random head's says nothing.
         rules: what would establish a statement, and what would refute it, fixed before the networks are measured.
         draw: from the table to a picture, an `Axes` or a `Figure`, or to `probe.evidence.DataFigure`s with
@@ -99,7 +97,7 @@ class Question:
     name: str
     title: str
     measure: Callable[..., Any]
-    needs: tuple[Need, ...] = ()
+    needs: tuple[Callable[[Subject], str | None], ...] = ()
     roles: tuple[str, ...] = ROLES
     rules: tuple[Rule, ...] = ()
     draw: Callable[[pd.DataFrame], Any] | None = None

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from ..evidence.findings import DataFigure
 from ..evidence.measurements import only
-from ..evidence.words import largest, listed, said
+from ..evidence.words import listed, said
 from ..plots.study_figures import drawing, drawn
 from ..subjects.computed.alphabet import affordable, around, at_lengths
 from ..subjects.computed.answers import head_of
@@ -21,12 +21,6 @@ from .question import Answered
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: What shares that are pooled over pairs do not see.
-AVERAGED = (
-    "The shares are of the change averaged over all pairs: what moves the answer up in one pair and down in another "
-    "cancels out."
-)
 
 
 def ran(subject: Subject) -> str:
@@ -98,32 +92,6 @@ def controls_of(answered: Answered, metric: str, **columns: str) -> str:
     rows = rows[rows["network"] != answered.subject.network.name]
     values = rows.groupby(["role", "network"], sort=False)["value"].max().groupby("role", sort=False).median()
     return f" ({listed([f'{role} {said(float(value))}' for role, value in values.items()])})" if len(values) else ""
-
-
-def ranked(rows: pd.DataFrame, name: Callable[[str], str]) -> list[str]:
-    """Return each signal of some rows with its value in words, the largest first.
-
-    Args:
-        rows: one value a signal.
-        name: what a signal is called.
-    """
-    ordered = rows.sort_values("value", ascending=False, kind="stable")
-    return [
-        f"{name(str(signal))} {said(float(value))}"
-        for signal, value in zip(ordered["signal"], ordered["value"], strict=True)
-    ]
-
-
-def first_and_others(rows: pd.DataFrame, name: Callable[[str], str]) -> tuple[str, str]:
-    """Return the signals of the largest value in words, and the sentence on the others, empty if there are none.
-
-    Args:
-        rows: one value a signal.
-        name: what a signal is called.
-    """
-    names = ranked(rows, name)
-    first = len(largest(dict(zip(rows["signal"], rows["value"], strict=True))))
-    return listed(names[:first]), f" The others: {listed(names[first:])}." if names[first:] else ""
 
 
 def medians(rows: pd.DataFrame) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ..errors import ProbeError, several
-from ..evidence.words import said
 from ..methods.causal.pairs import Pairs, all_pairs, whole
 from ..subjects.computed.answers import answered_rows, answers, answers_at_steps, rows_at_steps, takes_levels
 from ..subjects.computed.ends import ends_of, step_of
@@ -40,25 +37,17 @@ def guessing(subject: Subject) -> str | None:
     """
     rows = answered_rows(subject)
     given, expected = answers(subject, rows)
-    right, name = subject.answered.values[rows, subject.lengths[rows] - 1], f"“{subject.answered.name}”"
+    right, sequences = subject.answered.values[rows, subject.lengths[rows] - 1], several(len(rows), "sequence")
     if not takes_levels(subject):
         own, guess = (expected - right) ** 2, (right.mean() - right) ** 2
         if own.mean() < guess.mean() and _wins(own < guess, guess < own):
             return None
-        explained = 1 - own.mean() / guess.mean() if guess.any() else float("nan")
-        return (
-            f"the network's answers are not clearly nearer to {name} than its mean: they have R² {said(explained)} "
-            f"({several(len(rows), 'sequence')}). What moves them says nothing about {name}"
-        )
+        return f"its answers to {sequences} are not clearly nearer to “{subject.answered.name}” than its mean"
     values, counts = np.unique(right, return_counts=True)
     own, guess = np.isclose(given, right), right == values[counts.argmax()]
     if _wins(own & ~guess, guess & ~own) or bool(own.all() and not guess.all()):
         return None
-    return (
-        f"the network answers {name} right on {own.mean():.1%} of {several(len(rows), 'sequence')}, not clearly more "
-        f"often than always giving the most frequent answer ({guess.mean():.1%}). What moves such answers, or keeps "
-        f"them, says nothing about {name}"
-    )
+    return _no_better(subject, f"right on {own.mean():.1%} of {sequences}", guess.mean())
 
 
 def mostly_one(subject: Subject) -> str | None:
@@ -95,10 +84,14 @@ def guessing_at_steps(subject: Subject) -> str | None:
     ahead, asked = own.sum(1) - guess.sum(1), int(np.isfinite(right).sum())
     if _wins(ahead > 0, ahead < 0) or guess.sum() < own.sum() == asked:
         return None
+    share = own.sum() / max(asked, 1)
+    return _no_better(subject, f"right in {share:.1%} of {several(asked, 'answer')}", guess.sum() / max(asked, 1))
+
+
+def _no_better(subject: Subject, right: str, guess: float) -> str:
     return (
-        f"the network is right in {own.sum() / max(asked, 1):.1%} of {several(asked, 'answer')} to "
-        f"“{subject.answered.name}”, not clearly more often than always giving the most frequent answer of the step "
-        f"({guess.sum() / max(asked, 1):.1%})"
+        f"the network answers “{subject.answered.name}” {right}, not clearly more often than always giving the most "
+        f"frequent answer ({guess:.1%})"
     )
 
 
@@ -115,8 +108,7 @@ def unmoved(subject: Subject) -> str | None:
     Raises:
         ProbeError: the network cannot be run from its states.
     """
-    found = _put_in(subject, step_of(subject, None))
-    return None if found.moves else found.said
+    return _why_unmoved(subject, step_of(subject, None))
 
 
 def unmoved_anywhere(subject: Subject) -> str | None:
@@ -125,40 +117,21 @@ def unmoved_anywhere(subject: Subject) -> str | None:
     Raises:
         ProbeError: the network cannot be run from its states.
     """
-    steps = list(_from_step_on(subject))
-    found = [_put_in(subject, step) for step in steps]
-    return None if any(one.moves for one in found) else found[0].said
-
-
-def _from_step_on(subject: Subject) -> Iterator[int]:
-    """Yield the study's step, and steps ever nearer to the end, up to the last but one."""
     last, step = ends_of(subject).steps - 1, step_of(subject, None)
-    left = last - step
-    yield step
-    while left > 1:
+    reason, left = _why_unmoved(subject, step), last - step
+    while reason and left > 1:
         left //= 2
-        yield last - left
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What the whole state of another sequence does.
-
-    Attributes:
-        moves: whether it moves answers.
-        said: why it does not, in words.
-    """
-
-    moves: bool
-    said: str
+        if _why_unmoved(subject, last - left) is None:
+            return None
+    return reason
 
 
 @per_subject
-def _known(subject: Subject) -> dict[int, _Found]:
+def _known(subject: Subject) -> dict[int, str | None]:
     return {}
 
 
-def _put_in(subject: Subject, step: int) -> _Found:
+def _why_unmoved(subject: Subject, step: int) -> str | None:
     known = _known(subject)
     if step not in known:
         known[step] = _measured(subject, step)
@@ -166,53 +139,44 @@ def _put_in(subject: Subject, step: int) -> _Found:
 
 
 @torch.no_grad()
-def _measured(subject: Subject, step: int) -> _Found:
-    """Put whole states of other sequences in after a step.
+def _measured(subject: Subject, step: int) -> str | None:
+    """Put whole states of other sequences in after a step, and return why they do not move the answers, or None.
 
     Where the right answer after that is known, it must become the answer more often than it was before. Else right
     answers must be lost.
     """
     end, task, pairs = ends_of(subject), task_of(subject), _pairs(subject, step)
-    where = end.after(step)
-    name, clean = f"“{subject.answered.name}”", end.machine.clean.answers
+    differ, clean = f"that differ in “{subject.answered.name}” {end.after(step)}", end.machine.clean.answers
     if not len(pairs):
-        return _Found(False, f"no two sequences differ in {name} {where}, or their spliced sequence cannot occur")
+        return f"no two sequences {differ}, or their spliced sequence cannot occur"
     after, own = end.machine.answers(whole(pairs), pairs.base, step), task.final(pairs.base)
-    moved = after.expected - clean.expected[pairs.base]
+    moved, before = after.expected - clean.expected[pairs.base], clean.chosen[pairs.base]
     target = None
     with suppress(ProbeError):
         target = None if only_last(subject) else task.target(pairs.base, pairs.source, step)
     if target is None:
         if takes_levels(subject):
-            right = torch.isclose(clean.chosen[pairs.base].double(), own)
-            share = float((right & (after.chosen != clean.chosen[pairs.base])).double().mean())
+            lost = torch.isclose(before.double(), own) & (after.chosen != before)
+            share = float(lost.double().mean())
         else:
             share = float(moved.square().mean().sqrt() / max(float(own.std()), 1e-12))
-        text = f"with the whole state of another sequence put in {where} its answers stay as they are"
-        return _Found(share > MOVED, f"{text}, so that no part of the state can be scored against it")
-    other = target != own
-    if int(other.sum()) < min(LEAST, len(pairs)):
-        stays = f"the right answer stays the base's in {1 - float(other.double().mean()):.0%} of the pairs"
-        return _Found(False, f"{stays} that differ in {name} {where}, which leaves too few to score a state")
-    if takes_levels(subject):
-        right, before = (
-            float(torch.isclose(one[other].double(), target[other]).double().mean())
-            for one in (after.chosen, clean.chosen[pairs.base])
-        )
-        text = (
-            f"with the whole state of another sequence put in {where} {right:.0%} of its answers are right for "
-            f"the spliced sequence, and without it {before:.0%}"
-        )
-        moves = right - before > MOVED
     else:
-        way = (target - own)[other]
-        share = float(moved[other].double() @ way / (way @ way))
-        text = (
-            f"with the whole state of another sequence put in {where} the answer goes {said(share)} of the way to "
-            "the right one of the spliced sequence"
-        )
-        moves = share > MOVED
-    return _Found(moves, f"{text}: the answer does not follow this state, and no part of it can be scored against it")
+        other = target != own
+        if int(other.sum()) < min(LEAST, len(pairs)):
+            stays = f"the right answer stays the base's in {1 - float(other.double().mean()):.0%} of the pairs"
+            return f"{stays} {differ}, which leaves too few to score a state"
+        if takes_levels(subject):
+            right = [torch.isclose(chosen[other].double(), target[other]) for chosen in (after.chosen, before)]
+            share = float(right[0].double().mean()) - float(right[1].double().mean())
+        else:
+            way = (target - own)[other]
+            share = float(moved[other].double() @ way / (way @ way))
+    if share > MOVED:
+        return None
+    return (
+        f"with the whole state of another sequence put in {end.after(step)} the answer hardly follows it "
+        f"({share if share > 0 else 0:.0%}), and no part of it can be scored against that"
+    )
 
 
 def _pairs(subject: Subject, step: int) -> Pairs:
@@ -226,9 +190,9 @@ def _pairs(subject: Subject, step: int) -> Pairs:
     differ &= defined[pairs.base] & defined[pairs.source]
     if not bool(differ.any()):
         differ = task.final(pairs.base) != task.final(pairs.source)
-    kept = differ.nonzero().flatten()
-    drawn = np.random.default_rng([subject.seed, 13]).permutation(len(kept))[:MOST]
-    kept = kept[torch.as_tensor(np.sort(drawn))]
-    base, source = pairs.base[kept], pairs.source[kept]
+    rows = differ.nonzero().flatten()
+    chosen = np.random.default_rng([subject.seed, 13]).permutation(len(rows))[:MOST]
+    rows = rows[torch.as_tensor(np.sort(chosen))]
+    base, source = pairs.base[rows], pairs.source[rows]
     possible = torch.as_tensor(can_occur(subject, end, base, source, step))
     return Pairs(end.machine, step, base[possible], source[possible], exhaustive=False)

@@ -125,7 +125,7 @@ def setup(question: Question, answered: Answered) -> dict[str, str]:
 
 def _setup(question: Question, subject: Subject, said: str) -> dict[str, str]:
     """Return the note, which begins with the answers that the question leaves out where there are some."""
-    if set(question.needs) & set(needs.OF_LAST) and needs.several_steps(subject) is None:
+    if needs.of_last(question.needs) and needs.several_steps(subject) is None:
         answers = f"The readout answers {subject.asked.when}."
         said = f"{answers} Here only the answer after each sequence's last step is judged. {said}".rstrip()
     return {SETUP: said} if said else {}

@@ -283,7 +283,7 @@ CASES = [
     Planted(
         "a parity that is guessed from a clock",
         lambda: tells_the_step("single-answers"),
-        says=(r"Not asked: the network is right in 51\.7% of 800 answers to “parity”, not clearly more often",),
+        says=(r"Not asked: the network answers “parity” right in 51\.7% of 800 answers, not clearly more often",),
         never=(r"of the later answers to “parity” follow",),
     ),
 ]

@@ -193,13 +193,11 @@ def test_each_value_of_the_right_answer_weighs_the_same_if_that_is_asked_for() -
 
 
 def test_numbers_without_levels_are_scored_by_their_error_in_deviations() -> None:
-    """An error of half a deviation everywhere leaves .5; answers are compared as numbers, and not as equal or not."""
+    """An error of half a deviation everywhere leaves .5."""
     right = np.arange(100.0)
     shifted = torch.as_tensor(right + np.std(right) / 2)
     score = unit_ablation.Score(right, levels=False)
     assert score.of(Answers(shifted, shifted)) == pytest.approx(0.5)
-    clean = Answers(torch.as_tensor(right), torch.as_tensor(right))
-    assert score.moved(Answers(shifted, shifted), clean) == pytest.approx(0.5)
 
 
 def study_of_stack(units: int) -> Subject:
@@ -227,9 +225,6 @@ def test_units_beyond_a_budget_are_drawn_and_a_stack_names_them_by_layer() -> No
     assert (drops["kind"] == "drawn").sum() == 8
     layers = {layer.name for layer in subject.layers}
     assert {unit.rpartition(":")[0] for unit in drops["units"]} <= layers
-    follows = table[table["metric"] == "follows"].set_index("units")["value"]
-    first = drops[drops["kind"] != "drawn"]["units"]
-    assert follows[first].is_monotonic_decreasing
     assert (table["metric"] == "best_kept_accuracy").sum() == 4
     assert one(table, "own_accuracy") < 1
     found = answer(question, [subject])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -119,9 +119,7 @@ def name(signal: str) -> str:
     return signal.replace("_", " ")
 
 
-def draw(frame: pd.DataFrame, *, thresholds: Mapping[str, float] | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the share of each gate, see `draw_columns`."""
-    return draw_columns(frame, "gate_share", name, thresholds=thresholds, ax=ax)
+draw = partial(draw_columns, metric="gate_share", name=name)
 
 
 def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

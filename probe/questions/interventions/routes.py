@@ -19,7 +19,6 @@ from .shares import AVERAGED, Value, draw_columns, largest_share, measured
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "routes"
 
@@ -107,9 +106,7 @@ def name(signal: str) -> str:
     return own.get(signal) or f"h into the {signal.removeprefix('cell_').replace('_', ' ')}"
 
 
-def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw each route's share, see `draw_columns`."""
-    return draw_columns(frame, "route_share", name, ax=ax)
+draw = partial(draw_columns, metric="route_share", name=name)
 
 
 def tell(answered: Answered) -> Told:

@@ -88,11 +88,10 @@ def measure(
     prefix of as many steps, each as likely, drawn anew for each step; of several units, after the same prefix. Of
     answers that take few values the accuracy is the share that is right, of other numbers see `Score`. A stack's
     units have their layer before their number (`units`). Of more than 24 units 24 are ablated: the 16 that follow
-    the concept most, and random ones, which have the `kind` drawn; `follows` then says how closely each follows it.
+    the concept most, and random ones, which have the `kind` drawn.
 
     Metrics: `unit_drop`, own accuracy minus that without the unit; `unit_answer_change`, the mean absolute change of
-    the expected answer; `costly_units`, how many drops exceed .05; `own_accuracy`, `none_kept_accuracy`;
-    `answers_moved`, the share of answers that change without all units, or how far they move in deviations. But for
+    the expected answer; `costly_units`, how many drops exceed .05; `own_accuracy`, `none_kept_accuracy`. But for
     fitted heads also `kept_accuracy` of each unit alone; `best_kept_accuracy` of k units (`units` names them): the
     best for k = 1, and for each further one the unit that adds most to those before it, which need not be the best k;
     `best_single_unit_score` = (accuracy of the best unit alone - that of none) / (own accuracy - that of none), left
@@ -160,21 +159,13 @@ class Score:
             return self._mean(torch.isclose(answers.chosen.double(), right))
         return 1 - self._mean((answers.expected - right).abs()) / self._spread
 
-    def moved(self, answers: Answers, clean: Answers) -> float:
-        """Return the share of answers that differ from the clean run's, or how far they moved, in deviations."""
-        count = len(answers.chosen) // len(self.right)
-        if self.levels:
-            chosen = clean.chosen.double().repeat_interleave(count)
-            return self._mean(~torch.isclose(answers.chosen.double(), chosen))
-        return self._mean((answers.expected - clean.expected.repeat_interleave(count)).abs()) / self._spread
-
 
 def _values(subject: Subject, draws: int, search_draws: int, keep: int | None, *, by_value: bool) -> Iterator[Value]:
     end = ends.ends_of(subject)
     resampling = Resampling(end.machine, draws=draws, seed=subject.seed)
     score = Score(end.values[:, -1], levels=takes_levels(subject), by_value=by_value)
     every, clean = range(end.machine.dynamics.units), end.machine.clean.answers
-    units, random, follows = _units(subject, end)
+    units, random = _units(subject, end)
 
     def without(gone: Sequence[int], count: int | None = None) -> Answers:
         return resampling.answers([column for unit in gone for column in end.machine.dynamics.unit(unit)], count)
@@ -185,11 +176,9 @@ def _values(subject: Subject, draws: int, search_draws: int, keep: int | None, *
     def named(kept: Sequence[int]) -> dict[str, str]:
         return {"units": " ".join(map(end.name, kept))}
 
-    own, answers = score.of(clean), without(every)
-    none, costly = score.of(answers), 0
+    own, none, costly = score.of(clean), score.of(without(every)), 0
     yield "own_accuracy", own, {}
     yield "none_kept_accuracy", none, {}
-    yield "answers_moved", score.moved(answers, clean), {}
     for unit in units:
         answers = without([unit])
         drop, expected = own - score.of(answers), clean.expected.repeat_interleave(draws)
@@ -209,26 +198,21 @@ def _values(subject: Subject, draws: int, search_draws: int, keep: int | None, *
             added = [only_with([*kept, unit], search_draws) for unit in rest] if len(rest) > 1 else [0.0]
             kept = [*kept, rest[int(np.argmax(added))]]
             yield "best_kept_accuracy", own if len(kept) == len(every) else only_with(kept), named(kept)
-    yield from (("follows", value, named([unit])) for unit, value in follows.items())
 
 
-def _units(subject: Subject, end: ends.Ends) -> tuple[list[int], set[int], dict[int, float]]:
-    """Return which units are ablated, which of them are random ones, and how closely each follows the concept."""
+def _units(subject: Subject, end: ends.Ends) -> tuple[list[int], list[int]]:
+    """Return which units are ablated, and which of them are random ones."""
     units = end.machine.dynamics.units
     if units <= ends.UNITS:
-        return list(range(units)), set(), {}
-    how = following(subject, end)
-    first = [] if how is None else [int(unit) for unit in np.argsort(-how, kind="stable")[:FOLLOWING]]
-    rest = np.setdiff1d(np.arange(units), first)
-    rng = np.random.default_rng([subject.seed, 7])
+        return list(range(units)), []
+    follows = following(subject, end)
+    first = [] if follows is None else [int(unit) for unit in np.argsort(-follows, kind="stable")[:FOLLOWING]]
+    rest, rng = np.setdiff1d(np.arange(units), first), np.random.default_rng([subject.seed, 7])
     random = sorted(int(unit) for unit in rng.choice(rest, ends.UNITS - len(first), replace=False))
-    picked = [*first, *random]
-    return picked, set(random), {} if how is None else {unit: float(how[unit]) for unit in picked}
+    return [*first, *random], random
 
 
-def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw what each unit's ablation costs, see `draw_ranked`."""
-    return draw_ranked(frame, "unit_drop", "accuracy lost", ax=ax)
+draw = partial(draw_ranked, metric="unit_drop", label="accuracy lost")
 
 
 def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:

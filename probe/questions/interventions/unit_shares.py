@@ -25,7 +25,6 @@ from .shares import AVERAGED, Value, draw_ranked, largest_share, measured
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "unit_shares"
 #: Of more than 16 units: how many orders of joining are drawn (and run backwards too), by what they cost.
@@ -177,9 +176,7 @@ def _correlated_unit(end: Ends) -> int | None:
     return int(np.argmax(np.abs(within_step_correlation(pooled, pooled.states[signal]))))
 
 
-def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the units' shares from the largest to the smallest, see `draw_ranked`."""
-    return draw_ranked(frame, "unit_share", "share of the change", ax=ax)
+draw = partial(draw_ranked, metric="unit_share", label="share of the change")
 
 
 def tell(answered: Answered) -> Told:
