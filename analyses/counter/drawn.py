@@ -17,11 +17,22 @@ from probe.questions.interventions import directions, erasure, steering
 from probe.questions.question import Question
 from probe.questions.states import gate_activity, reduced_models
 
+GATE_MEANS = ("mean_where_true", "mean_where_false")
 
-def draw_gate_activity(table: pd.DataFrame) -> list[DataFigure]:
+
+def draw_gate_activity(table: pd.DataFrame) -> DataFigure:
     """Draw how far open the gates are."""
-    pair = table[table["role"].isin(["trained", "own initialisation"])]
-    return [gate_activity.figures(pair, labels=("after a 1", "after a 0"))[0]]
+    pair = table[table["role"].isin(["trained", "own initialisation"]) & table["metric"].isin(GATE_MEANS)]
+    last = pair[pair["step"] == pair["step"].max()]
+    return common.picture(
+        lambda: gate_activity.draw(pair, labels=("after a 1", "after a 0")),
+        name="gates-by-step",
+        title="How far open the gates are, by step",
+        alt=medians_in_words(last.assign(kind=last["signal"])),
+        caption="A gate's mean over units and prefixes; lines are medians over networks. Filled marks: after "
+        "a 1; hollow: after a 0.",
+        data=common.medians(pair[pair["step"].notna()], ["signal", "metric", "step"]),
+    )
 
 
 GATE_ACTIVITY = Question(

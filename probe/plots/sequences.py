@@ -67,29 +67,42 @@ def heatmap(
     height = 0.45 + float(np.clip(0.13 * tallest, 0.7, 2.6))
     with panels(len(shown), ax=ax, height=height, sharex=True) as axes:
         for panel, one in zip(axes, shown, strict=True):
-            _map(panel, one, one.values[place, times].T)
-        _below(axes[-1], below, found.step_label(noun))
+            norm = draw_map(panel, one.signal, one.values[place, times].T, one.indices)
+            _scale(panel, norm)
+        write_steps(axes[-1], below, found.step_label(noun))
     return drawn(axes)
 
 
-def _map(ax: Axes, one: Chosen, values: np.ndarray) -> None:
-    colours, norm = scale_of(one.signal, values)
-    image = ax.imshow(values, aspect="auto", interpolation="nearest", cmap=colours, norm=norm)
-    ax.set_title(words(one.signal), parse_math=False)
-    places = range(0, len(one.units), -(-len(one.units) // _NAMES))
-    ax.set_yticks(places, [one.indices[place] for place in places])
+def draw_map(ax: Axes, signal: str, values: np.ndarray, units: Sequence[str]) -> Normalize:
+    """Draw a map of units by steps, and return which values have the first and the last of its colours.
+
+    Args:
+        ax: where to draw.
+        signal: what the values are, which decides the colours.
+        values: (unit, time).
+        units: the units' names.
+    """
+    colours, norm = scale_of(signal, values)
+    _ = ax.imshow(values, aspect="auto", interpolation="nearest", cmap=colours, norm=norm)
+    ax.set_title(words(signal), parse_math=False)
+    places = range(0, len(units), -(-len(units) // _NAMES))
+    ax.set_yticks(places, [units[place] for place in places])
     ax.set_ylabel("unit")
-    figure = ax.get_figure()
+    return norm
+
+
+def _scale(ax: Axes, norm: Normalize) -> None:
+    figure, ends = ax.get_figure(), (norm.vmin or 0.0, norm.vmax or 0.0)
     if figure is not None:
-        bar = figure.colorbar(image, ax=ax, pad=0.015, aspect=12)
-        bar.set_ticks([norm.vmin or 0.0, ((norm.vmin or 0.0) + (norm.vmax or 0.0)) / 2, norm.vmax or 0.0])
-        bar.ax.set_yticklabels([f"{tick:.2g}".replace("-", "\N{MINUS SIGN}") for tick in bar.get_ticks()])
+        bar = figure.colorbar(ax.get_images()[-1], ax=ax, pad=0.015, aspect=12)
+        ticks = [ends[0], sum(ends) / 2, ends[1]]
+        bar.set_ticks(ticks, labels=[f"{tick:.2g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
         bar.ax.tick_params(labelsize="small", length=2)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 
 
-def _below(ax: Axes, names: Sequence[str], label: str) -> None:
-    """Write what stands below the columns, every so many of them where they would run into each other."""
+def write_steps(ax: Axes, names: Sequence[str], label: str) -> None:
+    """Write what stands below the columns of a map, every so many of them where they would run into each other."""
     longest = max(len(name) for name in names)
     every = -(-len(names) * (longest + 1) // _LETTERS)
     shown = range(0, len(names), max(every, 1))
@@ -106,7 +119,7 @@ def scale_of(signal: str, values: np.ndarray) -> tuple[Colormap, Normalize]:
     """
     if signal.endswith("_gate"):
         return AMOUNTS, Normalize(0.0, 1.0)
-    largest = float(np.abs(values).max()) or 1.0
+    largest = float(np.nanmax(np.abs(values))) or 1.0
     return SIGNS, Normalize(-largest, largest)
 
 

@@ -33,7 +33,6 @@ from ..questions.states import (
     quantised_states,
     reduced_models,
     single_units,
-    stable_answers,
     state_space,
 )
 from ..subjects.subject import Subject
@@ -70,7 +69,6 @@ MODULES = (
     gate_shares,
     routes,
     dynamics,
-    stable_answers,
 )
 #: What `reading-*` measures of one network too, and what shows one network.
 OF_MANY = ("linear-readout",)

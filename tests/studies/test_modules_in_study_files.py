@@ -158,10 +158,10 @@ def test_fixed_inputs_have_names(tmp_path: Path) -> None:
     """They are those of the table, of a study file too; a name is a part of the study, symbols are not asked."""
     named = study_of(planted(), fixed_inputs={"silence": 0.0, "a one": [1.0]}, symbols={"n": 0, "e": 1})
     held, words = held_inputs.inputs_of(prepare(named)[0])
-    assert [(one.name, one.value.tolist()) for one in held] == [
-        ("the input “silence”", [0.0]),
-        ("the input “a one”", [1.0]),
-    ]
+    assert {name: value.tolist() for name, value in held.items()} == {
+        "the input “silence”": [0.0],
+        "the input “a one”": [1.0],
+    }
     assert words == "the inputs that the study names"
     other = study_of(planted(), fixed_inputs=[[0.0], [1.0]], symbols={"n": 0, "e": 1})
     assert parts(prepare(named)[0], "")["fixed_inputs"] != parts(prepare(other)[0], "")["fixed_inputs"]

@@ -271,7 +271,7 @@ CASES = [
         (
             r"needs nothing of its state but “ones”: class means do as well: 1\.00",
             r"the answer is no better than the later inputs allow: 0\.00",
-            r"On the nearest of 44 states, .* keeps 100% of its right answers",
+            r"On the nearest of 44 mean states, .* keeps 100% of its right answers",
             r"unit 0 has the largest share of the mean difference: 1\.00",
         ),
         (r"Controls: .* keeps 1[0-9]\d%",),

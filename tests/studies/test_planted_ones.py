@@ -188,7 +188,7 @@ CASES = [
     Planted(
         "a push that grows at a corner, and then stays",
         lambda: two_units_hold_parity("fixed-points"),
-        says=(r"\d fixed points \(all neutral\)",),
+        says=(r"\d fixed points \(\d neutral\)",),
         never=(r"\d unstable\)",),
     ),
     Planted(

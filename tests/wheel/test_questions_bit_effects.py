@@ -132,19 +132,16 @@ def test_a_gru_with_another_concept_is_held_against_its_last_value() -> None:
     with torch.no_grad():
         own = answer(model.double()(X.double()))
     concept = torch.cat([LEAD[:, :-1], own[:, None]], 1)
-    table = noisy(model, concept, dose=0.0, doses=(0.5,), draws=1, curve_draws=20)
+    table = noisy(model, concept, dose=0.0, doses=(0.5,), draws=1)
     assert table["value"].tolist()[:2] == [1, 1]
     assert 0.3 < table["value"].tolist()[2] < 1
 
 
-def test_draws_and_seed_are_used() -> None:
-    """The same seed gives the same numbers; other seeds and other numbers of draws others."""
+def test_draws_are_used() -> None:
+    """The same number of draws gives the same numbers, and another one others."""
     first = noisy(Tally(), dose=0.3, doses=())
     assert noisy(Tally(), dose=0.3, doses=())["value"].tolist() == first["value"].tolist()
-    assert noisy(Tally(), dose=0.3, doses=(), seed=1)["value"].tolist() != first["value"].tolist()
     assert noisy(Tally(), dose=0.3, doses=(), draws=5)["value"].tolist() != first["value"].tolist()
-    one, many = (noisy(Tally(), doses=(0.3,), draws=1, curve_draws=n)["value"].iloc[-1] for n in (1, 9))
-    assert one != many
 
 
 def test_a_dose_or_concept_that_does_not_fit_is_refused() -> None:

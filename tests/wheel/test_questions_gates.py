@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from probe import Study, record
 from probe.evidence.measurements import COLUMNS, Network, measurement, tabulate
+from probe.plots.study_figures import drawing, drawn
 from probe.plots.style import style
 from probe.questions.states import gate_activity
 from probe.report.svg import MAX_BYTES
@@ -142,8 +143,9 @@ def test_gate_figures_show_the_tables_numbers(pair: list[Network]):
     """Filled marks where the split holds, hollow ones where not; trained and own initialisation in the same axes."""
     table = gate_activity.measure(asked(pair), WON)
     with style():
-        ax = gate_activity.draw(table, signal="forget_gate", labels=("won", "lost"))
-    lines = {line.get_label(): line for line in ax.get_lines()}
+        figure = gate_activity.draw(table, labels=("won", "lost"))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["input\ngate", "forget\ngate", "output\ngate"]
+    lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
     assert set(lines) == {"trained, won", "trained, lost", "own initialisation, won", "own initialisation, lost"}
     wanted = values(table, "mean_where_true", signal="forget_gate", units="", network="net")
     assert np.asarray(lines["trained, won"].get_ydata()).tolist() == pytest.approx(wanted)
@@ -151,23 +153,8 @@ def test_gate_figures_show_the_tables_numbers(pair: list[Network]):
     assert lines["trained, won"].get_linestyle() != lines["own initialisation, won"].get_linestyle()
     # A table counts steps from 0, and a figure says how many were read.
     assert np.asarray(lines["trained, won"].get_xdata()).tolist() == list(range(1, LENGTH + 1))
-    assert ax.get_xlabel() == "steps read"
-    figure = gate_activity.draw_grid(table)
-    assert [ax.get_title() for ax in figure.axes] == ["input gate", "forget gate", "output gate"]
-    with refused():
-        gate_activity.draw(table, signal="cell_candidate")
-    plain = gate_activity.draw(gate_activity.measure(asked(pair)), ax=None)
+    plain = gate_activity.draw(gate_activity.measure(asked(pair))).axes[0]
     assert [line.get_label() for line in plain.get_lines()] == ["trained", "own initialisation"]
-
-
-def test_the_saturation_figure_has_a_mark_a_unit(pair: list[Network]):
-    """Each unit of each network is one point, right for open, up for closed."""
-    table = gate_activity.measure(asked(pair))
-    ax = gate_activity.draw_saturation(table, signal="input_gate")
-    trained = next(line for line in ax.get_lines() if line.get_label() == "trained")
-    wanted = values(table, "share_high", signal="input_gate", network="net")
-    assert np.asarray(trained.get_xdata()).tolist() == pytest.approx(wanted)
-    assert len(gate_activity.draw_saturation_grid(table).axes) == 3
 
 
 def subject_of(model: nn.Module, lengths: np.ndarray | None = None) -> Subject:
@@ -242,9 +229,7 @@ def test_the_page_says_which_gate_is_open_and_draws_the_control_beside_it() -> N
     )
     assert "Its gates are hardly ever nearly closed." in found.notes["answer"]
     assert set(found.measurements["role"]) == {"trained", "random weights"}
-    assert [figure.name for figure in found.figures] == ["gates-by-step", "gate-saturation"]
-    assert "forget gate (trained): 100% nearly open, 0% nearly closed" in found.figures[1].alt
-    assert "medians over networks" not in found.figures[0].caption
+    assert "in 100% of its values" in found.figures[0].alt
 
 
 def test_a_plain_rnn_is_not_asked() -> None:
@@ -282,8 +267,9 @@ LARGE = [pytest.param(*size, marks=pytest.mark.exhaustive) for size in ((3, 512,
 def test_gates_of_many_layers_units_and_steps_are_drawn(count: int, units: int, steps: int) -> None:
     """Of 24 layers four are drawn, the lowest and the highest among them; the words beside them stay few."""
     table = table_of(count, units, steps)
-    for figure in gate_activity.figures(table):
-        assert len(figure.svg.encode()) <= MAX_BYTES
-        assert ("4 of 24 layers are drawn" in figure.caption) is (count == 24)
-        assert figure.alt.endswith("the table has the others.") is (count == 24)
-        assert any(letter.isdigit() for letter in figure.alt)
+    figure = gate_activity.draw(table)
+    assert len(figure.axes) == 3 * min(count, 4)
+    assert figure.get_supxlabel() == ("steps read (4 of 24 layers)" if count == 24 else "steps read")
+    with drawing():
+        made = drawn(gate_activity.draw(table), name="g", title="", alt="1.", caption="", data=table)
+    assert len(made.svg.encode()) <= MAX_BYTES

@@ -20,7 +20,6 @@ from probe.evidence.measurements import Network
 from probe.methods.abstraction.quantised import class_means, quantised_run
 from probe.methods.abstraction.reduced import fit_affine
 from probe.methods.machines import Machine
-from probe.plots.style import style
 from probe.questions.states import quantised_states, reduced_models
 from probe.studies.answer import judged
 
@@ -121,20 +120,6 @@ def test_a_concept_that_is_not_aligned_is_refused() -> None:
         quantised_states.measure(subjects([Network("n", "other", Wins())], X, WINS[:, :4], **READ))
 
 
-def test_the_figure_shows_each_network_under_the_number_of_states() -> None:
-    """The labels carry the sizes measured, the dots the shares."""
-    table = measure(Network("wins", "planted", Wins()), Network("net", "trained", Reader(), 1))
-    with style():
-        ax = quantised_states.draw(table, threshold=0.95)
-        labels = [label.get_text() for label in ax.get_xticklabels()]
-        assert [label.split(":")[0] for label in labels] == ["21 states", "6 states"]
-        dots = {line.get_label(): line for line in ax.get_lines()}
-        assert np.allclose(dots["planted"].get_ydata(), 1)
-        assert dots["planted"].get_marker() != dots["trained"].get_marker()
-    with refused():
-        quantised_states.draw(table[table["metric"] == "own_accuracy"])
-
-
 REFERENCE = 5
 
 
@@ -181,21 +166,13 @@ def every(length: int) -> Tensor:
 
 INPUTS = {length: every(length) for length in (3, 4, 5, 6, 7)}
 ROUNDS: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
-OPTIONS: dict[str, Any] = {
-    "reference": REFERENCE,
-    "law_from": (4, 5),
-    "law_at": 7,
-    "fitted_on": range(1, 6),
-    "tested_at": (3, 5, 6),
-}
 
 
-def reduced(*models: nn.Module, role: str = "trained", **options: Any) -> pd.DataFrame:
-    """Measure models on all sequences of 3 to 7 steps."""
+def reduced(*models: nn.Module, role: str = "trained") -> pd.DataFrame:
+    """Measure models on all sequences of 5 steps."""
     networks = [Network(f"net-{number}", role, model, number) for number, model in enumerate(models)]
-    options = OPTIONS | options
     asked = subjects(networks, INPUTS[REFERENCE], lambda x: x[:, 0].cumsum(), **ROUNDS)
-    return reduced_models.measure(asked, **options)
+    return reduced_models.measure(asked)
 
 
 def values(table: pd.DataFrame, metric: str, kind: str = "", length: int | None = None) -> list[float]:
@@ -231,21 +208,6 @@ def test_the_null_of_a_trained_network_is_the_best_named_program() -> None:
     assert "null" not in set(reduced(Drifting(0.3), role="planted")["role"])
 
 
-def test_lengths_that_were_fitted_are_no_test() -> None:
-    """A network that is odd at fitted lengths only loses nothing at unseen ones, and all at the others."""
-
-    class Odd(Drifting):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x) + (0.0 if x.shape[1] > 5 else 9.0)
-
-    table = reduced(Odd(0.0), law_from=(6, 7), tested_at=(3, 5, 6), fitted_on=(5,), law_at=7)
-    assert values(table, "agreement", "law", 3) == [0]
-    assert values(table, "agreement", "law", 6) == [1]
-    assert values(table, "law_unseen_agreement") == [
-        0
-    ]  # of length 3 alone: 5 is the reference, 6 and 7 are the law's
-
-
 def test_a_gru_is_followed_as_the_library_fits_it() -> None:
     """The numbers are those of `fit_affine` on the longest fitted length, against the bare model's answers."""
     model = Rounded()
@@ -259,13 +221,6 @@ def test_a_gru_is_followed_as_the_library_fits_it() -> None:
     assert values(table, "affine_r_squared") == pytest.approx([1 - ((y - predicted) ** 2).mean() / y.var()])
     near = np.abs(np.round(y) - predicted) <= 0.5
     assert values(table, "agreement", "affine", 7) == [near.mean()]
-    assert values(reduced(model, dimensions=1), "affine_error")[0] > 2 * fitted.error
-
-
-def test_lengths_beyond_the_studys_are_not_fitted() -> None:
-    """The recurrence is fitted on prefixes of the study's sequences, which end."""
-    with refused():
-        reduced(Drifting(0), fitted_on=range(1, 9))
 
 
 def test_a_study_is_asked_where_its_inputs_are_few() -> None:
@@ -279,15 +234,3 @@ def test_a_study_is_asked_where_its_inputs_are_few() -> None:
     (claim,) = judged(table, question.rules)
     assert claim.value == pytest.approx(1)
     assert claim.differences[0].control < 1
-
-
-def test_the_figure_shows_the_three_models_and_no_null() -> None:
-    """Dots at the table's numbers, those below 0 at the lower end."""
-    table = reduced(Drifting(0.3), Rounded())
-    with style():
-        ax = reduced_models.draw(table, threshold=0.9)
-    labels = {line.get_label() for line in ax.get_lines() if not str(line.get_label()).startswith("_")}
-    assert labels == {"trained"}
-    heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in ax.get_lines()])
-    assert heights.min() >= 0
-    assert [label.get_text() for label in ax.get_xticklabels()][1] == "one number:\nthe drift"

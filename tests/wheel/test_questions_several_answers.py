@@ -146,7 +146,6 @@ def test_the_figures_show_each_network() -> None:
     several = [*subjects(Latch(), "one"), *subjects(Latch(1.5), "two")]
     for draw, table in (
         (answers.draw, answers.measure_steps(several)),
-        (stable_answers.draw, stable_answers.measure(several, silent=ZERO, starts=30)),
         (single_answers.draw, single_answers.measure(several, steps=3, pairs=30)),
     ):
         axes = draw(table)

@@ -138,10 +138,6 @@ def test_the_plane_is_that_of_the_largest_variance() -> None:
     sizes = np.linalg.svd(states - states.mean(0), compute_uv=False) ** 2
     assert only(table, metric="variance")["value"].to_numpy() == pytest.approx(sizes[:2] / sizes.sum())
     assert len(only(table, metric="coordinate")) == 2 * len(only(table, metric="concept")) > 100
-    counted = answer(study, "fixed-points").measurements
-    own = only(counted, network=subject.network.name)
-    assert len(only(table, metric="unstable")) == only(own, metric="fixed_points")["value"].sum()
-    assert (only(table, metric="unstable")["value"] == 0).sum() == only(own, metric="stable_points")["value"].sum()
 
 
 def test_what_is_put_in_comes_out_where_one_unit_holds_it() -> None:

@@ -84,7 +84,7 @@ def test_the_authors_symbols_stand_for_inputs(tmp_path: Path) -> None:
         assert data["example"] == expected
         assert data["networks"][0]["alphabet"] == {"(": [1.0, 0.0], ")": [0.0, 1.0]}
         held, _ = held_inputs.inputs_of(subject)
-        assert [one.name for one in held] == ["the input “)”", "the input “(”"]
+        assert list(held) == ["the input “)”", "the input “(”"]
         assert len(live(subject)) == 1
     one, other = (parts(prepare(study)[0], "") for study in (studies[0], Study(model.encoder, x, {"depth": depth})))
     assert one["inputs"] != other["inputs"]

@@ -160,7 +160,6 @@ def test_every_other_question_says_that_it_judges_the_last_answer_or_is_refused(
         )
         for name in ("ablation", "interchange", "noise-margin", "directions"):
             assert report.findings[name].notes["missing"].startswith(f"Not asked: {reason}")
-    assert "Is each answer held by one stable fixed point?" not in page
 
 
 def test_a_study_of_the_last_answer_says_nothing_of_others(tmp_path: Path) -> None:
@@ -208,19 +207,6 @@ def test_many_networks_are_judged_at_every_step(tmp_path: Path) -> None:
         .notes["setup"]
         .startswith("This is so for each of 2 networks. We asked 160 of the 160 sequences, after every step")
     )
-
-
-def test_stable_answers_are_asked_where_they_are_chosen(tmp_path: Path) -> None:
-    """A counter's cell state stands still anywhere under 0: none of its fixed points is stable."""
-    with without_pictures():
-        found = report_of(study("every", questions=["stable-answers"]), tmp_path).findings["stable-answers"]
-    assert value(found, "one_stable_each") == value(found, "stable_points") == 0
-    assert value(found, "fixed_points") >= 8
-    assert found.notes["setup"].startswith("We held the input (0) fixed, and searched from 400 states at most")
-    named = answer(study("every", fixed_inputs=[[1.0]]), "stable-answers")
-    assert "We held the input (1) fixed" in named.notes["setup"]
-    loud = answer(study("every", inputs=bits() + 1, concepts={"ones": lambda x: x[:, 0] * 0}), "stable-answers")
-    assert "no input is zero, and the study names none" in loud.notes["answer"]
 
 
 def test_what_answers_at_steps_cannot_be_asked_of_is_named() -> None:
@@ -303,10 +289,7 @@ def test_the_page_says_what_was_found_in_plain_sentences(tmp_path: Path) -> None
     weight, bias = head()
     off = np.where(np.arange(9) < 5, bias, -1e9)
     readout = Readout("ones", weight=weight, bias=off, steps="every")
-    asked, given = (
-        [*sorted(AT_STEPS), "stable-answers"],
-        dict[str, dict[str, Any]](right={}, wrong={"readout": readout}),
-    )
+    asked, given = sorted(AT_STEPS), dict[str, dict[str, Any]](right={}, wrong={"readout": readout})
     with without_pictures():
         right, wrong = (
             report_of(study("every", questions=asked, **more), tmp_path / name).findings
@@ -321,5 +304,3 @@ def test_the_page_says_what_was_found_in_plain_sentences(tmp_path: Path) -> None
     followed = right["single-answers"].notes["answer"]
     said = "100% of the later answers follow. With the whole state 100% follow, and without a patch 0%."
     assert said in followed
-    stable = right["stable-answers"].notes["answer"]
-    assert ", none of them stable. Of the 8 answers, 0 are given at exactly one stable point and 8 at none." in stable

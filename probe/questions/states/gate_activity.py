@@ -5,8 +5,8 @@ This describes, and has no rule: a gate that goes with the input need not carry 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,29 +18,27 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
-from ...evidence.words import largest, listed, said
 from ...methods.probing.prefixes import StepStates, check_aligned
 from ...plots.legends import figure_legend
 from ...plots.networks import draw_median_line
-from ...plots.study_figures import drawing, drawn, shortened, some, spread
-from ...plots.style import ROLE_STYLE, axes_or_new, new_figure
+from ...plots.study_figures import shortened, spread
+from ...plots.style import ROLE_STYLE, new_figure
 from ...recurrent.layers import Layer
 from ...recurrent.signals import Signal, as_signal
 from ...subjects.computed.sample import rows_within_budget
 from ...subjects.computed.step_states import step_states
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
+from ..told import figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ...evidence.findings import DataFigure
-
 QUESTION = "gate_activity"
 #: A gate below is nearly closed, above it is nearly open (Karpathy et al. 2015).
 LOW, HIGH = 0.1, 0.9
-#: With more layers than this only some are drawn, always the lowest and the highest; the height of a row of several.
+#: With more layers than this only some are drawn, with the lowest and the highest; the height of a row of several.
 LAYERS, ROW = 4, 1.8
 #: Shares below are written as "hardly ever".
 HARDLY = 0.005
@@ -66,7 +64,7 @@ def gated(subject: Subject) -> str | None:
 def question(subject: Subject) -> Question:
     """Return the question what the gates of a network's layers do."""
     _ = subject
-    return Question("gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw_saturation_grid, tell=tell)
+    return Question("gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell)
 
 
 def measure(
@@ -143,208 +141,72 @@ def _of_gate(
     return found
 
 
-def draw(
-    frame: pd.DataFrame,
-    *,
-    signal: str = Signal.INPUT_GATE,
-    labels: tuple[str, str] = ("true", "false"),
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw one gate's mean by step for each role: filled marks where the split holds, hollow where not.
+def draw(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) -> Figure:
+    """Draw each gate's mean by step: gates side by side, layers below each other, with one legend.
 
-    A line is the median over networks of one role; a band is its 95 % interval.
+    A line is the median over networks of one role; a band is its 95 % interval. Marks are filled where the split
+    holds, and hollow where not.
 
     Args:
-        frame: what `measure` returned, of one layer.
-        signal: which gate.
-        labels: what the two sides of the split are called.
-        ax: axes to draw into, or None for new ones.
-
-    Raises:
-        ProbeError: the gate was not measured.
+        frame: what `measure` returned.
+        labels: what the two sides of the split are called, such as "after a 1".
     """
-    of_gate = frame[(frame["signal"] == str(signal)) & frame["step"].notna()]
-    if of_gate.empty:
-        raise ProbeError(f"The table has no {str(signal)!r} by step; measure that gate.")
-    ax = axes_or_new(ax)
-    divided = bool((of_gate["metric"] == "mean_where_true").any())
-    sides = {"mean_where_true": labels[0], "mean_where_false": labels[1]} if divided else {"mean": ""}
+    divided = bool((frame["metric"] == "mean_where_true").any())
+    rows = frame[frame["step"].notna() & ((frame["metric"] != "mean") | (not divided))]
+    layers, gates = list(dict.fromkeys(rows["layer"])), list(dict.fromkeys(rows["signal"]))
+    shown = [layers[place] for place in spread(len(layers), LAYERS)]
+    height = 2.2 if len(shown) == 1 else ROW
+    figure, axes = new_figure(len(gates), len(shown), height=height, sharex=True, sharey=True)
+    for row, layer in zip(axes, shown, strict=True):
+        for ax, gate in zip(row, gates, strict=True):
+            _panel(ax, rows[(rows["layer"] == layer) & (rows["signal"] == gate)], labels)
+        if len(shown) > 1:
+            row[0].set_ylabel(shortened(layer, 16))
+    for ax, gate in zip(axes[0], gates, strict=True):
+        ax.set_title(fill(_words(gate), 8))
+    handles = {name: one for ax in axes.ravel() for one, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+    _ = figure_legend(figure, list(handles.values()), list(handles), most=2)
+    figure.supxlabel(
+        "steps read" + f" ({LAYERS} of {len(layers)} layers)" * (len(layers) > LAYERS), fontsize="medium"
+    )
+    figure.supylabel("mean over units", fontsize="medium")
+    return figure
+
+
+def _panel(ax: Axes, rows: pd.DataFrame, labels: tuple[str, str]) -> None:
+    sides = {"mean": "", "mean_where_true": labels[0], "mean_where_false": labels[1]}
     for role, look in ROLE_STYLE.items():
         for metric, name in sides.items():
-            own = of_gate[(of_gate["role"] == role) & (of_gate["metric"] == metric)]
+            own = rows[(rows["role"] == role) & (rows["metric"] == metric)]
             filled = "none" if metric == "mean_where_false" else look.color
             label = ", ".join(filter(None, (role, name)))
             if len(own):
                 draw_median_line(own, ax=ax, markersize=4.5, markerfacecolor=filled, label=label, **look.line())
     ax.set_ylim(0, 1)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("steps read")
-    ax.set_ylabel(f"mean {_words(signal)}")
-    return ax
-
-
-def draw_saturation(frame: pd.DataFrame, *, signal: str = Signal.FORGET_GATE, ax: Axes | None = None) -> Axes:
-    """Draw how often each unit's gate is nearly closed and nearly open, a mark a unit of a network.
-
-    Args:
-        frame: what `measure` returned, of one layer.
-        signal: which gate.
-        ax: axes to draw into, or None for new ones.
-    """
-    ax = axes_or_new(ax)
-    shares = frame[(frame["signal"] == str(signal)) & frame["metric"].isin(list(SHARES))]
-    points = shares.pivot(index=["role", "network", "units"], columns="metric", values="value")
-    for role, look in ROLE_STYLE.items():
-        if role in points.index:
-            own, marks = points.loc[role], {"color": look.color, "markersize": 4, "alpha": 0.6}
-            ax.plot(own["share_high"], own["share_low"], look.marker, linestyle="none", label=role, **marks)
-    ax.plot([0, 1], [1, 0], color="black", linewidth=0.8, zorder=0)
-    ax.set_xlabel("share of values nearly open")
-    ax.set_ylabel("share nearly closed")
-    ax.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal")
-    return ax
-
-
-def draw_grid(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) -> Figure:
-    """Draw every measured gate's mean by step: gates side by side, layers below each other, with one legend.
-
-    Args:
-        frame: what `measure` returned.
-        labels: what the two sides of the split are called.
-    """
-    by_step = frame[frame["step"].notna()]
-    figure = _grid(by_step, 2.0, lambda own, gate, ax: draw(own, signal=gate, labels=labels, ax=ax))
-    figure.supxlabel("steps read", fontsize="medium")
-    figure.supylabel("mean over units", fontsize="medium")
-    return figure
-
-
-def draw_saturation_grid(frame: pd.DataFrame) -> Figure:
-    """Draw `draw_saturation` for every measured gate: gates side by side, layers below each other, with one legend.
-
-    Args:
-        frame: what `measure` returned.
-    """
-    shares = frame[frame["metric"].isin(list(SHARES))]
-    figure = _grid(shares, 2.3, lambda own, gate, ax: draw_saturation(own, signal=gate, ax=ax))
-    figure.supxlabel("share of values nearly open", fontsize="medium")
-    figure.supylabel("share nearly closed", fontsize="medium")
-    return figure
-
-
-def _grid(frame: pd.DataFrame, height: float, panel: Callable[[pd.DataFrame, str, Axes], Axes]) -> Figure:
-    """Return a panel a layer and gate, the layers below each other; of many layers `LAYERS`."""
-    layers, gates = list(dict.fromkeys(frame["layer"])), list(dict.fromkeys(frame["signal"]))
-    shown = [layers[place] for place in spread(len(layers), LAYERS)]
-    alone = len(shown) == 1
-    # The gates of one layer stand two abreast: three titles are wider than a figure.
-    columns = min(len(gates), 2) if alone else len(gates)
-    rows = -(-len(gates) // columns) if alone else len(shown)
-    figure, axes = new_figure(columns, rows, height=height if alone else ROW, sharex=True, sharey=True)
-    titled = set[str]()
-    for row, layer in zip([axes.ravel()] if alone else axes, shown, strict=True):
-        for spare in row[len(gates) :]:
-            spare.remove()
-        for ax, gate in zip(row, gates, strict=False):
-            own = frame[(frame["layer"] == layer) & (frame["signal"] == gate)]
-            if own.empty:
-                ax.set_axis_off()
-                continue
-            _ = panel(own, gate, ax)
-            ax.set(xlabel="", ylabel=shortened(layer, 16) if ax is row[0] and not alone else "")
-            if gate not in titled:
-                titled.add(gate)
-                ax.set_title(_words(gate))
-    handles = {name: one for ax in axes.ravel() for one, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure_legend(figure, list(handles.values()), list(handles), most=2)
-    return figure
-
-
-def figures(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) -> tuple[DataFigure, DataFigure]:
-    """Return the pictures of a page: how far open the gates are by step, and how often each unit's are saturated.
-
-    Args:
-        frame: what `measure` returned, of the networks that are shown.
-        labels: what the two sides of the split are called, such as "after a 1".
-    """
-    divided = bool((frame["metric"] == "mean_where_true").any())
-    by_step = frame[frame["step"].notna() & ((frame["metric"] != "mean") | (not divided))]
-    shares = frame[frame["metric"].isin(list(SHARES))]
-    keys = ["role", "layer", "signal", "metric"]
-    medians = (
-        by_step.groupby([*keys, "step"], sort=False)["value"].agg(median="median", networks="size").reset_index()
-    )
-    ends = medians.groupby(keys, sort=False)["median"].agg(["first", "last"]).reset_index()
-    sides = {"mean": "", "mean_where_true": f" {labels[0]}", "mean_where_false": f" {labels[1]}"}
-    moved = [
-        f"{_named(layer, gate)} ({role}{sides[metric]}): {said(first)} to {said(last)}"
-        for role, layer, gate, metric, first, last in ends.itertuples(index=False)
-    ]
-    low = _shares(frame, "share_low")
-    saturated = [
-        f"{_named(layer, gate)} ({role}): {high:.0%} nearly open, {low[role, layer, gate]:.0%} nearly closed"
-        for (role, layer, gate), high in _shares(frame, "share_high").items()
-    ]
-    layers = frame["layer"].nunique()
-    left_out = f" {LAYERS} of {layers} layers are drawn; the table has all." if layers > LAYERS else ""
-    several = frame.groupby("role")["network"].nunique().max() > 1
-    lines = " Lines are medians over networks, bands 95 % intervals." if several else ""
-    filled = f" Filled marks: {labels[0]}; hollow: {labels[1]}." if divided else ""
-    with drawing():
-        return (
-            drawn(
-                draw_grid(by_step, labels=labels),
-                name="gates-by-step",
-                title="How far open the gates are, by step",
-                alt=f"Means at the first and the last step: {some(moved)}.",
-                caption=f"A gate's mean over units and prefixes.{lines}{filled}{left_out}",
-                data=_filled(medians),
-            ),
-            drawn(
-                draw_saturation_grid(shares),
-                name="gate-saturation",
-                title="How often each unit's gates are saturated",
-                alt=f"Mean shares of saturated values: {some(saturated)}.",
-                caption=f"Each mark is one unit of one network: how often its gate is above {HIGH:g} (nearly open) "
-                f"and below {LOW:g} (nearly closed). On the diagonal it is always one of them.{left_out}",
-                data=_filled(shares[["role", "network", "layer", "signal", "units", "metric", "value"]]),
-            ),
-        )
+    ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
 def tell(answered: Answered) -> Told:
-    """Return which gate of a network is open and which is closed most often, beside its controls, with pictures."""
-    role, sentences = answered.subject.network.role, []
-    for metric, words in SHARES.items():
-        by_role: dict[str, dict[str, float]] = {}
-        for (of, *where), share in _shares(answered.table, metric).items():
-            by_role.setdefault(of, {})[_named(*where)] = share
-        own = by_role.pop(role)
-        most, names = max(own.values()), largest(own, "{:.0%}".format)
-        if most < HARDLY:
-            sentences.append(f"Its gates are hardly ever {words}.")
-            continue
-        verb, each = ("are", "each ") if len(names) > 1 else ("is", "")
-        sentence = f"The {listed(names)} {verb} {words} most often, {each}in {most:.0%} of its values"
-        for of, shares in by_role.items():
-            if set(names) <= set(shares):
-                sentence += f"; {of}: {listed([f'{shares[name]:.0%}' for name in names])}"
-        sentences.append(f"{sentence}.")
-    meaning = (
-        "A unit keeps what it held if its forget gate (in a GRU, its update gate) is nearly always open. If its "
-        "gates stay near the middle, it mixes old and new at every step. This describes the gates and claims nothing."
-    )
-    return Told({"answer": " ".join([*sentences, meaning])}, partial(figures, answered.table))
+    """Return which gate of a network is nearly open and nearly closed most often, and how often in its controls."""
+    high, low = (_most(answered, metric, words) for metric, words in SHARES.items())
+    setup = f"A gate is nearly open above {HIGH:g} and nearly closed below {LOW:g} (Karpathy et al. 2015)."
+    title, caption = "How far open the gates are, by step", "A gate's mean over units and prefixes."
+    figure = figure_of(answered, draw, "mean", title=title, alt=high, caption=caption)
+    return Told({"answer": f"{high} {low} This describes the gates and claims nothing.", "setup": setup}, figure)
 
 
-def _shares(frame: pd.DataFrame, metric: str) -> dict[tuple[str, str, str], float]:
-    """Return the mean over units and networks of a share of saturated values, by role, layer and gate."""
-    means = frame[frame["metric"] == metric].groupby(["role", "layer", "signal"], sort=False)["value"].mean()
-    return {(role, layer, gate): share for role, layer, gate, share in means.reset_index().itertuples(index=False)}
-
-
-def _filled(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.loc[:, (frame != "").any()]
+def _most(answered: Answered, metric: str, words: str) -> str:
+    """Return the sentence on the gate with the largest share of values, and on the same gate of the controls."""
+    rows = answered.table[answered.table["metric"] == metric]
+    shares = rows.groupby(["role", "layer", "signal"], sort=False)["value"].mean()
+    own = shares[answered.subject.network.role]
+    layer, gate = own.idxmax()
+    if own.max() < HARDLY:
+        return f"Its gates are hardly ever {words}."
+    alike = " (others are so as often)" if (own > own.max() - HARDLY).sum() > 1 else ""
+    controls = shares.drop(answered.subject.network.role).xs((layer, gate), level=("layer", "signal"))
+    beside = "".join(f"; {role}: {share:.0%}" for role, share in controls.items())
+    return f"The {_named(layer, gate)} is {words} most often, in {own.max():.0%} of its values{alike}{beside}."
 
 
 def _named(layer: str, gate: str) -> str:

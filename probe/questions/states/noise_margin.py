@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 QUESTION = "noise_margin"
 #: The dose that is judged, and how often every sequence runs at it.
 DOSE, DRAWS = 0.1, 32
-#: Of a study: about how many operations the runs at it may take, and how often they run at least.
+#: Of a study: about how many operations the runs at it may take, and how often they run at least, at other doses too.
 BUDGET, FEWEST = 3e9, 8
 #: The doses of the curve, in units of each number's sd.
 DOSES = (0.001, 0.003, 0.01, 0.03, 0.06, 0.2, 0.5)
@@ -67,13 +67,7 @@ def question(subject: Subject) -> Question:
 
 
 def measure(
-    subjects: Sequence[Subject],
-    *,
-    dose: float = DOSE,
-    draws: int = DRAWS,
-    doses: Iterable[float] = DOSES,
-    curve_draws: int = 8,
-    seed: int = 0,
+    subjects: Sequence[Subject], *, dose: float = DOSE, draws: int = DRAWS, doses: Iterable[float] = DOSES
 ) -> pd.DataFrame:
     """Measure the share of right answers with noise in every number of the state after every step.
 
@@ -86,9 +80,7 @@ def measure(
         subjects: what is measured.
         dose: the one that is judged, in units of the sd.
         draws: how often every sequence runs at it.
-        doses: the curve's others.
-        curve_draws: how often every sequence runs at each of them.
-        seed: of the noise.
+        doses: the curve's others, at each of which every sequence runs 8 times.
 
     Raises:
         ProbeError: the concept is not aligned to (batch, time), a dose is negative, there is no draw, or the layer
@@ -97,15 +89,16 @@ def measure(
     Reference:
         docs/science.md, claim 5b.
     """
-    wanted = dict.fromkeys(doses, curve_draws) | {dose: draws}
+    wanted = dict.fromkeys(doses, FEWEST) | {dose: draws}
     rows: list[dict[str, Any]] = []
     for subject in as_subjects(subjects):
         end = ends_of(subject)
-        curve = noisy_accuracy(end.machine, torch.as_tensor(end.values[:, -1]), wanted, seed=seed)
+        curve = noisy_accuracy(end.machine, torch.as_tensor(end.values[:, -1]), wanted)
         rows.append(measurement(QUESTION, "noisy_accuracy", subject.network, curve[dose], layer=subject.layer))
-        for amount in sorted(curve):
-            place: Any = {"layer": subject.layer, "at": amount}
-            rows.append(measurement(QUESTION, "accuracy_by_dose", subject.network, curve[amount], **place))
+        rows += [
+            measurement(QUESTION, "accuracy_by_dose", subject.network, curve[at], layer=subject.layer, at=at)
+            for at in sorted(curve)
+        ]
     return tabulate(rows)
 
 
@@ -159,23 +152,18 @@ def tell(answered: Answered, draws: int = DRAWS) -> Told:
         answered: what was measured.
         draws: how often every sequence ran at the judged dose.
     """
-    curve = of_network(answered, "accuracy_by_dose").sort_values("at")
+    least = of_network(answered, "accuracy_by_dose").sort_values("at").iloc[0]
     judged = float(of_network(answered, "noisy_accuracy")["value"].iloc[0])
-    first = f"With noise of {DOSE:g} standard deviations in its state the network answers {judged:.0%} right."
-    least = curve.iloc[0]
-    answer = (
-        f"{first}{beside(answered, 'noisy_accuracy')} With next to none ({least['at']:g}) it answers "
-        f"{least['value']:.0%} right."
+    first = (
+        f"With noise of {DOSE:g} standard deviations in its state the network answers {judged:.0%} right, with next "
+        f"to none {least['value']:.0%}."
     )
-    caption = (
-        "Share of right answers with noise in every number of the state after every step. Lines are medians over "
-        "networks of a role; the upright line is the judged dose."
-    )
-    title = "Right answers by how much noise there is"
-    show = partial(draw, dose=DOSE)
-    figure = figure_of(answered, show, "accuracy_by_dose", title=title, alt=first, caption=caption)
     setup = (
         "The noise is Gaussian, and a unit of it is each number's own standard deviation over sequences at that "
         f"step. We ran {ends_of(answered.subject).said}, each {draws} times at the judged dose."
     )
-    return Told({"answer": answer, "setup": setup}, figure)
+    caption = "Lines are medians over networks of a role; the upright line is the judged dose."
+    title = "Right answers with noise in every number of the state after every step"
+    show = partial(draw, dose=DOSE)
+    figure = figure_of(answered, show, "accuracy_by_dose", title=title, alt=first, caption=caption)
+    return Told({"answer": f"{first}{beside(answered, 'noisy_accuracy')}", "setup": setup}, figure)

@@ -7,31 +7,50 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from ...errors import ProbeError
-from ...evidence.measurements import measurement, tabulate
+from ...errors import ProbeError, several
+from ...evidence.measurements import measurement, only, tabulate
+from ...evidence.words import place
+from ...plots.dots import scatter
+from ...plots.legends import figure_legend
+from ...plots.sequences import draw_map, write_steps
+from ...plots.study_figures import drawing, drawn, shortened
+from ...plots.style import GREY, ROLE_STYLE, new_figure
 from ...subjects.computed.answers import answers_if_asked
 from ...subjects.computed.network_states import Place
 from ...subjects.computed.sampled import examples_of, inputs_of_sample, sample_of, states_of
+from ...subjects.concepts import Known
 from ...subjects.subject import Subject, as_subjects
-from ..question import Question
-from ..telling import one_sequence_told
+from ..question import Answered, Question, Told
 from .linear_readout_drawn import best_of, places_of
 from .targets import Target, followed
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+
+    from ...evidence.findings import DataFigure
 
 QUESTION = "one-sequence"
 #: Of a longer sequence so many steps are shown, and of more units so many: those that follow the concept most.
 STEPS, UNITS = 40, 24
+#: So many concepts are drawn, and so many values of a categorical one are named.
+CONCEPTS, NAMED = 3, 6
+#: The measured metric -> what the legend calls it, its colour, and its dots' diameter in points.
+DRAWN: dict[str, tuple[str, str, float]] = {
+    "concept": ("true value", "black", 0.0),
+    "reading": ("a probe reads", GREY, 7.0),
+    "answer": ("this network's answer, if asked now", ROLE_STYLE["trained"].color, 4.0),
+}
 
 
 def question(subject: Subject) -> Question:
     """Return the question, which shows examples and claims nothing."""
     _ = subject
     title = "What happens in one sequence?"
-    return Question(QUESTION, title, measure, (why_not,), ("trained",), tell=one_sequence_told.tell, version=3)
+    return Question(QUESTION, title, measure, (why_not,), ("trained",), tell=tell, version=3)
 
 
 def why_not(subject: Subject) -> str | None:
@@ -117,3 +136,91 @@ def _reading(subject: Subject, target: Target, example: int, at: Place) -> np.nd
     parts = [np.flatnonzero(target.fold[kept] % 2 == number) for number in (0, 1)]
     whole = [part for part in parts if len(part)] + [np.arange(there, there + length)]
     return target.fit.held_out(features, values[:, None], whole)[there:, 0]
+
+
+def tell(answered: Answered) -> Told:
+    """Return after how many of the steps that are shown a probe and the network are right, with the sequences."""
+    table, subject = answered.table, answered.subject
+    name, rows = ordered(subject)[0], only(table, metric="state")
+    sequences = [int(row) for row in dict.fromkeys(table["at"])]
+    shown = several(len(sequences), "sequence")
+    parts = [f"a probe reads “{shortened(name, 30)}” right {_hits(table, subject.concepts[name], 'reading')}"]
+    if name == subject.concept.name and len(only(table, metric="answer")):
+        parts.append(f"the network, asked there, would be right {_hits(table, subject.answered, 'answer')}")
+    near = subject.concepts[name].near
+    exact = "exactly the value" if subject.concepts[name].is_named else f"within {near:g} of the value"
+    setup = (
+        f"The {shown} are of about median length, those in which the concept changes most; examples prove nothing. "
+        f"Right is {exact}. The map has {several(rows['units'].nunique(), 'unit')} of "
+        f"{place(str(rows['layer'].iloc[0]), str(rows['signal'].iloc[0]))}. Each probe was fitted without the states "
+        "that the sequence shares with others."
+    )
+    answer = f"In the {shown} that we show, {'; '.join(parts)}."
+    return Told({"answer": answer, "setup": setup}, lambda: tuple(_figure(answered, row) for row in sequences))
+
+
+def _hits(table: pd.DataFrame, concept: Known, metric: str) -> str:
+    """Return after how many steps values of a metric are near the concept's, in words."""
+    values, true = (
+        only(table, metric=one, kind=concept.name).set_index(["at", "step"])["value"].astype(float)
+        for one in (metric, "concept")
+    )
+    both = values.index.intersection(true.index)
+    return f"after {int(((values[both] - true[both]).abs() <= concept.near).sum())} of {several(len(both), 'step')}"
+
+
+def _figure(answered: Answered, row: int) -> DataFigure:
+    table, subject = answered.table[answered.table["at"] == row], answered.subject
+    names = list(dict.fromkeys(only(table, metric="concept")["kind"]))[:CONCEPTS]
+    concept = subject.concepts[names[0]]
+    states = only(table, metric="state").pivot_table(index="units", columns="step", values="value", sort=False)
+    symbols = {tuple(value.tolist()): symbol for symbol, value in subject.symbols.items()}
+    steps = states.shape[1]
+    inputs = [symbols[tuple(step)] for step in subject.x[row, :steps].tolist()] if symbols else []
+    heights = [1.15] * len(names) + [0.55 + float(np.clip(0.13 * len(states), 0.7, 2.6))]
+    signal, layer = (str(only(table, metric="state")[column].iloc[0]) for column in ("signal", "layer"))
+    with drawing():
+        figure, axes = new_figure(1, len(heights), height=sum(heights) / len(heights), sharex=True)
+        axes[0, 0].get_gridspec().set_height_ratios(heights)
+        for ax, name in zip(axes[:, 0], names, strict=False):
+            _concept(ax, table, subject.concepts[name])
+        norm = draw_map(axes[-1, 0], signal, states.to_numpy(float), list(map(str, states.index)))
+        axes[-1, 0].set_title(f"{axes[-1, 0].get_title()}, {norm.vmin:.2g} to {norm.vmax:.2g}")
+        below = [shortened(one, 10) for one in inputs] or [str(step + 1) for step in range(steps)]
+        write_steps(axes[-1, 0], below, "what the network reads" if inputs else "steps read")
+        shown = [one for one in DRAWN if one in set(table["metric"])]
+        _ = figure_legend(figure, [_mark(*DRAWN[one][1:]) for one in shown], [DRAWN[one][0] for one in shown])
+        true = [
+            subject.concepts[names[0]].said(value) for value in only(table, metric="concept", kind=names[0])["value"]
+        ]
+        longer = f" Its first {steps} of {subject.lengths[row]} steps." * (steps < int(subject.lengths[row]))
+        return drawn(
+            figure,
+            name=f"{answered.name}-{row}",
+            title=f"Sequence {row + 1}",
+            alt=f"In sequence {row + 1} “{concept.name}” goes from {true[0]} to {true[-1]}; {len(states)} units lie "
+            f"between {states.min().min():.2f} and {states.max().max():.2f}.",
+            caption=f"Above, each concept step by step. Below, the units of {layer}.{longer} This is x[{row}].",
+            data=table[["metric", "kind", "units", "step", "value"]].reset_index(drop=True),
+        )
+
+
+def _mark(color: str, size: float) -> Line2D:
+    return Line2D([], [], color=color, **({"marker": "o", "linestyle": "none", "markersize": size} if size else {}))
+
+
+def _concept(ax: Axes, table: pd.DataFrame, concept: Known) -> None:
+    for metric, (_, color, size) in DRAWN.items():
+        rows = only(table, metric=metric, kind=concept.name)
+        steps, values = rows["step"].to_numpy(float), rows["value"].to_numpy(float)
+        if size:
+            scatter(ax, steps, values, color=color, size=size)
+        else:
+            ax.plot(steps, values, drawstyle="steps-mid", color=color, linewidth=1.4)
+    ax.tick_params(axis="x", bottom=False)
+    ax.set_ylabel(shortened(concept.name, 16))
+    ax.margins(y=0.15)
+    ax.yaxis.set_major_locator(MaxNLocator(3, integer=bool((concept.levels == concept.levels.round()).all())))
+    if concept.is_categorical:
+        levels = concept.levels if len(concept.levels) <= NAMED else concept.levels[:0]
+        ax.set_yticks(levels, [shortened(concept.said(level), 10) for level in levels])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...errors import ProbeError, several
+from ...errors import several
 from ...evidence.measurements import measurement, tabulate
 from ...methods.abstraction.quantised import class_means, quantised_run, share_equal
 from ...plots.networks import draw_dots
@@ -20,11 +21,10 @@ from ..told import beside, figure_of, of_network
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "quantised_states"
-#: Which states a run may use -> what they are called in a figure.
-CODEBOOKS = {"by_step": "one a step and value,\nand the start", "over_steps": "one a value, all steps"}
+#: Which states a run may use.
+CODEBOOKS = ("by_step", "over_steps")
 
 
 def question(subject: Subject) -> Question:
@@ -106,55 +106,36 @@ def _of_one(subject: Subject) -> list[dict[str, Any]]:
     return rows
 
 
-def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the share of its own accuracy that each network keeps, every network a dot.
-
-    Args:
-        frame: what `measure` returned.
-        threshold: a rule's bound for the means by step, or None.
-        ax: where to draw, or None for new axes.
-
-    Raises:
-        ProbeError: nothing was measured.
-    """
-    metrics = {}
-    for name, words in CODEBOOKS.items():
-        sizes = frame[(frame["metric"] == "states") & (frame["kind"] == name)]["value"]
-        if sizes.empty:
-            raise ProbeError("The table holds no quantised run; give what measure returned.")
-        metrics[f"accuracy_kept_{name}"] = f"{sizes.median():.0f} states:\n{words}"
-    bounds = None if threshold is None else {"accuracy_kept_by_step": threshold}
-    ax = draw_dots(frame, metrics, thresholds=bounds, ax=ax)
-    ax.set_ylim(bottom=0)
-    ax.set_ylabel("share of own accuracy that is kept")
-    return ax
+#: Draws the share of its own accuracy that each network keeps.
+draw = partial(
+    draw_dots,
+    metrics={
+        "accuracy_kept_by_step": "one state a step\nand value",
+        "accuracy_kept_over_steps": "one a value,\nall steps",
+    },
+)
 
 
 def tell(answered: Answered) -> Told:
     """Say how well one network runs on a state for each value, and show it."""
     end, name = ends_of(answered.subject), f"“{answered.subject.concept.name}”"
-    own = float(of_network(answered, "own_accuracy")["value"].iloc[0])
-    if not own:
+    if not float(of_network(answered, "own_accuracy")["value"].iloc[0]):
         return Told({"answer": "The network answers nothing right, and so there is nothing to keep."})
     kept, few = (float(of_network(answered, f"accuracy_kept_{kind}")["value"].iloc[0]) for kind in CODEBOOKS)
     sizes = of_network(answered, "states").set_index("kind")["value"]
     first = (
-        f"On the nearest of {sizes['by_step']:.0f} states, one for each step and value of {name} and the one "
-        f"before the first input, the network keeps {kept:.0%} of its right answers."
+        f"On the nearest of {sizes['by_step']:.0f} mean states, one for each step and value of {name}, the network "
+        f"keeps {kept:.0%} of its right answers, on {sizes['over_steps']:.0f} whatever the step {few:.0%}."
     )
-    answer = (
-        f"{first}{beside(answered, 'accuracy_kept_by_step')} On the nearest of {sizes['over_steps']:.0f} states, one "
-        f"for each value whatever the step, it keeps {few:.0%}. Which is nearest, all numbers of the state decide "
-        "alike, also those that hold something else: a low share does not show that the network needs more than the "
-        "value and the step."
-    )
+    caution = " A low share does not show that the network needs more than the value and the step."
     steps = of_network(answered, "right_class")["step"].nunique()
     where = "each step" if steps == end.steps else f"each of {several(steps, 'step')} at which {name} is defined"
     setup = (
         f"After {where} we replaced the state by the nearest mean state of a value, and the run went on from there. "
-        f"A distance is taken in each number's standard deviation. We ran {end.said}."
+        "All numbers decide alike which is nearest, in each number's standard deviation, also those that hold "
+        f"something else. The state before the first input counts as one. We ran {end.said}."
     )
-    caption = "Share of its right answers that a network keeps on a few states. Each dot is a network."
-    title = "How much of its accuracy the network keeps on a few states"
+    caption, title = "Each dot is a network.", "How much of its accuracy the network keeps on a few states"
     figure = figure_of(answered, draw, "states", title=title, alt=first, caption=caption)
+    answer = f"{first}{beside(answered, 'accuracy_kept_by_step')}{caution}"
     return Told({"answer": answer, "setup": setup}, figure)

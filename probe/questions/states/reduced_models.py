@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,150 +25,85 @@ from ..rules import ANSWERING, INITIAL, rule
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "reduced_models"
+#: (metric, value, kind, length)
+_Value = tuple[str, float, str, int | None]
+_ByLength = dict[int, np.ndarray]
 
 
-def measure(
-    subjects: Sequence[Subject],
-    *,
-    reference: int | None = None,
-    law_from: Iterable[int] | None = None,
-    law_at: int | None = None,
-    fitted_on: Iterable[int] | None = None,
-    tested_at: Iterable[int] | None = None,
-    dimensions: int = 2,
-    most: int = MOST,
-    seed: int = 0,
-) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject], *, most: int = MOST) -> pd.DataFrame:
     """Measure how well one number, and how well an affine recurrence, predict a network's answers at other lengths.
 
-    The law: y = concept + d (R - L), R the reference length, d fitted on `law_from`. The recurrence: `fit_affine` on
-    the prefixes of the longest of `fitted_on`. `kind` is `law` or `affine`.
+    The law: y = concept + d (R - L), R the length of the study's sequences, d fitted on R - 2 to R. The recurrence:
+    `fit_affine` on all prefixes. `kind` is `law` or `affine`.
 
-    Metrics, one value a network: `drift` of the law; `law_r_squared` at `law_at`; `fixed_r_squared`, the best of the
-    same law with d = 0, 0.5 and 1, and `law_margin`, by how much the fitted one is better; for a trained network also
-    `law_r_squared` of the role `null`, which is `fixed_r_squared` again and what a rule is held against;
-    `affine_r_squared` at `law_at`; `affine_error`, root mean squared on what was fitted; `law_unseen_agreement` and
-    `affine_unseen_agreement`, means over the lengths of `tested_at` that nothing was fitted on. By length (`at`)
-    and kind: `agreement`, the share of the network's answers that are a whole number nearest to the prediction;
-    `r_squared` of the expected answer.
+    Metrics, one value a network: `drift` of the law; `law_r_squared` and `affine_r_squared` at R + 2;
+    `fixed_r_squared`, the best of the same law with d = 0, 0.5 and 1, and `law_margin`, by how much the fitted one is
+    better; for a trained network also `law_r_squared` of the role `null`, which is `fixed_r_squared` again and what a
+    rule is held against; `affine_error`, root mean squared on what was fitted; `law_unseen_agreement` and
+    `affine_unseen_agreement`, means over R + 1 to R + 4. By length (`at`, R - 2 to R + 4) and kind: `agreement`, the
+    share of the network's answers that are a whole number nearest to the prediction; `r_squared` of the expected
+    answer.
 
     Args:
         subjects: what is measured: networks of one study, with a small alphabet and a concept that is a function.
-        reference: the length R that the networks were trained on; None for that of the study's sequences.
-        law_from: lengths that d is fitted on; None for R - 2 to R.
-        law_at: length that decides; None for R + 2.
-        fitted_on: lengths that the recurrence is fitted on, prefixes of the study's sequences; None for 1 to R.
-        tested_at: lengths that both are scored at; None for R - 2 to R + 4.
-        dimensions: of the recurrence.
         most: how many sequences of a length are asked at most; of more, that many are drawn.
-        seed: of its fit, and of the drawing.
 
     Raises:
-        ProbeError: no sequence of a length can be asked, a length to be fitted on is beyond the study's, or a network
-            cannot be run from its states.
+        ProbeError: no sequence of a length can be asked, or a network cannot be run from its states.
 
     Reference:
         El-Naggar et al. 2022 (counters that drift); Foerster et al. 2017 (input switched affine networks).
     """
-    every, rows = as_subjects(subjects), list[dict[str, Any]]()
+    every, rows = as_subjects(subjects), []
     if not every:
         return tabulate([])
-    r = every[0].x.shape[1] if reference is None else reference
-    law, at = tuple(range(r - 2, r + 1) if law_from is None else law_from), r + 2 if law_at is None else law_at
-    tested = range(r - 2, r + 5) if tested_at is None else tested_at
-    fitted = tuple(range(1, r + 1) if fitted_on is None else fitted_on)
-    plan = _Plan(law, at, fitted, tuple(sorted({*tested, at})), r)
-    asked = at_lengths(every[0], {*plan.law, *plan.tested}, most=most, seed=seed)
-    truth = {n: found.right for n, found in asked.items()}
+    r = every[0].x.shape[1]
+    asked = at_lengths(every[0], range(r - 2, r + 5), most=most, seed=0)
+    truth = {n: sequences.right for n, sequences in asked.items()}
     for subject in every:
-        affine = fit_affine(machine_of(subject), plan.fitted, dimensions=dimensions, seed=seed)
-        given, shown = answers_by_length(subject, {n: found.x for n, found in asked.items()})
-        found = _found(plan, truth, given, shown, {n: affine.predict(asked[n].x) for n in plan.tested})
-        rows += _rows(subject.network, [*found, ("affine_error", affine.error, "", None)], subject.layer)
+        affine = fit_affine(machine_of(subject), range(1, r + 1))
+        given, expected = answers_by_length(subject, {n: sequences.x for n, sequences in asked.items()})
+        predicted = {n: affine.predict(sequences.x) for n, sequences in asked.items()}
+        values = [("affine_error", affine.error, "", None), *_scores(r, truth, given, expected, predicted)]
+        network, where = subject.network, {"layer": subject.layer}
+        rows += [measurement(QUESTION, m, network, value, kind=kind, at=n, **where) for m, value, kind, n in values]
+        if network.role == "trained":
+            null = Network(f"{network.name}/null", "null", network.model, network.pair)
+            fixed = next(value for metric, value, _, _ in values if metric == "fixed_r_squared")
+            rows.append(measurement(QUESTION, "law_r_squared", null, fixed, **where))
     return tabulate(rows)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Which lengths the law and the recurrence are fitted on, and which they are tested at."""
-
-    law: tuple[int, ...]
-    law_at: int
-    fitted: tuple[int, ...]
-    tested: tuple[int, ...]
-    reference: int
-
-
-def _rows(network: Network, found: Sequence[_Found], layer: str) -> list[dict[str, Any]]:
-    """Return the rows of one network, and those of what a trained one is held against."""
-    rows = [measurement(QUESTION, m, network, value, layer=layer, kind=kind, at=n) for m, value, kind, n in found]
-    if network.role == "trained":
-        null = Network(f"{network.name}/null", "null", network.model, network.pair)
-        fixed = next(value for metric, value, _, _ in found if metric == "fixed_r_squared")
-        rows.append(measurement(QUESTION, "law_r_squared", null, fixed, layer=layer))
-    return rows
+def _scores(r: int, truth: _ByLength, given: _ByLength, expected: _ByLength, affine: _ByLength) -> Iterator[_Value]:
+    """Yield every score of one network; `affine` holds the recurrence's predictions."""
+    law = range(r - 2, r + 1)
+    d = slope({n: float((expected[n] - truth[n]).mean()) for n in law}, tuple(law), r)
+    yield "drift", d, "", None
+    fixed = max(float(r_squared(expected[r + 2], truth[r + 2] - 2 * one)) for one in LANDMARKS)
+    yield "fixed_r_squared", fixed, "", None
+    for kind, values in (("law", {n: truth[n] + d * (r - n) for n in truth}), ("affine", affine)):
+        score = float(r_squared(expected[r + 2], values[r + 2]))
+        yield f"{kind}_r_squared", score, "", None
+        if kind == "law":
+            yield "law_margin", score - fixed, "", None
+        shares = {n: agreement(given[n], predicted).share for n, predicted in values.items()}
+        for n, predicted in values.items():
+            yield "agreement", shares[n], kind, n
+            yield "r_squared", float(r_squared(expected[n], predicted)), kind, n
+        yield f"{kind}_unseen_agreement", float(np.mean([share for n, share in shares.items() if n > r])), "", None
 
 
-#: (metric, value, kind, length)
-_Found = tuple[str, float, str, int | None]
-_ByLength = Mapping[int, np.ndarray]
-
-
-def _found(plan: _Plan, truth: _ByLength, given: _ByLength, shown: _ByLength, affine: _ByLength) -> list[_Found]:
-    """Return every score of one network; `affine` holds the recurrence's predictions."""
-    reference, at = plan.reference, plan.law_at
-    d = slope({n: float((shown[n] - truth[n]).mean()) for n in plan.law}, plan.law, reference)
-    predicted = {"law": {n: truth[n] + d * (reference - n) for n in plan.tested}, "affine": affine}
-    fixed = max(float(r_squared(shown[at], truth[at] + one * (reference - at))) for one in LANDMARKS)
-    scores = {signal: float(r_squared(shown[at], values[at])) for signal, values in predicted.items()}
-    return [
-        ("drift", d, "", None),
-        ("fixed_r_squared", fixed, "", None),
-        ("law_margin", scores["law"] - fixed, "", None),
-        *((f"{signal}_r_squared", score, "", None) for signal, score in scores.items()),
-        *_by_length(given, shown, predicted, {*plan.law, *plan.fitted, reference}),
-    ]
-
-
-def _by_length(
-    given: _ByLength, shown: _ByLength, predicted: Mapping[str, _ByLength], used: set[int]
-) -> Iterator[_Found]:
-    """Yield the scores of each reduced model at each length; `used` are the lengths that are no test."""
-    for signal, values in predicted.items():
-        shares = {n: agreement(given[n], own).share for n, own in values.items()}
-        for n, own in values.items():
-            yield "agreement", shares[n], signal, n
-            yield "r_squared", float(r_squared(shown[n], own)), signal, n
-        unseen = [share for n, share in shares.items() if n not in used]
-        if unseen:
-            yield f"{signal}_unseen_agreement", float(np.mean(unseen)), "", None
-
-
-def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
-    """Draw how much of the answers' variance at an unseen length each reduced model explains, every network a dot.
-
-    Values below 0 (a prediction worse than the mean) are drawn at the axis' lower end.
-
-    Args:
-        frame: what `measure` returned.
-        threshold: a rule's bound for the law, or None.
-        ax: where to draw, or None for new axes.
-    """
-    metrics = {
+#: Draws how much of the answers' variance at an unseen length each reduced model explains, without the null.
+draw = partial(
+    draw_dots,
+    metrics={
         "fixed_r_squared": "best of the\nnamed programs",
         "law_r_squared": "one number:\nthe drift",
         "affine_r_squared": "affine recurrence",
-    }
-    shown = frame[frame["metric"].isin(list(metrics)) & (frame["role"] != "null")]
-    shown = shown.assign(value=shown["value"].clip(lower=0))
-    bounds = None if threshold is None else {"law_r_squared": threshold}
-    ax = draw_dots(shown, metrics, thresholds=bounds, ax=ax)
-    ax.set_ylim(-0.03, 1.03)
-    ax.set_ylabel("R² at an unseen length")
-    return ax
+    },
+)
 
 
 def _number(subject: Subject) -> str | None:

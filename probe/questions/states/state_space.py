@@ -9,32 +9,39 @@ import numpy as np
 
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, only, tabulate
-from ...evidence.words import listed
+from ...plots.dots import scatter
+from ...plots.lines import scale
 from ...plots.state_space import principal
+from ...plots.study_figures import drawing, drawn, labels, shortened
+from ...plots.style import VALUES, colours, new_figure
 from ...subjects.computed.network_states import Place
 from ...subjects.computed.sampled import sample_of, states_of
+from ...subjects.concepts import Known, group_edges
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
-from ..telling import dynamics_words, state_space_figures
-from . import held_inputs
 from .linear_readout_drawn import best_of, places_of
 from .one_sequence import ordered, why_not
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+
+    from ...evidence.findings import DataFigure
 
 QUESTION = "state-space"
 #: So many states are drawn of each network.
 SHOWN = 160
+#: Each of so many values has a colour of its own; more are drawn in so many groups of about equal size.
+MOST_VALUES, GROUPS = 20, 8
 RANDOM = "random weights"
-_AXES = ("first", "second")
+_AXES = ["first", "second"]
 
 
 def question(subject: Subject) -> Question:
     """Return the question, which describes the states and claims nothing."""
     _ = subject
     title = "Where do the states lie?"
-    return Question(QUESTION, title, measure, (why_not,), ("trained", RANDOM), tell=tell, version=3)
+    return Question(QUESTION, title, measure, (why_not,), ("trained", RANDOM), tell=tell, version=4)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -42,10 +49,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
     Metrics: `variance`, the share of the states' variance along each direction (`kind`: first, second); `coordinate`
     by direction and state (`at` is its number among the sampled states of the concept, `step` its step), of a part of
-    the states that the seed draws; `concept`, its value there. Of fixed points under an input that is held fixed,
-    where the layer that is read is searched for them: `point` by direction (`units` names the input, `at` is the
-    point's number), and `unstable`, in how many directions it is unstable, and `neutral`, 1 if
-    it keeps a small push and else 0.
+    the states that the seed draws; `concept`, its value there.
 
     Args:
         subjects: the network, then its controls with random weights.
@@ -54,13 +58,10 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     first = every[0]
     name = ordered(first)[0]
     at = best_of(places_of(first)[name])
-    rows: list[dict[str, Any]] = []
-    for subject in every:
-        rows += _of_network(subject, name, at, points=subject is first)
-    return tabulate(rows)
+    return tabulate(row for subject in every for row in _of_network(subject, name, at))
 
 
-def _of_network(subject: Subject, name: str, at: Place, *, points: bool) -> Iterator[dict[str, Any]]:
+def _of_network(subject: Subject, name: str, at: Place) -> Iterator[dict[str, Any]]:
     where: dict[str, Any] = {"layer": at[0], "signal": str(at[1])}
     sample, states = sample_of(subject), states_of(subject).states[at]
     picked = sample.of[name]
@@ -83,46 +84,67 @@ def _of_network(subject: Subject, name: str, at: Place, *, points: bool) -> Iter
         yield row("concept", float(values[number]), kind=name, at=number, step=step)
         for axis, kind in enumerate(_AXES):
             yield row("coordinate", float(places[number, axis]), kind=kind, at=number, step=step)
-    for held, found, unstable, neutral in _points(subject, at) if points else ():
-        for number, place in enumerate(plane(found)):
-            yield row("unstable", float(unstable[number]), units=held, at=number)
-            yield row("neutral", float(neutral[number]), units=held, at=number)
-            for axis, kind in enumerate(_AXES):
-                yield row("point", float(place[axis]), units=held, at=number, kind=kind)
-
-
-def _points(subject: Subject, at: Place) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield under each held input where its fixed points lie, how unstable each is, and whether it is neutral."""
-    if held_inputs.first_layer(subject) is not None:
-        return
-    start = held_inputs.usual_start(subject)
-    if start.layer.name != at[0] or not start.searches or at[1] not in start.dynamics.signals:
-        return
-    columns = start.dynamics.columns(at[1])
-    for name, (points, _) in held_inputs.usual_points(subject).items():
-        fixed = points.fixed
-        yield name, points.states[fixed][:, columns], points.unstable_directions[fixed], points.neutral[fixed]
 
 
 def tell(answered: Answered) -> Told:
-    """Return what the page of one network says and shows."""
-    table, subject = answered.table, answered.subject
-    own = only(table, network=subject.network.name, metric="variance")
-    if own.empty:
-        return Told({"answer": "The states spread along fewer than two directions."})
+    """Return how much of the variance two directions have, of a network and of its controls, with the picture."""
+    table, name = answered.table, answered.subject.network.name
     shares = only(table, metric="variance").groupby("network", sort=False)["value"].sum()
-    others = [share for network, share in shares.items() if network != subject.network.name]
-    beside = f"; with random weights they have {max(others):.0%}" if others else ""
-    counted = only(table, metric="neutral").groupby("units", sort=False)["value"].agg(["size", "sum"])
-    growing = only(table, metric="unstable").groupby("units", sort=False)["value"].agg(lambda own: (own > 0).sum())
-    under = [
-        f"{dynamics_words.points(size, size - int(neutral) - int(growing[held]), int(neutral))} under {held}"
-        for held, size, neutral in counted.itertuples()
-    ]
-    found = f" The search finds {listed(under)}." if under else ""
-    answer = f"Two directions have {shares[subject.network.name]:.0%} of the states' variance{beside}.{found}"
+    if name not in shares:
+        return Told({"answer": "The states spread along fewer than two directions."})
+    others = shares.drop(name)
+    beside = f"; with random weights they have {others.max():.0%}" if len(others) else ""
     setup = (
-        f"The directions are the two principal ones of the states, of each network its own. We draw at most {SHOWN} "
-        "states. A large share of the variance need not be what the answer uses."
+        "The directions are the two principal ones of the states, of each network its own; a large share of the "
+        "variance need not be what the answer uses."
     )
-    return Told({"answer": answer, "setup": setup}, lambda: (state_space_figures.draw(answered),))
+    answer = f"Two directions have {shares[name]:.0%} of the states' variance{beside}."
+    return Told({"answer": answer, "setup": setup}, lambda: (_figure(answered, answer),))
+
+
+def _figure(answered: Answered, alt: str) -> DataFigure:
+    """Draw the network and its first control, every dot a state coloured by the concept."""
+    table, subject = answered.table, answered.subject
+    networks = list(dict.fromkeys(only(table, metric="variance")["network"]))[:2]
+    concepts = only(table, metric="concept")
+    concept = subject.concepts[str(concepts["kind"].iloc[0])]
+    edges, names = _groups(concept, concepts["value"].to_numpy(float))
+    inks = colours(len(names), VALUES)
+    with drawing():
+        figure, axes = new_figure(len(networks), height=max(2.9, 0.2 * len(names) + 0.8))
+        for ax, network in zip(axes[0], networks, strict=True):
+            own = only(table, network=network)
+            _states(ax, own, edges, inks)
+            shares = only(own, metric="variance").set_index("kind")["value"]
+            ax.set_title("this network" if network == subject.network.name else RANDOM)
+            ax.set_xlabel(f"first direction\n({shares['first']:.0%})")
+            ax.set_ylabel(f"second direction ({shares['second']:.0%})")
+            ax.set(xticks=[], yticks=[])
+        scale(list(axes[0]), names, inks, title=shortened(concept.name, 24))
+        return drawn(
+            figure,
+            name=answered.name,
+            title="The states along the two directions in which they vary most",
+            alt=alt,
+            caption=f"Each dot is a state, of at most {SHOWN}, coloured by the concept's value.",
+            data=only(table, metric="coordinate")[["network", "kind", "at", "step", "value"]].reset_index(drop=True),
+        )
+
+
+def _states(ax: Axes, own: pd.DataFrame, edges: np.ndarray, inks: list[str]) -> None:
+    places = only(own, metric="coordinate").pivot_table(index="at", columns="kind", values="value")
+    values = only(own, metric="concept").set_index("at")["value"].reindex(places.index)
+    group = np.searchsorted(edges, values.to_numpy(float), side="right")
+    for number, ink in enumerate(inks):
+        scatter(ax, *places.loc[group == number, _AXES].to_numpy(float).T, color=ink)
+
+
+def _groups(concept: Known, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return where each group of values but the first begins, and the groups' names, from low to high."""
+    levels = np.unique(values)
+    if len(levels) <= MOST_VALUES:
+        return (levels[1:] + levels[:-1]) / 2, labels([concept.said(level) for level in levels], 10)
+    edges = group_edges(values, GROUPS)
+    ends = [group[[0, -1]] for group in np.split(levels, np.searchsorted(levels, edges))]
+    names = [" to ".join(dict.fromkeys(shortened(concept.said(level), 9) for level in pair)) for pair in ends]
+    return edges, labels(names, 20)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...errors import several
-from ...evidence.measurements import one, only
+from ...evidence.measurements import only
 from ..question import Answered, Told
 from ..told import figure_of, of_network
 
@@ -41,29 +40,6 @@ def single_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
     figure = figure_of(answered, draw, "worst_followed", title=title, alt=first, caption=_CAPTION)
     notes = {"answer": f"{first}{_beside(answered, 'worst_followed')}", "setup": setup(answered.subject)}
     return Told(notes, figure)
-
-
-def stable_answers(answered: Answered, *, draw: Draw, setup: Setup) -> Told:
-    """Say how many fixed points are stable, and which answers rest at exactly one of these.
-
-    Args:
-        answered: what was measured.
-        draw: the question's picture.
-        setup: how it was measured, in words.
-    """
-    every, stable = (round(one(_own(answered), metric=name)) for name in ("fixed_points", "stable_points"))
-    held = of_network(answered, "stable_points_answering")["value"]
-    first = f"The search finds {several(every, 'fixed point')}, {stable if stable else 'none'} of them stable."
-    rest = (
-        f" Of the {several(len(held), 'answer')}, {int((held == 1).sum())} are given at exactly one stable point and "
-        f"{int((held == 0).sum())} at none."
-    )
-    figure = figure_of(answered, draw, "fixed_points", title="Fixed points", alt=first, caption=_CAPTION)
-    return Told({"answer": f"{first}{rest}", "setup": setup(answered.subject)}, figure)
-
-
-def _own(answered: Answered) -> pd.DataFrame:
-    return only(answered.table, network=answered.subject.network.name)
 
 
 def _beside(answered: Answered, metric: str) -> str:

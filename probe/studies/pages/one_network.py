@@ -55,7 +55,6 @@ DOTS = frozenset(
         "routes",
         "single-answers",
         "single-units",
-        "stable-answers",
         "steering",
     }
 )
