@@ -88,13 +88,9 @@ class Dynamics(ABC):
     def repeated(
         self, values: Float[Tensor, "batch number"], rows: Int64[Tensor, " row"], each: int = 1, times: int = 1
     ) -> Float[Tensor, "many number"]:
-        """Return values of rows in the order in memory in which many states are run fastest.
+        """Return values of some rows, each so often after itself, and all of that so many times.
 
-        Args:
-            values: numbers of every row of a batch.
-            rows: which rows.
-            each: how often each row stands after itself.
-            times: how often all of that is repeated.
+        Their order in memory is the one in which many states are run fastest.
         """
         if self.narrow_cell is None:
             return values.index_select(0, rows).repeat_interleave(each, 0).repeat(times, 1)
@@ -104,12 +100,7 @@ class Dynamics(ABC):
 
 
 class CellDynamics(Dynamics):
-    """The dynamics of one layer.
-
-    Args:
-        name: what messages call the layer.
-        cell: its cell, in float64.
-    """
+    """The dynamics of one layer, whose cell is in float64."""
 
     def __init__(self, name: str, cell: Cell) -> None:
         # Many states of such a cell are run fastest where each number's rows lie one after the other in memory.

@@ -17,6 +17,8 @@ from .dynamics import Dynamics
 
 #: q below which a point is fixed, and slow; how near two points are one (docs/science.md, claim 19).
 FIXED, SLOW, MERGED = 1e-10, 1e-6, 0.01
+#: From each start so many steps are taken at most.
+ITERATIONS = 200
 _EXACT, _SHORT, _LEAST, _MOST = 1e-30, 1e-14, 1e-10, 1e8
 _FAR, _LITTLE = 1e-5, 1e-5
 #: A modulus so near to 1 is 1: a point is neutral there.
@@ -134,11 +136,6 @@ def jacobians(
 ) -> Float64[np.ndarray, "row size size"]:
     """Return dF/ds at states: entry (j, k) says how much number j after the step follows number k before it.
 
-    Args:
-        dynamics: the layer's.
-        states: where.
-        fixed_input: what is read.
-
     Reference:
         Sussillo & Barak 2013, Opening the black box, equation 5 (the linear part of F at a point).
     """
@@ -160,13 +157,7 @@ def eigenvalues(matrices: Float64[np.ndarray, "row size size"]) -> Complex128[np
 
 
 def visited_states(clean: CleanRun, most: int = 100, *, seed: int = 0) -> Float[Tensor, "row size"]:
-    """Return states of the clean run, one for each distinct prefix, or so many of them drawn without replacement.
-
-    Args:
-        clean: the run.
-        most: how many at most.
-        seed: of the drawing.
-    """
+    """Return states of the clean run, one for each distinct prefix, or so many of them drawn without replacement."""
     steps = enumerate(clean.prefixes)
     kept = [(row, time) for time, one in steps for row in one.rows[clean.has(time)[one.rows]].tolist()]
     chosen = np.array(kept)
@@ -180,10 +171,7 @@ def find_points(
     fixed_input: Float[Tensor, " input"],
     starts: Float[Tensor, "row size"],
     *,
-    fixed: float = FIXED,
-    slow: float = SLOW,
     merged: float = MERGED,
-    iterations: int = 200,
 ) -> Points:
     """Return the fixed and slow points that are reached from given states under a fixed input.
 
@@ -194,17 +182,14 @@ def find_points(
         dynamics: the layer's.
         fixed_input: what is read at every step.
         starts: where to start, such as `visited_states(machine.clean)`.
-        fixed: q below which a point is a fixed one.
-        slow: q below which it is a slow one; others are left out.
         merged: distance within which two points are one; the one with the smaller q stays.
-        iterations: steps from each start, at most.
 
     Reference:
         Sussillo & Barak 2013, Opening the black box, equation 3 and section 2; Golub & Sussillo 2018,
         FixedPointFinder (many starts at once, merging).
     """
-    states, q = _descend(dynamics, fixed_input, starts.detach().double().clone(), iterations)
-    order = [int(row) for row in np.argsort(q, kind="stable") if q[row] < slow]
+    states, q = _descend(dynamics, fixed_input, starts.detach().double().clone())
+    order = [int(row) for row in np.argsort(q, kind="stable") if q[row] < SLOW]
     kept: list[int] = []
     for row in order:
         if not kept or np.linalg.norm(states[kept] - states[row], axis=1).min() > merged:
@@ -215,11 +200,11 @@ def find_points(
     def later(states: Tensor) -> Tensor:
         return dynamics.advance(states, fixed_input.double().expand(len(states), PUSHED // 2, -1))
 
-    return Points(found, q[kept], at, q[kept] < fixed, len(order) / max(len(q), 1), later)
+    return Points(found, q[kept], at, q[kept] < FIXED, len(order) / max(len(q), 1), later)
 
 
 def _descend(
-    dynamics: Dynamics, fixed_input: Tensor, states: Tensor, iterations: int
+    dynamics: Dynamics, fixed_input: Tensor, states: Tensor
 ) -> tuple[Float64[np.ndarray, "row size"], Float64[np.ndarray, " row"]]:
     """Return where q is smallest on the way from each state, and q there."""
     s = states.numpy()
@@ -230,7 +215,7 @@ def _descend(
     identity = np.eye(s.shape[1])
     # Where a step was refused the state and its slope stay as they were.
     slopes, moved_on = np.empty((*s.shape, s.shape[1])), active
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         if not len(active):
             break
         if len(moved_on):

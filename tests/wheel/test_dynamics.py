@@ -156,8 +156,6 @@ def test_a_place_that_is_slow_and_not_fixed_is_called_so() -> None:
     assert 1e-10 < points.q[0] < 1e-6
     none = find_points(faster.dynamics, torch.zeros(2), near)
     assert (len(none), none.reached) == (0, 0)
-    assert len(find_points(faster.dynamics, torch.zeros(2), near, slow=1e-4)) == 1
-    assert find_points(slower.dynamics, torch.zeros(2), near, fixed=1e-6).fixed.tolist() == [True]
 
 
 def test_points_nearer_than_the_given_distance_are_one() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,31 +38,13 @@ class LayeredAutomaton:
         """How many states there are in all layers."""
         return sum(self.sizes)
 
-    def run(self, symbols: Sequence[int]) -> object:
-        """Return the answer to one sequence of symbols, given as whole numbers from 0.
-
-        Raises:
-            ProbeError: the sequence has another length, or a symbol does not exist.
-        """
-        if len(symbols) != len(self.transitions):
-            raise ProbeError(
-                f"The automaton reads {len(self.transitions)} symbols and was given {len(symbols)}; it has states of "
-                "its own for each position. Build another for another length."
-            )
-        state = 0
-        for table, symbol in zip(self.transitions, symbols, strict=True):
-            if not 0 <= symbol < table.shape[1]:
-                raise ProbeError(f"The symbol {symbol} does not exist; allowed are 0 to {table.shape[1] - 1}.")
-            state = int(table[state, symbol])
-        return self.outputs[state]
-
 
 def minimal_automaton(answers: np.ndarray, symbols: int = 2) -> LayeredAutomaton:
     """Return the smallest layered automaton that gives a table of answers.
 
-    Two prefixes share a state exactly where every suffix has the same answer after both, so that no automaton with
-    layers can have fewer: sequences that a suffix tells apart must stand in different states. States are numbered in
-    the order of the answers below them. The count of ones in ten bits has t + 1 states after t bits, 66 in all.
+    Two prefixes share a state exactly where every suffix has the same answer after both: sequences that a suffix
+    tells apart must stand in different states. The count of ones in ten bits has t + 1 states after t bits, 66 in
+    all.
 
     Args:
         answers: the answer to each sequence of one length, all of them in lexicographic order, (symbols^length,).
@@ -131,10 +112,7 @@ class Symbols:
 
 
 def as_symbols(x: Shaped[Tensor, "batch time *input"]) -> Symbols:
-    """Return inputs as symbols: each distinct input of a step is one.
-
-    Args:
-        x: inputs of one length; a third axis holds the features of a step.
+    """Return inputs of one length, (batch, time, feature), as symbols: each distinct input of a step is one.
 
     Raises:
         ProbeError: there is no axis of time, or nothing was read.
@@ -163,15 +141,9 @@ def _few_symbols(values: Float[np.ndarray, "place input"]) -> tuple[np.ndarray, 
 
 
 def automaton_of(x: Shaped[Tensor, "batch time *input"], answers: np.ndarray) -> LayeredAutomaton | None:
-    """Return the smallest layered automaton that gives these answers, where the inputs are all of their length.
+    """Return the smallest layered automaton that gives the answer to each sequence, its symbols as in `as_symbols`.
 
-    Args:
-        x: all sequences of one length over a finite alphabet, in any order.
-        answers: the answer to each, (batch,).
-
-    Returns:
-        The automaton, its symbols numbered as in `as_symbols`; None where a sequence is missing or occurs twice,
-        since then the smallest one depends on what nobody asked.
+    None where the sequences, in any order, are not all of their length: the smallest one depends on the others then.
 
     Raises:
         ProbeError: the answers are not one for each sequence.

@@ -93,12 +93,7 @@ def as_tuples(x: Shaped[Tensor, "batch time *input"]) -> list[tuple]:
 def run_program(
     name: str, program: Program, x: Shaped[Tensor, "batch time *input"] | list[tuple]
 ) -> Float[np.ndarray, " batch"]:
-    """Return a program's answers.
-
-    Args:
-        name: what it is called, for the message.
-        program: the function.
-        x: the sequences, or what `as_tuples` made of them.
+    """Return a program's answers to sequences, or to what `as_tuples` made of them.
 
     Raises:
         ProbeError: an answer is no finite number.
@@ -131,9 +126,7 @@ class Agreement:
 def agreement(
     answers: np.ndarray, program: Float[np.ndarray, " batch"], *, exhaustive: bool = True, near: float = 0.5
 ) -> Agreement:
-    """Return how often answers are the program's.
-
-    An answer agrees where it is within half of the program's: where a program says 3.5, both 3 and 4 are nearest.
+    """Return how often answers are within half of a program's: where it says 3.5, both 3 and 4 are nearest.
 
     Args:
         answers: the network's, (batch,).
@@ -170,11 +163,7 @@ class Drifting:
     fitted_on: Sequence[int]
 
     def drift(self, expected: Mapping[int, np.ndarray], own: Mapping[int, np.ndarray]) -> float:
-        """Return d of mean(y - P) = d (R - L), by least squares over the lengths.
-
-        Args:
-            expected: length -> the network's expected answers, (batch,).
-            own: length -> P's answers, (batch,).
+        """Return d of mean(y - P) = d (R - L), by least squares over the lengths, of expected answers and P's own.
 
         Raises:
             ProbeError: a length is missing, or none differs from the reference.
@@ -195,10 +184,5 @@ class Drifting:
         return total / weight
 
     def at(self, drift: float, own: Mapping[int, np.ndarray]) -> dict[int, Float[np.ndarray, " batch"]]:
-        """Return the answers with a given d by length, (batch,) each.
-
-        Args:
-            drift: d.
-            own: length -> P's answers, (batch,).
-        """
+        """Return the answers by length with a given d, of P's own."""
         return {length: answers + drift * (self.reference - length) for length, answers in own.items()}

@@ -50,16 +50,11 @@ class Codebook:
 
 
 def class_means(machine: Machine, concept: Tensor, *, by_step: bool = True) -> Codebook:
-    """Return the mean state of each value of the concept.
+    """Return the mean state of each value of the concept, (batch, time), at each step or over all steps.
 
     Means are over the distinct prefixes, and distances in units of each number's standard deviation over them: those
     of a step, or of all steps together, each with the same total weight. A number that does not vary tells nothing
     apart. Steps at which the concept is undefined (NaN) in some sequence have no means.
-
-    Args:
-        machine: the model and its clean run.
-        concept: its value after each step of each sequence, (batch, time).
-        by_step: whether each step has means of its own, and distances too.
 
     Raises:
         ProbeError: the concept is not aligned to the machine's inputs, or is undefined somewhere at every step.
@@ -109,19 +104,13 @@ class QuantisedRun:
 def quantised_run(machine: Machine, codebook: Codebook) -> QuantisedRun:
     """Return what a model answers when its state is replaced after every step by the nearest one of a codebook.
 
-    The next step starts from that state, so that the run is one of a finite automaton: nothing that the states do not
-    say can reach the answer.
-
-    Args:
-        machine: the model and the sequences that are read.
-        codebook: the states, for as many steps.
+    The next step starts from that state: the run is one of a finite automaton.
 
     Raises:
         ProbeError: the codebook is of another number of steps.
 
     Reference:
-        Omlin & Giles 1996, Extraction of rules from discrete-time recurrent neural networks, section 3 (states are
-        merged, and the merged ones must behave as the network does).
+        Omlin & Giles 1996, Extraction of rules from discrete-time recurrent neural networks, section 3.
     """
     time = machine.clean.inputs.shape[1]
     if codebook.length != time:

@@ -67,16 +67,7 @@ def _codes(x: Tensor, alphabet: np.ndarray) -> Int64[np.ndarray, "batch time"]:
 
 @dataclass(frozen=True, eq=False)
 class _Prefixes:
-    """All distinct prefixes of the clean run as a tree, the empty one first.
-
-    Attributes:
-        alphabet: the inputs, (symbol, input).
-        parent: for each prefix but the empty one, the number of the prefix before its last symbol, (prefix,).
-        symbol: its last symbol, (prefix,).
-        length: how many symbols it has, (prefix,).
-        states: the network's state after it, (prefix, size).
-        y: the network's expected answer to it, (prefix,).
-    """
+    """All distinct prefixes of the clean run as a tree, the empty one first; the arrays hold all others."""
 
     alphabet: np.ndarray
     parent: np.ndarray

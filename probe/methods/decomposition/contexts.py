@@ -42,8 +42,7 @@ def changed_at(
         concept: (batch, time); a sequence whose value is NaN belongs to no pair.
         changed: the step at which they differ.
         step: the step after which the concept is compared.
-        starts: a number for each sequence; those of other numbers start in other states and are no pair. None where
-            all start alike.
+        starts: a number for each sequence; those of other numbers start in other states. None where all start alike.
 
     Returns:
         The rows of the bases and of their sources.
@@ -74,16 +73,9 @@ def changed_at(
 def with_changed_input(
     machine: Machine, rows: Int64[np.ndarray, " row"], changed: int, inputs: Float[Tensor, "row input"]
 ) -> Machine:
-    """Return a machine whose clean run has further rows: copies of some that read another input at one step.
+    """Return a machine whose clean run has further rows: copies of some that read other inputs at one step.
 
-    Args:
-        machine: the model.
-        rows: which rows of its clean run are copied; the copies follow all others, in this order.
-        changed: the step at which a copy reads another input.
-        inputs: what it reads there.
-
-    Returns:
-        The machine; its clean run holds no signals, which nobody recorded of the copies.
+    The copies follow all others, in the order of `rows`. The run holds no signals, which nobody recorded of them.
     """
     clean, copied = machine.clean, torch.as_tensor(rows)
     read, states = clean.inputs[copied].clone(), clean.states[copied].clone()
@@ -152,12 +144,7 @@ class Contexts:
 
     @torch.no_grad()
     def table(self, put: Put, subsets: int) -> Float[np.ndarray, "context subset"]:
-        """Return the expected answer where states are put in, the mean over what follows.
-
-        Args:
-            put: gives the states of some contexts and subsets.
-            subsets: how many subsets there are.
-        """
+        """Return the expected answer where states are put in, of so many subsets, the mean over what follows."""
         found = torch.zeros(len(self), subsets, dtype=torch.float64)
         wide = max(1, len(self._leaf_weight) // len(self))
         many = max(1, _ROWS // (wide * subsets))

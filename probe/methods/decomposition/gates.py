@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -54,11 +54,6 @@ _GATES: dict[type[Cell], tuple[Signal, ...]] = {
 def known(cell: Cell, table: Mapping[type[Cell], Value], what: str) -> Value:
     """Return what a table holds for a kind of cell.
 
-    Args:
-        cell: the cell.
-        table: by the kind of cell.
-        what: what the table holds, for the message.
-
     Raises:
         ProbeError: the kind of cell is unknown.
     """
@@ -88,29 +83,20 @@ def gates_of(cell: Cell) -> tuple[Signal, ...]:
 
 
 def delivered(
-    machine: Machine,
-    moments: tuple[Moment, Moment],
-    places: Sequence[Signal],
-    members: Bool[np.ndarray, "subset place"],
-) -> Float[Tensor, "size row subset"]:
-    """Return the states after a step of which some formulas see another moment.
-
-    Args:
-        machine: the model.
-        moments: what the base's step starts from, and the source's.
-        places: the formulas that may see the source's.
-        members: which of them do, in every subset.
-    """
-    base, source = moments
-    found = []
+    contexts: Contexts, moments: tuple[Moment, Moment], places: Sequence[Signal]
+) -> Float[np.ndarray, "context subset"]:
+    """Return the expected answers after a step of which every subset of formulas sees the source's moment."""
+    machine, (base, source), members = contexts.machine, moments, subsets(len(places))
+    states = []
     for chosen in members:
         given = {place for place, member in zip(places, chosen, strict=True) if member}
         after: dict[Signal, Tensor] = {}
         for formula in machine.cell.formulas:
             moment = source if formula.signal in given else base
             after[formula.signal] = formula.compute(moment, *(after[needed] for needed in formula.sources))
-        found.append(machine.dynamics.joined(after).T)
-    return torch.stack(found, dim=2)
+        states.append(machine.dynamics.joined(after).T)
+    joined = torch.stack(states, dim=2)
+    return contexts.table(lambda part, chosen: joined[:, part, chosen], len(members))
 
 
 @torch.no_grad()
@@ -127,25 +113,17 @@ def gate_table(
     Returns:
         The table, its players in the order of `input_places`, and the weight of each context.
     """
-    places = tuple(input_places(machine.cell).values())
-    members = subsets(len(places))
     contexts = Contexts(machine, pairs, source_step=step, step=step)
     before = machine.clean.states[contexts.base, step - 1] if step else machine.clean.initial[contexts.base]
     previous = machine.dynamics.parts(before)
     base, source = (machine.clean.inputs[rows, step] for rows in (contexts.base, contexts.source))
     moments = machine.cell.moment_at(base, previous), machine.cell.moment_at(source, previous)
-    states = delivered(machine, moments, places, members)
-    table = contexts.table(lambda part, chosen: states[:, part, chosen], len(members))
-    return table, contexts.weight
+    return delivered(contexts, moments, tuple(input_places(machine.cell).values())), contexts.weight
 
 
 @torch.no_grad()
 def with_constant_gates(machine: Machine, gates: Sequence[Signal]) -> Answers:
     """Return the answers where gates are frozen at their mean over the clean run, by unit and step.
-
-    Args:
-        machine: the model.
-        gates: which gates.
 
     Raises:
         ProbeError: the layer does not have such a signal.

@@ -18,7 +18,6 @@ from ...recurrent.signals import Signal
 from ..machines import Machine
 from .contexts import Contexts, RowPairs
 from .gates import Places, delivered, known
-from .shapley import subsets
 
 _READ_STATE: dict[type[Cell], Places] = {
     LSTMCell: {
@@ -56,12 +55,7 @@ def route_table(
 ) -> tuple[Float[np.ndarray, "context subset"], Float[np.ndarray, " context"]]:
     """Return the expected answer where every subset of the routes carries the source's state for one step.
 
-    The step reads the base's input, and so do all that follow.
-
-    Args:
-        machine: the model.
-        pairs: rows of the clean run, bases and their sources.
-        step: after which step the states stand; the routes lead into the next one.
+    The states stand after `step`; the next step reads the base's input, and so do all that follow.
 
     Returns:
         The table, its players in the order of `routes_of`, and the weight of each context.
@@ -74,13 +68,9 @@ def route_table(
         raise ProbeError(
             f"step={step} has no route out of its state; choose one from 0 to {length - 2}, which another follows."
         )
-    places = tuple(routes_of(machine.cell).values())
-    members = subsets(len(places))
     contexts = Contexts(machine, pairs, source_step=step, step=step + 1)
     states = machine.clean.states[:, step]
     base, source = (machine.dynamics.parts(states[rows]) for rows in (contexts.base, contexts.source))
     x = machine.clean.inputs[contexts.base, step + 1]
     moments = machine.cell.moment_at(x, base), machine.cell.moment_at(x, source)
-    states = delivered(machine, moments, places, members)
-    table = contexts.table(lambda part, chosen: states[:, part, chosen], len(members))
-    return table, contexts.weight
+    return delivered(contexts, moments, tuple(routes_of(machine.cell).values())), contexts.weight

@@ -37,10 +37,8 @@ def subsets(players: int) -> Bool[np.ndarray, "subset player"]:
 def shapley_values(table: Float[np.ndarray, "*lead subset"]) -> Float[np.ndarray, "*lead player"]:
     """Return the Shapley value of every player: what it adds to a subset, averaged over all orders of joining.
 
-    phi_u = sum over S without u of |S|! (n - |S| - 1)! / n! (v(S + u) - v(S)). They sum to v(all) - v(none).
-
-    Args:
-        table: v of every subset along the last axis, 2^n values in the order of `subsets`.
+    phi_u = sum over S without u of |S|! (n - |S| - 1)! / n! (v(S + u) - v(S)). They sum to v(all) - v(none). The
+    last axis of the table holds v of every subset, 2^n values in the order of `subsets`.
 
     Raises:
         ProbeError: the last axis does not have 2^n values with 1 <= n <= 16.
@@ -107,12 +105,8 @@ def pooled_shares(
 ) -> Shares:
     """Return shares over several contexts: the sum of the Shapley values over the sum of the whole differences.
 
-    A mean of each context's own shares would be ruled by the contexts in which next to nothing changes; the quotient
-    of the sums is defined wherever the differences do not cancel. Where they do (below 1e-9) the shares are NaN.
-
-    Args:
-        table: v of every subset in every context.
-        weight: the weight of each context, or None for equal ones.
+    A mean of each context's own shares would be ruled by the contexts in which next to nothing changes. Where the
+    differences cancel (below 1e-9) the shares are NaN. Without weights all contexts count alike.
     """
     mean = np.average(table, axis=0, weights=weight)
     whole = float(mean[-1] - mean[0])

@@ -37,7 +37,7 @@ def unit_table(
         groups: the units of each player; None makes every unit one.
 
     Returns:
-        The table, and the weight of each context: how many pairs have its two prefixes.
+        The table, and how many pairs have the two prefixes of each context.
 
     Raises:
         ProbeError: there are more than 16 players, a unit does not exist, or it belongs to two of them.
@@ -58,11 +58,7 @@ def unit_table(
 
 
 def players_of(machine: Machine, groups: Sequence[Sequence[int]] | None = None) -> list[list[int]]:
-    """Return the units of each player; units of none stay the base's.
-
-    Args:
-        machine: the model.
-        groups: the units of each player; None makes every unit one.
+    """Return the units of each player, by default one each; units of none stay the base's.
 
     Raises:
         ProbeError: a unit does not exist, or it belongs to two players.
