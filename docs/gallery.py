@@ -3,7 +3,6 @@
 # --8<-- [start:first]
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -12,7 +11,6 @@ from models import zoo
 from models.flipflop import stored, task
 from models.tasks import bit_strings, parse_bits, running_count
 from probe import plots
-from probe.evidence.intervals import share_interval
 from probe.methods.dynamics import StackDynamics
 from probe.methods.fixed_points import find_points, step
 
@@ -116,28 +114,3 @@ for count in range(8):
 ax = plots.dose(pd.DataFrame(rows), given="ones put in", answered="ones answered", by="part", base=3)
 ax.figure.savefig("dose.png", dpi=120)
 # --8<-- [end:dose]
-
-# --8<-- [start:strip]
-bits = bit_strings(8)
-count = running_count(bits).numpy().ravel()
-rows = []
-for trained in zoo.networks(seeds=range(20)):
-    for role, model in (("trained", trained.model), ("own initialisation", trained.untrained)):
-        cells = probe.record(model, bits, signals=["cell_state"])["cell_state"].flatten(0, 1).numpy()
-        best = max(abs(np.corrcoef(cell, count)[0, 1]) for cell in cells.T)
-        rows.append({"role": role, "value": best})
-ax = plots.strip(pd.DataFrame(rows), label="|r| of the best cell with the running count")
-ax.figure.savefig("strip.png", dpi=120)
-# --8<-- [end:strip]
-
-# --8<-- [start:bars]
-rows = []
-for length in range(7, 13):
-    bits = bit_strings(length)[:: 2 ** (length - 7)]  # 128 strings of each length
-    with torch.no_grad():
-        right = (counter(bits).argmax(1) == bits.sum((1, 2))).sum().item()
-    low, high = share_interval(right, len(bits))
-    rows.append({"name": f"{length} bits", "value": right / len(bits), "low": low, "high": high})
-ax = plots.bars(pd.DataFrame(rows), label="share of right answers, with its 95 % interval")
-ax.figure.savefig("bars.png", dpi=120)
-# --8<-- [end:bars]

@@ -24,7 +24,7 @@ from probe.methods.causal.later import later_states
 from probe.methods.causal.pairs import Pairs, along_coordinate
 from probe.plots.legends import figure_legend, legend_above
 from probe.plots.networks import draw_role_lines
-from probe.plots.spaces import draw_cube, draw_fixed_points, draw_paths, seen
+from probe.plots.spaces import draw_cube, draw_fixed_points, seen
 from probe.plots.style import GREY, new_figure, role_style, style
 from probe.questions.states import stable_answers
 from probe.subjects.computed.ends import runs_of
@@ -130,7 +130,9 @@ def flows(group: Group) -> DataFigure:
     def draw() -> Figure:
         figure, axes = new_figure(height=5.0)
         ax = _cube(axes[0, 0], frame[frame["unstable"] <= 1])
-        draw_paths(ways, ax=ax, color=OWN, label="without input, off a saddle", width=2.0)
+        for number, way in enumerate(ways):
+            label = "_" if number else "without input, off a saddle"
+            ax.plot(*seen(way).T, color=OWN, linewidth=2.0, label=label, zorder=2)
         figure_legend(figure, *ax.get_legend_handles_labels(), most=3, where="lower")
         return figure
 

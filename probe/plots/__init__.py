@@ -3,18 +3,16 @@
 from .gates import saturation
 from .sequences import ColouredText, heatmap, text
 from .state_space import trajectories
-from .tables import bars, dose, matrix, strip
+from .tables import dose, matrix
 from .units import against, traces
 
 __all__ = [
     "ColouredText",
     "against",
-    "bars",
     "dose",
     "heatmap",
     "matrix",
     "saturation",
-    "strip",
     "text",
     "traces",
     "trajectories",

@@ -34,11 +34,7 @@ class Levels:
     numeric: bool
 
     def means(self, numbers: np.ndarray) -> np.ndarray:
-        """Return the mean of one unit for each value and step, (value, time); NaN where no row has the value.
-
-        Args:
-            numbers: of one unit, (batch, time).
-        """
+        """Return the mean of a unit, (batch, time), at each value and step, (value, time); NaN without a row."""
         found = np.full((len(self.values), numbers.shape[1]), np.nan)
         for place in range(len(self.values)):
             rows = self.codes == place
@@ -49,14 +45,7 @@ class Levels:
 
 
 def levels(given: Any, drawn: Chosen, argument: str, name: str = "") -> Levels:
-    """Return a concept's values, aligned to what is drawn.
-
-    Args:
-        given: an array, (batch, time), or (batch,) of a concept that does not change within a sequence; numbers,
-            booleans or texts. NaN, None or an empty text say that it is not defined there.
-        drawn: what it stands beside.
-        argument: the argument's name, for messages.
-        name: what the concept is called; of a DataArray its own name, where this is empty.
+    """Return a concept's values, (batch, time) or (batch,), aligned to what is drawn.
 
     Raises:
         ProbeError: it is not aligned, has values of another kind, no values, or more than 50 different ones.

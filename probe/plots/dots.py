@@ -23,15 +23,7 @@ def scatter(
     color: str,
     size: float = 4.0,
 ) -> None:
-    """Draw dots of one colour, and make room for them in the axes.
-
-    Args:
-        ax: where to draw.
-        across: the dots' x.
-        up: their y.
-        color: of all of them.
-        size: their diameter in points.
-    """
+    """Draw dots of one colour with a diameter in points, and make room for them in the axes."""
     if not len(across):
         return
     # A line of hardly any length with round ends is a dot.

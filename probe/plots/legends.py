@@ -17,13 +17,9 @@ _CLOSE: dict[str, Any] = {"columnspacing": 1.2, "handletextpad": 0.5, "handlelen
 
 
 def legend_above(ax: Axes, *, most: int = 3) -> Legend | None:
-    """Name what axes show above them, and return the legend, or None where nothing has a name.
+    """Name what axes show above them, at most so many names side by side; return the legend, or None without names.
 
     Its right end is that of the axes, so that it may reach over the numbers of the y axis.
-
-    Args:
-        ax: the axes.
-        most: how many names stand side by side at most.
     """
     handles, names = ax.get_legend_handles_labels()
     figure = ax.get_figure()
@@ -52,15 +48,7 @@ def figure_legend(
     most: int = 4,
     where: Literal["upper", "lower"] = "upper",
 ) -> Legend:
-    """Name above or below a figure's axes what all of them show, and return the legend.
-
-    Args:
-        figure: the figure, in a constrained layout, which makes room.
-        handles: what is named.
-        names: their names.
-        most: how many names stand side by side at most.
-        where: `upper` or `lower`.
-    """
+    """Name above or below a figure's axes what all of them show, at most so many names side by side."""
 
     def made(columns: int) -> Legend:
         for old in list(figure.legends):

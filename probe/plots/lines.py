@@ -22,16 +22,9 @@ _LINE = 0.075
 def name_lines(
     axes: Sequence[Axes], ends: Sequence[float], labels: Sequence[str], colours: Sequence[str], *, title: str = ""
 ) -> None:
-    """Say what lines mean: beside the panel, at the height at which each ends, or by a scale of colours.
+    """Say what lines mean: beside a single panel, at the height at which each ends, or by a scale of colours.
 
     In axes of the caller, whose figure makes no room beside them, a legend says it.
-
-    Args:
-        axes: the panels; names are written where there is one.
-        ends: the height of each line's end, in the numbers of the y axis.
-        labels: the lines' names.
-        colours: their colours.
-        title: what the names are values of.
     """
     if len(axes) > 1 or len(labels) > NAMED:
         scale(axes, labels, colours, title=title)
@@ -70,14 +63,7 @@ def _apart(heights: np.ndarray) -> np.ndarray:
 
 
 def scale(axes: Sequence[Axes], labels: Sequence[str], colours: Sequence[str], *, title: str = "") -> None:
-    """Draw a scale of colours beside the panels, with a name for each colour, or for some where not all have room.
-
-    Args:
-        axes: the panels.
-        labels: the colours' names, from below.
-        colours: the colours.
-        title: what the names are values of.
-    """
+    """Draw a scale of colours beside panels, with a name for each from below, or for some if not all have room."""
     norm = BoundaryNorm(np.arange(len(labels) + 1) - 0.5, len(labels))
     figure = axes[0].get_figure()
     if figure is None:
@@ -95,12 +81,6 @@ def scale(axes: Sequence[Axes], labels: Sequence[str], colours: Sequence[str], *
 
 
 def numbered(ax: Axes, numbers: Sequence[int] | np.ndarray, *, most: int = 10) -> None:
-    """Put whole numbers on the x axis, the first and every so many after it.
-
-    Args:
-        ax: whose axis.
-        numbers: rising whole numbers.
-        most: how many at most.
-    """
+    """Put rising whole numbers on the x axis, the first and every so many after it, at most `most`."""
     shown = np.asarray(numbers)[:: -(-len(numbers) // most)]
     ax.set_xticks(shown, [str(one) for one in shown])

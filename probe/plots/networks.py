@@ -71,12 +71,7 @@ def draw_dots(
 
 
 def name_columns(ax: Axes, names: Sequence[str]) -> None:
-    """Name the columns 0, 1, ... of axes, on as many lines as it takes; upright where a word is wider than a column.
-
-    Args:
-        ax: whose x axis.
-        names: of the columns, from the left.
-    """
+    """Name the columns 0, 1, ... of axes on as many lines as it takes, upright where a word is too wide."""
     figure, place = ax.get_figure(), ax.get_subplotspec()
     inches = COLUMN_WIDTH if figure is None else figure.bbox.width / figure.dpi
     inches = inches / (1 if place is None else place.get_gridspec().ncols) - AXIS
@@ -91,16 +86,9 @@ def name_columns(ax: Axes, names: Sequence[str]) -> None:
 
 
 def draw_median_line(frame: pd.DataFrame, *, ax: Axes, color: str, at: str = "step", **look: Any) -> None:
-    """Draw the median over networks of one metric by step, and its 95 % interval where there are enough.
+    """Draw the median over networks of one metric along a column, with its 95 % interval where there are enough.
 
     A table counts steps from 0. They are drawn where so many were read: the first one at 1.
-
-    Args:
-        frame: measurements with one value for each network and place.
-        ax: where to draw.
-        color: of line and band.
-        at: the column that the places stand in.
-        **look: keywords for `Axes.plot`.
     """
     table = frame.pivot(index="network", columns=at, values="value").sort_index(axis=1)
     steps = (table.columns.astype(float) + (at == "step")).tolist()
@@ -119,11 +107,6 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
     """Draw one metric along a column: medians over networks with their interval, planted networks one by one.
 
     Planted networks are not draws of one recipe, so that a median over them would mean nothing.
-
-    Args:
-        frame: measurements with one value for each network and place.
-        ax: where to draw.
-        at: the column that the places stand in, such as `step`.
     """
     for role, look in ROLE_STYLE.items():
         rows = frame[frame["role"] == role]
@@ -138,7 +121,7 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
 
 
 def draw_scores(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | None = None) -> Axes | Figure:
-    """Draw a row for each signal: a dot for the network with its interval, a mark for each control.
+    """Draw a row a signal: a dot for the network with its interval, a mark for each control.
 
     Args:
         table: of a `probe.probes.reading.Reading`; its first network is the one that was read.
@@ -168,13 +151,7 @@ def draw_scores(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | Non
 
 
 def draw_scores_over_steps(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | None = None) -> Axes | Figure:
-    """Draw a panel for each signal: the score of a map for each step, of the network and of each control.
-
-    Args:
-        table: of a `probe.probes.reading.Reading`; its first network is the one that was read.
-        kinds: network -> what it is called and drawn as, such as a role.
-        ax: where to draw a single signal, or None for a new figure.
-    """
+    """Draw a panel a signal: the score of a map for each step; its arguments are those of `draw_scores`."""
     scores = table[table["step"].notna()]
     names, own_kind = _names(scores), kinds[table["network"].iloc[0]]
     signals = list(dict.fromkeys(names))

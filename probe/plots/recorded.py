@@ -43,11 +43,7 @@ class Layer:
 
     @property
     def after(self) -> np.ndarray:
-        """How many steps were read when each place in time was recorded, (time,), the first being 1.
-
-        Raises:
-            ProbeError: a step is counted from the end, and so is another one in each row.
-        """
+        """How many steps were read when each place in time was recorded, (time,); a negative step is refused."""
         if (self.steps < 0).any():
             raise ProbeError(
                 f"The recording keeps the steps {', '.join(map(str, self.steps))}. A negative step is another one in "
@@ -92,11 +88,7 @@ class Chosen:
     real: np.ndarray
 
     def row(self, row: Any) -> int:
-        """Return the number of a row, counted from 0.
-
-        Raises:
-            ProbeError: there is no such row.
-        """
+        """Return the number of a row, counted from 0, which must exist."""
         given = as_indices("row", row)
         if given is None or len(given) != 1:
             raise ProbeError(f"row={row!r} was asked for; one sequence is drawn: name its number.")
@@ -109,12 +101,7 @@ def words(name: str) -> str:
 
 
 def layer_of(recording: Any, layer: str | None, signal: str | None = None) -> Layer:
-    """Return the layer that is drawn.
-
-    Args:
-        recording: a Recording, or what its `to_xarray()` returns, or a Dataset or a DataArray of that.
-        layer: its name, or None for the only one, or the only one that has the signal.
-        signal: the signal that is drawn, or None.
+    """Return the layer that is drawn, of a Recording or of what its `to_xarray()` returns.
 
     Raises:
         ProbeError: it is none of these, there is no such layer, or there are several and none is named.
@@ -134,13 +121,8 @@ def layer_of(recording: Any, layer: str | None, signal: str | None = None) -> La
 
 
 def chosen(recording: Any, *, layer: str | None = None, signal: str | None = None, units: Units = None) -> Chosen:
-    """Return the values that a plot draws.
-
-    Args:
-        recording: as for `layer_of`.
-        layer: the layer's name, or None for the only one.
-        signal: the signal's name, or None for the cell state, else the hidden state, else the only state.
-        units: which units, or None for all.
+    """Return the values that a plot draws, of the only layer, and of the cell state, else the hidden state, else the
+    only state, where none is named.
 
     Raises:
         ProbeError: one of them does not exist, must be named, or holds what cannot be drawn.

@@ -74,14 +74,7 @@ def heatmap(
 
 
 def draw_map(ax: Axes, signal: str, values: np.ndarray, units: Sequence[str]) -> Normalize:
-    """Draw a map of units by steps, and return which values have the first and the last of its colours.
-
-    Args:
-        ax: where to draw.
-        signal: what the values are, which decides the colours.
-        values: (unit, time).
-        units: the units' names.
-    """
+    """Draw a map of one signal, units by steps, and return the values of the first and the last colour."""
     colours, norm = scale_of(signal, values)
     _ = ax.imshow(values, aspect="auto", interpolation="nearest", cmap=colours, norm=norm)
     ax.set_title(words(signal), parse_math=False)
@@ -111,12 +104,7 @@ def write_steps(ax: Axes, names: Sequence[str], label: str) -> None:
 
 
 def scale_of(signal: str, values: np.ndarray) -> tuple[Colormap, Normalize]:
-    """Return the colours of a signal, and which values have the first and the last of them.
-
-    Args:
-        signal: its name; one that ends in `_gate` lies between 0 and 1.
-        values: what is drawn.
-    """
+    """Return the colours of a signal, and the values of the first and the last; those of a gate are 0 and 1."""
     if signal.endswith("_gate"):
         return AMOUNTS, Normalize(0.0, 1.0)
     largest = float(np.nanmax(np.abs(values))) or 1.0
@@ -124,11 +112,7 @@ def scale_of(signal: str, values: np.ndarray) -> tuple[Colormap, Normalize]:
 
 
 def _tokens(given: Sequence[Any], one: Chosen, times: np.ndarray) -> list[str]:
-    """Return the tokens of a sequence as texts.
-
-    Raises:
-        ProbeError: there are more or fewer than the sequence has steps.
-    """
+    """Return the tokens of a sequence as texts, one for each of its steps."""
     tokens = [str(token) for token in given]
     if len(tokens) != len(times):
         every = one.real.shape[1]
@@ -219,11 +203,7 @@ def _span(token: str, colour: str, title: str) -> str:
 
 
 def ink_on(colour: str) -> str:
-    """Return black or white, whichever has the higher contrast on a colour, by WCAG 2.2.
-
-    Args:
-        colour: a hex text.
-    """
+    """Return black or white, whichever has the higher contrast on a hex colour, by WCAG 2.2."""
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -26,10 +26,7 @@ UNSTABLE_STYLE: tuple[tuple[Literal["o", "s", "^", "*"], float], ...] = (
 
 
 def seen(points: Float[np.ndarray, "*rows axis"]) -> Float[np.ndarray, "*rows 2"]:
-    """Return where points stand on paper: an orthographic projection, without perspective.
-
-    Args:
-        points: their three coordinates.
+    """Return where points of three coordinates stand on paper: an orthographic projection.
 
     Raises:
         ProbeError: there are other than three coordinates.
@@ -46,10 +43,6 @@ def seen(points: Float[np.ndarray, "*rows axis"]) -> Float[np.ndarray, "*rows 2"
 
 def draw_cube(names: Sequence[str], *, ax: Axes | None = None) -> Axes:
     """Draw the edges of a cube from -1 to 1, and along three of them what the coordinates are called.
-
-    Args:
-        names: of the three coordinates.
-        ax: where to draw, or None for new axes.
 
     Raises:
         ProbeError: there are other than three names.
@@ -71,34 +64,11 @@ def draw_cube(names: Sequence[str], *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def draw_paths(
-    paths: Sequence[Float[np.ndarray, "_ 3"]],
-    *,
-    ax: Axes,
-    color: str = GREY,
-    label: str = "",
-    width: float = 1.2,
-) -> None:
-    """Draw paths through the space, each a line from step to step.
-
-    Args:
-        paths: the coordinates after each step.
-        ax: where to draw.
-        color: of all of them.
-        label: what they are called in the legend; empty for no entry.
-        width: of the lines, in points.
-    """
-    for number, path in enumerate(paths):
-        name = label if label and number == 0 else "_"
-        ax.plot(*seen(path).T, color=color, linewidth=width, label=name, zorder=2)
-
-
 def draw_fixed_points(frame: pd.DataFrame, columns: Sequence[str], *, ax: Axes) -> None:
     """Draw fixed points by the number of directions that they are unstable in.
 
     Args:
-        frame: a row for each point: its coordinates, `unstable`, how many directions it is unstable in, and where
-            some may be neither stable nor unstable `neutral`, whether it is.
+        frame: a row a point: its coordinates, `unstable`, and `neutral` where some are neither stable nor unstable.
         columns: what the two or three coordinates are called in the frame.
         ax: where to draw.
     """

@@ -45,14 +45,10 @@ class Plane:
 
 
 def principal(states: np.ndarray, directions: int) -> Plane:
-    """Return the principal directions of states, each with its largest number above 0, so that reruns agree.
-
-    Args:
-        states: (state, size).
-        directions: how many, 2 or 3.
+    """Return the principal directions of states, (state, size), each with its largest number above 0.
 
     Raises:
-        ProbeError: so many are not drawn, or the states do not spread along so many.
+        ProbeError: other than 2 or 3 directions, or the states do not spread along so many.
     """
     if directions not in (2, 3):
         raise ProbeError(f"directions={directions!r} was asked for; a state space is drawn in 2 or 3.")

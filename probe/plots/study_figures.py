@@ -37,16 +37,7 @@ def drawing() -> Iterator[None]:
 
 
 def drawn(figure: Figure, *, name: str, title: str, alt: str, caption: str, data: pd.DataFrame) -> DataFigure:
-    """Return a figure with its words and data; one that would be too large as SVG is a picture of pixels.
-
-    Args:
-        figure: the figure.
-        name: of its files, and of the SVG.
-        title: a short name.
-        alt: what it shows, with a number.
-        caption: the line below it.
-        data: the numbers behind it.
-    """
+    """Return a figure with its words and data; one that would be too large as SVG is a picture of pixels."""
     try:
         return DataFigure.from_figure(figure, name=name, title=title, alt=alt, caption=caption, data=data)
     except ProbeError:
@@ -55,11 +46,7 @@ def drawn(figure: Figure, *, name: str, title: str, alt: str, caption: str, data
 
 
 def medians_in_words(table: pd.DataFrame) -> str:
-    """Return the medians over networks of the metrics of a table, by role, for a reader who does not see a picture.
-
-    Args:
-        table: measurements, one value a network for each metric, kind and number.
-    """
+    """Return the medians over networks of a table's metrics, by role, for who does not see a picture."""
     keys = ["metric", "kind", "at", "role"]
     medians = table.groupby(keys, sort=False, dropna=False)["value"].median().reset_index()
     parts = []

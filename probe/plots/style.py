@@ -74,8 +74,6 @@ IN_INK = (
     RoleStyle(INK, (0, (8.0, 2.0)), "v"),
     RoleStyle(INK, (0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "X"),
 )
-#: The faintest of several shades of ink, as opacity: 3:1 on white and on the dark page.
-_FAINTEST = 0.45
 
 
 def role_style(role: str) -> RoleStyle:
@@ -212,15 +210,6 @@ def colours(count: int, scale: LinearSegmentedColormap) -> list[str]:
         scale: `STEPS` or `VALUES`.
     """
     return [to_hex(scale(place)) for place in (np.linspace(0, 1, count) if count > 1 else [1.0])]
-
-
-def shades(count: int) -> list[str]:
-    """Return so many shades of ink, from full ink to the faintest that is seen on both papers, as `#rrggbbaa`.
-
-    Args:
-        count: how many; a single one is full ink.
-    """
-    return [to_hex((0, 0, 0, opacity), keep_alpha=True) for opacity in np.linspace(1, _FAINTEST, count)]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Plots of tables: a matrix with its numbers, a dose-response curve, a strip of values, bars with intervals."""
+"""Plots of tables: a matrix with its numbers, and a dose-response curve."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_hex
-from matplotlib.patches import Patch
 
 from ..errors import ProbeError, unknown
 from .lines import name_lines
 from .sequences import ink_on
-from .style import AMOUNTS, GREY, IN_INK, INK, PLOT_WIDTH, ROLE_STYLE, SIGNS, RoleStyle, panels, shades
+from .style import AMOUNTS, GREY, IN_INK, ROLE_STYLE, SIGNS, RoleStyle, panels
 
 #: A matrix of more rows or columns has no room for its numbers.
 MOST_CELLS = 24
-#: What tells bars of groups that are no roles apart: they are faint, so that their intervals are seen on them.
-HATCHES = ("", "///", "...", "xxx", "---", "ooo")
 
 
 def matrix(
@@ -149,122 +146,8 @@ def dose(
     return panel
 
 
-def strip(data: Any, *, value: str = "value", by: str = "role", label: str = "", ax: Axes | None = None) -> Axes:
-    """Draw a strip of values for each group, a dot each, with the median as a line and the name beside it.
-
-    Args:
-        data: a DataFrame, or a Dataset, with a row for each dot.
-        value: the column of values, drawn across.
-        by: the column that names each row's group.
-        label: what the values are, in words; empty for the column's name.
-        ax: where to draw, or None for a new figure.
-
-    Raises:
-        ProbeError: a column does not exist, holds no numbers, or there is no row.
-    """
-    frame = _table(data, [value], [by])
-    groups = _groups(frame, by)
-    with panels(1, ax=ax, height=0.9 + 0.62 * len(groups)) as (panel,):
-        for place, (name, look) in enumerate(groups.items()):
-            values = frame.loc[frame[by].astype(str) == name, value].to_numpy(float)
-            # Golden steps spread neighbours apart, the same in every run.
-            beside = place + 0.5 * ((np.arange(len(values)) * 0.618034) % 1 - 0.5)
-            panel.plot(values, beside, look.marker, color=look.color, markersize=4.5, alpha=0.75, linestyle="none")
-            panel.plot([np.median(values)] * 2, [place - 0.36, place + 0.36], color="black", linewidth=1.6)
-        _named_rows(panel, list(groups), label or value)
-    return panel
-
-
-def bars(
-    data: Any,
-    *,
-    value: str = "value",
-    low: str = "low",
-    high: str = "high",
-    name: str = "name",
-    by: str | None = None,
-    label: str = "",
-    form: str = ".2f",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw a bar for each row, its interval as a thin line, its number at its end and its name beside it.
-
-    Args:
-        data: a DataFrame, or a Dataset, with a row for each bar; the first is at the top.
-        value: the column of values, drawn across.
-        low: the column of the intervals' lower ends; a bar where it is NaN, and a table without it, has none.
-        high: the column of the upper ends.
-        name: the column of the bars' names.
-        by: the column that decides the colour of a bar, such as `role`, or None for one colour. Groups that are no
-            roles are told apart by their hatching.
-        label: what the values are, in words; empty for the column's name.
-        form: how a number is written, as in `format`.
-        ax: where to draw, or None for a new figure.
-
-    Raises:
-        ProbeError: a column does not exist, holds no numbers, or there is no row; or one end of the intervals is
-            missing, or lies on the wrong side.
-    """
-    frame = _table(data, [value], [name, by])
-    ends = _intervals(frame, value, low, high)
-    fills = _fills(_groups(frame, by))
-    with panels(1, ax=ax, width=PLOT_WIDTH + 0.8, height=0.8 + 0.42 * len(frame)) as (panel,):
-        for place, number in enumerate(frame[value].to_numpy(float)):
-            group = "" if by is None else str(frame[by].iloc[place])
-            panel.barh(place, number, height=0.62, **fills[group])
-            below, above = ends[place]
-            if np.isfinite(below):
-                panel.plot([below, above], [place, place], color="black", linewidth=1.6, solid_capstyle="butt")
-            said = format(number, form).replace("-", "\N{MINUS SIGN}")
-            reach, side = (np.fmin(number, below), -1) if number < 0 else (np.fmax(number, above), 1)
-            look: dict[str, Any] = {
-                "ha": "left" if side > 0 else "right",
-                "va": "center",
-                "textcoords": "offset points",
-            }
-            panel.annotate(said, (float(reach), place), xytext=(5 * side, 0), **look)
-        if (frame[value] < 0).any():
-            panel.axvline(0, color="black", linewidth=0.8)
-        _named_rows(panel, [str(one) for one in frame[name]], label or value)
-        panel.margins(x=0.12)
-        if by is not None and by != name:
-            keys = [Patch(label=group, **fill) for group, fill in fills.items()]
-            panel.legend(handles=keys, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, borderaxespad=0.2)
-    return panel
-
-
-def _intervals(frame: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
-    """Return both ends of each row's interval, (row, 2); NaN where there is none."""
-    there = [column for column in (low, high) if column in frame]
-    if not there:
-        return np.full((len(frame), 2), np.nan)
-    if len(there) == 1:
-        raise ProbeError(f"data has the column {there[0]!r} alone; an interval has both {low!r} and {high!r}.")
-    ends = frame[[low, high]].to_numpy(float)
-    numbers = frame[value].to_numpy(float)
-    half = np.isnan(ends).any(axis=1) & ~np.isnan(ends).all(axis=1)
-    if half.any() or (ends[:, 0] > numbers).any() or (ends[:, 1] < numbers).any():
-        raise ProbeError(
-            f"In each row {low!r} must be at most {value!r} and {high!r} at least {value!r}, or both NaN."
-        )
-    return ends
-
-
-def _named_rows(ax: Axes, names: list[str], label: str) -> None:
-    """Write names beside the rows of a panel, the first at the top."""
-    ax.set_yticks(range(len(names)), names, parse_math=False)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    ax.set_xlabel(label, parse_math=False)
-
-
 def _table(data: Any, numbers: Sequence[str], others: Sequence[str | None]) -> pd.DataFrame:
-    """Return a table that has the columns, without rows whose numbers are missing.
-
-    Raises:
-        ProbeError: a column does not exist, holds no numbers, or no row is left.
-    """
+    """Return a table that has the columns, without rows whose numbers are missing."""
     xr = sys.modules.get("xarray")
     if xr is not None and isinstance(data, (xr.Dataset, xr.DataArray)):
         data = (data if isinstance(data, xr.Dataset) else data.to_dataset(name=data.name or "value")).to_dataframe()
@@ -296,10 +179,3 @@ def _groups(frame: pd.DataFrame, by: str | None) -> dict[str, RoleStyle]:
         )
     looks = ROLE_STYLE | dict(zip(plain, IN_INK, strict=False))
     return {name: looks[name] for name in names}
-
-
-def _fills(groups: dict[str, RoleStyle]) -> dict[str, dict[str, Any]]:
-    """Return how the bars of each group are filled: in the colour of its role, or in faint ink with its hatching."""
-    plain = [name for name, look in groups.items() if look.color == INK]
-    hatched = {name: {"color": shades(2)[-1], "hatch": hatch} for name, hatch in zip(plain, HATCHES, strict=False)}
-    return {name: {"color": look.color} for name, look in groups.items()} | hatched

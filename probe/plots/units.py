@@ -139,13 +139,7 @@ def against(
 
 
 def _curve(numbers: np.ndarray, over: Levels, here: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """Return the values that a concept has in a group of states, and the mean of a unit over the states of each.
-
-    Args:
-        numbers: of the unit, (batch, time).
-        over: the concept.
-        here: which states are in the group, (batch, time).
-    """
+    """Return the values that a concept has in a group of states, (batch, time), and the mean of a unit at each."""
     own = [numbers[here & (over.codes == code)] for code in range(len(over.values))]
     known = [code for code, found in enumerate(own) if found.size]
     return over.values[known], [float(own[code].mean()) for code in known]

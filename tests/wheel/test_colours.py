@@ -18,8 +18,8 @@ from test_report_figures import DARK_PAGE, WHITE, contrast
 
 import probe
 from probe.colours import MEANINGS, OF_PAGES, ROLES, STEP, VALUE, of_role, parts
-from probe.plots import bars, tables
-from probe.plots.style import GREY, INK, ROLE_STYLE, SIGNS, STEPS, VALUES, RoleStyle, colours, new_figure, shades
+from probe.plots import networks
+from probe.plots.style import GREY, INK, ROLE_STYLE, SIGNS, STEPS, VALUES, RoleStyle, colours, new_figure
 
 FOLDER = Path(probe.__file__).parent
 #: The distance of two colours in OKLab that is kept between two meanings; .02 is just visible.
@@ -91,15 +91,6 @@ def test_the_letters_of_pages_have_colours_of_their_own() -> None:
         for colour in letters:
             assert contrast(colour, page) >= 4.5
             assert min(distance(colour, other) for other in every) >= APART
-
-
-def test_shades_of_ink_are_seen_on_both_pages() -> None:
-    """The faintest, over either page: black on white, and the page's light ink on the dark one."""
-    opacity = int(shades(5)[-1][7:], 16) / 255
-    for ink, page in (("#000000", WHITE), ("#e4e8ec", DARK_PAGE)):
-        mixed = [opacity * a + (1 - opacity) * b for a, b in zip(parts(ink), parts(page), strict=True)]
-        assert contrast("#" + "".join(f"{round(part):02x}" for part in mixed), page) >= 3
-    assert shades(1) == ["#000000ff"]
 
 
 def test_the_style_sheets_have_the_colours_of_the_table() -> None:
@@ -217,7 +208,8 @@ def test_a_figure_of_roles_in_their_colours_has_no_faults() -> None:
 
 def test_figures_of_the_package_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control arm: one that is drawn by a module of the package in another colour is found once."""
-    monkeypatch.setitem(tables.ROLE_STYLE, "trained", RoleStyle(of_role("planted"), "-", "o"))
-    _ = bars(pd.DataFrame({"role": ["trained"], "name": ["trained"], "value": [1.0]}), by="role")
+    monkeypatch.setitem(networks.ROLE_STYLE, "trained", RoleStyle(of_role("planted"), "-", "o"))
+    rows = pd.DataFrame({"role": ["trained"], "network": ["net"], "metric": ["m"], "value": [1.0]})
+    _ = networks.draw_dots(rows, {"m": "m"})
     assert any("planted" in fault for fault in looked_at())
     assert looked_at() == []

@@ -24,9 +24,9 @@ from recorded import KINDS, LENGTHS, recorded
 from refusing import refused
 from test_report_figures import contrast
 
-from probe.plots import bars, dose, heatmap, matrix, strip, text
+from probe.plots import dose, heatmap, matrix, text
 from probe.plots.sequences import ink_on
-from probe.plots.style import AMOUNTS, ROLE_STYLE, shades
+from probe.plots.style import AMOUNTS
 
 
 class Spans(HTMLParser):
@@ -184,15 +184,6 @@ FRAME = pd.DataFrame(NUMBERS, index=pd.Index(["up", "$down"], name="gate"), colu
 DOSES = pd.DataFrame(
     {"given": [0, 1, 2, 2, 0, 1], "answered": [0.0, 1.0, 2.0, 4.0, 3.0, np.nan], "part": [*"wwwwcc"]}
 )
-ROWS = pd.DataFrame(
-    {
-        "name": ["planted one", "plain", "below"],
-        "value": [1.0, 0.5, -0.25],
-        "low": [0.9, np.nan, -0.5],
-        "high": [1.0, np.nan, -0.125],
-        "role": ["planted", "other", "trained"],
-    }
-)
 
 
 @pytest.mark.parametrize(
@@ -302,51 +293,15 @@ def test_a_dose_is_drawn_against_the_answer(table: object) -> None:
     assert len(dose(table).get_lines()) == 2
 
 
-def test_a_strip_has_a_dot_for_each_value_and_a_line_at_the_median() -> None:
-    """In the colour of the role; the first group is at the top; dots stay in their row."""
-    frame = pd.DataFrame({"role": ["trained"] * 5 + ["planted"] * 4, "value": [3.0, 1, 2, 9, 4, 0, 1, 2, 5]})
-    ax = strip(frame, label="a number")
-    dots, medians = ax.get_lines()[::2], ax.get_lines()[1::2]
-    assert [np.array(one.get_xdata()).tolist() for one in dots] == [[3, 1, 2, 9, 4], [0, 1, 2, 5]]
-    assert [np.array(one.get_xdata()).tolist() for one in medians] == [[3, 3], [1.5, 1.5]]
-    for place, (one, role) in enumerate(zip(dots, ("trained", "planted"), strict=True)):
-        assert (one.get_color(), one.get_marker()) == (ROLE_STYLE[role].color, ROLE_STYLE[role].marker)
-        assert (np.abs(np.array(one.get_ydata()) - place) <= 0.25).all()
-        assert len(set(np.array(one.get_ydata()).tolist())) == len(np.array(one.get_xdata()))
-    assert [one.get_text() for one in ax.get_yticklabels()] == ["trained", "planted"]
-    assert ax.yaxis_inverted()
-    assert ax.get_xlabel() == "a number"
-
-
-def test_bars_have_their_interval_their_number_and_their_name() -> None:
-    """A bar without an interval has no line; the number of a negative one stands at its left."""
-    ax = bars(ROWS, by="role")
-    assert [bar.get_width() for bar in ax.patches] == [1.0, 0.5, -0.25]  # pyright: ignore[reportAttributeAccessIssue]
-    inks = [ROLE_STYLE["planted"].color, shades(2)[-1], ROLE_STYLE["trained"].color]
-    fills = [to_hex(bar.get_facecolor(), keep_alpha=True) for bar in ax.patches]
-    assert fills == [ink.ljust(9, "f") for ink in inks]
-    lines = [np.array(line.get_xdata()).tolist() for line in ax.get_lines()]
-    assert lines == [[0.9, 1.0], [-0.5, -0.125], [0, 0]]
-    assert [one.get_text() for one in ax.texts] == ["1.00", "0.50", "\N{MINUS SIGN}0.25"]
-    assert [one.get_horizontalalignment() for one in ax.texts] == ["left", "left", "right"]
-    assert [one.xy for one in ax.texts] == [(1.0, 0), (0.5, 1), (-0.5, 2)]  # pyright: ignore[reportAttributeAccessIssue]
-    assert [one.get_text() for one in ax.get_yticklabels()] == ["planted one", "plain", "below"]
-    assert bars(ROWS.drop(columns=["low", "high"])).get_lines()[0].get_xdata() == [0, 0]
-
-
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: bars(ROWS, value="size"),
-        lambda: bars(ROWS, by="kind"),
-        lambda: bars(ROWS, value="name"),
-        lambda: bars(ROWS.drop(columns="low")),
-        lambda: bars(ROWS.assign(low=2.0)),
-        lambda: bars(ROWS.assign(low=np.nan)),
-        lambda: strip(ROWS.assign(value=np.nan)),
-        lambda: strip([1, 2]),
+        lambda: dose(DOSES, answered="size"),
+        lambda: dose(DOSES, answered="part"),
+        lambda: dose(DOSES.assign(answered=np.nan)),
+        lambda: dose([1, 2]),
         lambda: dose(DOSES, by="parts"),
-        lambda: strip(pd.DataFrame({"role": [*"abcdefg"], "value": 1.0})),
+        lambda: dose(pd.DataFrame({"role": [*"abcdefg"], "given": 1.0, "answered": 1.0}), by="role"),
     ],
 )
 def test_what_a_table_lacks_is_said(call: object) -> None:
@@ -356,7 +311,6 @@ def test_what_a_table_lacks_is_said(call: object) -> None:
 
 
 def test_axes_of_the_caller_are_drawn_into() -> None:
-    """By each of the four, and returned."""
-    four = Figure().subplots(4)
-    assert [matrix(NUMBERS, ax=four[0]), dose(DOSES, ax=four[1])] == list(four[:2])
-    assert [strip(ROWS, ax=four[2]), bars(ROWS, ax=four[3])] == list(four[2:])
+    """By both, and returned."""
+    two = Figure().subplots(2)
+    assert [matrix(NUMBERS, ax=two[0]), dose(DOSES, ax=two[1])] == list(two)

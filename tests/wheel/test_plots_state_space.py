@@ -30,7 +30,7 @@ from probe.methods.fixed_points import Points
 from probe.plots import saturation, spaces, trajectories
 from probe.plots.legends import figure_legend, legend_above
 from probe.plots.networks import name_columns
-from probe.plots.spaces import UNSTABLE_STYLE, draw_cube, draw_fixed_points, draw_paths, seen
+from probe.plots.spaces import UNSTABLE_STYLE, draw_cube, draw_fixed_points, seen
 from probe.plots.state_space import principal
 from probe.plots.style import COLUMN_WIDTH, INK, STEPS, VALUES, colours, new_figure, style
 
@@ -241,13 +241,6 @@ def test_fixed_points_are_told_apart_by_their_unstable_directions() -> None:
     _, axes = new_figure()
     draw_fixed_points(frame.assign(unstable=0, neutral=[1, 1, 1, 0, 0]), ["a", "b", "c"], ax=axes[0, 0])
     assert [line.get_label() for line in axes[0, 0].get_lines()] == ["neutral", "stable"]
-
-
-def test_paths_have_one_name() -> None:
-    """However many there are, the legend has one entry."""
-    _, axes = new_figure()
-    draw_paths([np.zeros((4, 3)), np.ones((2, 3))], ax=axes[0, 0], label="ways")
-    assert axes[0, 0].get_legend_handles_labels()[1] == ["ways"]
 
 
 def test_the_stable_ones_are_filled_and_the_others_told_apart_by_their_marker() -> None:
