@@ -185,20 +185,12 @@ def _likely(contents: Contents) -> str:
 def _found(
     contents: Contents, called: Mapping[str, str], choices: Choices, skipped: frozenset[str] | None
 ) -> list[Found]:
-    """Return the modules of a file.
-
-    Args:
-        contents: of the file.
-        called: the file's names by those that the layouts see.
-        choices: the caller's.
-        skipped: names that the caller leaves out; None where arrays were renamed, and what a file says about its
-            layers by the old names no longer holds.
-    """
+    """Return the modules of a file."""
     description = contents.description
     if isinstance(description, Converted) and skipped is not None:
         return own_metadata.find(description, contents.tensors, choices, skipped)
     if isinstance(description, KerasModel) and description.config is not None and skipped is not None:
-        return keras_layers.find(contents, choices, skipped)
+        return _find(keras_layers.find, contents, choices, skipped)
     if isinstance(description, OnnxModel) and skipped is not None:
         nodes = onnx_nodes.find(description, choices, skipped)
         if nodes:
@@ -235,11 +227,7 @@ def _find(find: Callable[..., list[Found]], *given: Any) -> list[Found]:
 
 
 def _renames(names: Mapping[str, str | None] | None) -> dict[str, str]:
-    """Return the file's names by those that a caller gave, of arrays whose own names say nothing of what they are.
-
-    Raises:
-        ProbeError: names= is no dict of texts.
-    """
+    """Return the file's names by those that a caller gave, of arrays whose own names say nothing of what they are."""
     pairs = names.items() if isinstance(names, Mapping) else [] if names is None else [(None, names)]
     if not all(isinstance(old, str) and isinstance(new, str | None) for old, new in pairs):
         raise ProbeError(

@@ -140,11 +140,7 @@ class Masked(nn.Module):
         return self._rows(inner, x, mask)
 
     def _check_followed(self, mask: Tensor) -> None:
-        """Raise where a module inside is recorded or edited, and its steps or rows would not be those of the input.
-
-        Its hidden steps are left out, so that it is called with fewer: only where they come last are the others still
-        the steps of the input, and only as packed sequences do rows of several lengths keep their numbers.
-        """
+        """Raise where a module inside is recorded or edited, and its steps or rows would not be the input's."""
         here = sessions()
         followed = [
             one

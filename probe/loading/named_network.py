@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+
+from .checkpoint import run
 
 
 class NamedNetwork(nn.Module):
@@ -27,10 +28,7 @@ class NamedNetwork(nn.Module):
         (inner,) = self.children()
         if not isinstance(inner, nn.RNNCellBase) or isinstance(x, PackedSequence):
             return inner(x)
-        states: list[Any] = []
-        for step in x.unbind(1):
-            states.append(inner(step, states[-1] if states else None))
-        return torch.stack([state[0] if isinstance(state, tuple) else state for state in states], dim=1)
+        return run(inner, x)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

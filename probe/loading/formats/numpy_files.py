@@ -77,14 +77,7 @@ def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _array(stream: Any, size: int, name: str, budget: Budget) -> np.ndarray | str:
-    """Return an array, read straight into its own memory; of objects a text that says so.
-
-    Args:
-        stream: stands at its header.
-        size: how many bytes are left in it.
-        name: of the array, for messages.
-        budget: of the file.
-    """
+    """Return an array, read straight into its own memory; of objects a text that says so."""
     import numpy as np
 
     start = stream.tell()

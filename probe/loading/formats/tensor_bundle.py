@@ -102,10 +102,7 @@ def _tensor(name: str, entry: Entry, data: bytes, budget: Budget) -> Tensor:
 
 
 def _full_names(text: bytes) -> dict[str, str]:
-    """Return the variables' own names by the names that TensorFlow 2 gives them in a file, such as `variables/3/...`.
-
-    Reference: TensorFlow, core/protobuf/trackable_object_graph.proto.
-    """
+    """Return the variables' own names by those that TensorFlow 2 gives them in a file, such as `variables/3/...`."""
     view = memoryview(text)
     length, at = varint(view, 0)
     names = {}

@@ -107,11 +107,7 @@ def _state_dict(path: Path, content: Any) -> tuple[Mapping[str, Any], str]:
 
 
 def _parts(content: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the dicts and lists that hold tensors, at any depth, by the dotted place where they lie.
-
-    Raises:
-        ValueError: there are too many values, or they lie too deep.
-    """
+    """Yield the dicts and lists that hold tensors, at any depth, by the dotted place where they lie."""
     below, seen = [("", content, 0)], 0
     while below:
         place, value, depth = below.pop(0)

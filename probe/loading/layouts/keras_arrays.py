@@ -46,15 +46,7 @@ class Arrays:
 
     def __post_init__(self) -> None:
         """Raise ProbeError where the shapes are those of no such layer."""
-        gates = GATES[self.kind]
-        kernel, recurrent = tuple(self.kernel.shape), tuple(self.recurrent.shape)
-        fits = len(kernel) == len(recurrent) == 2 and 0 not in kernel + recurrent
-        if not fits or recurrent[1] != gates * recurrent[0] or kernel[1] != recurrent[1]:
-            raise ProbeError(
-                f"{self.where!r} has a kernel of shape {kernel} and a recurrent kernel of shape {recurrent}; Keras's "
-                f"{self.kind} has (input, {gates} x units) and (units, {gates} x units). The file is damaged, or of "
-                "another kind."
-            )
+        recurrent = tuple(self.recurrent.shape)
         shapes = [(recurrent[1],), (2 * recurrent[1],)] + ([(2, recurrent[1])] if self.kind == "GRU" else [])
         if self.bias is not None and tuple(self.bias.shape) not in shapes:
             raise ProbeError(

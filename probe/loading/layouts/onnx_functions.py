@@ -47,11 +47,7 @@ def functions_of(name: str, kind: str, given: Mapping[str, Any], way: int, ways:
 
 
 def _assigned(name: str, functions: Sequence[str], values: list[float], which: int) -> list[float | None]:
-    """Return the parameter of each function.
-
-    The operators' text has a list consumed in the functions' order, which is read as one value for every function, or
-    as one for each that has the parameter.
-    """
+    """Return the parameter of each function."""
     usual = [_PARAMETERS.get(function, (None, None))[which] for function in functions]
     using = [place for place, default in enumerate(usual) if default is not None]
     if len(values) > len(functions):

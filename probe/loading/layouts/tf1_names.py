@@ -166,11 +166,6 @@ def _spec(cell: Cell, tensors: Mapping[str, Tensor], choices: Choices, facts: Ma
             "w_o_diag, projection/kernel), a GRU gates/ and candidate/ with kernel and bias, a plain RNN kernel and "
             f"bias. Leave it out with names={{{cell.name + '*'!r}: None}}."
         )
-    for name, tensor in found.items():
-        if tensor.dim() != (2 if "kernel" in name or name == "projection" else 1) or 0 in tensor.shape:
-            raise ProbeError(
-                f"{cell.parts[name]!r} has shape {tuple(tensor.shape)}: the file is damaged, or of another kind."
-            )
     return make(cell, found, choices, facts)
 
 
@@ -202,11 +197,6 @@ def _activation(cell: Cell, choices: Choices, facts: Mapping[str, Any]) -> str:
 def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
     kernel, bias, projection = found["kernel"], found["bias"], found.get("projection")
     units = kernel.shape[1] // 4
-    if kernel.shape[1] % 4 or len(bias) != kernel.shape[1] or (projection is not None and len(projection) != units):
-        raise ProbeError(
-            f"{cell.name!r} has a kernel of shape {tuple(kernel.shape)} and a bias of shape {tuple(bias.shape)}; "
-            "expected (input + units, 4 x units) and (4 x units). The file is damaged, or of another kind."
-        )
     W, U = _split(cell, kernel, units if projection is None else projection.shape[1])
     added = facts.get("forget_bias")
     if added is None and cell.kind.startswith("cudnn_compatible"):
@@ -232,16 +222,8 @@ def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapp
 def _gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
     units = found["candidate kernel"].shape[1]
     pairs = []
-    for part, gates in (("gates", 2), ("candidate", 1)):
-        kernel, bias = found[f"{part} kernel"], found[f"{part} bias"]
-        if kernel.shape[1] != gates * units or len(bias) != gates * units:
-            raise ProbeError(
-                f"{cell.name!r} has {part} of shape {tuple(kernel.shape)} with {len(bias)} biases; expected "
-                f"{gates * units} columns. The file is damaged, or of another kind."
-            )
-        pairs.append((*_split(cell, kernel, units), bias))
-    if pairs[0][0].shape[1] != pairs[1][0].shape[1]:
-        raise ProbeError(f"The gates and the candidate of {cell.name!r} read inputs of different sizes.")
+    for part in ("gates", "candidate"):
+        pairs.append((*_split(cell, found[f"{part} kernel"], units), found[f"{part} bias"]))
     W, U, bias = (_joined(parts) for parts in zip(*pairs, strict=True))
     return LayerSpec(cell.name, "GRU", W, U, bias, activation=_activation(cell, choices, facts), reset="before")
 
@@ -249,10 +231,6 @@ def _gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mappi
 def _cudnn_gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
     units = found["hidden kernel"].shape[1]
     gates_W, gates_U = _split(cell, found["gates kernel"], units)
-    if found["gates kernel"].shape[1] != 2 * units:
-        raise ProbeError(
-            f"{cell.name!r} has gates for {found['gates kernel'].shape[1] // 2} units and {units} candidates."
-        )
     W = _joined((gates_W, found["input kernel"].T))
     U = _joined((gates_U, found["hidden kernel"].T))
     b_ih = _joined((found["gates bias"], found["input bias"]))

@@ -93,11 +93,7 @@ def _check_alone(network: str, kind: str, others: Iterable[str]) -> None:
 
 
 def _undropped(full: dict[str, str], choices: Choices) -> dict[str, str]:
-    """Return names without the weights that weight drop overwrote in training, each with the raw one in its place.
-
-    fastai's `WeightDropout` keeps `X.weight_hh_l0_raw` beside `X.module.weight_hh_l0`, and the AWD-LSTM before it
-    `X.module.weight_hh_l0_raw` in its place. The one without `_raw` is a random part of the other: the latest draw.
-    """
+    """Return names without the weights that weight drop overwrote in training, each with the raw one in its place."""
     kept = dict(full)
     for name, at in full.items():
         start, _, own = name.removesuffix("_raw").rpartition(".")
@@ -112,14 +108,7 @@ def _undropped(full: dict[str, str], choices: Choices) -> dict[str, str]:
 
 
 def _built(network: str, tensors: Mapping[str, Tensor], choices: Choices, *, by_hand: bool) -> tuple[nn.Module, str]:
-    """Return the module that has just these tensors, and its order of gates.
-
-    Args:
-        network: its name.
-        tensors: named in full.
-        choices: the caller's.
-        by_hand: whether the caller named some of them.
-    """
+    """Return the module that has just these tensors, and its order of gates."""
     matches = {name: _NAME.fullmatch(name) for name in tensors}
     for name, match in matches.items():
         if match is None:
