@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,7 @@ class ExplorerProgram:
 
         Args:
             sequence: symbols, such as a text; a whole number stands for the symbol that writes it, so that
-                `probe.questions.answers.programs` can score a program over 0 and 1. For other numbers see `reading`.
+                `probe.questions.answers.programs` can score a program over 0 and 1.
 
         Raises:
             ProbeError: the sequence has a symbol that the program does not read.
@@ -71,30 +71,6 @@ class ExplorerProgram:
             factor, offset = self._pairs[symbol]
             answer = factor * answer + offset
         return answer
-
-    def reading(self, alphabet: Mapping[str, float | Sequence[float]]) -> Callable[[tuple], float]:
-        """Return the program as a function of what networks read, as `probe.questions.answers.programs` calls it.
-
-        Args:
-            alphabet: for each symbol the number, or the features, that a network reads for it.
-
-        Raises:
-            ProbeError: two symbols are read alike; the function raises where a step is no symbol's.
-        """
-        symbols = {_key(value): symbol for symbol, value in alphabet.items()}
-        if len(symbols) != len(alphabet):
-            raise ProbeError(
-                "Two symbols of the alphabet are the same numbers to a network; no program tells them apart."
-            )
-
-        def program(sequence: tuple) -> float:
-            steps = [_key(step) for step in sequence]
-            missing = [step for step in steps if step not in symbols]
-            if missing:
-                raise ProbeError(unknown("step of the alphabet", missing[0], symbols))
-            return self([symbols[step] for step in steps])
-
-        return program
 
     def check(self, alphabet: Iterable[str], network: str) -> None:
         """Raise where the program does not fit an alphabet.
@@ -150,7 +126,3 @@ def merged(shared: Sequence[ExplorerProgram], own: Sequence[ExplorerProgram]) ->
 def described(program: ExplorerProgram) -> dict[str, Any]:
     """Return a program as the explorer's script reads it, ready for JSON."""
     return {"name": program.name, "role": program.role, "start": program.start, "steps": dict(program.steps)}
-
-
-def _key(step: Any) -> tuple[float, ...]:
-    return tuple(float(number) for number in step) if isinstance(step, Sequence) else (float(step),)

@@ -112,11 +112,7 @@ def _measurements(table: pd.DataFrame) -> Block:
 
 
 def _first_rows(frame: pd.DataFrame, what: str) -> Table:
-    """Return the first rows of a frame as a table.
-
-    Raises:
-        ProbeError: the frame has no columns, or two of one name.
-    """
+    """Return the first rows of a frame as a table."""
     cut = f": the first {ROWS} of {len(frame):,} rows." if len(frame) > ROWS else "."
     head = frame.head(ROWS)
     table = Table.from_frame(head, what + cut)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -12,7 +12,6 @@ from ..errors import several
 from ..report.inline import CodeSpan, Sentence, Strong, pieces
 from ..report.render import render_template, source_of
 from ..report.tables import Cell, Table
-from .maps import STEPS, UNITS, Map, draw_map
 
 if TYPE_CHECKING:
     import torch
@@ -20,33 +19,28 @@ if TYPE_CHECKING:
     from ..recording.recording import LayerRecording, Recording
     from ..recurrent.inspection import ModelDescription
 
-#: What is shown of a value of any size: calls in full, layers, letters of a name, bytes of pictures.
-CALLS, LAYERS, LETTERS, PICTURE_BYTES = 8, 60, 80, 40_000
+#: What is shown of a value of any size: calls in full, layers, letters of a name.
+CALLS, LAYERS, LETTERS = 8, 60, 80
 #: Above so many numbers a summary would take longer than a reader waits; then none is computed.
 SUMMARISED = 2**24
 
 
 @dataclass(frozen=True)
 class Folded:
-    """A table behind a summary, with the pictures of its rows, where it has some."""
+    """A table behind a summary."""
 
     summary: str
     table: Table
-    pictures: tuple[Map | None, ...] = ()
     open: bool = False
 
 
 def show_recording(recording: Recording) -> str:
-    """Return a recording as HTML, at most 100 kB: what was kept of which call, in numbers and small pictures."""
-    budget = PICTURE_BYTES
-    folded: list[Folded] = []
+    """Return a recording as HTML, at most 100 kB: what was kept of which call, in numbers."""
     numbers = sum(value.numel() for part in recording.parts for value in part.signals.values())
-    for part in recording.parts[:CALLS]:
-        shown = _call(part, several=recording.calls[part.layer] > 1, summarised=numbers <= SUMMARISED)
-        size = sum(len(picture.source) for picture in shown.pictures if picture is not None)
-        pictures = shown.pictures if size <= budget else ()
-        budget -= size if pictures else 0
-        folded.append(Folded(shown.summary, shown.table, pictures, open=not folded))
+    folded = [
+        _call(part, several=recording.calls[part.layer] > 1, summarised=numbers <= SUMMARISED, first=not place)
+        for place, part in enumerate(recording.parts[:CALLS])
+    ]
     count = len(recording.parts)
     title = f"Recording of {several(count, 'call')}"
     return _fragment(title, _about(recording, numbers), folded)
@@ -124,8 +118,8 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(shortened(name) for name in names[:6]) + more
 
 
-def _call(part: LayerRecording, *, several: bool, summarised: bool) -> Folded:
-    """Return one call of a layer: a row a signal, with the picture of the batch's first row."""
+def _call(part: LayerRecording, *, several: bool, summarised: bool, first: bool) -> Folded:
+    """Return one call of a layer: a row a signal; the first is not folded."""
     shapes = {signal: part.extent(signal) for signal in part.signals}
     same = len(set(shapes.values())) < 2
     columns = (
@@ -136,15 +130,10 @@ def _call(part: LayerRecording, *, several: bool, summarised: bool) -> Folded:
         about: list[Cell] = [str(signal)] if same else [str(signal), shapes[signal]]
         rows.append([*about, *(_summary(value) if summarised else (None, None, None))])
     name = f"{shortened(part.layer)}, call {part.call}" if several else shortened(part.layer)
-    first = next(iter(part.signals.values()), None)
-    size = f"{next(iter(shapes.values()), 'no signal')}{'' if first is None else ' (batch, time, unit)'}"
+    size = f"{next(iter(shapes.values()), 'no signal')}{' (batch, time, unit)' if shapes else ''}"
     ragged = f", rows of {min(part.lengths)} to {max(part.lengths)} steps" if part.lengths else ""
-    caption = f"Signals of {name}; pictures show row 0, steps across and units down, teal below 0 and gold above"
-    cut = first is not None and (first.shape[1] > STEPS or first.shape[2] > UNITS)
-    caption += f" (the first {STEPS} steps and {UNITS} units at most)." if cut else "."
-    table = Table(columns, rows, caption, digits=3, max_rows=max(len(rows), 1))
-    pictures = tuple(draw_map(_first_row(value)) for value in part.signals.values())
-    return Folded(f"{name}: {size}{ragged}", table, pictures)
+    table = Table(columns, rows, f"Signals of {name}.", digits=3, max_rows=max(len(rows), 1))
+    return Folded(f"{name}: {size}{ragged}", table, open=first)
 
 
 def _summary(value: torch.Tensor) -> tuple[float | None, float | None, float | None]:
@@ -155,11 +144,6 @@ def _summary(value: torch.Tensor) -> tuple[float | None, float | None, float | N
         return None, None, None
     low, high = numbers.aminmax()
     return float(low), float(numbers.double().mean()), float(high)
-
-
-def _first_row(value: torch.Tensor) -> Any:
-    """Return the first row of a signal, (step, unit), as far as a picture shows it."""
-    return value[:1, :STEPS, :UNITS].detach().cpu().double().flatten(0, 1).numpy()
 
 
 def described(value: object, depth: int = 3) -> str:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 from ..errors import ProbeError, unknown
@@ -99,31 +99,17 @@ class Table:
         object.__setattr__(self, "rows", tuple(tuple(row) for row in self.rows))
 
     @classmethod
-    def from_frame(
-        cls,
-        frame: pd.DataFrame,
-        caption: str,
-        *,
-        verdict: str | None = None,
-        name: str | None = None,
-        digits: int = 4,
-        max_rows: int = MAX_ROWS,
-        sortable: bool = False,
-    ) -> Table:
-        """Return the table of a DataFrame's columns; the index is left out (reset it to show it)."""
+    def from_frame(cls, frame: pd.DataFrame, caption: str, **options: Any) -> Table:
+        """Return the table of a DataFrame's columns; the index is left out (reset it to show it).
+
+        Args:
+            frame: the table.
+            caption: what it holds.
+            **options: of `Table`, such as `digits=3`.
+        """
         columns = [str(column) for column in frame.columns]
         values = [[_cell(value) for value in frame.iloc[:, index].tolist()] for index in range(len(columns))]
-        rows = list(zip(*values, strict=True)) if values else []
-        return cls(
-            columns,
-            rows,
-            caption,
-            verdict=verdict,
-            name=name,
-            digits=digits,
-            max_rows=max_rows,
-            sortable=sortable,
-        )
+        return cls(columns, list(zip(*values, strict=True)), caption, **options)
 
     @property
     def numeric(self) -> tuple[bool, ...]:

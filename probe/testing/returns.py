@@ -140,14 +140,7 @@ def _joined(trial: Trial, value: Tensor, order: list[int], step: int, axes: int 
 
 
 def _others(trial: Trial, step: int, runs: tuple[Any, Any, Any], read: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what a patched run returns beside its outputs, with what the module returns; of later steps alone.
-
-    Args:
-        trial: what is tried.
-        step: after which the states are other rows'.
-        runs: what the patched run returned, what the module returned, and what that was called with.
-        read: the module's outputs.
-    """
+    """Yield what a patched run returns beside its outputs, with what the module returns; of later steps alone."""
     (patched, whole, given), rows = runs, trial.x.shape[:2]
     no_state = {id(one) for one in pytree.tree_leaves(given)}
     for found, wanted in zip(pytree.tree_leaves(patched), pytree.tree_leaves(whole), strict=True):

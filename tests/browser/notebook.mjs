@@ -60,21 +60,11 @@ async function axe(page) {
   return page.evaluate(violations, { include: [[".rnn-probe"]] });
 }
 
-const pictures = (page) =>
-  page.locator(".rnn-probe img").evaluateAll((all) =>
-    all
-      .filter((image) => image.checkVisibility())
-      .map((image) => {
-        const { width, height } = image.getBoundingClientRect();
-        return { loaded: image.complete && image.naturalWidth > 0, width, height, asked: [image.width, image.height] };
-      }),
-  );
-
 const browser = await launch();
 try {
   const context = await watched(browser, url, log);
   const page = await open(context, url, log);
-  const found = { shown: await shown(page), pictures: await pictures(page), used: await used(page) };
+  const found = { shown: await shown(page), used: await used(page) };
   found.columns = await page
     .locator(".rnn-probe tbody th")
     .evaluateAll((all) => [...new Set(all.map((head) => getComputedStyle(head).textAlign))]);

@@ -143,12 +143,8 @@ def test_a_frame_is_about_as_tall_as_its_page(found: dict[str, Any]) -> None:
     assert small["content"] <= 1.1 * small["height"]
 
 
-def test_pictures_keep_their_pixels_and_tables_their_columns(found: dict[str, Any]) -> None:
-    """Jupyter's own rules on pictures and tables change neither the size of a picture nor where a name stands."""
-    assert len(found["pictures"]) == 6
-    for picture in found["pictures"]:
-        assert picture["loaded"]
-        assert (picture["width"], picture["height"]) == (6 * 40, 6 * 12)
+def test_tables_keep_their_columns(found: dict[str, Any]) -> None:
+    """Jupyter's own rules on tables do not change where a name stands."""
     assert found["columns"] == ["start"]
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import os
 import subprocess
 import sys
 from html.parser import HTMLParser
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +21,6 @@ from probe import Finding, Signal
 from probe.evidence import DataFigure, Range, Rule, judge
 from probe.explorer import Explorer, ExplorerNetwork
 from probe.notebook.fragments import described
-from probe.notebook.maps import draw_map
 from probe.recording.recording import LayerRecording, Recording
 from probe.report import Figure, Page, Section
 
@@ -117,7 +113,6 @@ def test_a_recording_tells_what_it_holds(pair: nn.Module) -> None:
         assert words in reader.words
     largest = recording["low[0]", "forget_gate"].max()
     assert f"{largest:.3g}" in reader.words
-    assert [tag for tag, _ in reader.tags].count("img") == 3 * 6
     assert [attributes for tag, attributes in reader.tags if tag == "details"].count({"open": None}) == 1
 
 
@@ -216,7 +211,7 @@ def test_a_recording_of_any_size_is_shown_in_100_kb_and_at_once() -> None:
     names = tuple(f"idle.{place}" for place in range(1000))
     output = [[{str(k): torch.ones(1) for k in range(99)}] * 99] * 99
     shown = recorded({}, parts=parts, steps=tuple(range(1000)), not_called=names, output=output)._repr_html_()
-    assert 40_000 < len(shown) < 100_000
+    assert len(shown) < 100_000
     assert "The first 8 calls are shown" in shown
     assert "and 994 more" in shown
     many = torch.zeros(1).expand(2**20, 64, 5)
@@ -293,25 +288,6 @@ def test_a_page_that_cannot_be_rendered_says_why() -> None:
     assert "The figure is no SVG" in page._repr_html_()
     with refused():
         _ = page.render()
-
-
-def test_a_picture_shows_sign_and_size() -> None:
-    """A pixel a value, steps across; teal below 0, gold above, see-through at 0 and where there is no number."""
-    drawn = draw_map(np.array([[-2.0, 0.0], [1.0, np.nan], [np.inf, 2.0]]))
-    assert drawn is not None
-    assert drawn.alt == "2 units by 3 steps: from -2 to 2"
-    assert (drawn.width / 3, drawn.height / 2) == (24, 8)
-    data = base64.b64decode(drawn.source.removeprefix("data:image/png;base64,"))
-    pixels = (matplotlib.image.imread(io.BytesIO(data)) * 255).round()
-    assert pixels.shape == (2, 3, 4)
-    assert pixels[0, 0].tolist() == [21, 130, 148, 255]
-    assert pixels[1, 2].tolist() == [182, 124, 1, 255]
-    assert pixels[..., 3].tolist() == [[255, 136, 255], [0, 0, 255]]
-    assert draw_map(np.full((2, 2), np.nan)) is None
-    large = draw_map(np.random.default_rng(0).standard_normal((500, 500)))
-    assert large is not None
-    assert "32 units by 64 steps" in large.alt
-    assert len(large.source) < 2600
 
 
 def test_showing_changes_nothing(pair: nn.Module) -> None:
