@@ -67,6 +67,10 @@ class DataFigure:
     def __repr__(self) -> str:
         return f"DataFigure {self.name!r}: {self.title} ({several(len(self.data), 'row')} behind it)"
 
+    def _repr_png_(self) -> bytes | None:
+        """Show the picture in a notebook; one that was read from disk may be anybody's, and is not shown."""
+        return self.png
+
     @classmethod
     def from_figure(
         cls,
@@ -150,10 +154,10 @@ class Finding:
         return "\n".join([*lines, f"  {len(self.measurements)} measurements"])
 
     def _repr_html_(self) -> str:
-        """Show the finding in a notebook, as a page in a frame that can reach nothing outside itself."""
-        from ..notebook.finding_page import page_of
+        """Show the finding in a notebook: its claims, and what it holds besides."""
+        from ..notebook.fragments import show_finding
 
-        return page_of(self)._repr_html_()
+        return show_finding(self)
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write the finding as a folder and return its path.

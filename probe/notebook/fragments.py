@@ -1,7 +1,8 @@
-"""Shows a recording or a model's layers in a notebook, as HTML tables."""
+"""Shows a recording, a model's layers or a finding in a notebook, as HTML tables."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from ..report.tables import Cell, Table
 if TYPE_CHECKING:
     import torch
 
+    from ..evidence.findings import Finding
     from ..recording.recording import LayerRecording, Recording
     from ..recurrent.inspection import ModelDescription
 
@@ -70,6 +72,24 @@ def show_model(description: ModelDescription) -> str:
     table = Table(columns, rows, f"The {count} of {shortened(description.model)}", digits=12, max_rows=LAYERS)
     summary = f"{count} with {several(parameters, 'parameter')} in all"
     return _fragment(shortened(description.model), [], [Folded(summary, table, open=True)])
+
+
+def show_finding(finding: Finding) -> str:
+    """Return a finding as HTML: what was judged, and how much else it holds."""
+    counts = Counter(claim.verdict for claim in finding.claims)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) or "none was judged"
+    held = f"{len(finding.measurements):,} measurements, {several(len(finding.figures), 'figure')}"
+    points: list[Sentence] = [f"Of {several(len(finding.claims), 'claim')}: {told}.", f"It holds {held}."]
+    points += [[Strong(shortened(name)), ": ", shortened(text)] for name, text in list(finding.notes.items())[:CALLS]]
+    rows: list[list[Cell]] = [
+        [shortened(claim.rule.key), shortened(claim.rule.statement, 300), claim.value, claim.interval, claim.n,
+         claim.verdict, shortened(claim.reason, 300)]
+        for claim in finding.claims
+    ]  # fmt: skip
+    columns = ["claim", "statement", "value", "interval at 95 %", "networks", "verdict", "reason"]
+    table = Table(columns, rows, "What was judged.", verdict="verdict", digits=3, max_rows=LAYERS)
+    title = next((text for text in (finding.title, finding.question) if text.strip()), "Finding")
+    return _fragment(shortened(title, 200), points, [Folded("Claims", table, open=True)] if rows else [])
 
 
 def show_sentence(title: str, sentence: str) -> str:

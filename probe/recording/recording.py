@@ -92,7 +92,7 @@ class Recording:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """Show the recording in a notebook, in its own colours: what was kept, in numbers and small pictures."""
+        """Show the recording in a notebook, in its own colours: what was kept, in numbers."""
         from ..notebook.fragments import show_recording
 
         return show_recording(self)
