@@ -133,32 +133,6 @@ def test_older_names_are_known(names: tuple[str, str], tmp_path: Path) -> None:
     assert found.check(x, h) == 0
 
 
-def test_cells_that_are_compatible_with_cudnn(tmp_path: Path) -> None:
-    """The LSTM adds no forget bias, and the GRU resets after the product: its equations, by hand."""
-    arrays = drawn(
-        a__cudnn_compatible_gru_cell__gates__kernel=(5, 6),
-        a__cudnn_compatible_gru_cell__gates__bias=(6,),
-        a__cudnn_compatible_gru_cell__candidate__input_projection__kernel=(2, 3),
-        a__cudnn_compatible_gru_cell__candidate__input_projection__bias=(3,),
-        a__cudnn_compatible_gru_cell__candidate__hidden_projection__kernel=(3, 3),
-        a__cudnn_compatible_gru_cell__candidate__hidden_projection__bias=(3,),
-    )
-    gates, gates_b, W, b, U, c = arrays.values()
-    x, h = np.random.default_rng(1).normal(size=(1, 4, 2)), np.zeros((1, 3))
-    expected = []
-    for t in range(4):
-        r, u = np.split(1 / (1 + np.exp(-(np.concatenate([x[:, t], h], 1) @ gates + gates_b))), 2, axis=1)
-        h = u * h + (1 - u) * np.tanh(x[:, t] @ W + b + r * (h @ U + c))
-        expected.append(h)
-    checkpoint = probe.load(saved(arrays, tmp_path))
-    assert type(next(iter(checkpoint.recurrent.values()))) is nn.GRU
-    assert checkpoint.check(x, np.stack(expected, 1)) < 1e-12
-    named = {name.replace("basic", "cudnn_compatible"): array for name, array in LSTM.items()}
-    plain = probe.load(saved(LSTM, tmp_path), forget_bias=0.0).recurrent["cell/basic_lstm_cell"]
-    other = probe.load(saved(named, tmp_path)).recurrent["cell/cudnn_compatible_lstm_cell"]
-    assert torch.equal(plain.get_parameter("bias_ih_l0"), other.get_parameter("bias_ih_l0"))
-
-
 GRU = drawn(
     a__gru_cell__gates__kernel=(5, 6),
     a__gru_cell__gates__bias=(6,),
@@ -168,6 +142,7 @@ GRU = drawn(
 COUPLED = drawn(
     a__coupled_input_forget_gate_lstm_cell__kernel=(6, 12), a__coupled_input_forget_gate_lstm_cell__bias=(12,)
 )
+CUDNN = {name.replace("basic", "cudnn_compatible"): array for name, array in LSTM.items()}
 NORMED = LSTM | drawn(cell__basic_lstm_cell__input__gamma=(3,))
 
 
@@ -175,6 +150,7 @@ NORMED = LSTM | drawn(cell__basic_lstm_cell__input__gamma=(3,))
     "arrays",
     [
         COUPLED,
+        CUDNN,
         NORMED,
         {**LSTM, "cell/basic_lstm_cell/bias": np.zeros(11)},
         {**LSTM, "cell/basic_lstm_cell/bias": np.zeros((12, 1))},
@@ -185,7 +161,7 @@ NORMED = LSTM | drawn(cell__basic_lstm_cell__input__gamma=(3,))
     ],
 )
 def test_what_is_no_cell_is_refused(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """Layer norms, shapes that do not fit, numbers that are none."""
+    """Other cells, layer norms, shapes that do not fit, numbers that are none."""
     with refused():
         _ = probe.load(saved(arrays, tmp_path), forget_bias=1.0)
 

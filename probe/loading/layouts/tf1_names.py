@@ -28,9 +28,8 @@ _CELL = re.compile(
 )
 #: The cells that each function below knows.
 _KINDS = {
-    "_lstm": r"(basic_|cudnn_compatible_)?lstm_cell|lstm_fused_cell|lstm_block_cell|BasicLSTMCell|LSTMCell",
+    "_lstm": r"(basic_)?lstm_cell|lstm_fused_cell|lstm_block_cell|BasicLSTMCell|LSTMCell",
     "_gru": r"(basic_)?gru_cell|gru_block_cell(_v2)?|GRUCell",
-    "_cudnn_gru": r"cudnn_compatible_gru_cell",
     "_rnn": r"(basic_|vanilla_)?rnn_cell|BasicRNNCell",
 }
 #: What a cell's variables are, by their names below it.
@@ -41,10 +40,6 @@ _PARTS = {
     re.compile(rf"(?:gates|Gates)[/.]{_BIAS}"): "gates bias",
     re.compile(rf"(?:candidate|Candidate)[/.]{_KERNEL}"): "candidate kernel",
     re.compile(rf"(?:candidate|Candidate)[/.]{_BIAS}"): "candidate bias",
-    re.compile(rf"candidate[/.]input_projection[/.]{_KERNEL}"): "input kernel",
-    re.compile(rf"candidate[/.]input_projection[/.]{_BIAS}"): "input bias",
-    re.compile(rf"candidate[/.]hidden_projection[/.]{_KERNEL}"): "hidden kernel",
-    re.compile(rf"candidate[/.]hidden_projection[/.]{_BIAS}"): "hidden bias",
     re.compile(rf"projection[/.]{_KERNEL}"): "projection",
     re.compile(r"w_i_diag"): "p_i",
     re.compile(r"w_f_diag"): "p_f",
@@ -148,9 +143,6 @@ def _spec(cell: Cell, tensors: Mapping[str, Tensor], choices: Choices, facts: Ma
     found = {part: tensors[name] for part, name in cell.parts.items()}
     makers = {
         frozenset({"gates kernel", "gates bias", "candidate kernel", "candidate bias"}): _gru,
-        frozenset(
-            {"gates kernel", "gates bias", "input kernel", "input bias", "hidden kernel", "hidden bias"}
-        ): _cudnn_gru,
         frozenset({"kernel", "bias", "projection"}): _lstm,
         frozenset({"kernel", "bias", "p_i", "p_f", "p_o"}): _lstm,
         frozenset({"kernel", "bias", "p_i", "p_f", "p_o", "projection"}): _lstm,
@@ -199,8 +191,6 @@ def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapp
     units = kernel.shape[1] // 4
     W, U = _split(cell, kernel, units if projection is None else projection.shape[1])
     added = facts.get("forget_bias")
-    if added is None and cell.kind.startswith("cudnn_compatible"):
-        added = 0.0
     if added is not None:
         choices.confirm("forget_bias", cell.name, added)
     else:
@@ -209,7 +199,7 @@ def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapp
     W, U, bias = (rows(part, (0, 2, 1, 3), 4) for part in (W, U, bias))
     bias = bias.clone()
     bias[units : 2 * units] += added
-    if not facts and not cell.kind.startswith(("basic", "Basic", "cudnn")):
+    if not facts and not cell.kind.startswith(("basic", "Basic")):
         choices.assume(f"{cell.name}: nothing is clipped (cell_clip=None, proj_clip=None), the default")
     peepholes = tuple(found[name] for name in ("p_i", "p_f", "p_o") if name in found)
     activation = _activation(cell, choices, facts)
@@ -224,18 +214,8 @@ def _gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mappi
     pairs = []
     for part in ("gates", "candidate"):
         pairs.append((*_split(cell, found[f"{part} kernel"], units), found[f"{part} bias"]))
-    W, U, bias = (_joined(parts) for parts in zip(*pairs, strict=True))
+    W, U, bias = (torch.cat(parts, 0) for parts in zip(*pairs, strict=True))
     return LayerSpec(cell.name, "GRU", W, U, bias, activation=_activation(cell, choices, facts), reset="before")
-
-
-def _cudnn_gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
-    units = found["hidden kernel"].shape[1]
-    gates_W, gates_U = _split(cell, found["gates kernel"], units)
-    W = _joined((gates_W, found["input kernel"].T))
-    U = _joined((gates_U, found["hidden kernel"].T))
-    b_ih = _joined((found["gates bias"], found["input bias"]))
-    b_hh = _joined((found["gates bias"] * 0, found["hidden bias"]))
-    return LayerSpec(cell.name, "GRU", W, U, b_ih, b_hh, activation=_activation(cell, choices, facts))
 
 
 def _rnn(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
@@ -247,7 +227,3 @@ def _rnn(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mappi
         activation = choices.need("activation", cell.name, why, "'tanh' (the default) and 'relu'")
     W, U = _split(cell, found["kernel"], found["kernel"].shape[1])
     return LayerSpec(cell.name, "RNN", W, U, found["bias"], activation=activation)
-
-
-def _joined(parts: Any) -> Tensor:
-    return torch.cat([*parts], 0)
