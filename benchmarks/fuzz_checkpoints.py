@@ -141,8 +141,6 @@ FILES: dict[str, Damaged] = {
     "tf1-data": _checkpoint(
         "tf1_cells.data-00000-of-00001", beside="tf1_cells.index", forget_bias=1.0, activation="tanh"
     ),
-    "frozen": _checkpoint("tf1_frozen.pb"),
-    "frozen-2": _checkpoint("tf2_frozen.pb"),
     "onnx": _checkpoint("nodes.onnx"),
     "onnx-nested": _checkpoint("nested.onnx"),
     "onnx-tf": _checkpoint("tf2onnx.onnx"),

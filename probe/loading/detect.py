@@ -13,7 +13,7 @@ from .readers import ERRORS, Budget, Contents, listed
 #: What can be read, for messages.
 FORMATS = (
     ".pt, .pth, .bin (torch.save, TorchScript), .safetensors, .npz, .npy, a folder of .npy files, .pkl (arrays), "
-    ".keras, .h5, .weights.h5, .index (a TensorFlow checkpoint), a SavedModel's folder, .pb (a frozen graph), .onnx, "
+    ".keras, .h5, .weights.h5, .index (a TensorFlow checkpoint), a SavedModel's folder, .onnx, "
     ".msgpack of Flax, or a folder with model.safetensors"
 )
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -25,7 +25,6 @@ _OLD_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 #: Reader and function by the end of the name, where the contents do not decide.
 BY_NAME = {
     ".onnx": ("onnx_file", "read"),
-    ".pb": ("graph_def", "read"),
     ".pt": ("torch_files", "read"),
     ".pth": ("torch_files", "read"),
     ".bin": ("torch_files", "read"),
@@ -135,6 +134,11 @@ def _reader(path: Path) -> tuple[str, str]:
         ("safetensors_file", "read"): start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32,
     }
     chosen = next((kind for kind, fits in kinds.items() if fits), by_name)
+    if chosen is None and path.suffix == ".pb":
+        raise ProbeError(
+            f"{str(path)!r} is a graph of TensorFlow. Give the SavedModel's folder, or the checkpoint that it was "
+            "made of; or save its constants by their names with numpy.savez."
+        )
     if chosen is None:
         raise ProbeError(
             f"{str(path)!r} ends in {path.suffix!r}, and its contents are of no kind that is known; these can be "

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from ..storage.files import as_path
 from .checkpoint import Checkpoint, Source
 from .choices import Choices, Open
 from .detect import open_path
-from .formats.graph_def import FrozenGraph
 from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
 from .formats.safetensors_file import Converted
@@ -32,7 +30,6 @@ from .layouts import (
     keras_weights,
     onnx_nodes,
     own_metadata,
-    tf1_graph,
     tf1_names,
     torch_wrapped,
 )
@@ -195,12 +192,11 @@ def _found(
         nodes = onnx_nodes.find(description, choices, skipped)
         if nodes:
             return nodes
-    facts = tf1_graph.facts(description) if isinstance(description, FrozenGraph) and skipped is not None else None
     tensors = {new: contents.tensors[old] for new, old in called.items()}
     layouts: tuple[Callable[..., list[Found]], ...] = (
         torch_wrapped.find,
         keras_weights.find,
-        partial(tf1_names.find, facts=facts),
+        tf1_names.find,
         flax_names.find,
         haiku_names.find,
     )

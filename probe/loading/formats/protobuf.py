@@ -93,17 +93,6 @@ def number(value: Value) -> int:
     return value
 
 
-def integers(value: Value) -> list[int]:
-    """Return the integers of a repeated field: one, or many packed."""
-    if isinstance(value, int):
-        return [value]
-    found, at = [], 0
-    while at < len(value):
-        one, at = varint(value, at)
-        found.append(one)
-    return found
-
-
 def _part(view: memoryview, at: int, size: int) -> memoryview:
     if at + size > len(view):
         raise ValueError("the message ends too early")

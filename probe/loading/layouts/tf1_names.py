@@ -50,8 +50,6 @@ _SLOT = re.compile(
     r".*[/.](?:Adam|Adam_1|Adagrad|Momentum|RMSProp|RMSProp_1|Ftrl|Ftrl_1|Adadelta|Adadelta_1|"
     r"ExponentialMovingAverage|AdaMax|AdaMax_1|gradient_squared)"
 )
-#: Among the facts of a cell, where there is a graph that could say them.
-_GRAPH = "graph"
 LSTM_ORDER, GRU_ORDER = "i j f o", "r u"
 FORGET_WHY = (
     "the arrays are those of a TensorFlow 1 LSTM cell, which adds its forget_bias to the forget gate at run time: it "
@@ -75,22 +73,18 @@ class Cell:
     parts: Mapping[str, str]
 
 
-def find(
-    tensors: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Mapping[str, Any]] | None = None
-) -> list[Found]:
+def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
     """Return the recurrent modules whose variables are named as TensorFlow 1's cells name them.
 
     Args:
         tensors: the variables by name, with slashes or dots.
         choices: `forget_bias` and `activation`.
-        facts: what a graph says of a cell, by its name: `forget_bias`, `activation`; None for a file of variables.
 
     Raises:
         ProbeError: the variables do not fit, or a choice was not made.
     """
     cells = _cells(tensors)
-    known = {cell.name: {} if facts is None else {_GRAPH: True, **facts.get(cell.name, {})} for cell in cells}
-    specs = {cell.name: _spec(cell, tensors, choices, known[cell.name]) for cell in cells}
+    specs = {cell.name: _spec(cell, tensors, choices) for cell in cells}
     found: list[Found] = []
     seconds = {_other_way(name, specs) for name in specs}
     for cell in cells:
@@ -139,7 +133,7 @@ def _both(name: str) -> str:
     return re.sub(r"(^|[/.])fw[/.].*", "", name) or name
 
 
-def _spec(cell: Cell, tensors: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
+def _spec(cell: Cell, tensors: Mapping[str, Tensor], choices: Choices) -> LayerSpec:
     found = {part: tensors[name] for part, name in cell.parts.items()}
     makers = {
         frozenset({"gates kernel", "gates bias", "candidate kernel", "candidate bias"}): _gru,
@@ -158,7 +152,7 @@ def _spec(cell: Cell, tensors: Mapping[str, Tensor], choices: Choices, facts: Ma
             "w_o_diag, projection/kernel), a GRU gates/ and candidate/ with kernel and bias, a plain RNN kernel and "
             f"bias. Leave it out with names={{{cell.name + '*'!r}: None}}."
         )
-    return make(cell, found, choices, facts)
+    return make(cell, found, choices)
 
 
 def _split(cell: Cell, kernel: Tensor, state: int) -> tuple[Tensor, Tensor]:
@@ -172,58 +166,43 @@ def _split(cell: Cell, kernel: Tensor, state: int) -> tuple[Tensor, Tensor]:
     return kernel[:inputs].T.contiguous(), kernel[inputs:].T.contiguous()
 
 
-def _activation(cell: Cell, choices: Choices, facts: Mapping[str, Any]) -> str:
-    if "activation" in facts:
-        choices.confirm("activation", cell.name, facts["activation"])
-        return facts["activation"]
-    if _GRAPH in facts:
-        # There is a graph, and it does not read as TensorFlow's own cell: nothing is taken for granted.
-        why = "the graph does not say in a way that is known which function the cell applies"
-        return choices.need("activation", cell.name, why, "'tanh' (the default) and 'relu'")
+def _activation(cell: Cell, choices: Choices) -> str:
     chosen = choices.get("activation", cell.name)
     if chosen is None:
         choices.assume(f"{cell.name}: activation='tanh', the default of TensorFlow's cells")
     return chosen or "tanh"
 
 
-def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
+def _lstm(cell: Cell, found: Mapping[str, Tensor], choices: Choices) -> LayerSpec:
     kernel, bias, projection = found["kernel"], found["bias"], found.get("projection")
     units = kernel.shape[1] // 4
     W, U = _split(cell, kernel, units if projection is None else projection.shape[1])
-    added = facts.get("forget_bias")
-    if added is not None:
-        choices.confirm("forget_bias", cell.name, added)
-    else:
-        added = choices.need("forget_bias", cell.name, FORGET_WHY, FORGET_USUAL)
+    added = choices.need("forget_bias", cell.name, FORGET_WHY, FORGET_USUAL)
     # TensorFlow's j is torch's g: i j f o.
     W, U, bias = (rows(part, (0, 2, 1, 3), 4) for part in (W, U, bias))
     bias = bias.clone()
     bias[units : 2 * units] += added
-    if not facts and not cell.kind.startswith(("basic", "Basic")):
+    if not cell.kind.startswith(("basic", "Basic")):
         choices.assume(f"{cell.name}: nothing is clipped (cell_clip=None, proj_clip=None), the default")
     peepholes = tuple(found[name] for name in ("p_i", "p_f", "p_o") if name in found)
-    activation = _activation(cell, choices, facts)
+    activation = _activation(cell, choices)
     P = None if projection is None else projection.T.contiguous()
     return LayerSpec(
         cell.name, "LSTM", W, U, bias, P=P, peepholes=peepholes, activation=activation, output=activation
     )
 
 
-def _gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
+def _gru(cell: Cell, found: Mapping[str, Tensor], choices: Choices) -> LayerSpec:
     units = found["candidate kernel"].shape[1]
     pairs = []
     for part in ("gates", "candidate"):
         pairs.append((*_split(cell, found[f"{part} kernel"], units), found[f"{part} bias"]))
     W, U, bias = (torch.cat(parts, 0) for parts in zip(*pairs, strict=True))
-    return LayerSpec(cell.name, "GRU", W, U, bias, activation=_activation(cell, choices, facts), reset="before")
+    return LayerSpec(cell.name, "GRU", W, U, bias, activation=_activation(cell, choices), reset="before")
 
 
-def _rnn(cell: Cell, found: Mapping[str, Tensor], choices: Choices, facts: Mapping[str, Any]) -> LayerSpec:
-    activation = facts.get("activation")
-    if activation is not None:
-        choices.confirm("activation", cell.name, activation)
-    else:
-        why = "the arrays are those of a BasicRNNCell, whose function is in no file"
-        activation = choices.need("activation", cell.name, why, "'tanh' (the default) and 'relu'")
+def _rnn(cell: Cell, found: Mapping[str, Tensor], choices: Choices) -> LayerSpec:
+    why = "the arrays are those of a BasicRNNCell, whose function is in no file"
+    activation = choices.need("activation", cell.name, why, "'tanh' (the default) and 'relu'")
     W, U = _split(cell, found["kernel"], found["kernel"].shape[1])
     return LayerSpec(cell.name, "RNN", W, U, found["bias"], activation=activation)
