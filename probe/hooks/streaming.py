@@ -133,14 +133,7 @@ def _stretches(batch: Batch, record: Callable[..., Recording], by_step: int) -> 
 
 
 def _check_rows(recording: Recording, batch: Batch, rows: int, record: Callable[..., Recording]) -> None:
-    """Raise where some rows give other values among others: then the rows of a batch are not independent.
-
-    Args:
-        recording: of the first stretch.
-        batch: the model's inputs.
-        rows: how many rows the stretch has.
-        record: records one call.
-    """
+    """Raise where some rows give other values among others: then the rows of a batch are not independent."""
 
     def values(recording: Recording) -> dict[str, Tensor]:
         found = {
@@ -263,11 +256,7 @@ def _in_numpy(values: Tensor) -> Tensor:
 
 
 def _write_joined(path: Path, held: list[Tensor]) -> str:
-    """Write what grows along another axis than the first, piece by piece: joined, it would be there twice.
-
-    Returns:
-        The digest of what was written.
-    """
+    """Write what grows along another axis than the first, piece by piece: joined, it would be there twice."""
     first = held[0]
     if len(held) == 1 or first.shape == held[1].shape:
         if any(not torch.equal(first, piece) for piece in held):

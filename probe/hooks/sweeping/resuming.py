@@ -58,10 +58,7 @@ def changes_in(placed: Sequence[tuple[int, Placed, Layer]], batch: int) -> dict[
 
 
 def _resumed(run: Run, call: Call, edits: Sequence[tuple[int, Edit, Layer, Placed]], blocks: int, read: Read) -> Any:
-    """Return a module's output for blocks of rows that all begin as the clean run does.
-
-    Edits that begin at the same step of the same layer share one run, which starts there.
-    """
+    """Return a module's output for blocks of rows that all begin as the clean run does."""
     batch = run.call.x.shape[1]
     groups: dict[tuple[Layer, int], list[tuple[int, Placed]]] = {}
     for block, _, layer, placed in edits:

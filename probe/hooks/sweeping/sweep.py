@@ -110,14 +110,7 @@ def _swept(
 
 @contextmanager
 def _told(model: nn.Module, batch: Batch, clean: CleanRun, *, sure: bool) -> Iterator[None]:
-    """Say what works where the rows depend on each other.
-
-    Args:
-        model: the model.
-        batch: its inputs.
-        clean: the run without edits.
-        sure: whether the caller said which axis is the batch's.
-    """
+    """Say what works where the rows depend on each other."""
     try:
         yield
     except DependentRowsError as error:

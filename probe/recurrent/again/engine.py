@@ -246,10 +246,7 @@ def _on_sheets(clean: Trace, step: int, shared: Shared) -> tuple[Piece, Front]:
 def _changed_step(
     cell: Cell, moment: Moment, before: Mapping[Signal, Tensor], changes: Changes, step: int
 ) -> tuple[dict[Signal, Tensor], dict[Signal, Tensor], dict[Signal, Tensor]]:
-    """Change one step: each signal in turn, and what follows from it, where and only where it follows.
-
-    Returns the signals that an edit reached, and where each moved and where it was reached, (row, unit).
-    """
+    """Change one step: each signal in turn, and what follows from it, where and only where it follows."""
     after: dict[Signal, Tensor] = {}  # a signal that nothing reached is in none of the three
     moved: dict[Signal, Tensor] = {}
     reached: dict[Signal, Tensor] = {}

@@ -207,10 +207,7 @@ def _check_same(expected: Values, found: Values, allowed: float, sentence: str) 
 
 
 def _check_units(formula: Formula, step: _Step, what: str) -> None:
-    """Raise where units of a result move when other units of a source do.
-
-    For each two units some row changes one and leaves the other: those whose number has a certain bit, or has it not.
-    """
+    """Raise where units of a result move when other units of a source do."""
     rows, units = step.after[formula.signal].shape
     numbers, bits = torch.arange(units), torch.arange(_bits(units)).unsqueeze(1)
     patterns = (numbers >> bits & 1).bool()

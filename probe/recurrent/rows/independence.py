@@ -104,10 +104,7 @@ def check_independence(
 def _rounding(
     run: Callable[[Sequence[int]], Values], order: Sequence[int], some: Values, *, joined: bool
 ) -> Mapping[str, float]:
-    """Return how far values move where no row can depend on another: the same rows, more often or less.
-
-    That is rounding, which may have grown over many steps.
-    """
+    """Return how far values move where no row can depend on another: the same rows, more often or less."""
     every = [*range(len(order))]
     sizes = [every * 2, every * 4] + [[0, 1]] * (len({*order}) == 1 and len(order) > 2)
     found = dict.fromkeys(some, 0.0)
