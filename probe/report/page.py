@@ -136,19 +136,15 @@ class Page:
         """Return the page as HTML text; the same page gives the same text."""
         return render_page(self)
 
-    def write(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+    def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the page as one file and return its path.
 
         Args:
             path: where it goes; missing folders are made, and a link is followed.
-            overwrite: whether a file that exists may be replaced.
 
         Raises:
-            ProbeError: the file exists and `overwrite` is False, a folder or a device is there, or it cannot be
-                written.
+            ProbeError: a folder or a device is there, or it cannot be written.
         """
-        if not overwrite and Path(path).exists():
-            raise ProbeError(f"{str(path)!r} exists. Give another path, or overwrite=True to replace it.")
         # A rename would put the page in the place of a link or, for root, of a device such as /dev/null.
         target = Path(os.path.realpath(path))
         if target.exists() and not target.is_file():

@@ -188,12 +188,9 @@ def test_hostile_text_adds_no_tag_and_no_attribute(text: str) -> None:
     assert html.encode()
 
 
-def test_write_gives_the_path_and_keeps_an_old_file_when_told(tmp_path: Path) -> None:
-    """A file is replaced whole, or left alone."""
+def test_write_gives_the_path_and_replaces_an_old_file(tmp_path: Path) -> None:
+    """Whole, and nothing else is left in the folder."""
     path = page().write(tmp_path / "new" / "index.html")
-    assert path.read_text(encoding="utf-8") == page().render()
-    with refused():
-        _ = page(title="Other").write(path, overwrite=False)
     assert path.read_text(encoding="utf-8") == page().render()
     assert "Other" in page(title="Other").write(path).read_text(encoding="utf-8")
     assert [file.name for file in path.parent.iterdir()] == ["index.html"]
