@@ -259,17 +259,18 @@ def _of_steps(answered: Answered) -> Iterator[str]:
 def _of_last(answered: Answered) -> Iterator[str]:
     """Yield how often the answer after the last step is right, beside the best control."""
     name, table = answered.subject.answered.name, answered.table
-    for numbers in of_network(answered, "r_squared").itertuples():
+    for row in of_network(answered, "r_squared").to_dict("records"):
         fitted = one(table, metric="r_squared", role=FITTED)
         control = f"; a fitted head with {said(fitted)}" if np.isfinite(fitted) else ""
-        yield f"The network's answers predict “{name}” at the last step with R² {said(numbers.value)}{control}."
-    for numbers in of_network(answered, "accuracy").itertuples():
+        yield f"The network's answers predict “{name}” at the last step with R² {said(row['value'])}{control}."
+    for row in of_network(answered, "accuracy").to_dict("records"):
+        share, count = row["value"], int(row["n"])
         frequent, fitted = one(table, metric="accuracy", role="null"), one(table, metric="accuracy", role=FITTED)
-        warning = mostly_wrong(round(numbers.value * numbers.n), int(numbers.n), frequent)
+        warning = mostly_wrong(round(share * count), count, frequent)
         control = f"a fitted head {fitted:.1%}" if fitted > frequent else f"the most frequent answer {frequent:.1%}"
         yield warning or (
-            f"The network answers “{name}” right on {numbers.value:.1%} of {several(int(numbers.n), 'sequence')} "
-            f"after the last step; {control}."
+            f"The network answers “{name}” right on {share:.1%} of {several(count, 'sequence')} after the last step; "
+            f"{control}."
         )
-        if np.isfinite(numbers.low) and not warning:
-            yield f"The 95 % interval is {numbers.low:.1%} to {numbers.high:.1%}."
+        if np.isfinite(row["low"]) and not warning:
+            yield f"The 95 % interval is {row['low']:.1%} to {row['high']:.1%}."
