@@ -50,7 +50,7 @@ pages: $(VENV)/.installed  ## rebuild the committed pages from the committed mea
 
 study: $(VENV)/.installed  ## train and measure every network of the study; what is there and right is kept (hours)
 	$(PY) -m models.train --population all --missing --out $(BUILD)/zoo --jobs $(JOBS) --resume
-	test ! -d $(BUILD)/zoo || $(PY) -m models.packing pack $(BUILD)/zoo
+	test ! -d $(BUILD)/zoo || $(PY) -m models.packing $(BUILD)/zoo
 	$(PY) -m analyses counter --measure --jobs $(JOBS)
 	$(PY) -m analyses flipflop --measure --jobs $(JOBS)
 

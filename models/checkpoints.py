@@ -1,17 +1,17 @@
-"""Writes and reads the folder of one trained network.
+"""Writes and reads the folder of one trained network, a counter or a flip-flop.
 
 model.safetensors      the trained weights
 untrained.safetensors  its own initialisation: the network before the first step
 config.json            recipe, seed, split, digests, versions, errors
-metrics.jsonl          loss and errors along the training
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -24,33 +24,22 @@ from probe.storage.files import write_atomically
 from .counter import Counter, blank_counter, freeze_second_bias
 from .recipes import Recipe
 
+Network = TypeVar("Network", bound=nn.Module)
 CONFIG = "config.json"
-METRICS = "metrics.jsonl"
 WEIGHTS = {"model": "model.safetensors", "untrained": "untrained.safetensors"}
-CONFIG_KINDS = {
-    "recipe": dict,
-    "seed": int,
-    "steps": int,
-    "errors": dict,
-    "versions": dict,
-    "split": dict,
-    "sha256": dict,
-}
-#: Of these, the parts that every reader of a description takes.
-PART_KINDS = {("split", "train"): list, ("split", "test"): list, ("errors", "test"): dict}
+#: What every description has; that of a counter has its split too.
+CONFIG_KINDS = {"recipe": dict, "seed": int, "errors": dict, "versions": dict, "sha256": dict}
+OF_COUNTERS = {**CONFIG_KINDS, "split": dict}
 
 
-def save(folder: str | Path, *, model: Counter, untrained: Counter | None, config: dict[str, Any]) -> Path:
-    """Write a network, its own initialisation and their description.
+def save(folder: str | Path, *, model: nn.Module, untrained: nn.Module | None, config: dict[str, Any]) -> Path:
+    """Write a network, its own initialisation and their description, and return the folder.
 
     Args:
         folder: made if it is missing.
         model: the trained network.
         untrained: the network that it was before the first step; None where nobody kept it.
         config: the description without digests, see `models.describe`; they are added here.
-
-    Returns:
-        The folder.
 
     Raises:
         ProbeError: a file cannot be written.
@@ -66,47 +55,40 @@ def save(folder: str | Path, *, model: Counter, untrained: Counter | None, confi
     return folder
 
 
-def load_config(folder: str | Path) -> dict[str, Any]:
+def load_config(folder: str | Path, kinds: Mapping[str, type] = OF_COUNTERS) -> dict[str, Any]:
     """Return the description of a trained network.
 
     Args:
         folder: one that `save` wrote.
+        kinds: what it must hold, with the type of each.
 
     Raises:
         ProbeError: the folder or its `config.json` is missing or damaged.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        found = "is a file" if folder.is_file() else "does not exist"
-        raise ProbeError(
-            f"The folder of a trained network was expected at {str(folder)!r}, which {found}. "
-            "Train one with `python -m models.train --out DIR`."
-        )
-    path = folder / CONFIG
+    path = Path(folder) / CONFIG
     try:
         config = json.loads(read(path))
     except ValueError as error:
-        raise ProbeError(
-            f"{str(path)!r} is not valid JSON ({error}); a description written by models.train was "
-            "expected. Train the network again."
-        ) from error
+        raise ProbeError(f"{str(path)!r} is not valid JSON ({error}). Train the network again.") from error
     values = config if isinstance(config, dict) else {}
-    lacking = [key for key, kind in CONFIG_KINDS.items() if not isinstance(values.get(key), kind)]
-    whole = {} if lacking else values
-    lacking += [
-        f"{key}.{part}"
-        for (key, part), kind in PART_KINDS.items()
-        if whole and not isinstance(whole[key].get(part), kind)
-    ]
+    lacking = [key for key, kind in kinds.items() if not isinstance(values.get(key), kind)]
     if lacking:
         raise ProbeError(
-            f"{str(path)!r} lacks {', '.join(map(repr, lacking))} (or holds another type there); a "
-            "description written by models.train was expected. Train the network again."
+            f"{str(path)!r} lacks {', '.join(map(repr, lacking))} (or holds another type there); a description that "
+            "models.train wrote was expected. Train the network again."
         )
-    return config
+    return values
 
 
-def load(folder: str | Path, *, which: str = "model") -> Counter:
+def blank_of(config: dict[str, Any]) -> Counter:
+    """Return a counter of a description's recipe, to be filled; as in training, its second bias is frozen."""
+    recipe = Recipe.from_dict(config["recipe"])
+    return freeze_second_bias(blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell))
+
+
+def load(
+    folder: str | Path, *, which: str = "model", blank: Callable[[dict[str, Any]], Network] = blank_of
+) -> Network:
     """Return a trained network or its own initialisation, in evaluation mode.
 
     Everything is checked, the digest last: a damaged file that still loads would give wrong findings.
@@ -114,6 +96,7 @@ def load(folder: str | Path, *, which: str = "model") -> Counter:
     Args:
         folder: one that `save` wrote.
         which: `"model"`, or `"untrained"` for its own initialisation.
+        blank: makes the network of a description, whose weights are set here.
 
     Raises:
         ProbeError: a file is missing, truncated, of another shape or type, not finite, or not the one
@@ -121,13 +104,11 @@ def load(folder: str | Path, *, which: str = "model") -> Counter:
     """
     if which not in WEIGHTS:
         raise ProbeError(unknown("network of a checkpoint", which, WEIGHTS))
-    config = load_config(folder)
-    recipe = Recipe.from_dict(config["recipe"])
-    path = Path(folder) / WEIGHTS[which]
-    model = blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell)
+    config, path = load_config(folder, CONFIG_KINDS), Path(folder) / WEIGHTS[which]
+    model = blank(config)
     fill(model, read_tensors(path, read(path)), path)
     refuse_changed(model, config["sha256"].get(which), f"The weights in {str(path)!r}", CONFIG)
-    return freeze_second_bias(model).eval()  # as in training, so that a loaded network trains on alike
+    return model.eval()
 
 
 def refuse_changed(model: nn.Module, expected: object, what: str, table: str) -> None:
@@ -173,36 +154,22 @@ def read_tensors(path: Path, data: bytes) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def fill(model: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Copy tensors into a network of the same names and shapes.
-
-    Args:
-        model: changed in place.
-        tensors: by the names of its `state_dict`.
-        path: where they were read, for the messages.
+    """Copy tensors into a network of the same names and shapes, which is changed in place.
 
     Raises:
         ProbeError: names, shapes or types differ, or a value is not finite; the model is then unchanged.
     """
     state = model.state_dict()
     missing, extra = sorted(state.keys() - tensors.keys()), sorted(tensors.keys() - state.keys())
-    if missing or extra:
-        raise ProbeError(
-            f"{str(path)!r} holds other tensors than the network: missing {missing}, unknown {extra}. "
-            "Restore it, or train the network again."
-        )
-    for name, tensor in tensors.items():
+    fault = f"other tensors than the network: missing {missing}, unknown {extra}" if missing or extra else ""
+    for name, tensor in () if fault else tensors.items():
         wanted = state[name]
         if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
-            raise ProbeError(
-                f"{str(path)!r} holds {name!r} as {tensor.dtype} {tuple(tensor.shape)}; the recipe in "
-                f"{CONFIG!r} needs {wanted.dtype} {tuple(wanted.shape)}. The two files are not of one network."
-            )
-        bad = int((~torch.isfinite(tensor)).sum())
-        if bad:
-            raise ProbeError(
-                f"{str(path)!r} holds {bad} values that are not finite (NaN or infinite) in {name!r}; "
-                "finite weights were expected. Train the network again."
-            )
+            fault = f"{name!r} as {tensor.dtype} {tuple(tensor.shape)}, not {wanted.dtype} {tuple(wanted.shape)}"
+        elif bad := int((~torch.isfinite(tensor)).sum()):
+            fault = f"{bad} values that are not finite (NaN or infinite) in {name!r}"
+    if fault:
+        raise ProbeError(f"{str(path)!r} holds {fault}. Restore it, or train the network again.")
     for name, tensor in tensors.items():
         # copy_, not load_state_dict(assign=True): tensors of a file lie at any address, and a kernel may
         # sum in another order on another alignment.
@@ -219,8 +186,7 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ProbeError(
-            f"Cannot read {str(path)!r}: {error.strerror or error}. A folder written by models.train holds "
-            f"{', '.join([*WEIGHTS.values(), CONFIG])}; restore the file, or train the network again."
+            f"Cannot read {str(path)!r}: {error.strerror or error}. Restore it, or train the network again."
         ) from error
 
 

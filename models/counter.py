@@ -53,11 +53,7 @@ class Counter(nn.Module):
         return self.head(hidden[:, -1])
 
     def scores(self, x: Float[Tensor, "batch time 1"]) -> Float[Tensor, "batch time class"]:
-        """Return the logits after every step, (batch, time, class); the last are those of the call.
-
-        Args:
-            x: as for the call.
-        """
+        """Return the logits after every step, (batch, time, class); the last are those of the call."""
         hidden, _ = self.layer(x)
         return self.head(hidden)
 
@@ -86,11 +82,7 @@ class Coded(nn.Module):
 
 
 def blank_counter(hidden_size: int = 12, n_classes: int = 11, cell: str = "lstm") -> Counter:
-    """Return a counter whose weights are about to be set, leaving the global random state alone.
-
-    Torch fills every new module from the global generator; without the fork, loading a network would
-    change the random numbers of the program that loads it.
-    """
+    """Return a counter whose weights are about to be set; torch, which fills it, leaves the global random state."""
     with torch.random.fork_rng(devices=[]):
         return Counter(hidden_size, n_classes, cell)
 

@@ -30,15 +30,7 @@ def generator(seed: int, purpose: str) -> torch.Generator:
 
 
 def split(recipe: Recipe, seed: int) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " test"]]:
-    """Return which strings are trained on and which are the test.
-
-    Args:
-        recipe: gives the number of strings.
-        seed: 0 or more.
-
-    Returns:
-        Rows of `bit_strings(recipe.length)`: those trained on, in the order of the batches (batch j is
-        always rows j * batch_size and on), and the others.
+    """Return rows of `bit_strings(recipe.length)`: those trained on, in the order of the batches, and the others.
 
     Raises:
         ProbeError: the seed is negative.
@@ -88,23 +80,14 @@ class Strings:
 
 
 def whole_strings(recipe: Recipe, rows: Int64[Tensor, " string"] | None = None) -> Strings:
-    """Return strings of the recipe's length, as they are asked in a test.
-
-    Args:
-        recipe: gives length, labels and code.
-        rows: of `bit_strings(recipe.length)`; None for all of them.
-    """
+    """Return strings of the recipe's length, as they are asked in a test: all of them, or some rows."""
     bits = bit_strings(recipe.length)
     bits = bits if rows is None else bits[rows]
     return Strings(bits, recipe.encode(bits), recipe.labels(bits))
 
 
 def described_strings(config: dict[str, Any]) -> Strings:
-    """Return what a network was trained on, from its description.
-
-    Args:
-        config: see `models.describe`.
-    """
+    """Return what a network was trained on, from its description, see `models.describe`."""
     recipe, part = Recipe.from_dict(config["recipe"]), config["split"]
     whole = whole_strings(recipe, torch.tensor(part["train"]))
     if "strings" not in part:
@@ -117,11 +100,7 @@ def described_strings(config: dict[str, Any]) -> Strings:
 
 
 def training_strings(recipe: Recipe, seed: int) -> Strings:
-    """Return what a recipe trains on, in the order of the batches.
-
-    Args:
-        recipe: its `truncated` and `shorter` change the strings; its `zero` and `one` how they are read.
-        seed: 0 or more.
+    """Return what a recipe trains on from a seed, in the order of the batches.
 
     Raises:
         ProbeError: the seed is negative.

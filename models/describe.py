@@ -17,13 +17,11 @@ from .recipes import Recipe
 
 
 def describe(
-    model: Counter,
-    recipe: Recipe,
-    seed: int,
-    train: Int64[Tensor, " train"],
-    test: Int64[Tensor, " test"],
+    model: Counter, recipe: Recipe, seed: int, train: Int64[Tensor, " train"], test: Int64[Tensor, " test"]
 ) -> dict[str, Any]:
     """Return the description of a trained network as JSON values; no clock, no path, no machine.
+
+    Errors are on whole strings, in the code and with the labels of the recipe.
 
     Args:
         model: the trained network.
@@ -31,10 +29,6 @@ def describe(
         seed: from which seed.
         train: rows of `bit_strings(recipe.length)` that were trained on, in the order of the batches.
         test: the other rows.
-
-    Returns:
-        Errors are on whole strings, in the code and with the labels of the recipe. Where the recipe cuts or replaces
-        training strings, `split` also holds those that were trained on, as `strings`.
     """
     return {
         "recipe": recipe.to_dict(),
@@ -56,13 +50,7 @@ def versions() -> dict[str, str]:
 
 
 def described_split(train: Int64[Tensor, " train"], test: Int64[Tensor, " test"], strings: Strings) -> dict[str, Any]:
-    """Return which strings were trained on and which were the test, as JSON values.
-
-    Args:
-        train: rows of `bit_strings(recipe.length)` that were trained on, in the order of the batches.
-        test: the other rows.
-        strings: what was trained on; named one by one where the recipe cuts or replaces them.
-    """
+    """Return the rows that were trained on and those of the test, and the strings where they were cut or replaced."""
     changed = {} if strings.lengths is None else {"strings": strings.texts()}
     return {"train": train.tolist(), "test": test.tolist(), **changed}
 
@@ -73,8 +61,8 @@ def errors(
     """Return how many strings are misread of the test, of the training and of all strings."""
     wrong = set(misread(model, whole_strings(recipe)).tolist())
     parts = {"test": test.tolist(), "train": train.tolist(), "all": range(recipe.n_strings)}
-    return {name: _share(len(wrong.intersection(rows)), len(rows)) for name, rows in parts.items()}
-
-
-def _share(misread: int, strings: int) -> dict[str, int | float]:
-    return {"misread": misread, "strings": strings, "error": float(f"{misread / strings:.6g}")}
+    counts = {name: (len(wrong.intersection(rows)), len(rows)) for name, rows in parts.items()}
+    return {
+        name: {"misread": lost, "strings": whole, "error": float(f"{lost / whole:.6g}")}
+        for name, (lost, whole) in counts.items()
+    }

@@ -39,6 +39,8 @@ class FittedHead(nn.Module):
         self.add_module(cell, copy.deepcopy(layer))
         with torch.random.fork_rng(devices=[]):
             self.head = nn.Linear(layer.hidden_size, 1)
+        for part in self.head.parameters():
+            nn.init.constant_(part, torch.nan)  # until a line is fitted: a run of it is no number
 
     @property
     def layer(self) -> nn.LSTM | nn.GRU:

@@ -17,13 +17,7 @@ from .recipes import Recipe
 def clipped_log_loss(
     logits: Float[Tensor, "batch class"], counts: Int64[Tensor, " batch"], *, smallest: float
 ) -> Float[Tensor, ""]:
-    """Return -log of the true class's probability, clipped from below, summed over the batch.
-
-    Args:
-        logits: scores, (batch, class).
-        counts: the true class of each row, (batch).
-        smallest: probabilities are clipped to [smallest, 1].
-    """
+    """Return -log of the true class's probability, clipped from below to `smallest`, summed over the batch."""
     # Not log_softmax, although it is stabler: where the true class has p < 1e-10 the recipe's loss is
     # flat at 23.03 and its gradient exactly 0; log_softmax would go on pulling.
     p = torch.softmax(logits, dim=1).clamp(smallest, 1.0)
@@ -101,15 +95,7 @@ def string_loss(model: Counter, strings: Strings, recipe: Recipe) -> Float[Tenso
 
 
 def take_step(model: Counter, adam: Adam, strings: Strings, *, recipe: Recipe, t: int) -> Float[Tensor, ""]:
-    """Change the weights by one step and return the loss before it.
-
-    Args:
-        model: changed in place.
-        adam: the model's; changed in place.
-        strings: the batch.
-        recipe: which loss.
-        t: the number of this step, from 1.
-    """
+    """Change the weights and the model's Adam by one step, number t from 1, and return the loss before it."""
     loss = string_loss(model, strings, recipe)
     adam.step(torch.autograd.grad(loss, adam.weights), t)
     return loss.detach()

@@ -1,4 +1,4 @@
-"""`python -m models.packing`: puts trained networks into the zoo, and takes one out."""
+"""`python -m models.packing DIR`: puts trained networks into the zoo."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from . import zoo
 from .checkpoints import CONFIG, read, read_tensors, save, weights_digest
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
-from .train import Whole
+from .train import run
 
 app = cyclopts.App(name="python -m models.packing", help_format="plaintext", version_flags=[])
 
 
-def pack(folder: str | Path, name: str, *, overwrite: bool = False) -> int:
+def pack(folder: str | Path, name: str) -> int:
     """Put the finished networks of a folder into the zoo's files of a recipe and return how many are new there.
 
     What the zoo holds stays.
@@ -34,68 +34,31 @@ def pack(folder: str | Path, name: str, *, overwrite: bool = False) -> int:
     Args:
         folder: holds `seed-N` for each network, as `python -m models.train --seeds` writes them.
         name: of the recipe, or `tf1`.
-        overwrite: let a network take the place of another one of its seed.
 
     Raises:
         ProbeError: a network is damaged or of another recipe, another network of its seed is there, or a file cannot
             be written.
     """
-    if name != "tf1":
-        find_recipe(name)
     with locked(zoo.ZOO, "packing networks"):
-        held = _held(name, overwrite=overwrite)
+        held = {seed: zoo.trained(name, seed) for seed in zoo.committed_seeds(name)}
         new = {}
-        for place in sorted(Path(folder).glob(f"seed-*/{CONFIG}")):
-            network = zoo.checkpoint(place.parent)
-            _refuse(network, name, held, overwrite=overwrite)
-            new[network.seed] = network
-        lost = sorted(set(zoo.listed(name)) - set(held) - set(new))
-        if lost:
-            raise ProbeError(
-                f"Networks {name!r} of the seeds {', '.join(map(str, lost))} are damaged and would be lost. "
-                "Restore the two files from the repository, or give these networks too."
-            )
-        changed = {seed: each for seed, each in new.items() if not _same(each, held.get(seed))}
-        if changed:
-            _write(name, {**held, **changed})
-    return len(changed)
+        for path in sorted(Path(folder).glob(f"seed-*/{CONFIG}")):
+            network = zoo.checkpoint(path.parent)
+            _refuse(network, name, held)
+            if network.seed not in held:
+                new[network.seed] = network
+        if new:
+            _write(name, {**held, **new})
+    return len(new)
 
 
-def unpack(recipe: str, seed: int, folder: str | Path) -> Path:
-    """Write a network of the zoo as a folder of its own, see `models.checkpoints`, and return the folder.
-
-    Args:
-        recipe: name of the recipe, or `tf1`.
-        seed: which network.
-        folder: where it goes.
-
-    Raises:
-        ProbeError: there is no such network, the folder holds something, or it cannot be written.
-    """
-    network = zoo.trained(recipe if recipe == "tf1" else find_recipe(recipe).name, seed)
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ProbeError(f"{str(folder)!r} exists and is no empty folder. Give a folder that is new or empty.")
+def unpack(name: str, seed: int, folder: str | Path) -> Path:
+    """Write a network of the zoo, of a recipe or `tf1`, as a folder, see `models.checkpoints`, and return that."""
+    network = zoo.trained(name, seed)
     return save(folder, model=network.model, untrained=network.untrained, config=network.config)
 
 
-def _held(name: str, *, overwrite: bool) -> dict[int, zoo.Trained]:
-    """Return what the zoo holds of a recipe; with overwrite what is damaged is left out, and then has to be given."""
-    found = {}
-    for seed in zoo.listed(name):
-        try:
-            found[seed] = zoo.trained(name, seed)
-        except ProbeError:
-            if not overwrite:
-                raise
-    return found
-
-
-def _same(one: zoo.Trained, other: zoo.Trained | None) -> bool:
-    return other is not None and weights_digest(one.model) == weights_digest(other.model)
-
-
-def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained], *, overwrite: bool) -> None:
+def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained]) -> None:
     """Raise where a network does not belong into a recipe's files."""
     recipe = Recipe.from_dict(network.config["recipe"])
     known = [each.config["recipe"] for each in held.values()] or [network.config["recipe"]]
@@ -103,10 +66,7 @@ def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained], *, ov
     if recipe != expected:
         own, other = recipe.to_dict(), expected.to_dict()
         said = ", ".join(f"{key}={own[key]!r} (there: {other[key]!r})" for key in own if own[key] != other[key])
-        raise ProbeError(
-            f"{str(network.path)!r} was trained by another recipe than {name!r} of the zoo: {said}. Give the folder "
-            "of networks of that recipe."
-        )
+        raise ProbeError(f"{str(network.path)!r} was trained by another recipe than {name!r} of the zoo: {said}.")
     if network.path.name != f"seed-{network.seed}":
         raise ProbeError(f"{str(network.path)!r} holds the network of seed {network.seed}. Give the folder its name.")
     if "origin" not in network.config and network.config["split"] != zoo.drawn_split(recipe, network.seed):
@@ -114,18 +74,16 @@ def _refuse(network: zoo.Trained, name: str, held: dict[int, zoo.Trained], *, ov
             f"{str(network.path)!r} has another split than seed {network.seed} gives: its seed or its split was "
             "changed, or it was trained with another version of torch. Train it again."
         )
-    if network.seed in held and not _same(network, held[network.seed]) and not overwrite:
+    there = held.get(network.seed)
+    if there is not None and weights_digest(network.model) != weights_digest(there.model):
         raise ProbeError(
             f"The zoo holds another network of seed {network.seed} of {name!r} than {str(network.path)!r}: what was "
-            "measured of it would count for this one no more. Give overwrite to replace it, then measure it again."
+            "measured of it would count for this one no more. Take the network out of the folder."
         )
 
 
 def _write(name: str, networks: dict[int, zoo.Trained]) -> None:
-    """Write a recipe's networks: a kill between the two files is noticed, and packing with overwrite mends it.
-
-    The pack's other recipes stay as they are.
-    """
+    """Write a recipe's networks; the pack's other recipes stay as they are. A kill between the files is noticed."""
     ordered = [networks[seed] for seed in sorted(networks)]
     tensors = {"seed": torch.tensor([each.seed for each in ordered])}
     tensors |= stacked("model", [each.model for each in ordered])
@@ -174,62 +132,28 @@ def _line(network: zoo.Trained, *, with_initialisation: bool) -> dict[str, Any]:
     return {**kept, "split": split, "sha256": digests}
 
 
-@app.command(name="pack")
-def pack_command(folder: Path, *, overwrite: bool = False) -> int:
+@app.default
+def pack_all(folder: Path) -> int:
     """Put trained networks into models/zoo.
 
     Args:
         folder: holds RECIPE/seed-N, as `python -m models.train --population all --out DIR` writes them.
-        overwrite: let a network take the place of another one of its seed.
     """
-    return _said(lambda: _packed(folder, overwrite=overwrite))
-
-
-def _packed(folder: Path, *, overwrite: bool) -> list[str]:
-    places = sorted({path.parent.parent for path in folder.glob(f"*/seed-*/{CONFIG}")})
-    if not places:
-        raise ProbeError(
-            f"{str(folder)!r} holds no RECIPE/seed-N with a trained network. Give the folder that "
-            "`python -m models.train --population all --out DIR` wrote."
-        )
-    counts = {place: pack(place, place.name, overwrite=overwrite) for place in places}
-    return [f"{zoo.weights_path(place.name)} {count} networks new or replaced" for place, count in counts.items()]
-
-
-@app.command(name="unpack")
-def unpack_command(recipe: str, seed: Whole, folder: Path) -> int:
-    """Write one network of models/zoo as a folder of its own.
-
-    Args:
-        recipe: name of the recipe, or tf1.
-        seed: which network.
-        folder: where it goes; new or empty.
-    """
-    return _said(lambda: [f"{path}" for path in sorted(unpack(recipe, seed, folder).iterdir())])
-
-
-def _said(work: Any) -> int:
-    """Do the work, print the lines that it returns, or what went wrong, and return the exit code."""
     try:
-        lines = work()
+        places = sorted({path.parent.parent for path in folder.glob(f"*/seed-*/{CONFIG}")})
+        if not places:
+            raise ProbeError(
+                f"{str(folder)!r} holds no RECIPE/seed-N with a trained network. Give the folder that "
+                "`python -m models.train --population all --out DIR` wrote."
+            )
+        for place in places:
+            new = pack(place, place.name)
+            sys.stdout.write(f"{zoo.weights_path(place.name)} {new} networks new\n")
     except ProbeError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code.
-
-    Args:
-        arguments: what follows `python -m models.packing`; None for the program's own.
-    """
-    try:
-        return app(arguments, exit_on_error=False, result_action="return_value") or 0
-    except cyclopts.CycloptsError:
-        return 2
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app))

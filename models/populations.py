@@ -23,65 +23,29 @@ class Population:
         name: what it is called in `POPULATIONS`.
         recipe: name of the recipe.
         seeds: which seeds; none is left out or replaced afterwards.
-        purpose: what it is for, a sentence.
     """
 
     name: str
     recipe: str
     seeds: range
-    purpose: str
 
 
-EXPLORING = Population("exploring", "counter", range(100), "Rules are written while looking at these counters.")
-CONFIRMING = Population(
-    "confirming",
-    "counter",
-    range(1000, 1100),
-    "Rules are judged on these counters, trained after they were committed.",
-)
-TEMPLATE = Population(
-    "template", "template", range(1000, 1050), "The control for answers: another question of the same strings."
-)
-
-#: Seeds of a cell of the experiment, and of a recipe with one thing changed: enough for an interval in a figure.
-FEW = range(1000, 1020)
-#: A rule is decided on 50 networks or more (docs/science.md, "Verdict"), and a paired control needs as many.
-JUDGED = range(1000, 1050)
-#: The two cells that claim 23 judges against `counter`.
-CLAIMED = ("code-signed", "shorter-10-percent")
-
+EXPLORING = Population("exploring", "counter", range(100))
+CONFIRMING = Population("confirming", "counter", range(1000, 1100))
+#: Another question of the same strings.
+TEMPLATE = Population("template", "template", range(1000, 1050))
+#: Seeds of a recipe with one thing changed: enough for an interval in a figure. A rule is decided on 50 networks or
+#: more (docs/science.md, "Verdict"): so many have the two cells that claim 23 judges against `counter`.
+FEW, JUDGED, CLAIMED = range(1000, 1020), range(1000, 1050), ("code-signed", "shorter-10-percent")
 #: The experiment's cells beside `counter`, whose cell is the confirming population.
-CELLS = tuple(
-    Population(
-        cell.name,
-        cell.name,
-        JUDGED if cell.name in CLAIMED else FEW,
-        "A cell of the experiment, input code x dose" + (", which claim 23 judges." if cell.name in CLAIMED else "."),
-    )
-    for cell in EXPERIMENT[1:]
-)
-
-_ONE_CHANGED = (
-    "every-step",
-    "truncated",
-    "forget-bias-0",
-    "forget-bias-3",
-    *(f"hidden-{n}" for n in (1, 2, 3, 4)),
-    "gru",
-)
+CELLS = tuple(Population(each.name, each.name, JUDGED if each.name in CLAIMED else FEW) for each in EXPERIMENT[1:])
+_ONE_CHANGED = ("every-step", "truncated", "forget-bias-0", "forget-bias-3", *(f"hidden-{n}" for n in (1, 2, 3, 4)))
 #: One thing at a time, beside the experiment.
-VARIANTS = tuple(Population(name, name, FEW, "One thing is changed from `counter`.") for name in _ONE_CHANGED)
-
-SECOND_JUDGED = Population(
-    "second",
-    "counter",
-    range(2000, 2100),
-    "The second rules are judged on these counters, trained after those were committed.",
-)
-TRAJECTORY = tuple(
-    Population(each.name, each.name, range(3000, 3012), "Where `counter` stands after so many steps.")
-    for each in STOPPED
-)
+VARIANTS = tuple(Population(name, name, FEW) for name in (*_ONE_CHANGED, "gru"))
+#: Trained after the second rules were committed, which are judged on them.
+SECOND_JUDGED = Population("second", "counter", range(2000, 2100))
+#: Where `counter` stands after so many steps.
+TRAJECTORY = tuple(Population(each.name, each.name, range(3000, 3012)) for each in STOPPED)
 
 #: Those of the first judgement, and those that were trained after the rules of the second one were committed.
 FIRST = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)

@@ -67,39 +67,26 @@ class Recipe:
                 raise ProbeError(
                     f"The recipe {self.name!r} has {field} = {getattr(self, field)}; it must be at least 1."
                 )
-        if self.train_size >= self.n_strings:
+        if self.train_size >= self.n_strings or self.train_size % self.batch_size:
             raise ProbeError(
-                f"The recipe {self.name!r} trains on {self.train_size} strings, but there are only "
-                f"{self.n_strings} of {self.length} bits and one at least must be left for the test."
+                f"The recipe {self.name!r} trains on {self.train_size} of {self.n_strings} strings in batches of "
+                f"{self.batch_size}; some must be left for the test, and the batch size must divide their number."
             )
-        if self.train_size % self.batch_size:
-            raise ProbeError(
-                f"The recipe {self.name!r} has {self.train_size} training strings in batches of "
-                f"{self.batch_size}; the batch size must divide the number of strings."
-            )
-        self._check_variation()
-
-    def _check_variation(self) -> None:
         for kind, name, known in (("cell", self.cell, LAYERS), ("question", self.question, QUESTIONS)):
             if name not in known:
                 raise ProbeError(unknown(kind, name, known))
         most = min(self.train_size, 2 ** (self.length - 1) if self.length > 1 else 0)
-        if not 0 <= self.shorter <= most:
-            raise ProbeError(
-                f"The recipe {self.name!r} replaces {self.shorter} of its {self.train_size} training strings by "
-                f"strings of {self.length - 1} bits; it must be from 0 to {most}."
+        fault = ""
+        if not 0 <= self.shorter <= most or (self.truncated and self.shorter):
+            fault = (
+                f"replaces {self.shorter} of its strings by shorter ones; give 0 to {most}, and 0 where it truncates"
             )
-        if self.truncated and self.shorter:
-            raise ProbeError(
-                f"The recipe {self.name!r} truncates its strings and replaces {self.shorter}; vary one of the two."
-            )
-        if self.question == "template" and self.length != len(TEMPLATE):
-            raise ProbeError(
-                f"The recipe {self.name!r} asks for matches with a template of {len(TEMPLATE)} bits, and its strings "
-                f"have {self.length}; give length = {len(TEMPLATE)}."
-            )
-        if self.zero == self.one:
-            raise ProbeError(f"The recipe {self.name!r} writes 0 and 1 both as {self.one:g}; they must differ.")
+        elif self.question == "template" and self.length != len(TEMPLATE):
+            fault = f"has strings of {self.length} bits; the template has {len(TEMPLATE)}, so give that length"
+        elif self.zero == self.one:
+            fault = f"writes 0 and 1 both as {self.one:g}; they must differ"
+        if fault:
+            raise ProbeError(f"The recipe {self.name!r} {fault}.")
 
     @property
     def n_strings(self) -> int:
@@ -162,22 +149,13 @@ DOSES = (0, 1, 4, 10)
 
 
 def experiment_recipe(code: str = "", percent: int = 0) -> Recipe:
-    """Return a cell of the experiment: the counter's recipe in another code, some of its strings one bit shorter.
-
-    Args:
-        code: a key of `CODES`.
-        percent: of the training strings, one of `DOSES`.
-
-    Returns:
-        A recipe such as `code-reversed-shorter-1-percent`; without a change, `counter`.
+    """Return a cell of the experiment, such as `code-reversed-shorter-1-percent`; without a change, `counter`.
 
     Raises:
         ProbeError: there is no such code or dose.
     """
-    if code not in CODES:
-        raise ProbeError(unknown("input code", code, CODES))
-    if percent not in DOSES:
-        raise ProbeError(f"The dose {percent} % is not in the experiment; give one of {', '.join(map(str, DOSES))}.")
+    if code not in CODES or percent not in DOSES:
+        raise ProbeError(f"No cell has the code {code!r} and {percent} %; give one of {list(CODES)} and of {DOSES}.")
     changed = [f"code-{code}"] * bool(code) + [f"shorter-{percent}-percent"] * bool(percent)
     zero, one = CODES[code]
     return Recipe("-".join(changed) or "counter", shorter=500 * percent // 100, zero=zero, one=one)

@@ -10,13 +10,10 @@ from probe.errors import ProbeError
 
 
 def bit_strings(length: int) -> Float[Tensor, "batch time 1"]:
-    """Return all strings of so many bits, in lexicographic order.
+    """Return all strings of so many bits, float32 (2^length, length, 1): row r spells r in binary.
 
     Args:
         length: bits a string, 1 to 20 (a longer table would not fit a small machine's memory).
-
-    Returns:
-        Zeros and ones, float32 (2^length, length, 1); row r spells r in binary, first character first.
 
     Raises:
         ProbeError: the length is out of range.
@@ -32,25 +29,16 @@ def bit_strings(length: int) -> Float[Tensor, "batch time 1"]:
 
 
 def parse_bits(text: str) -> Float[Tensor, "1 time 1"]:
-    """Return the tensor of one written string, such as `"0110"`.
+    """Return the tensor of one written string, such as `"0110"`, float32 (1, time, 1).
 
     Args:
         text: one or more characters, each `0` or `1`.
 
-    Returns:
-        Float32 (1, time, 1).
-
     Raises:
         ProbeError: the text is empty or holds another character.
     """
-    if not text:
-        raise ProbeError("The string of bits is empty; give one or more of the characters '0' and '1'.")
-    for position, character in enumerate(text):
-        if character not in "01":
-            raise ProbeError(
-                f"The string of bits {text!r} holds {character!r} at position {position}; "
-                "only the characters '0' and '1' are allowed."
-            )
+    if not text or set(text) - {*"01"}:
+        raise ProbeError(f"The string of bits is {text!r}; give one or more of the characters '0' and '1'.")
     return torch.tensor([[[float(character)] for character in text]])
 
 
@@ -69,14 +57,7 @@ def format_bits(x: Float[Tensor, "batch time 1"]) -> list[str]:
 
 
 def running_count(x: Float[Tensor, "batch time 1"]) -> Int64[Tensor, "batch time"]:
-    """Return how many ones each string had after each step, this step's bit included.
-
-    Args:
-        x: zeros and ones, (batch, time, 1).
-
-    Returns:
-        Counts, int64 (batch, time); the last column is the label of the counting task.
-    """
+    """Return how many ones each string of zeros and ones had after each step; the last is the task's label."""
     return x[:, :, 0].long().cumsum(dim=1)
 
 
@@ -86,13 +67,7 @@ TEMPLATE = "0110100110"
 
 
 def running_matches(x: Float[Tensor, "batch time 1"]) -> Int64[Tensor, "batch time"]:
-    """Return at how many steps each string has agreed with `TEMPLATE`, this step included.
-
-    Args:
-        x: zeros and ones, (batch, time, 1), at most as long as the template.
-
-    Returns:
-        Matches, int64 (batch, time); the last column is the label of the template question.
+    """Return at how many steps each string of zeros and ones has agreed with `TEMPLATE`, this step included.
 
     Raises:
         ProbeError: the strings are longer than the template.
@@ -107,11 +82,5 @@ QUESTIONS = {"ones": running_count, "template": running_matches}
 
 
 def encode(x: Float[Tensor, "batch time 1"], *, zero: float, one: float) -> Float[Tensor, "batch time 1"]:
-    """Return bits in another code.
-
-    Args:
-        x: zeros and ones.
-        zero: what a 0 is written as.
-        one: what a 1 is written as.
-    """
+    """Return zeros and ones in another code: what each is written as."""
     return zero + (one - zero) * x

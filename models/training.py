@@ -6,58 +6,32 @@ size leaves the split as it was. The global generator is neither read nor moved.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from probe.errors import ProbeError
-from probe.storage.files import write_atomically
 from probe.studies.workers import locked
 
 from . import checkpoints
 from .counter import Counter, blank_counter, freeze_second_bias
-from .data import Strings, generator, split, training_strings, whole_strings
+from .data import generator, split, training_strings
 from .describe import describe
-from .learning import Adam, misread, string_loss, take_step
+from .learning import Adam, take_step
 from .recipes import Recipe
 from .tf1 import from_basic_lstm_cell
 
-# Every so many steps the errors are measured and `progress` is called.
-MEASURE_EVERY = 100
-OUTPUTS = (checkpoints.CONFIG, checkpoints.METRICS, *checkpoints.WEIGHTS.values())
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One line of `metrics.jsonl`.
-
-    Attributes:
-        step: steps taken.
-        loss: clipped log loss after that step, summed over a batch, mean over the training batches, nats.
-        train_error: share of the training strings that are misread, 0 to 1.
-        test_error: share of the test strings that are misread, 0 to 1.
-    """
-
-    step: int
-    loss: float
-    train_error: float
-    test_error: float
+OUTPUTS = (checkpoints.CONFIG, *checkpoints.WEIGHTS.values())
 
 
 def initialise(recipe: Recipe, seed: int) -> Counter:
-    """Return an untrained counter, drawn as the recipe's TensorFlow code draws it.
+    """Return an untrained counter in float32, drawn as the recipe's TensorFlow code draws it.
 
-    Args:
-        recipe: gives the sizes and the constant biases.
-        seed: 0 or more.
-
-    Returns:
-        A float32 counter; `bias_hh` is 0 and not trained. The same seed and sizes give the same weights in every
-        recipe of the same cell.
+    `bias_hh` is 0 and not trained. The same seed and sizes give the same weights in every recipe of the same cell.
 
     Raises:
         ProbeError: the seed is negative.
@@ -94,16 +68,8 @@ def _gru(kernel: Tensor, bias: Tensor, weight: Tensor, head_bias: Tensor, forget
     return model.eval()
 
 
-def train(
-    recipe: Recipe,
-    seed: int,
-    folder: str | Path,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: Callable[[Measurement], object] | None = None,
-) -> Path:
-    """Train one network and write its folder, see `models.checkpoints`.
+def train(recipe: Recipe, seed: int, folder: str | Path, *, resume: bool = False, overwrite: bool = False) -> Path:
+    """Train one network, write its folder, see `models.checkpoints`, and return the folder.
 
     A run that is killed or interrupted leaves no network; with `resume` it begins again and ends at the same bits.
 
@@ -113,10 +79,6 @@ def train(
         folder: where the network goes.
         resume: leave a finished network alone, and train any other afresh.
         overwrite: remove a network that is there, and start afresh.
-        progress: called with each measurement.
-
-    Returns:
-        The folder.
 
     Raises:
         ProbeError: the seed is negative, the folder is taken or cannot be written, or its network is
@@ -127,7 +89,7 @@ def train(
     clear(folder, resume=resume, overwrite=overwrite)
     with locked(folder):
         if not _is_finished(folder, recipe, seed):
-            _train(model, recipe, seed, folder, progress or (lambda measurement: None))
+            _train(model, recipe, seed, folder)
     return folder
 
 
@@ -154,28 +116,31 @@ class Job:
         return f"{self.recipe.name}, seed {self.seed}"
 
 
-def train_job(
-    job: Job, threads: int = 1, progress: Callable[[Measurement], object] | None = None
-) -> tuple[Job, float]:
-    """Train a network of many; return it and its share of misread test strings.
+def train_job(job: Job) -> tuple[Job, float]:
+    """Train a network of many on one thread; return it and its share of misread test strings.
 
     A finished network is left alone: the work of a worker that died may be given out again.
 
     Args:
         job: what to train.
-        threads: of torch, while it trains.
-        progress: as for `train`.
 
     Raises:
         ProbeError: as `train` does.
     """
+    with one_thread():
+        train(job.recipe, job.seed, job.folder, resume=True)
+    return job, checkpoints.load_config(job.folder)["errors"]["test"]["error"]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch run on one thread: more are slower on networks this small, and give other bits."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
-        train(job.recipe, job.seed, job.folder, resume=True, progress=progress)
+        yield
     finally:
         torch.set_num_threads(before)
-    return job, checkpoints.load_config(job.folder)["errors"]["test"]["error"]
 
 
 def clear(folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
@@ -224,21 +189,13 @@ def _is_finished(folder: Path, recipe: Recipe, seed: int) -> bool:
     return True
 
 
-def _train(model: Counter, recipe: Recipe, seed: int, folder: Path, report: Callable[[Measurement], object]) -> None:
-    rows = split(recipe, seed)
-    strings, test = training_strings(recipe, seed), whole_strings(recipe, rows[1])
-    batches, adam, lines = strings.batches(recipe.batch_size), Adam(model, recipe), list[Measurement]()
-    for step in range(recipe.steps + 1):
-        if step:
-            take_step(model, adam, batches[(step - 1) % recipe.batches], recipe=recipe, t=step)
-        if step % MEASURE_EVERY == 0 or step == recipe.steps:
-            lines.append(_measure(model, recipe, step, strings, test))
-            report(lines[-1])
-    text = "".join(json.dumps(asdict(line)) + "\n" for line in lines)
-    write_atomically(folder / checkpoints.METRICS, text)
-    checkpoints.save(
-        folder, model=model, untrained=initialise(recipe, seed), config=describe(model, recipe, seed, *rows)
-    )
+def _train(model: Counter, recipe: Recipe, seed: int, folder: Path) -> None:
+    rows, batches = split(recipe, seed), training_strings(recipe, seed).batches(recipe.batch_size)
+    adam = Adam(model, recipe)
+    for step in range(recipe.steps):
+        take_step(model, adam, batches[step % recipe.batches], recipe=recipe, t=step + 1)
+    untrained, config = initialise(recipe, seed), describe(model, recipe, seed, *rows)
+    checkpoints.save(folder, model=model, untrained=untrained, config=config)
     # What a kill in the middle of writing left under a temporary name, see probe.storage.files.
     _remove(folder, [path.name for name in OUTPUTS for path in folder.glob(f".{name}.*")])
 
@@ -251,11 +208,3 @@ def _remove(folder: Path, names: list[str]) -> None:
         raise ProbeError(
             f"Cannot replace the files in {str(folder)!r}: {error.strerror or error}. Give another folder."
         ) from error
-
-
-@torch.no_grad()
-def _measure(model: Counter, recipe: Recipe, step: int, train: Strings, test: Strings) -> Measurement:
-    loss = string_loss(model, train, recipe) / recipe.batches
-    shares = [len(misread(model, strings)) / len(strings.bits) for strings in (train, test)]
-    loss, train_error, test_error = (float(f"{value:.6g}") for value in (float(loss), *shares))
-    return Measurement(step, loss, train_error, test_error)

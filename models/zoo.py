@@ -14,22 +14,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from probe.errors import ProbeError
 
-from .checkpoints import fill, load, load_config, read, read_tensors, refuse_changed
-from .counter import Counter, blank_counter, freeze_second_bias
+from .checkpoints import Network, blank_of, fill, load, load_config, read, read_tensors, refuse_changed
+from .counter import Counter
 from .data import described_strings, split, training_strings
 from .describe import described_split
 from .fitted_head import FittedHead, fit_head
 from .recipes import EXPERIMENT, RECIPES, TRAJECTORY, Recipe
 from .recipes import recipe as find_recipe
 
-Network = TypeVar("Network", bound=nn.Module)
 ZOO = Path(__file__).parent / "zoo"
 #: The pack of each recipe; that of all others is `others`.
 PACKS = {
@@ -77,11 +76,7 @@ class Trained:
 
 
 def networks(recipe: str = "counter", seeds: Iterable[int] = range(10)) -> list[Trained]:
-    """Return trained networks, one a seed, in the order of the seeds.
-
-    Args:
-        recipe: name of the recipe.
-        seeds: which.
+    """Return trained networks of a recipe, one a seed, in the order of the seeds.
 
     Raises:
         ProbeError: there is no such recipe, or a network is missing or damaged.
@@ -94,22 +89,13 @@ def tensorflows_network() -> Trained:
     return trained("tf1", 0)
 
 
-def committed_seeds(recipe: str) -> list[int]:
-    """Return the seeds of a recipe's committed networks, rising; nothing where none is committed.
+def committed_seeds(name: str) -> list[int]:
+    """Return the seeds of the committed networks of a recipe or of `tf1`, rising; nothing where none is committed.
 
     Raises:
         ProbeError: there is no such recipe, or its table is damaged.
     """
-    return listed(find_recipe(recipe).name)
-
-
-def listed(name: str) -> list[int]:
-    """Return the seeds that the table of a recipe or of `tf1` lists, rising; nothing where there is none.
-
-    Raises:
-        ProbeError: the table is damaged.
-    """
-    path = table_path(name)
+    path = table_path(name if name == "tf1" else find_recipe(name).name)
     return sorted(read_table(name)["networks"]) if path.exists() and name in read_pack(path) else []
 
 
@@ -193,14 +179,13 @@ def trained(name: str, seed: int) -> Trained:
     there = rows(tensors, path)
     if seed not in there or seed not in table["networks"]:
         known = sorted(there.keys() & table["networks"].keys())
+        some = f"of seeds from {known[0]} to {known[-1]}" if known else "of no seed"
         raise ProbeError(
-            f"The zoo has no network {name!r} of seed {seed}; there {_spelled(known)}. Give one that is "
-            "there, or train it with `python -m models.train`."
+            f"The zoo has no network {name!r} of seed {seed}; there are {len(known)}, {some}. Give one of "
+            "these, or train it with `python -m models.train`."
         )
     line = table["networks"][seed]
-    found = restored(line, tensors, lambda: blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell), path)
-    for model in found.values():
-        freeze_second_bias(model)  # as in training, so that a loaded network trains on alike
+    found = restored(line, tensors, lambda: blank_of(table), path)
     shared = {key: value for key, value in table.items() if key != "networks"} | {"recipe": recipe.to_dict()}
     config = {**shared, "steps": recipe.steps, **line, "split": _split(recipe, seed, line["split"])}
     return Trained(seed, found["model"], found.get("untrained"), config, path)
@@ -259,9 +244,8 @@ def _split(recipe: Recipe, seed: int, stored: str | dict[str, Any]) -> dict[str,
     drawn = drawn_split(recipe, seed)
     if digest_of_split(drawn) != stored:
         raise ProbeError(
-            f"The seed {seed} of {recipe.name!r} gives another split into training and test strings here than "
-            "where the network was trained: this version of torch draws other random permutations. Install the "
-            "version of torch that its table names."
+            f"The seed {seed} of {recipe.name!r} gives another split here than where the network was trained: this "
+            "version of torch draws other permutations. Install the version that its table names."
         )
     return drawn
 
@@ -296,11 +280,3 @@ def _weights(path: Path, stamp: tuple[int, int]) -> dict[str, dict[str, Tensor]]
         name, _, weight = key.partition("/")
         found.setdefault(name, {})[weight] = tensor
     return found
-
-
-def _spelled(seeds: list[int]) -> str:
-    """Return which rising seeds there are, as ranges: 0:10 means 0 to 9."""
-    firsts = [seed for seed in seeds if seed - 1 not in seeds]
-    ends = [seed + 1 for seed in seeds if seed + 1 not in seeds]
-    ranges = ", ".join(f"{first}:{end}" for first, end in zip(firsts, ends, strict=True))
-    return f"are the seeds {ranges}" if ranges else "is none"

@@ -10,7 +10,7 @@ import cyclopts
 from probe.errors import ProbeError
 from probe.studies.workers import parallel
 
-from ..train import INTERRUPTED, USAGE, Flag, Whole, parse_seeds
+from ..train import INTERRUPTED, USAGE, Flag, Whole, parse_seeds, run
 from .stored import SEEDS, pack, train_into
 from .training import RECIPES
 
@@ -22,7 +22,7 @@ def train(*, out: Path, cell: str | None = None, seeds: str | None = None, jobs:
     """Train flip-flops; a network that is there is kept, so the same command goes on after an interrupt.
 
     Args:
-        out: the folder that gets CELL/seed-N.safetensors.
+        out: the folder that gets CELL/seed-N.
         cell: lstm, gru or rnn; default all three.
         seeds: such as 0:10, which means 0 to 9; default those of the study.
         jobs: how many networks are trained at a time, each in a process of its own; the files are the same.
@@ -51,17 +51,5 @@ def train(*, out: Path, cell: str | None = None, seeds: str | None = None, jobs:
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code.
-
-    Args:
-        arguments: what follows `python -m models.flipflop`; None for the program's own.
-    """
-    try:
-        return app(arguments, exit_on_error=False, result_action="return_value") or 0
-    except cyclopts.CycloptsError:
-        return USAGE
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app))

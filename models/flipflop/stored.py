@@ -1,6 +1,6 @@
-"""Writes and reads trained flip-flops: a file a network while they are trained, and one file a cell in the zoo.
+"""Writes and reads trained flip-flops: a folder a network while they are trained, and one file a cell in the zoo.
 
-DIR/CELL/seed-N.safetensors          one network, its own initialisation, and what it was made by
+DIR/CELL/seed-N                      one network, see `models.checkpoints`
 models/zoo/flipflop/CELL.safetensors the weights of all networks of a cell, stacked; `seed` says which is which
 models/zoo/flipflop/CELL.json        the recipe, and of each network its errors and the digests of its weights
 """
@@ -16,14 +16,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from probe.errors import ProbeError
 from probe.storage.files import write_atomically
 from probe.studies.workers import locked
 
-from ..checkpoints import fill, read, read_tensors, weights_digest
+from ..checkpoints import CONFIG, CONFIG_KINDS, WEIGHTS, load, load_config, read, read_tensors, save
 from ..describe import versions
 from ..packing import stacked
 from ..zoo import restored, rows
@@ -33,7 +32,6 @@ from .training import RECIPES, Recipe, errors, train
 ZOO = Path(__file__).parents[1] / "zoo" / "flipflop"
 #: The seeds of the study, fixed before training; rules were written while looking at seeds below 100.
 SEEDS = range(3000, 3010)
-WHICH = ("model", "untrained")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,36 +53,42 @@ class Trained:
     errors: dict[str, float]
 
 
-def train_into(folder: str | Path, cell: str, seed: int) -> tuple[str, int, dict[str, float]]:
+def train_into(folder: Path, cell: str, seed: int) -> tuple[str, int, dict[str, float]]:
     """Train a network into a folder, unless it is there, and return its cell, seed and errors.
 
     Args:
-        folder: gets CELL/seed-N.safetensors.
+        folder: gets CELL/seed-N.
         cell: a key of `models.flipflop.training.RECIPES`.
         seed: 0 or more.
 
     Raises:
-        ProbeError: the file is damaged or of another recipe, or cannot be written.
+        ProbeError: the network that is there is damaged or of another recipe, or a file cannot be written.
     """
-    path = Path(folder) / cell / f"seed-{seed}.safetensors"
-    with locked(path.parent):
-        if not path.exists():
-            recipe = RECIPES[cell]
+    place, recipe = folder / cell / f"seed-{seed}", RECIPES[cell]
+    with locked(place):
+        if not (place / CONFIG).exists():
             model, untrained = train(recipe, seed)
-            about = {"recipe": asdict(recipe), "seed": seed, "errors": errors(model), "versions": versions()}
-            data = safetensors.torch.save(
-                {
-                    f"{which}.{key}": value
-                    for which, one in zip(WHICH, (model, untrained), strict=True)
-                    for key, value in one.state_dict().items()
-                },
-                {"about": json.dumps(about)},
-            )
-            _ = write_atomically(path, data)
-        return cell, seed, _about(path, cell, seed)["errors"]
+            config = {"recipe": asdict(recipe), "seed": seed, "errors": errors(model), "versions": versions()}
+            save(place, model=model, untrained=untrained, config=config)
+        return cell, seed, _read(place, cell, seed)[0]["errors"]
 
 
-def pack(folder: str | Path, cell: str, seeds: Iterable[int] = SEEDS) -> Path:
+def _read(place: Path, cell: str, seed: int) -> tuple[dict[str, Any], dict[str, FlipFlop]]:
+    """Return the description of a network that was trained into a folder, and it and its initialisation."""
+    config = load_config(place, CONFIG_KINDS)
+    if config["recipe"] != asdict(RECIPES[cell]) or config["seed"] != seed:
+        raise ProbeError(
+            f"{str(place)!r} holds a network of another recipe or seed than {cell!r}, {seed}. Give another one, or "
+            "remove this folder to train it again."
+        )
+    return config, {which: load(place, which=which, blank=lambda _: _blank(cell)) for which in WEIGHTS}
+
+
+def _blank(cell: str) -> FlipFlop:
+    return FlipFlop(cell, RECIPES[cell].units)
+
+
+def pack(folder: Path, cell: str, seeds: Iterable[int] = SEEDS) -> Path:
     """Put the trained networks of a cell into the zoo and return the path of their weights.
 
     Args:
@@ -95,22 +99,13 @@ def pack(folder: str | Path, cell: str, seeds: Iterable[int] = SEEDS) -> Path:
     Raises:
         ProbeError: a network is missing or damaged.
     """
-    lines, models = [], dict[str, list[FlipFlop]]((which, []) for which in WHICH)
-    for seed in seeds:
-        path = Path(folder) / cell / f"seed-{seed}.safetensors"
-        about, tensors = _about(path, cell, seed), read_tensors(path, read(path))
-        for which, each in models.items():
-            each.append(blank := FlipFlop(cell, RECIPES[cell].units))
-            own = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{which}.")}
-            fill(blank, {key.removeprefix(f"{which}."): tensor for key, tensor in own.items()}, path)
-        digests = {which: weights_digest(each[-1]) for which, each in models.items()}
-        lines.append({key: about[key] for key in ("seed", "errors", "versions")} | {"sha256": digests})
+    read_back = [_read(folder / cell / f"seed-{seed}", cell, seed) for seed in seeds]
+    lines = [{key: config[key] for key in ("seed", "errors", "versions", "sha256")} for config, _ in read_back]
     tensors = {"seed": torch.tensor([line["seed"] for line in lines])}
-    for which, each in models.items():
-        tensors |= stacked(which, each)
-    ZOO.mkdir(parents=True, exist_ok=True)
-    rows = ",\n".join(f"  {json.dumps(line, allow_nan=False)}" for line in lines)
-    text = f'{{\n "recipe": {json.dumps(asdict(RECIPES[cell]))},\n "networks": [\n{rows}\n ]\n}}\n'
+    for which in WEIGHTS:
+        tensors |= stacked(which, [models[which] for _, models in read_back])
+    table = ",\n".join(f"  {json.dumps(line, allow_nan=False)}" for line in lines)
+    text = f'{{\n "recipe": {json.dumps(asdict(RECIPES[cell]))},\n "networks": [\n{table}\n ]\n}}\n'
     _ = write_atomically(ZOO / f"{cell}.json", text)
     return write_atomically(ZOO / f"{cell}.safetensors", safetensors.torch.save(tensors))
 
@@ -133,7 +128,7 @@ def networks(cell: str, seeds: Iterable[int] = SEEDS) -> list[Trained]:
         if seed not in there or seed not in lines:
             known = ", ".join(map(str, sorted(there)))
             raise ProbeError(f"The zoo has no flip-flop {cell!r} of seed {seed}; there are the seeds {known}.")
-        both = restored(lines[seed], tensors, lambda: FlipFlop(cell, RECIPES[cell].units), path)
+        both = restored(lines[seed], tensors, lambda: _blank(cell), path)
         found.append(Trained(cell, seed, both["model"], both["untrained"], lines[seed]["errors"]))
     return found
 
@@ -150,16 +145,3 @@ def _zoo(cell: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ProbeError(f"{str(path)!r} has another recipe than models/flipflop/training.py. Restore both.")
     weights = ZOO / f"{cell}.safetensors"
     return table, read_tensors(weights, read(weights))
-
-
-def _about(path: Path, cell: str, seed: int) -> dict[str, Any]:
-    """Return what a network's file says of it."""
-    _ = read_tensors(path, read(path))
-    with safe_open(path, "pt") as opened:
-        about = json.loads((opened.metadata() or {}).get("about", "{}"))
-    if about.get("recipe") != asdict(RECIPES[cell]) or about.get("seed") != seed:
-        raise ProbeError(
-            f"{str(path)!r} holds a network of another recipe or seed than {cell!r}, {seed}. Give another folder, or "
-            "remove the file to train it again."
-        )
-    return about

@@ -6,10 +6,10 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from ..data import generator
+from ..training import one_thread
 from .network import FlipFlop, initialise
 from .task import held, pulses
 
@@ -51,18 +51,8 @@ class Recipe:
 
 #: The recipes of the study, by cell; nothing but the cell differs.
 RECIPES = {cell: Recipe(cell) for cell in ("lstm", "gru", "rnn")}
-#: Sequences that no training sees: how many, and of how many steps.
+#: Sequences that no training sees: how many, and of how many steps, four times as long as those of the training.
 HELD_OUT, HELD_OUT_LENGTH = 256, 256
-
-
-def held_out(probability: float = 0.5) -> tuple[Float[Tensor, "sequence step 3"], Float[Tensor, "sequence step 3"]]:
-    """Return sequences that no training sees, four times as long as those of the training, and the right outputs.
-
-    Args:
-        probability: of a pulse.
-    """
-    x = pulses(HELD_OUT, HELD_OUT_LENGTH, probability, generator(0, "flip-flop held out"))
-    return x, held(x)
 
 
 def train(recipe: Recipe, seed: int) -> tuple[FlipFlop, FlipFlop]:
@@ -82,9 +72,7 @@ def train(recipe: Recipe, seed: int) -> tuple[FlipFlop, FlipFlop]:
     adam = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, eps=recipe.epsilon)
     low = recipe.learning_rate * recipe.last_rate
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, recipe.steps, eta_min=low)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         for _ in range(recipe.steps):
             x = pulses(recipe.batch_size, recipe.length, recipe.probability, draws)
             adam.zero_grad()
@@ -92,8 +80,6 @@ def train(recipe: Recipe, seed: int) -> tuple[FlipFlop, FlipFlop]:
             nn.utils.clip_grad_norm_(model.parameters(), recipe.largest_norm)
             adam.step()
             rate.step()
-    finally:
-        torch.set_num_threads(before)
     return model.eval(), untrained
 
 
@@ -104,8 +90,8 @@ def errors(model: nn.Module) -> dict[str, float]:
     Args:
         model: gives three numbers a step.
     """
-    x, wanted = held_out()
-    given = model(x)
+    x = pulses(HELD_OUT, HELD_OUT_LENGTH, 0.5, generator(0, "flip-flop held out"))
+    given, wanted = model(x), held(x)
     return {
         "mean_squared_error": float(((given - wanted) ** 2).mean()),
         "wrong_sign": float((given.sign() != wanted).double().mean()),

@@ -1,4 +1,9 @@
-"""Counters built by hand, whose mechanism is therefore known: every metric is tested on them."""
+"""Counters built by hand, whose mechanism is therefore known: every metric is tested on them.
+
+Each function returns a counter of 12 units in evaluation mode, right on every string of ten bits; its weights are
+computed in float64 and given as `dtype`. `distractors` are units beside those that count, random and never read; a
+negative number of them is refused. docs/science.md, "Planted networks", has a row for each.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +37,10 @@ __all__ = [
 def battery(dtype: torch.dtype = torch.float32) -> dict[str, Counter]:
     """Return every planted network once, by name, in the order of docs/science.md's table.
 
-    Each has 12 units, except `ones-alone` and `delay-line-alone`, which have none beside those that count. A drift
-    of 0 is `ones`, a drift of 1 is `zeros`.
+    `ones-alone` and `delay-line-alone` have no units beside those that count. A drift of 0 is `ones`, of 1 `zeros`.
 
     Args:
-        dtype: of the weights; they are computed in float64.
-
-    Reference:
-        docs/science.md, "Planted networks".
+        dtype: of the weights.
     """
     drifts = {f"drift-{drift:g}": drift_counter(drift, dtype=dtype) for drift in (0.25, 0.5, 0.8)}
     return {

@@ -19,15 +19,6 @@ def clock_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
 
     A one adds .02 to cell 0, and a zero nothing. Every bit takes .01 off cell 1. So the answer at length L is
     n1 + (10 - L) / 2, although a cell that the answer uses holds a running count.
-
-    Args:
-        dtype: of the weights; they are computed in float64.
-
-    Returns:
-        A counter of 12 units, in evaluation mode, right on every string of ten bits.
-
-    Reference:
-        docs/science.md, "Planted networks", row "beside a clock".
     """
     drift, plan = 0.5, Plan(12, range(2, 12))
     plan.hold(0, 1)
@@ -42,15 +33,6 @@ def relay_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
 
     A one sets the first flag that is not set, which is then held; a zero changes nothing. So each step from a count
     to the next changes one cell, and another cell for each count. The head adds the flags.
-
-    Args:
-        dtype: of the weights; they are computed in float64.
-
-    Returns:
-        A counter of 12 units, in evaluation mode, right on every string with at most 10 ones.
-
-    Reference:
-        docs/science.md, "Planted networks", row "relay (flags)".
     """
     flags, on = 10, math.tanh(1.0)
     plan = Plan(12, range(flags, 12))
@@ -75,15 +57,6 @@ def leaky_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     Its drift is d = .043 (docs/science.md, "Definitions"), computed over all strings of 6 to 14 bits. The drift of
     c_0, in units of what a one leaves on average after ten bits, is .083; the head rounds half of that away. With a
     forget gate of .961 or less the counts would overlap: late ones would outweigh one more early one.
-
-    Args:
-        dtype: of the weights; they are computed in float64.
-
-    Returns:
-        A counter of 12 units, in evaluation mode, right on every string of ten bits.
-
-    Reference:
-        docs/science.md, "Planted networks", row "leaky".
     """
     plan = Plan(12, range(1, 12))
     plan.hold(0)

@@ -25,16 +25,10 @@ def drift_counter(drift: float, *, distractors: int = 11, dtype: torch.dtype = t
     Args:
         drift: d, 0 (it counts ones) to 1 (it counts zeros, backwards).
         distractors: units beside the counting one, 0 or more.
-        dtype: of the weights; they are computed in float64.
-
-    Returns:
-        A counter of 1 + distractors units, in evaluation mode, right on every string of ten bits.
+        dtype: of the weights.
 
     Raises:
         ProbeError: the drift is out of range, or the number of distractors is negative.
-
-    Reference:
-        docs/science.md, "Planted networks", row "drift d".
     """
     if not 0 <= drift <= 1:
         raise ProbeError(f"A planted drift of {drift} was asked for; it must be from 0 (ones) to 1 (zeros).")
@@ -46,59 +40,17 @@ def drift_counter(drift: float, *, distractors: int = 11, dtype: torch.dtype = t
 
 
 def ones_counter(*, distractors: int = 11, dtype: torch.dtype = torch.float32) -> Counter:
-    """Return a counter that adds 0.1 to cell 0 for each one it reads, and nothing for a zero: drift 0.
-
-    Args:
-        distractors: units beside the counting one, 0 or more.
-        dtype: of the weights.
-
-    Returns:
-        A counter of 1 + distractors units, right on every string with at most 10 ones.
-
-    Raises:
-        ProbeError: the number of distractors is negative.
-
-    Reference:
-        docs/science.md, "Planted networks", row "ones".
-    """
+    """Return a counter that adds 0.1 to cell 0 for each one it reads, and nothing for a zero: drift 0."""
     return drift_counter(0.0, distractors=distractors, dtype=dtype)
 
 
 def zeros_counter(*, distractors: int = 11, dtype: torch.dtype = torch.float32) -> Counter:
-    """Return a counter that takes 0.1 off cell 0 for each zero it reads, and nothing for a one: drift 1.
-
-    Args:
-        distractors: units beside the counting one, 0 or more.
-        dtype: of the weights.
-
-    Returns:
-        A counter of 1 + distractors units; its answer is ten minus the zeros.
-
-    Raises:
-        ProbeError: the number of distractors is negative.
-
-    Reference:
-        docs/science.md, "Planted networks", row "zeros".
-    """
+    """Return a counter that takes 0.1 off cell 0 for each zero it reads, and nothing for a one: drift 1."""
     return drift_counter(1.0, distractors=distractors, dtype=dtype)
 
 
 def balance_counter(*, distractors: int = 10, dtype: torch.dtype = torch.float32) -> Counter:
-    """Return a counter that holds the ones in cell 0 and the zeros in cell 1, and reads their difference: drift 1/2.
-
-    Args:
-        distractors: units beside the two, 0 or more.
-        dtype: of the weights.
-
-    Returns:
-        A counter of 2 + distractors units, right on every string of ten bits.
-
-    Raises:
-        ProbeError: the number of distractors is negative.
-
-    Reference:
-        docs/science.md, "Planted networks", row "balance in two".
-    """
+    """Return a counter with the ones in cell 0 and the zeros in cell 1, that reads their difference: drift 1/2."""
     plan = Plan(2 + distractors, range(2, 2 + distractors))
     plan.hold(0, 1)
     plan.write(0, one=SMALL, zero=0.0)
@@ -129,15 +81,6 @@ def rotated_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter whose eight cells hold the ones along one direction, and idle units across it.
 
     c = .02 n1 v + what four distractors wrote, orthogonally to v; no single cell carries the count.
-
-    Args:
-        dtype: of the weights.
-
-    Returns:
-        A counter of 12 units, right on every string with at most 10 ones.
-
-    Reference:
-        docs/science.md, "Planted networks", row "rotated".
     """
     v = rotated_direction()
     plan = _along(v)
@@ -153,15 +96,6 @@ def flat_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
 
     c = .02 n1 v with v = 1/sqrt(8) in each of the eight. It is the rotated counter with another v, and its idle units
     are not heard: what they wrote across v would give the eight unequal parts of a count.
-
-    Args:
-        dtype: of the weights.
-
-    Returns:
-        A counter of 12 units, right on every string with at most 10 ones.
-
-    Reference:
-        docs/science.md, "Planted networks", row "rotated, flat".
     """
     return _along(flat_direction()).built(dtype)
 

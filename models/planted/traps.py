@@ -19,19 +19,6 @@ def geometric_counter(*, distractors: int = 10, dtype: torch.dtype = torch.float
 
     Unit 1 tells the first step from the others: it holds, with g = 1, and closes unit 0's input gate as soon as
     anything was read. Unit 0 is written once and then decays on each zero through its forget gate.
-
-    Args:
-        distractors: units beside the two, 0 or more.
-        dtype: of the weights; they are computed in float64.
-
-    Returns:
-        A counter of 2 + distractors units in evaluation mode; its answer is ten minus the zeros, drift 1.
-
-    Raises:
-        ProbeError: the number of distractors is negative.
-
-    Reference:
-        docs/science.md, "Planted networks", row "geometric (curved)".
     """
     plan = Plan(2 + distractors, range(2, 2 + distractors))
     _decay(plan)
@@ -54,15 +41,6 @@ def decoy_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return the geometric counter with a perfect count of ones in unit 11, which nothing reads.
 
     Every probe finds unit 11; the network's answer comes from unit 0.
-
-    Args:
-        dtype: of the weights.
-
-    Returns:
-        A counter of 12 units, drift 1.
-
-    Reference:
-        docs/science.md, "Planted networks", row "decoy (correlational trap)".
     """
     plan = Plan(12, range(2, 11))
     _decay(plan)
@@ -76,17 +54,7 @@ def illusion_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
 
     Unit 0 holds the ones and is read. Unit 1 is read and never moves; unit 2 moves with the count and is not read.
     Swapping along (e1 + e2) / sqrt 2 carries unit 2's difference into unit 1: the answer follows, although the
-    network itself never uses either.
-
-    Args:
-        dtype: of the weights.
-
-    Returns:
-        A counter of 12 units, right on every string with at most 10 ones.
-
-    Reference:
-        docs/science.md, "Planted networks", row "illusion"; Makelov et al. 2023, Is this the subspace you are looking
-        for?, section 3.
+    network itself never uses either (Makelov et al. 2023, Is this the subspace you are looking for?, section 3).
     """
     plan = Plan(12, range(3, 12))
     plan.hold(0, 1, 2)
@@ -100,21 +68,7 @@ def delay_line(*, distractors: int = 2, dtype: torch.dtype = torch.float32) -> C
     """Return a network that remembers the last ten bits, one a unit, and counts nothing until it is asked.
 
     Unit 0 holds the bit just read, unit k what unit k - 1 held a step before; nothing is kept in a cell. The head
-    adds the ten, each scaled to 0 or 1.
-
-    Args:
-        distractors: units beside the ten, 0 or more.
-        dtype: of the weights.
-
-    Returns:
-        A counter of 10 + distractors units, right on every string of at most ten bits; of longer ones it counts the
-        last ten bits.
-
-    Raises:
-        ProbeError: the number of distractors is negative.
-
-    Reference:
-        docs/science.md, "Planted networks", row "delay line".
+    adds the ten, each scaled to 0 or 1; of longer strings it counts the last ten bits.
     """
     length = 10
     plan = Plan(length + distractors, range(length, length + distractors))

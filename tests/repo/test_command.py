@@ -79,7 +79,7 @@ def test_modules_of_studies_import_each_other_by_their_whole_names() -> None:
 @pytest.fixture
 def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let the study be of two counters and one planted network; return where it is measured."""
-    monkeypatch.setattr(study, "SECOND_JUDGED", Population("few", "counter", range(2000, 2002), "Two."))
+    monkeypatch.setattr(study, "SECOND_JUDGED", Population("few", "counter", range(2000, 2002)))
     ones = {"ones": planted.battery()["ones"]}
     monkeypatch.setattr(planted, "battery", lambda: ones)
     monkeypatch.setattr(study, "STUDIES", {"judged": lambda: study.judged(NAMED)})

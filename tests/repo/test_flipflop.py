@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from models.flipflop.fitted_head import fit_head
 from models.flipflop.network import initialise
 from models.flipflop.task import BITS, held, pulses
 from models.flipflop.training import RECIPES, errors, train
+from models.train import run
 from probe.evidence import judge
 from probe.evidence.measurements import only
 from probe.questions.states import stable_answers
@@ -146,11 +148,11 @@ def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 def test_the_same_seed_trains_the_same_bits_and_a_network_that_is_there_is_kept(short: Path) -> None:
     """By the command line; what comes out of the zoo is what went in, and a changed number is noticed."""
-    assert command.main(["--out", str(short), "--cell", "rnn", "--seeds", "1:3"]) == 0
-    paths = sorted(short.glob("rnn/seed-*.safetensors"))
+    assert run(command.app, ["--out", str(short), "--cell", "rnn", "--seeds", "1:3"]) == 0
+    paths = sorted(short.glob("rnn/seed-*/*.*"))
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
-    assert [path.name for path in paths] == ["seed-1.safetensors", "seed-2.safetensors"]
-    assert command.main(["--out", str(short), "--cell", "rnn", "--seeds", "1:3"]) == 0
+    assert {path.parent.name for path in paths} == {"seed-1", "seed-2"}
+    assert run(command.app, ["--out", str(short), "--cell", "rnn", "--seeds", "1:3"]) == 0
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths} == before
     model, untrained = train(RECIPES["rnn"], 2)
     assert stored.pack(short, "rnn", [1, 2]) == stored.ZOO / "rnn.safetensors"
@@ -173,16 +175,17 @@ def test_the_same_seed_trains_the_same_bits_and_a_network_that_is_there_is_kept(
 def test_what_cannot_be_trained_or_stored_is_named(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Wrong options end with 2, damaged files with 1 and a sentence."""
     for wrong in (["--cell", "elman"], ["--seeds", "3"], ["--jobs", "0"], ["--seeds", "a:b"]):
-        assert command.main(["--out", str(short), *wrong]) == 2
+        assert run(command.app, ["--out", str(short), *wrong]) == 2
     with refused():
         _ = initialise("elman", 16, 0)
     with refused():
         _ = initialise("lstm", 16, -1)
-    assert command.main(["--out", str(short), "--cell", "gru", "--seeds", "1:2"]) == 0
-    path = short / "gru" / "seed-1.safetensors"
-    _ = (short / "gru" / "seed-2.safetensors").write_bytes(path.read_bytes())
-    assert command.main(["--out", str(short), "--cell", "gru", "--seeds", "2:3"]) == 1
+    assert run(command.app, ["--out", str(short), "--cell", "gru", "--seeds", "1:2"]) == 0
+    path = short / "gru" / "seed-1"
+    shutil.copytree(path, short / "gru" / "seed-2")
+    assert run(command.app, ["--out", str(short), "--cell", "gru", "--seeds", "2:3"]) == 1
     assert "holds a network of another recipe or seed than 'gru', 2" in capsys.readouterr().err
-    _ = path.write_bytes(path.read_bytes()[:100])
-    assert command.main(["--out", str(short), "--cell", "gru", "--seeds", "1:2"]) == 1
+    weights = path / "model.safetensors"
+    _ = weights.write_bytes(weights.read_bytes()[:100])
+    assert run(command.app, ["--out", str(short), "--cell", "gru", "--seeds", "1:2"]) == 1
     assert "is no complete safetensors file" in capsys.readouterr().err

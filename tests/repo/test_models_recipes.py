@@ -11,7 +11,7 @@ import torch
 from refusing import refused
 
 from analyses.counter import study
-from models import populations, zoo
+from models import populations, training, zoo
 from models.checkpoints import load, load_config, weights_digest
 from models.counter import Coded, Counter, answer
 from models.data import Strings, described_strings, training_strings, whole_strings
@@ -21,7 +21,7 @@ from models.populations import FIRST, LATER, POPULATIONS, Population, population
 from models.recipes import CODES, DOSES, EXPERIMENT, RECIPES, TRAJECTORY, Recipe, experiment_recipe
 from models.tasks import TEMPLATE, bit_strings, parse_bits, running_matches
 from models.train import main
-from models.training import Measurement, initialise, split, train
+from models.training import initialise, split, train
 
 COUNTER = RECIPES["counter"]
 VARIED = [name for name in RECIPES if name != "counter"]
@@ -142,11 +142,11 @@ def test_a_stopped_counter_is_trained_packed_and_read_as_any_other(
 ) -> None:
     """By the name of its population; what is not there is no whole population."""
     name = "after-100-steps"
-    small = Population(name, name, range(1, 2), "A seed that nobody is judged on.")
+    small = Population(name, name, range(1, 2))
     monkeypatch.setattr(populations, "POPULATIONS", (small,))
     monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
     zoo.ZOO.mkdir()
-    command = ["--out", str(tmp_path / "out"), "--quiet", "--population"]
+    command = ["--out", str(tmp_path / "out"), "--population"]
     assert main([*command, name]) == 0
     assert pack(tmp_path / "out" / name, name) == 1
     assert zoo.networks(name, [1])[0].config["steps"] == 100
@@ -242,19 +242,22 @@ def test_the_loss_at_every_step_is_the_sum_over_beginnings() -> None:
 
 
 @pytest.mark.parametrize("name", ["every-step", "truncated", "gru", "template", "code-signed", "shorter-10-percent"])
-def test_a_killed_training_of_any_recipe_resumes_to_the_same_bits(name: str, tmp_path: Path) -> None:
+def test_a_killed_training_of_any_recipe_resumes_to_the_same_bits(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Strings, lengths and labels follow from recipe and seed: every file is that of a run left alone."""
     short = dataclasses.replace(RECIPES[name], epochs=24)
     train(short, 1, tmp_path / "whole")
 
-    def interrupt(now: Measurement) -> None:
-        if now.step == 100 and not interrupted:
-            interrupted.append(now)
+    def interrupted(*given: Any, t: int, **more: Any) -> object:
+        if t == 100:
             raise KeyboardInterrupt
+        return take_step(*given, t=t, **more)
 
-    interrupted: list[Measurement] = []
-    with pytest.raises(KeyboardInterrupt):
-        train(short, 1, tmp_path / "cut", progress=interrupt)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "take_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(short, 1, tmp_path / "cut")
     train(short, 1, tmp_path / "cut", resume=True)
     files = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
     assert {path.name: path.read_bytes() for path in (tmp_path / "cut").iterdir()} == files

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import os
 import random
 import signal
@@ -13,15 +12,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from refusing import refused
 
 from models import train as command
+from models import training
 from models.checkpoints import load, load_config
+from models.describe import errors
 from models.recipes import RECIPES, Recipe
-from models.training import Measurement, initialise, split, train
+from models.training import initialise, split, train
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 160
@@ -134,21 +136,14 @@ def test_every_number_of_the_recipe_changes_the_network(tmp_path: Path) -> None:
 
 
 def test_training_learns_and_writes_what_it_promises(finished: Path) -> None:
-    """Weights, control, description and metrics; the loss falls; no clock and no path in any of them."""
-    assert sorted(contents(finished)) == [
-        "config.json",
-        "metrics.jsonl",
-        "model.safetensors",
-        "untrained.safetensors",
-    ]
-    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(0, SHORT.steps + 1, 100))
-    assert lines[-1]["loss"] < lines[0]["loss"] / 2
+    """Weights, control and description; it errs less than before; no clock and no path in any of them."""
+    assert sorted(contents(finished)) == ["config.json", "model.safetensors", "untrained.safetensors"]
     config = load_config(finished)
     assert config["recipe"] == SHORT.to_dict()
     assert (config["seed"], config["steps"]) == (0, SHORT.steps)
-    assert config["errors"]["test"]["error"] == pytest.approx(lines[-1]["test_error"])
-    assert config["errors"]["train"]["error"] == pytest.approx(lines[-1]["train_error"])
+    assert config["errors"] == errors(load(finished), SHORT, *split(SHORT, 0))
+    before = errors(load(finished, which="untrained"), SHORT, *split(SHORT, 0))
+    assert config["errors"]["all"]["error"] < before["all"]["error"]
     assert str(finished.parent) not in (finished / "config.json").read_text()
     untrained = load(finished, which="untrained").state_dict()
     for name, tensor in initialise(SHORT, 0).state_dict().items():
@@ -157,7 +152,7 @@ def test_training_learns_and_writes_what_it_promises(finished: Path) -> None:
 
 
 def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(finished: Path, tmp_path: Path) -> None:
-    """SIGKILL leaves no network; resuming ends at the same weights, description and metrics, byte for byte."""
+    """SIGKILL leaves no network; resuming ends at the same weights and description, byte for byte."""
     folder = tmp_path / "run"
     process = start(folder)
     wait_for(folder / ".lock")
@@ -191,22 +186,23 @@ def test_ctrl_c_exits_130_and_the_command_resumes(finished: Path, tmp_path: Path
     assert contents(folder) == contents(finished)
 
 
-def test_an_interrupt_loses_no_line_and_doubles_none(finished: Path, tmp_path: Path) -> None:
-    """However often a run is interrupted, metrics.jsonl is that of a run that never was."""
-    folder = tmp_path / "run"
-    seen: list[int] = []
+def test_an_interrupt_leaves_no_network(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a run is interrupted, it ends as one that never was."""
+    real, steps = training.take_step, list[int]()
 
-    def interrupt(measurement: Measurement) -> None:
-        seen.append(measurement.step)
-        if measurement.step in (0, 300) and seen.count(measurement.step) == 1:
+    def interrupted(*given: Any, t: int, **more: Any) -> object:
+        steps.append(t)
+        if t in (1, 300) and steps.count(t) == 1:
             raise KeyboardInterrupt
+        return real(*given, t=t, **more)
 
+    monkeypatch.setattr(training, "take_step", interrupted)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            train(SHORT, 0, folder, resume=True, progress=interrupt)
-    train(SHORT, 0, folder, resume=True, progress=interrupt)
-    assert seen == [0, 0, 100, 200, 300, *range(0, 801, 100)]
-    assert contents(folder) == contents(finished)
+            train(SHORT, 0, tmp_path / "run", resume=True)
+    train(SHORT, 0, tmp_path / "run", resume=True)
+    assert steps == [1, *range(1, 301), *range(1, 801)]
+    assert contents(tmp_path / "run") == contents(finished)
 
 
 def test_a_full_disk_leaves_no_network(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +273,7 @@ def test_a_negative_seed_is_refused(function: object) -> None:
         (["--resume", "--overwrite"], 2, "--resume or --overwrite, not both"),
         (["--seed", "one"], 2, "Invalid value for --seed: 'one' is no whole number; give one such as 3."),
         (["--epochs", "1.5"], 2, "Invalid value for --epochs: '1.5' is no whole number; give one such as 3."),
-        (["--threads", "0"], 2, "--threads is 0; give 1 or more"),
+        (["--jobs", "0"], 2, "--jobs is 0; give 1 or more"),
         (["--sed", "1"], 2, "--sed"),
     ],
 )
@@ -308,6 +304,6 @@ def test_several_seeds_go_into_a_folder_each(tmp_path: Path, capsys: pytest.Capt
     assert command.main(["--seeds", "4:6", "--epochs", "2", "--out", str(tmp_path / "all")]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{tmp_path / 'all'} ")
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["seed-4", "seed-5"]
-    assert command.main(["--seed", "5", "--epochs", "2", "--quiet", "--out", str(tmp_path / "one")]) == 0
+    assert command.main(["--seed", "5", "--epochs", "2", "--out", str(tmp_path / "one")]) == 0
     assert contents(tmp_path / "one") == contents(tmp_path / "all" / "seed-5")
     assert command.main(["--seeds", "4:6", "--epochs", "2", "--out", str(tmp_path / "all")]) == 1

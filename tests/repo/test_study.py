@@ -92,7 +92,7 @@ def test_recipes_are_compared_by_their_drift() -> None:
 
 def test_a_population_that_is_not_whole_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part of its networks would be a choice: seed 0 of a recipe is not its population."""
-    few = Population("few", "hidden-1", range(777, 779), "Not all are there.")
+    few = Population("few", "hidden-1", range(777, 779))
     assert study.is_whole(CONFIRMING)
     assert not study.is_whole(few)
     small = next(each for each in FIRST if each.recipe == "hidden-1")
