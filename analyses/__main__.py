@@ -41,7 +41,6 @@ def study(
     verify: Flag = False,
     everything: Flag = False,
     jobs: Whole = 1,
-    cluster: str | None = None,
 ) -> int:
     """Judge what was measured, and write a folder for each question and the pages of a study.
 
@@ -56,7 +55,6 @@ def study(
         verify: measure a panel of networks again, and one in a hundred of the others, and fail where a value moved.
         everything: with --verify, measure every network again.
         jobs: how many networks are measured at a time, each in a process on one thread.
-        cluster: with --measure, address of a dask scheduler whose workers measure; they must see the same folders.
     """
     if name not in NAMES:
         raise ProbeError(unknown("study", name, NAMES))
@@ -66,8 +64,7 @@ def study(
         raise ProbeError(
             "--pages, --measure and --verify are about the whole study; give one of them, and no question."
         )
-    idle = {"--cluster": cluster and not measure, "--everything": everything and not verify}
-    idle |= {"--figures": figures and (pages or measure or verify)}
+    idle = {"--everything": everything and not verify, "--figures": figures and (pages or measure or verify)}
     # Torch loads in there: --help stays fast.
     found = module_of(name)
     limit_threads()
@@ -79,7 +76,7 @@ def study(
     if hasattr(found, "study"):
         return _run(found.study(), out or BUILD / "reports" / name, jobs, figures)
     if measure:
-        return _measure(found, name, jobs, cluster)
+        return _measure(found, name, jobs)
     if verify:
         return _verify(found, jobs, everything=everything)
     folder, place = findings or BUILD / "findings" / name, out or BUILD / "reports" / name
@@ -115,10 +112,10 @@ def _written(finding: Finding, folder: Path, figures: Path | None) -> list[str]:
     return finding.lines(files if figures is None else finding.save_figures(figures / finding.question))
 
 
-def _measure(found: ModuleType, name: str, jobs: int, cluster: str | None) -> int:
+def _measure(found: ModuleType, name: str, jobs: int) -> int:
     for part, make in found.STUDIES.items():
         path = found.FOLDER / f"{part}.csv.xz"
-        fresh = make().measure(path, parts=BUILD / "measured" / name, jobs=jobs, cluster=cluster, progress=_said)
+        fresh = make().measure(path, parts=BUILD / "measured" / name, jobs=jobs, progress=_said)
         sys.stdout.write(f"{path}: {fresh} networks measured, with their controls\n")
     return 0
 

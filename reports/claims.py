@@ -17,11 +17,7 @@ ABOUT = ("key", "statement", "sentence", "metric", "definition", "source")
 
 
 def current(findings: Mapping[str, Finding], questions: Iterable[Any]) -> dict[str, Finding]:
-    """Return findings with the words of their questions and rules as they are now.
-
-    Args:
-        findings: by question, as they were read.
-        questions: as they are now; each has a name, a title, a text and rules.
+    """Return findings by question with the words of their questions and rules as they are now.
 
     Raises:
         ProbeError: two findings judge rules of the same key.

@@ -48,8 +48,6 @@ REBUILD = (
     "make study     # trains and measures every network again: hours; what is there is kept"
 )
 EVERY_CLAIM = "how.html#claims"
-#: From which part on a number of networks is called so.
-PARTS = ((1.0, "all of them"), (0.6, "most of them"), (0.4, "half of them"), (1e-9, "some of them"), (0.0, "none"))
 #: A section with panels: its heading, its words, the figure's names, title and caption.
 Shown = tuple[str, str, Sequence[str], str, str]
 
@@ -59,20 +57,10 @@ def page(
     explorer: Explorer,
     cards: Sequence[Card],
     *,
-    tries: Sequence[str],
     objections: str,
     provenance: Mapping[str, str],
 ) -> Page:
-    """Return the first page.
-
-    Args:
-        findings: by question.
-        explorer: the networks that the page runs.
-        cards: the other pages.
-        tries: what is said of the networks.
-        objections: what a reviewer still objects to.
-        provenance: what stands at the foot.
-    """
+    """Return the first page: of findings by question, with an explorer, the other pages, and what is open."""
     claims = claims_of(findings.values())
     verdicts = {key: claim.verdict for key, claim in claims.items()}
     alone = {verdicts[key] for key in ("27a", "27b", "27c")} == {"refuted"}
@@ -82,24 +70,21 @@ def page(
     )
     sections = [
         _network(findings),
-        *(_panelled(findings, one) for one in (_lengths(claims), _cells(findings, claims), _tests(findings))),
+        *(_panelled(findings, one) for one in (_lengths(claims), _cells(findings, claims))),
+        _tests(findings),
         _panelled(findings, _memory(findings)),
         _space(findings, claims),
-        _panelled(findings, _bits(findings, claims)),
+        _bits(findings, claims),
         _training(findings, claims),
-        Section("Try it", [Text([EXPLORE]), explorer, Details("Things to try", [Text(list(tries))])], key="explore"),
+        Section(
+            "Try it", [Text("Your browser runs the networks. Click bits, or type them."), explorer], key="explore"
+        ),
         _sure(cards, objections),
         Section("Build it again", [Details("Three commands", [Code(REBUILD)])], key="rebuild"),
     ]
     hero = _hero(findings, claims)
     lead = _lead(findings, claims)
     return Page(title, lead, sections, provenance=provenance, hero=hero, folds_printed=False)
-
-
-EXPLORE = (
-    "Your browser runs the networks. Click bits, or type them. Below each bit stands the answer if the network were "
-    "asked there."
-)
 
 
 def _hero(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> list[Block]:
@@ -127,27 +112,20 @@ def _lead(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sente
     taken = rows[(rows["metric"] == "cells_read") & (rows["role"] == "own initialisation")]["value"] > 0
     return [
         f"We trained {counts.n} LSTMs to say how many ones a string of ten bits has, and "
-        f"{_part(counts.holds_in, counts.n)} learned it. Does some cell keep a running count? ",
+        f"{counts.holds_in} of them learned it. Does some cell keep a running count? ",
         Strong(answer),
         " In a network that was written by hand to count, one does." if passed["planted", "planted/ones"] else "",
-        f" Before training, {_part(int(taken.sum()), len(taken))} had one off which the ones can be read after "
-        "every bit."
+        f" Before training, {taken.sum()} of {len(taken)} had one off which the ones can be read after every bit."
         if claims["27d"].verdict == "established"
         else "",
     ]
 
 
-def _part(number: int, total: int) -> str:
-    """Return a number of networks in words; the figure beside them has it."""
-    return next(words for least, words in PARTS if number / total >= least)
-
-
 def _network(findings: Mapping[str, Finding]) -> Section:
     names = (
-        "The network reads ten bits, one at a time, through twelve LSTM units, and answers how many ones there "
-        "were. At each bit four numbers decide about every cell. The forget gate f keeps a part of the cell c. The "
-        "input gate i lets a part of the candidate g in. The output gate o shows a part of the cell as the hidden "
-        "state h, which the next step hears. After the last bit the answer is read off h."
+        "The network reads ten bits through twelve LSTM units, and answers how many ones there were. The forget gate "
+        "f keeps a part of the cell c, the input gate i lets a part of the candidate g in, and the output gate o "
+        "shows a part of the cell as the hidden state h, which the next step hears and off which the answer is read."
     )
     blocks = [Text(names), _figure(findings, "drawing", steps=STEPS)]
     return Section("It reads a bit at a time, and hands its memory on", blocks, key="network")
@@ -184,19 +162,13 @@ def _cells(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Show
     return title, said, [f"cells_{role}" for role in ROLES], "All twelve cells of three networks", caption
 
 
-def _tests(findings: Mapping[str, Finding]) -> Shown:
+def _tests(findings: Mapping[str, Finding]) -> Section:
     said = (
         "We ask more: does one formula give the ones from a cell after every bit, also in longer strings, and does "
         "the answer come from that cell?"
     )
-    caption = (
-        "First: how often one formula gives the ones from the best cell. Second: in how many networks some cell "
-        "passes. Planted: written by hand; own initialisation: before training; heads: fitted on random weights."
-    )
-    networks = findings["one_cell"].measurements
-    number = networks[networks["role"] == "trained"]["network"].nunique()
-    title = "Five tests of a cell that keeps the count"
-    return title, said, ["best_read", "tests"], f"Five tests of a cell, in {number} networks", caption
+    heading = "Five tests of a cell that keeps the count"
+    return Section(heading, [Text(said), _figure(findings, "tests")], key="tests")
 
 
 def _memory(findings: Mapping[str, Finding]) -> Shown:
@@ -223,16 +195,12 @@ def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sect
     return Section("All cells together hold the count, and every bit moves it", blocks, key="space")
 
 
-def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Shown:
+def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
     said = findings["pictures"].notes["shares"]
     if {claims[key].verdict for key in ("II.15b", "II.7a")} == {"not specific"}:
         said += " A fitted head on random weights does the same, so training did not make it."
-    caption = (
-        "Left: a row is a unit. Black gates are open; teal is below zero, gold above. Right: arrows are as wide as "
-        "what goes along them."
-    )
-    title = "A bit enters by the candidate, and the cells carry the sum on"
-    return title, said, ["one_string", "shares"], "One string, and one step", caption
+    heading = "A bit enters by the candidate, and the cells carry the sum on"
+    return Section(heading, [Text(said), _figure(findings, "shares")], key="shares")
 
 
 def _training(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:

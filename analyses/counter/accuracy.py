@@ -24,7 +24,7 @@ EVERY = tuple(range(len(common.STRINGS)))
 
 
 def groups(subject: Subject) -> answers.Groups:
-    """Return a network's training and test strings and all strings; a planted one has neither of the first."""
+    """Return a network's training and test strings, where it has some, and all strings."""
     own = subject.network if isinstance(subject.network, common.Studied) else None
     parts = {"train": own.train, "test": own.test} if own else {}
     return {name: rows for name, rows in (parts | {"all": EVERY}).items() if rows}
@@ -47,15 +47,12 @@ def _misread(subject: Subject) -> Iterator[dict[str, Any]]:
 
 PLAN = recipe("counter")
 SETUP = (
-    f"The network reads {PLAN.length} bits, one at a time, through {PLAN.hidden_size} LSTM units, and answers "
-    f"how many ones there were. We trained each network from its own seed, on {PLAN.train_size} of the "
-    f"{len(EVERY):,} strings. We compare it with its own initialisation: the same network before training, with "
-    "a random head (the layer that turns the last state into an answer). What this control shows as well is no "
-    "evidence of learning. Fitted heads are a second control. We leave the untrained weights as they are, and "
-    "fit a line from the last state to the count, on the training strings: by least squares, by ridge "
-    "regression, and under noise. All that this control can do was there before training. For each network and "
-    "rule the best of the three counts. The planted counter is written by hand. One unit holds the count, and "
-    "idle units beside it keep random memories. It shows what each measurement gives when the answer is known."
+    f"The network reads {PLAN.length} bits, one at a time, through {PLAN.hidden_size} LSTM units, and answers how "
+    f"many ones there were. We trained each from its own seed, on {PLAN.train_size} of the {len(EVERY):,} strings. "
+    "Controls: the same network before training, and fitted heads: a line from the untrained network's last state to "
+    "the count, fitted on the training strings by least squares, by ridge regression, and under noise; for each "
+    "network and rule the best of the three counts. The planted counter is written by hand: one unit holds the "
+    "count, and idle units keep random memories."
 )
 QUESTION = Question(
     "accuracy",
@@ -73,7 +70,5 @@ QUESTION = Question(
             controls=(Control(STRONGEST, 0.0, lower=True),),
         ),
     ),
-    text="A network misreads a string if it answers another number than the string has ones. We also ask how complex "
-    "a program must be to give the same answers, and compute the smallest automaton that gives them: a machine that "
-    "goes from state to state with every bit it reads.",
+    text="A network misreads a string if it answers another number than the string has ones.",
 )

@@ -21,10 +21,9 @@ CEILING = "planted/ones"
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """Search for directions that carry the count.
+    """Search for directions that carry the count: in trained networks at all steps with ranks 1 to 6.
 
-    Trained networks at all steps with ranks 1 to 6, the others after seven bits with rank 2; for what is not there in
-    trained ones and the ceiling.
+    In the others after seven bits with rank 2; in trained ones and the ceiling also for what is not there.
     """
     tables, wrong = [tabulate([])], alignment.Wrong({"first_bit": common.STRINGS[:, 0, 0]})
     for subject in subjects:
@@ -44,10 +43,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name="ranks",
         title="How many directions carry the count after seven bits",
         alt=medians_in_words(own[own["metric"] != "alignment_score"]),
-        caption="How far the answer goes; to patch the whole state is all of the way. Each dot is a network, "
-        "each line a median. We score on prefixes that the search never saw. We searched only trained networks "
-        "for other numbers of directions than two. Crosses: random subspaces. Triangles: the direction that "
-        "each fitted head reads.",
+        caption="How far the answer goes; the whole state is all of the way. A dot is a network, a line a median, on "
+        "prefixes that the search never saw. Crosses: random subspaces. Triangles: what each fitted head reads.",
         data=own,
     )
 
@@ -72,8 +69,7 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="We search for directions of the state after seven bits that carry the count (distributed alignment search, "
-    "DAS). To score them we take the values along them from one string, and patch these into the run of another. "
-    "A search can find what is not there. So we let it look for two things that a counter need not hold: the "
-    "first bit, and the counts in a shuffled order.",
+    text="We search for directions of the state after seven bits that carry the count (distributed alignment "
+    "search), and patch the values along them from one string into another. A search can find what is not there: so "
+    "we let it look for the first bit, and for the counts in a shuffled order, too.",
 )

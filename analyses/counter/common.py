@@ -22,7 +22,7 @@ from torch import nn
 from models import planted, zoo
 from models.checkpoints import weights_digest
 from models.counter import Coded, answer, expected_answer
-from models.fitted_head import HEADS
+from models.fitted_head import HEADS, FittedHead
 from models.populations import TRAJECTORY
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
@@ -68,12 +68,10 @@ class Studied(Network):
     computed_from: str = ""
 
 
-def with_controls(recipe: str, seed: int) -> list[Studied]:
-    """Return a committed network with its own initialisation and every fitted head.
+def with_controls(recipe: str, seed: int, *, fit: bool = True) -> list[Studied]:
+    """Return a committed network of a recipe with its own initialisation and every fitted head.
 
-    Args:
-        recipe: name of a recipe.
-        seed: which.
+    Without `fit` the heads are NaN: what was measured is tied to what they are fitted on, and takes no fit to read.
 
     Raises:
         probe.ProbeError: there is no such recipe, or the network is missing or damaged.
@@ -91,7 +89,9 @@ def with_controls(recipe: str, seed: int) -> list[Studied]:
             f"{name}/{role}",
             role,
             trained.seed,
-            model=trained.with_fitted_head(how),
+            model=trained.with_fitted_head(how)
+            if fit
+            else FittedHead(trained.untrained.layer, trained.untrained.cell),
             computed_from=f"{role} on {below}",
         )
         for how, role in HEADS.items()
@@ -102,10 +102,6 @@ def of_recipe(recipe: str, seeds: Iterable[int]) -> list[Studied]:
     """Return committed networks of a recipe, in the role `other`: no pair is made with one of another recipe.
 
     The first of the stopped counters has all of their beginning beside it.
-
-    Args:
-        recipe: name of a recipe.
-        seeds: which.
 
     Raises:
         probe.ProbeError: there is no such recipe, or a network is missing or damaged.
@@ -122,11 +118,7 @@ def of_recipe(recipe: str, seeds: Iterable[int]) -> list[Studied]:
 
 
 def planted_networks(names: Iterable[str]) -> list[Studied]:
-    """Return planted networks as `planted/NAME`.
-
-    Args:
-        names: keys of `models.planted.battery`.
-    """
+    """Return planted networks as `planted/NAME`; names are keys of `models.planted.battery`."""
     built = planted.battery()
     return [known(Studied(f"planted/{name}", "planted", built[name])) for name in names]
 
@@ -159,14 +151,7 @@ def known(network: Studied) -> Studied:
 
 @dataclass(frozen=True)
 class Across:
-    """What is told beside the questions: something that is found across populations.
-
-    Attributes:
-        name: that of its folder and its section.
-        title: the question in words.
-        text: what is done, in words that no number decides.
-        rules: what is judged.
-    """
+    """What is told beside the questions, found across populations, with what a `Question` has."""
 
     name: str
     title: str
@@ -211,23 +196,20 @@ def split_seed(network: Network) -> int:
 
 
 def drawn(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that a figure of roles shows: of the planted networks the ones-counter alone.
-
-    The planted networks differ from each other by design, and those of other recipes too, so that their median would
-    be nobody's.
-    """
+    """Return the rows that a figure of roles shows: of planted networks, which differ by design, the ones-counter."""
     shown = ~table["role"].isin(["planted", "other"]) | (table["network"] == "planted/ones")
     return table[shown].reset_index(drop=True)
 
 
 def median_drift(table: pd.DataFrame) -> str:
-    """Return the name of the trained network that figures of a single one show: that of median drift.
+    """Return the trained network of median drift, which figures of a single one show."""
+    return middle(only(table, metric="drift", role="trained").set_index("network")["value"])
 
-    Args:
-        table: what `other_lengths` measured.
-    """
-    drift = only(table, metric="drift", role="trained").sort_values(["value", "network"], kind="stable")["network"]
-    return str(drift.iloc[(len(drift) - 1) // 2])
+
+def middle(drifts: pd.Series) -> str:
+    """Return the name of the network of median drift."""
+    ordered = drifts.rename_axis("network").rename("value").reset_index().sort_values(["value", "network"])["network"]
+    return str(ordered.iloc[(len(ordered) - 1) // 2])
 
 
 def row(
@@ -259,8 +241,7 @@ def medians(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def weights_of(network: Network) -> str:
     """Return the SHA-256 that a network's weights are known by, the same on every processor.
 
-    Weights that are computed here are known by what they are computed from, those of a planted network by six digits
-    of each.
+    Weights that are computed here are known by what they come from, those of planted networks by six digits of each.
     """
     if isinstance(network, Studied) and network.computed_from:
         return hashlib.sha256(network.computed_from.encode()).hexdigest()

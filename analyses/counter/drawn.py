@@ -41,9 +41,8 @@ GATE_ACTIVITY = Question(
     gate_activity.measure,
     settings={"split": common.STRINGS[:, :, 0] > 0},
     draw=draw_gate_activity,
-    text="A gate is open from 0, where it lets nothing through, to 1, where it lets everything through. We compare "
-    "the gates after a 1 with the gates after a 0. This describes them and proves nothing: that a gate goes with the "
-    "bit does not show what it does for the count.",
+    text="A gate is open from 0 to 1. We compare the gates after a 1 with the gates after a 0. That a gate goes with "
+    "the bit does not show what it does for the count.",
 )
 
 
@@ -61,9 +60,8 @@ def draw_bit_effects(table: pd.DataFrame) -> DataFigure:
         name="bit_effects",
         title="What one more bit does to the answer",
         alt=medians_in_words(shown[shown["metric"].isin(["effect", "effect_sd"])]),
-        caption="We average the change over all strings before the bit. Dots are medians over networks, bars "
-        "one standard deviation over these strings. A counter of ones always adds one on a 1 and nothing on a 0. "
-        "A balance of ones against zeros adds half on a 1 and takes half off on a 0.",
+        caption="Medians over networks of the mean change over all strings before the bit; bars are one standard "
+        "deviation over these strings. A counter of ones adds one on a 1 and nothing on a 0.",
         data=common.medians(shown[shown["step"].notna()], ["role", "metric", "at", "step"]),
     )
 
@@ -89,8 +87,7 @@ BIT_EFFECTS = Question(
     ),
     draw=draw_bit_effects,
     text="We read the answer off the state before and after each bit, and ask how far the change depends on the bits "
-    "before. It can depend on them even in a network that adds the same to its cell each time, because a sharp head "
-    "rounds a value between two answers to one of them.",
+    "before. A sharp head alone can make it depend on them.",
 )
 
 
@@ -103,11 +100,10 @@ def draw_directions(table: pd.DataFrame) -> DataFigure:
         title="Answers that follow one direction",
         alt="Markers, one a network, by what is patched. "
         + medians_in_words(own[own["metric"].isin(["direction_score", "best_unit_score"])]),
-        caption="We patch the state after seven bits along a direction. The score is 0 where the answer follows "
-        "as without a patch, and 1 where it follows as with the whole state. Each marker is a network, the line "
-        f"the rule's 0.5. Hollow markers: the network never visits most of the patched states. Half of "
-        f"them lie further than {FAR:g} from every state that occurs, where 1 is the distance between "
-        "neighbouring counts. Ridge penalties are in units of the mean variance of a number of the state.",
+        caption="We patch the state after seven bits along a direction: 0 is no patch, 1 the whole state, the line "
+        f"the rule's 0.5. Hollow: half of the patched states lie further than {FAR:g} from every state that occurs, "
+        "where 1 is the distance between neighbouring counts. Ridge penalties are in units of the states' mean "
+        "variance.",
         data=directions.scores_by_kind(table),
     )
 
@@ -136,8 +132,7 @@ DIRECTIONS = Question(
     version=3,
     draw=draw_directions,
     text="The weight of a probe is a direction of the state. We patch the state along this direction alone, and "
-    "score how often the answer follows. A patch can make states that a network never visits, so we also measure "
-    "how far a patched state lies from the nearest state of a clean run.",
+    "score how often the answer follows.",
 )
 
 
@@ -151,9 +146,7 @@ def draw_steering(table: pd.DataFrame) -> DataFigure:
         title="How far the answer follows a push",
         alt=medians_in_words(ends),
         caption="We push the state after seven bits along the encoding slope, by Cov(s, n) / Var(n) for each count. "
-        "We take strings that stay within the counts that occur, and show the mean change of the expected answer. "
-        "Lines are medians over networks, bands 95 % intervals, each planted network a thin line. Dotted: an answer "
-        "that goes as far as the state was pushed.",
+        "Lines are medians of the mean change, bands 95 % intervals. Dotted: as far as the state was pushed.",
         data=drawn,
     )
 
@@ -180,10 +173,8 @@ STEERING = Question(
         ),
     ),
     draw=draw_steering,
-    text="A class mean is the mean state of all strings with one count. We push the state from the class mean of one "
-    "count to that of the next, and also along one line for all counts, the encoding slope. A push can lead to a "
-    "state that the network never visits, so we also measure how far a pushed state lies from the nearest state of a "
-    "clean run.",
+    text="We push the state from the mean of all strings with one count to that of the next, and also along one line "
+    "for all counts, the encoding slope.",
 )
 
 
@@ -199,8 +190,8 @@ def draw_reduced_models(table: pd.DataFrame) -> DataFigure:
         name="agreement-by-length",
         title="How often a reduced model gives the answer of a trained network",
         alt=medians_in_words(rows[rows["at"].isin([8, REFERENCE, 12, 14])]),
-        caption="Lines are medians over trained networks, bands 95 % intervals. We fit the drift on eight to ten "
-        "bits, and the recurrence on all prefixes of ten bits. Neither has seen longer strings.",
+        caption="Lines are medians over trained networks, bands 95 % intervals. Neither model has seen longer "
+        "strings.",
         data=medians,
     )
 
@@ -232,9 +223,8 @@ REDUCED_MODELS = Question(
         ),
     ),
     draw=draw_reduced_models,
-    text="The one number is the drift: how much the answer exceeds the ones for each bit that a string has fewer "
-    "than ten. A second reduced model is an affine recurrence: a state of two numbers, and one affine map of it for "
-    "each bit, which we fit on the prefixes of ten bits. We ask both for the answers to longer strings.",
+    text="The one number is the drift. A second reduced model is an affine recurrence: a state of two numbers, and "
+    "one affine map of it for each bit, fitted on the prefixes of ten bits.",
 )
 
 
@@ -249,10 +239,9 @@ def draw_erasure(table: pd.DataFrame) -> DataFigure:
         name="erasure",
         title="What the answer is worth without the count",
         alt=medians_in_words(drawn),
-        caption="The share of right answers, by what was erased from the state after seven bits. Each dot is a "
-        "network, each bar the 95 % interval of the median. The line is what the best answer reaches "
-        "that knows only the remaining bits. We fit everything on half of the prefixes and score it on the "
-        "others.",
+        caption="The share of right answers, by what was erased from the state after seven bits: fitted on half of "
+        "the prefixes, scored on the others. The line is what the best answer reaches that knows only the later "
+        "bits.",
         data=drawn,
     )
 
@@ -299,10 +288,8 @@ ERASURE = Question(
         ),
     ),
     draw=draw_erasure,
-    text="We erase from the state after seven bits what tells the counts apart, and let the run go on. Two controls "
-    "show how much the erasure itself does: we erase shuffled labels in the same way, or only what is linear in the "
-    "count. The figure has two more: we project out the two directions that a search finds to carry the count, or "
-    "two random ones.",
+    text="We erase from the state after seven bits what tells the counts apart, and let the run go on. Controls: "
+    "shuffled labels, what is linear in the count alone, and two directions, found by a search or random.",
 )
 
 QUESTIONS = (GATE_ACTIVITY, BIT_EFFECTS, DIRECTIONS, STEERING, REDUCED_MODELS, ERASURE)

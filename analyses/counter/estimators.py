@@ -30,10 +30,9 @@ KINDS = ("logistic", "ols", "ridge_0.01", "ridge_0.1", "ridge_1", "slope")
 
 
 def measure(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
-    """Measure how well each estimator's direction of s_7 reads the count, and how the answer follows it.
+    """Measure for each estimator (`kind`) `reading`, its mean held-out R2, and `score` and `shift` of `directions`.
 
-    Metrics: for each estimator (`kind`) `reading`, the mean held-out R2, and `score` and `shift`, as `directions` has
-    them; `best_score`, the score of the estimator with the largest R2 (`kind`), which the rule judges.
+    `best_score` is the score of the estimator with the largest R2 (`kind`), which the rule judges.
     """
     return [row for subject in subjects for row in _rows(subject)]
 
@@ -57,17 +56,10 @@ def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
 
 
 def held_out_readings(classes: Classes, *, seed: int) -> dict[str, float]:
-    """Return the held-out R2 of the count along each estimator's direction, by kind.
+    """Return the held-out R2 of the count along each estimator's direction, by kind: the mean over all halves.
 
     A direction is found on one half of the states; one affine map of the part along it, fitted on the same half, is
-    scored on the other half, both ways. So no estimator is charged for the length of its weight.
-
-    Args:
-        classes: the distinct states at a step.
-        seed: of the splits.
-
-    Returns:
-        The mean over all halves; an estimator that finds no direction in some half is left out.
+    scored on the other half, both ways. An estimator that finds no direction in some half is left out.
     """
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number in range(SPLITS):
@@ -109,8 +101,6 @@ QUESTION = Question(
             at_least=BOUND,
         ),
     ),
-    text="An estimator is a way to fit a probe, and its weight is a direction of the state. In each network we take "
-    "the estimator that reads the count best from prefixes that it was not fitted on, and ask whether the answer "
-    "follows its direction. Where it does not, this refutes a way to choose the direction. It does not show that "
-    "there is none.",
+    text="In each network we take the estimator whose probe reads the count best from prefixes that it was not "
+    "fitted on, and ask whether the answer follows its direction. Where it does not, there may be another direction.",
 )

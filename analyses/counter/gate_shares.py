@@ -39,8 +39,8 @@ def _entering(shares: pd.DataFrame) -> DataFigure:
         name="gate_shares",
         title="Which gate lets a 1 in",
         alt=f"Dots, one a network. Median shares of trained networks: {', '.join(said)}.",
-        caption="At one step we turn a 0 into a 1, and show it to every subset of the gates. A share is what a gate "
-        f"contributes to the change of the answer, over all steps but the first. The lines are the rules' {BOUND}.",
+        caption="We turn a 0 into a 1 at one step, and show it to every subset of the gates. A share is what a gate "
+        f"adds to the change of the answer. The lines are the rules' {BOUND}.",
         data=shares[["role", "network", "pair", "signal", "value"]],
     )
 
@@ -60,10 +60,8 @@ def _lasting(drawn: pd.DataFrame) -> DataFigure:
         title="How long the most lasting cell keeps what was written",
         alt="Lines falling towards earlier bits; the numbers are those of the first bit. "
         + medians_in_words(lasting[lasting["step"] == 0]),
-        caption="What is left of a bit is the product of all later forget gates. We show its mean over strings, in "
-        "the unit of each network that keeps the first bit best. Lines are medians over networks, bands 95 % "
-        "intervals, each planted network a thin line. A cell that holds a sum of equal bits keeps all bits alike, as "
-        "that of the planted counter does.",
+        caption="What is left of a bit, the product of all later forget gates: mean over strings, in the unit of "
+        "each network that keeps the first bit best. Lines are medians, bands 95 % intervals.",
         data=lasting[["role", "network", "pair", "units", "step", "value"]],
     )
 
@@ -109,6 +107,5 @@ QUESTION = Question(
     ),
     draw=figures,
     text="We turn a 0 into a 1, and ask through which gate the change of the answer comes. The candidate is what a "
-    "step would write into the cell, and the gates scale it. To see whether the gates matter beyond that, we freeze "
-    "the three of them at their means. In the planted counter they stand open whatever it reads.",
+    "step would write into the cell, and the gates scale it. We also freeze the three gates at their means.",
 )

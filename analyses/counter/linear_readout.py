@@ -25,8 +25,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name="readout_by_step",
         title="A probe reads the count, trained or not",
         alt=f"Lines of held-out R² by step; the numbers are those after the last. {last}",
-        caption="Medians over networks of the probe's R² on the cell state, with their 95 % intervals. Where the "
-        "line is grey there are too few prefixes to hold any out.",
+        caption="Medians over networks of the probe's R² on the cell state, with their 95 % intervals; in grey where "
+        "too few prefixes are there to hold any out.",
         data=drawn,
     )
 
@@ -72,8 +72,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="If training made what a probe finds, the probe reads the trained states better than those before training. "
-    "Otherwise the count was in the state already, and training may have changed how little else it keeps. "
-    "Idle units, which remember the input at random, lower the measures of that. So a low value does not mean that "
-    "there is no counter, but that the counter is not all there is.",
+    text="If training made what a probe finds, it reads the trained states better than those before training. Idle "
+    "units lower the share of the count: a low value does not mean that there is no counter.",
 )

@@ -28,9 +28,8 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure how far one map reads n1 + g(t) off each cell of counters, g any function of the step.
 
     Metrics: `shifted_read` of each cell (`units`), the share of held-out prefixes of 1 to 10 bits that are read
-    within a half, four folds drawn by the network's seed; `best_shifted_read`, the largest of a network. Beside it
-    the number that is computed first: `best_correlation`, the largest |r| of a cell with the ones over all prefixes,
-    each number of bits of the same weight.
+    within a half, four folds drawn by the network's seed; `best_shifted_read`, the largest of a network;
+    `best_correlation`, the largest |r| of a cell with the ones, each number of bits of the same weight.
     """
     return tabulate(row for subject in subjects for row in _rows(subject))
 
@@ -71,8 +70,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name=NAME,
         title="How well one map reads the count off the best cell, if its zero may move",
         alt=f"Dots, one a network, by the share of prefixes read within a half. {medians_in_words(drawn)}",
-        caption="Each dot is a network, by its best cell. We fit one map for all steps and one shift for each step, "
-        "together on three quarters of the prefixes, and score them on the others.",
+        caption="Each dot is a network. One map for all steps and one shift for each step are fitted on three "
+        "quarters of the prefixes, and scored on the others.",
         data=drawn[["role", "network", "pair", "units", "value"]],
     )
 
@@ -91,6 +90,5 @@ QUESTION = Question(
     roles=("trained", "own initialisation", "planted", "other"),
     draw=figures,
     text="A running count could have a zero that moves: the ones plus any function of the number of bits read. So we "
-    "fit that function too. Such a cell says how many ones there were only to those who know how many bits were "
-    "read. A reviewer asked this after the networks were measured, so that it has no rule and no verdict.",
+    "fit that function too. A reviewer asked this after the networks were measured: it has no rule and no verdict.",
 )

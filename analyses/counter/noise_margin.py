@@ -24,8 +24,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name="noise_margin",
         title="Accuracy with noise in every number of the state",
         alt=f"Accuracy falls with the dose of noise. {medians_in_words(only(drawn, metric='noisy_accuracy'))}",
-        caption="We add Gaussian noise to every number of the state after every step. Thin lines are networks, thick "
-        f"ones medians. The straight lines are the rule's dose of {DOSE:g} and its bound of {BOUND}.",
+        caption=f"Thin lines are networks, thick ones medians; the straight lines are the rule's dose of {DOSE:g} "
+        f"and its bound of {BOUND}.",
         data=curves.rename(columns={"at": "dose"}),
     )
 
@@ -50,6 +50,5 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="We add a little noise to every number of the state after every step, and ask how many answers stay right. "
-    "A sum in a single cell, with nothing to correct it, would answer as the planted counter does.",
+    text="We add a little Gaussian noise to every number of the state after every step.",
 )

@@ -74,8 +74,5 @@ QUESTION = Question(
             controls=common.LESS,
         ),
     ),
-    text="A string misses as many bits as it has fewer than ten; a longer one has the offset taken off. We fit the "
-    "offset on strings of at most ten bits, and try it on strings of twelve. Another claim, II.19, is that a 0 "
-    "leaves the answer as it is. A counter with a drift takes that off on every 0, so II.19 says nothing against "
-    "one.",
+    text="We fit the offset for each missing bit on strings of at most ten bits, and try it on strings of twelve.",
 )

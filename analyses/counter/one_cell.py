@@ -54,10 +54,9 @@ SOURCE = "Karpathy et al. 2015; Weiss et al. 2018; Lakretz et al. 2019; Geiger e
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure five tests of every cell of counters, and of own initialisations the two that are not about answers.
 
-    Metrics: `cell_test`, the value of a test (`kind`: `read` and `lasts` with their target, `carries`, `moves`,
-    `suffices`) for each cell (`units`); `most_tests`, the most tests that one cell passes, and `all_tests`, 1 if it
-    passes all five, for each target (`kind`); `cells_read`, how many cells pass `read` for the ones, and `best_read`,
-    the largest value of that test.
+    Metrics: `cell_test`, the value of a test (`kind`, with its target where it reads one) for each cell (`units`);
+    `most_tests`, the most tests that one cell passes, and `all_tests`, 1 if it passes all five, for each target
+    (`kind`); `cells_read`, how many cells pass `read` for the ones, and `best_read`, the largest value of that test.
     """
     return tabulate(row for subject in subjects for row in _rows(subject))
 
@@ -86,14 +85,7 @@ def kind_of(test: str, target: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The cell states of distinct prefixes of several lengths.
-
-    Attributes:
-        bits: how many bits each prefix has, (state,).
-        ones: how many of them are ones, (state,).
-        values: each cell's, (state, unit), float64.
-        weight: of each state, (state,); every length has the same total weight.
-    """
+    """The cells of distinct prefixes, (state, unit), with their bits and ones; every length has the same weight."""
 
     bits: np.ndarray
     ones: np.ndarray
@@ -123,16 +115,10 @@ def cells_of(subject: Subject) -> tuple[Cells, Cells]:
     end = ends_of(subject)
     clean, dynamics = end.machine.clean, end.machine.dynamics
     columns = dynamics.columns(dynamics.signals[0])
-    known = []
-    for step, prefixes in enumerate(clean.prefixes):
-        rows = prefixes.rows
-        known.append(
-            (
-                np.full(len(rows), step + 1),
-                end.values[rows.numpy(), step],
-                clean.states[rows, step][:, columns].numpy(),
-            )
-        )
+    known = [
+        (np.full(len(rows), step + 1), end.values[rows.numpy(), step], clean.states[rows, step][:, columns].numpy())
+        for step, rows in enumerate(prefixes.rows for prefixes in clean.prefixes)
+    ]
     states, ones, longer = clean.states[:, -1], end.values[:, -1], []
     # The first string has zeros alone, and the last one ones.
     bits = clean.inputs[[0, -1], -1]
@@ -240,8 +226,7 @@ QUESTION = Question(
             controls=(Control("own initialisation", 0.2, lower=True),),
         ),
     ),
-    text="One and the same cell must pass five tests. Read: one map reads the count off it after every bit from the "
-    "first to the tenth. Lasts: the map still holds at eleven and twelve bits. Carries: after seven bits the cell "
-    "carries half of a count. Moves: to patch it moves half of the answers. Suffices: alone it does half of what the "
-    "network can do.",
+    text="One and the same cell must pass five tests. Read: one map reads the count off it after every bit. Lasts: "
+    "the map holds at eleven and twelve bits. Carries: after seven bits it carries half of a count. Moves: to patch "
+    "it moves half of the answers. Suffices: alone it does half of what the network can do.",
 )

@@ -41,9 +41,8 @@ RULES = (
 ACROSS = common.Across(
     NAME,
     "When does the count appear in training, and when does it leave single cells?",
-    f"We followed each of these networks, from seed 3000 on, for {LAST:,} steps of training; that of all other "
-    f"counters ended after {USUAL:,}. So the rule asks for {NEEDS} networks and not for fifty, which we fixed with "
-    "it.",
+    f"We followed each of these networks for {LAST:,} steps of training; that of all other counters ended after "
+    f"{USUAL:,}. The rule asks for {NEEDS} networks and not for fifty, which we fixed with it.",
     RULES,
 )
 Shown = tuple[str, str, str, float | None]
@@ -58,11 +57,7 @@ BEFORE = "own initialisation"
 
 
 def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
-    """Judge the rules on the networks along their training and draw what happens in it.
-
-    Args:
-        tables: what was measured of them, by question; those that have no metric of `SHOWN` add nothing.
-    """
+    """Judge the rules on networks along their training, by what was measured of them, and draw what happens in it."""
     data = _courses(pd.concat(tables.values(), ignore_index=True))
     table = tabulate(judged_values(data))
     claims = judge(table, RULES, family=common.FAMILY)
@@ -112,12 +107,6 @@ def judged_values(data: pd.DataFrame) -> list[dict[str, object]]:
     return rows
 
 
-CAPTION = (
-    "A thin line is a network. Horizontal lines are the bounds of the rules. The vertical line marks where the "
-    "training of all other counters ended. Step 0 is the network before training."
-)
-
-
 def _picture(data: pd.DataFrame) -> DataFigure:
     """Draw what is learned and lost over the steps of training."""
     error = _course(data, "all_error")
@@ -148,6 +137,7 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         name="learned",
         title="What training makes and takes away",
         alt=f"A line for each of {error.shape[1]} networks over the steps of training. Misread: {wrong}.",
-        caption=CAPTION,
+        caption="A thin line is a network; horizontal lines are the rules' bounds, the vertical one is where the "
+        "training of all other counters ended. Step 0 is the network before training.",
         data=pd.concat(kept, ignore_index=True),
     )

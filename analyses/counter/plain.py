@@ -50,9 +50,8 @@ SINGLE_UNITS = Question(
             controls=(Control("own initialisation", 0.0),),
         ),
     ),
-    text="A cell may follow the count among strings that have read equally many bits. To read the count exactly off "
-    "one cell is more: we try it at fixed steps, and with one map for all steps, as a cell that keeps a running "
-    "count would allow. The planted counter shows what the values of such a cell are.",
+    text="A cell may follow the count among strings of one length. To read the count off one cell is more: we try it "
+    "at fixed steps, and with one map for all steps, as a cell that keeps a running count would allow.",
 )
 CLASS_MEANS = Question(
     "class_means",
@@ -72,8 +71,8 @@ CLASS_MEANS = Question(
             controls=common.MORE,
         ),
     ),
-    text="A class mean is the mean state of all strings with the same count. After one of the bits we replace the "
-    "state by its class mean, and let the run go on. We judge a network by the bit after which this costs most.",
+    text="After one of the bits we replace the state by the mean state of all strings with the same count, and let "
+    "the run go on. We judge a network by the bit after which this costs most.",
 )
 ALL_SUBSETS = (
     "After 7 bits, between a string and the same with bit 5 flipped 0 to 1: all 4,096 subsets of the 12 units (the "
@@ -109,9 +108,7 @@ UNIT_SHARES = Question(
         ),
     ),
     text="We put the states of some units from one string into the run of another, and share the change of the "
-    "answer among the units. A unit that works against the others has a negative share. These are shares over all "
-    "strings together: a single string may use fewer units, if units take over from each other, which another "
-    "question asks.",
+    "answer, over all strings, among the units. A unit that works against the others has a negative share.",
 )
 ROUTES = Question(
     "routes",
@@ -136,8 +133,7 @@ ROUTES = Question(
         ),
     ),
     text="We take two strings whose counts differ by one, and ask by which routes this difference reaches the next "
-    "state: through the cell, or through gates that read the hidden state and write the sum again. If the sum stays "
-    "in its cell, the cell's share is that of the planted counter.",
+    "state: through the cell, or through gates that read the hidden state and write the sum again.",
 )
 HUPKES = "Hupkes et al. 2018; Meloux et al. 2025; the theorem in docs/science.md"
 OTHER_LENGTHS = Question(
@@ -180,10 +176,8 @@ OTHER_LENGTHS = Question(
             controls=common.MORE,
         ),
     ),
-    text="Each bit missing from ten shifts the answer by a number that we call the drift. A counter of ones has "
-    "none, a balance of ones against zeros a half, and a counter of zeros, taken off ten, one. Strings of ten bits "
-    "do not show it: a shift by the length is a constant at each step, so probes, class means and erasure find the "
-    "same.",
+    text="Each bit missing from ten shifts the answer by the drift: 0 in a counter of ones, a half in a balance of "
+    "ones against zeros, 1 in a counter of zeros, taken off ten. Strings of ten bits do not show it.",
 )
 QUANTISED_STATES = Question(
     "quantised_states",
@@ -203,9 +197,8 @@ QUANTISED_STATES = Question(
             controls=common.MORE,
         ),
     ),
-    text="A class mean is the mean state of all strings with one count at one step; we also try one state for each "
-    "count, whatever the step. Idle units that remember the order of the bits can pull runs to the wrong count, "
-    "because the nearest mean is nearest in all units alike. So a low number does not show that no count is held.",
+    text="A class mean is the mean state of all strings with one count at one step. Idle units can pull runs to the "
+    "wrong one: a low number does not show that no count is held.",
 )
 SUSSILLO = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
 DYNAMICS = Question(
@@ -235,10 +228,8 @@ DYNAMICS = Question(
             controls=common.LESS,
         ),
     ),
-    text="We read one more bit, and ask how far it moves the answer and the state. If a 0 hardly moves the answer, "
-    "that alone is no sign of counting, because perhaps no bit does. We also search for fixed points, which are "
-    "states that stay as they are while only zeros are read. A network that rests at every count has one for each "
-    "count.",
+    text="We read one more bit, and ask how far it moves the answer. If a 0 hardly moves it, that alone is no sign "
+    "of counting, because perhaps no bit does. We also search for states that stay while only zeros are read.",
 )
 
 QUESTIONS = (SINGLE_UNITS, CLASS_MEANS, UNIT_SHARES, ROUTES, OTHER_LENGTHS, QUANTISED_STATES, DYNAMICS)

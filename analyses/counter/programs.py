@@ -50,9 +50,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name="agreement-trained",
         title="How often trained networks answer as a program does",
         alt=medians_in_words(rows[rows["at"].isin([8, REFERENCE, 12])]),
-        caption="On ten bits all four programs give the same answers. If a program says a half, we accept the counts "
-        "on both sides, which favours the balance at odd lengths. Strings have at most ten ones and ten zeros. Of "
-        f"lengths with more than {MOST:,} strings we draw as many. We fit the drift on eight to ten bits.",
+        caption="On ten bits all four programs give the same answers. Where a program says a half, the counts on "
+        f"both sides are accepted. Of lengths with more than {MOST:,} strings as many are drawn.",
         data=medians,
     )
 
@@ -70,7 +69,6 @@ QUESTION = Question(
     roles=(*common.ANSWERING, "own initialisation"),
     settings={"programs": PROGRAMS, "lengths": LENGTHS},
     draw=figures,
-    text="A fixed program has no number to fit: it counts the ones, takes the zeros off ten (zeros backwards), or "
-    "weighs ones against zeros (balance). A fourth program adds the drift to the ones for each missing bit, a number "
-    "that we fit to each network on strings of at most ten bits.",
+    text="A fixed program counts the ones, takes the zeros off ten, or weighs ones against zeros. A fourth adds a "
+    "drift to the ones for each missing bit, which we fit to each network on strings of eight to ten bits.",
 )

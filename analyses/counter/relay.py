@@ -41,11 +41,10 @@ SETUP = (
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure, pair by pair, which cells carry a count in counters that answer with it.
 
-    Metrics, one value a network unless said otherwise: `relay_index`, see the rule; `pooled_participation` and
-    `mean_participation`, its two parts; `per_context_participation`, the median over pairs of (sum m)^2 / sum m^2, m
-    the absolute Shapley values: 1 / sum of squared shares where no share is negative, and from 1 to the number of
-    units always; `largest_pair_share`, the median of the largest share; `pairs_left_out`, the share of pairs with a
-    whole difference below a tenth of a count, which these medians leave out.
+    Metrics, one value a network: `relay_index`, see the rule; `pooled_participation` and `mean_participation`, its
+    two parts; `per_context_participation`, the median over pairs of (sum m)^2 / sum m^2, m the absolute Shapley
+    values; `largest_pair_share`, the median of the largest share; `pairs_left_out`, the share of pairs with a whole
+    difference below a tenth of a count, which these medians leave out.
     """
     return tabulate(row for subject in subjects for row in _rows(subject))
 
@@ -61,9 +60,6 @@ def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
 def participation(sizes: Float[np.ndarray, "*pair unit"]) -> Float[np.ndarray, " *pair"]:
     """Return as how many equal units sizes are spread: (sum m)^2 / sum m^2; NaN where all are 0.
 
-    Args:
-        sizes: absolute values, (..., unit).
-
     Reference:
         Laakso & Taagepera 1979, Effective number of parties, their N_2.
     """
@@ -76,16 +72,8 @@ def relay_index(
 ) -> tuple[float, float, float]:
     """Return the relay index, and the participations that it is the quotient of: of all pairs together, and of one.
 
-    With q_k the sizes |added| of a pair, scaled to sum to 1, and w_k its part of all sizes, the sizes of all together
-    are sum w_k q_k. The sum of their squares is at most sum w_k sum q_k^2, so that the index is at least 1. Signs do
-    not count: where units work against each other their shares would not be proportions.
-
-    Args:
-        added: the Shapley value of each unit in each pair.
-        weight: how much each pair counts.
-
-    Returns:
-        The index, the participation of all together, and the harmonic mean of the pairs'; NaN where nothing is added.
+    They are the participation of all together, and the harmonic mean of the pairs'; NaN where nothing is added. The
+    index is at least 1. Signs do not count: where units work against each other shares would not be proportions.
 
     Reference:
         Jost 2007, Partitioning diversity into independent alpha and beta components, equation 17 with q = 2 for equal
@@ -127,10 +115,9 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name="relay",
         title="How many cells carry a count in one string, and in all of them",
         alt=f"Markers, one a network. {medians_in_words(drawn)}",
-        caption="We flip the fifth bit from 0 to 1 and share the change of the answer among the cells. To the right: "
-        "as over how many equal cells it is spread in one pair of strings. Upwards: the same in all pairs taken "
-        "together. If the same cells carry every count, both are equal (solid line). Above the dotted line, a "
-        f"quotient of {SAME:g}, cells take over from each other.",
+        caption="We flip the fifth bit and share the change of the answer among the cells: as over how many equal "
+        "ones it is spread, in one pair of strings and in all together. Solid line: the same cells carry every "
+        f"count. Above the dotted line, a quotient of {SAME:g}, cells take over from each other.",
         data=wide,
     )
 
@@ -194,8 +181,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="In a crowd the same cells carry the count in every string. In a relay cells take over from each other: few "
-    "carry it in one string, and others in the next. The relay index compares all pairs of strings with a single "
-    "one, by how many equal cells the count is spread over: 1 for a crowd, and the number of cells if each takes its "
-    "turn alone.",
+    text="In a crowd the same cells carry the count in every string; in a relay cells take over from each other. The "
+    "relay index is 1 for a crowd, and the number of cells if each takes its turn alone.",
 )

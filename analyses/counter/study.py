@@ -54,23 +54,21 @@ def questions(names: Sequence[str]) -> list[Question]:
     return [known.get(name) or import_module(f"analyses.counter.{name}").QUESTION for name in names]
 
 
-def judged(names: Sequence[str] = QUESTIONS) -> Study:
+def judged(names: Sequence[str] = QUESTIONS, *, fit: bool = True) -> Study:
     """Return the study that the rules are judged on: counters with their controls, and the planted networks.
 
     Args:
         names: which questions.
+        fit: whether heads are fitted; to read what was measured they need not be.
     """
-    networks = [one for seed in SECOND_JUDGED.seeds for one in common.with_controls(SECOND_JUDGED.recipe, seed)]
+    recipe, seeds = SECOND_JUDGED.recipe, SECOND_JUDGED.seeds
+    networks = [one for seed in seeds for one in common.with_controls(recipe, seed, fit=fit)]
     networks += common.planted_networks(planted.battery())
     return _study(networks, questions(names))
 
 
 def recipes(names: Sequence[str] = BRIEF) -> Study:
-    """Return the study of every other recipe, at seeds from 1000 on.
-
-    Args:
-        names: which questions; smaller networks and those asked at every step are asked `one_cell` and `moving_zero`.
-    """
+    """Return the study of every other recipe, at seeds from 1000 on; some recipes are asked more."""
     whole = [each for each in FIRST if each not in (EXPLORING, TEMPLATE) and is_whole(each)]
     networks = [network for each in whole for network in common.of_recipe(each.recipe, each.seeds)]
     asked = {"one_cell": (EVERY_STEP,), "moving_zero": (*SMALLER, EVERY_STEP)}
@@ -125,12 +123,11 @@ PANEL = {
 #: How each control is made, with a version that is raised where it changes.
 FITS = {"own initialisation": "models.training.initialise 1", STRONGEST: "least squares 1, ridge 1, noise 1"}
 CLAIMS = (
-    "Values are medians over networks, or shares of them, with intervals by order statistics. We committed the "
-    f"rules before we trained the networks that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to "
-    f"{SECOND_JUDGED.seeds[-1]}). II. marks a rule that was judged once before, on other networks and against "
-    f"weaker controls. We decide each verdict at a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of "
-    f"{common.FAMILY} is wrong is one in twenty. 23a and 23b, about recipes, are of the first judgement, of "
-    f"{common.RECIPES_FAMILY} verdicts, and T1 is about networks that other answers trained."
+    "Values are medians over networks, or shares of them. The rules were committed before the networks were trained "
+    f"that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to {SECOND_JUDGED.seeds[-1]}). II. marks a rule that "
+    f"was judged once before. Each verdict has a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of "
+    f"{common.FAMILY} is wrong is one in twenty. 23a and 23b are of the first judgement, of {common.RECIPES_FAMILY} "
+    "verdicts, on seeds from 1000 on; T1 is about seeds from 3000 on."
 )
 
 
@@ -159,16 +156,13 @@ def _only(recipe: Sequence[str]) -> Callable[[Subject], str | None]:
 def findings(names: Sequence[str]) -> dict[str, Finding]:
     """Return what was found, by question.
 
-    Args:
-        names: of questions; none for all, and then also what is found across populations and shown on the first page.
-
     Raises:
         ProbeError: there is no such question, or measurements are missing or stale.
     """
     for name in names:
         if name not in QUESTIONS:
             raise ProbeError(unknown("question", name, QUESTIONS))
-    study = judged(tuple(names) or QUESTIONS)
+    study = judged(tuple(names) or QUESTIONS, fit=False)
     found = study.findings(FOLDER / "judged.csv.xz")
     if names:
         return found
@@ -184,10 +178,6 @@ def findings(names: Sequence[str]) -> dict[str, Finding]:
 
 def write(folder: Path, out: Path) -> list[Path]:
     """Build the pages from the findings that are there, with the words as they are now, and return their paths.
-
-    Args:
-        folder: of the findings.
-        out: folder that gets the pages, and `findings.json`.
 
     Raises:
         ProbeError: a finding is missing or damaged, or a page cannot be written.
@@ -213,10 +203,9 @@ def write(folder: Path, out: Path) -> list[Path]:
     built = build(contents, every, made)
     drifts = pd.concat([found[name].measurements for name in ("other_lengths", "training_signal")])
     drifts = drifts[drifts["metric"] == "drift"].drop_duplicates("network").set_index("network")["value"]
-    explorer, tries = explored.explorer(drifts)
     cards = [card(name, page, every) for name, page in PAGES.items()]
     built["index.html"] = first_page.page(
-        found, explorer, cards, tries=tries, objections=verdicts.OPEN, provenance=made
+        found, explored.explorer(drifts), cards, objections=verdicts.OPEN, provenance=made
     )
     text = claims.as_json({name: found[name] for name in found if found[name].claims}, used, judged_by, FITS)
     paths = [write_atomically(out / "findings.json", text)]
@@ -229,13 +218,10 @@ def _frozen(frozen: Sequence[Mapping[str, Any]]) -> Section:
     ended = Table(
         columns,
         [[each[name] for name in columns] for each in frozen],
-        "What was judged before, or predicted and compared. The commit is the last that measured it.",
+        "What was judged before, on seeds 1000 to 1099 and against weaker controls, or predicted and compared. The "
+        "commit is the last that measured it.",
         name="no-longer-asked",
         digits=3,
         max_rows=len(frozen),
     )
-    said = (
-        "We judged most of these rules once before, on other networks (seeds 1000 to 1099) and against weaker "
-        "controls. Some other claims and predictions we no longer ask about."
-    )
-    return Section("What we judged before", [Text(said), Details("The first judgement", [ended])], key="first-claims")
+    return Section("What we judged before", [Details("The first judgement", [ended])], key="first-claims")

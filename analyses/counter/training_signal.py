@@ -43,18 +43,13 @@ ACROSS = common.Across(
     NAME,
     "What in training sets the drift?",
     "The drift is how much the answer exceeds the ones for each bit that a string has fewer than ten. A recipe is "
-    "one way to train: each changes one thing, such as the numbers that stand for the bits. These networks have "
-    "seeds from 1000 on.",
+    "one way to train: each changes one thing, such as the numbers that stand for the bits.",
     RULES,
 )
 
 
 def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
-    """Judge claim 23, and draw the drift of every network of every recipe.
-
-    Args:
-        tables: what `accuracy` and `other_lengths` measured of them, by question.
-    """
+    """Judge claim 23, and draw the drift of every network of every recipe."""
     table = pd.concat([tables["accuracy"], tables["other_lengths"]], ignore_index=True)
     table = table[table["metric"].isin(["test_error", "drift"])]
     table = table.assign(question=NAME, role="other").reset_index(drop=True)
@@ -115,8 +110,7 @@ def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
         title="The drift of every network of every recipe",
         alt=f"{recipes['networks'].sum()} networks of {len(recipes)} recipes. Median drift from "
         f"{least['median_drift']:.2f} ({least['recipe']}) to {most['median_drift']:.2f} ({most['recipe']}).",
-        caption="Each dot is a network, none left out. Bars are medians, and in brackets stands how many networks "
-        "there are. The recipe's name says what we changed: the input code, how many strings were shorter, or "
-        "something else. All seeds are from 1000 on; the other figures are of counters of seeds from 2000 on.",
+        caption="Each dot is a network, none left out; bars are medians, in brackets the number of networks. The "
+        "recipe's name says what we changed. All seeds are from 1000 on, in other figures from 2000 on.",
         data=recipes,
     )

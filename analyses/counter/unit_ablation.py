@@ -45,9 +45,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name="kept_units",
         title="How few units are enough",
         alt=medians_in_words(kept[kept["kept"].isin(SAID)].assign(at=kept["kept"])),
-        caption="Accuracy with the best units alone. Each next unit is the one that adds most. After every bit, an "
-        "ablated unit gets its state from a random other string that has read as many bits. Lines are medians over "
-        "networks, bands 95 % intervals, each planted network a thin line.",
+        caption="Accuracy with the best units alone, each next one the one that adds most. After every bit an "
+        "ablated unit gets its state from a random other string. Lines are medians, bands 95 % intervals.",
         data=kept,
     )
 
@@ -71,6 +70,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="A unit is enough if it does more than half of what the network can do. We also take away one unit at a "
-    "time, and ask how many answers that costs. Then we start from no unit, and always add the one that helps most.",
+    text="A unit is enough if it does more than half of what the network can do. We start from no unit, and always "
+    "add the one that helps most.",
 )

@@ -19,11 +19,7 @@ OWN = "own initialisation"
 
 
 def find(findings: Mapping[str, Finding]) -> Finding:
-    """Draw in how many networks each rule holds, and in how many of its best control.
-
-    Args:
-        findings: of all questions.
-    """
+    """Draw in how many networks each rule holds, and in how many of its best control."""
     lines = [
         _line(claim, with_strongest(finding.measurements, [claim.rule]))
         for finding in findings.values()
@@ -39,22 +35,19 @@ def find(findings: Mapping[str, Finding]) -> Finding:
 ACROSS = common.Across(
     NAME,
     "Does each claim hold by more than in its best control?",
-    "We held every statement about answers against three heads on untrained weights. The first is fitted by least "
-    "squares without a penalty. The second is fitted by ridge regression, whose penalty we choose by "
-    "cross-validation. The third is fitted by least squares under the noise of the noise test. For each network and "
-    "rule we count the best of the three. We held statements about states against the network before training.",
+    "We held every statement about answers against the best of three heads on untrained weights: fitted by least "
+    "squares, by ridge regression, and under noise. We held statements about states against the network before "
+    "training.",
 )
 OPEN = (
-    "These objections of reviewers are open. We choose the best of three heads network by network, which is hard "
-    "on claims about shares of networks. All three heads are fitted to the strings that the network was trained "
-    "on. So they have learned the answers, and only their recurrence has not. Claim II.17b judges a value that is "
-    "0 or 1, and its bound cuts through the drifts of two heads. The median of paired differences of such a value "
-    "is 0 unless half of the pairs differ. The last test of one cell resamples all other cells after every bit; a "
-    "count whose gates hear other cells would fail it. We wrote the claim over training (T1) after looking at four "
-    "other networks. We did not judge whether the search for directions finds a variable that is not there. The "
-    "planted counter of ones fails II.5b, II.12b and II.18 too, so that a failure there is no sign that a network "
-    "does not count. We hold a cell against the line n1 + d (10 - t), which only approximates what networks answer "
-    "(20b)."
+    "Open objections of reviewers. The best of three heads is chosen network by network, which is hard on claims "
+    "about shares of networks. All three heads are fitted to the strings that the network was trained on: they have "
+    "learned the answers, and only their recurrence has not. Claim II.17b judges a value that is 0 or 1; the median "
+    "of paired differences of such a value is 0 unless half of the pairs differ. The last test of one cell resamples "
+    "all other cells: a count whose gates hear other cells would fail it. T1 was written after looking at four other "
+    "networks. Whether the search for directions finds a variable that is not there was not judged. The planted "
+    "counter of ones fails II.5b, II.12b and II.18 too. The line n1 + d (10 - t) only approximates what networks "
+    "answer."
 )
 
 
@@ -98,9 +91,8 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         name=NAME,
         title="Every claim that has a control, against its best one",
         alt=f"{len(data)} claims. {_counted(list(data['verdict']))}",
-        caption="How many networks satisfy each rule: the trained ones, and the best of three heads on their "
-        "untrained weights. For statements about states we take the network before training. Beside the key stands "
-        "the verdict.",
+        caption="How many networks satisfy each rule: the trained ones, the best of three heads on their untrained "
+        "weights, and for statements about states the network before training.",
         data=data,
     )
 

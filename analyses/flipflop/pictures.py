@@ -43,11 +43,7 @@ Group = Sequence[Subject]
 
 
 def beside(findings: Mapping[str, Finding]) -> dict[str, Finding]:
-    """Return findings with the figures of the page, which stand with those of the cell that is shown.
-
-    Args:
-        findings: by cell and question, each question in all cells.
-    """
+    """Return findings, by cell and question, with the page's figures, which stand with the cell that is shown."""
     group = shown()
     single = {name.partition("-")[0]: one for name, one in findings.items() if name.endswith("single_answers")}
     drawn: dict[str, tuple[Callable[[Group], DataFigure], ...]] = {
@@ -69,9 +65,8 @@ def shown() -> list[Subject]:
 def points(group: Group) -> tuple[pd.DataFrame, list[Float[np.ndarray, "_ 3"]]]:
     """Return the fixed points, and the way from each saddle with one unstable direction to either side.
 
-    Returns:
-        A row a point: where it stands along the three directions, at 1 or -1 where it holds a bit of that sign; in
-        how many directions it is unstable; and what is answered there, or at both ends of its way.
+    A row a point: where it stands along the three directions, in how many directions it is unstable, and what is
+    answered there, or at both ends of its way.
     """
     machine = runs_of(group[0])
     states = machine.clean.states.flatten(0, 1).numpy()
@@ -141,8 +136,8 @@ def flows(group: Group) -> DataFigure:
         name="flows",
         title="What lies between two corners",
         alt=f"Lines from {len(ways)} saddles of {THIS_ONE} along the edges of the cube, each to two corners.",
-        caption=f"We push the state off each saddle with one unstable direction, by {PUSH:g} to either side, and let "
-        "the network run without input. A line is where it goes. The signs at a corner are the three answers there.",
+        caption=f"We push the state off each saddle with one unstable direction, by {PUSH:g} to either side, and "
+        "follow it without input. The signs at a corner are the three answers there.",
         data=frame[frame["unstable"] == 1].reset_index(drop=True),
     )
 
@@ -179,11 +174,7 @@ def interchange(group: Group) -> DataFigure:
 
 
 def after(findings: Mapping[str, Finding]) -> DataFigure:
-    """Draw by steps since the interchange how many answers follow the bit that was put in.
-
-    Args:
-        findings: on single answers, by cell.
-    """
+    """Draw by steps since the interchange how many answers follow the bit that was put in, of each cell."""
     frame = pd.concat([following(one.measurements).assign(cell=CALLED[cell]) for cell, one in findings.items()])
     keys = ["cell", "role", "steps since"]
     medians = frame.groupby(keys, sort=False)["value"].median().rename("median share").reset_index()
@@ -207,8 +198,8 @@ def after(findings: Mapping[str, Finding]) -> DataFigure:
         name="after",
         title="How long a bit lasts",
         alt=f"Medians over networks after {last['steps since'].iloc[0]:g} steps: {'; '.join(ends)}.",
-        caption="How many answers follow the bit that we put in, over all three bits. We count answers until the "
-        "bit's next pulse. Lines are medians over networks, with their 95 % intervals.",
+        caption="How many answers follow the bit that we put in, until its next pulse. Lines are medians over "
+        "networks, with their 95 % intervals.",
         data=medians,
     )
 
@@ -242,14 +233,7 @@ def _cube(ax: Axes, frame: pd.DataFrame) -> Axes:
 def _steps(
     pulses: np.ndarray, answers: Mapping[str, tuple[np.ndarray, dict[str, Any]]], at: int | None = None, **words: Any
 ) -> DataFigure:
-    """Draw a row for each bit, with its pulses as bars and its answers, each of which stands until the next one.
-
-    Args:
-        pulses: what is read, (step, bit).
-        answers: by what they are called, (step, bit) each, with the look of their line.
-        at: after how many steps there is a dotted line; None for none.
-        words: of the figure.
-    """
+    """Draw a row for each bit: pulses as bars, named answers with their looks, and a dotted line after some steps."""
     ends = np.append(np.arange(1, len(pulses) + 1), len(pulses) + 0.7)
 
     def draw() -> Figure:

@@ -5,7 +5,10 @@ They were written while looking at networks of seeds below 100. The same rules a
 
 from __future__ import annotations
 
+from functools import partial
+
 from probe.evidence import Control, Range, Rule
+from probe.questions.rules import rule
 
 #: Networks of each cell.
 NETWORKS = 10
@@ -13,18 +16,18 @@ NETWORKS = 10
 LEAST = 9
 BOUND, WRONG, MARGIN = 0.95, 0.01, 0.05
 
+#: A rule about all networks of a cell.
+fixed = partial(rule, needs=NETWORKS)
 RULES = (
-    Rule(
+    fixed(
         key="F1",
         statement="The network holds three bits: it answers the sign of each channel's last pulse at every step.",
         metric="worst_step_error",
         definition="Share of the wrong answers over 256 sequences of 24 steps with a pulse in one of ten steps, that "
         "no training saw; of the three bits the worst.",
         source="Sussillo & Barak 2013, Opening the black box, section 3.1",
-        established_if=Range.at_most(WRONG),
-        refuted_if=Range.above(WRONG),
+        at_most=WRONG,
         controls=(Control("fitted head", MARGIN, lower=True),),
-        needs=NETWORKS,
         sentence="The networks answer all three bits right after every step.",
     ),
     Rule(
@@ -42,7 +45,7 @@ RULES = (
         statistic="share",
         sentence="In most networks eight stable fixed points hold the three bits, one for each combination.",
     ),
-    Rule(
+    fixed(
         key="F3",
         statement="One direction of the state carries one bit: where it alone is interchanged, that bit's later "
         "answers are the source's until its next pulse.",
@@ -51,13 +54,11 @@ RULES = (
         "than the base, the source's coordinate of one bit put into the base's state after 4, 8 and 12 steps; of the "
         "three bits the worst, on sequences that the directions were not found on.",
         source="Geiger et al. 2024; Sussillo & Barak 2013",
-        established_if=Range.at_least(BOUND),
-        refuted_if=Range.below(BOUND),
+        at_least=BOUND,
         controls=(Control("fitted head", MARGIN),),
-        needs=NETWORKS,
         sentence="One direction of the state carries one bit until its next pulse.",
     ),
-    Rule(
+    fixed(
         key="F4",
         statement="Along that direction the answers follow as far as the network's own answers to the spliced "
         "sequence do.",
@@ -65,22 +66,18 @@ RULES = (
         definition="(followed - followed with nothing put in) / (followed with the whole state - followed with "
         "nothing put in), pairs and answers as of F3; of the three bits the worst.",
         source="Geiger et al. 2021, Causal abstractions of neural networks",
-        established_if=Range.at_least(BOUND),
-        refuted_if=Range.below(BOUND),
+        at_least=BOUND,
         controls=(Control("fitted head", MARGIN),),
-        needs=NETWORKS,
         sentence="Along one bit's direction the answers follow as far as along the whole state.",
     ),
-    Rule(
+    fixed(
         key="F5",
         statement="The other two bits are left as they were.",
         metric="worst_kept",
         definition="Share of the other bits' later answers that are the base's own, pairs as of F3 that differ in "
         "the bit; of the three bits the worst.",
         source="Geiger et al. 2024",
-        established_if=Range.at_least(BOUND),
-        refuted_if=Range.below(BOUND),
-        needs=NETWORKS,
+        at_least=BOUND,
         sentence="Where one bit's direction is moved, the other two bits stay.",
     ),
 )

@@ -60,8 +60,8 @@ QUESTIONS = (
         answers.measure_steps,
         roles=ANSWERING,
         rules=RULES[:1],
-        text="On each of three channels a pulse of 1 or \N{MINUS SIGN}1 comes now and then. After every step a "
-        "network answers the sign of each channel's last pulse, so it must hold three bits.",
+        text="On three channels pulses of 1 or \N{MINUS SIGN}1 come now and then. After every step a network answers "
+        "the sign of each channel's last pulse.",
     ),
     Question(
         "stable_answers",
@@ -70,9 +70,9 @@ QUESTIONS = (
         rules=RULES[1:2],
         settings=SEARCH,
         version=2,
-        text="A fixed point is a state that stays as it is while no pulse comes: a stable one if the network comes "
-        "back to it from nearby, a saddle if the state leaves it along some directions. The axes of the picture are "
-        "the directions along which the states hold the bits, so that each combination is a corner of the cube.",
+        text="A fixed point stays as it is while no pulse comes: stable if the network comes back to it from nearby, "
+        "a saddle if the state leaves it along some directions. The axes of the picture are the directions along "
+        "which the states hold the bits.",
     ),
     Question(
         "single_answers",
@@ -82,33 +82,23 @@ QUESTIONS = (
         rules=RULES[2:],
         settings={"steps": STEPS},
         text="After a step of one sequence we put in another one's coordinate along one bit's direction, and read "
-        "on. An answer that has nothing to do with the bit would follow half of the time. One claim divides what "
-        "that adds by what the whole state adds; in a network that forgets both are small, and their ratio says "
-        "little.",
+        "on. An answer that has nothing to do with the bit would follow half of the time.",
     ),
 )
 
 
 def last_sign(channel: int, x: np.ndarray) -> np.ndarray:
-    """Return the sign of a channel's last pulse after each step, (time,), NaN before its first.
-
-    Args:
-        channel: from 0.
-        x: the inputs of one sequence, (time, channel).
-    """
+    """Return the sign of a channel's last pulse after each step of (time, channel); NaN before its first."""
     found = held(torch.as_tensor(x)[None])[0, :, channel].numpy()
     return np.where(found == 0, np.nan, found)
 
 
 def subjects(networks: Sequence[stored.Trained], *, controls: bool = True) -> list[Subject]:
-    """Return networks as subjects, three of each: one for each bit that it answers, at every step.
-
-    Roles: `trained`; `own initialisation`, the network before its training; and `fitted head`, the same recurrent
-    weights with a head that ridge regression fitted on other sequences of the kind that is asked.
+    """Return trained flip-flops as subjects, three of each: one for each bit that it answers, at every step.
 
     Args:
-        networks: trained flip-flops, the study's own or others to explore with.
-        controls: whether the two controls stand beside each.
+        networks: the study's own, or others to explore with.
+        controls: whether its own initialisation and that with a fitted head stand beside each.
     """
     x = pulses(SEQUENCES, LENGTH, PROBABILITY, generator(0, "flip-flop study")).double()
     lengths, about = np.full(SEQUENCES, LENGTH), "the sign of its last pulse"
@@ -142,12 +132,7 @@ def _answering(network: Network, model: FlipFlop, x: torch.Tensor, known: dict[s
 
 
 def of_cell(cell: str, names: Sequence[str] = ()) -> Study:
-    """Return the study of a cell's committed networks with their controls.
-
-    Args:
-        cell: `lstm`, `gru` or `rnn`.
-        names: of its questions; none for all.
-    """
+    """Return the study of a cell's committed networks with their controls; of all its questions, or those named."""
     asked = [one for one in QUESTIONS if one.name in names or not names]
     return Study.of(subjects(stored.networks(cell)), questions=asked, family=len(RULES), version=VERSION)
 
@@ -160,9 +145,6 @@ PANEL = {cell: [f"flipflop-{cell}/seed-{stored.SEEDS[0]}"] for cell in CELLS}
 
 def findings(names: Sequence[str] = ()) -> dict[str, Finding]:
     """Return what was found, by cell and question, such as `gru-step_answers`.
-
-    Args:
-        names: of questions; none for all.
 
     Raises:
         ProbeError: there is no such question, or something was not measured on the networks that are here.
@@ -183,10 +165,6 @@ def findings(names: Sequence[str] = ()) -> dict[str, Finding]:
 
 def write(folder: Path, out: Path) -> list[Path]:
     """Write the page of the findings in a folder, and return its path.
-
-    Args:
-        folder: what holds a folder for each of `findings`.
-        out: gets index.html.
 
     Raises:
         ProbeError: a finding is missing or damaged, or the page cannot be written.

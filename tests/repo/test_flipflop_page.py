@@ -18,7 +18,8 @@ from analyses.flipflop import page, pictures
 from analyses.flipflop.pictures import BIT, STEP
 from analyses.flipflop.study import BITS, CALLED, CELLS, NAMES, QUESTIONS
 from probe import Finding
-from probe.report import Page, Table
+from probe.evidence.measurements import only
+from probe.report import Page
 
 COMMITTED = Path(__file__).parents[2] / "reports" / "flipflop" / "index.html"
 
@@ -80,28 +81,12 @@ def test_the_first_words_ask_where_a_rule_is_not_established(findings: dict[str,
         assert f">{said}.</strong>" in built_of(findings | {name: one}).render()
 
 
-def test_points_are_counted_where_a_network_has_none(findings: dict[str, Finding]) -> None:
-    """A number of unstable directions that no point of a network has is 0; neutral points are none of them."""
-    counts = page.unstable(findings["gru-stable_answers"].measurements)
-    assert counts.shape == (10, 4)
-    assert counts[0].tolist() == [8] * 10
-    assert 0 in counts[3].tolist()
-    blocks = [block for section in built_of(findings).sections for block in section.blocks]
-    (table,) = [one for one in blocks if isinstance(one, Table) and one.name == "points"]
-    rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
-    assert [rows[cell]["exactly a cube"] for cell in ("LSTM", "GRU", "tanh RNN")] == [
-        "7 of 10",
-        "5 of 10",
-        "10 of 10",
-    ]
-    assert (rows["GRU"]["neutral"], rows["LSTM"]["neutral"]) == ("0.5 (0 to 4)", "0")
-
-
 def test_what_is_drawn_of_one_network_is_what_the_table_counts(findings: dict[str, Finding]) -> None:
     """As many fixed points of each kind, stable ones at their answers; a saddle parts two that differ in a bit."""
     found, ways = pictures.points(pictures.shown())
-    counts = page.unstable(findings["gru-stable_answers"].measurements).loc["flipflop-gru/seed-3000"]
-    assert [int((found["unstable"] == number).sum()) for number in range(4)] == list(counts)
+    table = only(findings["gru-stable_answers"].measurements, network="flipflop-gru/seed-3000")
+    counts = only(table, metric="points_unstable_in").set_index("at")["value"]
+    assert {number: (found["unstable"] == number).sum() for number in counts.index} == counts.to_dict()
     stable = found[found["unstable"] == 0]
     signs = np.array([[float(part) for part in answer.split(",")] for answer in stable["answer"]])
     assert np.abs(stable[list(NAMES)].to_numpy() - signs).max() < 0.1

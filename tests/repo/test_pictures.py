@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analyses.counter import common
-from analyses.counter.pictures import cells, drawing, put_in, shown, space, string, tests
+from analyses.counter.pictures import cells, drawing, put_in, shown, space, tests
 from models import planted
 from probe.evidence import DataFigure
 from probe.evidence.measurements import Network
@@ -58,17 +58,13 @@ def test_the_plane_has_every_mean_state(three: shown.Three) -> None:
 
 
 def test_the_pictures_weigh_little_and_have_their_steps(three: shown.Three) -> None:
-    """A picture that is seen step by step has every step's group; numbers in the alt texts are those drawn."""
+    """A picture that is seen step by step has every step's group."""
     with style():
-        stairs, string_read, read = space.staircase(three), string.one_string(three), drawing.unrolled()
+        stairs, read = space.staircase(three), drawing.unrolled()
     for step in range(1, 11):
         assert f'id="at-{step}-' in stairs.svg
         assert f'id="at-{step}-' in read.svg
     assert len(stairs.svg.encode()) <= space.BYTES
-    assert len(string_read.svg.encode()) <= 25_000
-    assert f"rises to {string.STRING.count('1')}" in string_read.alt
-    rows = string_read.data[string_read.data["signal"] == "cell_state"]
-    assert len(rows) == 120
 
 
 def test_shares_and_passing_are_counted_from_the_tables() -> None:
@@ -82,15 +78,6 @@ def test_shares_and_passing_are_counted_from_the_tables() -> None:
     found = tests.passing({"one_cell": pd.concat([counted, whole])})
     assert set(found["role"]) == {"trained"}
     assert found.set_index("test")["share"].to_dict() == dict.fromkeys(tests.ASKED.values(), 1.0) | {tests.ALL: 0}
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [(100, "all of them"), (79, "most of them"), (50, "half of them"), (3, "some of them"), (0, "none")],
-)
-def test_a_number_of_networks_in_words(number: int, words: str) -> None:
-    """None and all are exact; some is at least one."""
-    assert first_page._part(number, 100) == words
 
 
 def test_the_table_of_panels_has_the_numbers_of_every_panel() -> None:

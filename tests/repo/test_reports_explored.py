@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from analyses.counter import common, explored, programs
 from models.counter import answer
 from models.populations import SECOND_JUDGED
-from models.tasks import bit_strings, parse_bits
+from models.tasks import bit_strings
 from probe.evidence.measurements import Network
 from probe.explorer import Explorer
 
@@ -23,16 +24,13 @@ SEED = SECOND_JUDGED.seeds[(len(SECOND_JUDGED.seeds) - 1) // 2]
 
 
 @cache
-def made() -> tuple[Explorer, list[str], list[Network]]:
-    """Return the explorer for drifts that rise with the seed, what is said of it, and the networks in its order."""
+def made() -> tuple[Explorer, Sequence[Network]]:
+    """Return the explorer for drifts that rise with the seed, and the networks in its order."""
     rows = [(f"counter/seed-{seed}", (seed - 2000) / 66) for seed in SECOND_JUDGED.seeds]
-    rows += [
-        (f"{recipe}/seed-{seed}", (seed - 1000) / 10) for recipe in explored.RECIPES for seed in (1002, 1000, 1001)
-    ]
-    own = [*common.with_controls("counter", SEED)[:3], *common.planted_networks(("ones", "zeros"))]
-    others = [common.of_recipe(recipe, [1001])[0] for recipe in explored.RECIPES]
-    networks: list[Network] = [*own, *others]
-    return *explored.explorer(pd.Series(dict(rows))), networks
+    rows += [(f"{explored.RECIPE}/seed-{seed}", (seed - 1000) / 10) for seed in (1002, 1000, 1001)]
+    trained, _, fitted = common.with_controls("counter", SEED)[:3]
+    networks = [trained, fitted, *common.planted_networks(["ones"]), *common.of_recipe(explored.RECIPE, [1001])]
+    return explored.explorer(pd.Series(dict(rows))), networks
 
 
 def offset(step: Any) -> float:
@@ -41,16 +39,14 @@ def offset(step: Any) -> float:
 
 
 def test_the_page_runs_the_networks_that_were_studied() -> None:
-    """Each gives the scores of its network, bit for bit, in the numbers that it reads for a bit."""
-    explorer, _, networks = made()
+    """Each gives the scores of its network, bit for bit; of a fitted head the answers."""
+    explorer, networks = made()
     assert explorer.refused == ()
     for length in (4, 10, 13):
         bits = bit_strings(length)[::7]
         for shown, network in zip(explorer.networks, networks, strict=True):
-            code = shown.alphabet or {"0": 0.0, "1": 1.0}
-            x = torch.where(bits == 1, torch.tensor(code["1"]), torch.tensor(code["0"]))
             with torch.no_grad():
-                scores, own = shown.module(x), network.model(bits)
+                scores, own = shown.module(bits), network.model(bits)
             if network.role == "fitted head":
                 assert torch.equal(scores.argmax(1), answer(own).clamp(0, 10))
             else:
@@ -72,26 +68,13 @@ def test_the_programs_of_the_page_are_those_of_the_analysis() -> None:
 
 
 def test_the_networks_are_those_of_median_drift() -> None:
-    """The counter in detail first, its controls, planted ones, and of each other recipe the middle one."""
+    """The counter in detail first, a control of it, a planted one, and of another recipe the middle one."""
     first, *_, last = made()[0].networks
     assert f"shifts its answer by {(SEED - 2000) / 66:.2f}" in first.role
-    assert "Among 3 such networks it has the median drift: a missing bit shifts its answer by 0.10 on av" in last.role
+    assert "Of 3 such networks it has the median drift: a missing bit shifts its answer by 0.10 on av" in last.role
     lengths = {one.name: one.trained_lengths for one in made()[0].networks if one.trained_lengths}
     every = list(range(1, 11))
-    assert lengths == {explored.EVERY_STEP: every, explored.RECIPES["truncated"][0]: every}
-
-
-def test_what_is_told_of_the_experiments_is_what_the_networks_answer() -> None:
-    """Three ones in six bits, and a state patched in after seven of ten bits: the numbers are those of runs."""
-    explorer, (six, patched), networks = made()
-    assert [one.label for one in explorer.experiments] == [label for label, *_ in explored.EXPERIMENTS]
-    bits = parse_bits(explored.SIX)
-    counted, planted, every = (int(answer(networks[place].model(bits))) for place in (0, 3, 5))
-    assert six.endswith(f"answers {counted}, the planted one 3, the one that was asked after every step {every}.")
-    assert planted == 3
-    # From the state of seven zeros on it reads what a string of seven zeros and the same end would have it read.
-    spliced = int(answer(networks[0].model(parse_bits("0" * 7 + explored.EXAMPLE[7:]))))
-    assert f"it answers {spliced}, and the remaining" in patched
+    assert lengths == {explored.EVERY_STEP: every}
 
 
 def test_trained_untrained_and_planted_are_drawn_beside_each_other() -> None:

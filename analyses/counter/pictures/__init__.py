@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analyses.counter.pictures import cells, drawing, lengths, put_in, space, string, tests
+from analyses.counter.pictures import cells, drawing, lengths, put_in, space, tests
 from analyses.counter.pictures.shown import three_networks
 from probe import Finding
 from probe.evidence.measurements import only
@@ -17,12 +17,7 @@ NAME = "pictures"
 
 
 def find(networks: Mapping[str, Subject], tables: Mapping[str, pd.DataFrame]) -> Finding:
-    """Return the figures of the story, and the sentences that belong to them.
-
-    Args:
-        networks: those that the rules are judged on, by name.
-        tables: what was measured of them, by question.
-    """
+    """Return the figures of the story, and the sentences that belong to them."""
     three = three_networks(networks, tables)
     with style():
         figures = [
@@ -30,13 +25,11 @@ def find(networks: Mapping[str, Subject], tables: Mapping[str, pd.DataFrame]) ->
             drawing.unrolled(),
             drawing.shares(tables),
             *cells.every_cell(three),
-            *cells.strips(tables),
             lengths.answers(three),
             lengths.drifts(tables),
             tests.bars(tables),
             *put_in.curves(three),
             space.staircase(three),
-            string.one_string(three),
         ]
     notes = put_in.said(three) | space.said(three)
     notes |= tests.said(tables) | drawing.said(tables)

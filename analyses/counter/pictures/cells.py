@@ -1,19 +1,15 @@
-"""Cells against the count: the best cell of three networks, all twelve of them, and the best of two hundred."""
+"""Cells against the count: the best cell of three networks, and all twelve of them."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from analyses.counter import common
-from analyses.counter.one_cell import BOUNDS
 from analyses.counter.pictures.shown import CALLED, Three
 from probe.evidence import DataFigure
-from probe.evidence.measurements import only
-from probe.plots.style import ROLE_STYLE, STEPS, colours, new_figure
+from probe.plots.style import STEPS, colours, new_figure
 from probe.subjects.subject import Subject
 
 #: After how many bits a line of the best cell is named at its end.
@@ -45,7 +41,7 @@ def hero(three: Three) -> list[DataFigure]:
                 title=CALLED[role],
                 alt=f"{CALLED[role]}: the mean of cell {unit} against the ones read so far, a line for each of 1 to "
                 f"{BITS} bits. {_spread(data)}",
-                caption="The best cell against the ones read so far. Each line is one number of bits read.",
+                caption="",
                 data=data,
             )
         )
@@ -88,7 +84,7 @@ def every_cell(three: Three) -> list[DataFigure]:
                 title=CALLED[role],
                 alt=f"{CALLED[role]}: all {len(r)} cells against the ones read so far, a dot for each of {len(data)} "
                 f"prefixes. The largest correlation is {max(r):.2f}, in cell {order[0]}.",
-                caption="Each dot is a string read so far, coloured by its number of bits.",
+                caption="",
                 data=data.groupby(["bits", "ones"], as_index=False).mean().round(3),
                 max_bytes=GRID_BYTES,
             )
@@ -109,42 +105,3 @@ def _grid(data: pd.DataFrame, order: np.ndarray, r: list[float]) -> Axes:
             ax.set_title(f"{unit}: r {r[unit]:.2f}", fontsize=10, pad=2)
     figure.supxlabel("ones read so far", fontsize=10)
     return axes[0, 0]
-
-
-def strips(tables: Mapping[str, pd.DataFrame]) -> list[DataFigure]:
-    """Draw how well the best cell is read before and after training, a dot a network."""
-    rows = only(tables["one_cell"], metric="best_read")
-    data = rows[rows["role"].isin(["own initialisation", "trained"]) & (rows["pair"] != "")]
-    data = data[data["network"].str.startswith("counter/")][["role", "network", "pair", "value"]]
-    medians = data.groupby("role")["value"].median()
-    counts = (data["value"] >= BOUNDS["read"]).groupby(data["role"]).sum()
-    said = "; ".join(
-        f"{CALLED[role].lower()} {medians[role]:.2f}, {counts[role]} networks above" for role in medians.index
-    )
-    return [
-        common.picture(
-            lambda: _strip(data, BOUNDS["read"]),
-            name="best_read",
-            title="One formula for the ones, off the best cell",
-            alt=f"Two strips of dots, one a network. Median share of prefixes that are read: {said} "
-            f"{BOUNDS['read']:g}.",
-            caption="Each dot is one of 100 networks: the share of prefixes on which one map for all steps reads the "
-            "ones off its best cell. Right of the line the test is passed.",
-            data=data,
-        )
-    ]
-
-
-def _strip(data: pd.DataFrame, bound: float) -> Axes:
-    ax = new_figure(width=3.6, height=2.2)[1][0, 0]
-    rng = np.random.default_rng(0)
-    for y, role in enumerate(("trained", "own initialisation")):
-        values = data[data["role"] == role]["value"].to_numpy()
-        look = ROLE_STYLE[role]
-        places = y + rng.uniform(-0.25, 0.25, len(values))
-        ax.plot(values, places, look.marker, color=look.color, markersize=3.5, rasterized=True)
-        ax.text(0.02, y + 0.42, CALLED[role].lower(), transform=ax.get_yaxis_transform(), va="center")
-    ax.axvline(bound, color="black", linewidth=1, linestyle="--")
-    ax.set(xlabel="prefixes on which the ones are read", ylim=(-0.5, 1.7), yticks=[])
-    ax.spines["left"].set_visible(False)
-    return ax

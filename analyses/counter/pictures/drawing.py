@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
 from analyses.counter import common
-from analyses.counter.pictures.string import STRING
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import GREY, new_figure
 
+STRING = "0110101101"
 WIDTH, HEIGHT = 3.9, 3.7
 #: Where each value of the opened step is written, in the drawing's own units, and what its arrow goes to.
 LETTERS = {"f": (2.6, 2.0), "i": (4.2, 2.0), "g": (5.8, 2.0), "o": (7.6, 2.0)}
@@ -106,21 +106,12 @@ def _steps(ax: Axes) -> None:
     count = 0
     for place, bit in enumerate(STRING):
         x, count = 0.5 + place, count + int(bit)
-        box = FancyBboxPatch(
-            (x - 0.28, 7.4), 0.56, 0.75, boxstyle="round,pad=0.02", facecolor="none", edgecolor="black"
-        )
-        box.set_gid(f"at-{place + 1}-box")
+        gid, look = f"at-{place + 1}", "round,pad=0.02"
+        box = FancyBboxPatch((x - 0.28, 7.4), 0.56, 0.75, look, facecolor="none", edgecolor="black", gid=f"{gid}-box")
         ax.add_patch(box)
-        ax.text(
-            x,
-            6.75,
-            bit,
-            ha="center",
-            va="center",
-            fontweight="bold" if bit == "1" else "normal",
-            gid=f"at-{place + 1}-bit",
-        )
-        ax.text(x, 8.65, str(count), ha="center", va="center", gid=f"at-{place + 1}-count", fontsize=10)
+        weight = "bold" if bit == "1" else "normal"
+        ax.text(x, 6.75, bit, ha="center", va="center", fontweight=weight, gid=f"{gid}-bit")
+        ax.text(x, 8.65, str(count), ha="center", va="center", gid=f"{gid}-count", fontsize=10)
         if place < len(STRING) - 1:
             _arrow(ax, (x + 0.32, 7.78), (x + 0.68, 7.78))
     ax.text(0.2, 9.3, "ones so far", fontsize=10, va="center")

@@ -17,7 +17,6 @@ from probe.subjects.computed.answers import answers_to
 
 #: Beside ten bits.
 LENGTHS = (6, 8, 10, 12, 14)
-TRAINED_ON = 10
 #: Networks whose drifts are nearer than this stand on each other.
 WIDTH = 0.03
 
@@ -37,8 +36,7 @@ def answers(three: Three) -> DataFigure:
         name="lengths",
         title="What the network answers to strings of other lengths",
         alt=f"Lines, one a length, of the mean answer against the ones. To strings with 5 ones it answers {listed}.",
-        caption="The mean answer to all strings with so many ones. The dashed line is the right answer; the network "
-        f"was trained on {TRAINED_ON} bits.",
+        caption="",
         data=data,
     )
 
@@ -69,8 +67,7 @@ def drifts(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
         title="What each network adds for a missing bit",
         alt=f"{len(data)} dots between 0 and 1: what a network adds for each bit that is missing from ten. Median "
         f"{data['value'].median():.2f}; from {data['value'].min():.2f} to {data['value'].max():.2f}.",
-        caption="A counter of ones adds nothing for a missing bit. One that counts down from ten on every zero adds "
-        "a whole one. Each dot is one of 100 networks.",
+        caption="",
         data=data,
     )
 

@@ -25,8 +25,8 @@ HALF = 0.5
 def answered(subject: Subject) -> pd.DataFrame:
     """Return the count that the answer implies for each count put in: by whole memory, and by each unit alone.
 
-    The state after `BITS` bits of every prefix with a count is put into the runs of every prefix with `BASE` ones,
-    and every suffix follows. The implied count is the mean answer minus the mean answer of the base, plus its count.
+    States after `BITS` bits are put into the runs of every prefix with `BASE` ones, and every suffix follows. The
+    implied count is the mean answer minus the mean answer of the base, plus its count.
     """
     machine = ends_of(subject).machine
     prefixes = machine.clean.prefixes[BITS - 1].rows
@@ -64,8 +64,7 @@ def curves(three: Three) -> list[DataFigure]:
                 title=CALLED[role],
                 alt=f"{CALLED[role]}: the count put in against the count answered. The whole memory goes from "
                 f"{_ends(data, WHOLE)}; the cell that moves the answer most, {best}, from {_ends(data, best)}.",
-                caption=f"We put the memory of a string with another count into runs that have {BASE} ones after "
-                f"{BITS} bits. Circles: the whole memory; squares and thin lines: one cell at a time.",
+                caption="",
                 data=data.round(3),
             )
         )

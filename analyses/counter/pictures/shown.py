@@ -25,14 +25,7 @@ CALLED = {
 
 @dataclass(frozen=True, eq=False)
 class Three:
-    """The three networks, each run on every string.
-
-    Attributes:
-        planted: a counter of ones that was written by hand.
-        untrained: the trained network before training.
-        trained: the trained network.
-        best: by role the cell from which one map reads the ones best.
-    """
+    """The three networks, and by role the cell from which one map reads the ones best."""
 
     planted: Subject
     untrained: Subject
@@ -49,12 +42,7 @@ class Three:
 
 
 def three_networks(networks: Mapping[str, Subject], tables: Mapping[str, pd.DataFrame]) -> Three:
-    """Return the three networks.
-
-    Args:
-        networks: those that the rules are judged on, by name.
-        tables: what was measured of them, by question.
-    """
+    """Return the three of all networks, by name, and tables of what was measured of them, by question."""
     name = common.median_drift(tables["other_lengths"])
     planted, untrained, trained = (networks[one] for one in (PLANTED, f"{name}/own initialisation", name))
     tests = only(tables["one_cell"], metric="cell_test", kind="read ones")

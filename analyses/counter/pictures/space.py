@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -65,16 +67,8 @@ def _draw(data: pd.DataFrame) -> Axes:
         for ones, x, y in now[["ones", "x", "y"]].itertuples(index=False):
             away = np.array([x, y]) - centre
             away = 9 * away / max(float(np.linalg.norm(away)), 1e-9)
-            ax.annotate(
-                f"{ones:.0f}",
-                (x, y),
-                xytext=tuple(away),
-                textcoords="offset points",
-                ha="center",
-                va="center",
-                fontsize=10,
-                gid=f"{gid}-{ones:.0f}",
-            )
+            place: Any = {"xytext": tuple(away), "textcoords": "offset points", "ha": "center", "va": "center"}
+            ax.annotate(f"{ones:.0f}", (x, y), **place, fontsize=10, gid=f"{gid}-{ones:.0f}")
     ax.set(xlabel="first direction", ylabel="second direction", xticks=[], yticks=[])
     return ax
 

@@ -59,8 +59,8 @@ def bars(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
         alt="Bars for five tests and for all of them by one cell. All: "
         + ", ".join(f"{role} {share:.0%}" for role, share in whole.items())
         + ".",
-        caption="The share of networks in which some cell passes a test; below, in which one and the same cell "
-        "passes all of them. Heads are fitted on untrained weights.",
+        caption="In how many networks some cell passes; below, one and the same cell passes all. Planted: written by "
+        "hand; own initialisation: before training; heads: fitted on random weights.",
         data=data,
     )
 
