@@ -18,7 +18,7 @@ from probe.errors import ProbeError, unknown
 
 if TYPE_CHECKING:
     from probe import Finding, Study
-    from probe.studies.run import Progress
+    from probe.studies.measuring import Progress
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 BUILD = Path("build")

@@ -92,6 +92,7 @@ class Question:
         setup: from a network to what a page says of how it was measured, where `tell` does not say it.
         tell_many: from the table of several networks to the sentences that stand before those of the rules.
         text: what a page says of the question below its answer: what is done, in words that no number decides.
+        leads: whether its finding is one of the first sentences of a study's page.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Question:
     setup: Callable[[Subject], str] | None = None
     tell_many: Callable[[pd.DataFrame], str] | None = None
     text: str = ""
+    leads: bool = False
 
     def __post_init__(self) -> None:
         if not callable(self.measure):

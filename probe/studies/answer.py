@@ -3,75 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
 from ..errors import ProbeError, several
-from ..evidence.claims import Claim, Rule, judge, true_of
+from ..evidence.claims import Claim, Difference, Rule, judge, true_of
 from ..evidence.findings import DataFigure, Finding
 from ..evidence.measurements import tabulate
+from ..evidence.words import listed
 from ..plots.study_figures import drawing, drawn, medians_in_words
 from ..questions import needs
 from ..questions.question import Answered, Question, QuestionError, Told
 from ..subjects.subject import Subject
 
-#: The notes that say why a question was not asked, and how it was measured.
-MISSING, SETUP = "missing", "setup"
-UNDECIDED = "undecided"
-NO_RULE = "No rule judges this; it describes the networks."
+#: The notes of a finding: what was found, how it was measured, of whom it was not asked and why, and what is done.
+ANSWER, SETUP, MISSING, TEXT = "answer", "setup", "missing", "text"
 
 
 def answer(question: Question, subjects: Sequence[Subject], rules: Sequence[Rule] = ()) -> Finding:
-    """Return what a question finds of one network and its controls; without measurements where it cannot be asked.
-
-    Args:
-        question: the question.
-        subjects: the network, then its controls.
-        rules: further rules that are judged.
-
-    Raises:
-        ProbeError: a measure of the study's own returns no table, or draws no picture.
-    """
+    """Return what a question finds of one network and its controls; without measurements where it cannot be asked."""
     table, reason = measured(question, subjects)
-    if table is None:
-        return not_asked(question, f"Not asked: {reason.rstrip('.')}.")
-    return finding_of(question, subjects, table, rules)
-
-
-def finding_of(
-    question: Question, subjects: Sequence[Subject], table: pd.DataFrame, rules: Sequence[Rule] = ()
-) -> Finding:
-    """Return what measurements come to: claims, sentences and pictures, which a study makes anew in each run.
-
-    Args:
-        question: the question.
-        subjects: the network, then its controls.
-        table: what was measured of them.
-        rules: further rules that are judged.
-
-    Raises:
-        ProbeError: the question draws no picture.
-    """
-    claims = judged(table, (*question.rules, *rules))
-    told = _told(question, Answered(question.name, table, claims, tuple(subjects)))
-    return Finding(
-        question.name, question.title, table, claims, tuple(told.draw() if told.draw else ()), notes=told.notes
-    )
+    return not_asked(question, reason) if table is None else of_one(question, subjects, table, rules)
 
 
 def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFrame | None, str]:
-    """Return the measurements of a network and its controls, or None and the reason why there are none.
-
-    Args:
-        question: the question.
-        subjects: the network, then its controls; of a question about several networks, all of them.
-
-    Raises:
-        ProbeError: the code of the question fails.
-    """
+    """Return the measurements of a network and its controls, or None and the reason why there are none."""
     trained = sum(one.network.role == "trained" for one in subjects)
     if question.together and trained < 2:
         return None, f"it compares trained networks with each other, and the study has {trained}"
@@ -93,57 +51,72 @@ def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFr
 
 
 def not_asked(question: Question, why: str) -> Finding:
-    """Return the finding of a question that was asked of no network.
+    """Return the finding of a question that was asked of no network, and why."""
+    said = f"Not asked: {why.rstrip('.')}."
+    return Finding(question.name, question.title, tabulate([]), notes={ANSWER: said, MISSING: said})
 
-    Args:
-        question: the question.
-        why: the sentence on the reason.
-    """
-    return Finding(question.name, question.title, tabulate([]), notes={"answer": why, MISSING: why})
+
+def of_one(
+    question: Question, subjects: Sequence[Subject], table: pd.DataFrame, rules: Sequence[Rule] = ()
+) -> Finding:
+    """Return what was measured of one network and its controls, judged, in the question's own words and pictures."""
+    claims = judged(table, (*question.rules, *rules))
+    told = _told(question, Answered(question.name, table, claims, tuple(subjects)))
+    notes = {ANSWER: in_words(question, table, claims), TEXT: question.text, **told.notes}
+    pictures = figures(question, table) if told.draw is None else told.draw()
+    return Finding(question.name, question.title, table, claims, tuple(pictures), notes=_some(notes))
+
+
+def of_many(
+    question: Question,
+    table: pd.DataFrame,
+    rules: Sequence[Rule],
+    family: int,
+    *,
+    reasons: Sequence[str] = (),
+    setup: str = "",
+) -> Finding:
+    """Return what was measured of several networks, judged over them."""
+    claims = judged(table, (*question.rules, *rules), family)
+    why = "; ".join(sorted({one.rstrip(".") for one in reasons}))
+    missing = [f"Not asked of {several(len(reasons), 'network')}: {why}."] if reasons else []
+    notes = {ANSWER: in_words(question, table, claims), TEXT: question.text, SETUP: setup}
+    notes[MISSING] = " ".join([*missing, *_unjudged(question, table)])
+    return Finding(question.name, question.title, table, claims, figures(question, table), notes=_some(notes))
+
+
+def _some(notes: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in notes.items() if text}
+
+
+def setup_of(question: Question, subjects: Sequence[Subject], table: pd.DataFrame) -> str:
+    """Return how a question was measured on a network; empty where it does not say so."""
+    rows = table[table["network"].isin([one.network.name for one in subjects])]
+    return _told(question, Answered(question.name, rows, (), tuple(subjects))).notes.get(SETUP, "")
 
 
 def _told(question: Question, answered: Answered) -> Told:
-    """Return what a page of one network says and shows, in the question's own words where it has some."""
+    """Return what a question says of one network; how it was measured begins with the answers that it leaves out."""
+    subject = answered.subject
     if question.tell is not None:
         told = question.tell(answered)
-        notes = {**told.notes, **_setup(question, answered.subject, told.notes.get(SETUP, ""))}
-        return Told(notes, told.draw or partial(figures, question, answered.table))
-    notes = {"answer": in_words(answered.table, answered.claims, unjudged(question, answered.table))} | setup(
-        question, answered
-    )
-    return Told(notes, partial(figures, question, answered.table))
-
-
-def setup(question: Question, answered: Answered) -> dict[str, str]:
-    """Return the note on how a network was measured; empty where the question says nothing of it."""
-    if question.tell is not None:
-        said = question.tell(answered).notes.get(SETUP, "")
     else:
-        said = question.setup(answered.subject) if question.setup is not None else ""
-    return _setup(question, answered.subject, said)
-
-
-def _setup(question: Question, subject: Subject, said: str) -> dict[str, str]:
-    """Return the note, which begins with the answers that the question leaves out where there are some."""
+        told = Told({SETUP: question.setup(subject)} if question.setup is not None else {})
+    said = told.notes.get(SETUP, "")
     if needs.of_last(question.needs) and needs.several_steps(subject) is None:
         answers = f"The readout answers {subject.asked.when}."
         said = f"{answers} Here only the answer after each sequence's last step is judged. {said}".rstrip()
-    return {SETUP: said} if said else {}
+    return Told({**told.notes, SETUP: said}, told.draw)
 
 
 def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
     """Return a question's picture of a table; the words beside it say the medians that the rules are about.
 
     Where nothing that its rules judge was measured, there is none.
-
-    Raises:
-        ProbeError: the question draws something else.
     """
-    if question.draw is None or table.empty:
-        return ()
     rows = table.loc[sorted({row for rule in question.rules for row in _of_rule(table, rule).index})]
     rows = rows if question.rules else table
-    if rows.empty:
+    if question.draw is None or rows.empty:
         return ()
     with drawing():
         made = question.draw(table)
@@ -155,54 +128,18 @@ def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
             raise ProbeError(
                 f"The question {question.name!r} draws a {type(made).__name__}; return Axes or a Figure."
             )
-        return (
-            drawn(
-                picture,
-                name=question.name,
-                title=question.title,
-                alt=medians_in_words(rows),
-                caption="What was measured, in the colours of the networks' roles.",
-                data=table.reset_index(drop=True),
-            ),
-        )
+        about = {"name": question.name, "title": question.title, "alt": medians_in_words(rows)}
+        caption = "What was measured, in the colours of the networks' roles."
+        return (drawn(picture, **about, caption=caption, data=table.reset_index(drop=True)),)
 
 
 def judged(table: pd.DataFrame, rules: Sequence[Rule], family: int | None = None) -> tuple[Claim, ...]:
-    """Judge those rules whose metric a table has.
-
-    Args:
-        table: the measurements.
-        rules: the rules.
-        family: how many rules are decided together; None for those that are judged here.
-    """
-    found = [rule for rule in rules if decides(table, rule)]
+    """Judge those rules whose metric a table has."""
+    found = [rule for rule in rules if judging(table, rule)]
     return judge(table, found, family=family) if found else ()
 
 
-def too_few(claim: Claim) -> bool:
-    """Return whether a claim has fewer networks than a verdict about the recipe needs."""
-    return not claim.rule.check and claim.n < claim.rule.needs
-
-
-def true_in(table: pd.DataFrame, claim: Claim, what: str = "") -> str:
-    """Return in how many networks a claim is true, each taken alone, and in how many more than in its controls.
-
-    Args:
-        table: the measurements.
-        claim: the claim.
-        what: a word after the numbers, such as ` networks`.
-    """
-    beyond = sum(true_of(table, claim.rule).values())
-    also = f", beyond the rule's controls in {beyond}" if beyond < claim.holds_in else ""
-    return f"in {claim.holds_in} of {claim.n}{what}{also}"
-
-
-def decides(table: pd.DataFrame, rule: Rule) -> bool:
-    """Return whether a table has a rule's metric on a trained network."""
-    return _judging(table, rule) > 0
-
-
-def _judging(table: pd.DataFrame, rule: Rule) -> int:
+def judging(table: pd.DataFrame, rule: Rule) -> int:
     """Return on how many trained networks a table has a rule's metric."""
     rows = _of_rule(table, rule)
     return rows[rows["role"] == "trained"]["network"].nunique()
@@ -214,39 +151,78 @@ def _of_rule(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     return rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
 
 
-def in_words(table: pd.DataFrame, claims: Sequence[Claim], first: str = "") -> str:
-    """Return what rules come to, a sentence each: the statement with its verdict, or with an undecided value.
-
-    Of fewer networks than a verdict needs, it is in how many of them the statement is true.
-
-    Args:
-        table: its measurements.
-        claims: the judged rules.
-        first: what stands before them; of many networks all that is said beside claims.
-    """
-    sentences = [first] if first else []
-    for claim in claims:
-        verdict: str = claim.verdict
-        if too_few(claim) and claim.n > 1:
-            verdict = true_in(table, claim, " networks")
-        elif verdict == UNDECIDED:
-            median = f"{claim.value:.2f}" if claim.n == 1 else f"{verdict}, median {claim.value:.2f}"
-            verdict = f"{median}, where the rule asks for {claim.rule.established_if}"
-        sentences.append(f"{claim.rule.statement.rstrip('.')}: {verdict}.")
-    return " ".join(sentences) or NO_RULE
-
-
-def unjudged(question: Question, table: pd.DataFrame) -> str:
-    """Return the sentences on the trained networks that a question's rules cannot judge.
-
-    Args:
-        question: the question.
-        table: its measurements.
-    """
+def _unjudged(question: Question, table: pd.DataFrame) -> list[str]:
+    """Return the sentences on the trained networks that a question's rules cannot judge."""
     trained = table[table["role"] == "trained"]["network"].nunique()
-    return " ".join(
-        f"Rule {rule.key} does not judge {several(lacking, 'network')}, as no {rule.metric.replace('_', ' ')} is "
+    return [
+        f"Rule {rule.key} does not judge {several(lacks, 'network')}, as no {rule.metric.replace('_', ' ')} is "
         "defined there."
         for rule in (() if question.together else question.rules)
-        if (lacking := trained - _judging(table, rule))
+        if (lacks := trained - judging(table, rule))
+    ]
+
+
+def in_words(question: Question, table: pd.DataFrame, claims: Sequence[Claim]) -> str:
+    """Return what was found in a sentence: the question's own of many networks, or what its first rule comes to."""
+    if question.tell_many is not None:
+        return question.tell_many(table)
+    if claims:
+        number, verdict = outcome(table, claims[0])
+        return f"{claims[0].rule.on_page}: {number}{verdict and f', {verdict}'}."
+    return f"{question.title.rstrip('.')} {medians_in_words(table)}"
+
+
+def too_few(claim: Claim) -> bool:
+    """Return whether a claim has fewer networks than a verdict about the recipe needs."""
+    return not claim.rule.check and claim.n < claim.rule.needs
+
+
+def true_in(table: pd.DataFrame, claim: Claim) -> str:
+    """Return in how many networks a claim is true, each taken alone, and in how many more than in its controls."""
+    beyond = sum(true_of(table, claim.rule).values())
+    also = f", beyond the rule's controls in {beyond}" if beyond < claim.holds_in else ""
+    return f"in {claim.holds_in} of {claim.n}{also}"
+
+
+def controls_in_words(claim: Claim) -> str:
+    """Return each control's median; where a rule names none, that of the own initialisations."""
+    medians = {gap.role: gap.control for gap in claim.differences}
+    if not medians and claim.own_initialisation is not None:
+        medians = {"own initialisation": claim.own_initialisation}
+    return "; ".join(f"{role} {value:.3g}" for role, value in medians.items())
+
+
+def outcome(table: pd.DataFrame, claim: Claim) -> tuple[str, str]:
+    """Return a claim's number with its bound and controls, and its verdict, empty where too few networks have one."""
+    number = (
+        f"{claim.value:.3g} ({'; '.join(filter(None, (f'{claim.rule.established_if}', controls_in_words(claim))))})"
     )
+    if not too_few(claim):
+        return number, claim.verdict
+    if claim.n == 1:
+        return f"{number}, {allowed(claim)}", ""
+    median = f", median {number}" if claim.rule.statistic == "median" else ""
+    return true_in(table, claim) + median, ""
+
+
+def allowed(claim: Claim) -> str:
+    """Return what the controls allow to say of one network: whether the statement holds, and in them as well."""
+    rule = claim.rule
+    if claim.value not in rule.established_if:
+        return "not true of this network"
+    if not rule.controls:
+        return "true of this network; the rule names no control"
+    near = [gap for gap in claim.differences if gap.value <= gap.margin]
+    if alike := [_control(gap) for gap in near if gap.control in rule.established_if]:
+        return f"true of this network, and as true of {listed(alike)}"
+    if near:
+        close = [f"{gap.role} is within {gap.margin:g} of it" for gap in near]
+        return f"true of this network; {listed(close)}, and not in the bound"
+    there = [gap.role for gap in claim.differences]
+    if missing := [control.role for control in rule.controls if control.role not in there]:
+        return f"true of this network; not measured of {listed(missing)}"
+    return f"true of this network, more than of {listed(there)} (one network{' each' * (len(there) > 1)})"
+
+
+def _control(gap: Difference) -> str:
+    return "the rule's null" if gap.role == "null" else gap.role

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 #: Stands among the names of questions for all that a study asks which chooses none.
 USUAL = "usual"
-#: After the card of the network and a question for each concept that probes read.
+#: After a question for each concept that probes read, and before the card of the network.
 MODULES = (
     one_sequence,
     linear_readout,
@@ -76,12 +76,9 @@ OF_ONE = ("one-sequence", "state-space")
 
 
 def every_question(subject: Subject) -> tuple[Question, ...]:
-    """Return all questions about networks of the same task.
-
-    Args:
-        subject: one of the networks; the statements of the rules name its concepts.
-    """
-    return (*_of_one(subject), *(module.question(subject) for module in MODULES))
+    """Return all questions about networks of the same task."""
+    readings = (linear_readout.reading(subject, name) for name in subject.concepts)
+    return (*readings, *(module.question(subject) for module in MODULES), network_card.question(subject))
 
 
 def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) -> list[Question]:
@@ -89,21 +86,12 @@ def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) ->
 
     Each has a question for each of its concepts. One network has a card and is shown; many have what compares
     networks instead. Which question is asked of whom follows from its needs alone.
-
-    Args:
-        study: the study.
-        subjects: its networks.
-        roles: the roles of these and of their controls.
-
-    Raises:
-        ProbeError: there is no question of a name, one is neither a name nor a `Question`, or many networks are asked
-            none.
     """
-    of_one = _of_one(subjects[0])
+    card = network_card.question(subjects[0])
     known = {question.name: question for question in every_question(subjects[0])}
-    others = OF_MANY if len(subjects) == 1 else (*OF_ONE, of_one[0].name)
+    others = OF_MANY if len(subjects) == 1 else (*OF_ONE, card.name)
     usual = [question for name, question in known.items() if question.usual and name not in others]
-    found = [of_one[0]] if len(subjects) == 1 else []
+    found: list[Question] = []
     for one in (USUAL,) if study.questions is None else study.questions:
         if isinstance(one, Question):
             found.append(one)
@@ -113,18 +101,14 @@ def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) ->
             found.append(known[one])
         else:
             raise ProbeError(unknown("question", one, [*known, USUAL]))
+    if len(subjects) == 1:
+        found = [one for one in found if one.name != card.name] + [card]
     if not found:
         raise ProbeError(
             f"questions=[] asks nothing of the {len(subjects)} networks; name questions, such as 'noise-margin', or "
             "leave it out for all whose needs they meet."
         )
     return [_with_controls(question, roles) for question in {one.name: one for one in found}.values()]
-
-
-def _of_one(subject: Subject) -> tuple[Question, ...]:
-    """Return the card of a network, and a question for each of its concepts."""
-    readings = (linear_readout.reading(subject, name) for name in subject.concepts)
-    return (network_card.question(subject), *readings)
 
 
 def _with_controls(question: Question, roles: Collection[str]) -> Question:

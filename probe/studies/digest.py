@@ -10,7 +10,7 @@ import os
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def is_plain(value: Any) -> bool:
 
 
 class _Digests:
-    """Digests of values, each told once."""
+    """Digests of values, each taken once."""
 
     def __init__(self) -> None:
         self._met: dict[int, tuple[Any, str]] = {}
@@ -53,10 +53,9 @@ class _Digests:
         if isinstance(value, _PLAIN):
             return _sha(type(value).__name__, value if isinstance(value, bytes) else repr(value))
         if id(value) not in self._met:
-            # What is met again while it is told holds itself. The value is kept, or another could get its id.
+            # What is met again meanwhile holds itself. The value is kept, or another could get its id.
             self._met[id(value)] = value, "itself"
-            parts = next(parts for kind, parts in _PARTS if isinstance(value, kind))(value)
-            self._met[id(value)] = value, _sha(type(value).__name__, *map(self.of, parts))
+            self._met[id(value)] = value, _sha(type(value).__name__, *map(self.of, _parts(value)))
         return self._met[id(value)][1]
 
 
@@ -68,29 +67,55 @@ def _sha(*texts: str | bytes) -> str:
     return sha.hexdigest()
 
 
-def _of_array(array: np.ndarray) -> Iterable[Any]:
-    whole = array.tolist() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes()
-    return str(array.dtype), array.shape, whole
+def _parts(value: Any) -> Iterable[Any]:  # noqa: PLR0911, PLR0912 - a case a kind
+    """Return what a value is made of."""
+    match value:
+        case np.ndarray():
+            whole = value.tolist() if value.dtype.hasobject else np.ascontiguousarray(value).tobytes()
+            return str(value.dtype), value.shape, whole
+        case Tensor():
+            plain = value.detach().cpu()
+            return str(value.dtype), (plain.double() if plain.is_floating_point() else plain).numpy()
+        case nn.Module():
+            return [value.state_dict(), *((name, type(one), _numbers(one)) for name, one in value.named_modules())]
+        case Mapping():
+            return value.items()
+        case set() | frozenset():
+            return sorted(value, key=digest)
+        case tuple() | list():
+            return value
+        case types.CodeType():
+            return value.co_code, value.co_consts, value.co_names, value.co_varnames, value.co_freevars
+        case functools.partial():
+            return value.func, value.args, value.keywords
+        case types.MethodType() | staticmethod() | classmethod():
+            return value.__func__, getattr(value, "__self__", None)
+        case property():
+            return value.fget, value.fset
+        case types.FunctionType() | type() | types.ModuleType() if _is_installed(value):
+            return getattr(value, "__module__", ""), getattr(value, "__qualname__", value.__name__)
+        case types.FunctionType():
+            return _of_function(value)
+        case type():
+            members = {
+                name: one
+                for name, one in vars(value).items()
+                if callable(one) or (isinstance(one, _MEMBERS) and not name.startswith("__"))
+            }
+            return value.__qualname__, value.__bases__, members
+        case types.ModuleType():
+            file = Path(value.__file__ or "")
+            return value.__name__, file.read_bytes() if file.is_file() else b""
+    return _of_other(value)
 
 
-def _of_tensor(tensor: Tensor) -> Iterable[Any]:
-    plain = tensor.detach().cpu()
-    return str(tensor.dtype), (plain.double() if plain.is_floating_point() else plain).numpy()
-
-
-def _of_network(network: nn.Module) -> Iterable[Any]:
-    """Return weights, and of each module its class, and numbers and texts that the weights do not tell."""
-    found: list[Any] = [network.state_dict()]
-    for name, module in network.named_modules():
-        told = {key: one for key, one in vars(module).items() if isinstance(one, _PLAIN) and not key.startswith("_")}
-        found.append((name, type(module), told))
-    return found
+def _numbers(module: nn.Module) -> dict[str, Any]:
+    """Return the numbers and texts of a module that its weights do not tell."""
+    return {key: one for key, one in vars(module).items() if not key.startswith("_") and is_plain(one)}
 
 
 def _of_function(function: types.FunctionType) -> Iterable[Any]:
     """Return code, defaults, what is closed over, and the global values that the code names, also inside of it."""
-    if _is_installed(function):
-        return function.__module__, function.__qualname__
     closed, names, codes = [], set(), [function.__code__]
     for cell in function.__closure__ or ():
         with suppress(ValueError):  # a name without a value yet
@@ -100,22 +125,6 @@ def _of_function(function: types.FunctionType) -> Iterable[Any]:
         codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
     known = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
     return function.__code__, function.__defaults__, function.__kwdefaults__, closed, known
-
-
-def _of_class(given: type) -> Iterable[Any]:
-    if _is_installed(given):
-        return given.__module__, given.__qualname__
-    members = {
-        name: one
-        for name, one in vars(given).items()
-        if callable(one) or (isinstance(one, _MEMBERS) and not name.startswith("__"))
-    }
-    return given.__qualname__, given.__bases__, members
-
-
-def _of_module(module: types.ModuleType) -> Iterable[Any]:
-    file = Path(getattr(module, "__file__", None) or "")
-    return module.__name__, file.read_bytes() if file.is_file() and not _is_installed(module) else b""
 
 
 def _of_other(value: Any) -> Iterable[Any]:
@@ -133,22 +142,3 @@ def _is_installed(value: Any) -> bool:
     name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None) or ""
     file = getattr(sys.modules.get(name), "__file__", None)
     return name.partition(".")[0] in sys.stdlib_module_names or (file is not None and of_package(file))
-
-
-#: What values of a type are made of; the first type that fits counts.
-_PARTS: tuple[tuple[Any, Callable[[Any], Iterable[Any]]], ...] = (
-    (np.ndarray, _of_array),
-    (Tensor, _of_tensor),
-    (nn.Module, _of_network),
-    (Mapping, lambda value: value.items()),
-    ((set, frozenset), lambda value: sorted(value, key=digest)),
-    ((tuple, list), lambda value: value),
-    (types.CodeType, lambda code: (code.co_code, code.co_consts, code.co_names, code.co_varnames, code.co_freevars)),
-    (types.FunctionType, _of_function),
-    (type, _of_class),
-    (types.ModuleType, _of_module),
-    (functools.partial, lambda value: (value.func, value.args, value.keywords)),
-    ((types.MethodType, staticmethod, classmethod), lambda value: (value.__func__, getattr(value, "__self__", None))),
-    (property, lambda value: (value.fget, value.fset)),
-    (object, _of_other),
-)

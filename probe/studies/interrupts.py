@@ -20,9 +20,6 @@ def noted() -> Iterator[None]:
     """Note each interrupt while this is open, and raise at its end what was dropped or became another error.
 
     Whoever ignores interrupts, such as `nohup`, goes on to do so. Only the main thread may ask to be told.
-
-    Raises:
-        KeyboardInterrupt: there was one.
     """
     before: Any = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
@@ -48,10 +45,6 @@ def noted() -> Iterator[None]:
 
 
 def raise_dropped() -> None:
-    """Raise KeyboardInterrupt where one was noted and work goes on all the same.
-
-    Raises:
-        KeyboardInterrupt: there was one.
-    """
+    """Raise KeyboardInterrupt where one was noted and work goes on all the same."""
     if _pressed.is_set():
         raise KeyboardInterrupt

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
-from threadpoolctl import threadpool_limits
 
-from ..errors import ProbeError
 from ..evidence.measurements import CONTROLS, tabulate
-from ..questions.question import Answered, Question
+from ..questions.question import Question
 from ..subjects.computed.controls import fitted_head, random_weights_controls
+from ..subjects.computed.sampled import copies_of
 from ..subjects.subject import Subject
 from . import identity
-from .answer import SETUP, measured, setup
+from .answer import measured
 from .asked import chosen
 from .interrupts import raise_dropped
 from .networks import about
 from .store import Measured, Store
-from .workers import parallel
+from .workers import one_thread, parallel
 
 if TYPE_CHECKING:
     from .study import Study
@@ -31,6 +30,26 @@ if TYPE_CHECKING:
 TOGETHER = "all networks together"
 #: The roles of networks that stand alone, whatever their pair is.
 ALONE = ("planted", "other")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run of a study is.
+
+    Attributes:
+        question: the name of the question, such as `reading-depth`; of several networks, which network.
+        number: its number, from 1.
+        of: how many there are.
+        state: `started`, `answered`, or `kept` (an earlier run of the same study has measured it).
+    """
+
+    question: str
+    number: int
+    of: int
+    state: str
+
+
+Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +89,21 @@ class Call:
         return self.store.held(self.group.member, self.networks, self.versions)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What measuring a group came to: the questions that were measured now, and why others were not asked of it."""
+
+    member: str
+    fresh: tuple[str, ...]
+    reasons: Mapping[str, str]
+
+
 def groups_of(subjects: Sequence[Subject], copies: int = 1, controls: Collection[str] = CONTROLS) -> list[Group]:
     """Return each trained network with its controls, and every other network alone.
 
-    A network's controls are those that were given with its pair, and those that the study makes: networks of the same
-    sizes with random weights, and one network that was not trained (its own initialisation where that was given) with
-    a head that is fitted to it.
-
-    Of several networks each has random weights of its own, drawn by its name: one draw beside all of them would be
-    counted as many.
-
-    Args:
-        subjects: the networks that were given; those of one network are its several answers.
-        copies: how many controls with random weights each trained network gets.
-        controls: which of `CONTROLS` the study makes.
+    Its controls are those that were given with its pair, and those that the study makes: `copies` networks with
+    random weights, and one that was not trained (its own initialisation where that was given) with a head that is
+    fitted to it. Of several networks each has random weights of its own: one draw would be counted as many.
     """
     by_name: dict[str, list[Subject]] = {}
     for subject in subjects:
@@ -111,72 +131,45 @@ def groups_of(subjects: Sequence[Subject], copies: int = 1, controls: Collection
     return found
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What measuring a group came to.
+def measure(call: Call, report: Report | None = None) -> Outcome:
+    """Measure what is missing of a group, and write each table into the group's part at once.
 
-    Attributes:
-        member: the group's name.
-        fresh: the questions that were measured now.
-        reasons: why questions were not asked of it, by question.
-        setups: how its network was measured, by question.
+    Where nothing is told of its progress networks are measured side by side, each on one thread.
     """
-
-    member: str
-    fresh: tuple[str, ...]
-    reasons: Mapping[str, str]
-    setups: Mapping[str, str]
-
-
-def measure(call: Call, code: Mapping[str, str] | None = None) -> Outcome:
-    """Measure what is missing of a group, write it into the group's part, and return what that came to.
-
-    Args:
-        call: which networks and questions.
-        code: of each question the digest of what it measures, as who gives the work has it; None in the same process.
-
-    Raises:
-        ProbeError: this process has other code, or a file cannot be written.
-    """
-    torch.set_num_threads(1)
-    group, held, fresh = call.group, call.held, list[str]()
-    reasons: dict[str, str] = {}
-    other = [one.name for one in call.questions if code is not None and identity.of_question(one) != code[one.name]]
-    if other:
-        raise ProbeError(
-            f"A worker has another code than the command that gives it work, of {', '.join(other)}: it was started "
-            "before a file was edited, or in another checkout. Start the workers again, then the command."
-        )
-    with threadpool_limits(1):
-        for question in call.questions:
+    group, held, fresh, reasons = call.group, call.held, list[str](), dict[str, str]()
+    with nullcontext() if report is not None else one_thread():
+        for number, question in enumerate(call.questions, start=1):
             raise_dropped()
-            if question.name in held.tables:
-                continue
-            with about(f"The network {group.member!r}" if group.member != TOGETHER else ""):
-                table, reason = measured(question, group.subjects)
-            if table is None:
-                reasons[question.name] = reason
-                continue
-            fresh.append(question.name)
-            name, version = question.name, call.versions[question.name]
-            new = Measured(call.networks, {name: version}, {name: table}, {name: identity.versions()})
-            call.store.add(group.member, new, list(call.versions))
-    tables = call.held.tables
-    setups = {
-        one.name: setup(one, Answered(one.name, tables[one.name], (), group.subjects)).get(SETUP, "")
-        for one in call.questions
-        if one.name in tables and group.subjects[0].network.role == "trained"
-    }
-    return Outcome(group.member, tuple(fresh), reasons, setups)
+            state, name = "kept", question.name
+            if name not in held.tables:
+                _tell(report, call, name, number, "started")
+                with about(f"The network {group.member!r}" if report is None and group.member != TOGETHER else ""):
+                    table, reason = measured(question, group.subjects)
+                if table is None:
+                    reasons[name] = reason
+                else:
+                    new = Measured(
+                        call.networks, {name: call.versions[name]}, {name: table}, {name: identity.versions()}
+                    )
+                    call.store.add(group.member, new, list(call.versions))
+                    fresh.append(name)
+                state = "answered"
+            _tell(report, call, name, number, state)
+    return Outcome(group.member, tuple(fresh), reasons)
+
+
+def _tell(report: Report | None, call: Call, question: str, number: int, state: str) -> None:
+    if report is not None:
+        report(Progress(question, number, len(call.questions), state))
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a study of many networks measures.
+    """What a study measures.
 
     Attributes:
         questions: in the order in which its page tells them.
-        calls: each group on its own, and all networks together where a question compares them.
+        calls: each group on its own, and all networks together where a question compares several.
     """
 
     questions: Sequence[Question]
@@ -210,21 +203,16 @@ class Plan:
         return self.calls[0].store.pack(members, {one.name: versions[one.name] for one in self.questions})
 
 
-def plan_of(study: Study, subjects: Sequence[Subject], store: Store, copies: int = 1) -> Plan:
+def plan_of(study: Study, subjects: Sequence[Subject], store: Store) -> Plan:
     """Return what a study measures.
 
     The digests are taken before anything is measured, for what is measured may change what a question refers to.
-
-    Args:
-        study: the study.
-        subjects: its networks.
-        store: where measurements are kept.
-        copies: as of `groups_of`.
     """
-    groups = groups_of(subjects, copies, study.controls)
+    groups = groups_of(subjects, copies_of(subjects[0]) if len(subjects) == 1 else 1, study.controls)
     questions = chosen(study, subjects, {one.network.role for group in groups for one in group.subjects})
+    together = [one for one in questions if one.together] if len(groups) > 1 else []
+    apart = [one for one in questions if one not in together]
     every = Group(TOGETHER, tuple(one for group in groups for one in group.subjects))
-    apart, together = ([one for one in questions if one.together == wanted] for wanted in (False, True))
     asked = [*((group, apart) for group in groups), *([(every, together)] if together else [])]
     tells = identity.of_version if study.version else identity.of_question
     known = {one.name: tells(one) for one in questions}
@@ -243,29 +231,15 @@ def plan_of(study: Study, subjects: Sequence[Subject], store: Store, copies: int
 
 
 def measure_all(
-    calls: Sequence[Call],
-    report: Callable[[str, int, int], None],
-    *,
-    jobs: int = 1,
-    cluster: str | None = None,
-    again: str = "Run it again.",
+    plan: Plan, report: Report | None = None, *, jobs: int = 1, again: str = "Run it again."
 ) -> list[Outcome]:
-    """Measure what is missing of all groups, and return what that came to, in their order.
-
-    Args:
-        calls: what is measured.
-        report: called when a group is measured, with what it is called, its number, and how many there are.
-        jobs: worker processes.
-        cluster: address of a dask scheduler whose workers are used in their place.
-        again: what to do after a worker died, for the message.
-    """
-    code = None
-    if cluster is not None:
-        code = {one.name: identity.of_question(one) for call in calls for one in call.questions}
+    """Measure what is missing of all groups, and return what that came to, in their order."""
+    report, calls = report or (lambda _: None), plan.calls
+    if len(calls) == 1:
+        return [measure(calls[0], report)]
     found: dict[str, Outcome] = {}
-    work = [(call, code) for call in calls]
-    for number, outcome in enumerate(parallel(measure, work, jobs=jobs, cluster=cluster, again=again), start=1):
+    for number, outcome in enumerate(parallel(measure, [(one,) for one in calls], jobs=jobs, again=again), start=1):
         raise_dropped()
-        report(f"network {number}", number, len(calls))
+        report(Progress(f"network {number}", number, len(calls), "answered"))
         found[outcome.member] = outcome
     return [found[call.group.member] for call in calls]

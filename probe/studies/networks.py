@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError, unknown
 from ..evidence.measurements import FITTED_HEADS, ROLES, Network
+from ..evidence.words import listed
 from ..loading.checkpoint import Checkpoint
 
 _WANTED = (
@@ -22,6 +23,8 @@ _WANTED = (
     "several probe.evidence.Network, or a table: role -> networks, paths or a pattern such as 'trained/*.safetensors'"
 )
 _NETWORK = (nn.Module, Checkpoint, str, os.PathLike)
+#: The roles of which each network of one belongs to one of the other.
+INITIAL = ("trained", "own initialisation")
 #: The roles that a table of networks may give; a study makes the other controls itself.
 GIVEN = tuple(role for role in ROLES if role not in ("null", *FITTED_HEADS))
 
@@ -47,10 +50,6 @@ def named(networks: Any) -> list[Named]:
     """Return the networks of a study, the trained ones first.
 
     Networks of a table are paired by the name of their file, or by their place where they are modules.
-
-    Raises:
-        ProbeError: nothing of this is a network, a pattern matches no file, no network is trained, two networks of
-            one role have the same pair, or an initialisation is that of no trained network, or lacks for some.
     """
     if isinstance(networks, Mapping) and any(isinstance(one, Tensor) for one in networks.values()):
         raise ProbeError(f"networks is a {type(networks).__name__} of tensors; {_wanted(networks)}.")
@@ -65,19 +64,14 @@ def named(networks: Any) -> list[Named]:
         found = _of_list(list(networks))
     else:
         raise ProbeError(f"networks is a {type(networks).__name__}; {_WANTED}.")
-    _check(found)
     paired = _paired(found)
-    _check_initial(paired)
+    _check(paired)
     return sorted(paired, key=lambda one: one.role != "trained")
 
 
 @contextmanager
 def about(what: str) -> Iterator[None]:
-    """Begin what an error says with the network that it is about, of many.
-
-    Args:
-        what: such as `The network 'seed-3'`; empty for the only one.
-    """
+    """Begin what an error says with the network that it is about, of many."""
     try:
         yield
     except ProbeError as error:
@@ -87,7 +81,7 @@ def about(what: str) -> Iterator[None]:
 def _paired(found: Sequence[Named]) -> list[Named]:
     """Give each trained network without a pair one of its own, which its controls share; a single one is pair 0."""
     single = sum(one.role == "trained" for one in found) == 1
-    paired = ("trained", "own initialisation") if single else ("trained",)
+    paired = INITIAL if single else ("trained",)
     return [
         dataclasses.replace(one, pair="0" if single else one.name) if one.role in paired and not one.pair else one
         for one in found
@@ -139,12 +133,7 @@ def _of_role(role: Any, given: Any, *, alone: bool = True) -> list[Named]:
 
 
 def name_and_pair(role: str, called: str) -> tuple[str, str]:
-    """Return what tables call a network, and what it is paired by.
-
-    Args:
-        role: of the network.
-        called: its file's name without the ending, or its place; empty where it is the only one.
-    """
+    """Return what tables call a network, and what it is paired by."""
     name = called if role == "trained" else f"{called}/{role}" if called else role
     return name, "" if role in ("planted", "other") else called
 
@@ -155,43 +144,26 @@ def _stem(given: Any) -> str:
     return Path(path).stem if isinstance(path, (str, os.PathLike)) else ""
 
 
-def _check(networks: list[Named]) -> None:
-    if not networks:
-        raise ProbeError(f"networks holds no network; {_WANTED}.")
+def _check(networks: Sequence[Named]) -> None:
     if not any(one.role == "trained" for one in networks):
         roles = ", ".join(dict.fromkeys(one.role for one in networks)) or "none"
-        raise ProbeError(f"No network of the study is trained (roles: {roles}); a study asks what training made.")
-    pairs = [(one.role, one.pair) for one in networks if one.pair]
-    twice = next((pair for pair in pairs if pairs.count(pair) > 1), None)
-    if twice is not None:
         raise ProbeError(
-            f"Two {twice[0]} networks have the pair {twice[1]!r}; give each its own: files of different names, or "
-            "probe.evidence.Network(name, role, module, pair)."
+            f"No network of the study is trained (roles: {roles}); a study asks what training made. It holds "
+            f"{len(networks)}: {_WANTED}."
         )
-    names = [one.name for one in networks]
-    same = next((name for name in names if name and names.count(name) > 1), None)
-    if same is not None:
-        raise ProbeError(f"Two networks are called {same!r}; give each its own name.")
-    if len(networks) > 1 and not all(names):
-        raise ProbeError("Of several networks each needs a name: Network(name, role, module, pair).")
-
-
-def _check_initial(networks: Sequence[Named]) -> None:
-    roles = ("trained", "own initialisation")
-    trained, initial = ([one.pair for one in networks if one.role == role] for role in roles)
-    strange = [pair for pair in initial if pair not in trained]
-    missing = [pair for pair in trained if initial and pair not in initial]
-    if strange:
+    pairs, names = [(one.role, one.pair) for one in networks if one.pair], [one.name for one in networks]
+    advice = "give each its own: files of different names, or probe.evidence.Network(name, role, module, pair)"
+    for pair in pairs:
+        if pairs.count(pair) > 1:
+            raise ProbeError(f"Two {pair[0]} networks have the pair {pair[1]!r}; {advice}.")
+    for name in names if len(names) > 1 else ():
+        if not name or names.count(name) > 1:
+            raise ProbeError(f"Two networks are called {name!r}, or one has no name; {advice}.")
+    trained, initial = ([pair for role, pair in pairs if role == wanted] for wanted in INITIAL)
+    alone = sorted(set(trained) ^ set(initial)) if initial else []
+    if alone:
         raise ProbeError(
-            f"The own initialisation of the pair {strange[0]!r} is that of no trained network; these have the pairs "
-            f"{_listed(trained)}. Give both the same pair: in a table the same place, or files of the same name."
+            f"Of the pair {alone[0]!r} one of the trained network and its own initialisation is missing. Trained "
+            f"networks have the pairs {listed(trained[:8])}, initialisations {listed(initial[:8])}. Give both the "
+            "same pair (in a table the same place, or files of the same name), and each trained network one, or none."
         )
-    if missing:
-        raise ProbeError(
-            f"The trained network of the pair {missing[0]!r} has no own initialisation; those of the pairs "
-            f"{_listed(initial)} have one. Give each trained network its own, or give none."
-        )
-
-
-def _listed(pairs: Sequence[str]) -> str:
-    return ", ".join(map(repr, pairs[:8])) + (f" and {len(pairs) - 8} more" if len(pairs) > 8 else "")

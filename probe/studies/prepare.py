@@ -59,11 +59,7 @@ class _Given:
 
 
 def prepare(study: Study) -> list[Subject]:
-    """Check all parts of a study, and return its networks: the trained ones first, then those beside them.
-
-    Raises:
-        ProbeError: a part does not fit; the message says which, and what would fit.
-    """
+    """Check all parts of a study, and return its networks: the trained ones first, then those beside them."""
     if isinstance(study.networks, tuple) and all(isinstance(one, Subject) for one in study.networks):
         return list(study.networks)
     given = _read(study)
@@ -77,7 +73,7 @@ def prepare(study: Study) -> list[Subject]:
     for row, length in enumerate(given.lengths if study.valid is not None else ()):
         if not first.allows(given.inputs[row, :length], f"sequence {row}"):
             raise ProbeError(f"valid says that sequence {row} of the inputs cannot occur; one of the two is wrong.")
-    _check_exchange(study, given.concepts, given.lengths)
+    _check_exchange(study.readout, given.concepts, given.lengths)
     return subjects
 
 
@@ -140,6 +136,8 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     opened = opened if alike is opened.model else dataclasses.replace(opened, model=alike)
     layers = seen_layers(opened.model, x[:FIRST], study.layers, tolerance=study.tolerance)
     readout, said = _answer(study, opened.model, x, given)
+    if study.tolerance is not None:
+        said |= {"recomputed states may differ from the network's own by": f"{study.tolerance:g} of max(1, |value|)"}
     read, head = _head(readout, opened, x[:FIRST], given, study.tolerance)
     found = Subject(
         Network(one.name or opened.name, one.role, opened.model, one.pair),
@@ -154,7 +152,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         symbols=symbols_of(study.symbols, x, given.lengths, None if tokens is None else tokens.count),
         programs=study.programs,
         fixed_inputs=study.fixed_inputs,
-        card={**opened.card, **said, **_bound(study)},
+        card={**opened.card, **said},
         seed=study.seed,
         tolerance=study.tolerance,
     )
@@ -175,13 +173,12 @@ def _alike(model: torch.nn.Module, x: Tensor, lengths: np.ndarray) -> torch.nn.M
         return starting_alike(model, packed(model, x, lengths))
 
 
-def _check_exchange(study: Study, concepts: Mapping[str, Known], lengths: np.ndarray) -> None:
+def _check_exchange(readout: Readout | None, concepts: Mapping[str, Known], lengths: np.ndarray) -> None:
     """Raise if states cannot be patched after the step that the readout names."""
-    readout = study.readout
-    if readout is None or readout.interchange_step is None:
+    step = None if readout is None else readout.interchange_step
+    if readout is None or step is None:
         return
-    step, long = readout.interchange_step, int((lengths >= -readout.interchange_step).sum())
-    if long < LEAST_SEQUENCES:
+    if (long := int((lengths >= -step).sum())) < LEAST_SEQUENCES:
         raise ProbeError(
             f"interchange_step={step}: {several(long, 'sequence')} have so many steps; at least {LEAST_SEQUENCES} "
             f"must. The longest has {lengths.max()}."
@@ -227,13 +224,6 @@ def _of_one_answer(subjects: list[Subject]) -> list[Subject]:
     ]
 
 
-def _bound(study: Study) -> dict[str, str]:
-    """Return what the page says of a bound that the study sets."""
-    if study.tolerance is None:
-        return {}
-    return {"recomputed states may differ from the network's own by": f"{study.tolerance:g} of max(1, |value|)"}
-
-
 def _head(
     readout: Readout | None, opened: Opened, few: Tensor, given: _Given, tolerance: float | None
 ) -> tuple[Layer | None, Head | None]:
@@ -248,8 +238,10 @@ def _head(
 
 def _array(given: Any) -> tuple[np.ndarray, bool]:
     """Return inputs as numbers, (batch, time, feature), and whether they are token ids, (batch, time)."""
+    if isinstance(given, Tensor):  # numpy has no bfloat16
+        given = (given.float() if given.dtype == torch.bfloat16 else given).detach().cpu()
     try:
-        array = _plain(given).numpy() if isinstance(given, Tensor) else np.asarray(given)
+        array = np.asarray(given)
     except ValueError as error:
         raise ProbeError(
             f"The inputs are a {type(given).__name__} of parts that differ in length. Pad them to one array, (batch, "
@@ -259,11 +251,6 @@ def _array(given: Any) -> tuple[np.ndarray, bool]:
     array = array[:, :, None] if tokens else array
     check_axes(array)
     return (array.astype(np.float64) if array.dtype != np.float32 else array), tokens
-
-
-def _plain(given: Tensor) -> Tensor:
-    """Return a tensor that numpy can hold, which has no bfloat16."""
-    return (given.float() if given.dtype == torch.bfloat16 else given).detach().cpu()
 
 
 def _lengths(given: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Runs a study: answers each question, saves it as a folder, and reuses what was measured there before."""
+"""Runs a study: measures what is missing, judges it, writes each finding as a folder, and the page."""
 
 from __future__ import annotations
 
@@ -7,25 +7,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, several
-from ..evidence.findings import Finding, of_csv, to_csv
-from ..evidence.measurements import COLUMNS
+from ..evidence.findings import Finding
 from ..recurrent.double import default_type_put_back
 from ..storage.files import write_atomically
-from ..subjects.computed.sampled import copies_of
-from ..subjects.subject import Subject, per_subject
-from . import identity, many
-from .answer import finding_of, measured, not_asked
-from .asked import chosen
-from .interrupts import raise_dropped
-from .measuring import Plan, groups_of, measure_all, plan_of
-from .pages import many_networks, one_network
-from .pages.sections import ASKED
+from ..subjects.computed.sampled import states_of
+from . import identity
+from .answer import judging, not_asked, of_many, of_one, setup_of
+from .measuring import Outcome, Plan, Progress, Report, measure_all, plan_of
+from .pages import page
 from .prepare import prepare
 from .store import SUFFIX, Store
 from .workers import locked
@@ -36,31 +29,10 @@ if TYPE_CHECKING:
     from ..report import Page
     from .study import Study
 
-FINDINGS, MARK, PAGE = "findings", "study.json", "index.html"
+FINDINGS, MARK, PAGE, MEASURED, POPULATION = "findings", "study.json", "index.html", "measured", "networks"
 #: What the mark calls the digests of the networks, by name.
 EACH = "each network"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run of a study is.
-
-    Attributes:
-        question: the name of the question, such as `reading-depth`.
-        number: its number, from 1.
-        of: how many questions there are.
-        state: `started`, `answered`, or `kept` (an earlier run of the same study has measured it).
-    """
-
-    question: str
-    number: int
-    of: int
-    state: str
-
-
-Report = Callable[[Progress], None]
 Parts = dict[str, str]
-Place = str | os.PathLike[str] | None
 
 
 @default_type_put_back()
@@ -71,7 +43,7 @@ def run(
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
     jobs: int = 1,
-    figures: Place = None,
+    figures: str | os.PathLike[str] | None = None,
 ) -> Page:
     """Run every question of a study and write its page; see `Study.run`."""
     folder, subjects = Path(folder), prepare(study)
@@ -79,98 +51,50 @@ def run(
     parts = identity.of_study(subjects, study.title)
     if folder.exists() and not folder.is_dir():
         raise ProbeError(f"{str(folder)!r} is a file; the report is a folder. Give another path.")
-    report = progress or (lambda _: None)
     with locked(folder, "running a study"):
         _claim(folder, parts, identity.by_network(subjects), overwrite=overwrite)
-        ask = partial(_of_many, jobs=jobs) if len(subjects) > 1 else _of_one
-        findings = {one.question: one for one in ask(study, subjects, folder, parts, report, figures=figures)}
-        if len(subjects) > 1:
-            page = many_networks.build(subjects, study.title, findings)
+        _ = states_of(subjects[0])  # a network that cannot be recorded stops the study
+        plan = plan_of(study, subjects, Store(folder / MEASURED, folder / MEASURED, POPULATION))
+        outcomes = measure_all(plan, progress, jobs=jobs)
+        written = []
+        for finding in _findings(study, plan, outcomes, alone=len(subjects) == 1):
+            whole = dataclasses.replace(finding, provenance=_provenance(parts))
+            if figures is not None:
+                _ = whole.save_figures(Path(figures) / finding.question)
+            written.append(Finding.read(whole.write(folder / FINDINGS / finding.question)))
+        beside = plan.calls[0].group.subjects[1:]
+        made = page.build(subjects, beside, study.title, written, {one.name for one in plan.questions if one.leads})
+        _ = made.write(folder / PAGE)
+    return made
+
+
+def _findings(
+    study: Study, plan: Plan, outcomes: Sequence[Outcome] = (), *, alone: bool = False
+) -> Iterator[Finding]:
+    """Yield the finding of each question: of one network in the question's words, of several judged over them."""
+    tables, first = plan.tables(), plan.calls[0].group.subjects
+    rules = [*study.rules, *(rule for question in plan.questions for rule in question.rules)]
+    counted = sum(not rule.check and any(judging(table, rule) for table in tables.values()) for rule in rules)
+    for question in plan.questions:
+        name, table = question.name, tables[question.name]
+        reasons = [one.reasons[name] for one in outcomes if name in one.reasons]
+        if table.empty:
+            why = sorted({one.rstrip(".") for one in reasons} or {"no network of the study is asked"})
+            yield not_asked(question, "; ".join(why))
+        elif alone:
+            yield of_one(question, first, table, study.rules)
         else:
-            page = one_network.build(beside(subjects[0]), study.title, findings)
-        _ = page.write(folder / PAGE)
-    return page
-
-
-def _of_many(
-    study: Study,
-    subjects: Sequence[Subject],
-    folder: Path,
-    parts: Parts,
-    report: Report,
-    *,
-    jobs: int,
-    figures: Place,
-) -> Iterator[Finding]:
-    """Yield the findings over networks, network by network."""
-
-    def told(name: str, number: int, of: int) -> None:
-        report(Progress(name, number, of, "answered"))
-
-    for finding in many.answers(study, subjects, folder, told, jobs=jobs):
-        yield _kept(finding, folder, figures, parts)
-
-
-def _of_one(
-    study: Study, subjects: Sequence[Subject], folder: Path, parts: Parts, report: Report, *, figures: Place
-) -> Iterator[Finding]:
-    """Yield the findings of one network, question by question, in one process."""
-    group = beside(subjects[0])
-    every = chosen(study, subjects, {one.network.role for one in group})
-    for number, question in enumerate(every, start=1):
-        raise_dropped()
-        made = parts | {ASKED: identity.of_question(question)}
-        table, state, reason = reusable(folder / FINDINGS / question.name, made), "kept", ""
-        if table is None:
-            report(Progress(question.name, number, len(every), "started"))
-            # What is wrong with the card is wrong with the network: it cannot be recorded, and that stops the study.
-            _ = question.ask(group) if number == 1 else None
-            (table, reason), state = measured(question, group), "answered"
-        # Told from the numbers as they are written: the page of a run that was interrupted is then the same.
-        table = None if table is None else of_csv(to_csv(table).encode())
-        why = f"Not asked: {reason.rstrip('.')}."
-        finding = not_asked(question, why) if table is None else finding_of(question, group, table, study.rules)
-        finding = _kept(finding, folder, figures, made)
-        report(Progress(question.name, number, len(every), state))
-        yield finding
-
-
-def _kept(finding: Finding, folder: Path, figures: Place, parts: Parts) -> Finding:
-    """Write a finding, its figures for papers too where they have a place, and return it as it was written."""
-    whole = dataclasses.replace(finding, provenance=_provenance(parts))
-    if figures is not None:
-        _ = whole.save_figures(Path(figures) / finding.question)
-    return Finding.read(whole.write(folder / FINDINGS / finding.question))
-
-
-@per_subject
-def beside(subject: Subject) -> tuple[Subject, ...]:
-    """Return a network with its controls."""
-    return groups_of([subject], copies=copies_of(subject))[0].subjects
-
-
-def reusable(folder: Path, parts: Parts) -> pd.DataFrame | None:
-    """Return what a folder's finding measured, if it is complete and of the same study and question; else None.
-
-    Its claims, sentences and pictures are made anew: another commit may say and draw them in another way.
-    """
-    if not (folder / "finding.json").is_file():
-        return None
-    try:
-        finding = Finding.read(folder)
-    except ProbeError:
-        return None
-    whole = len(finding.measurements) > 0 and list(finding.measurements.columns) == list(COLUMNS)
-    return finding.measurements if whole and finding.provenance.get("study") == parts else None
+            # Committed studies are judged without running a network.
+            asked = outcomes and first[0].network.name in set(table["network"])
+            said = setup_of(question, first, table) if asked else ""
+            setup = f"Of {first[0].network.name}: {said}" if said else ""
+            yield of_many(question, table, study.rules, study.family or max(counted, 1), reasons=reasons, setup=setup)
 
 
 def _claim(folder: Path, parts: Parts, networks: Parts, *, overwrite: bool) -> None:
     """Mark a folder as a study's, unless it holds the answers of another study; those that are replaced are removed.
 
     A study of many networks is the same when networks are added to it.
-
-    Raises:
-        ProbeError: it is a file, or holds something that may not be replaced.
     """
     mark = folder / MARK
     if mark.is_file():
@@ -187,7 +111,7 @@ def _claim(folder: Path, parts: Parts, networks: Parts, *, overwrite: bool) -> N
                 f"{str(folder)!r} holds the report of another study: {', '.join(changed)} differ. Give another "
                 "folder, or --overwrite (overwrite=True) to replace it."
             )
-    elif folder.is_dir() and any((folder / name).exists() for name in (PAGE, FINDINGS)) and not overwrite:
+    elif any((folder / name).exists() for name in (PAGE, FINDINGS)) and not overwrite:
         raise ProbeError(
             f"{str(folder)!r} holds {PAGE!r} or {FINDINGS!r}, and we cannot tell whether they belong to a study. "
             "Give another folder, or --overwrite (overwrite=True) to replace them."
@@ -195,7 +119,7 @@ def _claim(folder: Path, parts: Parts, networks: Parts, *, overwrite: bool) -> N
     if overwrite:
         for finding in (folder / FINDINGS).glob("*/finding.json"):
             shutil.rmtree(finding.parent)
-        for part in (folder / many.MEASURED).rglob(f"*{SUFFIX}"):
+        for part in (folder / MEASURED).rglob(f"*{SUFFIX}"):
             part.unlink()
     _ = write_atomically(mark, json.dumps(parts | {EACH: networks}, indent=2) + "\n")
 
@@ -204,15 +128,10 @@ def _provenance(parts: Parts) -> dict[str, Any]:
     return {"study": parts, "versions": identity.versions()}
 
 
-def measure(study: Study, path: Any, parts: Any, *, jobs: int, cluster: str | None, progress: Report | None) -> int:
+def measure(study: Study, path: Any, parts: Any, *, jobs: int, progress: Report | None) -> int:
     """Measure what is missing of several networks; see `Study.measure`."""
     found = plan(study, Path(path), Path(parts))
-    report = progress or (lambda _: None)
-
-    def told(name: str, number: int, of: int) -> None:
-        report(Progress(name, number, of, "answered"))
-
-    outcomes = measure_all(found.calls, told, jobs=jobs, cluster=cluster, again="The same command goes on from here.")
+    outcomes = measure_all(found, progress, jobs=jobs, again="The same command goes on from here.")
     _ = found.pack()
     return sum(bool(one.fresh) for one in outcomes)
 
@@ -222,7 +141,7 @@ def findings(study: Study, path: Any) -> dict[str, Finding]:
     found = _whole(study, path)
     tied = {name: digest for call in found.calls for name, digest in call.networks.items()}
     made = _provenance({identity.NETWORKS: identity.digest(tied), identity.VERSION: identity.__version__})
-    return {one.question: dataclasses.replace(one, provenance=made) for one in many.findings(study, found)}
+    return {one.question: dataclasses.replace(one, provenance=made) for one in _findings(study, found)}
 
 
 def tables(study: Study, path: Any) -> dict[str, pd.DataFrame]:
@@ -242,16 +161,7 @@ def _whole(study: Study, path: Any) -> Plan:
 
 
 def plan(study: Study, path: Path, parts: Path) -> Plan:
-    """Return what a study of several networks measures, and keeps in one file.
-
-    Args:
-        study: the study.
-        path: the file, NAME.csv.xz.
-        parts: folder of what is not packed yet.
-
-    Raises:
-        ProbeError: a part of the study does not fit, or the file has another ending.
-    """
+    """Return what a study of several networks measures, and keeps in one file."""
     subjects = prepare(study)
     identity.check_different(subjects)
     if not path.name.endswith(SUFFIX):

@@ -1,12 +1,8 @@
 """Stored measurements: one file a population, each table tied to question, version, weights and inputs.
 
-A file `NAME.csv.xz` is a line of JSON, and below it the table of all its networks turned on its side: a line a
-column, so that what is alike stands together and the file is small. While networks are measured, each group of them
-(a network with its controls) has a part of the same form, `NAME/MEMBER.csv.xz`; `pack` puts finished parts into the
-population's file.
-
-Whether a measurement counts does not depend on the text of any code. A question has a version, which is raised by
-hand when its definition changes.
+A file `NAME.csv.xz` is a line of JSON, and below it the table of all its networks, a line a column. While networks
+are measured, each group of them (a network with its controls) has a part of the same form, `NAME/MEMBER.csv.xz`;
+`pack` puts finished parts into the population's file.
 """
 
 from __future__ import annotations
@@ -57,16 +53,11 @@ class Measured:
     tables: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     made: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
-    def missing(self, networks: Mapping[str, str], versions: Mapping[str, int | str]) -> list[str]:
-        """Return which questions were not measured in their present version on these networks."""
-        if dict(self.networks) != dict(networks):
-            return list(versions)
-        return [name for name, version in versions.items() if self.versions.get(name) != version]
-
     def counting(self, networks: Mapping[str, str], versions: Mapping[str, int | str]) -> Measured:
         """Return the part of it that counts for some networks: theirs, and in the present version of its question."""
-        missing = self.missing(networks, versions)
-        return dataclasses.replace(self.only(name for name in versions if name not in missing), networks=networks)
+        if dict(self.networks) != dict(networks):
+            return Measured(networks)
+        return self.only(name for name, version in versions.items() if self.versions.get(name) == version)
 
     def only(self, questions: Iterable[str]) -> Measured:
         """Return the part of it that answers some questions, in their order."""
@@ -80,22 +71,10 @@ class Measured:
 
 
 def write(path: Path, groups: Mapping[str, Measured], order: Sequence[str]) -> Path:
-    """Write the measurements of groups and return the path.
-
-    Args:
-        path: of a population's file, or of a part.
-        groups: by member: a network with its controls.
-        order: all questions, in the order in which a page tells them.
-
-    Raises:
-        ProbeError: the file cannot be written.
-    """
+    """Write the measurements of groups and return the path."""
     groups = {member: each.only(order) for member, each in groups.items()}
-    made = list(
-        {
-            json.dumps(dict(one), sort_keys=True): one for each in groups.values() for one in each.made.values()
-        }.values()
-    )
+    known = [one for each in groups.values() for one in each.made.values()]
+    made = list({json.dumps(dict(one), sort_keys=True): one for one in known}.values())
     about = {
         "made": made,
         "groups": {
@@ -116,10 +95,7 @@ def write(path: Path, groups: Mapping[str, Measured], order: Sequence[str]) -> P
 
 
 def _columns(groups: Mapping[str, Measured], order: Sequence[str]) -> dict[str, list[str]]:
-    """Return the tables as texts by column; the first rows of all groups come first, then the second ones, and so on.
-
-    What stands in one place of many tables is alike, and so becomes small; each group's own order can still be read.
-    """
+    """Return the tables as texts by column; the first rows of all groups come first, since they are alike."""
     tables = [
         table.assign(question=question, member=member, place=range(len(table)))
         for member, each in groups.items()
@@ -130,27 +106,17 @@ def _columns(groups: Mapping[str, Measured], order: Sequence[str]) -> dict[str, 
         return {name: [] for name in names}
     every = pd.concat(tables, ignore_index=True)
     ranks = every["question"].map({name: rank for rank, name in enumerate(order)})
-    # The sort is stable: within one place the groups keep their order.
     every = every.iloc[np.lexsort([every["place"].to_numpy(), ranks.to_numpy()])]
     texts = {name: every[name].astype(str).where(every[name].notna(), "").tolist() for name in names}
-    # Nine digits for what is measured; a dose or a length is written as it is.
+    # A value that is no number is kept, and an end of an interval that is missing is empty.
     for name in ("value", "low", "high"):
-        texts[name] = ["" if known is None else DIGITS % known for known in _known(every[name])]
+        gone = every[name].isna() & (name != "value")
+        texts[name] = ["" if no else DIGITS % one for one, no in zip(every[name].tolist(), gone, strict=True)]
     return texts
 
 
-def _known(values: pd.Series) -> list[float | None]:
-    """Return the numbers of a column; a value that is no number is kept, and a missing end of an interval is None."""
-    missing = values.isna() if values.name != "value" else np.zeros(len(values), dtype=bool)
-    return [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)]
-
-
 def read(path: Path) -> dict[str, Measured]:
-    """Return what `write` wrote, by member. The tables are shared between calls: do not change them.
-
-    Raises:
-        ProbeError: the file is missing or damaged.
-    """
+    """Return what `write` wrote, by member. The tables are shared between calls: do not change them."""
     try:
         status = path.stat()
     except OSError as error:
@@ -235,9 +201,6 @@ class Store:
 
         What was measured on other weights or inputs or in another version is left out; a part that is damaged counts
         as nothing.
-
-        Raises:
-            ProbeError: the population's file is damaged.
         """
         found = Measured(networks)
         with contextlib.suppress(ProbeError):
@@ -247,11 +210,7 @@ class Store:
         return found
 
     def add(self, member: str, new: Measured, order: Sequence[str]) -> Path:
-        """Write what was measured of a group into its part, beside what is there, and return the path.
-
-        Raises:
-            ProbeError: the file cannot be written.
-        """
+        """Write what was measured of a group into its part, beside what is there, and return the path."""
         with locked(self.parts / self.population, "writing measurements"):
             path = self.part(member)
             for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed while it wrote
@@ -266,13 +225,6 @@ class Store:
 
         An answer in the file that counts stays, and so do those of other questions; of a part only what counts is
         taken. A part that is damaged is removed.
-
-        Args:
-            groups: by member the digests of its networks; the parts of other members stay where they are.
-            versions: all questions in their order, with their versions.
-
-        Raises:
-            ProbeError: the population's file is damaged, or cannot be written. No part is then removed.
         """
         with locked(self.parts / self.population, "writing measurements"):
             there = [member for member in groups if self.part(member).exists()]
@@ -297,36 +249,3 @@ def _joined(old: Measured, new: Measured) -> Measured:
         return new
     versions, made = {**old.versions, **new.versions}, {**old.made, **new.made}
     return Measured(new.networks, versions, {**old.tables, **new.tables}, made)
-
-
-def gather(
-    groups: Iterable[tuple[Path, str, Mapping[str, str]]], versions: Mapping[str, int | str], again: str
-) -> dict[str, pd.DataFrame]:
-    """Return the tables of several groups, one a question.
-
-    Args:
-        groups: of each its population's file, its member and the digests of its networks.
-        versions: which tables, by question, with the question's version; every group must have them.
-        again: what measures what is missing, a sentence for the message.
-
-    Raises:
-        ProbeError: a file is missing or damaged; a group lacks a question, or was measured on other weights or
-            inputs or in another version of a question.
-    """
-    parts: dict[str, list[pd.DataFrame]] = {question: [] for question in versions}
-    for path, member, networks in groups:
-        found = read(path).get(member, Measured({}))
-        if dict(found.networks) != dict(networks):
-            raise ProbeError(
-                f"{str(path)!r} holds nothing that was measured of {', '.join(networks)} with the weights and "
-                f"inputs that they have here. {again}"
-            )
-        stale = found.missing(networks, versions)
-        if stale:
-            said = ", ".join(
-                f"{name} (version {versions[name]}; there: {found.versions.get(name, 'none')})" for name in stale
-            )
-            raise ProbeError(f"{str(path)!r} lacks answers of {member}: {said}. {again}")
-        for question in versions:
-            parts[question].append(found.tables[question])
-    return {question: pd.concat(tables, ignore_index=True) for question, tables in parts.items() if tables}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError, several
+from ..errors import ProbeError, several, unknown
 from ..evidence.measurements import CONTROLS
 from ..evidence.words import listed
 from ..subjects.concepts import Concept, brief, check_given
@@ -20,15 +20,36 @@ if TYPE_CHECKING:
     from ..evidence.findings import Finding
     from ..report import Page
     from ..subjects.subject import Subject
-    from .run import Progress
+    from .measuring import Progress
     from .verify import Again
 
 __all__ = ["Concept", "Readout", "Study"]
-#: What some parts of a study must be, and how a message says it.
-_KINDS: tuple[tuple[str, Any, str], ...] = (
-    ("readout", (Readout, type(None)), "probe.Readout('name of a concept', function=...), or weight= and bias="),
-    ("programs", Mapping, "a table: {'name': function of a sequence}"),
-    ("rules", (list, tuple), "several probe.evidence.Rule, in brackets"),
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def _are_several(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+#: Parts of a study, what each must be where it is given, and how a message says it.
+_WANTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("readout", lambda value: isinstance(value, Readout), "probe.Readout('name of a concept', function=...)"),
+    ("programs", lambda value: isinstance(value, Mapping), "a table: {'name': function of a sequence}"),
+    ("rules", _are_several, "several probe.evidence.Rule, in brackets"),
+    ("valid", callable, "a function of one sequence's inputs to True or False"),
+    ("layers", _are_several, "several names, in brackets"),
+    ("questions", _are_several, "names such as 'noise-margin', or probe.questions.Question, in brackets"),
+    ("seed", lambda value: _is_whole(value, 0), "a whole number from 0"),
+    ("family", lambda value: _is_whole(value, 1), "a whole number from 1, or None"),
+    ("version", lambda value: _is_whole(value, 1), "a whole number from 1, or None"),
+    (
+        "tolerance",
+        lambda value: type(value) in (int, float) and 0 <= value < float("inf"),
+        "a number such as 1e-4, or None for the type's own",
+    ),
 )
 
 
@@ -116,47 +137,18 @@ class Study:
 
     def __post_init__(self) -> None:
         self._check_concepts()
-        for what, kinds, wanted in _KINDS:
-            if not isinstance(getattr(self, what), kinds):
-                raise ProbeError(f"{what} is a {type(getattr(self, what)).__name__}; give {wanted}.")
+        for what, right, wanted in _WANTED:
+            value, default = getattr(self, what), type(self).__dataclass_fields__[what].default
+            if not (right(value) or (value is None and default is None)):
+                raise ProbeError(f"{what} is {brief(value)}; give {wanted}.")
         for name, program in self.programs.items():
             if not callable(program):
-                raise ProbeError(
-                    f"The program {name!r} is a {type(program).__name__}; give a function of a sequence."
-                )
-        if self.valid is not None and not callable(self.valid):
-            raise ProbeError(
-                f"valid is a {type(self.valid).__name__}; give a function of one sequence's inputs to True or False."
-            )
+                raise ProbeError(f"The program {name!r} is {brief(program)}; give a function of a sequence.")
         if self.readout is not None and self.readout.concept not in self.concepts:
-            from ..errors import unknown
-
             raise ProbeError("The readout: " + unknown("concept", self.readout.concept, self.concepts))
-        if isinstance(self.layers, str):
-            raise ProbeError(f"layers={self.layers!r} must be several names: layers=[{self.layers!r}].")
-        if self.questions is not None and (
-            isinstance(self.questions, str) or not isinstance(self.questions, Sequence)
-        ):
-            raise ProbeError(
-                f"questions={self.questions!r} must be several: names such as 'noise-margin', or "
-                "probe.questions.Question, in brackets."
-            )
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ProbeError(f"seed={self.seed!r} must be a whole number from 0.")
         strange = [one for one in self.controls if one not in CONTROLS]
         if strange:
-            from ..errors import unknown
-
             raise ProbeError(unknown("control that a study makes", strange[0], CONTROLS))
-        for what, given in (("family", self.family), ("version", self.version)):
-            if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
-                raise ProbeError(f"{what}={given!r} must be a whole number from 1, or None.")
-        bound = self.tolerance
-        if bound is not None and not (type(bound) in (int, float) and 0 <= bound < float("inf")):
-            raise ProbeError(f"tolerance={bound!r} must be a number such as 1e-4, or None for the type's own.")
 
     def _check_concepts(self) -> None:
         if not isinstance(self.concepts, Mapping) or not self.concepts:
@@ -191,10 +183,10 @@ class Study:
     ) -> Page:
         """Answer every question, and write the page to `index.html` in a folder.
 
-        Each answer is written into `findings/` in the folder at once. If a run was interrupted, the next run reuses
-        what was measured for the same network, inputs, concepts, readout, programs, seed, versions of the questions
-        and version of rnn-probe. Verdicts, sentences and pictures are made anew. Networks can be added to a study of
-        many; what was measured of the others is reused.
+        What is measured is written into `measured/` in the folder at once. If a run was interrupted, the next run
+        reuses what was measured for the same network, inputs, concepts, readout, programs, seed, versions of the
+        questions and version of rnn-probe. Verdicts, sentences and pictures are made anew, in `findings/`. Networks
+        can be added to a study of many; what was measured of the others is reused.
 
         Args:
             folder: where the page is written; it is made if it does not exist.
@@ -220,7 +212,6 @@ class Study:
         *,
         parts: str | os.PathLike[str],
         jobs: int = 1,
-        cluster: str | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> int:
         """Measure what is missing of several networks, pack it into one file, and return of how many that was so.
@@ -229,7 +220,6 @@ class Study:
             path: the file, NAME.csv.xz. What it holds of the same networks and versions of questions stays.
             parts: folder of the parts, one a network, that an interrupted run leaves and the next goes on from.
             jobs: how many networks are measured at a time, each in a process on one thread.
-            cluster: address of a dask scheduler whose workers are used in place of `jobs`.
             progress: called when a network is measured.
 
         Raises:
@@ -237,7 +227,7 @@ class Study:
         """
         from .run import measure
 
-        return measure(self, path, parts, jobs=jobs, cluster=cluster, progress=progress)
+        return measure(self, path, parts, jobs=jobs, progress=progress)
 
     def findings(self, path: str | os.PathLike[str]) -> dict[str, Finding]:
         """Return what was measured, judged: a finding for each question by its name.

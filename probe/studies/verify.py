@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from threadpoolctl import threadpool_limits
 
 from ..errors import ProbeError, unknown
 from ..evidence.measurements import COLUMNS
@@ -21,17 +20,15 @@ from ..subjects.subject import Subject
 from .answer import measured
 from .measuring import Call
 from .run import plan
-from .workers import parallel
+from .workers import one_thread, parallel
 
 if TYPE_CHECKING:
     from .study import Study
 
 #: How far a value may lie from the stored one, relative to it.
 RTOL = 1e-6
-#: A value farther away may have been rounded otherwise: another processor sums in another order. Then the networks
-#: are measured with each weight moved to one of its two neighbours among floating-point numbers, at most so often. A
-#: value may lie `SPREADS` times as far from the stored one as the farthest that this moves one of its metric and
-#: signal in the same network.
+#: Another processor sums in another order. Where a value is farther away, networks are measured so often with each
+#: weight moved to a neighbouring number; it may lie `SPREADS` times as far as that moves its metric and signal.
 ROUNDINGS, SPREADS = 4, 10
 #: So many moved values of a question and network are named one by one.
 NAMED = 3
@@ -70,10 +67,9 @@ def verify(study: Study, path: Any, members: Sequence[str] | None = None, *, job
 
 def again(call: Call) -> Again:
     """Measure a group again and compare it with what is stored."""
-    torch.set_num_threads(1)
     start, held = time.process_time(), call.held
     faults, values, excused = [], 0, 0
-    with threadpool_limits(1):
+    with one_thread():
         for question in call.questions:
             if question.why_not(call.group.subjects[0]) is not None:
                 continue
@@ -98,14 +94,7 @@ def _measured(question: Question, subjects: Sequence[Subject]) -> pd.DataFrame:
 def compare(
     question: Question, subjects: Sequence[Subject], old: pd.DataFrame, new: pd.DataFrame
 ) -> tuple[int, pd.DataFrame]:
-    """Return how many values of a question are farther than `RTOL` from the stored ones, and those that moved.
-
-    Args:
-        question: which.
-        subjects: whose values they are; where a value is far, they are measured again with each weight rounded.
-        old: what is stored.
-        new: what was measured now.
-    """
+    """Return how many values of a question are farther than `RTOL` from the stored ones, and those that moved."""
     moved = differences(old, new)
     far, near = len(moved), []
     while len(moved) and len(near) < ROUNDINGS:
@@ -127,17 +116,7 @@ def rounded(subjects: Sequence[Subject], seed: int) -> list[Subject]:
 
 
 def differences(old: pd.DataFrame, new: pd.DataFrame, near: Sequence[pd.DataFrame] = ()) -> pd.DataFrame:
-    """Return which values of a question moved: `before` and `after`, a row a value, the farthest first.
-
-    Args:
-        old: what is stored.
-        new: what was measured now.
-        near: what was measured of networks that differ from these by rounding alone.
-
-    Returns:
-        Without a row where the tables agree; indexed by what stands in the columns of `KEY`, and which value of that
-        it is. A value that a table lacks is None.
-    """
+    """Return which values of a question moved: `before` and `after`, a row a value, the farthest first."""
     tables = [_values(table) for table in (old, new, *near)]
     index = list(dict.fromkeys(key for each in tables for key in each))
     before, after, *around = ([each.get(key) for key in index] for each in tables)
@@ -169,21 +148,19 @@ def _distance(one: Sequence[float | None], other: Sequence[float | None]) -> np.
     """Return how far values lie apart: 0 where both are missing, infinite where one is, or is no finite number."""
     alike = np.array([(left is None) == (right is None) for left, right in zip(one, other, strict=True)], dtype=bool)
     left, right = _numbers(one), _numbers(other)
-    equal = alike & ((left == right) | (np.isnan(left) & np.isnan(right)))
     with np.errstate(invalid="ignore"):  # two infinities are equal, and their difference is no number
-        return np.where(equal, 0.0, np.nan_to_num(np.abs(left - right), nan=np.inf))
+        apart = np.nan_to_num(np.abs(left - right), nan=np.inf)
+    return np.where(alike & ((left == right) | (np.isnan(left) & np.isnan(right))), 0.0, apart)
 
 
 def _told(question: Question, moved: pd.DataFrame, values: int) -> str:
     """Return the sentence on values that moved."""
     texts = []
-    for key, before, after in moved.head(NAMED).itertuples():
+    for key, *numbers in moved.head(NAMED).itertuples():
         whose = dict(zip(KEY, key, strict=False))
         place = [f"{name} {whose[name]}" for name in ("signal", "units", "step", "kind", "at") if whose[name]]
-        numbers = ["absent" if each is None else f"{each:.9g}" for each in (before, after)]
-        texts.append(
-            " ".join([whose["metric"], "of", whose["network"], *place]) + f": {numbers[0]} before, {numbers[1]} now"
-        )
+        before, after = ("absent" if each is None else f"{each:.9g}" for each in numbers)
+        texts.append(f"{' '.join([whose['metric'], 'of', whose['network'], *place])}: {before} before, {after} now")
     return (
         f"{question.name} (version {question.version}) moved in {len(moved)} of {values} values: {'; '.join(texts)}. "
         "If what it computes was changed on purpose, raise the question's version and measure again; otherwise find "

@@ -1,4 +1,4 @@
-"""One function over many arguments: here, in worker processes, or on a cluster; one process a folder.
+"""One function over many arguments, here or in worker processes; one process a folder.
 
 The results are the same everywhere: each call stands alone, and sums a small network on one thread.
 """
@@ -24,8 +24,6 @@ Result = TypeVar("Result")
 LOOK_EVERY = 0.2
 #: Seconds to wait for another process: one whose parent was killed lets go within `LOOK_EVERY`.
 PATIENCE = 5.0
-#: Seconds within which a cluster must answer.
-CONNECT_WITHIN = 10
 _watched = threading.Event()
 #: Who uses joblib's workers, which all threads share.
 _at_work: list[object] = []
@@ -36,7 +34,6 @@ def parallel(
     arguments: Sequence[tuple[Any, ...]],
     *,
     jobs: int = 1,
-    cluster: str | None = None,
     again: str = "Run it again.",
 ) -> Iterator[Result]:
     """Call a function once for each tuple of arguments and yield the results as they come, in any order.
@@ -46,19 +43,14 @@ def parallel(
         arguments: of each call; values that can be pickled.
         jobs: worker processes on this machine, at most one a call; 1 calls here, in order. A worker dies with its
             parent.
-        cluster: address of a dask scheduler, such as `tcp://host:8786`, whose workers are used in place of `jobs`;
-            they need this code and see the same files. Dask gives the work of a worker that died to another, so the
-            function must go on from what it left.
         again: what to do after a worker died, for the message.
 
     Raises:
-        ProbeError: there are fewer than 1 jobs, a worker died, or the cluster cannot be used. What the function
-            raises comes through, and calls under way are then stopped.
+        ProbeError: there are fewer than 1 jobs, or a worker died. What the function raises comes through, and calls
+            under way are then stopped.
     """
     if jobs < 1:
         raise ProbeError(f"The number of jobs is {jobs}; give 1 or more.")
-    if cluster is not None:
-        return _on_cluster(function, arguments, cluster, again)
     jobs = min(jobs, len(arguments))
     if jobs <= 1:
         return (function(*each) for each in arguments)
@@ -91,32 +83,6 @@ def _in_processes(
             get_reusable_executor(reuse=theirs).shutdown(wait=True, kill_workers=not done)
 
 
-def _on_cluster(
-    function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], address: str, again: str
-) -> Iterator[Result]:
-    try:
-        from distributed import Client, KilledWorker, as_completed
-    except ImportError as error:
-        raise ProbeError("A cluster needs dask. Install it with `pip install dask distributed`.") from error
-    told = "Give the address that `dask scheduler` prints, such as tcp://host:8786."
-    if not address.rpartition(":")[2].isdecimal():  # dask's client would wait a minute over it
-        raise ProbeError(f"The cluster's address is {address!r}, which names no port. {told}")
-    try:
-        client = Client(address, set_as_default=False, timeout=CONNECT_WITHIN)
-    except (OSError, ValueError) as error:
-        raise ProbeError(f"No dask scheduler answers at {address!r} ({error}). {told}") from error
-    with client:
-        # Each call is a task of its own, even where another one has the same arguments.
-        calls = [client.submit(_call, function, each, None, pure=False) for each in arguments]
-        try:
-            for done in as_completed(calls, loop=client.loop):
-                yield done.result()
-        except KilledWorker as error:
-            raise ProbeError(
-                f"Workers of the cluster died again and again at the same work; their logs may say why. {again}"
-            ) from error
-
-
 def _started(function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
     """Start the calls in joblib's workers and return their results as they come."""
     from joblib import Parallel, delayed
@@ -126,12 +92,12 @@ def _started(function: Callable[..., Result], arguments: Sequence[tuple[Any, ...
     return cast("Iterator[Result]", Parallel(return_as="generator_unordered", batch_size=one)(calls))
 
 
-def _call(function: Callable[..., Result], arguments: tuple[Any, ...], parent: int | None) -> Result:
+def _call(function: Callable[..., Result], arguments: tuple[Any, ...], parent: int) -> Result:
     """Call a function in a worker, on one thread."""
     import torch
 
     torch.set_num_threads(1)
-    if parent is not None and not _watched.is_set():
+    if not _watched.is_set():
         _watched.set()
         threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     return function(*arguments)
@@ -142,6 +108,21 @@ def _die_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_EVERY)
     os._exit(1)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, as workers do, and leave the numbers of threads as they were."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

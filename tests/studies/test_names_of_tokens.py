@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from refusing import refused
-from studied import without_pictures
 from torch import Tensor, nn
 
 from probe import Study
@@ -81,31 +78,6 @@ def test_a_token_is_called_by_its_number_or_as_the_study_says(symbols: Any, name
     assert {name: value.tolist() for name, value in subject.symbols.items()} == {
         name: [place] for place, name in enumerate(names)
     }
-
-
-def counting() -> Reader:
-    """Return a reader whose unit 0 goes a tenth of its way to 1 at each id of 5 or more, and stays otherwise."""
-    model: Any = Reader()
-    with torch.no_grad():
-        model.positions.weight.zero_()
-        model.words.weight[:, 0] = (torch.arange(8) >= 5).float()
-        for parameter in model.rnn.parameters():
-            parameter[[0, 5, 10]] = 0
-        model.rnn.weight_hh_l0[:, 0] = 0
-        model.rnn.bias_ih_l0[[5, 10]] = torch.tensor([20.0, 5.0])
-        model.rnn.weight_ih_l0[5, 0] = -18.0
-    return model
-
-
-def test_the_page_shows_a_sequence_in_words(tmp_path: Path) -> None:
-    """Coloured by the unit that follows the concept, with a space after each."""
-    with without_pictures():
-        asked = study(ids(), counting(), symbols=WORDS, questions=["one-sequence", "reading-late"])
-        page = asked.run(tmp_path).render()
-    shown = page[page.index('<figure class="tokens">') :]
-    tokens = re.findall(">([^<]+)</span>", shown[: shown.index("</figure>")])
-    assert len(tokens) == 7
-    assert {*tokens} <= {f"{word} " for word in WORDS}
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 from refusing import refused
-from studied import bits, ones, without_pictures
+from studied import beside, bits, ones, without_pictures
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from probe import Finding, Study
 from probe.studies.prepare import prepare
-from probe.studies.run import beside
 from probe.subjects.computed.network_states import run
 from probe.subjects.computed.stacks import layer_inputs
 

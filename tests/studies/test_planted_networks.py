@@ -14,15 +14,15 @@ import torch
 from many_counters import counters, study
 from planted_cases import Planted
 from refusing import refused
-from studied import UNITS, answer, bits, ones, planted, study_of, without_pictures
+from studied import UNITS, answer, beside, bits, ones, planted, study_of, without_pictures
 from torch import nn
 
 import probe
 from probe import Concept, Finding, Study
 from probe.evidence import Network
 from probe.studies.identity import check_different
+from probe.studies.measuring import Progress
 from probe.studies.prepare import prepare
-from probe.studies.run import Progress, beside
 
 
 def reordered(lstm: Any, seed: int = 0) -> nn.LSTM:

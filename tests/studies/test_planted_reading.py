@@ -12,12 +12,12 @@ import pytest
 import torch
 from hand_written import bits, dead, labels, last, mostly, named, ones, time, two_layers, written
 from planted_cases import EXACT, Planted, emptied, words_of
+from studied import beside
 from torch import nn
 
 from probe import Concept, Study
 from probe.questions.telling.unit_words import Followed
 from probe.studies.prepare import prepare
-from probe.studies.run import beside
 
 #: The questions of one concept, besides its reading.
 UNITS = ("single-units",)

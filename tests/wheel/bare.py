@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 #: Of the extras, and of what develops the project.
-REFUSED = ("xarray", "h5py", "msgpack", "onnx", "dask", "distributed")
+REFUSED = ("xarray", "h5py", "msgpack", "onnx")
 
 
 class Refuse:

@@ -19,6 +19,7 @@ from probe import Finding, Readout, Study
 from probe.evidence import DataFigure
 from probe.evidence.measurements import Network, measurement
 from probe.report import Page
+from probe.subjects.subject import Subject
 
 UNITS = 6
 FUNCTIONS = """
@@ -156,11 +157,18 @@ def answer(study: Study, question: str) -> Finding:
     from probe.studies.answer import answer as found
     from probe.studies.asked import every_question
     from probe.studies.prepare import prepare
-    from probe.studies.run import beside
 
     (subject,) = prepare(study)
     (asked,) = [one for one in every_question(subject) if one.name == question]
     return found(asked, beside(subject))
+
+
+def beside(subject: Subject) -> tuple[Subject, ...]:
+    """Return a network with the controls that a study puts beside it."""
+    from probe.studies.measuring import groups_of
+    from probe.subjects.computed.sampled import copies_of
+
+    return groups_of([subject], copies_of(subject))[0].subjects
 
 
 def written(folder: Path, text: str = STUDY) -> Path:

@@ -235,36 +235,19 @@ def of_brackets(**given: Any) -> Study:
     return Study(gru, x, lengths=lengths, symbols="()", readout=Readout("depth", function=head), **given)
 
 
-def opened(sequence: tuple) -> int:
-    """Return how many brackets were opened."""
-    return sum(step[0] for step in sequence)
-
-
-def halves(sequence: tuple) -> int:
-    """Return what no number that each symbol changes can follow."""
-    return len(sequence) // 2
-
-
 def sign(x: np.ndarray) -> np.ndarray:
     """Return twice the difference of the two features of each step."""
     return 2 * (x[:, 0] - x[:, 1])
 
 
-def fails(sequence: tuple) -> int:
-    """Answer whole sequences alone."""
-    return sequence[5][0]
-
-
-def test_the_concept_and_the_programs_stand_beside_the_network() -> None:
-    """In the author's symbols, on what the reader types as well; a program that cannot be written is left out."""
-    given = {"opened": opened, "halves": halves, "fails": fails, "depth": opened}
-    data = shown(of_brackets(concepts={"depth": depth}, programs=given))
+def test_the_concept_stands_beside_the_network() -> None:
+    """In the author's symbols, on what the reader types as well."""
+    data = shown(of_brackets(concepts={"depth": depth}))
     assert data["truth"] == "depth"
     found = programs(data)
-    assert list(found) == ["depth", "opened"]
+    assert list(found) == ["depth"]
     for text in ("(", "(()", "))((", "()" * 20 + "((("):
         assert found["depth"](text) == text.count("(") - text.count(")")
-        assert found["opened"](text) == text.count("(")
 
 
 def test_what_is_right_is_known_for_a_category_of_a_text() -> None:

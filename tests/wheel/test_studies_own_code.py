@@ -277,7 +277,7 @@ READOUT = ("output", "combine", "interchange_step")
         ({"output": (chosen_otherwise, chosen)}, "readout"),
         ({"combine": lambda source, base, whole: source}, "readout"),
         ({"interchange_step": -2}, "readout"),
-        ({"scale": 2.0}, "outputs"),
+        ({"scale": 2.0}, "weights"),
         ({"valid": lambda x: len(x) > 0 or x.sum() > 99}, "inputs"),
         # The same on all sequences of the study, and not on shorter ones.
         ({"concepts": {"ones": lambda x: x[:, 0].cumsum() * (len(x) == 8)}}, "concepts"),

@@ -16,7 +16,7 @@ from probe.questions.interventions import unit_ablation
 from probe.questions.states import linear_readout_drawn as drawn
 from probe.questions.telling import interchange_words, judgements
 from probe.questions.telling import linear_readout_words as words
-from probe.studies.pages.one_network import _letters
+from probe.studies.pages.live_network import said_letters
 
 
 def test_answers_in_another_order_are_said_to_be_wrong_first() -> None:
@@ -207,8 +207,8 @@ def test_a_unit_that_follows_nothing_is_not_called_the_one_that_does(
 
 def test_letters_of_the_explorer_are_said() -> None:
     """Which input each stands for; digits stand for themselves, and long inputs are not written out."""
-    said = _letters({"a": [0.0, 1.0], "b": [1.0, 0.0]})
+    said = said_letters({"a": [0.0, 1.0], "b": [1.0, 0.0]})
     assert said == "Each letter stands for an input: a is (0, 1) and b is (1, 0)."
-    assert not _letters({"0": [0.0], "1": [1.0]})
-    assert not _letters({"a": [0.0] * 300})
-    assert not _letters({})
+    assert not said_letters({"0": [0.0], "1": [1.0]})
+    assert not said_letters({"a": [0.0] * 300})
+    assert not said_letters({})

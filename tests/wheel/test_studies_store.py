@@ -14,7 +14,7 @@ from torch import nn
 from probe import ProbeError
 from probe.evidence.measurements import COLUMNS, Network, measurement, tabulate
 from probe.studies import workers
-from probe.studies.store import Measured, Store, gather, read, write
+from probe.studies.store import Measured, Store, read, write
 from probe.studies.workers import locked
 
 NETWORKS = {"counter/seed-0": "a" * 16 + "+" + "b" * 16}
@@ -22,7 +22,6 @@ NETWORK = Network("ones-alone", "planted", nn.Identity())
 #: In the order in which a page tells them.
 VERSIONS = {"accuracy": 1, "routes": 1, "programs": 1}
 ORDER = list(VERSIONS)
-AGAIN = "`make study` measures it."
 
 
 def rows(question: str, *values: float) -> pd.DataFrame:
@@ -44,9 +43,9 @@ def written(folder: Path, **tables: pd.DataFrame) -> Path:
     return write(folder / "counter.csv.xz", {"seed-0": group(**tables)}, ORDER)
 
 
-def asked(*questions: str, **others: int) -> dict[str, int]:
-    """Return questions with their versions, or with others."""
-    return {question: VERSIONS[question] for question in questions} | others
+def missing(held: Measured) -> list[str]:
+    """Return which questions were not measured, of all that there are."""
+    return [name for name in VERSIONS if name not in held.tables]
 
 
 def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -172,7 +171,7 @@ def test_a_part_that_does_not_count_takes_nothing_away(
         part = store.add("seed-0", group(networks, accuracy=rows("accuracy", 0.1)), ORDER)
     if wrong == "damaged":
         part.write_bytes(b"broken")
-    assert store.held("seed-0", NETWORKS, VERSIONS).missing(NETWORKS, asked("accuracy")) == []
+    assert "accuracy" in store.held("seed-0", NETWORKS, VERSIONS).tables
     assert store.pack({"seed-0": NETWORKS}, VERSIONS) == 1
     assert read(folder / "counter.csv.xz")["seed-0"].tables["accuracy"]["value"].tolist() == [0.5]
     assert not part.exists()
@@ -192,53 +191,24 @@ def test_a_damaged_file_is_not_packed_over(tmp_path: Path) -> None:
         store.held("seed-0", NETWORKS, VERSIONS)
 
 
-def test_tables_of_several_groups_stand_below_each_other(tmp_path: Path) -> None:
-    """Also where a group has no rows of a question; types stay."""
-    first = written(tmp_path / "a", accuracy=rows("accuracy", 0.5), programs=rows("programs", 1.0))
-    second = written(tmp_path / "b", accuracy=rows("accuracy"), programs=rows("programs", 2.0, 3.0))
-    tables = gather([(first, "seed-0", NETWORKS), (second, "seed-0", NETWORKS)], asked("programs", "accuracy"), AGAIN)
-    assert list(tables) == ["programs", "accuracy"]
-    assert tables["programs"]["value"].tolist() == [1, 2, 3]
-    assert tables["accuracy"]["value"].tolist() == [0.5]
-    assert tables["accuracy"].dtypes.equals(rows("accuracy", 0.5).dtypes)
-
-
-def test_what_was_measured_of_other_networks_or_in_another_version_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each message names the file, what is wrong with it, and `make study`."""
-    path = written(tmp_path, accuracy=rows("accuracy", 0.5))
-    with refused():
-        gather([(path, "seed-0", {"counter/seed-0": "c"})], asked("accuracy"), AGAIN)
-    with refused():
-        gather([(path, "seed-0", {**NETWORKS, "control": "a"})], asked("accuracy"), AGAIN)
-    with refused():
-        gather([(path, "seed-1", NETWORKS)], asked("accuracy"), AGAIN)
-    with refused():
-        gather([(path, "seed-0", NETWORKS)], asked("accuracy", "programs"), AGAIN)
-    monkeypatch.setitem(VERSIONS, "accuracy", 7)
-    with refused():
-        gather([(path, "seed-0", NETWORKS)], asked("accuracy"), AGAIN)
-
-
 def test_what_is_right_is_kept_and_the_rest_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question in another version is missing alone; of other networks all are; a damaged part is nothing."""
     folder, parts = tmp_path / "measured", tmp_path / "parts"
     store = Store(folder, parts, "counter")
     written(folder, accuracy=rows("accuracy", 0.5), programs=rows("programs", 1.0))
     known = store.held("seed-0", NETWORKS, VERSIONS)
-    assert known.missing(NETWORKS, VERSIONS) == ["routes"]
+    assert missing(known) == ["routes"]
     assert_frame_equal(known.tables["programs"], rows("programs", 1.0))
     part = store.add("seed-0", group(routes=rows("routes", 2.0)), ORDER)
-    assert store.held("seed-0", NETWORKS, VERSIONS).missing(NETWORKS, VERSIONS) == []
+    assert missing(store.held("seed-0", NETWORKS, VERSIONS)) == []
     other = {"counter/seed-0": "c"}
-    assert store.held("seed-0", other, VERSIONS).missing(other, VERSIONS) == ORDER
+    assert missing(store.held("seed-0", other, VERSIONS)) == ORDER
     monkeypatch.setitem(VERSIONS, "programs", 2)
-    assert store.held("seed-0", NETWORKS, VERSIONS).missing(NETWORKS, VERSIONS) == ["programs"]
+    assert missing(store.held("seed-0", NETWORKS, VERSIONS)) == ["programs"]
     part.write_bytes(part.read_bytes()[:-9])
-    assert store.held("seed-0", NETWORKS, VERSIONS).missing(NETWORKS, VERSIONS) == [
+    assert missing(store.held("seed-0", NETWORKS, VERSIONS)) == [
         "routes",
         "programs",
     ]
     nowhere = Store(tmp_path / "no", parts, "counter").held("seed-0", NETWORKS, VERSIONS)
-    assert nowhere.missing(NETWORKS, VERSIONS) == ORDER
+    assert missing(nowhere) == ORDER

@@ -30,7 +30,6 @@ from probe.methods.probing.splits import by_sequence
 from probe.questions.states import held_inputs
 from probe.studies.identity import parts
 from probe.studies.pages import live_network
-from probe.studies.pages.one_network import live
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 from probe.subjects.computed.sample import draw
@@ -85,7 +84,7 @@ def test_the_authors_symbols_stand_for_inputs(tmp_path: Path) -> None:
         assert data["networks"][0]["alphabet"] == {"(": [1.0, 0.0], ")": [0.0, 1.0]}
         held, _ = held_inputs.inputs_of(subject)
         assert list(held) == ["the input “)”", "the input “(”"]
-        assert len(live(subject)) == 1
+        assert len(live_network.blocks(subject)) == 1
     one, other = (parts(prepare(study)[0], "") for study in (studies[0], Study(model.encoder, x, {"depth": depth})))
     assert one["inputs"] != other["inputs"]
 

@@ -24,9 +24,9 @@ from probe import Readout, Study
 from probe.evidence import Control, Network, Range, Rule, measurement
 from probe.questions import Question
 from probe.studies.asked import chosen
-from probe.studies.many import MEASURED, how
 from probe.studies.pages.sections import told
 from probe.studies.prepare import prepare
+from probe.studies.run import MEASURED
 from probe.subjects.subject import Subject
 
 
@@ -315,25 +315,12 @@ def test_a_page_says_how_networks_were_measured_and_in_how_many_a_claim_is_true(
     assert "2, 3, 4, 5, 6, 7, 8, 9 and 10 steps" in found["other-lengths"].notes["setup"]
     assert found["interchange"].figures
     text = page.render()
-    assert text.count("How it was measured") == text.count("This is so for each of 2 networks") == len(names)
+    assert text.count("How it was measured") == text.count("Of 0: ") == len(names)
     assert any(re.search(r"held with a margin: in \d of 2.*, median \d", point) for point in points(text))
     every = [one for question in found.values() for one in question.claims]
     check_told(points(text), every)
     check_table(text, every)
     assert 'class="pills"' not in text
-
-
-def test_how_networks_were_measured_is_told_of_all() -> None:
-    """What they share stands once; numbers that differ are ranges, and another wording names how many have it."""
-    assert how([]) == {}
-    assert how(["We ran 8."]) == {"setup": "We ran 8."}
-    said = [f"Of rnn[0] {count} went {way}." for count, way in (("1,024", "0.5"), ("96", "0.1"), ("128", "0.5"))]
-    assert how(said)["setup"] == (
-        "This is so for each of 3 networks; “a to b” is the range over them. Of rnn[0] 96 to 1,024 went 0.1 to 0.5."
-    )
-    assert how(["We ran 8.", "We ran none.", "We ran 8."])["setup"] == (
-        "This is so for 2 networks. We ran 8. This is so for 1 network. We ran none."
-    )
 
 
 def test_the_search_for_directions_is_run_where_it_is_chosen() -> None:

@@ -203,9 +203,7 @@ def test_many_networks_are_judged_at_every_step(tmp_path: Path) -> None:
     assert rows["value"].tolist() == [0, 0]
     assert len(only(found["single-answers"].measurements, metric="worst_followed", role="trained")) == 2
     assert (
-        found["answers"]
-        .notes["setup"]
-        .startswith("This is so for each of 2 networks. We asked 160 of the 160 sequences, after every step")
+        found["answers"].notes["setup"].startswith("Of a: We asked 160 of the 160 sequences, after every step")
     )
 
 

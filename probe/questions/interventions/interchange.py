@@ -119,7 +119,7 @@ def question(subject: Subject) -> Question:
         subject: the network; any does.
     """
     title, asked = "Does the answer follow the state?", (needs.machine, why_not)
-    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=3)
+    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=3, leads=True)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:

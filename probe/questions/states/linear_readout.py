@@ -68,6 +68,7 @@ def question(subject: Subject) -> Question:
         draw=draw_controls,
         setup=_setup,
         version=2,
+        leads=True,
         rules=(
             Rule(
                 "linear-readout",
@@ -149,6 +150,7 @@ def reading(subject: Subject, name: str) -> Question:
         settings={"concept": name, "question": key},
         version=4,
         copies=None,
+        leads=True,
     )
 
 

@@ -17,7 +17,7 @@ from ..question import Answered, Question, Told
 if TYPE_CHECKING:
     import pandas as pd
 
-QUESTION, NOT_KNOWN = "network", "not known"
+QUESTION = "network"
 SIZES = ("inputs", "units", "parameters")
 #: The controls have the same layers, and are not recorded for this.
 ASKED = tuple(role for role in ROLES if role not in ("random weights", *FITTED_HEADS, "null"))
@@ -55,7 +55,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def tell(answered: Answered) -> Told:
-    """Return what was read, how exact the recording is, and where the network comes from (`card: NAME`)."""
+    """Return what was read, how exact the recording is, the layers, and where the network comes from."""
     subject = answered.subject
     (batch, time, features), recorded = subject.x.shape, len(sample_of(subject).rows)
     steps = f"{subject.lengths.min()} to {subject.lengths.max()} steps" if subject.ragged else f"{time} steps each"
@@ -69,22 +69,14 @@ def tell(answered: Answered) -> Told:
         else "We recomputed each step from the recorded states. This reproduces the network's hidden states"
     )
     exact += f" with an error of at most {states_of(subject).max_error:.2g}, relative to max(1, |value|)."
-    card = {f"card: {name}": text for name, text in subject.card.items()}
-    return Told({"inputs": read, "recording": exact, **card})
+    return Told({"answer": f"It read {read}.", "setup": exact, **_layers(answered.table), **subject.card})
 
 
-def layers_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the layers of a measured network as a table: name, kind, sizes, and whether they were studied.
-
-    A size that was not measured is said to be not known.
-    """
-    rows = table[table["layer"] != ""]
-    wide = rows.pivot(index=["layer", "kind"], columns="metric", values="value").reset_index()
-    order = {name: place for place, name in enumerate(dict.fromkeys(rows["layer"]))}
-    wide = wide.sort_values("layer", key=lambda names: names.map(order))
-    layers = wide.reindex(columns=["layer", "kind", *SIZES, "looked_at"])
-    for size in SIZES:
-        known = layers[size].notna()
-        layers[size] = [int(value) if there else NOT_KNOWN for value, there in zip(layers[size], known, strict=True)]
-    layers["looked_at"] = ["yes" if flag else "no" for flag in layers["looked_at"]]
-    return layers.rename(columns={"kind": "cell", "looked_at": "looked at"})
+def _layers(table: pd.DataFrame) -> dict[str, str]:
+    """Return what each layer is, in words; a size that was not measured is left out."""
+    found = {}
+    for (layer, cell), rows in table[table["layer"] != ""].groupby(["layer", "kind"], sort=False):
+        sizes = dict(zip(rows["metric"], rows["value"].astype(int), strict=True))
+        words = [several(sizes[name], name.removesuffix("s")) for name in SIZES if name in sizes]
+        found[f"layer {layer}"] = ", ".join([cell, *words, *([] if sizes["looked_at"] else ["not studied"])])
+    return found

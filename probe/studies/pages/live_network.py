@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,35 +11,53 @@ import torch
 from torch import nn
 
 from ...errors import ProbeError
+from ...evidence.words import listed
 from ...explorer import Explorer, ExplorerNetwork
+from ...explorer.networks import LOOKS
 from ...recurrent.finding import find_layers
 from ...recurrent.layers import Layer
+from ...report import Block, Text
 from ...subjects.computed.own_output import is_bare, own_output
 from ...subjects.functions import calling
-from ...subjects.readouts import LOGIT, NUMBER, Head
+from ...subjects.readouts import LOGIT, NUMBER
 from ...subjects.subject import Subject
-from .live_programs import programs
+from .live_programs import truth
 
 #: A page of a study carries networks of so many parameters, so that it stays below 600 kB with its figures.
 PARAMETERS = 25_000
 #: Of the first sequence so many steps are shown at first; so many different inputs get letters.
 STEPS, LETTERS = 12, 10
+#: Inputs with more features than this are not written out beside their letters.
+SAID_FEATURES = 12
+
+
+def blocks(subject: Subject, controls: Sequence[Subject] = ()) -> list[Block]:
+    """Return the explorer of a network with what its letters stand for, or the sentence why the page has none."""
+    live = explorer(subject, controls)
+    if isinstance(live, str):
+        return [Text(live)]
+    letters = "" if subject.symbols else said_letters(live.alphabet or {})
+    return [Text(letters), live] if letters else [live]
+
+
+def said_letters(alphabet: Mapping[str, object]) -> str:
+    """Return the sentence on the input of each letter; empty if digits stand for themselves, or inputs are long."""
+    named = {letter: np.ravel(np.asarray(value, dtype=float)) for letter, value in alphabet.items()}
+    if not named or all(letter.isdigit() for letter in named) or max(map(len, named.values())) > SAID_FEATURES:
+        return ""
+    inputs = [f"{letter} is ({', '.join(f'{number:g}' for number in value)})" for letter, value in named.items()]
+    return f"Each letter stands for an input: {listed(inputs)}."
 
 
 def explorer(subject: Subject, controls: Sequence[Subject] = ()) -> Explorer | str:
-    """Return the explorer, or the sentence why the page has none.
-
-    Args:
-        subject: the network.
-        controls: one with a fitted head stands beside the network where both are small enough.
-    """
+    """Return the explorer, or the sentence why the page has none."""
     head, softmax = _head(subject)
     reason = _other_run(subject, head)
     if reason is not None:
         return f"The page does not run the network: {reason}"
-    network = ExplorerNetwork(
-        subject.network.name, subject.model, "the network of this study", head=head, softmax=softmax
-    )
+    name, role = subject.network.name, subject.network.role
+    look = role if role in LOOKS else "trained"
+    network = ExplorerNetwork(name, subject.model, "the network of this study", head=head, softmax=softmax, look=look)
     reason = network.why_not
     if reason is None and network.parameters > PARAMETERS:
         reason = (
@@ -51,13 +69,13 @@ def explorer(subject: Subject, controls: Sequence[Subject] = ()) -> Explorer | s
         return f"The page does not run the network: {reason}"
     example, alphabet = _example(subject)
     letters = {tuple(value): letter for letter, value in (alphabet or {}).items()}
-    runs = programs(subject, letters) if softmax and alphabet else []
-    truth = subject.answered.name if runs and runs[0].name == subject.answered.name else ""
+    right = truth(subject, letters) if softmax and alphabet else None
     networks = [network, *_beside(controls, softmax, PARAMETERS - network.parameters)]
     wants = "The explorer runs it on one sequence at a time."
     try:
         with calling("The network", wants):
-            return Explorer(networks, example, alphabet, _classes(subject, softmax), programs=runs, truth=truth)
+            classes, known = _classes(subject, softmax), [] if right is None else [right]
+            return Explorer(networks, example, alphabet, classes, programs=known, truth=right.name if right else "")
     except ProbeError as error:
         return f"The page does not run the network: {error}"
 
@@ -102,8 +120,8 @@ def _head(subject: Subject) -> tuple[nn.Linear | None, bool]:
     Where the study's readout is none, it is the one that makes the model's own output, whatever that means.
     """
     head, read = subject.head, subject.read
-    linear = _linear(head)
-    if head is None or linear is None or not _is_last(read):
+    linear = getattr(head, "inner", None)
+    if head is None or not isinstance(linear, nn.Linear) or not _is_last(read):
         return _own_head(subject), False
     if head.kind == LOGIT:
         return _of_two(linear), True
@@ -113,11 +131,8 @@ def _head(subject: Subject) -> tuple[nn.Linear | None, bool]:
 def _of_two(logit: nn.Linear) -> nn.Linear:
     """Return a logit as the scores of two classes, of which the first has always 0."""
     two = nn.Linear(logit.in_features, 2, dtype=logit.weight.dtype)
-    with torch.no_grad():
-        for parameter, given in ((two.weight, logit.weight), (two.bias, logit.bias)):
-            _ = parameter.zero_()
-            if given is not None:
-                parameter[1] = given[0]
+    given = {"weight": logit.weight, "bias": two.bias.new_zeros(1) if logit.bias is None else logit.bias}
+    _ = two.load_state_dict({name: torch.cat([torch.zeros_like(one), one]) for name, one in given.items()})
     return two
 
 
@@ -140,11 +155,6 @@ def _is_last(read: Layer | None) -> bool:
         and read.level == module.num_layers - 1
         and not module.bidirectional
     )
-
-
-def _linear(head: Head | None) -> nn.Linear | None:
-    inner = getattr(head, "inner", None)
-    return inner if isinstance(inner, nn.Linear) else None
 
 
 def _classes(subject: Subject, softmax: bool) -> list[str]:

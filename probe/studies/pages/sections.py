@@ -17,6 +17,7 @@ from ...report import (
     Figure,
     Link,
     Page,
+    Panels,
     Points,
     Section,
     Sentence,
@@ -24,35 +25,19 @@ from ...report import (
     Text,
     Verdict,
 )
-from ..answer import MISSING, SETUP, too_few, true_in
+from ..answer import ANSWER, MISSING, SETUP, TEXT, controls_in_words, outcome, too_few, true_in
 from ..identity import VERSION
 
 #: In the order in which a page counts them.
 VERDICTS = ("established", "refuted", "not specific", "undecided")
-#: The note that a section begins with; its first sentence is the finding.
-ANSWER = "answer"
-#: What the digest of a question is called beside those of its study.
-ASKED = "question"
-#: Notes of a question's section: what is done, and what is said of many networks beside their claims.
-TEXT, BESIDE = "text", "beside"
 #: A study's first page.
 INDEX = "index.html"
-#: How many rows of the table behind a figure are shown; the file behind it has all.
-SHOWN_ROWS = 8
+#: How many rows of the table behind a figure are shown; the file behind it has all. Of more figures one is chosen.
+SHOWN_ROWS, MOST_FIGURES = 8, 2
 #: A figure of more bytes is too fine to be seen as a thumbnail.
 THUMBNAIL = 12_000
 #: What the folded table of claims says of each.
-DEFINED = (
-    "claim",
-    "networks",
-    "metric",
-    "definition",
-    "source",
-    "95 % interval",
-    "difference to the control",
-    "planted",
-    "why",
-)
+DEFINED = ["claim", "networks", "metric", "definition", "source", "interval", "difference", "planted", "why"]
 #: What a verdict means, and what is counted where there are too few networks for one.
 MEANING = (
     "A claim has a rule, which says what value would establish it. Established: the whole interval over networks "
@@ -82,7 +67,6 @@ class Contents:
         lead: its first sentences; empty for how many claims have which verdict, and what is inside.
         before: sections that stand before those of the questions.
         after: sections that stand behind them.
-        hero: what stands above the first sentences.
     """
 
     title: str
@@ -91,19 +75,12 @@ class Contents:
     lead: Sentence = ()
     before: Sequence[Section] = ()
     after: Sequence[Section] = ()
-    hero: Sequence[Block] = ()
 
 
 def build(
     contents: Mapping[str, Contents], findings: Mapping[str, Asked], provenance: Mapping[str, str]
 ) -> dict[str, Page]:
-    """Return the pages of a study, by file name, linked in their order.
-
-    Args:
-        contents: of each page; without `index.html` where that is another one.
-        findings: by question.
-        provenance: what stands at the foot.
-    """
+    """Return the pages of a study, by file name, linked in their order."""
     built, names = {}, list(contents)
     for place, (name, page) in enumerate(contents.items()):
         links = [Link(f"Before: {contents[other].title}", other) for other in names[:place][-1:]]
@@ -112,7 +89,7 @@ def build(
         own = {question: findings[question] for question in page.questions}
         lead = page.lead or [*tally(own), f" {page.inside}"]
         sections = [*page.before, *(section(question, asked) for question, asked in own.items()), *page.after]
-        built[name] = Page(page.title, lead, sections, hero=page.hero, provenance=provenance, neighbours=links)
+        built[name] = Page(page.title, lead, sections, provenance=provenance, neighbours=links)
     return built
 
 
@@ -126,11 +103,10 @@ def card(name: str, page: Contents, findings: Mapping[str, Asked]) -> Card:
 def section(question: str, asked: Asked) -> Section:
     """Return a question as a section: what is done, its figures, each claim, and folded how it was measured."""
     findings = list(asked.values())
-    notes = [finding.notes.get(name, "") for name in (TEXT, BESIDE, MISSING) for finding in findings]
-    figured = [figure for finding in findings for figure in figures(finding)]
-    words = list(dict.fromkeys(filter(None, notes)))
-    blocks: list[Block] = [*([Text(words)] if words else []), *figured]
-    lines = told(asked)
+    notes = [finding.notes.get(name, "") for name in (TEXT, MISSING) for finding in findings]
+    words, lines = list(dict.fromkeys(filter(None, notes))), told(asked)
+    blocks: list[Block] = [Text(words)] if words else []
+    blocks += [figure for finding in findings for figure in figures(finding)]
     blocks += [Points(lines)] if lines else []
     setups = dict.fromkeys(finding.notes.get(SETUP, "") for finding in findings)
     how = [Details("How it was measured", [Text(said)]) for said in setups if said]
@@ -143,13 +119,8 @@ def told(asked: Asked) -> list[list[str | Verdict]]:
     for _, called, finding, claim in claims_of({"": asked}):
         line = lines.setdefault(claim.rule.key, [f"{claim.rule.on_page}: "])
         line += ["; "] * (len(line) > 1) + [f"{called} "] * bool(called)
-        beside = "; ".join(filter(None, (f"{claim.rule.established_if}", controls_in_words(claim))))
-        number = f"{claim.value:.3g} ({beside})"
-        if too_few(claim):
-            median = f", median {number}" if claim.rule.statistic == "median" else ""
-            line.append(true_in(finding.measurements, claim) + median)
-        else:
-            line += [f"{number} ", Verdict(claim.verdict)]
+        number, verdict = outcome(finding.measurements, claim)
+        line += [f"{number} ", Verdict(verdict)] if verdict else [number]
     return list(lines.values())
 
 
@@ -167,28 +138,27 @@ def anchor(question: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", question.lower()).strip("-")
 
 
-def figures(finding: Finding, shown_rows: int = SHOWN_ROWS) -> list[Block]:
-    """Return the figures of a finding, the numbers behind each folded below it."""
-    return [
+def figures(finding: Finding) -> list[Block]:
+    """Return the figures of a finding, the numbers behind each folded below it; of many the reader chooses one."""
+    shown = [
         Figure(
             figure.svg,
             figure.alt,
             figure.caption,
             figure.title,
             Table.from_frame(
-                figure.data, f"The numbers behind it ({figure.name}).", name=figure.name, max_rows=shown_rows
+                figure.data, f"The numbers behind it ({figure.name}).", name=figure.name, max_rows=SHOWN_ROWS
             ),
         )
         for figure in finding.figures
     ]
+    if len(shown) <= MOST_FIGURES:
+        return list(shown)
+    return [Panels(shown, shown[0].caption, finding.title, shown[0].table, choose="Choose a picture")]
 
 
 def tally(findings: Mapping[str, Asked]) -> list[str | Verdict]:
-    """Return how many claims have which verdict, as pieces of a sentence; nothing where there is none.
-
-    Args:
-        findings: by question; checks of a method, and claims about too few networks, are not counted.
-    """
+    """Return how many claims have which verdict, as pieces of a sentence; nothing where there is none."""
     decided = verdicts(findings)
     if not decided:
         return []
@@ -206,23 +176,10 @@ def verdicts(findings: Mapping[str, Asked]) -> list[str]:
     return [claim.verdict for *_, claim in claims_of(findings) if not claim.rule.check and not too_few(claim)]
 
 
-def controls_in_words(claim: Claim) -> str:
-    """Return each control's median; where a rule names none, that of the own initialisations."""
-    medians = {gap.role: gap.control for gap in claim.differences}
-    if not medians and claim.own_initialisation is not None:
-        medians = {"own initialisation": claim.own_initialisation}
-    return "; ".join(f"{role} {value:.3g}" for role, value in medians.items())
-
-
 def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str, str] | None = None) -> list[Block]:
     """Return what a verdict means, all claims as a table that sorts, and folded how each is computed.
 
     The best of their verdicts stand first, and last what has none.
-
-    Args:
-        findings: by question.
-        caption: of the table.
-        where: by question the page with its section; None where all are on this one.
     """
     order = {verdict: place for place, verdict in enumerate(VERDICTS)}
     every = sorted(
@@ -271,14 +228,10 @@ def _filled(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list
 
 
 def not_asked(findings: Sequence[Finding]) -> list[Section]:
-    """Return the section on the questions that were not asked, each reason once; none where all were asked.
-
-    Args:
-        findings: those without measurements.
-    """
+    """Return the section on the questions that were not asked, each reason once; none where all were asked."""
     titles: dict[str, list[str]] = {}
     for finding in findings:
-        titles.setdefault(finding.notes.get(MISSING, finding.notes[ANSWER]), []).append(finding.title)
+        titles.setdefault(finding.notes[ANSWER], []).append(finding.title)
     points: list[Sentence] = [[f"{' '.join(own)} ", reason] for reason, own in titles.items()]
     return [Section("Not asked", [Points(points)], key="not-asked")] if points else []
 
@@ -286,5 +239,5 @@ def not_asked(findings: Sequence[Finding]) -> list[Section]:
 def provenance(finding: Finding) -> dict[str, str]:
     """Return the digests of a finding's study and the versions that computed it, for the foot of a page."""
     made = finding.provenance
-    parts = {f"{name} (SHA-256)": str(text) for name, text in made["study"].items() if name not in (VERSION, ASKED)}
+    parts = {f"{name} (SHA-256)": str(text) for name, text in made["study"].items() if name != VERSION}
     return parts | {str(name): str(number) for name, number in made["versions"].items()}

@@ -1,0 +1,147 @@
+"""Builds the page of a study, of one network or many: a section for each finding, and what all of them share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+import pandas as pd
+
+from ...errors import several
+from ...evidence.findings import Finding
+from ...evidence.words import listed
+from ...recurrent.inspection import described
+from ...report import Block, Page, Pill, Pills, Points, Section, Sentence, Table, Text, Verdict
+from ...subjects.subject import Subject
+from ..answer import ANSWER, MISSING, SETUP, TEXT
+from ..prepare import OUTPUT
+from . import live_network
+from .sections import SHOWN_ROWS, VERDICTS, Asked, claims_of, claims_table, not_asked, provenance, section, verdicts
+
+#: So many findings stand in the first sentences.
+MOST_SAID = 5
+#: What a page says of the networks that a study itself puts beside each trained one.
+BESIDE = {
+    "random weights": "Beside each trained network we put networks with random weights.",
+    "fitted head": "Beside each we put one that was not trained, whose head alone is fitted to right answers.",
+}
+CLAIMS = "Every claim; numbers are medians over networks, or shares of them. The sections above have the pictures."
+ONE_NETWORK = (
+    "This is one network, and nothing here is about the recipe that trained it. A rule about a recipe needs several "
+    "networks of other seeds; for one network its verdict is “undecided”, whatever the numbers are."
+)
+LINEAR = (
+    "Probes are linear. They miss a concept that is held in another form, and a concept that they read may only go "
+    "along with something else."
+)
+WITHOUT_READOUT = (
+    "Without a readout we can say nothing causal: a concept that can be read from the states need not be used. Give "
+    "a [readout] (a head's weight and bias, or a function), or a network whose output is its answer."
+)
+INPUTS = "All numbers are about the inputs of the study. On others the networks may behave differently."
+
+
+def build(
+    subjects: Sequence[Subject],
+    controls: Sequence[Subject],
+    given: str,
+    findings: Sequence[Finding],
+    leading: Collection[str],
+) -> Page:
+    """Return the page."""
+    asked: dict[str, Asked] = {one.question: {"": one} for one in findings if len(one.measurements)}
+    roles = Counter(subject.network.role for subject in subjects)
+    called = subjects[0].network.name if len(subjects) == 1 else several(roles["trained"], "network")
+    decided = verdicts(asked)
+    pills = Pills(
+        [Pill(str(decided.count(one)), Verdict(one), "#claims") for one in VERDICTS], several(len(decided), "claim")
+    )
+    sections = [
+        *(_section(one[""]) for one in asked.values()),
+        Section("Run it yourself", live_network.blocks(subjects[0], controls), key="explore"),
+        *not_asked([finding for finding in findings if finding.measurements.empty]),
+        *([Section("Every claim", claims_table(asked, CLAIMS), key="claims")] if [*claims_of(asked)] else []),
+        Section("What this page cannot say", [Points(_limits(subjects))], key="limits"),
+        Section("The networks", _networks(subjects, roles, asked), key="networks"),
+    ]
+    return Page(
+        given or f"What {'does' if roles['trained'] == 1 else 'do'} {called} hold?",
+        _lead(subjects, asked, leading),
+        sections,
+        hero=[_card(subjects, roles, called), *([pills] if decided else [])],
+        provenance=provenance(findings[0]),
+    )
+
+
+def first_sentence(finding: Finding) -> tuple[str, str]:
+    """Return what was found, without its full stop, and what else is said of it."""
+    first, _, others = finding.notes[ANSWER].partition(". ")
+    return first.removesuffix("."), others
+
+
+def _lead(subjects: Sequence[Subject], asked: Mapping[str, Asked], leading: Collection[str]) -> Sentence:
+    """Return what was found first of all, a sentence each."""
+    names = [name for name in asked if name in leading] or list(asked)
+    shown = names if len(names) <= MOST_SAID else [*names[: MOST_SAID - 1], names[-1]]
+    said = [f"{first_sentence(asked[name][''])[0]}." for name in shown]
+    said += [f"{several(len(names) - len(shown), 'more finding')} below."] if len(names) > len(shown) else []
+    if subjects[0].readout is None:
+        said.append("Without a readout we cannot say whether the network uses any of it.")
+    if len(subjects) == 1:
+        said.append("One network says nothing about the recipe that trained it.")
+    return " ".join(said)
+
+
+def _section(finding: Finding) -> Section:
+    """Return the section of a finding: its first sentence is the heading, and all else that is said stands below."""
+    heading, others = first_sentence(finding)
+    whole = section(finding.question, {"": finding})
+    title = finding.title if finding.title.endswith("?") else f"{finding.title}."
+    facts = [(name, text) for name, text in finding.notes.items() if name not in (ANSWER, SETUP, MISSING, TEXT)]
+    table: list[Block] = [Table(["what", "value"], facts, "What is known of it.")] if facts else []
+    return dataclasses.replace(whole, title=heading, blocks=[Text(f"{title} {others}"), *table, *whole.blocks])
+
+
+def _card(subjects: Sequence[Subject], roles: Mapping[str, int], called: str) -> Table:
+    """Return one row on the networks: how many of which kind, and what they read."""
+    first = subjects[0]
+    values: dict[str, str | int] = {"network" if len(subjects) == 1 else "trained networks": called}
+    values |= {role: count for role, count in roles.items() if role != "trained"}
+    values |= {
+        "cell": listed(sorted({described(layer).cell for layer in first.layers})),
+        "units": listed([str(layer.units) for layer in first.layers]),
+        "sequences": len(first.x),
+    }
+    return Table(list(values), [list(values.values())], "What was studied, and what it read.")
+
+
+def _limits(subjects: Sequence[Subject]) -> list[str]:
+    return [
+        *([ONE_NETWORK] if len(subjects) == 1 else []),
+        LINEAR,
+        *([WITHOUT_READOUT] if subjects[0].readout is None else []),
+        INPUTS,
+    ]
+
+
+def _networks(subjects: Sequence[Subject], roles: Mapping[str, int], asked: Mapping[str, Asked]) -> list[Block]:
+    """Return which networks were given, which stand beside them, and what their answers were taken for."""
+    given = listed([f"{count:,} {role}" for role, count in roles.items()])
+    measured = {role for one in asked.values() for role in one[""].measurements["role"]} - set(roles)
+    said = [f"The study was given {several(sum(roles.values()), 'network')}: {given}."]
+    said += [text for role, text in BESIDE.items() if role in measured]
+    words: list[Sentence] = [" ".join(said)]
+    readout, output = subjects[0].readout, subjects[0].card.get(OUTPUT)
+    if output is not None:
+        words.append(f"The output of {subjects[0].network.name} is {output}")
+    elif len(subjects) > 1 and readout and readout.output is None and not isinstance(readout.weight, str):
+        words.append(
+            "The study gives one head, and we put it on the states of every network that was given. If a network was "
+            "trained with another head, the answers on this page are not its own. To read each network with its own "
+            "head, name the weight in its file, or read the answer off the model's output."
+        )
+    rows = [(one.network.name, one.network.role, one.network.pair, one.card.get("file", "")) for one in subjects]
+    frame = pd.DataFrame(rows, columns=["network", "role", "pair", "file"])
+    table = Table.from_frame(frame, "The networks that were given.", name="networks", max_rows=SHOWN_ROWS)
+    return [Text(words), table]
