@@ -1,1 +1,1 @@
-"""The command `rnn-probe`: inspect, record, convert, new-study, report, show, claims, verify."""
+"""The command `rnn-probe`: inspect, record, convert, new-study, report, show, site, verify."""

@@ -100,20 +100,6 @@ def show(file: Path, /, *, as_json: AsJson = False) -> None:
 
 
 @app.command
-def claims(folder: Path, /, *, as_json: AsJson = False) -> None:
-    """Print what a finding's folder claims, one line a claim.
-
-    Args:
-        folder: a folder that an analysis wrote.
-        as_json: print JSON instead of a table.
-    """
-    from ..evidence.findings import Finding
-
-    judged = Finding.read(folder).claims
-    _emit(output.to_json([claim.to_dict() for claim in judged]) if as_json else output.claims_text(judged))
-
-
-@app.command
 def verify(path: Path, /, *, as_json: AsJson = False) -> None:
     """Read recordings, findings and converted networks whole, and compare them with the digests of what was written.
 
@@ -239,18 +225,15 @@ def report(
     An interrupted run goes on where it stopped: each answer is kept as soon as it is known.
 
     Args:
-        study: a .toml file, as new-study writes one; a .py file that defines study = probe.Study(...), or
-            report(folder, *, jobs), which writes the page into the folder and returns its path; or a folder whose
-            report.py does so. Python files, and those that a .toml file names, are run: give none that you do not
-            trust.
+        study: a .toml file, as new-study writes one, or a .py file that defines study = probe.Study(...). Python
+            files, and those that a .toml file names, are run: give none that you do not trust.
         out: the folder that gets index.html, and findings/ with the numbers.
-        seed: of everything that is drawn, instead of the study's own; a report(folder, *, jobs) has none.
+        seed: of everything that is drawn, instead of the study's own.
         threads: how many threads to use; one unless given, or as OMP_NUM_THREADS says: a step of a small network is
             too little to share.
-        overwrite: replace the report of another study, or of an earlier Python file, in that folder.
+        overwrite: replace the report of another study in that folder.
         quiet: show no progress on stderr.
-        jobs: of many networks, how many are measured at a time, each in a process on one thread; a
-            report(folder, *, jobs) is given it.
+        jobs: of many networks, how many are measured at a time, each in a process on one thread.
         figures: a folder that gets every figure of a study for papers and talks, as SVG, PDF and PNG.
     """
     _use(threads)
@@ -288,19 +271,17 @@ def site(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     title: str | None = None,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Put the pages of several studies into one folder with an index: a static site, opened from a disk or served.
+    """Write an index of several studies that lie in one folder: a static site, opened from a disk or served.
 
     Args:
         folders: each of them with an index.html, as report writes it; they stand in the index in this order.
-        out: the site's folder. A study that lies in it already stays as it is.
+        out: the site's folder, in which they lie.
         title: of the index.
-        overwrite: replace other pages of the same name that are there.
     """
     from ..studies.pages.site import TITLE, write_site
 
-    path = write_site(folders, out, title=TITLE if title is None else title, overwrite=overwrite)
+    path = write_site(folders, out, title=TITLE if title is None else title)
     _emit(f"{path} {path.stat().st_size} bytes")
 
 
@@ -356,10 +337,7 @@ def _failed(message: str, code: int = FAILED) -> int:
 def _where_said(message: str, words: Sequence[str]) -> str:
     """Return how the arguments of Python that a message names are said here: as options, or in a study's file."""
     if words[0] == "report":
-        from ..studies.study_file import in_the_file
-
-        # A study that is Python says them as Python does.
-        return in_the_file(message) if any(word.endswith(".toml") for word in words) else ""
+        return ""  # a study says them as Python does, or as its file
     named = [name for name in _ARGUMENTS if re.search(rf"\b{name}=", message)]
     options = [f"--{name.replace('_', '-')}{' OLD=NEW' * (name == 'names')}" for name in named]
     return f" At the command line: {', '.join(options)}." if named else ""

@@ -37,12 +37,7 @@ SUFFIXES = (".safetensors", ".npz", ".csv", ".npy")
 
 
 def describe_networks(found: Checkpoint, left_open: Sequence[Open]) -> dict[str, Any]:
-    """Return what `rnn-probe inspect --json` prints: source, choices, networks with their layers, other arrays.
-
-    Args:
-        found: what `survey` found in a file.
-        left_open: the choices that the file leaves open.
-    """
+    """Return what `rnn-probe inspect --json` prints: source, choices, networks with their layers, other arrays."""
     described = []
     for name, module in found.recurrent.items():
         layers = [
@@ -108,29 +103,7 @@ def record_file(
     steps: Iterable[int] | None = None,
     overwrite: bool = False,
 ) -> Recording:
-    """Run a network of a file on the inputs of another, and write the recording to a third.
-
-    Args:
-        file: weights, as `probe.load` reads them.
-        inputs: floats, (batch, time, input), in a .npy, .npz or .csv file, see `input_files.read_array`; they are
-            converted to the network's dtype.
-        out: .safetensors, .npz or .csv; or .npy, of one signal of one layer.
-        given: arguments of `probe.load` by name, where the file leaves a choice open.
-        network: which network, or None for the only one.
-        key: which array of an .npz.
-        lengths: a .npy file of how many steps each sequence has, (batch,); None where all have the whole time axis,
-            or where the inputs are a .csv, which says it.
-        signals: which signals to keep; None keeps all but the pre-activations.
-        steps: which steps to keep; None keeps all.
-        overwrite: replace `out` where it exists.
-
-    Returns:
-        What was written.
-
-    Raises:
-        ProbeError: what is asked for does not exist, `out` exists or cannot be written, the inputs do not fit, or
-            what `record` raises.
-    """
+    """Run a network of a file on the inputs of another, write the recording to a third, and return it."""
     check_out(out, [path for path in (file, inputs, lengths) if path is not None], overwrite=overwrite)
     name, module = load(file, **given).choose(network)
     module = without_mask(module, lengths_said=lengths is not None or inputs.suffix.lower() == ".csv")
@@ -149,16 +122,7 @@ def record_file(
 
 
 def check_out(out: Path, read: Iterable[Path], *, overwrite: bool) -> None:
-    """Raise ProbeError where a recording may not be written to a path.
-
-    Args:
-        out: where it would go.
-        read: the files that it is made from, which are never replaced.
-        overwrite: whether another file may be replaced.
-
-    Raises:
-        ProbeError: the file's ending is none that is written, or it exists and may not be replaced.
-    """
+    """Raise ProbeError where a recording may not be written to a path, or is made from the file there."""
     if out.suffix not in SUFFIXES:
         raise ProbeError(f"{str(out)!r} ends in {out.suffix!r}; a recording is written as {', '.join(SUFFIXES)}.")
     if not os.path.lexists(out):
@@ -203,9 +167,6 @@ def write_recording(recording: Recording, out: Path) -> None:
 
     In an .npz there is an array for each `layer.signal`.
     Where a layer was called several times, its arrays are named `layer/call.signal`.
-
-    Raises:
-        ProbeError: the file cannot be written, or is an .npy and there are several arrays.
     """
     import numpy as np
 

@@ -31,17 +31,7 @@ _EMBEDDINGS = ("emb", "lookup", "wte")
 def new_study(
     file: Path, out: Path, *, given: Mapping[str, Any] = MappingProxyType({}), overwrite: bool = False
 ) -> Path:
-    """Write a commented study file for a file of weights, and return its path.
-
-    Args:
-        file: the weights.
-        out: where the study goes, a .toml file.
-        given: arguments of `probe.load` by name; those that the file leaves open are written to be filled in.
-        overwrite: replace a file that is there.
-
-    Raises:
-        ProbeError: the weights cannot be read, or the study's file exists.
-    """
+    """Write a commented study file for a file of weights, and return its path."""
     if out.suffix != ".toml":
         raise ProbeError(f"{str(out)!r} ends in {out.suffix!r}; a study is written as .toml.")
     if os.path.lexists(out) and not overwrite:
@@ -50,16 +40,7 @@ def new_study(
 
 
 def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
-    """Return the lines of a study file.
-
-    Args:
-        path: of the weights.
-        out: where the study will lie, which paths in it are relative to.
-        given: arguments of `probe.load`.
-
-    Raises:
-        ProbeError: the weights cannot be read.
-    """
+    """Return the lines of a study file."""
     found, left_open = survey(path, given)
     relative = Path(os.path.relpath(path.resolve(), out.resolve().parent)).as_posix()
     first = next(iter(found.recurrent))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..evidence.claims import Claim
     from ..recording.recording import Recording
 
 
@@ -62,15 +61,3 @@ def recording_text(described: Mapping[str, Any]) -> str:
         lines.append("not called: " + ", ".join(described["not_called"]))
     lines.append(f"largest error: {described['max_error']:.3g}")
     return "\n".join(lines)
-
-
-def claims_text(judged: Sequence[Claim]) -> str:
-    """Return claims as a table, a line each."""
-    rows = [("rule", "verdict", "value", "interval", "n", "statement")]
-    for claim in judged:
-        ends = "" if claim.interval is None else f"{claim.interval[0]:.3g} to {claim.interval[1]:.3g}"
-        rows.append((claim.rule.key, claim.verdict, f"{claim.value:.3g}", ends, str(claim.n), claim.rule.statement))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

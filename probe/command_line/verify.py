@@ -35,14 +35,7 @@ class Verified:
 
 
 def verify(path: str | os.PathLike[str]) -> tuple[Verified, ...]:
-    """Return everything at or below a path that says its own digest, each read whole.
-
-    Args:
-        path: a file or a folder.
-
-    Raises:
-        ProbeError: there is nothing of the kind.
-    """
+    """Return everything at or below a path that says its own digest, each read whole."""
     path = as_path(path)
     if not os.path.lexists(path):
         raise ProbeError(f"{str(path)!r} does not exist. Give a recording, a finding, or a folder with some of them.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,14 +52,6 @@ KEYS = {
         "probability_of",
     ),
 }
-#: Where a message says an argument as Python does: the table and the key that say it in a study file.
-SAID = {
-    **dict.fromkeys(("name", "layers", "tolerance", *CHOICES), "network"),
-    **dict.fromkeys(("lengths", "valid", "symbols", "fixed_inputs"), "inputs"),
-    **dict.fromkeys(KEYS["readout"], "readout"),
-    "programs": "programs",
-    "key": "",
-}
 CONCEPT = ("file", "key", "function", "kind", "description")
 
 
@@ -76,57 +67,15 @@ def read_study(path: Path, seed: int | None = None) -> Study:
     """
     if path.suffix not in (".toml", ".py"):
         raise ProbeError(
-            f"{str(path)!r} ends in {path.suffix!r}; give a .toml file, or a .py file that defines study or "
-            "report(folder, *, jobs), or a folder whose report.py defines the latter."
+            f"{str(path)!r} ends in {path.suffix!r}; give a .toml file, or a .py file that defines study."
         )
     if not path.is_file():
         raise ProbeError(f"There is no study {str(path)!r}. Give the path of one; rnn-probe new-study writes one.")
-    return study_of(load_file(path), path, seed) if path.suffix == ".py" else _seeded(_of_toml(path), seed)
-
-
-def study_of(module: Any, path: Path, seed: int | None = None) -> Study:
-    """Return the study that a Python file defines.
-
-    Args:
-        module: the file, run.
-        path: of the file.
-        seed: instead of the study's own, or None.
-
-    Raises:
-        ProbeError: it defines no `study`, or something else that is called so.
-    """
-    found = vars(module).get("study")
-    if not isinstance(found, Study):
-        raise ProbeError(
-            f"{str(path)!r} defines {'no study' if found is None else f'study as a {type(found).__name__}'}; it "
-            "must hold study = probe.Study(...), or define report(folder, *, jobs)."
-        )
-    return _seeded(found, seed)
-
-
-def _seeded(study: Study, seed: int | None) -> Study:
+    study = _of_toml(path) if path.suffix == ".toml" else vars(load_file(path)).get("study")
+    if not isinstance(study, Study):
+        found = "no study" if study is None else f"study as a {type(study).__name__}"
+        raise ProbeError(f"{str(path)!r} defines {found}; it must hold study = probe.Study(...).")
     return study if seed is None else dataclasses.replace(study, seed=seed)
-
-
-def in_the_file(message: str) -> str:
-    """Return how the arguments of Python that a message names are said in a study's TOML file; empty if it does so.
-
-    Args:
-        message: of an error.
-    """
-    named = [name for name in SAID if re.search(rf"\b{name}=", message)]
-    if not named or "under [" in message:
-        return ""
-    # A file's own table is what the message begins with.
-    own = re.match(r"(inputs|concepts\.[^:,]+)[:,]", message)
-    parts = []
-    for name in named:
-        table = (own[1] if own else "") if name == "key" else SAID[name]
-        if table:
-            parts.append(f"{name.removesuffix('_inputs')} = ..., under [{table}]")
-    if not parts:
-        return " In the study's file no key says which: give a .npy file, or an archive of one array."
-    return f" In the study's file: {'; '.join(parts)}."
 
 
 def _of_toml(path: Path) -> Study:
@@ -141,7 +90,7 @@ def _of_toml(path: Path) -> Study:
         _check(content if not name else _table(content, name), keys, name)
     network, inputs = _table(content, "network"), _table(content, "inputs")
     given, lengths = _inputs(folder, inputs)
-    valid = _optional(inputs, "inputs", "valid")
+    valid = _get(inputs, "inputs", "valid")
     return Study(
         networks=_networks(folder, network),
         inputs=given,
@@ -149,7 +98,7 @@ def _of_toml(path: Path) -> Study:
         lengths=lengths,
         symbols=inputs.get("symbols"),
         valid=None if valid is None else load_function(valid, folder, "inputs.valid"),
-        name=_optional(network, "network", "name"),
+        name=_get(network, "network", "name"),
         layers=_names(network, "network", "layers"),
         readout=_readout(folder, _table(content, "readout")) if "readout" in content else None,
         programs={
@@ -230,42 +179,36 @@ def _check(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
             raise ProbeError((f"Under [{where}]: " if where else "The study: ") + unknown("key", key, keys))
 
 
-def _text(table: Mapping[str, Any], where: str, key: str) -> str:
+def _get(
+    table: Mapping[str, Any], where: str, key: str, kind: type | tuple[type, ...] = str, wanted: str = "a text"
+) -> Any:
+    """Return what a table says under a key, or None where it says nothing."""
     found = table.get(key)
-    if not isinstance(found, str) or not found.strip():
-        given = "is missing" if found is None else f"is {str(found)[:60]!r}"
-        raise ProbeError(f"{key} under [{where}] {given}; it must be a text, such as a file's path.")
+    if found is not None and (not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool)):
+        raise ProbeError(f"{key} under [{where}] is {str(found)[:60]!r}; it must be {wanted}.")
     return found
 
 
-def _optional(table: Mapping[str, Any], where: str, key: str) -> str | None:
-    if key not in table:
-        return None
-    if not isinstance(table[key], str):
-        raise ProbeError(f"{key} under [{where}] is {str(table[key])[:60]!r}; it must be a text.")
-    return table[key]
+def _text(table: Mapping[str, Any], where: str, key: str) -> str:
+    found = _get(table, where, key)
+    if found is None or not found.strip():
+        raise ProbeError(f"{key} under [{where}] is missing; it must be a text, such as a file's path.")
+    return found
 
 
 def _names(table: Mapping[str, Any], where: str, key: str) -> list[str] | None:
-    found = table.get(key)
-    if found is None:
-        return None
-    if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
-        raise ProbeError(
-            f'{key} under [{where}] is {str(found)[:60]!r}; it must be names in brackets: {key} = ["rnn[0]"].'
-        )
+    wanted = f'names in brackets: {key} = ["rnn[0]"]'
+    found = _get(table, where, key, list, wanted)
+    if found is not None and (not found or not all(isinstance(one, str) for one in found)):
+        raise ProbeError(f"{key} under [{where}] is {str(found)[:60]!r}; it must be {wanted}.")
     return found
 
 
 def _choices(network: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `probe.load` under [network]; an empty name leaves an array out."""
-    given = {name: network[name] for name in CHOICES if name in network}
-    for name, value in given.items():
-        kinds, wanted = CHOICES[name]
-        inside = value.values() if isinstance(value, dict) else ()
-        right = isinstance(value, kinds) and not isinstance(value, bool)
-        if not right or not all(isinstance(new, str) for new in inside):
-            raise ProbeError(f"{name} under [network] is {str(value)[:60]!r}; it must be {wanted}.")
+    given = {name: _get(network, "network", name, *CHOICES[name]) for name in CHOICES if name in network}
+    if not all(isinstance(new, str) for new in given.get("names", {}).values()):
+        raise ProbeError(f"names under [network] is {str(given['names'])[:60]!r}; it must be {CHOICES['names'][1]}.")
     if "forget_bias" in given:
         given["forget_bias"] = float(given["forget_bias"])
     if "names" in given:
@@ -283,37 +226,25 @@ def _inputs(folder: Path, table: Mapping[str, Any]) -> tuple[np.ndarray, np.ndar
     return given.values, read_array(folder / _text(table, "inputs", "lengths"), what="inputs.lengths").values
 
 
-def _key(table: Mapping[str, Any], where: str) -> str | list[str] | None:
-    return _names(table, where, "key") if isinstance(table.get("key"), list) else _optional(table, where, "key")
-
-
 def _given(folder: Path, table: Mapping[str, Any], where: str) -> Given:
-    """Return the array that a table's `file` names, and `key` in an archive or a table of columns.
-
-    Raises:
-        ProbeError: there is none, or it cannot be read.
-    """
+    """Return the array that a table's `file` names, and `key` in an archive or a table of columns."""
     path = folder / _text(table, where, "file")
     if not path.is_file():
         raise ProbeError(f"{where}: there is no file {str(path)!r}. Paths in a study are relative to its own folder.")
-    return read_array(path, _key(table, where), where)
+    key = _names(table, where, "key") if isinstance(table.get("key"), list) else _get(table, where, "key")
+    return read_array(path, key, where)
 
 
 def _concept(folder: Path, name: str, table: Any, lengths: np.ndarray | None) -> Concept:
-    if not isinstance(table, Mapping):
-        raise ProbeError(
-            f"concepts.{name} is a {type(table).__name__}; it must be a table: [concepts.{name}] with file or "
-            "function."
-        )
-    _check(table, CONCEPT, f"concepts.{name}")
     where = f"concepts.{name}"
+    _check(_table({where: table}, where), CONCEPT, where)
     if ("file" in table) == ("function" in table):
         raise ProbeError(f"[{where}] must have either file (an array (batch, time)) or function ('study.py:{name}').")
     if "file" in table:
         values: Any = _aligned(_given(folder, table, where), lengths, where)
     else:
         values = load_function(_text(table, where, "function"), folder, where)
-    return Concept(values, _optional(table, where, "kind"), str(table.get("description", "")))
+    return Concept(values, _get(table, where, "kind"), str(table.get("description", "")))
 
 
 def _aligned(given: Given, lengths: np.ndarray | None, where: str) -> np.ndarray:
@@ -333,41 +264,18 @@ def _aligned(given: Given, lengths: np.ndarray | None, where: str) -> np.ndarray
 
 
 def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
-    combine = _optional(table, "readout", "combine")
-    if combine is not None and combine not in COMBINES:
-        combine = load_function(combine, folder, "readout.combine") if ":" in combine else combine
-    function = _optional(table, "readout", "function")
-    answers = table.get("answers")
-    if answers is not None and not isinstance(answers, list):
-        raise ProbeError(f"answers under [readout] is {str(answers)[:60]!r}; it must be a list, one for each score.")
-    transposed = table.get("transposed")
-    if transposed is not None and not isinstance(transposed, bool):
-        raise ProbeError(f"transposed under [readout] is {str(transposed)[:60]!r}; it must be true or false.")
-    steps = table.get("steps", LAST)
-    numbers = isinstance(steps, list) and all(type(one) is int for one in steps)
-    if not isinstance(steps, str) and not numbers:
-        raise ProbeError(
-            f'steps under [readout] is {str(steps)[:60]!r}; it must be "last", "every", or whole numbers in '
-            "brackets, such as [1, 3]."
-        )
+    combine, function = (_get(table, "readout", name) for name in ("combine", "function"))
+    if combine is not None and combine not in COMBINES and ":" in combine:
+        combine = load_function(combine, folder, "readout.combine")
+    numbers = 'a list, such as [1, 3]; of steps also "last" or "every"'
+    steps = _get(table, "readout", "steps", (str, list), numbers)
     return Readout(
         concept=_text(table, "readout", "concept"),
-        weight=_optional(table, "readout", "weight"),
-        bias=_optional(table, "readout", "bias"),
-        transposed=transposed,
+        **{name: _get(table, "readout", name) for name in ("weight", "bias", "kind", "layer")},
+        transposed=_get(table, "readout", "transposed", bool, "true or false"),
         function=None if function is None else load_function(function, folder, "readout.function"),
-        kind=_optional(table, "readout", "kind"),
-        answers=answers,
-        layer=_optional(table, "readout", "layer"),
+        **{name: _get(table, "readout", name, list, numbers) for name in ("answers", "probability_of")},
         combine=combine,
         interchange_step=table.get("interchange_step"),
-        steps=steps,
-        probability_of=_symbols(table),
+        steps=LAST if steps is None else steps,
     )
-
-
-def _symbols(table: Mapping[str, Any]) -> list[Any] | None:
-    given = table.get("probability_of")
-    if given is not None and not isinstance(given, list):
-        raise ProbeError(f'probability_of under [readout] is {str(given)[:60]!r}; it must be a list, such as ["."].')
-    return given

@@ -14,10 +14,7 @@ import torch
 from torch import nn
 
 import probe
-from probe import Finding
 from probe.command_line import main
-from probe.evidence import Range, Rule, judge
-from probe.evidence.measurements import Network, measurement, tabulate
 
 
 @pytest.fixture
@@ -26,20 +23,6 @@ def saved(tmp_path: Path, pair: nn.Module, x: torch.Tensor) -> Path:
     path = tmp_path / "run.safetensors"
     probe.record(pair, x, steps=[1, 2], signals=["cell_state"]).save(path)
     return path
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return the folder of a finding with two claims."""
-    model = nn.LSTM(1, 1)
-    table = tabulate(
-        measurement("q", "accuracy", Network(f"net/{k}", "trained", model, k), 0.9 + k / 100) for k in range(8)
-    )
-    rules = [
-        Rule("1", "It counts.", "accuracy", "d", "s", Range.at_least(0.9), Range.at_most(0.5), needs=6),
-        Rule("2", "It counts in many.", "accuracy", "d", "s", Range.at_least(0.9), Range.at_most(0.5)),
-    ]
-    return Finding("q", "Does it?", table, judge(table, rules)).write(tmp_path / "q")
 
 
 def test_show_describes_a_recording(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,35 +48,10 @@ def test_show_describes_it_in_json(saved: Path, capsys: pytest.CaptureFixture[st
     assert described["max_error"] == probe.load_recording(saved).max_error
 
 
-def test_claims_are_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line a claim, columns aligned, under a heading."""
-    assert main.run(["claims", str(folder)]) == 0
-    heading, first, second = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["rule", "verdict", "value", "interval", "n", "statement"]
-    assert first.split(maxsplit=1)[0] == "1"
-    assert "established" in first
-    assert "undecided" in second
-    column = heading.index("statement")
-    assert (first[column:], second[column:]) == ("It counts.", "It counts in many.")
-
-
-def test_claims_are_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--json` prints strict JSON: an infinite bound is a word, because JSON has no infinity."""
-    assert main.run(["claims", str(folder), "--json"]) == 0
-
-    def refuse(word: str) -> None:
-        raise ValueError(word)
-
-    claims = json.loads(capsys.readouterr().out, parse_constant=refuse)
-    assert [claim["verdict"] for claim in claims] == ["established", "undecided"]
-    assert claims[0]["rule"]["established_if"]["high"] == "inf"
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["show", "missing"], "'missing' cannot be read as a recording"),
-        (["claims", "missing"], "'missing' cannot be read as a finding"),
     ],
 )
 def test_failed_work_exits_with_1(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +68,6 @@ def test_failed_work_exits_with_1(words: list[str], message: str, capsys: pytest
     ("words", "message"),
     [
         (["shwo", "x"], 'Did you mean "show"?'),
-        (["claim", "x"], 'Did you mean "claims"?'),
         (["show", "x", "--jsn"], "Did you mean --json?"),
         (["show"], "requires an argument"),
         (["show", "a", "b"], "b"),
