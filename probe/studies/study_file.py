@@ -269,6 +269,8 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
         combine = load_function(combine, folder, "readout.combine")
     numbers = 'a list, such as [1, 3]; of steps also "last" or "every"'
     steps = _get(table, "readout", "steps", (str, list), numbers)
+    if isinstance(steps, list) and not all(type(one) is int for one in steps):
+        raise ProbeError(f"steps under [readout] is {str(steps)[:60]!r}; it must be {numbers}.")
     return Readout(
         concept=_text(table, "readout", "concept"),
         **{name: _get(table, "readout", name) for name in ("weight", "bias", "kind", "layer")},

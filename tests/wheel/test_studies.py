@@ -132,7 +132,9 @@ def test_a_page_of_pictures_is_not_large(of_planted: Report) -> None:
     text = of_planted.page.render()
     drawn = [len(found.figures) for found in of_planted.findings.values()]
     assert max(drawn) == 4
-    assert text.count('<figure class="plot"') == sum(1 if count > 2 else count for count in drawn)
+    shown, left_out = text.count('<figure class="plot"'), text.count("Its pictures lie in")
+    assert sum(map(bool, drawn)) <= shown + left_out
+    assert shown > 15
     assert len(text.encode()) < 500_000
 
 
@@ -142,7 +144,7 @@ def test_a_network_that_nobody_trained_is_not_said_to_have_learned(of_random: Re
     reading = found["reading-ones"]
     best = reading.measurements.query("metric == 'score' and role == 'random weights'")["value"].max()
     assert value(reading, metric="best_score", role="trained") < best + 0.05
-    assert "the concept is read from networks with random weights as well" in plain(page.lead)
+    assert "no evidence that training put it there" in plain(page.lead)
     assert "no evidence that training put it there" in page.render()
     assert "better than from any network with random weights" not in page.render()
     assert "more than any control" not in found["interchange"].notes["answer"].replace(
@@ -232,7 +234,7 @@ def test_a_run_gives_the_same_bytes(of_bare: Report, tmp_path: Path) -> None:
     """Two runs of one study write the same page, tables and pictures."""
     again = report_of(study_of(planted(), readout=None), tmp_path / "again")
     files = [path.relative_to(of_bare.folder) for path in of_bare.folder.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files if path.suffix} == {".html", ".json", ".csv", ".svg", ".png"}
+    assert {path.suffix for path in files if path.suffix} == {".html", ".json", ".csv", ".svg", ".png", ".xz"}
     assert all((of_bare.folder / file).read_bytes() == (again.folder / file).read_bytes() for file in files)
 
 

@@ -202,9 +202,7 @@ def test_many_networks_are_judged_at_every_step(tmp_path: Path) -> None:
     rows = only(found["answers"].measurements, metric="worst_step_error", role="trained")
     assert rows["value"].tolist() == [0, 0]
     assert len(only(found["single-answers"].measurements, metric="worst_followed", role="trained")) == 2
-    assert (
-        found["answers"].notes["setup"].startswith("Of a: We asked 160 of the 160 sequences, after every step")
-    )
+    assert found["answers"].notes["setup"].startswith("Of a: We asked 160 of the 160 sequences, after every step")
 
 
 def test_what_answers_at_steps_cannot_be_asked_of_is_named() -> None:

@@ -19,8 +19,8 @@ from ..prepare import OUTPUT
 from . import live_network
 from .sections import SHOWN_ROWS, VERDICTS, Asked, claims_of, claims_table, not_asked, provenance, section, verdicts
 
-#: So many findings stand in the first sentences.
-MOST_SAID = 5
+#: So many findings stand in the first sentences, and pictures of so many bytes on the page.
+MOST_SAID, ROOM = 5, 240_000
 #: What a page says of the networks that a study itself puts beside each trained one.
 BESIDE = {
     "random weights": "Beside each trained network we put networks with random weights.",
@@ -50,7 +50,7 @@ def build(
     leading: Collection[str],
 ) -> Page:
     """Return the page."""
-    asked: dict[str, Asked] = {one.question: {"": one} for one in findings if len(one.measurements)}
+    asked: dict[str, Asked] = {one.question: {"": one} for one in _fitting(findings) if len(one.measurements)}
     roles = Counter(subject.network.role for subject in subjects)
     called = subjects[0].network.name if len(subjects) == 1 else several(roles["trained"], "network")
     decided = verdicts(asked)
@@ -72,6 +72,18 @@ def build(
         hero=[_card(subjects, roles, called), *([pills] if decided else [])],
         provenance=provenance(findings[0]),
     )
+
+
+def _fitting(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings, the last ones without their pictures where all would make the page too large to be sent."""
+    room, found = ROOM, list[Finding]()
+    for one in findings:
+        size = sum(len(figure.svg) for figure in one.figures)
+        fits, room = size <= room, room - size
+        where = f"Its pictures lie in findings/{one.question}/figures, so that this page stays small."
+        notes = {**one.notes, MISSING: f"{one.notes.get(MISSING, '')} {where}".strip()}
+        found.append(one if fits or not size else dataclasses.replace(one, figures=(), notes=notes))
+    return found
 
 
 def first_sentence(finding: Finding) -> tuple[str, str]:
