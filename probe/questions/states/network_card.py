@@ -78,5 +78,5 @@ def _layers(table: pd.DataFrame) -> dict[str, str]:
     for (layer, cell), rows in table[table["layer"] != ""].groupby(["layer", "kind"], sort=False):
         sizes = dict(zip(rows["metric"], rows["value"].astype(int), strict=True))
         words = [several(sizes[name], name.removesuffix("s")) for name in SIZES if name in sizes]
-        found[f"layer {layer}"] = ", ".join([cell, *words, *([] if sizes["looked_at"] else ["not studied"])])
+        found[f"layer {layer}"] = ", ".join([str(cell), *words, *([] if sizes["looked_at"] else ["not studied"])])
     return found
