@@ -191,7 +191,7 @@ def tell(answered: Answered) -> Told:
     high, low = (_most(answered, metric, words) for metric, words in SHARES.items())
     setup = f"A gate is nearly open above {HIGH:g} and nearly closed below {LOW:g} (Karpathy et al. 2015)."
     title, caption = "How far open the gates are, by step", "A gate's mean over units and prefixes."
-    figure = figure_of(answered, draw, "mean", title=title, alt=high, caption=caption)
+    figure = figure_of(answered, draw, "mean", title=title, alt=f"{high} {setup}", caption=caption)
     return Told({"answer": f"{high} {low} This describes the gates and claims nothing.", "setup": setup}, figure)
 
 
