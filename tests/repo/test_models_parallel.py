@@ -1,22 +1,19 @@
-"""Many networks: in worker processes and on a cluster the same files, whoever is killed, and nothing done twice."""
+"""Many networks: in worker processes the same files, whoever is killed, and nothing done twice."""
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import dask.config
 import psutil
 import pytest
 import torch
-from distributed import LocalCluster
 from refusing import refused
 
 from models import populations
@@ -43,24 +40,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole") / "counter"
     assert command.main([*MANY, "--out", str(folder)]) == 0
     return contents(folder)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    """A scheduler and two worker processes of one thread; work that killed two of them is given up."""
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=logging.CRITICAL
-        ) as running,
-    ):
-        yield running  # pyright: ignore[reportReturnType]  # it enters itself
-
-
-@pytest.fixture(autouse=True)
-def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster that is not there is given up soon."""
-    monkeypatch.setattr("probe.studies.workers.CONNECT_WITHIN", 1)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -297,25 +276,3 @@ def test_a_population_goes_into_a_folder_for_each_recipe(
         assert command.main(["--population", "first", *option, "--out", str(tmp_path / "x")]) == 2
         assert "give it without --recipe, --seed and --seeds" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
-
-
-def test_a_cluster_whose_workers_always_die_is_told(cluster: LocalCluster) -> None:
-    """Work that kills whoever takes it is given up, with what to do."""
-    with refused():
-        list(parallel(os._exit, [(1,)], cluster=cluster.scheduler_address, again="Go."))
-    with pytest.raises(ValueError, match="math domain error"):
-        list(parallel(math.sqrt, [(1,), (-1,)], cluster=cluster.scheduler_address))
-
-
-def test_a_cluster_that_is_not_there_is_refused() -> None:
-    """The message says what an address is."""
-    for address in ("host", "tcp://127.0.0.1:9"):
-        with refused():
-            list(parallel(abs, [(1,)], cluster=address))
-
-
-def test_a_cluster_without_dask_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The packages are named."""
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with refused():
-        list(parallel(abs, [(1,)], cluster="tcp://127.0.0.1:9"))
