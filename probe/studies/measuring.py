@@ -54,12 +54,7 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """A network with its controls, or a network that stands alone.
-
-    Attributes:
-        member: the group's name: that of its first network.
-        subjects: the network, then its controls.
-    """
+    """A network with its controls, or one that stands alone; `member` is the name of the first."""
 
     member: str
     subjects: tuple[Subject, ...]
@@ -67,15 +62,7 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """What is measured of a group, and where it is kept.
-
-    Attributes:
-        group: the networks.
-        questions: what they are asked.
-        store: where measurements lie.
-        networks: by name what the measurements of each network that was given are tied to.
-        versions: the same of each question.
-    """
+    """What a group is asked, where that is kept, and what measurements of its networks and questions are tied to."""
 
     group: Group
     questions: Sequence[Question]
@@ -165,12 +152,7 @@ def _tell(report: Report | None, call: Call, question: str, number: int, state: 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a study measures.
-
-    Attributes:
-        questions: in the order in which its page tells them.
-        calls: each group on its own, and all networks together where a question compares several.
-    """
+    """What a study measures: each group on its own, and all networks together where a question compares several."""
 
     questions: Sequence[Question]
     calls: Sequence[Call]

@@ -31,14 +31,7 @@ GIVEN = tuple(role for role in ROLES if role not in ("null", *FITTED_HEADS))
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """A network as it was given.
-
-    Attributes:
-        given: the module, what `probe.load` returned, or a path.
-        role: one of `GIVEN`.
-        name: what tables call it; empty where that is the network's own name.
-        pair: what it is paired by; empty where it stands alone.
-    """
+    """A network as it was given, with its role; the name in tables and the pair are empty where it has none."""
 
     given: Any
     role: str = "trained"

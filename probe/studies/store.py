@@ -38,14 +38,9 @@ csv.field_size_limit(sys.maxsize)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured on the networks of a group.
+    """What was measured of a group.
 
-    Attributes:
-        networks: their names, each with the digest of its weights and of its inputs.
-        versions: the questions, each with the version that it had; in a study the digest of the question.
-        tables: the questions, each with its table.
-        made: the questions, each with what it was measured by: libraries, and the commit of the code. Information
-            only.
+    The digests of its networks by name; and by question its version, its table, and what measured it: libraries.
     """
 
     networks: Mapping[str, str]
@@ -175,13 +170,7 @@ def _digest(about: Mapping[str, object], body: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """Where the measurements of a population lie.
-
-    Attributes:
-        folder: of the populations' files.
-        parts: of the parts that workers write, one file a group.
-        population: the population's name.
-    """
+    """Where the measurements of a population lie: its file, and the parts that workers write, one a group."""
 
     folder: Path
     parts: Path
