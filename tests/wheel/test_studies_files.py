@@ -213,11 +213,3 @@ def test_a_first_study_file_names_what_is_open_and_what_was_said(
     assert main.run(["inspect", "weights.npz", "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out.split("bytes\n")[-1])["open"]
     assert (one["argument"], one["option"], one["layer"]) == ("forget_bias", "--forget-bias", "rnn/basic_lstm_cell")
-
-
-@pytest.mark.parametrize("name", ["nowhere.toml", "study.json", "mine.py"])
-def test_what_is_no_study_is_refused(name: str, tmp_path: Path) -> None:
-    """No path, another ending, and a Python file that defines none."""
-    (tmp_path / "mine.py").write_text("x = 3")
-    with refused():
-        read_study(tmp_path / name)
