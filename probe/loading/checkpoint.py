@@ -116,7 +116,8 @@ class Checkpoint:
             h = run(module, x) if mask is None else module(x, mask=torch.as_tensor(mask))[0]
         found = h if expected.dim() == 3 else h[:, -1]
         # The last output of the reverse direction is the one of the first step.
-        if expected.shape != found.shape or (expected.dim() == 2 and _both_ways(module)):
+        both = any(isinstance(part, BothWays) or getattr(part, "bidirectional", False) for part in module.modules())
+        if expected.shape != found.shape or (expected.dim() == 2 and both):
             raise ProbeError(
                 f"The outputs have shape {tuple(expected.shape)}; {called or type(module).__name__!r} computes "
                 f"hidden states of shape {tuple(h.shape)}. Give all of them, or the last, if it only reads forwards."
@@ -128,7 +129,8 @@ class Checkpoint:
         lines = [f"source: {self.source}"]
         for name, module in self.recurrent.items():
             layout, order = self.source.layouts.get(name, ""), self.source.gate_orders.get(name, "")
-            lines.append(f"{name or '(alone)'}: {_described(module)}, from {layout}{f' ({order})' if order else ''}")
+            described = " ".join(str(module).split())
+            lines.append(f"{name or '(alone)'}: {described}, from {layout}{f' ({order})' if order else ''}")
             lines += [f"  {array}" for array in self.arrays.get(name, ())]
         lines += [f"chosen: {sentence}" for sentence in self.source.chosen]
         lines += [f"assumed: {sentence}" for sentence in self.source.assumed]
@@ -145,11 +147,3 @@ def run(module: nn.Module, x: Tensor) -> Tensor:
     for step in x.unbind(1):
         states.append(module(step, states[-1] if states else None))
     return torch.stack([state[0] if isinstance(state, tuple) else state for state in states], dim=1)
-
-
-def _both_ways(module: nn.Module) -> bool:
-    return any(isinstance(part, BothWays) or getattr(part, "bidirectional", False) for part in module.modules())
-
-
-def _described(module: nn.Module) -> str:
-    return " ".join(str(module).split())

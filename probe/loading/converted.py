@@ -91,7 +91,8 @@ def keys_of(names: Iterable[str]) -> list[str]:
     # What something lies in.
     around: set[str] = set()
     for name in names:
-        key = ".".join(_word(word) for word in (name or ALONE).split("."))
+        words = (name or ALONE).split(".")
+        key = ".".join(word if word and not hasattr(_EMPTY, word) else f"{word}_" for word in words)
         if not _fits(key, taken, around):
             flat = "other." + key.replace(".", "/")
             number = 2
@@ -103,10 +104,6 @@ def keys_of(names: Iterable[str]) -> list[str]:
         words = key.split(".")
         around |= {".".join(words[:end]) for end in range(1, len(words))}
     return found
-
-
-def _word(word: str) -> str:
-    return word if word and not hasattr(_EMPTY, word) else f"{word}_"
 
 
 def _fits(key: str, taken: set[str], around: set[str]) -> bool:

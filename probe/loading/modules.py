@@ -173,7 +173,7 @@ class Masked(nn.Module):
         last: list[Tensor] = []
         for rows in some:
             h, states = self._run(module, [x[row][mask[row]] for row in rows.tolist()])
-            states = _flat(states)
+            states = list(states) if isinstance(states, tuple) else [states]
             if out is None:
                 out = x.new_zeros(*x.shape[:2], h.shape[2])
                 last = [state.new_zeros(state.shape[0], len(x), state.shape[2]) for state in states]
@@ -229,10 +229,6 @@ def without_mask(module: nn.Module, *, lengths_said: bool) -> nn.Module:
             "be run so."
         )
     return module.module
-
-
-def _flat(states: Any) -> list[Tensor]:
-    return list(states) if isinstance(states, tuple) else [states]
 
 
 def merged(h: Tensor, other: Tensor, merge: str) -> Tensor:

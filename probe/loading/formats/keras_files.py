@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def read_hdf5(path: Path, budget: Budget) -> Contents:
         top = found.attributes[""]
         whole = any(name.startswith(f"{_WHOLE}/") for name in found.arrays) or _WHOLE in found.attributes
         names = {
-            group.removeprefix(_WHOLE).strip("/"): tuple(_sorted_out(attributes["weight_names"]))
+            group.removeprefix(_WHOLE).strip("/"): _texts(attributes["weight_names"])
             for group, attributes in found.attributes.items()
             if "weight_names" in attributes and (not whole or group.startswith(f"{_WHOLE}/"))
         }
@@ -69,5 +68,5 @@ def read_hdf5(path: Path, budget: Budget) -> Contents:
     return Contents(tensors, framework, what, KerasModel(config, version, names), left_out=left_out, version=version)
 
 
-def _sorted_out(names: Any) -> Iterable[str]:
-    return [str(name) for name in (names if isinstance(names, list) else [names])]
+def _texts(names: Any) -> tuple[str, ...]:
+    return tuple(map(str, names if isinstance(names, list) else [names]))

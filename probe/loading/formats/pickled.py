@@ -83,17 +83,14 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:
     return made
 
 
-def _scalar(dtype: Any, data: Any) -> Array:
-    return _from_buffer(data, dtype, ())
-
-
 def _from_jax(_: Any, __: Any, state: Any, *___: object) -> Array:
     made = Array()
     made.__setstate__(state)
     return made
 
 
-def _same(value: Any) -> Any:
+def same(value: Any) -> Any:
+    """Return what is given: some calls of a pickle only wrap a value."""
     return value
 
 
@@ -108,7 +105,7 @@ class Ordered:
 _CORES = ("numpy.core", "numpy._core")
 NUMPY: Mapping[str, Callable[..., Any]] = {
     **{f"{core}.multiarray._reconstruct": lambda *_: Array() for core in _CORES},
-    **{f"{core}.multiarray.scalar": _scalar for core in _CORES},
+    **{f"{core}.multiarray.scalar": lambda dtype, data: _from_buffer(data, dtype, ()) for core in _CORES},
     **{f"{core}.numeric._frombuffer": _from_buffer for core in _CORES},
     "numpy.ndarray": Array,
     "numpy.dtype": DType,
@@ -120,8 +117,8 @@ _JAX: Mapping[str, Callable[..., Any]] = {
     **dict.fromkeys(
         (f"{part}._reconstruct_array" for part in ("jax._src.array", "jaxlib.xla_extension", "jax.array")), _from_jax
     ),
-    **{f"haiku._src.data_structures.{name}": _same for name in ("FlatMapping", "FlatMap")},
-    "builtins.dict": _same,
+    **{f"haiku._src.data_structures.{name}": same for name in ("FlatMapping", "FlatMap")},
+    "builtins.dict": same,
 }
 
 

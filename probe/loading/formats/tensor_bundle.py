@@ -72,7 +72,8 @@ def read(path: Path, budget: Budget) -> Contents:
             if name == OBJECTS and entry.dtype == _STRING:
                 names = _full_names(files[entry.shard][entry.offset : entry.offset + entry.size])
             elif entry.dtype not in DTYPES or entry.sliced:
-                left_out[name] = "a slice of a partitioned variable" if entry.sliced else _word(entry.dtype)
+                kind = "text" if entry.dtype == _STRING else f"numbers of TensorFlow's dtype {entry.dtype}"
+                left_out[name] = "a slice of a partitioned variable" if entry.sliced else kind
             else:
                 tensors[name] = _tensor(name, entry, files[entry.shard], budget)
         called = [names.get(name, name) for name in tensors]
@@ -80,10 +81,6 @@ def read(path: Path, budget: Budget) -> Contents:
             tensors = dict(zip(called, tensors.values(), strict=True))
             left_out = {names.get(name, name): what for name, what in left_out.items()}
     return Contents(tensors, "TensorFlow", "TensorFlow checkpoint", left_out=left_out)
-
-
-def _word(dtype: int) -> str:
-    return "text" if dtype == _STRING else f"numbers of TensorFlow's dtype {dtype}"
 
 
 def _tensor(name: str, entry: Entry, data: bytes, budget: Budget) -> Tensor:

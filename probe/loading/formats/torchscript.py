@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..readers import Budget, Contents, check_archive, count, flatten, reading
-from .pickled import Ordered, Reader, RefusedError
+from .pickled import Ordered, Reader, RefusedError, same
 from .torch_files import QUANTIZED
 
 ADVICE = "Give a file that torch.jit.save wrote, or save the module's state_dict."
@@ -57,15 +57,11 @@ class _Names(dict[str, Any]):
         return Thing if name.startswith("__torch__.") else super().__getitem__(name)
 
 
-def _first(value: Any) -> Any:
-    return value
-
-
 class _Archive(Reader):
     """Reads the pickle of an archive; it builds tensors, lists, dicts and stand-ins, and calls nothing else."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str, budget: Budget) -> None:
-        names = _Names({f"torch.jit._pickle.{name}": _first for name in _LISTS})
+        names = _Names({f"torch.jit._pickle.{name}": same for name in _LISTS})
         names |= {"collections.OrderedDict": Ordered, "torch._utils._rebuild_tensor_v2": self._tensor}
         names |= dict(_DTYPES) | {
             "torch.jit._pickle.restore_type_tag": lambda value, _: value,

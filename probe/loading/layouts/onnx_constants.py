@@ -113,10 +113,6 @@ def _at(values: Values, place: int) -> Any:
     return values[place] if place < len(values) else None
 
 
-def _cast(values: Values, given: Mapping[str, Any], _: int) -> Values:
-    return [values[0].to(_DTYPES[given["to"]])]
-
-
 def _transpose(values: Values, given: Mapping[str, Any], _: int) -> Values:
     order = given.get("perm") or range(values[0].dim())[::-1]
     return [values[0].permute(*order).contiguous()]
@@ -184,10 +180,6 @@ def _gather(values: Values, given: Mapping[str, Any], _: int) -> Values:
     return [flat.reshape(*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])]
 
 
-def _shape(values: Values, _: Mapping[str, Any], __: int) -> Values:
-    return [torch.tensor(values[0].shape, dtype=torch.int64)]
-
-
 def _dequantize(values: Values, given: Mapping[str, Any], _: int) -> Values:
     x, scale, zero = values[0], values[1], _at(values, 2)
     if scale.numel() != 1:
@@ -200,7 +192,7 @@ def _dequantize(values: Values, given: Mapping[str, Any], _: int) -> Values:
 
 _OPERATIONS: Mapping[str, Callable[[Values, Mapping[str, Any], int], Values]] = {
     "Identity": lambda values, *_: [values[0]],
-    "Cast": _cast,
+    "Cast": lambda values, given, _: [values[0].to(_DTYPES[given["to"]])],
     "Transpose": _transpose,
     "Concat": _concat,
     "Slice": _slice,
@@ -209,6 +201,6 @@ _OPERATIONS: Mapping[str, Callable[[Values, Mapping[str, Any], int], Values]] = 
     "Reshape": _reshape,
     "Split": _split,
     "Gather": _gather,
-    "Shape": _shape,
+    "Shape": lambda values, *_: [torch.tensor(values[0].shape, dtype=torch.int64)],
     "DequantizeLinear": _dequantize,
 }

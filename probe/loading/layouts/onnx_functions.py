@@ -36,7 +36,7 @@ def functions_of(name: str, kind: str, given: Mapping[str, Any], way: int, ways:
         ProbeError: a function is none of the cells here, or its parameters can be read in two ways.
     """
     defaults = _DEFAULTS[kind]
-    every = [_text(one).lower() for one in given.get("activations") or defaults * ways]
+    every = [text(one).lower() for one in given.get("activations") or defaults * ways]
     if len(every) != len(defaults) * ways:
         raise ProbeError(f"{name!r} names {len(every)} functions for {ways} directions of {len(defaults)} each.")
     alphas = _assigned(name, every, list(given.get("activation_alpha") or ()), 0)
@@ -86,5 +86,6 @@ def _function(name: str, function: str, alpha: float | None, beta: float | None)
     )
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Return an attribute as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

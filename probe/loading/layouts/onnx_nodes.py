@@ -19,7 +19,7 @@ from ..formats.onnx_file import OnnxModel, inner_graphs, name_of
 from ..layer_spec import GATES, Found, LayerSpec, module_of, pair_of, reversed_module, rows
 from ..readers import DEEPEST, SHOWN, reading
 from .onnx_constants import Scope, attributes, constant
-from .onnx_functions import functions_of
+from .onnx_functions import functions_of, text
 
 ORDERS = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 WRITTEN = {"LSTM": "i o f c", "GRU": "z r h", "RNN": ""}
@@ -124,7 +124,7 @@ def _nodes(model: OnnxModel, graph: Any, scope: Scope) -> Iterator[Node]:
 
 
 def _found(node: Node, choices: Choices) -> Found:
-    direction = _text(node.given.get("direction", "forward"))
+    direction = text(node.given.get("direction", "forward"))
     if direction not in DIRECTIONS:
         raise ProbeError(f"{node.name!r} has the direction {direction!r}; {', '.join(DIRECTIONS)} can be loaded.")
     ways = DIRECTIONS[direction]
@@ -284,7 +284,3 @@ def _note_inputs(node: Node, choices: Choices) -> None:
         choices.assume(
             f"{node.name}: its graph gives it the rows' lengths; here give packed rows, or rows of one length"
         )
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -93,7 +93,7 @@ def find(tensors: Mapping[str, Tensor], choices: Choices) -> list[Found]:
         other = _other_way(cell.name, specs)
         together = [cell] if other is None else [cell, next(one for one in cells if one.name == other)]
         own = [specs[one.name] for one in together]
-        name = cell.name if other is None else _both(cell.name)
+        name = cell.name if other is None else re.sub(r"(^|[/.])fw[/.].*", "", cell.name) or cell.name
         module = module_of(own[0]) if other is None else pair_of(*own)
         if other is not None:
             choices.assume(f"{name}: fw and bw are the two directions of one layer, concatenated")
@@ -127,10 +127,6 @@ def _other_way(name: str, cells: Mapping[str, Any]) -> str | None:
     """Return the cell that reads backwards beside one that reads forwards."""
     other = re.sub(r"(^|[/.])fw([/.])", r"\1bw\2", name)
     return other if other != name and other in cells else None
-
-
-def _both(name: str) -> str:
-    return re.sub(r"(^|[/.])fw[/.].*", "", name) or name
 
 
 def _spec(cell: Cell, tensors: Mapping[str, Tensor], choices: Choices) -> LayerSpec:
