@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: What an edit of the explorer's form does; `ablate` puts zero.
 KINDS = ("clamp", "ablate", "mean", "resample", "patch", "steer")
-#: How the tables show a run with edits: as it was before them, after them, or what changed.
-VIEWS = ("before", "after", "difference")
 #: Of the memory the handle offers so many units one by one.
 HANDLED_UNITS = 24
 #: A sequence as a reader types it: symbols, or rows of numbers (time, feature).
@@ -119,10 +117,9 @@ class ExplorerExperiment:
             keeps (all of it, one signal, or one unit of its memory), the button sets the handle "put this memory in
             here"; otherwise it fills the form of edits.
         network: the name of the network, or None for the first.
-        view: what the table of signals shows.
 
     Raises:
-        ProbeError: the label or a sequence is empty, or there is no such view.
+        ProbeError: the label or a sequence is empty.
     """
 
     label: str
@@ -130,13 +127,10 @@ class ExplorerExperiment:
     second: Sequence[Typed] = ()
     edits: Sequence[ExplorerEdit] = ()
     network: str | None = None
-    view: str = "after"
 
     def __post_init__(self) -> None:
         if not self.label.strip():
             raise ProbeError("An experiment needs a label: it stands on its button.")
-        if self.view not in VIEWS:
-            raise ProbeError(unknown("view", self.view, VIEWS))
         if isinstance(self.second, str):
             object.__setattr__(self, "second", (self.second,))
         given = [*self.second, *([] if self.sequence is None else [self.sequence])]

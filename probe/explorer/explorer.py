@@ -224,7 +224,7 @@ class Explorer:
             layers = {layer.name: layer for layer in network.layers}
             given = self.example if experiment.sequence is None else experiment.sequence
             second = [self._rows(network, sequence) for sequence in experiment.second]
-            state = {"network": place, "x": _typed(given), "view": experiment.view}
+            state = {"network": place, "x": _typed(given), "view": "after"}
             if second:
                 state["y"] = self._joined(network, experiment.second)
             model = double_of(network)

@@ -140,7 +140,7 @@ def test_an_experiment_is_what_the_form_would_hold(tagger: nn.Module) -> None:
         gru,
         experiments=[
             ExplorerExperiment("longer", "abcabc", network="gru"),
-            ExplorerExperiment("edits", second=["bbbb", "cccc"], edits=edits, view="difference"),
+            ExplorerExperiment("edits", second=["bbbb", "cccc"], edits=edits),
         ],
     )["experiments"]
     assert plain == {"label": "longer", "state": {"network": 1, "x": "abcabc", "view": "after", "edits": []}}
@@ -148,7 +148,7 @@ def test_an_experiment_is_what_the_form_would_hold(tagger: nn.Module) -> None:
         "network": 0,
         "x": "abca",
         "y": "bbbb cccc",
-        "view": "difference",
+        "view": "after",
         "edits": [],
     }
     first, second, third = edited["state"]["edits"]
@@ -272,7 +272,6 @@ def edited(*given: Any, **options: Any) -> dict[str, Any]:
 
 WRONG_EXPERIMENTS: list[dict[str, Any]] = [
     {"label": " "},
-    {"view": "later"},
     {"sequence": ""},
     {"second": ["ab", ""]},
     {"sequence": "abd"},
