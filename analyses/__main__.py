@@ -151,11 +151,7 @@ def _rolling(made: Study, panel: Sequence[str]) -> list[str]:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 (failed), 2 (wrong usage) or 130 (interrupted).
-
-    Args:
-        arguments: what follows `python -m analyses`; None for the program's own.
-    """
+    """Run the command line and return its exit code: 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
     try:
         return app(arguments, exit_on_error=False, result_action="return_value") or 0
     except cyclopts.CycloptsError:

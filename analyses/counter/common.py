@@ -187,10 +187,7 @@ def subjects(networks: Iterable[Network]) -> list[Subject]:
 
 
 def split_seed(network: Network) -> int:
-    """Return what a network's splits are drawn by: its seed, or the checksum of its name where it has none.
-
-    A network and its controls share the seed, so that they are compared on the same splits.
-    """
+    """Return what the splits of a network and its controls are drawn by: their seed, or a checksum of the name."""
     pair = str(network.pair)
     return int(pair) if pair.isdigit() else zlib.crc32(network.name.encode())
 

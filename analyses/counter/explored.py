@@ -46,9 +46,6 @@ class Classes(nn.Module):
 
     Of one number y = v . h + b the scores are -(y - k)^2, without the y^2 that all share: the largest is that of the
     count k nearest to y.
-
-    Args:
-        model: a counter, or one with a fitted head.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -57,9 +57,7 @@ def questions(names: Sequence[str]) -> list[Question]:
 def judged(names: Sequence[str] = QUESTIONS, *, fit: bool = True) -> Study:
     """Return the study that the rules are judged on: counters with their controls, and the planted networks.
 
-    Args:
-        names: which questions.
-        fit: whether heads are fitted; to read what was measured they need not be.
+    To read what was measured heads need no `fit`.
     """
     recipe, seeds = SECOND_JUDGED.recipe, SECOND_JUDGED.seeds
     networks = [one for seed in seeds for one in common.with_controls(recipe, seed, fit=fit)]
@@ -129,8 +127,6 @@ CLAIMS = (
     f"{common.FAMILY} is wrong is one in twenty. 23a and 23b are of the first judgement, of {common.RECIPES_FAMILY} "
     "verdicts, on seeds from 1000 on; T1 is about seeds from 3000 on."
 )
-
-
 #: By the name of the file of what was measured.
 STUDIES: dict[str, Callable[[], Study]] = {"judged": judged, "recipes": recipes, "training": training}
 
