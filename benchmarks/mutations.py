@@ -261,7 +261,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("studies: a rare category weighs less in the fit", '"balanced"', "None"),
     ),
     *of(
-        "probe.subjects.computed.splices",
+        "probe.subjects.pairs",
         "tests/wheel/test_studies_splices.py::test_the_scale_ends_at_the_networks_own_answers",
         ("studies: pairs that the network answers wrong count", "_only(rest, right)", "rest"),
     ),

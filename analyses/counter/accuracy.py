@@ -16,7 +16,7 @@ from probe.evidence.measurements import measurement, tabulate
 from probe.evidence.strongest import STRONGEST
 from probe.questions.answers import answers
 from probe.questions.question import Question
-from probe.subjects.computed.answers import answers_to
+from probe.subjects.answers import answers_to
 from probe.subjects.subject import Subject
 
 BOUND = 0.01

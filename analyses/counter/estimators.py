@@ -16,8 +16,8 @@ from probe.methods.probing.linear import fit_linear, r_squared
 from probe.methods.probing.splits import folds
 from probe.questions.interventions.directions import along_directions
 from probe.questions.question import Question
-from probe.subjects.computed.ends import machine_of
-from probe.subjects.computed.right_answers import task_of
+from probe.subjects.answers import task_of
+from probe.subjects.ends import machine_of
 from probe.subjects.subject import Subject
 
 NAME = "estimators"

@@ -12,8 +12,8 @@ from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import agreement
 from probe.questions.answers.other_lengths import slope
 from probe.questions.question import Question
-from probe.subjects.computed.alphabet import at_lengths
-from probe.subjects.computed.answers import answers_by_length
+from probe.subjects.alphabet import at_lengths
+from probe.subjects.answers import answers_by_length
 from probe.subjects.subject import Subject
 
 NAME = "offset_law"

@@ -23,9 +23,9 @@ from probe.questions.interventions.pair_shares import pair_shares
 from probe.questions.interventions.unit_ablation import Score
 from probe.questions.interventions.unit_shares import pairs_of
 from probe.questions.question import Question
-from probe.subjects.computed.alphabet import around, at_lengths
-from probe.subjects.computed.answers import answers_to
-from probe.subjects.computed.ends import ends_of
+from probe.subjects.alphabet import around, at_lengths
+from probe.subjects.answers import answers_to
+from probe.subjects.ends import ends_of
 from probe.subjects.subject import Subject
 
 NAME = "one_cell"

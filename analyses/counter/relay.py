@@ -20,7 +20,7 @@ from probe.plots.style import ROLE_STYLE, new_figure
 from probe.questions.interventions.pair_shares import PairShares, pair_shares
 from probe.questions.interventions.unit_shares import pairs_of
 from probe.questions.question import Question
-from probe.subjects.computed.ends import ends_of
+from probe.subjects.ends import ends_of
 from probe.subjects.subject import Subject
 
 NAME = "relay"

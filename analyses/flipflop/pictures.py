@@ -27,7 +27,7 @@ from probe.plots.networks import draw_role_lines
 from probe.plots.spaces import draw_cube, draw_fixed_points, seen
 from probe.plots.style import GREY, new_figure, role_style, style
 from probe.questions.states import stable_answers
-from probe.subjects.computed.ends import runs_of
+from probe.subjects.ends import runs_of
 from probe.subjects.subject import Subject
 
 #: Which network is drawn: the first of the study with this cell.

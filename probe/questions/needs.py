@@ -16,20 +16,15 @@ from ..methods.probing.prefixes import first_of_prefix
 from ..methods.probing.splits import LEAST_STATES
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.signals import Signal
-from ..subjects.computed.alphabet import MOST_SYMBOLS, alphabet_of, around, at_lengths
-from ..subjects.computed.answers import rows_at_steps
-from ..subjects.computed.changed_inputs import input_pairs, pairs_by_step, usual_steps
-from ..subjects.computed.ends import ends_of, machine_of, not_last, step_of, why_not
-from ..subjects.computed.plans import search_length
-from ..subjects.computed.right_answers import only_last
-from ..subjects.computed.sample import reads_ahead, rows_within_budget
-from ..subjects.computed.sampled import sample_of
-from ..subjects.computed.splices import can_occur
-from ..subjects.computed.stacks import not_from_states
-from ..subjects.computed.step_states import studied_layer
-from ..subjects.computed.whole_runs import affordable_runs
+from ..subjects.alphabet import MOST_SYMBOLS, alphabet_of, around, at_lengths
+from ..subjects.answers import only_last, rows_at_steps
+from ..subjects.ends import affordable_runs, ends_of, machine_of, not_last, step_of, why_not
 from ..subjects.heads import MOST_LEVELS
+from ..subjects.pairs import can_occur, input_pairs, pairs_by_step, usual_steps
+from ..subjects.plans import search_length
 from ..subjects.readouts import NUMBER
+from ..subjects.stacks import not_from_states
+from ..subjects.states import reads_ahead, rows_within_budget, sample_of, studied_layer
 from ..subjects.subject import Subject
 from . import uses
 from .states.targets import why_no_target

@@ -13,9 +13,9 @@ from ..evidence.findings import DataFigure
 from ..evidence.measurements import only
 from ..evidence.words import listed, said
 from ..plots.study_figures import drawing, drawn
-from ..subjects.computed.alphabet import affordable, around, at_lengths
-from ..subjects.computed.answers import head_of
-from ..subjects.computed.ends import ends_of, step_of
+from ..subjects.alphabet import affordable, around, at_lengths
+from ..subjects.answers import head_of
+from ..subjects.ends import ends_of, step_of
 from ..subjects.subject import Subject
 from .question import Answered
 

@@ -9,11 +9,18 @@ import torch
 
 from ..errors import ProbeError, several
 from ..methods.causal.pairs import Pairs, all_pairs, whole
-from ..subjects.computed.answers import answered_rows, answers, answers_at_steps, rows_at_steps, takes_levels
-from ..subjects.computed.ends import ends_of, step_of
-from ..subjects.computed.plans import affordable_pairs
-from ..subjects.computed.right_answers import only_last, task_of
-from ..subjects.computed.splices import LEAST, can_occur
+from ..subjects.answers import (
+    answered_rows,
+    answers,
+    answers_at_steps,
+    only_last,
+    rows_at_steps,
+    takes_levels,
+    task_of,
+)
+from ..subjects.ends import ends_of, step_of
+from ..subjects.pairs import LEAST, can_occur
+from ..subjects.plans import affordable_pairs
 from ..subjects.subject import Subject, per_subject
 
 #: By chance alone a network passes for better than a guess in one of so many.

@@ -15,7 +15,8 @@ from ..evidence.measurements import FITTED_HEADS
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
 from ..subjects import random_weights
-from ..subjects.computed.controls import is_same, mean_size
+from ..subjects.budget import Budget
+from ..subjects.controls import is_same, mean_size
 from ..subjects.functions import answers_of
 from ..subjects.subject import Subject, per_subject
 from .digest import digest, is_plain
@@ -64,7 +65,7 @@ def tied(subjects: Sequence[Subject], known: int | None) -> dict[str, str]:
         every = shared(first)
         return {name: digest(every, first.seed, own) for name, own in by_network(subjects).items()}
     values = [(name, one.values) for name, one in first.concepts.items()]
-    every = digest(known, first.x.numpy(), first.lengths, values, first.seed)
+    every = digest(known, first.x.numpy(), first.lengths, values, first.seed, *_budget(first))
     return {
         one.network.name: f"{one.network.known_by or digest(one.model.state_dict())}+{every[:16]}" for one in subjects
     }
@@ -105,6 +106,11 @@ def own(subject: Subject) -> dict[str, str]:
     }
 
 
+def _budget(subject: Subject) -> list[str]:
+    """Return a budget that is another than usual, so that measurements by the usual one keep their digests."""
+    return [] if subject.budget == Budget() else [repr(subject.budget)]
+
+
 @per_subject
 def shared(subject: Subject) -> dict[str, str]:
     """Return the digests of what all networks of a study share."""
@@ -119,7 +125,7 @@ def shared(subject: Subject) -> dict[str, str]:
         "concepts": digest(concepts),
         "programs": digest(_programs(subject)),
         "fixed_inputs": digest(fixed),
-        "tolerance": digest(subject.tolerance),
+        "tolerance": digest(subject.tolerance, *_budget(subject)),
         VERSION: __version__,
     }
 

@@ -12,8 +12,8 @@ import pandas as pd
 
 from ..evidence.measurements import CONTROLS, tabulate
 from ..questions.question import Question
-from ..subjects.computed.controls import fitted_head, random_weights_controls
-from ..subjects.computed.sampled import copies_of
+from ..subjects.controls import fitted_head, random_weights_controls
+from ..subjects.states import copies_of
 from ..subjects.subject import Subject
 from . import identity
 from .answer import measured

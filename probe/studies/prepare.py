@@ -22,18 +22,16 @@ from ..recurrent.layers import Layer, OpenLayer
 from ..recurrent.refusals import converted
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..subjects import heads
-from ..subjects.computed.answers import with_threshold
-from ..subjects.computed.network_states import packed
-from ..subjects.computed.own_output import answering, in_words, is_bare, own_output, taken
+from ..subjects.alphabet import fixed_of, reading_tokens, symbols_of
 from ..subjects.concepts import Known, resolve
 from ..subjects.functions import calling
 from ..subjects.network_file import Opened, open_network
+from ..subjects.own_output import answering, in_words, is_bare, own_output, taken
 from ..subjects.readouts import Head, Readout
 from ..subjects.seen import seen_layers
 from ..subjects.starts import starting_alike
+from ..subjects.states import packed
 from ..subjects.subject import Subject
-from ..subjects.symbols import fixed_of, symbols_of
-from ..subjects.tokens import reading_tokens
 from .networks import Named, about, named
 
 if TYPE_CHECKING:
@@ -139,7 +137,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     if study.tolerance is not None:
         said |= {"recomputed states may differ from the network's own by": f"{study.tolerance:g} of max(1, |value|)"}
     read, head = _head(readout, opened, x[:FIRST], given, study.tolerance)
-    found = Subject(
+    return Subject(
         Network(one.name or opened.name, one.role, opened.model, one.pair),
         x,
         given.lengths,
@@ -156,7 +154,6 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         seed=study.seed,
         tolerance=study.tolerance,
     )
-    return with_threshold(found)
 
 
 @torch.no_grad()

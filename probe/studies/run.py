@@ -14,7 +14,7 @@ from ..errors import ProbeError, several
 from ..evidence.findings import Finding
 from ..recurrent.double import default_type_put_back
 from ..storage.files import write_atomically
-from ..subjects.computed.sampled import states_of
+from ..subjects.states import states_of
 from . import identity
 from .answer import judging, not_asked, of_many, of_one, setup_of
 from .measuring import Outcome, Plan, Progress, Report, measure_all, plan_of

@@ -49,7 +49,6 @@ KEYS = {
         "combine",
         "interchange_step",
         "steps",
-        "probability_of",
     ),
 }
 CONCEPT = ("file", "key", "function", "kind", "description")
@@ -276,7 +275,7 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
         **{name: _get(table, "readout", name) for name in ("weight", "bias", "kind", "layer")},
         transposed=_get(table, "readout", "transposed", bool, "true or false"),
         function=None if function is None else load_function(function, folder, "readout.function"),
-        **{name: _get(table, "readout", name, list, numbers) for name in ("answers", "probability_of")},
+        answers=_get(table, "readout", "answers", list, numbers),
         combine=combine,
         interchange_step=table.get("interchange_step"),
         steps=LAST if steps is None else steps,

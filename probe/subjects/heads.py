@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ProbeError, several, unknown
+from ..errors import ProbeError, unknown
 from .concepts import Known
 from .functions import calling
 from .network_file import Opened
-from .odds import Odds, places_of
 from .readouts import CLASSES, LOGIT, NUMBER, WANTS, Head, Readout, copied
 
 #: Who writes a dense layer's weight as (unit, score).
@@ -45,14 +44,6 @@ def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: in
         shape = tuple(scored.shape) if isinstance(scored, Tensor) else f"a {type(scored).__name__}"
         raise ProbeError(f"The readout's function returned {shape} for {len(tried)} sequences. {WANTS}")
     width = 1 if scored.dim() == 1 else scored.shape[1]
-    if readout.probability_of is not None:
-        if width == 1 or len(concept.levels) != 2:
-            raise ProbeError(
-                f"probability_of needs a score for each symbol and a concept of two values: this readout has "
-                f"{several(width, 'score')}, and “{concept.name}” {several(len(concept.levels), 'value')}."
-            )
-        odds = Odds(scores, places_of(readout.probability_of, readout.answers, width))
-        return Head(odds, LOGIT, concept.levels, differentiable=_is_differentiable(copied(odds), tried))
     kind, values = meaning(readout, width, concept)
     return Head(scores, kind, values, differentiable=_is_differentiable(copied(scores), tried))
 

@@ -47,10 +47,7 @@ class Readout:
         kind: `classes` (the largest score is the answer), `logit` (one score, above 0 for the second answer) or
             `number` (one score is the answer); None takes `classes` for several scores and `number` for one.
         answers: the answer that each score stands for, in their order; None takes 0, 1, ..., or a categorical
-            concept's categories in order where there are as many. With `probability_of`, the symbol.
-        probability_of: of a network that predicts symbols, such as a language model: some of these symbols, or places
-            among the scores. The answer is the second of the concept's two values where their probability is above a
-            bound (or below it), which is fitted to the study's sequences.
+            concept's categories in order where there are as many.
         layer: the layer whose hidden state is read; None for the last one that is studied.
         combine: the right answer after the state of another sequence (the source) was patched in, if the concept is
             an array: `added` (source + whole base - base so far), `replaced` (the source's), or a function that takes
@@ -76,7 +73,6 @@ class Readout:
     interchange_step: Any = None
     output: tuple[Callable[[Any], Tensor], Callable[[Any], Tensor]] | None = None
     steps: Any = LAST
-    probability_of: Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.weight, self.function, self.output)) > 1:
@@ -92,13 +88,6 @@ class Readout:
             raise ProbeError(f"transposed={self.transposed!r} must be True or False, and speaks of weight.")
         if self.kind is not None and self.kind not in KINDS:
             raise ProbeError(unknown("kind of readout", self.kind, KINDS))
-        if self.probability_of is not None:
-            if isinstance(self.probability_of, str) or not len(self.probability_of):
-                raise ProbeError(f"probability_of={self.probability_of!r} must be a list of symbols, such as ['.'].")
-            if self.output is not None or self.kind is not None:
-                raise ProbeError(
-                    "probability_of is read off a head's scores, and is of no other kind; leave kind out."
-                )
         step = self.interchange_step
         if step is not None and (isinstance(step, bool) or not isinstance(step, int) or step >= 0):
             raise ProbeError(

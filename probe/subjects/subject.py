@@ -18,6 +18,7 @@ from ..methods.causal.task import Combine, added
 from ..methods.probing.prefixes import check_aligned
 from ..recurrent.layers import Layer
 from ..recurrent.steps.registry import said_of, say_again
+from .budget import Budget
 from .concepts import NUMERIC, Concept, Known, resolve
 from .functions import calling
 from .readouts import Head, Readout
@@ -49,6 +50,7 @@ class Subject:
         card: what a page says of the network, name -> value.
         seed: of all random numbers.
         tolerance: as of `record`, for every run that is checked; None for the type's own.
+        budget: how much work its questions may do.
     """
 
     network: Network
@@ -67,6 +69,7 @@ class Subject:
     card: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     tolerance: float | None = None
+    budget: Budget = field(default_factory=Budget)
     _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -149,6 +152,25 @@ class Subject:
     def answered(self) -> Known:
         """The concept that the readout answers."""
         return self.concepts[self.asked.concept]
+
+    @property
+    def reading(self) -> tuple[Layer, Head]:
+        """The layer whose hidden state is read, and the head that reads it.
+
+        Raises:
+            ProbeError: there is none.
+        """
+        if self.asked.output is not None or self.read is None or self.head is None:
+            raise ProbeError(
+                "Answers at steps are read by a head from the hidden state; give a readout with weight (and bias), "
+                "or function."
+            )
+        return self.read, self.head
+
+    @property
+    def last_values(self) -> np.ndarray:
+        """The right answer after each sequence's last step, (batch,); NaN where undefined."""
+        return self.answered.values[np.arange(len(self.x)), self.lengths - 1]
 
     @property
     def concept(self) -> Known:

@@ -12,8 +12,8 @@ from analyses.counter import common, drawn, estimators
 from models import planted
 from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.methods.causal.class_means import classes_at
-from probe.subjects.computed.ends import machine_of
-from probe.subjects.computed.right_answers import task_of
+from probe.subjects.answers import task_of
+from probe.subjects.ends import machine_of
 from probe.subjects.subject import Subject
 
 BUILT = {

@@ -20,9 +20,9 @@ from probe.explorer import Explorer
 from probe.report.blocks import walk
 from probe.studies.pages import live_network
 from probe.studies.prepare import OUTPUT, prepare
-from probe.subjects.computed.answers import answers_to
-from probe.subjects.computed.controls import fitted_head
-from probe.subjects.computed.ends import ends_of, runs_of
+from probe.subjects.answers import answers_to
+from probe.subjects.controls import fitted_head
+from probe.subjects.ends import ends_of, runs_of
 from probe.subjects.readouts import CLASSES, LOGIT, NUMBER
 from probe.subjects.subject import Subject
 

@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from probe import Finding, Study
 from probe.studies.prepare import prepare
-from probe.subjects.computed.network_states import run
-from probe.subjects.computed.stacks import layer_inputs
+from probe.subjects.stacks import layer_inputs
+from probe.subjects.states import run
 
 SEQUENCES = [torch.ones(3, 1), torch.zeros(5, 1)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +12,10 @@ import pytest
 import torch
 from known_studies import CLOSES, QUOTING_UNITS, SYMBOLS, language_model, one_hot, quoted, texts
 from planted_cases import Planted
-from refusing import refused
-from safetensors.torch import save_file
 from studied import bits, ones
 from torch import nn
 
-from probe import Concept, ProbeError, Readout, Study
-from probe.studies.prepare import prepare
-from probe.studies.study_file import read_study
-from probe.subjects.computed.answers import answers_at_steps
+from probe import Concept, Readout, Study
 
 #: What is asked of an answer, beside accuracy and interchange, which show what it is worth.
 OF_ANSWERS = (
@@ -188,15 +182,18 @@ class NextSymbol(nn.Module):
         return self.head(self.rnn(x)[0])
 
 
-def next_symbols(*, used: bool, bare: bool = False) -> Study:
-    """Return a study whether a language model uses that a text is quoted, by its probability of a closing mark."""
+def next_symbols(*, used: bool) -> Study:
+    """Return a study whether a language model uses that a text is quoted, by its log odds of a closing mark."""
     model = NextSymbol(used=used)
-    given: Any = {"function": model.head} if bare else {}
-    readout = Readout(
-        "quoted", probability_of=["»"], answers=list(SYMBOLS), steps="every", interchange_step=-3, **given
-    )
+
+    def closes(h: torch.Tensor) -> torch.Tensor:
+        scores = model.head.to(h.dtype)(h)
+        others = [place for place in range(len(SYMBOLS)) if place != CLOSES]
+        return scores[:, CLOSES] - scores[:, others].logsumexp(1)
+
+    readout = Readout("quoted", function=closes, kind="logit", steps="every", interchange_step=-3)
     return Study(
-        model.rnn if bare else model,
+        model,
         one_hot(texts(300)),
         {"quoted": quoted},
         readout=readout,
@@ -307,7 +304,6 @@ CASES = [
         "a language model whose next symbol follows from the concept",
         lambda: next_symbols(used=True),
         (
-            r"the probability of '»' as the next symbol: “quoted” is 1 where it is above 0\.\d+",
             r"The network answers “quoted” right on 100\.0% of 300 sequences",
             r"With the whole state of another sequence 1\.00 of the answers follow",
             r"wrong in 0\.0% of 9,600 answers after every step",
@@ -327,56 +323,3 @@ CASES = [
 def test_a_page_asks_nothing_of_answers_that_come_from_elsewhere(case: Planted, tmp_path: Path) -> None:
     """What is said of an answer is true of the network, and a question that it cannot answer says why."""
     case.check(tmp_path)
-
-
-LANGUAGE_MODEL = """
-[network]
-file = "weights.safetensors"
-name = "rnn"
-[inputs]
-file = "inputs.npy"
-[concepts.quoted]
-file = "quoted.npy"
-[readout]
-concept = "quoted"
-weight = "head.weight"
-bias = "head.bias"
-answers = ["a", "b", "c", "d", " ", ".", "«", "»"]
-probability_of = ["»"]
-steps = "every"
-"""
-
-
-def test_a_study_file_names_the_symbols_whose_probability_is_the_answer(tmp_path: Path) -> None:
-    """It is the same study as in Python; what is no symbol, and what is no list, is refused with what is allowed."""
-    x, model = one_hot(texts(100)), NextSymbol(used=True)
-    save_file(model.state_dict(), tmp_path / "weights.safetensors")
-    np.save(tmp_path / "inputs.npy", x)
-    np.save(tmp_path / "quoted.npy", np.stack([quoted(row) for row in x]))
-    for text, said in (
-        (LANGUAGE_MODEL, ""),
-        (LANGUAGE_MODEL.replace('= ["»"]', '= ["?"]'), "names '[?]'; name some of the symbols"),
-        (LANGUAGE_MODEL.replace('= ["»"]', '= "»"'), "it must be a list"),
-        (LANGUAGE_MODEL.replace('["a", ', "["), "has 8 scores and answers= names 7"),
-        (LANGUAGE_MODEL.replace("steps", 'kind = "logit"\nsteps'), "leave kind out"),
-    ):
-        (tmp_path / "study.toml").write_text(text)
-        if said:
-            with pytest.raises(ProbeError, match=said):
-                _ = prepare(read_study(tmp_path / "study.toml"))
-            continue
-        (subject,) = prepare(read_study(tmp_path / "study.toml"))
-        found, _ = answers_at_steps(subject, subject.x)
-        assert (found == subject.answered.values).all()
-        assert "the probability of '»' as the next symbol" in subject.card["its answer"]
-
-
-def test_a_probability_is_of_a_concept_of_two_values() -> None:
-    """Odds tell two values apart, and no more; those of the value with fewer of them lie below the bound."""
-    study = next_symbols(used=True)
-    three = dataclasses.replace(study, concepts={"quoted": lambda x: quoted(x) + x[:, 0]})
-    with refused():
-        _ = prepare(three)
-    (subject,) = prepare(dataclasses.replace(study, concepts={"quoted": lambda x: 1 - quoted(x)}))
-    assert (answers_at_steps(subject, subject.x)[0] == subject.answered.values).all()
-    assert "is 1 where it is below 0." in subject.card["its answer"]

@@ -166,7 +166,7 @@ def answer(study: Study, question: str) -> Finding:
 def beside(subject: Subject) -> tuple[Subject, ...]:
     """Return a network with the controls that a study puts beside it."""
     from probe.studies.measuring import groups_of
-    from probe.subjects.computed.sampled import copies_of
+    from probe.subjects.states import copies_of
 
     return groups_of([subject], copies_of(subject))[0].subjects
 

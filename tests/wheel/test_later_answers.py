@@ -24,10 +24,10 @@ from probe.methods.fixed_points import visited_states
 from probe.methods.machines import Machine
 from probe.methods.readouts import Answers
 from probe.recurrent.finding import find_layers
-from probe.subjects.computed.answers import answers_at_steps, answers_to
-from probe.subjects.computed.controls import fitted_head
-from probe.subjects.computed.ends import ends_of, runs_of
+from probe.subjects.answers import answers_at_steps, answers_to
 from probe.subjects.concepts import NUMERIC, Known
+from probe.subjects.controls import fitted_head
+from probe.subjects.ends import ends_of, runs_of
 from probe.subjects.heads import build
 from probe.subjects.network_file import Opened
 from probe.subjects.subject import Subject

@@ -16,7 +16,7 @@ from probe.methods.probing.monotone import monotone_score, within_step_correlati
 from probe.methods.probing.prefixes import StepStates, grouped_prefixes, pool
 from probe.methods.probing.scores import of_parts, of_rounding
 from probe.methods.probing.splits import by_sequence, folds, training_rows
-from probe.subjects.computed.step_states import step_states
+from probe.subjects.states import step_states
 from probe.subjects.subject import Subject
 
 STATES = Signal.CELL_STATE, Signal.HIDDEN_STATE

@@ -24,7 +24,7 @@ from probe.studies.answer import answer, judged
 from probe.studies.asked import every_question
 from probe.studies.measuring import groups_of
 from probe.studies.prepare import prepare
-from probe.subjects.computed.answers import answers_to
+from probe.subjects.answers import answers_to
 from probe.subjects.subject import Subject
 
 

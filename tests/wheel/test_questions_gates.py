@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ from probe.plots.style import style
 from probe.questions.states import gate_activity
 from probe.report.svg import MAX_BYTES
 from probe.studies.prepare import prepare
-from probe.subjects.computed import sample
+from probe.subjects.budget import Budget
+from probe.subjects.states import rows_within_budget
 from probe.subjects.subject import Subject
 
 LENGTH = 5
@@ -202,17 +204,16 @@ def _of_units(value: Tensor) -> list[list[Tensor]]:
     return [[step[step.isfinite()] for step in value[:, :, unit].T] for unit in range(value.shape[2])]
 
 
-def test_of_many_sequences_a_part_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_sequences_a_part_is_measured() -> None:
     """The numbers that are held are bounded; the part is drawn by the seed."""
     torch.manual_seed(0)
     (subject,) = prepare(study_of(nn.GRU(1, 4, batch_first=True), inputs=bits(200), readout=None))
-    assert len(sample.rows_within_budget(subject, 8)) == 200
-    monkeypatch.setattr(sample, "NUMBERS", 20 * 8 * 8)
-    rows = sample.rows_within_budget(subject, 8)
+    assert len(rows_within_budget(subject, 8)) == 200
+    bounded = replace(subject, budget=Budget(numbers=20 * 8 * 8))
+    rows = rows_within_budget(bounded, 8)
     assert len(rows) == 20
-    assert rows.tolist() == sample.rows_within_budget(subject, 8).tolist() == sorted(set(rows.tolist()))
-    part = gate_activity.measure([subject])
-    monkeypatch.undo()
+    assert rows.tolist() == rows_within_budget(bounded, 8).tolist() == sorted(set(rows.tolist()))
+    part = gate_activity.measure([bounded])
     assert not np.allclose(part["value"], gate_activity.measure([subject])["value"], atol=1e-6)
 
 

@@ -21,8 +21,8 @@ from probe.questions.states import noise_margin, quantised_states
 from probe.studies.answer import answer
 from probe.studies.measuring import groups_of
 from probe.studies.prepare import prepare
-from probe.subjects.computed.changed_inputs import input_pairs, pairs_by_step, usual_steps
-from probe.subjects.computed.ends import ends_of
+from probe.subjects.ends import ends_of
+from probe.subjects.pairs import input_pairs, pairs_by_step, usual_steps
 from probe.subjects.subject import Subject
 
 LENGTH = 12

@@ -28,7 +28,7 @@ from probe.questions.states import linear_readout, single_units
 from probe.studies.answer import answer
 from probe.studies.measuring import groups_of
 from probe.studies.prepare import prepare
-from probe.subjects.computed.step_states import step_states
+from probe.subjects.states import step_states
 from probe.subjects.subject import Subject
 
 Data = tuple[torch.Tensor, torch.Tensor]

@@ -21,8 +21,8 @@ from probe.methods.causal.pairs import Pairs, along_coordinate
 from probe.questions.answers import answers
 from probe.questions.interventions import single_answers
 from probe.questions.states import stable_answers
-from probe.subjects.computed.ends import runs_of
 from probe.subjects.concepts import NUMERIC, Known
+from probe.subjects.ends import runs_of
 from probe.subjects.subject import Subject, by_network
 
 mpl.use("agg")

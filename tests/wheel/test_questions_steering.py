@@ -28,8 +28,8 @@ from probe.plots.style import style
 from probe.questions.interventions import alignment, interchange, steering
 from probe.studies.answer import answer
 from probe.studies.prepare import prepare
-from probe.subjects.computed.plans import CALLED_PAIRS, affordable_pairs
-from probe.subjects.computed.right_answers import task_of
+from probe.subjects.answers import task_of
+from probe.subjects.plans import affordable_pairs
 from probe.subjects.subject import Subject
 
 #: All sequences of eight bits.
@@ -240,7 +240,7 @@ def test_a_function_of_the_study_is_called_for_few_pairs() -> None:
     assert given is not None
     readout = Readout("ones", weight=given.weight, bias=given.bias, combine="added")
     (added,) = prepare(study_of(planted(), concepts={"ones": values}, readout=readout))
-    assert affordable_pairs(called, 3, 4, most=2**15) == CALLED_PAIRS
+    assert affordable_pairs(called, 3, 4, most=2**15) == called.budget.called_pairs
     assert affordable_pairs(added, 3, 4, most=2**15) == 2**15
     found = alignment.measure([called], step=3, steps=(), ranks=(), iterations=60)
     assert found["value"].notna().all()

@@ -28,12 +28,11 @@ from probe.questions.states.targets import Target
 from probe.recurrent import CustomLSTM
 from probe.recurrent.finding import find_layers
 from probe.studies.prepare import prepare
-from probe.subjects.computed.ends import ends_of
-from probe.subjects.computed.network_states import run
-from probe.subjects.computed.right_answers import task_of
-from probe.subjects.computed.sample import draw, reads_ahead
+from probe.subjects.answers import task_of
 from probe.subjects.concepts import resolve
+from probe.subjects.ends import ends_of
 from probe.subjects.random_weights import FRESH, SHUFFLED, random_weights
+from probe.subjects.states import reads_ahead, run, sample_of
 
 X = bits(40)
 LENGTHS = np.arange(40) % 8 + 1
@@ -51,7 +50,7 @@ def test_each_prefix_stands_once_and_padding_never() -> None:
 
 def test_no_sequence_is_on_both_sides(tmp_path: Path) -> None:
     """Folds are of sequences, and each has some of them."""
-    sample = draw(*prepare(study_of(planted())))
+    sample = sample_of(*prepare(study_of(planted())))
     assert sorted(set(sample.fold)) == [0, 1, 2, 3]
     assert len(sample.fold) == len(sample.rows)
     assert len(sample.of["ones"]) == sample.distinct
@@ -62,7 +61,7 @@ def test_a_layer_that_reads_from_the_end_sees_each_rest_once() -> None:
     x, lengths = bits(200, 10), np.arange(200) % 6 + 5
     model = nn.GRU(1, 3, bidirectional=True, batch_first=True)
     (subject,) = prepare(Study(model, x, {"ones": ones}, lengths=lengths))
-    sample = draw(subject)
+    sample = sample_of(subject)
     places = list(zip(sample.rows[sample.sequence].tolist(), sample.step.tolist(), strict=True))
     starts = [x[row, : step + 1].tobytes() for row, step in places]
     rests = [x[row, step : lengths[row]].tobytes() for row, step in places]
@@ -318,7 +317,7 @@ def test_layers_that_have_seen_what_comes_next_are_known() -> None:
     assert reads_ahead(subject) == {"[0].reverse", "[1]", "[1].reverse"}
     assert not reads_ahead(*prepare(study_of(planted())))
     goal = Target.of(subject, "ones")
-    x = subject.x[draw(subject).rows]
+    x = subject.x[sample_of(subject).rows]
     found = inputs_around(x, goal.sequence, goal.step, range(1, 3))
     for at, (row, step) in enumerate(zip(goal.sequence, goal.step, strict=True)):
         rest = [*x[row, step + 1 : step + 3, 0].tolist(), 0.0, 0.0][:2]

@@ -24,8 +24,8 @@ from probe.recurrent.signals import Signal
 from probe.report import Page, Panels, Section, Tokens
 from probe.report.blocks import Figure, walk
 from probe.studies.prepare import prepare
-from probe.subjects.computed.answers import answers_if_asked
-from probe.subjects.computed.sampled import examples_of
+from probe.subjects.answers import answers_if_asked
+from probe.subjects.states import examples_of
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -123,7 +123,7 @@ def test_examples_change() -> None:
 def test_the_plane_is_that_of_the_largest_variance() -> None:
     """Shares are those of a singular value decomposition; every state that is drawn has two coordinates."""
     _, study = of_brackets()
-    from probe.subjects.computed.sampled import sample_of, states_of
+    from probe.subjects.states import sample_of, states_of
 
     (subject,) = prepare(study)
     found = answer(study, "state-space")

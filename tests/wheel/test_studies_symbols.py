@@ -32,7 +32,7 @@ from probe.studies.identity import parts
 from probe.studies.pages import live_network
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
-from probe.subjects.computed.sample import draw
+from probe.subjects.states import sample_of
 
 
 def shown(study: Study) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def test_of_many_states_as_many_of_each_category_are_looked_at() -> None:
     """A category of one letter in seventy has all its states among those that are drawn."""
     x = one_hot(texts(400, 40))
     (subject,) = prepare(Study(language_model(), x, {"quoted": quoted, "opens": lambda one: one[:, OPENS] == 1}))
-    sample = draw(subject)
+    sample = sample_of(subject)
     for name, rare in (("quoted", 0.5), ("opens", None)):
         picked = sample.of[name]
         values = subject.concepts[name].values[sample.rows][sample.sequence[picked], sample.step[picked]]

@@ -17,8 +17,9 @@ from probe.report import Page, Section, Text
 from probe.report.inline import plain
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
-from probe.subjects.computed import ends
-from probe.subjects.computed.plans import FEWEST_PAIRS, ITERATIONS, MOST_PAIRS, plan_of
+from probe.subjects import ends
+from probe.subjects.budget import Budget
+from probe.subjects.plans import FEWEST_PAIRS, ITERATIONS, plan_of
 
 NONE = (
     "was not found",
@@ -224,25 +225,12 @@ def test_distances_off_support_stand_beside_those_of_states_that_occur(of_plante
     assert f"from the state after one prefix to the nearest one after another is {apart:.2f}" in found.notes["setup"]
 
 
-def test_which_sequences_were_taken_is_said() -> None:
-    """All of them need no word; where some are undefined, short or left out for the budget, each is counted."""
-    for counts, words in (
-        ((500, 500, 500, 500), ""),
-        ((500, 500, 400, 400), "500, 400 have at least 7 steps)"),
-        ((500, 480, 400, 227), "480 have a right answer, 400 of these have at least 7 steps and 227 of these were d"),
-        ((500, 500, 500, 227), "500, 227 were drawn, as many as the budget allows)"),
-    ):
-        found = ends._among(*counts, steps=7)
-        assert words in found
-        assert bool(found) is bool(words)
-
-
 @pytest.mark.usefixtures("undrawn")
 def test_short_sequences_are_counted_where_the_end_is_run() -> None:
-    """The sentence on what was ablated says how many of the study's sequences are long enough."""
+    """The sentence on what was ablated says of how many of the study's these are a part."""
     lengths = np.where(np.arange(160) % 8, 8, 5)
     setup = answer(study_of(planted(), lengths=lengths), "ablation").notes["setup"]
-    assert "140 sequences (of the study's 160, 140 have at least 8 steps), their whole length" in setup
+    assert "140 sequences (of the study's 160), their whole length" in setup
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -295,7 +283,7 @@ def test_a_readout_that_takes_long_is_counted() -> None:
         assert counted == pytest.approx(2 * (6 * 400 + 400 * 9 + times * 400 * 400))
         plans.append(plan_of(subject))
     cheap, dear, too_dear = plans
-    assert (cheap.pairs, cheap.iterations) == (MOST_PAIRS, ITERATIONS)
+    assert (cheap.pairs, cheap.iterations) == (Budget().most_pairs, ITERATIONS)
     assert FEWEST_PAIRS <= dear.pairs < cheap.pairs
     assert 0 < dear.iterations < cheap.iterations
     assert (too_dear.pairs, too_dear.iterations) == (FEWEST_PAIRS, 0)

@@ -26,7 +26,7 @@ from probe.questions.interventions import interchange
 from probe.studies.answer import allowed, answer
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
-from probe.subjects.computed.sample import draw, recorded_rows
+from probe.subjects.states import recorded_rows, sample_of
 from probe.subjects.subject import Subject
 
 
@@ -190,11 +190,12 @@ def test_ids_that_no_embedding_reads_are_refused(model: nn.Module, ids: np.ndarr
 def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
     """Of many sequences some are drawn; with no value in these there is no state to look at."""
     values = np.full((2_600, 8), np.nan)
-    drawn = set(recorded_rows(2_600, 8, 0).tolist())
+    study = study_of(planted(), inputs=bits(2_600), concepts={"rare": np.zeros((2_600, 8))}, readout=None)
+    drawn = set(recorded_rows(*prepare(study)).tolist())
     values[next(row for row in range(2_600) if row not in drawn)] = 1
     study = study_of(planted(), inputs=bits(2_600), concepts={"rare": values}, readout=None)
     with refused():
-        _ = draw(prepare(study)[0])
+        _ = sample_of(prepare(study)[0])
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

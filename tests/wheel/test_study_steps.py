@@ -20,8 +20,8 @@ from probe.studies.asked import every_question
 from probe.studies.identity import parts
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
-from probe.subjects.computed.answers import answers_at_steps
-from probe.subjects.computed.whole_runs import affordable_runs, part_of, said_of
+from probe.subjects.answers import answers_at_steps
+from probe.subjects.ends import affordable_runs, part_of, said_of
 from probe.subjects.subject import Subject
 
 #: A sentence of every question that judges the last answer, where others are given.
@@ -239,7 +239,7 @@ def test_a_part_of_the_sequences_is_drawn_where_all_would_take_too_long(monkeypa
     (subject,) = prepare(study("every", lengths=LENGTHS))
     assert affordable_runs(subject, needs.RUNS) == 160
     assert part_of(subject, None) is part_of(subject, 160) is subject
-    monkeypatch.setattr("probe.subjects.computed.whole_runs.MOST_SEQUENCES", 40)
+    monkeypatch.setattr("probe.subjects.ends.MOST_SEQUENCES", 40)
     part = part_of(subject, affordable_runs(subject))
     assert (len(part.x), part.answered.values.shape, said_of(subject, 40)) == (
         40,
@@ -250,7 +250,7 @@ def test_a_part_of_the_sequences_is_drawn_where_all_would_take_too_long(monkeypa
     (asked,) = [one for one in every_question(subject) if one.name == "single-answers"]
     assert (asked.settings["pairs"], asked.settings["sequences"], len(asked.settings["steps"])) == (40, 40, 3)
     assert max(asked.settings["steps"]) < 7
-    monkeypatch.setattr("probe.subjects.computed.whole_runs.MOST_SEQUENCES", 15)
+    monkeypatch.setattr("probe.subjects.ends.MOST_SEQUENCES", 15)
     assert "take too long" in str(needs.runs(subject))
 
 

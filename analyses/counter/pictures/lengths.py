@@ -12,8 +12,8 @@ from analyses.counter.pictures.shown import Three
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import ROLE_STYLE, STEPS, colours, new_figure
-from probe.subjects.computed.alphabet import at_lengths
-from probe.subjects.computed.answers import answers_to
+from probe.subjects.alphabet import at_lengths
+from probe.subjects.answers import answers_to
 
 #: Beside ten bits.
 LENGTHS = (6, 8, 10, 12, 14)

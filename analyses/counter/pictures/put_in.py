@@ -11,7 +11,7 @@ from analyses.counter import common
 from analyses.counter.pictures.shown import CALLED, Three
 from probe.evidence import DataFigure
 from probe.plots.style import ROLE_STYLE, new_figure
-from probe.subjects.computed.ends import ends_of
+from probe.subjects.ends import ends_of
 from probe.subjects.subject import Subject
 
 #: After how many bits the memory is put in, and the count of the run that it is put into.

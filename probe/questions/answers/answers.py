@@ -16,8 +16,8 @@ from ...evidence.words import said
 from ...methods.abstraction.automata import automaton_of
 from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_dots
-from ...subjects.computed.alphabet import is_exhaustive
-from ...subjects.computed.answers import answered_rows, answers, answers_at_steps, rows_at_steps, takes_levels
+from ...subjects.alphabet import is_exhaustive
+from ...subjects.answers import answered_rows, answers, answers_at_steps, rows_at_steps, takes_levels
 from ...subjects.subject import Subject, as_subjects, by_network
 from .. import needs
 from ..question import Answered, Question, Told

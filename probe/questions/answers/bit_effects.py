@@ -13,9 +13,8 @@ from ...methods.machines import Machine
 from ...plots.legends import legend_above
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...recurrent.signals import as_indices, within
-from ...subjects.computed.answers import gives_number
-from ...subjects.computed.ends import ends_of
-from ...subjects.computed.right_answers import task_of
+from ...subjects.answers import gives_number, task_of
+from ...subjects.ends import ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs, told
 from ..needs import MOST_AMOUNTS

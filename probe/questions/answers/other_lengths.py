@@ -21,8 +21,8 @@ from ...methods.abstraction.programs import MOST
 from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_role_lines
 from ...plots.style import ROLE_STYLE, axes_or_new
-from ...subjects.computed.alphabet import affordable, around, at_lengths
-from ...subjects.computed.answers import answers_to, gives_number
+from ...subjects.alphabet import affordable, around, at_lengths
+from ...subjects.answers import answers_to, gives_number
 from ...subjects.subject import Subject, as_subjects
 from .. import needs, told
 from ..question import Question

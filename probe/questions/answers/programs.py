@@ -19,8 +19,8 @@ from ...plots.legends import legend_above
 from ...plots.networks import draw_median_line
 from ...plots.study_figures import medians_in_words
 from ...plots.style import IN_INK, axes_or_new
-from ...subjects.computed.alphabet import AtLength, affordable, around, at_lengths, is_exhaustive
-from ...subjects.computed.answers import answered_rows, answers, answers_by_length, takes_levels
+from ...subjects.alphabet import AtLength, affordable, around, at_lengths, is_exhaustive
+from ...subjects.answers import answered_rows, answers, answers_by_length, takes_levels
 from ...subjects.functions import answers_of, calling
 from ...subjects.subject import Subject, as_subjects
 from .. import needs

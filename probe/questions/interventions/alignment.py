@@ -41,9 +41,9 @@ from ...methods.machines import Machine
 from ...plots.legends import legend_above
 from ...plots.style import GREY, ROLE_STYLE, axes_or_new, role_style
 from ...recurrent.signals import within
-from ...subjects.computed.ends import machine_of, step_of
-from ...subjects.computed.plans import affordable_pairs, search_length, search_of
-from ...subjects.computed.right_answers import loss_of, task_of
+from ...subjects.answers import loss_of, task_of
+from ...subjects.ends import machine_of, step_of
+from ...subjects.plans import affordable_pairs, search_length, search_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs, told
 from ..question import Question

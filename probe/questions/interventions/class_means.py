@@ -17,8 +17,8 @@ from ...methods.machines import Machine
 from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
 from ...recurrent.signals import within
-from ...subjects.computed.ends import machine_of
-from ...subjects.computed.right_answers import task_of
+from ...subjects.answers import task_of
+from ...subjects.ends import machine_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs, told
 from ..question import Question

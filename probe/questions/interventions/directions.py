@@ -19,9 +19,9 @@ from ...methods.causal.task import Task
 from ...plots.legends import legend_above
 from ...plots.networks import name_columns
 from ...plots.style import ROLE_STYLE, axes_or_new
-from ...subjects.computed.ends import machine_of, step_of
-from ...subjects.computed.plans import affordable_pairs
-from ...subjects.computed.right_answers import task_of
+from ...subjects.answers import task_of
+from ...subjects.ends import machine_of, step_of
+from ...subjects.plans import affordable_pairs
 from ...subjects.subject import Subject, as_subjects, per_subject
 from .. import needs, told
 from ..question import Question
@@ -103,7 +103,7 @@ def measure(
         subjects: what is measured.
         step: after which step; None for that of `step_of`.
         most: the most pairs that are run along a direction; more are drawn. Of a large network they are fewer, as
-            many as the budget of `probe.subjects.computed.plans` allows.
+            many as the budget of `probe.subjects.plans` allows.
         most_of_unit: the same for a unit.
         seed: of the drawing.
 

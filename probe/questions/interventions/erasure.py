@@ -34,9 +34,9 @@ from ...methods.causal.task import Task
 from ...methods.machines import CHUNK, Machine
 from ...plots.networks import draw_dots
 from ...plots.style import SMALL
-from ...subjects.computed.ends import ends_of, machine_of, step_of
-from ...subjects.computed.plans import search_length, search_of
-from ...subjects.computed.right_answers import loss_of, task_of
+from ...subjects.answers import loss_of, task_of
+from ...subjects.ends import ends_of, machine_of, step_of
+from ...subjects.plans import search_length, search_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs, told
 from ..question import Question

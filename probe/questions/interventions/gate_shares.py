@@ -15,8 +15,8 @@ from ...methods.decomposition.shapley import pooled_shares
 from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
 from ...recurrent.signals import Signal, as_indices, within
-from ...subjects.computed.changed_inputs import pairs_by_step
-from ...subjects.computed.ends import ends_of
+from ...subjects.ends import ends_of
+from ...subjects.pairs import pairs_by_step
 from ...subjects.subject import Subject
 from .. import needs
 from ..answers.wrong import frequent_share
@@ -79,7 +79,7 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
     Args:
         subjects: what is measured.
         steps: at which steps an input is changed, counted in the subject's machine; None for all but the first, or 16
-            of them, where inputs can be changed (see `probe.subjects.computed.changed_inputs`).
+            of them, where inputs can be changed (see `probe.subjects.pairs`).
 
     Raises:
         ProbeError: the concept is not aligned to (batch, time), there is no pair that differs at a step, a step or

@@ -28,11 +28,10 @@ from ...methods.causal.task import Task
 from ...plots.networks import draw_dots
 from ...plots.study_figures import drawing, drawn, labels, spread
 from ...plots.style import GREY, INK, SMALL, new_figure, role_style
-from ...subjects.computed.answers import takes_levels
-from ...subjects.computed.ends import Ends, alike, ends_of
-from ...subjects.computed.plans import RANKS, SEARCHED, Plan, plan_of
-from ...subjects.computed.right_answers import loss_of, task_of
-from ...subjects.computed.splices import LEAST, SplicedPairs, depends, spliced_pairs
+from ...subjects.answers import loss_of, takes_levels, task_of
+from ...subjects.ends import Ends, alike, ends_of
+from ...subjects.pairs import LEAST, SplicedPairs, spliced_pairs
+from ...subjects.plans import RANKS, SEARCHED, Plan, plan_of
 from ...subjects.subject import Subject, as_subjects, per_subject
 from .. import needs
 from ..answers.wrong import wrong_in
@@ -131,8 +130,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     `off_support`, the median distance of patched states from the states that occur, in spacings of the concept.
 
     One value a network: `pairs`; how they were counted, see `SplicedPairs`; `apart`, the distance between
-    neighbouring states that occur. By how many steps follow (`at`): `depends`, how often the answer
-    changes with the state. A control is searched and scored on the same pairs; `accuracy` is the share
+    neighbouring states that occur. A control is searched and scored on the same pairs; `accuracy` is the share
     of its answers that are right, as it need not answer these pairs.
 
     Args:
@@ -162,8 +160,6 @@ def _of_network(subject: Subject, ground: Ground) -> Iterator[dict[str, Any]]:
     for metric in COUNTED:
         yield measurement(QUESTION, metric, network, float(getattr(own, metric)))
     yield measurement(QUESTION, "pairs", network, float(len(own.pairs)))
-    for left, share in depends(subject, ground.end, ground.task, ground.plan.left):
-        yield measurement(QUESTION, "depends", network, share, at=left)
     if np.isfinite(experiment.apart):
         yield measurement(QUESTION, "apart", network, experiment.apart)
 

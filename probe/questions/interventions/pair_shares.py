@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from ...methods.decomposition.contexts import Contexts
 from ...methods.decomposition.shapley import Shares, pooled_shares, shapley_values
 from ...methods.decomposition.units import unit_table
-from ...subjects.computed.changed_inputs import InputPairs
+from ...subjects.pairs import InputPairs
 from ...subjects.subject import Subject, per_subject
 
 

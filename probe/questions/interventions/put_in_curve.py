@@ -16,8 +16,8 @@ from ...methods.causal.pairs import Put, columns, whole
 from ...plots.study_figures import drawing, drawn
 from ...plots.style import new_figure
 from ...plots.tables import dose
-from ...subjects.computed.answers import gives_number
-from ...subjects.computed.ends import ends_of
+from ...subjects.answers import gives_number
+from ...subjects.ends import ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ...methods.decomposition.routes import route_table, routes_of
 from ...methods.decomposition.shapley import pooled_shares
 from ...recurrent.signals import Signal
-from ...subjects.computed.changed_inputs import input_pairs, usual_steps
-from ...subjects.computed.ends import ends_of, machine_of, step_of
+from ...subjects.ends import ends_of, machine_of, step_of
+from ...subjects.pairs import input_pairs, usual_steps
 from ...subjects.subject import Subject
 from .. import needs
 from ..question import Answered, Question, Told
@@ -78,7 +78,7 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: in
     Args:
         subjects: what is measured.
         step: after which step the states stand, counted in the subject's machine; another must follow. None for the
-            usual one, see `probe.subjects.computed.changed_inputs.usual_steps`.
+            usual one, see `probe.subjects.pairs.usual_steps`.
         changed: at which step base and source differ; None for two before `step`.
 
     Raises:

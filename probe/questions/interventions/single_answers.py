@@ -22,8 +22,7 @@ from ...methods.machines import Machine
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.networks import draw_dots
 from ...recurrent.signals import as_indices, within
-from ...subjects.computed.ends import runs_of
-from ...subjects.computed.whole_runs import affordable_runs, part_of, said_of
+from ...subjects.ends import affordable_runs, part_of, runs_of, said_of
 from ...subjects.subject import Subject, by_network
 from .. import needs, uses
 from ..question import Question

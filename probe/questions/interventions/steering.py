@@ -20,8 +20,8 @@ from ...methods.machines import Machine
 from ...methods.readouts import Answers
 from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
-from ...subjects.computed.ends import machine_of, step_of
-from ...subjects.computed.right_answers import task_of
+from ...subjects.answers import task_of
+from ...subjects.ends import machine_of, step_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs, told
 from ..question import Question

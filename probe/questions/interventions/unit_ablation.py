@@ -19,8 +19,8 @@ from ...methods.probing.targets import LEAST_SEQUENCES
 from ...methods.readouts import Answers
 from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
-from ...subjects.computed import ends
-from ...subjects.computed.answers import takes_levels
+from ...subjects import ends
+from ...subjects.answers import takes_levels
 from ...subjects.subject import Subject
 from .. import needs
 from ..question import Answered, Question, Told

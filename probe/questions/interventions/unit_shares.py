@@ -13,8 +13,9 @@ from ...methods.decomposition.sampled_shares import SampledShares, sampled_share
 from ...methods.decomposition.shapley import MOST_PLAYERS, Shares
 from ...methods.probing.monotone import within_step_correlation
 from ...methods.probing.prefixes import StepStates, pool
-from ...subjects.computed.changed_inputs import MOST_PAIRS, InputPairs, input_pairs, usual_steps
-from ...subjects.computed.ends import BUDGET, Ends, cost, ends_of
+from ...subjects.ends import Ends, ends_of
+from ...subjects.pairs import InputPairs, input_pairs, usual_steps
+from ...subjects.stacks import cost
 from ...subjects.subject import Subject
 from .. import needs
 from ..question import Answered, Question, Told
@@ -68,7 +69,7 @@ def affordable(subject: Subject) -> str | None:
     """A network of which the fewest orders of joining can be run."""
     units = ends_of(subject).machine.dynamics.units
     each = _cost(subject, usual_steps(subject)[1]) * 2 * units
-    if units <= MOST_PLAYERS or each * FEWEST_DRAWS <= TOO_MUCH * BUDGET:
+    if units <= MOST_PLAYERS or each * FEWEST_DRAWS <= TOO_MUCH * subject.budget.ends:
         return None
     return f"it has {units:,} units, and {FEWEST_DRAWS} orders of them take more than the budget allows"
 
@@ -100,7 +101,7 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: in
     Args:
         subjects: what is measured.
         step: after which step the units are patched, counted in the subject's machine; None for the usual one, see
-            `probe.subjects.computed.changed_inputs.usual_steps`.
+            `probe.subjects.pairs.usual_steps`.
         changed: at which step base and source differ; None for two before `step`.
 
     Raises:
@@ -126,7 +127,8 @@ def pairs_of(subject: Subject, changed: int, step: int, units: int) -> InputPair
         ProbeError: there is no such pair.
     """
     each = _cost(subject, step) * 2**units
-    most = MOST_PAIRS if units > MOST_PLAYERS else int(np.clip(BUDGET / each, FEWEST_PAIRS, MOST_PAIRS))
+    most = subject.budget.most_pairs
+    most = most if units > MOST_PLAYERS else int(np.clip(subject.budget.ends / each, FEWEST_PAIRS, most))
     return input_pairs(subject, changed, step, most=most)
 
 
@@ -134,7 +136,7 @@ def _shares(subject: Subject, pairs: InputPairs, units: int) -> Shares | Sampled
     if units <= MOST_PLAYERS:
         return pair_shares(subject, pairs).pooled
     each = _cost(subject, pairs.step) * 2 * units
-    draws = int(np.clip(BUDGET / each, FEWEST_DRAWS, MOST_DRAWS))
+    draws = int(np.clip(subject.budget.ends / each, FEWEST_DRAWS, MOST_DRAWS))
     return sampled_shares(pairs.machine, pairs.pairs, pairs.step, draws=draws, seed=subject.seed)
 
 

@@ -19,7 +19,7 @@ from ...methods.machines import Machine
 from ...plots.networks import draw_dots
 from ...plots.study_figures import shortened
 from ...recurrent.signals import as_indices, within
-from ...subjects.computed.ends import ends_of, machine_of
+from ...subjects.ends import ends_of, machine_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told

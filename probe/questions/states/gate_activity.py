@@ -25,8 +25,7 @@ from ...plots.study_figures import shortened, spread
 from ...plots.style import ROLE_STYLE, new_figure
 from ...recurrent.layers import Layer
 from ...recurrent.signals import Signal, as_signal
-from ...subjects.computed.sample import rows_within_budget
-from ...subjects.computed.step_states import step_states
+from ...subjects.states import rows_within_budget, step_states
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
 from ..told import figure_of
@@ -77,7 +76,7 @@ def measure(
 ) -> pd.DataFrame:
     """Return how far open gates are and how often they are saturated, each distinct prefix counted once.
 
-    Of many sequences a part is drawn, see `probe.subjects.computed.sample`.
+    Of many sequences a part is drawn, see `probe.subjects.states`.
 
     Metrics of each layer that has gates: `mean` at each step, over prefixes and units; with a split also
     `mean_where_true` and `mean_where_false`, over the prefixes at whose step it holds or does not, at each step over

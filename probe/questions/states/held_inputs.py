@@ -19,12 +19,10 @@ from ...methods.fixed_points import Points
 from ...recurrent.finding import find_layers
 from ...recurrent.layers import Layer, OpenLayer
 from ...recurrent.signals import Signal
-from ...subjects.computed.sample import rows_within_budget
-from ...subjects.computed.sampled import flops
-from ...subjects.computed.stacks import TRIED, dynamics_of, layer_inputs, not_from_states
-from ...subjects.computed.step_states import step_states
+from ...subjects.alphabet import fixed_of
+from ...subjects.stacks import TRIED, dynamics_of, layer_inputs, not_from_states
+from ...subjects.states import flops, rows_within_budget, step_states
 from ...subjects.subject import Subject, per_subject
-from ...subjects.symbols import fixed_of
 
 #: About how many operations the searches of a network may take; with fewer starts than this there is no search.
 BUDGET, FEWEST = 1.5e11, 8

@@ -31,8 +31,7 @@ from ...plots.legends import legend_above
 from ...plots.networks import draw_dots
 from ...plots.style import GREY, ROLE_STYLE, axes_or_new
 from ...recurrent.signals import Signal
-from ...subjects.computed.sample import rows_within_budget
-from ...subjects.computed.step_states import step_states, studied_layer
+from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Question

@@ -13,10 +13,8 @@ from ...evidence.measurements import Network, measurement, tabulate
 from ...methods.probing.controls import clock_features, in_columns, inputs_around, relabelled, signed_sums, steps_back
 from ...methods.probing.fits import Features, Ridge
 from ...methods.probing.scores import MARGIN, Score, of_categories
-from ...subjects.computed.network_states import Place
-from ...subjects.computed.sample import reads_ahead
-from ...subjects.computed.sampled import inputs_of_sample, sample_of, states_of
 from ...subjects.random_weights import kind_of
+from ...subjects.states import Place, inputs_of_sample, reads_ahead, sample_of, states_of
 from ...subjects.subject import Subject, as_subjects, per_subject
 from .targets import BestUnit, Target, best_units, best_units_of_shuffled, why_no_target
 
@@ -106,7 +104,7 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     """Measure linear probes of one network beside its controls: ridge for a number, logistic for categories.
 
     The states are drawn by the network's seed, each after another prefix, at most `STATES` of them
-    (`probe.subjects.computed.sample`); no sequence stands on both sides of a split. `kind` is how the probe was
+    (`probe.subjects.states`); no sequence stands on both sides of a split. `kind` is how the probe was
     fitted, or which control a value is about.
 
     Metrics: `score` at each place of each network, with its 95 % interval over sequences; of role `null` from the

@@ -10,7 +10,7 @@ from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...recurrent.inspection import described, inspect
 from ...recurrent.layers import OpenLayer
 from ...recurrent.signals import UNKNOWN
-from ...subjects.computed.sampled import sample_of, states_of
+from ...subjects.states import sample_of, states_of
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
 

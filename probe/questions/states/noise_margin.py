@@ -14,7 +14,7 @@ from ...evidence.measurements import measurement, tabulate
 from ...methods.decomposition.noise import noisy_accuracy
 from ...plots.legends import legend_above
 from ...plots.style import ROLE_STYLE, axes_or_new
-from ...subjects.computed.ends import cost, ends_of
+from ...subjects.ends import cost, ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told

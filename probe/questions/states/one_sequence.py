@@ -18,10 +18,9 @@ from ...plots.legends import figure_legend
 from ...plots.sequences import draw_map, write_steps
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import GREY, ROLE_STYLE, new_figure
-from ...subjects.computed.answers import answers_if_asked
-from ...subjects.computed.network_states import Place
-from ...subjects.computed.sampled import examples_of, inputs_of_sample, sample_of, states_of
+from ...subjects.answers import answers_if_asked
 from ...subjects.concepts import Known
+from ...subjects.states import Place, examples_of, inputs_of_sample, sample_of, states_of
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
 from .linear_readout_drawn import best_of, places_of

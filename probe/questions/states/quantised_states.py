@@ -12,7 +12,7 @@ from ...errors import several
 from ...evidence.measurements import measurement, tabulate
 from ...methods.abstraction.quantised import class_means, quantised_run, share_equal
 from ...plots.networks import draw_dots
-from ...subjects.computed.ends import ends_of
+from ...subjects.ends import ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told

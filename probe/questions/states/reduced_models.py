@@ -14,9 +14,9 @@ from ...methods.abstraction.programs import MOST, agreement
 from ...methods.abstraction.reduced import fit_affine
 from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_dots
-from ...subjects.computed.alphabet import affordable, around, at_lengths
-from ...subjects.computed.answers import answers_by_length, gives_number
-from ...subjects.computed.ends import machine_of
+from ...subjects.alphabet import affordable, around, at_lengths
+from ...subjects.answers import answers_by_length, gives_number
+from ...subjects.ends import machine_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs, told
 from ..answers.other_lengths import LANDMARKS, slope

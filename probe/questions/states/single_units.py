@@ -22,8 +22,7 @@ from ...plots.networks import draw_dots
 from ...plots.study_figures import drawing, drawn, medians_in_words
 from ...plots.style import new_figure
 from ...recurrent.signals import Signal, as_indices, as_signal, within
-from ...subjects.computed.sample import rows_within_budget
-from ...subjects.computed.step_states import step_states, studied_layer
+from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told

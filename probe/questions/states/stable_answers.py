@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
 from ...methods import fixed_points
-from ...subjects.computed.ends import runs_of
+from ...subjects.ends import runs_of
 from ...subjects.subject import Subject, by_network
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from ...plots.lines import scale
 from ...plots.state_space import principal
 from ...plots.study_figures import drawing, drawn, labels, shortened
 from ...plots.style import VALUES, colours, new_figure
-from ...subjects.computed.network_states import Place
-from ...subjects.computed.sampled import sample_of, states_of
 from ...subjects.concepts import Known, group_edges
+from ...subjects.states import Place, sample_of, states_of
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
 from .linear_readout_drawn import best_of, places_of

@@ -13,11 +13,9 @@ from ...methods.probing.controls import relabelled
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...methods.probing.units import follows, held_out_unit
 from ...recurrent.layers import OpenLayer
-from ...subjects.computed.ends import Ends
-from ...subjects.computed.network_states import Place
-from ...subjects.computed.sample import reads_back
-from ...subjects.computed.sampled import sample_of, states_of
 from ...subjects.concepts import Known
+from ...subjects.ends import Ends
+from ...subjects.states import Place, reads_back, sample_of, states_of
 from ...subjects.subject import Subject, per_subject
 
 #: How often a concept is shuffled, for the unit that follows it most by chance.

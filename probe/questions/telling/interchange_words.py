@@ -9,11 +9,10 @@ from ...errors import several
 from ...evidence.measurements import one, only
 from ...evidence.words import listed, said
 from ...methods.causal.support import FAR
-from ...subjects.computed.answers import gives_number, takes_levels
-from ...subjects.computed.ends import Ends
-from ...subjects.computed.plans import Plan
-from ...subjects.computed.right_answers import Spliced, right_answer, task_of
-from ...subjects.computed.splices import LEAST, SplicedPairs
+from ...subjects.answers import gives_number, right_answer, takes_levels
+from ...subjects.ends import Ends
+from ...subjects.pairs import LEAST, SplicedPairs
+from ...subjects.plans import Plan
 from ...subjects.subject import Subject
 
 #: A score is called more than a control's if it is larger by more than this.
@@ -90,7 +89,7 @@ def notes(table: pd.DataFrame, subject: Subject, end: Ends, plan: Plan, *, held_
         held_out: whether directions were scored on other sequences than they were searched on.
     """
     units = end.machine.dynamics.units
-    found = f"{answer(table, subject.answered.name, units)} {_later(table, subject, plan)}".strip()
+    found = answer(table, subject.answered.name, units)
     return {
         "verdict": _verdict(table),
         "short": _short(table, plan),
@@ -175,22 +174,6 @@ def _counted(table: pd.DataFrame, subject: Subject, end: Ends) -> str:
     if not valid:
         text += " The study does not say which sequences can occur (valid under [inputs])."
     return text
-
-
-def _later(table: pd.DataFrame, subject: Subject, plan: Plan) -> str:
-    """Return in what share of pairs the answer stays the base's after the patch; empty if that is rare."""
-    shares = only(table, metric="depends")
-    share = shares[shares["at"] == plan.left]["value"]
-    if not plan.left or share.empty or share.iloc[0] >= MOSTLY:
-        return ""
-    name = subject.answered.name
-    which = "the network's answer stays the same with the source's state"
-    if isinstance(task_of(subject), Spliced):
-        which = "the right answer stays the base's, and these pairs do not count"
-    return (
-        f"In {1 - share.iloc[0]:.0%} of the pairs that we drew and that differ in “{name}” {which}. You can choose "
-        "another step (interchange_step under [readout]); the table shows how often this happens at each step."
-    )
 
 
 def too_few(own: SplicedPairs, concept: str, plan: Plan, *, levels: bool) -> str | None:

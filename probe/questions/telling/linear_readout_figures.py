@@ -17,7 +17,7 @@ from ...plots.legends import figure_legend
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import ROLE_STYLE, SMALL, new_figure
 from ...recurrent.signals import Signal
-from ...subjects.computed.sampled import states_of
+from ...subjects.states import states_of
 from ..question import Answered
 from ..states.targets import Target
 from .unit_words import NULL, RANDOM, Followed

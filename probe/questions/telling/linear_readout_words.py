@@ -15,9 +15,8 @@ from ...methods.probing.fits import MOST_FEATURES
 from ...methods.probing.scores import LEAST_MARGIN, MARGIN
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.study_figures import shortened
-from ...subjects.computed.sample import reads_ahead
-from ...subjects.computed.sampled import sample_of
 from ...subjects.concepts import Known
+from ...subjects.states import reads_ahead, sample_of
 from ...subjects.subject import Subject
 from ..question import Answered, Told
 from ..states.linear_readout_drawn import MEMORIES, OTHERS, RANDOM, TOLD, others_of

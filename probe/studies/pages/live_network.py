@@ -17,8 +17,8 @@ from ...explorer.networks import LOOKS
 from ...recurrent.finding import find_layers
 from ...recurrent.layers import Layer
 from ...report import Block, Text
-from ...subjects.computed.own_output import is_bare, own_output
 from ...subjects.functions import calling
+from ...subjects.own_output import is_bare, own_output
 from ...subjects.readouts import LOGIT, NUMBER
 from ...subjects.subject import Subject
 from .live_programs import truth

@@ -11,17 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...errors import ProbeError, several
-from ...evidence.words import listed
-from ...loading.named_network import unwrapped
-from ...recurrent.double import in_float64
-from ...recurrent.finding import find_layers
-from ...recurrent.layers import Layer
-from ..concepts import Known
-from ..functions import calling
-from ..heads import meaning
-from ..readouts import CLASSES, EVERY, LAST, LOGIT, NUMBER, Head, Readout
-from .network_states import run
+from ..errors import ProbeError, several
+from ..evidence.words import listed
+from ..loading.named_network import unwrapped
+from ..recurrent.double import in_float64
+from ..recurrent.finding import find_layers
+from ..recurrent.layers import Layer
+from .concepts import Known
+from .functions import calling
+from .heads import meaning
+from .readouts import CLASSES, EVERY, LAST, LOGIT, NUMBER, Head, Readout
+from .states import run
 
 #: A head is compared with the model's own output on so many sequences, as long as that has no more numbers; how near
 #: it must be, in float64.
@@ -89,8 +89,8 @@ def own_output(
 ) -> OwnOutput:
     """Return the output of a model, and the module that makes it of the last hidden state, where there is one.
 
-    That is no guess from a name: each module is called with the hidden states that a run recorded, and must give what
-    the model returned in the same run, in float64, on up to 64 sequences of the study.
+    That is no guess from a name: called with the hidden states of a run, in float64, on up to 64 sequences of the
+    study, the module must give what the model returned.
 
     Args:
         model: the model.
@@ -110,21 +110,21 @@ def own_output(
     for layer in reversed(layers):
         # What cannot be recorded, or run in float64, is not known to have a head.
         with suppress(ProbeError), calling("The model", ""):
-            wide, states, scores = in_float64(model), list[Tensor](), list[Tensor]()
+            wide, states, returned = in_float64(model), list[Tensor](), list[Tensor]()
             for part in parts:
                 ends = np.full(len(part), part.shape[1])
                 recording = run(wide, part.double(), ends, layer.name, [layer.output], tolerance=tolerance)
                 read = recording[layer.name, layer.output].flatten(2)
                 states.append((read if found.every else read[:, -1:]).flatten(0, 1))
-                scores.append(recording.output.reshape(-1, found.scores))
-            hidden, given = torch.cat(states), torch.cat(scores)
+                returned.append(recording.output.reshape(-1, found.scores))
+            hidden, given = torch.cat(states), torch.cat(returned)
             found = replace(found, values=given)
             if _same(hidden, given):
                 return replace(found, layer=layer)
             for name, module in _heads(wide, find_layers(wide)):
-                own = _called(module, hidden)
-                if own is not None and any(_same(one, given) for one in _alike(own)):
-                    sigmoid = found.scores == 1 and not _same(own, given)
+                scores = _called(module, hidden)
+                if scores is not None and any(_same(one, given) for one in _alike(scores)):
+                    sigmoid = found.scores == 1 and not _same(scores, given)
                     head = model.get_submodule(name)
                     return replace(found, layer=layer, module=name, head=head, sigmoid=sigmoid)
     return found
@@ -133,16 +133,12 @@ def own_output(
 def answering(own: OwnOutput, concepts: Mapping[str, Known]) -> Readout:
     """Return the readout of a study that gives none: the one concept that the model's output can answer.
 
-    Args:
-        own: the model's output.
-        concepts: what the states may hold, by name.
-
     Raises:
         ProbeError: the output can answer none of the concepts, or several.
     """
-    known = {name: _share(own, concept) for name, concept in concepts.items()}
-    fitting = [name for name, share in known.items() if share == 1]
-    fitting = fitting or [name for name, share in known.items() if share >= OCCURRING]
+    shares = {name: _share(own, concept) for name, concept in concepts.items()}
+    fitting = [name for name, share in shares.items() if share == 1]
+    fitting = fitting or [name for name, share in shares.items() if share >= OCCURRING]
     if len(fitting) == 1:
         return Readout(fitting[0], steps=EVERY if own.every and own.head is not None else LAST)
     first = (fitting or list(concepts))[0]
@@ -152,32 +148,22 @@ def answering(own: OwnOutput, concepts: Mapping[str, Known]) -> Readout:
         raise ProbeError(f"The output has shape {own.shape}, which could answer {names}, and we do not guess; {say}.")
     values = listed([f"“{name}” has {several(len(one.levels), 'value')}" for name, one in concepts.items()])
     raise ProbeError(
-        f"The output has shape {own.shape}, which fits no concept of the study: {values}. We take scores of as many "
-        "classes as a concept has values (categories, or the numbers 0, 1, ..., of which a quarter need not occur), "
-        "and one number for a numeric concept of more than two values. If the output answers a concept all the same, "
-        f"{say}, with answers= for what each score stands for, or kind= for what one number is."
+        f"The output has shape {own.shape}, which fits no concept of the study: {values}. It must have a score for "
+        "each value of a concept, or be one number for a numeric concept of more than two values. If it answers one "
+        f"all the same, {say}, with answers= for what each score stands for, or kind= for what one number is."
     )
 
 
 def taken(own: OwnOutput, readout: Readout, concept: Known) -> Readout:
     """Return a readout with the model's head, or where no module is one, with the output of the whole model.
 
-    Args:
-        own: the model's output.
-        readout: what was given of it; it names neither weight, function nor output.
-        concept: the concept that it answers.
+    The readout that was given names neither weight, function nor output.
 
     Raises:
         ProbeError: the output is a state, or does not answer the concept.
     """
     if own.layer is not None and own.head is None:
         raise ProbeError(f"The output is the hidden state of {own.layer.name}, and no answer.")
-    if readout.probability_of is not None:
-        if own.layer is None:
-            raise ProbeError(
-                "probability_of needs a head, and no module of the model makes its scores of a state alone."
-            )
-        return replace(readout, function=own.head, layer=own.layer.name)
     kind, values = meaning(_of_kind(own, readout), own.scores, concept)
     if own.layer is not None and (kind == LOGIT or not own.sigmoid):
         return replace(_of_kind(own, readout), function=own.head, layer=own.layer.name)
@@ -200,15 +186,7 @@ def taken(own: OwnOutput, readout: Readout, concept: Known) -> Readout:
 
 
 def in_words(own: OwnOutput, readout: Readout, concept: Known) -> str:
-    """Return the sentences on what a model's output answers, and what makes it.
-
-    Args:
-        own: the model's output.
-        readout: the readout that it was taken for.
-        concept: the concept that it answers.
-    """
-    if readout.probability_of is not None:
-        return f"Its module {own.module!r} makes scores, {own.shape}, of the hidden state of {readout.layer} alone."
+    """Return the sentences on what a model's output answers by a readout, and what makes it."""
     kind, values = meaning(_of_kind(own, readout), own.scores, concept)
     said = [concept.said(value) for value in values if not concept.is_categorical or value < len(concept.categories)]
     meant = {
@@ -216,10 +194,7 @@ def in_words(own: OwnOutput, readout: Readout, concept: Known) -> str:
         LOGIT: f"{'the probability' if own.sigmoid else 'a logit'} of {said[-1] if said else 'the second value'}",
         NUMBER: "one number",
     }[kind]
-    steps = " after every step" if own.every else ""
-    made = (
-        "No module of the model makes it of the last hidden state alone, so we read it off runs of the whole model."
-    )
+    steps, made = " after every step" if own.every else "", "It is read off runs of the whole model."
     if own.layer is not None and readout.function is not None:
         made = f"Runs verified that its module {own.module!r} makes it of the hidden state of {own.layer.name} alone."
     return f"taken as its answer to “{concept.name}”. It has shape {own.shape}: {meant}{steps}. {made}"

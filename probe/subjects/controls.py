@@ -1,4 +1,7 @@
-"""Controls of a subject: random weights, and a head that is fitted to a network that was not trained."""
+"""Controls of a subject: random weights, and a head that is fitted to a network that was not trained.
+
+A fitted head is a line by least squares where the answer is a number, and a logistic regression where it is a class.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...evidence.measurements import Network
-from ...methods.probing.linear import fit_linear
-from ..random_weights import TRIES, random_weights, same_states
-from ..readouts import CLASSES, NUMBER, Head, Readout, copied
-from ..seen import as_seen, seen_layers
-from ..subject import Subject, per_subject
+from ..evidence.measurements import Network
+from ..methods.probing.linear import fit_linear
 from .answers import rows_at_steps
-from .network_states import outputs, run, tensors_in
+from .random_weights import TRIES, random_weights, same_states
+from .readouts import CLASSES, NUMBER, Head, Readout, copied
+from .seen import as_seen, seen_layers
+from .states import outputs, run, tensors_in
+from .subject import Subject, per_subject
 
 #: The bias of a class that no sequence has, so that it is never the answer.
 _NEVER = -50.0
@@ -39,15 +42,15 @@ def random_weights_controls(
         seed: of the random weights; None for the subject's own.
         beside: other controls of it.
     """
-    cells, found = [layer.name for layer in subject.layers], list[Subject]()
+    cells, controls = [layer.name for layer in subject.layers], list[Subject]()
     seed = subject.seed if seed is None else seed
     for name, model in random_weights(subject.model, TRIES * count, seed=seed, cells=cells):
         drawn = _with_model(subject, model, "random weights", subject.head, name)
-        if not any(is_same(drawn, other) for other in (subject, *beside, *found)):
-            found.append(drawn)
-        if len(found) == count:
+        if not any(is_same(drawn, other) for other in (subject, *beside, *controls)):
+            controls.append(drawn)
+        if len(controls) == count:
             break
-    return found
+    return controls
 
 
 def is_same(one: Subject, other: Subject) -> bool:
@@ -61,8 +64,8 @@ def is_same(one: Subject, other: Subject) -> bool:
 @per_subject
 def mean_size(subject: Subject) -> float:
     """Return the mean absolute value of what a network computes on a few sequences, in whatever order of units."""
-    found = [value.detach().abs().double() for value in _few(subject)]
-    return float(sum(value.sum() for value in found) / max(sum(value.numel() for value in found), 1))
+    values = [value.detach().abs().double() for value in _few(subject)]
+    return float(sum(value.sum() for value in values) / max(sum(value.numel() for value in values), 1))
 
 
 @per_subject
@@ -75,12 +78,12 @@ def _computed(subject: Subject, most: int) -> list[Tensor]:
     rows = np.unique(np.linspace(0, len(subject.x) - 1, min(most, len(subject.x))).astype(int))
     x, lengths = subject.x[rows], subject.lengths[rows]
     output, states = outputs(subject.model, x, lengths, subject.layers, tolerance=subject.tolerance)
-    given, kept = tensors_in(output), [_upright(value) for value in states.values()]
+    returned, recorded = tensors_in(output), [_upright(value) for value in states.values()]
     # The sign of what is answered counts; where a head reads a layer, the output may be that layer's states.
-    found = [*(given if subject.read is None else map(_upright, given)), *kept]
+    computed = [*(returned if subject.read is None else map(_upright, returned)), *recorded]
     if subject.read is None or subject.head is None or not isinstance(subject.asked.weight, str):
-        return found
-    return [*found, copied(subject.head)(states[subject.read.name].double().flatten(0, 1))]
+        return computed
+    return [*computed, copied(subject.head)(states[subject.read.name].double().flatten(0, 1))]
 
 
 def _upright(value: Tensor) -> Tensor:
@@ -96,12 +99,12 @@ def _upright(value: Tensor) -> Tensor:
 def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject | None:
     """Return a network that was not trained, with a head fitted to the right answers; None if no head can be fitted.
 
-    The states of a random network are some function of its inputs, and a head that is fitted to them may answer well.
-    It is fitted at all steps after which the readout answers.
-    What a search finds in such a network was not made by training.
+    The states of a random network are some function of its inputs, and a head that is fitted to them may answer well:
+    what a search finds in such a network was not made by training. It is fitted at all steps after which the readout
+    answers; where the answer stands in the network's output, to the hidden state of its last layer.
 
     Args:
-        subject: the network under study, with a readout that has a head.
+        subject: the network under study, with a readout.
         recurrence: whose recurrent weights are taken; None for random ones of the same sizes.
 
     Reference:
@@ -110,37 +113,22 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
     if subject.readout is None:
         return None
     rows, model = rows_at_steps(subject), (recurrence or random_weights_controls(subject)[0]).model
-    lengths, values = subject.lengths[rows], subject.answered.values[rows]
-    there = subject.asked.answered(lengths, values.shape[1]) & np.isfinite(values)
-    right = values[there]
-    if len(np.unique(right)) < 2:
+    lengths, concept, own = subject.lengths[rows], subject.answered, subject.head
+    there = subject.asked.answered(lengths, subject.x.shape[1]) & np.isfinite(concept.values[rows])
+    right = concept.values[rows][there]
+    read = subject.read or seen_layers(model, subject.x[:1], tolerance=subject.tolerance)[-1]
+    if len(np.unique(right)) < 2 or (subject.read is None and read.reads_back):
         return None
-    if subject.read is None or subject.head is None:
-        return _of_output(subject, model, rows, there)
-    name, output = subject.read.name, subject.read.output
-    hidden = run(model, subject.x[rows], lengths, name, [output], tolerance=subject.tolerance)[name, output]
+    hidden = run(model, subject.x[rows], lengths, read.name, [read.output], tolerance=subject.tolerance)
+    hidden = hidden[read.name, read.output]
     states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
-    numbers = subject.head.kind == NUMBER
-    linear = _line(states, right) if numbers else _classes(states, right, subject.head.values.numpy())
-    head = Head(linear, NUMBER if numbers else CLASSES, subject.head.values.numpy())
-    return _with_model(subject, model, "fitted head", head)
-
-
-def _of_output(subject: Subject, model: nn.Module, rows: np.ndarray, there: np.ndarray) -> Subject | None:
-    """Return the control of a network whose answer stands in its output: a head on its last layer's hidden state."""
-    read, lengths = seen_layers(model, subject.x[:1], tolerance=subject.tolerance)[-1], subject.lengths[rows]
-    if read.reads_back:
-        return None
-    recording = run(model, subject.x[rows], lengths, read.name, [read.output], tolerance=subject.tolerance)
-    hidden = recording[read.name, read.output]
-    states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
-    right, levels = subject.answered.values[rows][there], subject.answered.levels
-    if subject.answered.is_categorical:
-        head = Head(_classes(states, right, levels), CLASSES, levels)
-    else:
-        head = Head(_line(states, right), NUMBER, levels)
-    readout = Readout(subject.asked.concept, function=head.inner, combine=subject.asked.combine)
-    control = _with_model(subject, model, "fitted head", head)
+    values = concept.levels if own is None else own.values.numpy()
+    is_number = not concept.is_categorical if own is None else own.kind == NUMBER
+    linear = _least_squares(states, right) if is_number else _logistic(states, right, values)
+    control = _with_model(subject, model, "fitted head", Head(linear, NUMBER if is_number else CLASSES, values))
+    if subject.read is not None:
+        return control
+    readout = Readout(subject.asked.concept, function=linear, combine=subject.asked.combine)
     return dataclasses.replace(control, readout=readout, read=read)
 
 
@@ -151,12 +139,12 @@ def _with_model(subject: Subject, model: nn.Module, role: str, head: Head | None
     return dataclasses.replace(subject, network=network, layers=layers, read=read, head=head)
 
 
-def _line(states: np.ndarray, right: np.ndarray) -> nn.Linear:
+def _least_squares(states: np.ndarray, right: np.ndarray) -> nn.Linear:
     fitted = fit_linear(states, right[:, None])
     return _linear(fitted.weight, fitted.bias)
 
 
-def _classes(states: np.ndarray, right: np.ndarray, values: np.ndarray) -> nn.Linear:
+def _logistic(states: np.ndarray, right: np.ndarray, values: np.ndarray) -> nn.Linear:
     """Return a logistic head with one score for each answer of the readout."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -165,9 +153,8 @@ def _classes(states: np.ndarray, right: np.ndarray, values: np.ndarray) -> nn.Li
     scale = np.where(spread > 1e-12, spread, 1.0)
     places = np.abs(right[:, None] - values).argmin(1)
     with warnings.catch_warnings():
-        # A fit that stops early gives a worse head, and its answers show that.
+        # A fit that stops early, or on few sequences of each answer, gives a worse head, and its answers show that.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        # The same holds for a fit on few sequences of each answer.
         warnings.filterwarnings("ignore", "The number of unique classes")
         model = LogisticRegression(C=100.0, max_iter=1_000).fit((states - states.mean(0)) / scale, places)
     both = len(model.classes_) == 2

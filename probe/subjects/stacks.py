@@ -10,20 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from ...errors import ProbeError
-from ...evidence.words import listed
-from ...methods.dynamics import CellDynamics, Dynamics, StackDynamics, StepDynamics
-from ...recurrent.cells import narrow
-from ...recurrent.cells.gru import GRUCell
-from ...recurrent.cells.lstm import LSTMCell
-from ...recurrent.cells.rnn import RNNCell
-from ...recurrent.double import in_float64
-from ...recurrent.finding import find_layers, whole_module
-from ...recurrent.layers import Layer, OpenLayer
-from ...recurrent.stepwise import Stepwise, stepwise
-from ..subject import Subject, per_subject
-from .network_states import packed, run
-from .sampled import flops
+from ..errors import ProbeError
+from ..evidence.words import listed
+from ..methods.dynamics import CellDynamics, Dynamics, StackDynamics, StepDynamics
+from ..recurrent.cells import narrow
+from ..recurrent.cells.gru import GRUCell
+from ..recurrent.cells.lstm import LSTMCell
+from ..recurrent.cells.rnn import RNNCell
+from ..recurrent.double import in_float64
+from ..recurrent.finding import find_layers, whole_module
+from ..recurrent.layers import Layer, OpenLayer
+from ..recurrent.stepwise import Stepwise, stepwise
+from .states import flops, packed, run
+from .subject import Subject, per_subject
 
 #: On so many sequences a step that torch does not have is tried alone.
 TRIED = 8
@@ -50,26 +49,20 @@ def not_from_states(subject: Subject, layer: Layer) -> str | None:
         tried = _tried(subject, layer)
         return str(tried) if isinstance(tried, ProbeError) else _of_others(subject, layer)
     if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
-        return (
-            f"{layer.name} is a {type(module).__name__} that torch does not have; modules that make their own cell "
-            "are not run from their states here."
-        )
-    if getattr(module, "bidirectional", False) or layer.reads_back:
-        return (
-            f"The readout reads {layer.name} of a network that reads from the end, or both ways; only networks "
-            "that read from the beginning are run from their states here."
-        )
-    if getattr(module, "proj_size", 0):
-        return (
-            f"The readout reads {layer.name}, whose hidden state is projected, which is not run from its states here."
-        )
-    return _of_others(subject, layer)
+        what = f"is a {type(module).__name__}, which is no layer of torch"
+    elif getattr(module, "bidirectional", False) or layer.reads_back:
+        what = "reads from the end, or both ways"
+    elif getattr(module, "proj_size", 0):
+        what = "has a projected hidden state"
+    else:
+        return _of_others(subject, layer)
+    return f"The readout reads {layer.name}, which {what}; such layers are not run from their states here."
 
 
 def _of_others(subject: Subject, layer: Layer) -> str | None:
     """Return the sentence that a layer hears what layers of other modules remember, or None."""
-    own = {one.name for one in (whole_module(layer) if not isinstance(layer, OpenLayer) else [layer])}
-    others = [one.name for one in subject.layers if one.name not in own]
+    inside = {one.name for one in ([layer] if isinstance(layer, OpenLayer) else whole_module(layer))}
+    others = [one.name for one in subject.layers if one.name not in inside]
     if not others or _reads_steps(subject):
         return None
     return (
@@ -84,7 +77,7 @@ def _reads_steps(subject: Subject) -> bool:
     if subject.read is None:
         return False
     rows = np.arange(min(COMPARED, len(subject.x)))
-    steps = np.arange(subject.x.shape[1]) < subject.lengths[rows, None]
+    steps = subject.data[rows]
     at, given = steps.nonzero()[1], subject.x[rows].double().numpy()[steps]
     read = layer_inputs(subject, rows, stack_of(subject.read)[0])[steps]
     _, first, alike = np.unique(np.column_stack([at, given]), axis=0, return_index=True, return_inverse=True)
@@ -107,41 +100,37 @@ def dynamics_of(subject: Subject, stack: Sequence[Layer]) -> Dynamics:
         if isinstance(tried, ProbeError):
             raise tried
         return StepDynamics(tried)
-    module = alone(stack)
+    module = _alone(stack)
     cell = find_layers(module)[0].cell
     if len(stack) == 1 and isinstance(cell, LSTMCell) and narrow.few_units(cell):
         return CellDynamics(f"layer {first.name!r}", cell)
     return StackDynamics(module)
 
 
-def alone(stack: Sequence[Layer]) -> nn.RNNBase:
+def _alone(stack: Sequence[Layer]) -> nn.RNNBase:
     """Return layers of torch on top of each other as one module in float64."""
     first = stack[0]
     kind: Any = {LSTMCell: nn.LSTM, GRUCell: nn.GRU, RNNCell: nn.RNN}[type(first.cell)]
     more: dict[str, Any] = {"nonlinearity": getattr(first.module, "nonlinearity")} if kind is nn.RNN else {}  # noqa: B009 - torch's
     bias = first.cell.weights.b_ih is not None
-    found = kind(first.inputs, first.units, len(stack), bias=bias, batch_first=True, dtype=torch.float64, **more)
+    module = kind(first.inputs, first.units, len(stack), bias=bias, batch_first=True, dtype=torch.float64, **more)
     with torch.no_grad():
-        for parameters, layer in zip(found.all_weights, stack, strict=True):
+        for parameters, layer in zip(module.all_weights, stack, strict=True):
             every = layer.cell.weights
             weights = [value for value in (every.W, every.U, every.b_ih, every.b_hh) if value is not None]
             for parameter, value in zip(parameters, weights, strict=True):
                 parameter.copy_(value)
-    return found.eval()
+    return module.eval()
 
 
-def opened(subject: Subject, layer: Layer, rows: np.ndarray) -> Stepwise:
-    """Return the run of a layer that torch does not have on some sequences, in float64.
-
-    Raises:
-        ProbeError: it cannot be opened step by step.
-    """
+def _opened(subject: Subject, layer: Layer, rows: np.ndarray) -> Stepwise:
+    """Return the run of a layer that torch does not have on some sequences, in float64."""
     model = in_float64(subject.model)
-    (own,) = find_layers(model, [layer.name])
+    (same,) = find_layers(model, [layer.name])
     x = subject.x[rows]
-    if not isinstance(own, OpenLayer):
+    if not isinstance(same, OpenLayer):
         raise ProbeError(f"Layer {layer.name!r} is a layer of torch.")
-    return stepwise(model, own, x.double() if x.is_floating_point() else x, tolerance=subject.tolerance)
+    return stepwise(model, same, x.double() if x.is_floating_point() else x, tolerance=subject.tolerance)
 
 
 @per_subject
@@ -155,9 +144,9 @@ def _tried(subject: Subject, layer: Layer) -> Stepwise | ProbeError:
     known = _by_name(subject)
     if layer.name not in known:
         try:
-            found = opened(subject, layer, np.arange(min(TRIED, len(subject.x))))
-            found.check()
-            known[layer.name] = found
+            ran = _opened(subject, layer, np.arange(min(TRIED, len(subject.x))))
+            ran.check()
+            known[layer.name] = ran
         except ProbeError as error:
             known[layer.name] = error
     return known[layer.name]
@@ -181,7 +170,7 @@ def beginnings(
     later = np.flatnonzero(lengths > steps) if steps is not None else np.empty(0, dtype=int)
     last, first = lengths[later] - (steps or 0) - 1, stack[0]
     if isinstance(first, OpenLayer):
-        ran, dynamics = opened(subject, first, rows), dynamics_of(subject, stack)
+        ran, dynamics = _opened(subject, first, rows), dynamics_of(subject, stack)
         values, begin = ran.x.numpy(), dynamics.joined(ran.begin)
         begin[later] = dynamics.joined(ran.signals)[later, last]
     else:
@@ -194,12 +183,10 @@ def _states_before(
     subject: Subject, stack: Sequence[Layer], rows: np.ndarray, later: np.ndarray, last: np.ndarray
 ) -> Tensor:
     """Return the states of layers of torch after a step of some rows, (row, size); of the others those before any."""
-    signals, tolerance = tuple(reversed(stack[0].states)), subject.tolerance
+    signals, x, lengths = tuple(reversed(stack[0].states)), subject.x[rows], subject.lengths[rows]
     places = np.zeros((len(rows), len(signals), len(stack), stack[0].units))
     for number, layer in enumerate(stack):
-        recording = run(
-            subject.model, subject.x[rows], subject.lengths[rows], layer.name, signals, tolerance=tolerance
-        )
+        recording = run(subject.model, x, lengths, layer.name, signals, tolerance=subject.tolerance)
         for place, signal in enumerate(signals):
             places[:, place, number] = recording.initial[layer.name, signal].double().numpy()
             places[later, place, number] = recording[layer.name, signal].double().numpy()[later, last]
@@ -210,27 +197,27 @@ def _states_before(
 def layer_inputs(subject: Subject, rows: np.ndarray, layer: Layer) -> np.ndarray:
     """Return what the lowest layer of a module reads at each step of sequences, (sequence, time, number), float64."""
     if isinstance(layer, OpenLayer):
-        return opened(subject, layer, rows).x.numpy()
-    model, kept = subject.model, list[Any]()
+        return _opened(subject, layer, rows).x.numpy()
+    model, read = subject.model, list[Any]()
     dtype = next((one.dtype for one in model.parameters()), subject.x.dtype)
 
     def hook(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        kept.append(arguments[0] if arguments else keywords["input"])
+        read.append(arguments[0] if arguments else keywords["input"])
 
     handle = layer.module.register_forward_pre_hook(hook, with_kwargs=True)
     try:
-        given = subject.x[rows].to(torch.promote_types(subject.x.dtype, dtype))
-        model(packed(model, given, subject.lengths[rows]))
+        x = subject.x[rows].to(torch.promote_types(subject.x.dtype, dtype))
+        model(packed(model, x, subject.lengths[rows]))
     finally:
         handle.remove()
     if layer.is_cell:
-        return torch.stack(kept, 1).double().numpy()
-    if isinstance(kept[0], PackedSequence):
-        kept = [pad_packed_sequence(given, batch_first=True)[0] for given in kept]
+        return torch.stack(read, 1).double().numpy()
+    if isinstance(read[0], PackedSequence):
+        read = [pad_packed_sequence(part, batch_first=True)[0] for part in read]
     elif not getattr(layer.module, "batch_first", True):
-        kept = [given.transpose(0, 1) for given in kept]
+        read = [part.transpose(0, 1) for part in read]
     # A model may call its layer anew at each step.
-    return torch.cat(kept, 1).double().numpy()
+    return torch.cat(read, 1).double().numpy()
 
 
 def of_last(values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,26 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import ProbeError, several
-from ...evidence.words import listed
-from ...methods.clean_run import CleanRun
-from ...methods.dynamics import Dynamics
-from ...methods.machines import Machine
-from ...methods.probing.targets import LEAST_SEQUENCES
-from ...methods.readouts import StateReadout
-from ...recurrent.cells.cell import Cell
-from ...recurrent.layers import Layer, OpenLayer
-from ...recurrent.signals import Signal, within
-from ..readouts import EVERY, Head, Readout, copied
-from ..subject import Subject, per_subject
+from ..errors import ProbeError, several
+from ..methods.clean_run import CleanRun
+from ..methods.machines import Machine
+from ..methods.probing.targets import LEAST_SEQUENCES
+from ..methods.readouts import StateReadout
+from ..recurrent.cells.cell import Cell
+from ..recurrent.layers import Layer, OpenLayer
+from ..recurrent.signals import Signal, within
+from .readouts import EVERY, copied
 from .stacks import beginnings, cost, dynamics_of, not_from_states, of_last, stack_of
-from .step_states import studied_layer
+from .states import drawn_rows, rows_within_budget, studied_layer
+from .subject import Subject, per_subject
 
-#: About how many operations the ablations may take: what is left of each sequence, and how many, follow from it.
-BUDGET = 1.2e11
 #: Of so many units at most each is ablated, its state replaced by that of so many other sequences.
 UNITS, DRAWS = 24, 4
-MOST_SEQUENCES, FEWEST_SEQUENCES, FEWEST_STEPS, MOST_POINTS = 512, 64, 4, 60_000
+#: The budget decides how many sequences and steps are run, but at least so many.
+FEWEST_SEQUENCES, FEWEST_STEPS = 64, 4
 #: Numbers that differ by no more, relative to their size, are the same but for rounding.
 SAME = 1e-13
 
@@ -45,7 +43,7 @@ class Ends:
         steps: how many steps of each.
         values: the concept that the readout answers, (sequence, step); NaN where undefined.
         whole: whether these are whole sequences.
-        among: of how many sequences of the study, and which of them these are, in words; empty where they are all.
+        among: of how many sequences of the study these are a part, in words; empty where they are all.
     """
 
     machine: Machine
@@ -81,11 +79,9 @@ class Ends:
         return [column for unit in units for column in self.machine.dynamics.unit(unit)]
 
 
+@per_subject
 def cost_of_head(subject: Subject) -> float:
-    """Return about how many operations the readout takes for one sequence: those of its products of matrices.
-
-    They are counted, and not timed, so that the same study does the same; a readout may be a network of its own.
-    """
+    """Return about how many operations the readout takes for one sequence: those of its products of matrices."""
     from torch.utils.flop_counter import FlopCounterMode
 
     if subject.head is None or subject.read is None:
@@ -102,16 +98,13 @@ def why_not(subject: Subject) -> str | None:
     """Return the sentence why the layer that the readout reads cannot be run from its states, or None."""
     if subject.read is None:
         return "There is no readout."
-    reason = not_from_states(subject, subject.read)
+    reason = not_from_states(subject, subject.read) or not_last(subject)
     if reason is not None:
         return reason
-    reason = not_last(subject)
-    if reason is not None:
-        return reason
-    last = np.isfinite(_at_end(subject.answered.values, subject.lengths))
-    if last.sum() < LEAST_SEQUENCES:
+    last = np.isfinite(subject.last_values).sum()
+    if last < LEAST_SEQUENCES:
         return (
-            f"“{subject.answered.name}” is defined at the last step of {last.sum()} sequences; at least "
+            f"“{subject.answered.name}” is defined at the last step of {last} sequences; at least "
             f"{LEAST_SEQUENCES} are needed to put one's state into another's run."
         )
     return None
@@ -137,26 +130,23 @@ def ends_of(subject: Subject) -> Ends:
         ProbeError: `why_not` says why not.
     """
     if subject.readout is not None and subject.readout.output is not None:
-        return _whole_model(subject, subject.readout)
-    reason, read, head = why_not(subject), subject.read, subject.head
-    if reason is not None or read is None or head is None:
+        return _whole_model(subject)
+    reason, read = why_not(subject), subject.read
+    if reason is not None or read is None:
         raise ProbeError(reason or "There is no readout.")
-    stack = stack_of(read)
-    lengths, one = subject.lengths, cost(stack) * DRAWS * min(read.units * len(stack), UNITS)
-    defined = np.flatnonzero(np.isfinite(_at_end(subject.answered.values, lengths)))
+    stack, lengths, budget = stack_of(read), subject.lengths, subject.budget
+    defined = np.flatnonzero(np.isfinite(subject.last_values))
     # Three quarters of the sequences are this long or longer.
     usual = int(np.quantile(lengths[defined], 0.25, method="lower"))
-    wanted = -(subject.asked.interchange_step or 0)
-    steps = max(wanted, int(np.clip(BUDGET / (one * FEWEST_SEQUENCES), min(FEWEST_STEPS, usual), usual)))
-    most = int(np.clip(BUDGET / (one * steps), FEWEST_SEQUENCES, min(MOST_SEQUENCES, MOST_POINTS // steps)))
-    long = defined[lengths[defined] >= steps]
-    rows = long
-    if len(long) > most:
-        rows = np.sort(np.random.default_rng([subject.seed, 5]).choice(long, most, replace=False))
+    left = -(subject.asked.interchange_step or 0)
+    affordable = budget.ends / (cost(stack) * DRAWS * min(read.units * len(stack), UNITS))
+    steps = max(left, int(np.clip(affordable / FEWEST_SEQUENCES, min(FEWEST_STEPS, usual), usual)))
+    most = np.clip(affordable / steps, FEWEST_SEQUENCES, min(budget.whole_runs, budget.points // steps))
+    rows = drawn_rows(subject, defined[lengths[defined] >= steps], int(most), 5)
     inputs, begin, whole = beginnings(subject, stack, rows, steps)
-    machine = _machine(dynamics_of(subject, stack), read, copied(head), inputs, begin, whole=whole)
+    machine = _machine(subject, stack, inputs, begin, whole=whole)
     values = of_last(subject.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
-    among = _among(len(lengths), len(defined), len(long), len(rows), steps)
+    among = f" (of the study's {len(lengths):,})" if len(rows) < len(lengths) else ""
     return Ends(machine, tuple(stack), rows, steps, values, whole, among)
 
 
@@ -180,26 +170,20 @@ def step_of(subject: Subject, step: int | None) -> int:
 def runs_of(subject: Subject) -> Machine:
     """Return the network as a machine over all sequences from their first step on, for answers at any step.
 
-    Rows are counted from their own beginning: step 3 is each sequence's fourth. Of sequences of several lengths the
-    padding is NaN, and nobody reads it. `ends_of` counts from the end instead.
+    Rows are counted from their own beginning, while `ends_of` counts from the end. Padding is NaN.
 
     Raises:
         ProbeError: there is no head that reads hidden states, or the layer that it reads cannot be run from its
             states, and why.
     """
-    read, head = subject.read, subject.head
-    if read is None or head is None:
-        raise ProbeError(
-            "Answers at every step are read by a head from the hidden state; give a readout with weight (and bias), "
-            "or function."
-        )
+    read, _ = subject.reading
     reason = not_from_states(subject, read)
     if reason is not None:
         raise ProbeError(reason)
     stack = stack_of(read)
     inputs, begin, _ = beginnings(subject, stack, np.arange(len(subject.x)), None)
     lengths = torch.as_tensor(subject.lengths) if subject.ragged else None
-    return _machine(dynamics_of(subject, stack), read, copied(head), inputs, begin, whole=True, lengths=lengths)
+    return _machine(subject, stack, inputs, begin, whole=True, lengths=lengths)
 
 
 def machine_of(subject: Subject) -> Machine:
@@ -211,20 +195,44 @@ def machine_of(subject: Subject) -> Machine:
     return ends_of(subject).machine
 
 
-def _whole_model(subject: Subject, readout: Readout) -> Ends:
-    answer, expected = readout.output or (None, None)
+def affordable_runs(subject: Subject, times: int = 1) -> int:
+    """Return how many sequences the budget allows to run whole, each so many times; 0 without a head."""
+    if subject.read is None:
+        return 0
+    stack = stack_of(subject.read)
+    held = rows_within_budget(subject, sum(layer.units * len(layer.states) for layer in stack))
+    one = (cost(stack) + cost_of_head(subject)) * subject.x.shape[1] * times
+    return int(min(subject.budget.whole_runs, len(held), subject.budget.ends / one))
+
+
+def part_of(subject: Subject, sequences: int | None) -> Subject:
+    """Return the network with so many of its sequences, drawn by its seed (so also its controls'); None for all."""
+    count = len(subject.x)
+    if sequences is None or sequences >= count:
+        return subject
+    rows = drawn_rows(subject, np.arange(count), sequences, 8)
+    concepts = {
+        name: dataclasses.replace(known, values=known.values[rows]) for name, known in subject.concepts.items()
+    }
+    return dataclasses.replace(subject, x=subject.x[rows], lengths=subject.lengths[rows], concepts=concepts)
+
+
+def said_of(subject: Subject, sequences: int | None) -> str:
+    """Return in words which sequences `part_of` takes."""
+    every = several(len(subject.x), "sequence")
+    if sequences is None or sequences >= len(subject.x):
+        return f"all {every}"
+    return f"{sequences:,} of the {every}, drawn by the seed"
+
+
+def _whole_model(subject: Subject) -> Ends:
+    answer, expected = subject.asked.output or (None, None)
     if answer is None or expected is None:
         raise ProbeError("The readout has no output.")
     only = subject.layer or studied_layer(subject).name
     machine = Machine.of(subject.model, subject.x, answer=answer, expected=expected, layer=only)
-    return Ends(
-        machine,
-        subject.layers,
-        np.arange(len(subject.x)),
-        subject.x.shape[1],
-        subject.answered.values,
-        whole=True,
-    )
+    rows, steps = np.arange(len(subject.x)), subject.x.shape[1]
+    return Ends(machine, subject.layers, rows, steps, subject.answered.values, whole=True)
 
 
 class _Signals(Mapping[Signal, Tensor]):
@@ -248,38 +256,35 @@ class _Signals(Mapping[Signal, Tensor]):
 
 @torch.no_grad()
 def _machine(
-    dynamics: Dynamics,
-    read: Layer,
-    head: Head,
+    subject: Subject,
+    stack: list[Layer],
     inputs: Tensor,
     begin: Tensor,
     *,
     whole: bool,
     lengths: Tensor | None = None,
 ) -> Machine:
-    states = [begin]
+    """Return layers as a machine with its clean run from some states; `lengths` where sequences differ in them."""
+    dynamics, (read, head) = dynamics_of(subject, stack), subject.reading
+    head, states = copied(head), [begin]
     if lengths is not None:
         inputs = inputs.masked_fill((torch.arange(inputs.shape[1]) >= lengths[:, None])[:, :, None], torch.nan)
     for step in range(inputs.shape[1]):
-        if lengths is None:
-            states.append(dynamics.advance(states[-1], inputs[:, step : step + 1]))
-            continue
-        there, after = lengths > step, torch.full_like(begin, torch.nan)
-        after[there] = dynamics.advance(states[-1][there], inputs[there, step : step + 1])
+        reads = slice(None) if lengths is None else lengths > step
+        after = torch.full_like(begin, torch.nan)
+        after[reads] = dynamics.advance(states[-1][reads], inputs[reads, step : step + 1])
         states.append(after)
-    columns = dynamics.columns(read.output)
+    columns, every = dynamics.columns(read.output), torch.stack(states[1:], 1)
     top = slice(columns.stop - read.size(read.output), columns.stop)
     readout = StateReadout(lambda last: head(last[:, top].contiguous()), head.answer, head.expected)
     # Rows that go on alike from different states are different.
     alone = not whole or bool((begin != begin[:1]).any())
     starts = torch.arange(len(inputs)) if alone else torch.zeros(len(inputs), dtype=torch.long)
-    every, signals = torch.stack(states[1:], 1), dict[Signal, Tensor]()
+    signals: Mapping[Signal, Tensor] = {}
     if dynamics.cell is not None:
-        hidden = every[:, :, dynamics.columns(read.output)]
-        signals = _Signals(dynamics.cell, inputs, dynamics.parts(begin), hidden)
+        signals = _Signals(dynamics.cell, inputs, dynamics.parts(begin), every[:, :, columns])
     last = states[-1] if lengths is None else every[torch.arange(len(every)), lengths - 1]
-    clean = CleanRun(inputs, begin, every, readout.answers(last), starts, signals, lengths)
-    return Machine(dynamics, readout, clean)
+    return Machine(dynamics, readout, CleanRun(inputs, begin, every, readout.answers(last), starts, signals, lengths))
 
 
 def alike(end: Ends, place: int) -> bool:
@@ -287,19 +292,3 @@ def alike(end: Ends, place: int) -> bool:
     states = end.machine.clean.states[:, place]
     apart = states.amax(0) - states.amin(0)
     return bool((apart <= SAME * states.abs().amax(0).clamp(min=1)).all())
-
-
-def _among(every: int, defined: int, long: int, taken: int, steps: int) -> str:
-    """Return why these sequences and no others, in words."""
-    parts = []
-    if defined < every:
-        parts.append(f"{defined:,} have a right answer")
-    if long < defined:
-        parts.append(f"{long:,}{' of these' * bool(parts)} have at least {several(steps, 'step')}")
-    if taken < long:
-        parts.append(f"{taken:,}{' of these' * bool(parts)} were drawn, as many as the budget allows")
-    return f" (of the study's {every:,}, {listed(parts)})" if parts else ""
-
-
-def _at_end(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    return values[np.arange(len(values)), lengths - 1]

@@ -1,0 +1,292 @@
+"""The inputs of a study as symbols: token ids, names on pages, and sequences of other lengths over a few of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import ProbeError, several
+from ..methods.abstraction.automata import as_symbols
+from ..methods.abstraction.programs import MOST, sequences
+from ..recurrent.finding import find_layers
+from .functions import calling
+from .states import flops
+from .subject import Subject, per_subject
+
+#: The most distinct inputs that count as a small alphabet.
+MOST_SYMBOLS = 8
+#: So many sequences are looked at first: where they hold too many symbols already, the others need not be sorted.
+_FIRST = 64
+#: How many sequences of a length a study asks, at least and at most.
+_FEWEST_ASKED, _MOST_ASKED = 64, 1_024
+#: A token's name may have so many characters.
+LONGEST = 30
+
+
+@dataclass(frozen=True, eq=False)
+class AtLength:
+    """Sequences of one length.
+
+    Attributes:
+        x: the sequences, (sequence, time, feature).
+        right: the right answer to each, (sequence,).
+        exhaustive: whether these are all that can be asked, and not drawn.
+    """
+
+    x: Float[Tensor, "sequence time feature"]
+    right: Float[np.ndarray, " sequence"]
+    exhaustive: bool
+
+
+@per_subject
+def alphabet_of(subject: Subject) -> Float[Tensor, "symbol feature"] | None:
+    """Return the distinct inputs in ascending order; None if there are more than 8, or sequences differ in length."""
+    if subject.ragged or len(as_symbols(subject.x[:_FIRST]).alphabet) > MOST_SYMBOLS:
+        return None
+    alphabet = as_symbols(subject.x).alphabet
+    return torch.as_tensor(alphabet).to(subject.x.dtype) if len(alphabet) <= MOST_SYMBOLS else None
+
+
+@per_subject
+def is_exhaustive(subject: Subject) -> bool:
+    """Return whether a subject's inputs are all sequences of their length over its alphabet, each once."""
+    return alphabet_of(subject) is not None and as_symbols(subject.x).lexicographic() is not None
+
+
+def around(subject: Subject) -> range:
+    """Return the lengths around that of the study's sequences, four below it and four above."""
+    reference = subject.x.shape[1]
+    return range(max(1, reference - 4), reference + 5)
+
+
+def affordable(subject: Subject, lengths: Sequence[int]) -> int:
+    """Return how many sequences of each length the budget allows to ask a network: 64 to 1,024."""
+    step = sum(map(flops, find_layers(subject.model))) if subject.layers else 1
+    return int(np.clip(subject.budget.lengths / (step * sum(lengths)), _FEWEST_ASKED, _MOST_ASKED))
+
+
+def at_lengths(subject: Subject, lengths: Iterable[int], *, most: int = MOST, seed: int = 0) -> dict[int, AtLength]:
+    """Return sequences of several lengths over the subject's inputs, by length, with the right answers.
+
+    Only sequences that can occur (`Subject.allows`) and have a right answer are among them, be it one that the
+    readout cannot give.
+
+    Args:
+        subject: one of the networks; what it shares with the others of its study decides.
+        lengths: which.
+        most: how many sequences of a length at most; of more, that many are drawn with replacement.
+        seed: of the drawing; each length draws on its own.
+
+    Raises:
+        ProbeError: the subject has no small alphabet, its concept is no function or fails, or hardly any sequence of
+            a length can be asked.
+    """
+    alphabet, concept = alphabet_of(subject), subject.concept
+    if alphabet is None:
+        raise ProbeError(f"The inputs take more than {MOST_SYMBOLS} different values, or differ in length.")
+    same = (id(concept.function), concept.categories, id(subject.allowed), str(alphabet.tolist()), alphabet.dtype)
+    which = (most, seed, same, subject, alphabet)
+    return {length: _at(_Which(length, *which)) for length in sorted(set(lengths))}
+
+
+@dataclass(frozen=True)
+class _Which:
+    """Which sequences; subjects that share all of `same` share the sequences."""
+
+    length: int
+    most: int
+    seed: int
+    same: tuple[object, ...]
+    subject: Subject = field(compare=False)
+    alphabet: Tensor = field(compare=False)
+
+
+# Networks of a study are measured one after the other, and each with its controls: all are asked the same.
+@lru_cache(maxsize=64)
+def _at(which: _Which) -> AtLength:
+    subject, concept = which.subject, which.subject.concept
+
+    def right(x: Tensor) -> np.ndarray:
+        return np.array([concept.of_sequence(row)[-1] for row in x.double().numpy()])
+
+    def allowed(x: Tensor) -> Tensor:
+        rows = np.array([subject.allows(row, "another sequence of these inputs") for row in x.double().numpy()])
+        rows[rows] = np.isfinite(right(x[torch.as_tensor(rows)]))
+        return torch.as_tensor(rows)
+
+    asked = sequences(which.alphabet, which.length, most=which.most, allowed=allowed, seed=which.seed)
+    if not len(asked):
+        raise ProbeError(f"No sequence of length {which.length} can occur and has a right answer.")
+    return AtLength(asked.x, right(asked.x), asked.exhaustive)
+
+
+def symbols_of(given: Any, x: Tensor, lengths: np.ndarray, tokens: int | None = None) -> dict[str, np.ndarray]:
+    """Return what stands for each input that occurs.
+
+    Args:
+        given: of `Study.symbols`.
+        x: the inputs in the network's type.
+        lengths: of the sequences.
+        tokens: how many token ids the network embeds; None where the inputs are none. A token may have a longer name,
+            and where nothing is given it is called by its number.
+
+    Raises:
+        ProbeError: a symbol is no single character, stands for something else than an input, for the same one as
+            another, or an input has none.
+    """
+    features, longest = x.shape[2], 1 if tokens is None else LONGEST
+    if tokens is not None:
+        given = _names_of_tokens(given, x, lengths, tokens)
+    if given is None:
+        return {}
+    if isinstance(given, str):
+        if len(given) != features:
+            raise ProbeError(
+                f"symbols={given!r} has {several(len(given), 'character')} and the inputs "
+                f"{several(features, 'feature')}; a text has one for each feature of one-hot inputs. Otherwise give "
+                "a table: symbol = numbers."
+            )
+        given = dict(zip(given, np.eye(features).tolist(), strict=True))
+    if not isinstance(given, Mapping):
+        raise ProbeError(f"symbols is a {type(given).__name__}; give a text, or a table: symbol = numbers.")
+    symbols: dict[str, np.ndarray] = {}
+    for symbol, value in given.items():
+        row = np.atleast_1d(_floats(value))
+        printed = isinstance(symbol, str) and 1 <= len(symbol) <= longest and symbol.isprintable()
+        if not printed or row.shape != (features,) or not np.isfinite(row).all():
+            raise ProbeError(
+                f"The symbol {str(symbol)[:20]!r} stands for {str(value)[:60]}; a symbol is "
+                f"{'one printed character' if tokens is None else f'1 to {LONGEST} printed characters'}, and stands "
+                f"for {several(features, 'number')}."
+            )
+        symbols[symbol] = torch.as_tensor(row).to(x.dtype).numpy()
+    rows = {tuple(row.tolist()) for row in symbols.values()}
+    if len(rows) < len(symbols):
+        raise ProbeError("Two symbols stand for the same input; give each input one.")
+    for row, length in enumerate(lengths):
+        for step, value in enumerate(x[row, :length].tolist()):
+            if tuple(value) not in rows:
+                raise ProbeError(
+                    f"The input at sequence {row}, step {step} is {str(value)[:60]}, and no symbol stands for it; "
+                    "name every input that occurs, or leave symbols out."
+                )
+    return symbols
+
+
+def _names_of_tokens(given: Any, x: Tensor, lengths: np.ndarray, tokens: int) -> Any:
+    """Return a table symbol -> id, of a text or list that names ids in order; each id that occurs by its number."""
+    if given is None:
+        there = np.arange(x.shape[1]) < lengths[:, None]
+        return {str(int(number)): number for number in np.unique(x[:, :, 0].numpy()[there])}
+    if not isinstance(given, (str, list, tuple)):
+        return given
+    different = len(set(map(str, given)))
+    if len(given) > tokens or different < len(given):
+        raise ProbeError(
+            f"symbols names {several(len(given), 'token')}, {different} of them different, and the network embeds "
+            f"{tokens}. Give each id a name of its own, in order, or a table: symbol = id."
+        )
+    return {name: number for number, name in enumerate(given)}
+
+
+def _floats(value: Any) -> np.ndarray:
+    """Return numbers as an array; NaN for what is none."""
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        return np.full(1, np.nan)
+
+
+def fixed_of(given: Any, features: int) -> np.ndarray:
+    """Return inputs that are held fixed, of `Study.fixed_inputs`, (symbol, feature).
+
+    Raises:
+        ProbeError: they are something else than finite numbers of so many features, or names of such.
+    """
+    rows = [np.atleast_1d(_floats(value)) for value in given.values()] if isinstance(given, Mapping) else given
+    named = not isinstance(given, Mapping) or all(isinstance(name, str) and name.strip() for name in given)
+    values = _floats(rows)
+    if not named or values.shape != (max(len(values), 1), features) or not np.isfinite(values).all():
+        raise ProbeError(
+            f"The fixed inputs are {str(given)[:60]}; they must be finite numbers, (symbol, {features}), as a step "
+            "of the inputs has, or a table: name = numbers."
+        )
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A model that takes token ids as numbers, (batch, time, 1), like any other inputs.
+
+    Attributes:
+        model: the model.
+        embedding: the name in the model of the embedding that reads the ids.
+        count: how many ids it has.
+    """
+
+    model: nn.Module
+    embedding: str
+    count: int
+
+
+def reading_tokens(model: nn.Module, ids: np.ndarray) -> Tokens:
+    """Return a copy of a model that takes token ids as numbers and hands them on as whole ones.
+
+    Args:
+        model: a model that is called with whole numbers, (batch, time), and embeds them.
+        ids: the ids of the study, (batch, time).
+
+    Raises:
+        ProbeError: the model has no embedding, or an id lies beyond the table of the one that reads them.
+    """
+    if not any(isinstance(module, nn.Embedding) for module in model.modules()):
+        raise ProbeError(
+            f"The inputs are whole numbers of shape {ids.shape}, and the network has no embedding that could read "
+            "them as token ids. Give numbers, (batch, time, feature); of one number a step x[:, :, None]."
+        )
+    model = copy.deepcopy(model)
+    name, table = _reading(model, ids.shape[1])
+    if ids.min() < 0 or ids.max() >= table.num_embeddings:
+        raise ProbeError(
+            f"The token ids go from {ids.min()} to {ids.max()}, and the network's embedding {name!r} has "
+            f"{table.num_embeddings}."
+        )
+    model.register_forward_pre_hook(_as_ids)
+    return Tokens(model, name, table.num_embeddings)
+
+
+@torch.no_grad()
+def _reading(model: nn.Module, steps: int) -> tuple[str, nn.Embedding]:
+    """Return the first embedding that reads ids of a sequence as they are: not positions, and no type of token."""
+    every = {module: name for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    ids, met = torch.zeros((2, steps), dtype=torch.long), list[nn.Embedding]()
+
+    def meet(module: Any, arguments: tuple[Any, ...]) -> None:
+        # The very tensor, or a copy in another shape, as of a model that turns its axes.
+        if arguments and isinstance(arguments[0], Tensor) and arguments[0].numel() == ids.numel():
+            met.append(module)
+
+    handles = [module.register_forward_pre_hook(meet) for module in every]
+    try:
+        with calling("Running the network on token ids", f"It is called with whole numbers, (batch, {steps})."):
+            _ = model(ids)
+    finally:
+        for handle in handles:
+            handle.remove()
+    first = next(iter([*met, *every]))
+    return every[first], first
+
+
+def _as_ids(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    first = arguments[0] if arguments else None
+    if not isinstance(first, Tensor) or not first.is_floating_point() or first.dim() != 3:
+        return None
+    return (first[:, :, 0].long(), *arguments[1:])

@@ -1,0 +1,368 @@
+"""Pairs of sequences: the beginning of one spliced to the rest of another, and two that differ in one input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ..errors import ProbeError, several
+from ..methods.causal.alignment_controls import pairs_among
+from ..methods.causal.pairs import Pairs
+from ..methods.causal.task import Task
+from ..methods.decomposition.contexts import RowPairs, changed_at, with_changed_input
+from ..methods.machines import Machine
+from ..recurrent.signals import within
+from .answers import answers_to, takes_levels, task_of
+from .ends import Ends, ends_of, step_of
+from .states import drawn_rows
+from .subject import Subject, per_subject
+
+#: With fewer pairs a page says nothing of them, and inputs are changed to make others.
+LEAST = 32
+#: So many times as many pairs are tried, because not all of them count.
+TRIED = 8
+#: So many sequences at most are made by changing an input; of more steps, so many are taken, evenly between.
+ADDED, MOST_STEPS = 128, 16
+
+
+@dataclass(frozen=True, eq=False)
+class SplicedPairs:
+    """Pairs of sequences (base and source), and the sequences that are spliced from them.
+
+    Attributes:
+        pairs: the pairs that count. If answers are right or wrong: those whose spliced sequence the network answers
+            right.
+        impossible: how many pairs were left out because the study says that their spliced sequence cannot occur.
+        drawn: how many of the other pairs have a right answer that differs from the base's.
+        unanswerable: how many of these have a right answer that the readout cannot give.
+        right: of the rest, the share whose spliced sequence the network answers right.
+        before: of the rest, the share for which the network's answer to the base is already the right one.
+        way: how far the network's answers move from the base's answer to the right one, on the spliced sequences of
+            `pairs`; 1 is all the way.
+    """
+
+    pairs: Pairs
+    impossible: int
+    drawn: int
+    unanswerable: int
+    right: float
+    before: float
+    way: float
+
+
+def spliced_inputs(
+    subject: Subject, end: Ends, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int
+) -> tuple[Float[Tensor, "row time feature"], np.ndarray]:
+    """Return spliced sequences and their lengths, (row,): the source up to a step, and then the base.
+
+    Rows and steps are counted in the ends of the sequences.
+    """
+    b, s = end.rows[base.numpy()], end.rows[source.numpy()]
+    left, lengths = end.steps - 1 - step, subject.lengths[s]
+    x = subject.x[s].clone()
+    to_come = lengths[:, None] - 1 - np.arange(x.shape[1])
+    row, place = np.nonzero((to_come >= 0) & (to_come < left))
+    x[row, place] = subject.x[b[row], subject.lengths[b[row]] - 1 - to_come[row, place]]
+    return x, lengths
+
+
+def spliced_pairs(
+    subject: Subject,
+    end: Ends,
+    task: Task,
+    step: int,
+    rows: Int64[Tensor, " row"],
+    *,
+    most: int,
+    every: bool = False,
+) -> SplicedPairs:
+    """Return the pairs among some rows that count.
+
+    A spliced sequence that cannot occur has no right answer. If the network answers a spliced sequence wrong when it
+    reads it, then a wrong answer after the patch does not speak against the patched state. So neither pair counts,
+    and the best possible score is that of the spliced sequences themselves.
+
+    Args:
+        subject: the study.
+        end: the ends of the sequences.
+        task: the concept.
+        step: the step after which states are patched.
+        rows: the rows among which pairs are drawn.
+        most: how many spliced sequences the network reads at most.
+        every: whether pairs count too whose concept or right answer does not change.
+    """
+    clean = end.machine.clean.answers
+    drawn, target, impossible = _drawn(subject, end, task, step, rows=rows, most=most, every=every)
+    unanswerable, rest = 0, drawn
+    if subject.head is not None and takes_levels(subject):
+        answerable = subject.head.gives(target)
+        unanswerable = int((~answerable).sum())
+        rest, target = _only(drawn, answerable), target[answerable]
+    if not len(rest):
+        return SplicedPairs(rest, impossible, len(drawn), unanswerable, 0.0, 0.0, float("nan"))
+    spliced = spliced_inputs(subject, end, rest.base, rest.source, step)
+    answers, expected = map(torch.as_tensor, answers_to(subject, *spliced))
+    right, before = torch.ones(len(rest)).bool(), torch.zeros(len(rest)).bool()
+    if takes_levels(subject):
+        right, before = (torch.isclose(given.double(), target) for given in (answers, clean.chosen[rest.base]))
+    moved, way = expected - clean.expected[rest.base], target - task.final(rest.base)
+    goes = float(moved[right] @ way[right]) / max(float(way[right] @ way[right]), 1e-12)
+    share, unmoved = float(right.double().mean()), float(before.double().mean())
+    return SplicedPairs(_only(rest, right), impossible, len(drawn), unanswerable, share, unmoved, goes)
+
+
+def _only(pairs: Pairs, which: Tensor) -> Pairs:
+    return Pairs(pairs.machine, pairs.step, pairs.base[which], pairs.source[which], exhaustive=False)
+
+
+def _drawn(
+    subject: Subject, end: Ends, task: Task, step: int, *, rows: Tensor, most: int, every: bool
+) -> tuple[Pairs, Tensor, int]:
+    """Return pairs whose right answer differs from the base's, the right answers, and how many pairs cannot occur."""
+    pairs = pairs_among(end.machine, step, rows, most=TRIED * most, seed=subject.seed)
+    if not every:
+        pairs = _only(pairs, task.so_far(pairs.base, step) != task.so_far(pairs.source, step))
+    pairs = _only(pairs, torch.as_tensor(np.random.default_rng([subject.seed, 10]).permutation(len(pairs))))
+    impossible, used, targets = 0, list[Tensor](), list[Tensor]()
+    for part in torch.arange(len(pairs)).split(max(1, most // 4)):
+        possible = part[torch.as_tensor(can_occur(subject, end, pairs.base[part], pairs.source[part], step))]
+        impossible += len(part) - len(possible)
+        target = task.target(pairs.base[possible], pairs.source[possible], step)
+        other = torch.ones(len(target)).bool() if every else target != task.final(pairs.base[possible])
+        used.append(possible[other])
+        targets.append(target[other])
+        if sum(map(len, used)) >= most:
+            break
+    if not used:
+        return pairs, torch.empty(0).double(), 0
+    return _only(pairs, torch.cat(used)[:most]), torch.cat(targets)[:most], impossible
+
+
+def can_occur(
+    subject: Subject, end: Ends, base: Int64[Tensor, " row"], source: Int64[Tensor, " row"], step: int
+) -> np.ndarray:
+    """Return which spliced sequences can occur by the study's function `valid`, (row,); all if there is none."""
+    if subject.allowed is None:
+        return np.ones(len(base), dtype=bool)
+    x, lengths = spliced_inputs(subject, end, base, source, step)
+    values = x.double().numpy()
+    return np.array([subject.allows(x[:length]) for x, length in zip(values, lengths, strict=True)], dtype=bool)
+
+
+class _NoPairError(ProbeError):
+    """No two sequences differ in an input alone, and none can be made."""
+
+
+@dataclass(frozen=True, eq=False)
+class InputPairs:
+    """Pairs of a base and a source that differ in one input.
+
+    Attributes:
+        machine: the network; its clean run holds the sequences of the study, and after them the changed ones.
+        pairs: rows of that run, bases and their sources.
+        changed: the step at which they differ.
+        step: the step after which states are compared.
+        added: how many changed sequences there are; 0 where those of the study are enough.
+    """
+
+    machine: Machine
+    pairs: RowPairs
+    changed: int
+    step: int
+    added: int
+
+    @property
+    def said(self) -> str:
+        """How many pairs there are and where they are from, in words."""
+        count = several(len(self.pairs[0]), "pair")
+        if not self.added:
+            return f"{count} of the study's sequences"
+        return f"{count}; we made {several(self.added, 'sequence')} by giving one another's input at this step"
+
+
+def usual_steps(subject: Subject, step: int | None = None, changed: int | None = None) -> tuple[int, int]:
+    """Return at which step inputs are changed and after which step states are looked at, counted in its machine.
+
+    Args:
+        subject: the network under study.
+        step: after which step states are looked at; None for that of `step_of`, but the third at the earliest, or for
+            the last but one.
+        changed: at which step inputs are changed; None for two steps before, or the first.
+
+    Raises:
+        ProbeError: there is no such step.
+    """
+    length = ends_of(subject).steps
+    usual = max(step_of(subject, None), min(2, length - 2), 0)
+    (at,) = within("step", (usual if step is None else step,), length, "the input's time axis")
+    (before,) = within("changed", (max(at - 2, 0) if changed is None else changed,), length, "the input's time axis")
+    return before, at
+
+
+@per_subject
+def _known(subject: Subject) -> dict[tuple[int, int, int], InputPairs]:
+    _ = subject
+    return {}
+
+
+def input_pairs(subject: Subject, changed: int, step: int, *, most: int | None = None) -> InputPairs:
+    """Return pairs that differ in one input, the source with more of the concept after a step, or else at the end.
+
+    Of a study with few such pairs we give sequences another one's input. A new sequence counts only if the study
+    allows it, and its value of the concept is known: by its function, or by the rule for a state that is patched in.
+
+    Args:
+        subject: the network under study.
+        changed: the step at which they differ, counted in the steps of its machine.
+        step: the step after which the concept is compared.
+        most: how many pairs are wanted at most; None for what the budget allows.
+
+    Raises:
+        ProbeError: there is no such pair, and none can be made; or the study's own function fails.
+    """
+    known, key = _known(subject), (changed, step, subject.budget.most_pairs if most is None else most)
+    if key not in known:
+        known[key] = _pairs(subject, *key)
+    return known[key]
+
+
+def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[int, InputPairs]:
+    """Return the pairs that differ at a step, for each of several steps.
+
+    Args:
+        subject: the network under study.
+        steps: at which steps; None for all but the first, or 16 of them, where there is a pair.
+
+    Raises:
+        ProbeError: there is no pair at a step that is asked for, or at none of those.
+    """
+    if steps is not None:
+        return {step: input_pairs(subject, step, step) for step in steps}
+    length, by_step, reason = ends_of(subject).steps, dict[int, InputPairs](), ""
+    tried = np.unique(np.linspace(1, length - 1, min(length - 1, MOST_STEPS)).round().astype(int)).tolist()
+    for step in tried:
+        try:
+            by_step[step] = input_pairs(subject, step, step)
+        except _NoPairError:
+            continue
+        except ProbeError as error:
+            reason = reason or str(error)
+    if not by_step and not tried:
+        raise ProbeError("Each sequence has a single step, and no state before it.")
+    if not by_step:
+        raise ProbeError(reason or _why_none(subject, tried))
+    return by_step
+
+
+def _pairs(subject: Subject, changed: int, step: int, most: int) -> InputPairs:
+    end = ends_of(subject)
+    read, starts = _read(subject, end)
+    compared = step if np.isfinite(end.values[:, step]).any() else end.steps - 1
+    try:
+        base, source = changed_at(
+            torch.as_tensor(read), torch.as_tensor(end.values), changed, compared, starts=starts
+        )
+    except ProbeError:
+        base = source = np.empty(0, dtype=np.int64)
+    kept = drawn_rows(subject, np.arange(len(base)), most, 11)
+    base, source = base[kept], source[kept]
+    # All sequences of a length have a pair for every two of them, however few they are.
+    if len(base) >= min(LEAST, most, len(read) // 2):
+        return InputPairs(end.machine, (base, source), changed, step, 0)
+    made = np.array(list(_changed(subject, end, changed, compared, min(ADDED, most))), dtype=np.int64).reshape(-1, 3)
+    if not len(made) and not len(base):
+        raise _NoPairError(_why_none(subject, [changed], compared))
+    rows, other, more = made.T
+    machine = with_changed_input(end.machine, rows, changed, end.machine.clean.inputs[other, changed])
+    new = len(read) + np.arange(len(rows))
+    bases, sources = np.where(more, rows, new), np.where(more, new, rows)
+    return InputPairs(machine, (np.append(base, bases), np.append(source, sources)), changed, step, len(rows))
+
+
+def _read(subject: Subject, end: Ends) -> tuple[Float[np.ndarray, "row step feature"], Int64[np.ndarray, " row"]]:
+    """Return what the study gave at each step of the ends, and a number for what was read before."""
+    lengths = subject.lengths[end.rows]
+    x, places = subject.x[end.rows].double().numpy(), lengths[:, None] - end.steps + np.arange(end.steps)
+    before = [row[: length - end.steps].tobytes() for row, length in zip(x, lengths, strict=True)]
+    return x[np.arange(len(x))[:, None], places], np.unique(np.array(before, dtype=object), return_inverse=True)[1]
+
+
+def _changed(
+    subject: Subject, end: Ends, changed: int, compared: int, wanted: int
+) -> Iterator[tuple[int, int, bool]]:
+    """Yield a row, the row whose input it gets at a step, and whether it then has more of the concept."""
+    if not _is_known(subject):
+        return
+    read, group = _read(subject, end)
+    if subject.answered.function is None:
+        # The value after the input is that of a sequence that has read the same: the others begin alike.
+        key = np.column_stack([group, read[:, :changed].reshape(len(read), -1)])
+        group = np.unique(key, axis=0, return_inverse=True)[1].ravel()
+    else:
+        group = np.zeros_like(group)
+    rows, others = _candidates(read[:, changed], group, wanted, np.random.default_rng([subject.seed, 12, changed]))
+    count = 0
+    for row, other in zip(rows.tolist(), others.tolist(), strict=True):
+        value = _value(subject, end, row, other, changed=changed, compared=compared)
+        before = end.values[row, compared]
+        if np.isfinite(value) and np.isfinite(before) and value != before:
+            count += 1
+            yield row, other, bool(value > before)
+        if count == wanted:
+            return
+
+
+def _candidates(
+    inputs: Float[np.ndarray, "row feature"], group: Int64[np.ndarray, " row"], wanted: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return random rows and others of their groups that read another input; no row gets an input twice."""
+    order, sizes = np.argsort(group, kind="stable"), np.bincount(group)
+    first = np.cumsum(sizes) - sizes
+    rows = rng.integers(0, len(group), TRIED * wanted)
+    others = order[first[group[rows]] + rng.integers(0, sizes[group[rows]])]
+    symbol = np.unique(inputs, axis=0, return_inverse=True)[1].ravel()
+    rows, others = (each[symbol[rows] != symbol[others]] for each in (rows, others))
+    kept = np.sort(np.unique(np.column_stack([rows, symbol[others]]), axis=0, return_index=True)[1])
+    return rows[kept], others[kept]
+
+
+def _value(subject: Subject, end: Ends, row: int, other: int, *, changed: int, compared: int) -> float:
+    """Return the concept's value of a changed sequence; NaN where it is undefined, or the sequence cannot occur."""
+    number, from_ = int(end.rows[row]), int(end.rows[other])
+    first, theirs = (int(subject.lengths[each]) - end.steps for each in (number, from_))
+    x = subject.x[number, : subject.lengths[number]].double().numpy().copy()
+    x[first + changed] = subject.x[from_, theirs + changed].double().numpy()
+    if not subject.allows(x, f"sequence {number} with another input"):
+        return float("nan")
+    if subject.answered.function is not None:
+        return float(subject.answered.of_sequence(x)[first + compared])
+    so_far = [end.values[other, changed], end.values[row, changed], end.values[row, compared]]
+    if not np.isfinite(so_far).all():
+        return float("nan")
+    return float(task_of(subject).combine(*(torch.tensor([value]) for value in so_far))[0])
+
+
+def _is_known(subject: Subject) -> bool:
+    """Whether the concept's value of a changed sequence can be computed."""
+    asked = subject.asked
+    return subject.answered.function is not None or asked.combine is not None or asked.output is not None
+
+
+def _why_none(subject: Subject, tried: list[int], compared: int | None = None) -> str:
+    """Return that no two sequences differ in one of the inputs that were tried; inputs are counted from 1."""
+    name, end = subject.answered.name, ends_of(subject)
+    inputs = f"input {tried[0] + 1}" if len(tried) == 1 else f"one of inputs {tried[0] + 1} to {tried[-1] + 1}"
+    last = "the last " * (end.steps < subject.x.shape[1])
+    when = "" if compared is None else f" {end.after(compared)}"
+    none = f"No two of the sequences differ in {inputs} of {last}{end.steps} alone and in “{name}”{when}"
+    if not _is_known(subject):
+        return (
+            f"{none}, and “{name}” is an array: nobody says its value where an input is changed. Give it as a "
+            "function, give combine, or give all sequences of a length."
+        )
+    return f"{none}, and we found none by changing it."
