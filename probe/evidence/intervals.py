@@ -1,10 +1,30 @@
-"""The confidence interval over networks: a network is one sample, however many strings it read."""
+"""Confidence intervals: over networks, each of which is one sample, and over sequences by the bootstrap."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
+
+#: The number of bootstrap samples of an interval, and its level.
+DRAWS, LEVEL = 1_000, 0.95
+
+
+def bootstrap_counts(sequences: int, seed: int) -> Int[np.ndarray, "draw sequence"]:
+    """Return how often each sequence is in each bootstrap sample; the same for the same number and seed."""
+    chances = np.full(sequences, 1 / sequences)
+    return np.random.default_rng([seed, sequences]).multinomial(sequences, chances, DRAWS)
+
+
+def percentile_interval(draws: Float[np.ndarray, " draw"]) -> tuple[float, float]:
+    """Return the 95 % interval of what bootstrap samples came to.
+
+    Reference:
+        Efron & Tibshirani 1993, An introduction to the bootstrap, chapter 13.
+    """
+    low, high = np.percentile(draws, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return float(low), float(high)
 
 
 def median_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float] | None:

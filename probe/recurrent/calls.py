@@ -1,4 +1,4 @@
-"""Reads the inputs and outputs of one call of a recurrent module: batch first or not, packed or not.
+"""Reads the inputs and outputs of one call of a recurrent module: batch first or not, unpacking packed sequences.
 
 Whatever form the caller used (batch first or not, unbatched, packed), the library sees arrays of (time, batch, unit)
 with the rows in the caller's order.

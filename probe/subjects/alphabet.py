@@ -76,14 +76,10 @@ def affordable(subject: Subject, lengths: Sequence[int]) -> int:
 def at_lengths(subject: Subject, lengths: Iterable[int], *, most: int = MOST, seed: int = 0) -> dict[int, AtLength]:
     """Return sequences of several lengths over the subject's inputs, by length, with the right answers.
 
+    They are all, or `most` that are drawn with replacement, by the same draw for all networks of a study.
+
     Only sequences that can occur (`Subject.allows`) and have a right answer are among them, be it one that the
     readout cannot give.
-
-    Args:
-        subject: one of the networks; what it shares with the others of its study decides.
-        lengths: which.
-        most: how many sequences of a length at most; of more, that many are drawn with replacement.
-        seed: of the drawing; each length draws on its own.
 
     Raises:
         ProbeError: the subject has no small alphabet, its concept is no function or fails, or hardly any sequence of
@@ -129,14 +125,9 @@ def _at(which: _Which) -> AtLength:
 
 
 def symbols_of(given: Any, x: Tensor, lengths: np.ndarray, tokens: int | None = None) -> dict[str, np.ndarray]:
-    """Return what stands for each input that occurs.
+    """Return what stands for each input that occurs, by `Study.symbols`.
 
-    Args:
-        given: of `Study.symbols`.
-        x: the inputs in the network's type.
-        lengths: of the sequences.
-        tokens: how many token ids the network embeds; None where the inputs are none. A token may have a longer name,
-            and where nothing is given it is called by its number.
+    Where `tokens` ids are embedded, a name may be longer, and without names a token is called by its number.
 
     Raises:
         ProbeError: a symbol is no single character, stands for something else than an input, for the same one as
@@ -238,11 +229,7 @@ class Tokens:
 
 
 def reading_tokens(model: nn.Module, ids: np.ndarray) -> Tokens:
-    """Return a copy of a model that takes token ids as numbers and hands them on as whole ones.
-
-    Args:
-        model: a model that is called with whole numbers, (batch, time), and embeds them.
-        ids: the ids of the study, (batch, time).
+    """Return a copy of a model that takes token ids, (batch, time), as numbers and hands them on as whole ones.
 
     Raises:
         ProbeError: the model has no embedding, or an id lies beyond the table of the one that reads them.

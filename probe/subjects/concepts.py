@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..errors import ProbeError, unknown
@@ -20,9 +19,6 @@ KINDS = (NUMERIC, CATEGORICAL)
 MOST_CATEGORIES = 50
 #: So many values of a number are few.
 FEW = 50
-_NO_REALS = (complex, np.complexfloating, np.void)
-#: Types of numbers that stand in lists.
-_NUMBERS = ("int", "float", *(name for name in np.sctypeDict if isinstance(name, str)))
 _ALLOWED = (
     "give an array aligned to the inputs' (batch, time), a function of one sequence's inputs, (time, feature), that "
     "returns one value a step, or a probe.Concept of one of these"
@@ -111,14 +107,10 @@ class Known:
         """Return values as numbers; values that are not a category become NaN."""
         if not self.is_categorical:
             return np.asarray(given, dtype=float)
-        places = {category: float(place) for place, category in enumerate(self.categories)}
-        return np.array([places.get(_plain(one), np.nan) for one in given])
+        return _places(np.asarray([_plain(value) for value in given], dtype=object), self.categories)
 
     def of_sequence(self, x: np.ndarray) -> np.ndarray:
-        """Return its values on another sequence, (time,), by its function.
-
-        Args:
-            x: the inputs, (time, feature).
+        """Return its values on another sequence, (time, feature), by its function, (time,).
 
         Raises:
             ProbeError: it was given as an array, or the function fails.
@@ -129,13 +121,7 @@ class Known:
 
 
 def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
-    """Return a concept with its values.
-
-    Args:
-        name: what it is called.
-        given: a `Concept`, an array, or a function.
-        x: the inputs, (batch, time, feature).
-        lengths: how many steps each sequence has, (batch,).
+    """Return a concept (a `Concept`, an array, or a function) with its values on inputs (batch, time, feature).
 
     Raises:
         ProbeError: it is not aligned to (batch, time), infinite, of another type, or its function fails.
@@ -143,26 +129,28 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
     concept = given if isinstance(given, Concept) else Concept(given)
     raw: Any = concept.values
     function = raw if callable(raw) and not isinstance(raw, (Tensor, np.ndarray)) else None
+    valid = np.arange(x.shape[1]) < lengths[:, None]
     if function is not None:
         rows = [_called(name, function, x[row, :length], f"sequence {row}") for row, length in enumerate(lengths)]
-        array = np.full(x.shape[:2], None, dtype=object)
-        for row, values in enumerate(rows):
-            array[row, : len(values)] = list(values)
+        array = np.full(valid.shape, None, dtype=object)
+        array[valid] = np.concatenate([row.astype(object) for row in rows])
     else:
-        array = _aligned(name, raw, x.shape[:2])
-    valid = np.arange(x.shape[1]) < lengths[:, None]
-    if array.dtype.kind == "O":
-        array = array.copy()
-        array[~valid] = None
-    _check_real(name, array[valid])
-    _check_alike(name, array[valid])
-    kind = concept.kind or _kind(array[valid])
+        array = _as_given(raw)
+        check_given(name, array, x.shape)
+    is_number, defined = _checked(name, array[valid])
+    values, categories, kind = np.full(valid.shape, np.nan), (), concept.kind or (NUMERIC, CATEGORICAL)[not is_number]
     if kind == NUMERIC:
-        values, categories = _numbers(name, array, valid), ()
+        values[valid] = _numbers(name, defined)
     else:
-        values, categories = _codes(name, array, valid)
-    values = np.where(valid, values, np.nan)
-    if not np.isfinite(values).any():
+        categories = _categories(name, defined)
+        values[valid] = _places(defined, categories)
+    if np.isinf(values).any():
+        row, step = np.argwhere(np.isinf(values))[0]
+        raise ProbeError(
+            f"The concept {name!r} is {values[row, step]} at sequence {row}, step {step}; give finite numbers, and "
+            "NaN where it is not defined."
+        )
+    if np.isnan(values).all():
         raise ProbeError(
             f"The concept {name!r} has no value at any step of any sequence (all are NaN, None or empty); give a "
             "value at the steps where it is defined, or leave it out of the study."
@@ -173,11 +161,6 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
 def check_given(name: str, given: Any, shape: tuple[int, ...] | None) -> None:
     """Refuse what can be no concept: neither a function nor an array of (batch, time).
 
-    Args:
-        name: what the concept is called.
-        given: as of `resolve`.
-        shape: of the inputs, (batch, time, ...); None where they are in a file.
-
     Raises:
         ProbeError: it is none.
     """
@@ -186,11 +169,16 @@ def check_given(name: str, given: Any, shape: tuple[int, ...] | None) -> None:
         return
     if not hasattr(raw, "shape") and not isinstance(raw, (list, tuple)):
         raise ProbeError(f"The concept {name!r} is {brief(raw)}, of type {type(raw).__name__}; {_ALLOWED}.")
-    array: Any = raw if hasattr(raw, "shape") else _as_given(raw)
-    if len(array.shape) != 2:
-        raise ProbeError(f"The concept {name!r} has shape {tuple(array.shape)}; {_ALLOWED}.")
-    if shape is not None:
-        _check_aligned(name, tuple(array.shape), shape[:2])
+    shape_given = tuple(raw.shape) if isinstance(raw, (np.ndarray, Tensor)) else _as_given(raw).shape
+    if len(shape_given) != 2:
+        raise ProbeError(f"The concept {name!r} has shape {shape_given}; {_ALLOWED}.")
+    if shape is not None and shape_given != tuple(shape[:2]):
+        axes = zip(("batch", "time"), shape_given, shape[:2], strict=True)
+        raise ProbeError(
+            f"The concept {name!r} has shape {shape_given}; it must be aligned to the inputs' (batch, time), "
+            f"({shape[0]}, {shape[1]}): one value for each sequence and step. They differ in "
+            f"{' and '.join(axis for axis, mine, wanted in axes if mine != wanted)}. Put NaN where it is not defined."
+        )
 
 
 def brief(value: Any) -> str:
@@ -204,12 +192,7 @@ def brief(value: Any) -> str:
 
 
 def group_edges(values: np.ndarray, groups: int) -> np.ndarray:
-    """Return where groups of neighbouring values begin, all but the first; each group has at least one value.
-
-    Args:
-        values: (state,).
-        groups: how many at most, each with about equally many states.
-    """
+    """Return where at most so many groups of neighbouring values begin, all but the first; none is empty."""
     edges = np.unique(np.quantile(values, np.linspace(0, 1, groups + 1)[1:-1]))
     # An edge may lie between two values, and the next one at the second of them.
     return edges[np.diff(np.searchsorted(np.sort(values), edges), prepend=0) > 0]
@@ -217,9 +200,7 @@ def group_edges(values: np.ndarray, groups: int) -> np.ndarray:
 
 def _called(name: str, function: Callable[..., Any], x: np.ndarray, where: str) -> np.ndarray:
     with calling(f"The concept {name!r} on {where}", _WANTS):
-        returned = function(x.copy())
-        returned = returned.detach().cpu().numpy() if isinstance(returned, Tensor) else returned
-        values = _as_given(returned)
+        values = _as_given(function(x.copy()))
     if values.shape != (len(x),):
         raise ProbeError(
             f"The concept {name!r} returned shape {values.shape} on {where}, of {len(x)} steps. {_WANTS}"
@@ -227,122 +208,70 @@ def _called(name: str, function: Callable[..., Any], x: np.ndarray, where: str) 
     return values
 
 
-def _aligned(name: str, raw: Any, shape: tuple[int, ...]) -> np.ndarray:
-    array = raw.detach().cpu().numpy() if isinstance(raw, torch.Tensor) else _as_given(raw)
-    _check_aligned(name, array.shape, shape)
-    return array
-
-
-def _check_aligned(name: str, found: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    if found == shape:
-        return
-    batch, time = shape
-    differing = zip(("batch", "time"), found, shape, strict=False)
-    which = [axis for axis, given, wanted in differing if given != wanted] if len(found) == 2 else []
-    differs = f" They differ in {' and '.join(which)}." if which else ""
-    raise ProbeError(
-        f"The concept {name!r} has shape {found}; it must be aligned to the inputs' (batch, time), "
-        f"({batch}, {time}): one value for each sequence and step.{differs} Put NaN where it is not defined."
-    )
-
-
 def _as_given(values: Any) -> np.ndarray:
     """Return values as an array; those of a list stay what they are, where numpy would turn all into texts."""
     if hasattr(values, "dtype"):
-        return np.asarray(values)
-    array = np.array(values, dtype=object)
-    flat = array.reshape(-1)
-    for place, one in enumerate(flat):
-        flat[place] = one.item() if isinstance(one, (np.generic, Tensor)) else one
-    return array
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    return np.array(values, dtype=object)
 
 
-def _check_alike(name: str, values: np.ndarray) -> None:
-    """Raise where values are of several sorts, of which none can be meant to be another."""
-    if values.dtype.kind != "O":
-        return
-    sorts: dict[str, Any] = {}
-    for one in values:
-        if not _missing(one):
-            sort = "a text" if isinstance(one, str) else "a truth" if _is_bool(one) else type(one).__name__
-            sorts.setdefault("a number" if sort in _NUMBERS else sort, one)
-    if len(sorts) > 1:
-        listed = " and ".join(f"{sort} ({str(one)[:40]!r})" for sort, one in sorts.items())
-        raise ProbeError(f"The concept {name!r} holds {listed}; give texts, numbers or truths, one sort of them.")
+def _plain(value: Any) -> Any:
+    """Return a value as Python's own type, whole floats as whole numbers; None for a missing one (NaN, None, "")."""
+    value = value.item() if isinstance(value, (np.generic, Tensor)) else value
+    if value is None or (isinstance(value, str) and not value) or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _check_real(name: str, values: np.ndarray) -> None:
-    """Raise where values are neither real numbers, truths nor texts: complex ones, and records."""
-    wrong = str(values.dtype) if values.dtype.kind in "cV" else None
-    if values.dtype.kind == "O":
-        wrong = next((type(one).__name__ for one in values if isinstance(one, _NO_REALS)), None)
-    if wrong is not None:
-        raise ProbeError(
-            f"The concept {name!r} holds {wrong}; a concept is real numbers, truths or texts. Give the part that is "
-            "looked for (of complex numbers .real, .imag or np.abs, each a concept of its own)."
-        )
-
-
-def _kind(values: np.ndarray) -> str:
+def _checked(name: str, values: np.ndarray) -> tuple[bool, np.ndarray]:
+    """Return whether values are numbers, and the values: plain ones where they are not; refuse several sorts."""
     if values.dtype.kind in "iuf":
-        return NUMERIC
-    if values.dtype.kind == "O":
-        defined = [value for value in values if not _missing(value)]
-        numbers = all(isinstance(value, (int, float, np.number)) and not _is_bool(value) for value in defined)
-        return NUMERIC if numbers else CATEGORICAL
-    return CATEGORICAL
-
-
-def _numbers(name: str, array: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    try:
-        values = (
-            array.astype(float)
-            if array.dtype.kind in "iufb"
-            else np.array([[np.nan if _missing(one) else float(one) for one in row] for row in array.tolist()])
+        return True, values
+    plain = np.full(len(values), None, dtype=object)
+    plain[:] = [_plain(value) for value in values]
+    sorts = dict[str, Any]()
+    for value in plain:
+        if value is not None:
+            sort = (
+                "a truth" if isinstance(value, bool) else "a text" if isinstance(value, str) else type(value).__name__
+            )
+            sorts.setdefault("a number" if sort in {"int", "float"} else sort, value)
+    if "complex" in sorts or values.dtype.kind == "V":
+        raise ProbeError(
+            f"The concept {name!r} holds {values.dtype if values.dtype.kind in 'cV' else 'complex'}; a concept is "
+            "real numbers, truths or texts. Give the part that is looked for (of complex numbers .real, .imag or "
+            "np.abs, each a concept of its own)."
         )
+    if len(sorts) > 1:
+        listed = " and ".join(f"{sort} ({str(value)[:40]!r})" for sort, value in sorts.items())
+        raise ProbeError(f"The concept {name!r} holds {listed}; give texts, numbers or truths, one sort of them.")
+    return set(sorts) <= {"a number"}, plain
+
+
+def _numbers(name: str, values: np.ndarray) -> np.ndarray:
+    try:
+        return np.array([np.nan if value is None else float(value) for value in values.tolist()])
     except (TypeError, ValueError) as error:
         raise ProbeError(
             f"The concept {name!r} is called numeric and holds other than numbers ({error}). Give numbers, or "
             'kind = "categorical".'
         ) from error
-    wrong = np.argwhere(np.isinf(values) & valid)
-    if len(wrong):
-        row, step = wrong[0]
-        raise ProbeError(
-            f"The concept {name!r} is {values[row, step]} at sequence {row}, step {step}; give finite numbers, and "
-            "NaN where it is not defined."
-        )
-    return values.reshape(array.shape)
 
 
-def _codes(name: str, array: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, tuple[Any, ...]]:
-    plain = [[None if _missing(one) else _plain(one) for one in row] for row in array.tolist()]
-    values = {
-        one for row, inside in zip(plain, valid, strict=True) for one in np.array([*row, None], object)[:-1][inside]
-    }
-    values.discard(None)
-    if len(values) > MOST_CATEGORIES:
+def _categories(name: str, values: np.ndarray) -> tuple[Any, ...]:
+    different = {_plain(value) for value in values.tolist()} - {None}
+    if len(different) > MOST_CATEGORIES:
         raise ProbeError(
-            f"The concept {name!r} has {len(values)} different values; a categorical one has at most "
+            f"The concept {name!r} has {len(different)} different values; a categorical one has at most "
             f'{MOST_CATEGORIES}. Join rare ones, or give numbers and kind = "numeric".'
         )
     try:
-        categories = tuple(sorted(values))
+        return tuple(sorted(different))
     except TypeError:
-        categories = tuple(sorted(values, key=lambda one: (type(one).__name__, str(one))))
+        return tuple(sorted(different, key=lambda value: (type(value).__name__, str(value))))
+
+
+def _places(values: np.ndarray, categories: Sequence[Any]) -> np.ndarray:
+    """Return the place of each value among categories, NaN where it is none."""
     places = {category: float(place) for place, category in enumerate(categories)}
-    return np.array([[places.get(one, np.nan) for one in row] for row in plain]).reshape(array.shape), categories
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as Python's own type, whole floats as whole numbers, so that equal ones are one category."""
-    value = value.item() if isinstance(value, (np.generic, Tensor)) else value
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value) or (isinstance(value, float) and math.isnan(value))
-
-
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, (bool, np.bool_))
+    return np.array([places.get(_plain(value), np.nan) for value in values.tolist()])

@@ -34,13 +34,8 @@ def random_weights_controls(
     """Return networks of the same sizes with random weights, read by the same head; see `random_weights`.
 
     One that is the network itself, another of them, or one of those beside them is left out and another drawn. There
-    may be fewer than were asked for, and none where every weight is 0 and can only be shuffled.
-
-    Args:
-        subject: the network under study.
-        count: how many.
-        seed: of the random weights; None for the subject's own.
-        beside: other controls of it.
+    may be fewer than were asked for, and none where every weight is 0 and can only be shuffled. The seed is the
+    subject's own if none is given.
     """
     cells, controls = [layer.name for layer in subject.layers], list[Subject]()
     seed = subject.seed if seed is None else seed
@@ -101,11 +96,8 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
 
     The states of a random network are some function of its inputs, and a head that is fitted to them may answer well:
     what a search finds in such a network was not made by training. It is fitted at all steps after which the readout
-    answers; where the answer stands in the network's output, to the hidden state of its last layer.
-
-    Args:
-        subject: the network under study, with a readout.
-        recurrence: whose recurrent weights are taken; None for random ones of the same sizes.
+    answers; where the answer stands in the network's output, to the hidden state of its last layer. Recurrent weights
+    are those of `recurrence`, or random.
 
     Reference:
         docs/science.md, "Controls".

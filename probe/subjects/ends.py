@@ -151,12 +151,9 @@ def ends_of(subject: Subject) -> Ends:
 
 
 def step_of(subject: Subject, step: int | None) -> int:
-    """Return a step that was asked for, from 0, counted in the ends of the sequences.
+    """Return a step that was asked for, from 0, counted in the ends of the sequences; -1 is the last.
 
-    Args:
-        subject: the network under study.
-        step: which, negative from the end; None takes the readout's `interchange_step`, or else the middle, see
-            `CleanRun.headline_step`.
+    None takes the readout's `interchange_step`, or else the middle, see `CleanRun.headline_step`.
 
     Raises:
         ProbeError: it does not exist, or the network cannot be run from its states.

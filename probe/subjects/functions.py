@@ -44,12 +44,7 @@ def load_file(path: Path) -> Any:
 
 
 def load_function(named: str, folder: Path, what: str) -> Callable[..., Any]:
-    """Return the function that `file.py:name` means.
-
-    Args:
-        named: file and function; the file's path is relative to the folder.
-        folder: that of the study.
-        what: what the function is for, such as `concepts.depth`.
+    """Return the function that `file.py:name` means, of a file in a folder.
 
     Raises:
         ProbeError: it is not written so, the file is missing or raises, or has no such function.
@@ -70,12 +65,7 @@ def _lower(sentence: str) -> str:
 
 @contextmanager
 def calling(what: str, wants: str, error_of: type[ProbeError] = ProbeError) -> Iterator[None]:
-    """Turn whatever a study's own function raises into a sentence.
-
-    Args:
-        what: which function, and on what it is called, such as `The concept 'depth' on sequence 3`.
-        wants: what it is called with and must return.
-        error_of: which error says so.
+    """Turn whatever a study's own function raises into a sentence: which one, and what it is called with and returns.
 
     Raises:
         ProbeError: the function raised.

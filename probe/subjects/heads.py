@@ -24,14 +24,7 @@ MOST_LEVELS = 50
 
 
 def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: int) -> Head:
-    """Return a readout's head for a layer.
-
-    Args:
-        readout: what was given.
-        concept: the concept that it answers.
-        opened: the network, and the arrays of its file.
-        units: how many hidden units the layer has.
-        rows: how many sequences there are to try it on.
+    """Return a readout's head for a layer of so many units, tried on as many rows as there are, at most 8.
 
     Raises:
         ProbeError: an array does not exist or has another shape, the function fails, or the answers do not fit.
@@ -51,49 +44,10 @@ def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: in
 def meaning(readout: Readout, width: int, concept: Known) -> tuple[str, np.ndarray]:
     """Return how scores are read, and the number that each class stands for or that a number is rounded to.
 
-    Args:
-        readout: what was given.
-        width: how many scores there are.
-        concept: the concept that they answer.
-
     Raises:
         ProbeError: the scores do not fit the concept.
     """
     kind = readout.kind or (CLASSES if width > 1 else NUMBER)
-    _check_kind(readout, kind, width, concept)
-    return kind, _values(readout, kind, width, concept)
-
-
-def _is_differentiable(scores: Any, tried: Tensor) -> bool:
-    """Return whether the gradient that torch gives of a function is the one that small steps show.
-
-    Through numpy there is none, and of a function that takes a part of its way without it, a wrong one. A function
-    may be defined for some states alone, as atanh is, so it is tried at small ones and at small ones above 0 too.
-    """
-    small = tried.tanh() / 2
-    return any(_has_right_gradient(scores, states) for states in (tried, small, small.abs()))
-
-
-def _has_right_gradient(scores: Any, tried: Tensor) -> bool:
-    generator = torch.Generator().manual_seed(1)
-    along = torch.randn(tried.shape, generator=generator, dtype=torch.float64)
-    weights: Tensor | None = None
-    try:
-        with torch.enable_grad():
-            at = tried.clone().requires_grad_()
-            output = scores(at)
-            weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
-            (gradient,) = torch.autograd.grad((output * weights).sum(), at)
-        with torch.no_grad():
-            ahead, back = (scores(tried + side * _STEP * along) for side in (1, -1))
-    except (RuntimeError, TypeError, ValueError):
-        return False
-    by_steps = float(((ahead - back) * weights).sum()) / (2 * _STEP)
-    by_torch = float((gradient * along).sum())
-    return abs(by_steps - by_torch) <= _CLOSE * (abs(by_steps) + abs(by_torch)) + _CLOSE**2
-
-
-def _check_kind(readout: Readout, kind: str, width: int, concept: Known) -> None:
     if (kind == CLASSES) == (width == 1):
         raise ProbeError(
             f"The readout has {width} score{'s' * (width > 1)} and is of kind {kind!r}; several scores are "
@@ -109,6 +63,32 @@ def _check_kind(readout: Readout, kind: str, width: int, concept: Known) -> None
             f"The readout is one number and the concept {concept.name!r} is categorical. Give a numeric concept, or "
             f"a head of kind {CLASSES!r} or {LOGIT!r}."
         )
+    return kind, _values(readout, kind, width, concept)
+
+
+def _is_differentiable(scores: Any, tried: Tensor) -> bool:
+    """Return whether torch's gradient of a function is the one that small steps show, which numpy in it breaks.
+
+    A function may be defined for some states alone, as atanh is, so it is tried at small ones, also above 0.
+    """
+    generator, small = torch.Generator().manual_seed(1), tried.tanh() / 2
+    along = torch.randn(tried.shape, generator=generator, dtype=torch.float64)
+    for states in (tried, small, small.abs()):
+        try:
+            with torch.enable_grad():
+                at = states.clone().requires_grad_()
+                output = scores(at)
+                weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+                (gradient,) = torch.autograd.grad((output * weights).sum(), at)
+            with torch.no_grad():
+                ahead, back = (scores(states + side * _STEP * along) for side in (1, -1))
+        except (RuntimeError, TypeError, ValueError):
+            continue
+        by_steps = float(((ahead - back) * weights).sum()) / (2 * _STEP)
+        by_torch = float((gradient * along).sum())
+        if abs(by_steps - by_torch) <= _CLOSE * (abs(by_steps) + abs(by_torch)) + _CLOSE**2:
+            return True
+    return False
 
 
 def _linear(readout: Readout, opened: Opened, units: int) -> nn.Linear:

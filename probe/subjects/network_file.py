@@ -40,12 +40,9 @@ class Opened:
 
 
 def open_network(network: Any, name: str | None, *, lengths_said: bool = False) -> Opened:
-    """Return the network of a study.
+    """Return the network of a study: a module, what `probe.load` returned, or the path of a file.
 
-    Args:
-        network: a module, what `probe.load` returned, or the path of a file that leaves nothing open.
-        name: which network of a file that holds several.
-        lengths_said: whether it is known how many steps of each sequence are read, for a network that hides steps.
+    Its name says which of several in a file; `lengths_said` that a network which hides steps is told the lengths.
 
     Raises:
         ProbeError: it is none of them, the file cannot be read, or there is no such network in it.

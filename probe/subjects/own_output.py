@@ -87,17 +87,10 @@ def is_bare(model: nn.Module) -> bool:
 def own_output(
     model: nn.Module, x: Tensor, lengths: np.ndarray, layers: Sequence[Layer], *, tolerance: float | None = None
 ) -> OwnOutput:
-    """Return the output of a model, and the module that makes it of the last hidden state, where there is one.
+    """Return the output of a model, and the module that makes it of its layers' last hidden state, if there is one.
 
     That is no guess from a name: called with the hidden states of a run, in float64, on up to 64 sequences of the
     study, the module must give what the model returned.
-
-    Args:
-        model: the model.
-        x: the inputs, (batch, time, feature).
-        lengths: how many steps each sequence has, (batch,).
-        layers: its recurrent layers, as a run saw them.
-        tolerance: as of `record`.
 
     Raises:
         ProbeError: the output holds no scores of each sequence or step; the message says what it is.

@@ -81,20 +81,12 @@ def spliced_pairs(
     most: int,
     every: bool = False,
 ) -> SplicedPairs:
-    """Return the pairs among some rows that count.
+    """Return the pairs among some rows that count, of at most so many whose spliced sequence the network reads.
 
     A spliced sequence that cannot occur has no right answer. If the network answers a spliced sequence wrong when it
     reads it, then a wrong answer after the patch does not speak against the patched state. So neither pair counts,
-    and the best possible score is that of the spliced sequences themselves.
-
-    Args:
-        subject: the study.
-        end: the ends of the sequences.
-        task: the concept.
-        step: the step after which states are patched.
-        rows: the rows among which pairs are drawn.
-        most: how many spliced sequences the network reads at most.
-        every: whether pairs count too whose concept or right answer does not change.
+    and the best possible score is that of the spliced sequences themselves. With `every` a pair counts too whose
+    concept or right answer does not change.
     """
     clean = end.machine.clean.answers
     drawn, target, impossible = _drawn(subject, end, task, step, rows=rows, most=most, every=every)
@@ -186,13 +178,9 @@ class InputPairs:
 
 
 def usual_steps(subject: Subject, step: int | None = None, changed: int | None = None) -> tuple[int, int]:
-    """Return at which step inputs are changed and after which step states are looked at, counted in its machine.
+    """Return at which step inputs are changed (two steps before, or the first) and after which states are looked at.
 
-    Args:
-        subject: the network under study.
-        step: after which step states are looked at; None for that of `step_of`, but the third at the earliest, or for
-            the last but one.
-        changed: at which step inputs are changed; None for two steps before, or the first.
+    Where none is given, that is the step of `step_of`, but the third at the earliest, or the last but one.
 
     Raises:
         ProbeError: there is no such step.
@@ -211,16 +199,10 @@ def _known(subject: Subject) -> dict[tuple[int, int, int], InputPairs]:
 
 
 def input_pairs(subject: Subject, changed: int, step: int, *, most: int | None = None) -> InputPairs:
-    """Return pairs that differ in one input, the source with more of the concept after a step, or else at the end.
+    """Return pairs that differ in the input at a step, the source with more of the concept later or at the end.
 
     Of a study with few such pairs we give sequences another one's input. A new sequence counts only if the study
     allows it, and its value of the concept is known: by its function, or by the rule for a state that is patched in.
-
-    Args:
-        subject: the network under study.
-        changed: the step at which they differ, counted in the steps of its machine.
-        step: the step after which the concept is compared.
-        most: how many pairs are wanted at most; None for what the budget allows.
 
     Raises:
         ProbeError: there is no such pair, and none can be made; or the study's own function fails.
@@ -232,11 +214,7 @@ def input_pairs(subject: Subject, changed: int, step: int, *, most: int | None =
 
 
 def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[int, InputPairs]:
-    """Return the pairs that differ at a step, for each of several steps.
-
-    Args:
-        subject: the network under study.
-        steps: at which steps; None for all but the first, or 16 of them, where there is a pair.
+    """Return the pairs that differ at a step, for each of several steps; None for 16 of those that have a pair.
 
     Raises:
         ProbeError: there is no pair at a step that is asked for, or at none of those.

@@ -81,17 +81,7 @@ def affordable_pairs(subject: Subject, place: int, patches: int, *, most: int) -
 def search_of(
     subject: Subject, place: int, rank: int, task: Task, rows: Tensor, *, standardised: bool = False, seed: int = 0
 ) -> Search:
-    """Return a search for directions of a concept on some rows, with few pairs where right answers are called for.
-
-    Args:
-        subject: the network under study.
-        place: after which step states are patched, counted in the ends of its sequences.
-        rank: how many directions.
-        task: what they should carry.
-        rows: the rows that are searched on, (row,).
-        standardised: see `Search`.
-        seed: of the drawing.
-    """
+    """Return a search for so many directions (`rank`) on some rows, with few pairs where a function is called."""
     pairs = None
     if _called(subject):
         most = subject.budget.called_pairs

@@ -22,18 +22,13 @@ _TORCHS = (nn.RNNBase, nn.RNNCellBase)
 def random_weights(
     model: nn.Module, count: int, *, seed: int, cells: Collection[str] = ()
 ) -> Iterator[tuple[str, nn.Module]]:
-    """Yield copies of a network with random weights, with their names, half of each kind.
+    """Yield so many copies of a network with random weights, with their names, half of each kind.
 
     `fresh weights` are drawn as torch draws them before training (`reset_parameters`); where a part of a recurrent
     module has weights and no such method, nobody knows how, and all copies are shuffled. `shuffled weights` are the
     network's own numbers in another order within each gate's block of each array, so their scale and histogram stay.
-    Fresh weights lose a scale that training gave, shuffled weights keep it: neither alone is a fair control.
-
-    Args:
-        model: the network.
-        count: how many copies in all.
-        seed: of the random numbers.
-        cells: which modules are cells that a loop calls, by their layers' names; only a run tells that.
+    Fresh weights lose a scale that training gave, shuffled weights keep it: neither alone is a fair control. `cells`
+    are the names of layers that are cells in a loop; only a run tells that.
     """
     numbers = {FRESH: 0, SHUFFLED: 0}
     for number in range(count):
@@ -54,12 +49,7 @@ def kind_of(name: str) -> str:
 
 
 def same_states(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
-    """Return whether two networks have the same states, with their units in any order.
-
-    Args:
-        one: what one of them computed on some inputs, each (..., unit).
-        other: the same of the other one.
-    """
+    """Return whether two networks have the same states, each (..., unit), with their units in any order."""
     if not one or [tuple(value.shape) for value in one] != [tuple(value.shape) for value in other]:
         return False
     pairs = zip(one, other, strict=True)

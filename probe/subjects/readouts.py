@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,21 +41,20 @@ class Readout:
         concept: the name of the concept whose value at a step is the right answer there.
         weight: of a linear head, (score, unit): an array, or the name of one in the network's file.
         transposed: whether weight is (unit, score) instead; None takes an array as it is, and one of a file as the
-            framework writes it that made the file.
+            framework of the file writes it.
         bias: its bias, (score,), or None for none.
-        function: instead of weight and bias: from hidden states, a tensor (sequence, unit), to scores; an `nn.Module`
-            or any function that takes float64.
+        function: instead of weight and bias: from hidden states, (sequence, unit), to scores; an `nn.Module` or any
+            function that takes a float64 tensor.
         kind: `classes` (the largest score is the answer), `logit` (one score, above 0 for the second answer) or
             `number` (one score is the answer); None takes `classes` for several scores and `number` for one.
         answers: the answer that each score stands for, in their order; None takes 0, 1, ..., or a categorical
             concept's categories in order where there are as many.
         layer: the layer whose hidden state is read; None for the last one that is studied.
-        combine: the right answer after the state of another sequence (the source) was patched in, if the concept is
-            an array: `added` (source + whole base - base so far), `replaced` (the source's), or a function that takes
-            the arrays (source so far, base so far, whole base) and returns the right answers. A concept that is a
-            function needs none.
-        interchange_step: the step after which states are patched, counted from each sequence's end: -1 is the last
-            step, -4 leaves three steps to read. None takes the middle of the steps that are run.
+        combine: the right answer after another sequence's state (the source) was patched in, if the concept is an
+            array: `added` (source + whole base - base so far), `replaced` (the source's), or a function of arrays
+            (source so far, base so far, whole base). A concept that is a function needs none.
+        interchange_step: the step after which states are patched, from each sequence's end: -1 is the last step, -4
+            leaves three steps to read. None takes the middle of the steps that are run.
         output: instead of weight or function, where the answer stands in the model's own output: two functions of
             that output, to answers and to expected answers, (batch,) each, on the concept's scale.
         steps: after which steps a head answers: `last`, each sequence's last one; `every`; or whole numbers, from 0,
@@ -75,15 +75,16 @@ class Readout:
     steps: Any = LAST
 
     def __post_init__(self) -> None:
-        if sum(given is not None for given in (self.weight, self.function, self.output)) > 1:
+        heads = [given for given in (self.weight, self.function, self.output) if given is not None]
+        if len(heads) > 1:
             raise ProbeError(
                 "A readout is linear (weight, bias), a function of hidden states, or read off the model's output "
                 "(output); give one of the three, or none where the model's output is its answer."
             )
-        if self.is_own_output and (self.bias is not None or self.layer is not None):
-            raise ProbeError("bias and layer speak of a head; give its weight, or its function, beside them.")
-        if self.function is not None and (self.bias is not None or not callable(self.function)):
-            raise ProbeError("A readout's function must be callable, and has no bias beside it.")
+        if (self.bias is not None and self.weight is None) or (self.layer is not None and self.is_own_output):
+            raise ProbeError("bias and layer speak of a head; give its weight, or its function and no bias.")
+        if self.function is not None and not callable(self.function):
+            raise ProbeError(f"A readout's function must be callable, and is a {type(self.function).__name__}.")
         if self.transposed is not None and (self.weight is None or not isinstance(self.transposed, bool)):
             raise ProbeError(f"transposed={self.transposed!r} must be True or False, and speaks of weight.")
         if self.kind is not None and self.kind not in KINDS:
@@ -101,16 +102,16 @@ class Readout:
         self._check_steps()
 
     def _check_steps(self) -> None:
-        if isinstance(self.steps, str) and self.steps in (LAST, EVERY):
-            chosen = self.steps
-        else:
-            allowed = f"steps={self.steps!r} must be {LAST!r}, {EVERY!r}, or whole numbers such as (0, 5, -1)."
-            if self.steps is None or isinstance(self.steps, (str, bool)):
-                raise ProbeError(allowed)
+        chosen = self.steps
+        if not isinstance(chosen, str) or chosen not in {LAST, EVERY}:
             try:
-                chosen = as_indices("steps", self.steps)
+                if chosen is None or isinstance(chosen, (str, bool)):
+                    raise ProbeError("")
+                chosen = as_indices("steps", chosen)
             except ProbeError as error:
-                raise ProbeError(f"{allowed} {error}") from error
+                raise ProbeError(
+                    f"steps={self.steps!r} must be {LAST!r}, {EVERY!r}, or whole numbers such as (0, 5, -1). {error}"
+                ) from error
         if self.output is not None and chosen != LAST:
             raise ProbeError(
                 f"steps={self.steps!r} needs a head, which reads the hidden state after any step; an answer in the "
@@ -124,7 +125,7 @@ class Readout:
         return self.weight is None and self.function is None and self.output is None
 
     def answered(self, lengths: np.ndarray, time: int | None = None) -> Bool[np.ndarray, "sequence step"]:
-        """Return after which steps of sequences there is an answer; False at padding.
+        """Return after which steps of sequences of some lengths there is an answer; False at padding.
 
         Args:
             lengths: how many steps each sequence has, (sequence,).
@@ -146,22 +147,15 @@ class Readout:
                     f"{several(int(lengths[short[0]]), 'step')}; give steps that every sequence has. Negative ones "
                     "count from each sequence's end."
                 )
-        placed = np.array(chosen)[None] + np.where(np.array(chosen) < 0, lengths[:, None], 0)
-        found = (placed[:, :, None] == steps).sum(1)
-        twice = np.argwhere(found > 1)
-        if len(twice):
-            row, step = twice[0]
+        places = np.array(chosen)[None] + np.where(np.array(chosen) < 0, lengths[:, None], 0)
+        times = (places[:, :, None] == steps).sum(1)
+        if (times > 1).any():
+            row, step = np.argwhere(times > 1)[0]
             raise ProbeError(f"steps={self.steps!r} names step {step} of sequence {row} twice; name each step once.")
-        return found == 1
+        return times == 1
 
     def at_last(self, lengths: np.ndarray) -> Bool[np.ndarray, " sequence"]:
-        """Return of which sequences there is an answer after the last step.
-
-        A step that a sequence does not have is no error here, so that sequences of any length can be asked about.
-
-        Args:
-            lengths: how many steps each sequence has, (sequence,).
-        """
+        """Return of which sequences, of any lengths, there is an answer after the last step."""
         if self.steps in (LAST, EVERY):
             return np.ones(len(lengths), dtype=bool)
         return np.isin(np.asarray(lengths) - 1, self.steps) | (-1 in self.steps)
@@ -206,11 +200,11 @@ class Head(nn.Module):
         """Return scores, (row, class), or one number a row."""
         h = h if self.differentiable else h.detach()
         with calling("The readout's function", WANTS):
-            found = self.inner(h) if hasattr(self, "inner") else self._scores(h)
+            scores = self.inner(h) if hasattr(self, "inner") else self._scores(h)
         if self.kind == CLASSES:
-            return found
-        one = found.reshape(len(h))
-        return torch.stack([torch.zeros_like(one), one], 1) if self.kind == LOGIT else one
+            return scores
+        scores = scores.reshape(len(h))
+        return torch.stack([torch.zeros_like(scores), scores], 1) if self.kind == LOGIT else scores
 
     def answer(self, output: Tensor) -> Float[Tensor, " row"]:
         """Return the answer of each row, as the concept's number."""
@@ -244,8 +238,6 @@ class Head(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Head:
         """Return a copy whose module, if there is one, is its own; a plain function is shared."""
-        import copy
-
         inner = copy.deepcopy(self.inner, memo) if hasattr(self, "inner") else self._scores
         return Head(inner, self.kind, self.values.numpy(), differentiable=self.differentiable)
 
@@ -256,18 +248,13 @@ def _check_numbers(concept: str, what: str, given: Any) -> None:
     try:
         _ = np.asarray(given, dtype=float)
     except (TypeError, ValueError) as error:
-        called = (
-            f" A module or a function is given as probe.Readout({concept!r}, function=...); a model that ends with "
-            f"it answers by itself: probe.Readout({concept!r})."
-        ) * callable(given)
+        hint = f" A module or a function is given as probe.Readout({concept!r}, function=...)." * callable(given)
         raise ProbeError(
             f"The readout's {what} is a {type(given).__name__}; it must be an array of numbers, or the name of an "
-            f"array in the network's file.{called}"
+            f"array in the network's file.{hint}"
         ) from error
 
 
 def copied(scores: Any) -> Any:
     """Return a module in float64 and in evaluation mode as a copy, and a plain function as it is."""
-    import copy
-
     return copy.deepcopy(scores).double().eval() if isinstance(scores, nn.Module) else scores

@@ -20,15 +20,9 @@ from ..recurrent.stepwise import stepwise
 def seen_layers(
     model: nn.Module, x: Tensor, names: Sequence[str] | None = None, *, tolerance: float | None = None
 ) -> tuple[Layer, ...]:
-    """Return the recurrent layers of a model, with the sizes that a run tells.
+    """Return the recurrent layers of a model (those named, or all), with the sizes that a run on a few inputs tells.
 
     Modules that might be cells, and are none in this run, are left out.
-
-    Args:
-        model: the model.
-        x: a few inputs, (batch, time, feature).
-        names: the layers wanted, or None for all of them.
-        tolerance: as of `record`.
 
     Raises:
         ProbeError: a name does not exist; no layer is left; or a layer's state is not made of real numbers.

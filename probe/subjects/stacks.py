@@ -155,13 +155,7 @@ def _tried(subject: Subject, layer: Layer) -> Stepwise | ProbeError:
 def beginnings(
     subject: Subject, stack: Sequence[Layer], rows: np.ndarray, steps: int | None
 ) -> tuple[Tensor, Tensor, bool]:
-    """Return what the lowest layer reads in the last steps of sequences, and the states before these.
-
-    Args:
-        subject: the network under study.
-        stack: its layers, the lowest first.
-        rows: which sequences.
-        steps: how many steps of each, counted from its end; None for all that the time axis has.
+    """Return what the lowest layer reads in the last steps (None: in all) of sequences, and the states before these.
 
     Returns:
         Inputs, (sequence, step, number); states, (sequence, size); and whether all begin at their first step.

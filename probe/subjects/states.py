@@ -226,15 +226,7 @@ def run(
     *,
     tolerance: float | None = None,
 ) -> Recording:
-    """Record one layer, with sequences of several lengths packed if the module takes packed sequences.
-
-    Args:
-        model: the network.
-        x: the inputs, (batch, time, feature).
-        lengths: how many steps each sequence has, (batch,).
-        layer: which layer.
-        signals: which of its signals.
-        tolerance: as of `record`.
+    """Record signals of one layer on sequences (batch, time, feature) of some lengths, (batch,), packed if need be.
 
     Raises:
         ProbeError: the layer did not read each step of the inputs exactly once, or it reads padded sequences from
@@ -334,15 +326,9 @@ def step_states(
     values: Tensor | None = None,
     rows: np.ndarray | None = None,
 ) -> list[StepStates]:
-    """Record the network in float64 and return its distinct states at every step that has some.
+    """Record signals of a layer in float64 and return its distinct states at every step that has some.
 
-    Args:
-        subject: the network under study.
-        signals: which signals to keep.
-        layer: which layer; None for the one that `studied_layer` gives.
-        values: what stands beside each state, (batch, time), NaN where undefined; None for the subject's concept.
-            States without a value are left out.
-        rows: which sequences, ascending, (sequence,); None for all.
+    States without a value, of the concept or of `values`, (batch, time), are left out.
 
     Raises:
         ProbeError: the layer does not exist, has no such signal, or did not read each step of the inputs once; or

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -93,35 +93,47 @@ class Subject:
         Args:
             network: the network.
             x: its inputs, (batch, time, feature).
-            concept: what its states may hold, (batch, time) of numbers; the right answer is the last one. Or a
-                function of one sequence's inputs, (time, feature), to its values, which is known at any length; or
-                what such a concept comes to on these inputs, a `Known`.
+            concept: what its states may hold, numbers (batch, time), the last of them the right answer; or a function
+                of one sequence's inputs, (time, feature), to its values; or a `Known` of these inputs.
             answer: from the model's output to answers, (batch,); None if they are not asked for.
             expected: from the model's output to expected answers, (batch,).
             combine: what the answer should be after a patch, see `probe.methods.causal.task`.
             layer: the layer that is studied; None for the only one. A question of answers alone needs none.
-            allowed: whether a sequence can occur, by its inputs, (time, feature); None if any can.
-            programs: rival programs by name.
+            allowed: as of a subject.
+            programs: as of a subject.
             name: what the concept is called.
-            seed: of all random numbers.
+            seed: as of a subject.
 
         Raises:
             ProbeError: the concept is not aligned to (batch, time), or the layer does not exist.
         """
-        lengths = np.full(len(x), x.shape[1])
-        if isinstance(concept, Known):
-            known = concept
-        elif isinstance(concept, Tensor) or not callable(concept):
+        lengths, known = np.full(len(x), x.shape[1]), cast("Known", concept)
+        if isinstance(concept, Tensor) or (not callable(concept) and not isinstance(concept, Known)):
             check_aligned(x, concept)
             known = Known(name, NUMERIC, concept.detach().cpu().double().numpy())
-        else:
+        elif not isinstance(concept, Known):
             known = resolve(name, Concept(concept, NUMERIC), x.detach().cpu().double().numpy(), lengths)
-        output = None if answer is None or expected is None else (answer, expected)
-        readout = None if output is None else Readout(name, output=output, combine=combine, layer=layer)
-        network = replace(network, model=_alike(network.model, x[:1]))
-        layers, names = _layers(network.model, x[:1], layer), {name: known}
-        subject = cls(network, x, lengths, names, layers, readout, layer=layer or "", allowed=allowed, seed=seed)
-        return replace(subject, programs=programs or {})
+        readout, model = None, network.model
+        if answer is not None and expected is not None:
+            readout = Readout(name, output=(answer, expected), combine=combine, layer=layer)
+        # Of a model that cannot be called, questions say why not; one without layers has answers all the same.
+        with suppress(ProbeError), calling("The model", ""):
+            model = starting_alike(model, x[:1])
+        layers = () if layer is None else seen_layers(model, x[:1], [layer])
+        with suppress(ProbeError):
+            layers = layers or seen_layers(model, x[:1])
+        return cls(
+            replace(network, model=model),
+            x,
+            lengths,
+            {name: known},
+            layers,
+            readout,
+            layer=layer or "",
+            allowed=allowed,
+            programs=programs or {},
+            seed=seed,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was computed, which another process computes anew; say what `probe.register` was told."""
@@ -188,11 +200,7 @@ class Subject:
         return bool((self.lengths != self.x.shape[1]).any())
 
     def allows(self, x: np.ndarray, where: str = "a spliced sequence") -> bool:
-        """Return whether a sequence can occur by the function `allowed`; True if there is none.
-
-        Args:
-            x: the inputs of the sequence, (time, feature).
-            where: which sequence that is, for messages.
+        """Return whether a sequence, (time, feature), can occur by the function `allowed`; True if there is none.
 
         Raises:
             ProbeError: the function fails, or returns something that is neither true nor false.
@@ -210,30 +218,9 @@ class Subject:
         return bool(possible)
 
     def concept_values(self, name: str | None = None) -> Tensor:
-        """Return a concept's values, (batch, time), float64, NaN where undefined.
-
-        Args:
-            name: which concept; None for `concept`.
-        """
+        """Return the values of a concept (None: `concept`), (batch, time), float64, NaN where undefined."""
         known = self.concept if name is None else self.concepts[name]
         return torch.as_tensor(known.values)
-
-
-def _alike(model: nn.Module, x: Tensor) -> nn.Module:
-    """Return a model that starts every call alike; of one that cannot be called, itself: questions say why not."""
-    kept = model
-    with suppress(ProbeError), calling("The model", ""):
-        kept = starting_alike(model, x)
-    return kept
-
-
-def _layers(model: nn.Module, x: Tensor, name: str | None) -> tuple[Layer, ...]:
-    """Return the layers that are studied; of a model without any, none: its answers can still be asked for."""
-    if name is not None:
-        return seen_layers(model, x, [name])
-    with suppress(ProbeError):
-        return seen_layers(model, x)
-    return ()
 
 
 def per_subject(make: Callable[[Subject], T]) -> Callable[[Subject], T]:
@@ -255,20 +242,20 @@ def by_network(subjects: Any) -> list[tuple[Subject, ...]]:
         ProbeError: as of `as_subjects`; or subjects of one network differ in the module, the inputs or the layer that
             is read, or answer the same concept.
     """
-    groups: dict[str, list[Subject]] = {}
+    groups = dict[str, list[Subject]]()
     for subject in as_subjects(subjects):
         groups.setdefault(subject.network.name, []).append(subject)
-    for name, group in groups.items():
-        first, names = group[0], [subject.asked.concept for subject in group if len(group) > 1]
-        for other in group[1:]:
-            layers = [None if one.read is None else one.read.name for one in (first, other)]
-            same = other.model is first.model and layers[0] == layers[1]
-            if not same or not torch.equal(other.x, first.x) or not np.array_equal(other.lengths, first.lengths):
+    for name, (first, *others) in groups.items():
+        for other in others:
+            layers = [None if each.read is None else each.read.name for each in (first, other)]
+            same = other.model is first.model and layers[0] == layers[1] and torch.equal(other.x, first.x)
+            if not same or not np.array_equal(other.lengths, first.lengths):
                 raise ProbeError(
                     f"Two subjects of the network {name!r} differ in the module, the inputs or the layer that is "
                     "read; subjects of one network must differ in their readout alone. Give other networks another "
                     "name."
                 )
+        names = [subject.asked.concept for subject in (first, *others) if others]
         if len(set(names)) < len(names):
             raise ProbeError(f"Subjects of the network {name!r} answer {', '.join(names)}; give each concept once.")
     return [tuple(group) for group in groups.values()]
@@ -288,10 +275,10 @@ def as_subjects(subjects: Any) -> tuple[Subject, ...]:
         listed = tuple(subjects)
     except TypeError as error:
         raise ProbeError(f"subjects must be several Subject; this is a {type(subjects).__name__}.") from error
-    for subject in listed:
-        if not isinstance(subject, Subject):
-            raise ProbeError(
-                f"subjects must be several Subject; one of them is a {type(subject).__name__}. Make one of a module: "
-                "Subject.of(Network(name, role, module), x, concept)."
-            )
+    wrong = [type(subject).__name__ for subject in listed if not isinstance(subject, Subject)]
+    if wrong:
+        raise ProbeError(
+            f"subjects must be several Subject; one of them is a {wrong[0]}. Make one of a module: "
+            "Subject.of(Network(name, role, module), x, concept)."
+        )
     return listed

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ...evidence.intervals import bootstrap_counts, percentile_interval
 from .linear import ROUNDING
 
-#: The number of bootstrap samples of an interval.
-DRAWS = 1_000
-LEVEL = 0.95
 #: A score beats a control if the lower end of the interval of their difference is above this, or above less near the
 #: ceiling (`margin_beside`), where it is at least the second.
 MARGIN, LEAST_MARGIN = 0.05, 0.01
@@ -76,21 +74,16 @@ class Score:
 
     def draws(self, seed: int) -> Float[np.ndarray, " draw"]:
         """Return the score of each bootstrap sample of sequences; scores with the same seed share the samples."""
-        count = len(self.loss)
-        weights = np.random.default_rng([seed, count]).multinomial(count, np.full(count, 1 / count), DRAWS)
+        weights = bootstrap_counts(len(self.loss), seed)
         return np.asarray(_mean_score(weights @ self.loss, weights @ self.scale))
 
     def interval(self, seed: int) -> tuple[float, float]:
-        """Return the 95 % interval over sequences, by the percentile bootstrap.
-
-        Reference:
-            Efron & Tibshirani 1993, An introduction to the bootstrap, chapter 13.
-        """
-        return _ends(self.draws(seed))
+        """Return the 95 % interval over sequences, by the percentile bootstrap."""
+        return percentile_interval(self.draws(seed))
 
     def above(self, other: Score, seed: int) -> tuple[float, float]:
         """Return the 95 % interval of the difference to another score of the same sequences."""
-        return _ends(self.draws(seed) - other.draws(seed))
+        return percentile_interval(self.draws(seed) - other.draws(seed))
 
 
 def margin_beside(control: float) -> float:
@@ -110,11 +103,6 @@ def _mean_score(loss: np.ndarray, scale: np.ndarray) -> np.ndarray | np.floating
     present = scale > 0
     scores = np.where(present, 1 - loss / np.where(present, scale, 1), 0)
     return scores.sum(-1) / np.maximum(present.sum(-1), 1)
-
-
-def _ends(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return float(low), float(high)
 
 
 def of_numbers(
