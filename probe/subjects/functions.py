@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 import sysconfig
 import traceback
@@ -36,7 +35,7 @@ def load_file(path: Path) -> Any:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise ProbeError(
-            f"{str(path)!r} cannot be run: {_raised(error)}{_line(error)}. Mend it first.{_where(error)}"
+            f"{str(path)!r} cannot be run: {type(error).__name__}: {_message(error)}{_line(error)}. Mend it first."
         ) from error
     finally:
         sys.path.remove(folder)
@@ -55,12 +54,8 @@ def load_function(named: str, folder: Path, what: str) -> Callable[..., Any]:
     module = load_file(folder / file)
     functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     if name not in functions:
-        raise ProbeError(f"{what}: in {file!r} " + _lower(unknown("function", name, functions)))
+        raise ProbeError(f"{what}, in {file!r}: {unknown('function', name, functions)}")
     return getattr(module, name)
-
-
-def _lower(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]
 
 
 @contextmanager
@@ -76,11 +71,7 @@ def calling(what: str, wants: str, error_of: type[ProbeError] = ProbeError) -> I
         raise
     except (Exception, SystemExit) as error:
         raised = f"{type(error).__name__} ({_message(error)}{_line(error)})"
-        raise error_of(f"{what} raised {raised}. {wants}{_where(error)}") from error
-
-
-def _raised(error: BaseException) -> str:
-    return f"{type(error).__name__}: {_message(error)}"
+        raise error_of(f"{what} raised {raised}. {wants}") from error
 
 
 def _message(error: BaseException) -> str:
@@ -103,17 +94,6 @@ def of_package(file: str) -> bool:
     """Return whether a file is of this library, of an installed package or of Python."""
     inside = any(Path(file).is_relative_to(folder) for folder in (_LIBRARY, sysconfig.get_path("stdlib")))
     return inside or "site-packages" in file
-
-
-def _where(error: BaseException) -> str:
-    """Return the sentence on relative paths where a file was not found."""
-    missing = isinstance(error, ProbeError) and re.search(r"not exist|[Tt]here is no file", str(error))
-    if not missing and not isinstance(error, FileNotFoundError):
-        return ""
-    return (
-        f" Paths inside a Python file are relative to the folder that the command runs in, {str(Path.cwd())!r}; "
-        "Path(__file__).parent is the file's own folder."
-    )
 
 
 _A_PROGRAM = (

@@ -39,7 +39,7 @@ class OwnOutput:
         scores: how many scores there are, of a sequence or of a step.
         every: whether there are scores after every step.
         values: the scores of the sequences that were tried, (sequence, score), or of all their steps.
-        layer: the layer whose last hidden state a module makes the scores of; None where no module does.
+        layer: the layer of whose last hidden state a module makes the scores; None where no module does.
         module: that module's name in the model.
         head: that module.
         sigmoid: whether the output is the module's score after a sigmoid. That a softmax follows changes no answer.
@@ -57,14 +57,7 @@ class OwnOutput:
 
 @dataclass(frozen=True)
 class ReadOff:
-    """A function of a model's output: to answers, or to expected answers, (batch,) each.
-
-    Attributes:
-        head: says what scores mean.
-        what: `answer` or `expected`.
-        scores: how many scores there are, of a sequence or of a step.
-        every: whether there are scores after every step; the last ones are read.
-    """
+    """A function of a model's output, whose last scores a head reads: to its `answer` or `expected`, (batch,)."""
 
     head: Head
     what: str

@@ -283,14 +283,13 @@ def test_a_key_of_a_study_that_does_not_fit_is_refused(
 
 
 def test_a_study_in_python_is_told_as_python_says_it(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole sentence, and no hint at keys of a file that there is not, nor at where paths begin."""
+    """The whole sentence, and no hint at keys of a file that there is not."""
     study = file.with_name("s.py")
     _ = study.write_text(f"import probe\nstudy = probe.Study(probe.load({str(file)!r}), 'x.npy', {{'c': len}})\n")
     told = said(capsys, "report", study, "-o", file.with_name("out"), code=1)
     assert "Say which with forget_bias=; usual are 1.0" in told
     assert " and 0.0, s.py, line 2." in told
     assert "At the command line" not in told
-    assert "Paths inside" not in told
 
 
 def test_arrays_are_renamed_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
