@@ -99,10 +99,10 @@ class Subject:
             expected: from the model's output to expected answers, (batch,).
             combine: what the answer should be after a patch, see `probe.methods.causal.task`.
             layer: the layer that is studied; None for the only one. A question of answers alone needs none.
-            allowed: as of a subject.
-            programs: as of a subject.
+            allowed: as of a subject, as are programs and seed.
+            programs: see there.
             name: what the concept is called.
-            seed: as of a subject.
+            seed: see there.
 
         Raises:
             ProbeError: the concept is not aligned to (batch, time), or the layer does not exist.
@@ -122,18 +122,8 @@ class Subject:
         layers = () if layer is None else seen_layers(model, x[:1], [layer])
         with suppress(ProbeError):
             layers = layers or seen_layers(model, x[:1])
-        return cls(
-            replace(network, model=model),
-            x,
-            lengths,
-            {name: known},
-            layers,
-            readout,
-            layer=layer or "",
-            allowed=allowed,
-            programs=programs or {},
-            seed=seed,
-        )
+        subject = cls(replace(network, model=model), x, lengths, {name: known}, layers, readout, seed=seed)
+        return replace(subject, layer=layer or "", allowed=allowed, programs=programs or {})
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was computed, which another process computes anew; say what `probe.register` was told."""

@@ -49,7 +49,7 @@ QUESTION = "interchange"
 RANDOM, LEAST_HELD_OUT = 5, 64
 #: With more parts of the state than this (in a stack, a layer each) only some are drawn.
 MOST_PARTS = 12
-#: The attributes of `splices.SplicedPairs` that become rows of the table.
+#: The attributes of `SplicedPairs` that become rows of the table.
 COUNTED = ("impossible", "drawn", "unanswerable", "right", "before")
 #: A name of what is patched, where that is (columns of the table), and the patch.
 _Patch = tuple[str, dict[str, Any], Put]
