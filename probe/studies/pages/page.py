@@ -19,8 +19,8 @@ from ..prepare import OUTPUT
 from . import live_network
 from .sections import SHOWN_ROWS, VERDICTS, Asked, claims_of, claims_table, not_asked, provenance, section, verdicts
 
-#: So many findings stand in the first sentences, and pictures of so many bytes on the page.
-MOST_SAID, ROOM = 5, 240_000
+#: So many findings stand in the first sentences and concepts in the title, and pictures of so many bytes on the page.
+MOST_SAID, MOST_NAMED, ROOM = 5, 3, 240_000
 #: What a page says of the networks that a study itself puts beside each trained one.
 BESIDE = {
     "random weights": "Beside each trained network we put networks with random weights.",
@@ -53,6 +53,8 @@ def build(
     asked: dict[str, Asked] = {one.question: {"": one} for one in _fitting(findings) if len(one.measurements)}
     roles = Counter(subject.network.role for subject in subjects)
     called = subjects[0].network.name if len(subjects) == 1 else several(roles["trained"], "network")
+    names = list(subjects[0].concepts)
+    held = listed(names) if len(names) <= MOST_NAMED else several(len(names), "concept")
     decided = verdicts(asked)
     pills = Pills(
         [Pill(str(decided.count(one)), Verdict(one), "#claims") for one in VERDICTS], several(len(decided), "claim")
@@ -66,7 +68,7 @@ def build(
         Section("The networks", _networks(subjects, roles, asked), key="networks"),
     ]
     return Page(
-        given or f"What {'does' if roles['trained'] == 1 else 'do'} {called} hold?",
+        given or f"What {'does' if roles['trained'] == 1 else 'do'} {called} hold of {held}?",
         _lead(subjects, asked, leading),
         sections,
         hero=[_card(subjects, roles, called), *([pills] if decided else [])],
