@@ -243,7 +243,7 @@ CASES = [
             r"units \d, \d, \d and \d alone keep [01]\.\d\d, which is not enough",
             r"on sequences that did not select it, \|r\| is 0\.\d\d; in the best network with random weights 1\.00",
             r"Not asked: at the one step that is patched, no two values of “diff” are one apart",
-            r"One unit carries at least half of the mean difference in “diff” \(≥ 0\.5\)",
+            r"One unit carries at least half of the mean difference in “diff”: [\d.]+ \(≥ 0\.5",
         ),
         never=("The best", "One unit carries “diff”", r"as a unit of a control does: within steps \|r\| is"),
     ),
