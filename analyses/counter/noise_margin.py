@@ -20,12 +20,11 @@ def figures(table: pd.DataFrame) -> DataFigure:
     drawn = common.drawn(table)
     curves = only(drawn, metric="accuracy_by_dose")[["role", "network", "pair", "at", "value"]]
     return common.picture(
-        lambda: noise_margin.draw(drawn, dose=DOSE, threshold=BOUND, ax=new_figure(height=3.6)[1][0, 0]),
+        lambda: noise_margin.draw(drawn, ax=new_figure(height=3.6)[1][0, 0]),
         name="noise_margin",
         title="Accuracy with noise in every number of the state",
         alt=f"Accuracy falls with the dose of noise. {medians_in_words(only(drawn, metric='noisy_accuracy'))}",
-        caption=f"Thin lines are networks, thick ones medians; the straight lines are the rule's dose of {DOSE:g} "
-        f"and its bound of {BOUND}.",
+        caption=f"Thin lines are networks, thick ones medians; the straight line is the rule's dose of {DOSE:g}.",
         data=curves.rename(columns={"at": "dose"}),
     )
 

@@ -27,13 +27,7 @@ _NAMES = ("first", "second", "third")
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """The principal directions of states.
-
-    Attributes:
-        mean: the mean state, (size,).
-        directions: orthonormal, the one of the largest variance first, (direction, size).
-        shares: which share of the variance each has, (direction,).
-    """
+    """The mean of states, (size,), their principal directions, (direction, size), and their variance shares."""
 
     mean: np.ndarray
     directions: np.ndarray

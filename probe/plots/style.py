@@ -203,12 +203,7 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
 
 def colours(count: int, scale: LinearSegmentedColormap) -> list[str]:
-    """Return so many colours of a scale, evenly from its first to its last, as hex texts.
-
-    Args:
-        count: how many; a single one is the last colour.
-        scale: `STEPS` or `VALUES`.
-    """
+    """Return so many colours of a scale, evenly from first to last, as hex texts; a single one is the last."""
     return [to_hex(scale(place)) for place in (np.linspace(0, 1, count) if count > 1 else [1.0])]
 
 
@@ -223,16 +218,7 @@ def panels(
     sharex: bool = False,
     sharey: bool = False,
 ) -> Iterator[Sequence[Axes]]:
-    """Give the axes of so many panels: those of the caller as they are styled, or new ones in the project's style.
-
-    Args:
-        count: how many panels.
-        ax: the caller's, for a single panel; None for new ones.
-        columns: of new panels, how many stand side by side.
-        width: inches of a new figure.
-        height: inches of one row of it.
-        sharex: whether new panels share their x axis.
-        sharey: whether new panels share their y axis.
+    """Give the axes of so many panels: the caller's single one as it is styled, or new ones in the project's style.
 
     Raises:
         ProbeError: axes were given, and there are several panels.

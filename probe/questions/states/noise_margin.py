@@ -102,15 +102,11 @@ def measure(
     return tabulate(rows)
 
 
-def draw(
-    frame: pd.DataFrame, *, dose: float | None = None, threshold: float | None = None, ax: Axes | None = None
-) -> Axes:
-    """Draw accuracy by dose: a thin line a network, the median thick.
+def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw accuracy by dose, with the judged dose: a thin line a network, the median thick.
 
     Args:
         frame: what `measure` returned.
-        dose: the one that is judged, marked, or None.
-        threshold: a rule's bound for the accuracy, marked, or None.
         ax: where to draw, or None for new axes.
     """
     ax = axes_or_new(ax)
@@ -123,10 +119,7 @@ def draw(
         if len(table) > 1:
             ax.plot(at, table.to_numpy(float).T, color=look.color, linewidth=0.7, alpha=0.5)
         ax.plot(at, np.median(table.to_numpy(float), axis=0), **look.line(), markersize=5, label=role, clip_on=False)
-    if dose is not None:
-        ax.axvline(dose, color="black", linewidth=1, zorder=0)
-    if threshold is not None:
-        ax.axhline(threshold, color="black", linewidth=1, zorder=0)
+    ax.axvline(DOSE, color="black", linewidth=1, zorder=0)
     ax.set_xscale("log")
     decades = [value for value in sorted(curves["at"].unique()) if value > 0 and float(np.log10(value)).is_integer()]
     ax.set_xticks(decades, [f"{value:g}" for value in decades])
@@ -164,6 +157,5 @@ def tell(answered: Answered, draws: int = DRAWS) -> Told:
     )
     caption = "Lines are medians over networks of a role; the upright line is the judged dose."
     title = "Right answers with noise in every number of the state after every step"
-    show = partial(draw, dose=DOSE)
-    figure = figure_of(answered, show, "accuracy_by_dose", title=title, alt=first, caption=caption)
+    figure = figure_of(answered, draw, "accuracy_by_dose", title=title, alt=first, caption=caption)
     return Told({"answer": f"{first}{beside(answered, 'noisy_accuracy')}", "setup": setup}, figure)

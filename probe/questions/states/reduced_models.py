@@ -67,12 +67,12 @@ def measure(subjects: Sequence[Subject], *, most: int = MOST) -> pd.DataFrame:
         given, expected = answers_by_length(subject, {n: sequences.x for n, sequences in asked.items()})
         predicted = {n: affine.predict(sequences.x) for n, sequences in asked.items()}
         values = [("affine_error", affine.error, "", None), *_scores(r, truth, given, expected, predicted)]
-        network, where = subject.network, {"layer": subject.layer}
-        rows += [measurement(QUESTION, m, network, value, kind=kind, at=n, **where) for m, value, kind, n in values]
+        network, layer = subject.network, subject.layer
+        rows += [measurement(QUESTION, m, network, v, layer=layer, kind=kind, at=n) for m, v, kind, n in values]
         if network.role == "trained":
             null = Network(f"{network.name}/null", "null", network.model, network.pair)
             fixed = next(value for metric, value, _, _ in values if metric == "fixed_r_squared")
-            rows.append(measurement(QUESTION, "law_r_squared", null, fixed, **where))
+            rows.append(measurement(QUESTION, "law_r_squared", null, fixed, layer=layer))
     return tabulate(rows)
 
 

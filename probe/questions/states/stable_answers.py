@@ -128,7 +128,7 @@ def _of_points(
         yield "stable_points_answering", counts[kind], kind, None
     for number, count in enumerate(np.bincount(unstable[points.fixed & ~points.neutral], minlength=1)):
         yield "points_unstable_in", count, "", float(number)
-    distance = torch.cdist(torch.as_tensor(points.states), visited).amin(1) if answers else []
+    distance = torch.cdist(torch.as_tensor(points.states), visited).amin(1).numpy() if answers else np.zeros(0)
     modulus = np.abs(points.eigenvalues).max(axis=1, initial=0)
     for number, values in enumerate(zip(points.q, unstable, modulus, distance, strict=True)):
         for name, value in zip(("q", "unstable", "modulus", "distance"), values, strict=True):
