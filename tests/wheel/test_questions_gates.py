@@ -125,18 +125,8 @@ def test_repeated_sequences_do_not_count_twice(pair: list[Network]):
     )
 
 
-def test_gate_options_change_what_is_measured(pair: list[Network]):
-    """Bounds and signals are used; bounds that do not ascend are refused."""
-    base = gate_activity.measure(asked(pair))
-    assert sum(values(gate_activity.measure(asked(pair), low=0.4), "share_low")) > sum(values(base, "share_low"))
-    assert sum(values(gate_activity.measure(asked(pair), high=0.6), "share_high")) > sum(values(base, "share_high"))
-    only = gate_activity.measure(asked(pair, layer="[0]"), signals=["forget_gate"])
-    assert set(only["signal"]) == {"forget_gate"}
-    assert set(only["layer"]) == {"[0]"}
-    with refused():
-        gate_activity.measure(asked(pair), low=0.9, high=0.1)
-    with refused():
-        gate_activity.measure(asked(pair), signals=["forgot_gate"])
+def test_a_layer_that_does_not_exist_is_refused(pair: list[Network]):
+    """By its name."""
     with refused():
         gate_activity.measure(asked(pair, layer="gone[0]"))
 

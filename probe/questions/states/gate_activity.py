@@ -5,7 +5,7 @@ This describes, and has no rule: a gate that goes with the input need not carry 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from jaxtyping import Bool
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from ...errors import ProbeError
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...methods.probing.prefixes import StepStates, check_aligned
 from ...plots.legends import figure_legend
@@ -24,7 +23,7 @@ from ...plots.networks import draw_median_line
 from ...plots.study_figures import shortened, spread
 from ...plots.style import ROLE_STYLE, new_figure
 from ...recurrent.layers import Layer
-from ...recurrent.signals import Signal, as_signal
+from ...recurrent.signals import Signal
 from ...subjects.states import rows_within_budget, step_states
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
@@ -66,78 +65,62 @@ def question(subject: Subject) -> Question:
     return Question("gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell)
 
 
-def measure(
-    subjects: Sequence[Subject],
-    split: Bool[Tensor, "batch time"] | None = None,
-    *,
-    signals: Iterable[str] | None = None,
-    low: float = LOW,
-    high: float = HIGH,
-) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject], split: Bool[Tensor, "batch time"] | None = None) -> pd.DataFrame:
     """Return how far open gates are and how often they are saturated, each distinct prefix counted once.
 
-    Of many sequences a part is drawn, see `probe.subjects.states`.
+    Of many sequences a part is drawn.
 
-    Metrics of each layer that has gates: `mean` at each step, over prefixes and units; with a split also
-    `mean_where_true` and `mean_where_false`, over the prefixes at whose step it holds or does not, at each step over
-    all units and for each unit over all steps; for each unit `share_low` and `share_high`, the shares of values
-    below `low` and above `high`, every step weighing the same.
+    Metrics of each gate: `mean` at each step, over prefixes and units; with a split also `mean_where_true` and
+    `mean_where_false`, over the prefixes at whose step it holds or does not, at each step over all units and for each
+    unit over all steps; for each unit `share_low` and `share_high`, the shares of values below 0.1 and above 0.9,
+    every step weighing the same.
 
     Args:
         subjects: what is measured.
         split: divides the steps in two, such as "this input is a one"; None leaves them together.
-        signals: which gates; their values must lie between 0 and 1 for the shares to mean saturation. None takes all
-            gates of each layer.
-        low: a gate below is closed.
-        high: a gate above is open.
 
     Raises:
-        ProbeError: the bounds do not ascend within 0 to 1, the split is not aligned to (batch, time), or the
-            layer or a signal does not exist.
+        ProbeError: the split is not aligned to (batch, time), or the layer does not exist.
 
     Reference:
         Karpathy, Johnson & Li 2015, Visualizing and understanding recurrent networks, section 4.2.
     """
-    if not 0 <= low < high <= 1:
-        raise ProbeError(f"low={low} and high={high} must ascend within 0 to 1.")
-    wanted = None if signals is None else tuple(as_signal(signal) for signal in signals)
     table = []
     for subject in as_subjects(subjects):
         if split is not None:
             check_aligned(subject.x, split)
+        values = torch.zeros(subject.x.shape[:2]) if split is None else split
         for layer in subject.layers:
-            gates = gates_of(layer) if wanted is None else wanted
+            gates = gates_of(layer)
             name = layer.name if len(subject.layers) > 1 else subject.layer
-            values = torch.zeros(subject.x.shape[:2]) if split is None else split
             rows = rows_within_budget(subject, len(gates) * layer.units)
             steps = step_states(subject, gates, layer=layer.name, values=values, rows=rows) if gates else []
             table += [
                 measurement(QUESTION, metric, subject.network, value, layer=name, signal=gate, units=unit, step=step)
                 for gate in gates
-                for metric, value, step, unit in _of_gate(steps, gate, low, high, split is not None)
+                for metric, value, step, unit in _of_gate(steps, gate, split is not None)
             ]
     return tabulate(table)
 
 
-def _of_gate(
-    steps: list[StepStates], gate: Signal, low: float, high: float, divided: bool
-) -> list[tuple[str, float, int | None, str]]:
-    found: list[tuple[str, float, int | None, str]] = []
-    wanted = MEANS if divided else {"mean": None}
-    by_unit: dict[str, list[np.ndarray]] = {metric: [] for metric in wanted}
-    for item in steps:
-        for metric, side in wanted.items():
+def _of_gate(steps: list[StepStates], gate: Signal, divided: bool) -> Iterator[tuple[str, float, int | None, str]]:
+    """Yield each metric with its value, step and unit."""
+    for metric, side in MEANS.items() if divided else [("mean", None)]:
+        by_unit = []
+        for item in steps:
             values = item.states[gate] if side is None else item.states[gate][item.concept.astype(bool) == side]
             if len(values):
-                found.append((metric, float(values.mean()), item.step, ""))
-                by_unit[metric].append(values.mean(0))
-    for metric, means in by_unit.items():
-        if means and metric != "mean":
-            found += [(metric, float(mean), None, str(u)) for u, mean in enumerate(np.mean(means, 0))]
-    for metric, hit in (("share_low", lambda v: v < low), ("share_high", lambda v: v > high)):
-        shares = np.mean([hit(item.states[gate]).mean(0) for item in steps], 0)
-        found += [(metric, float(share), None, str(unit)) for unit, share in enumerate(shares)]
-    return found
+                yield metric, float(values.mean()), item.step, ""
+                by_unit.append(values.mean(0))
+        if by_unit and side is not None:
+            for unit, mean in enumerate(np.mean(by_unit, 0)):
+                yield metric, float(mean), None, str(unit)
+    for metric, hits in (
+        ("share_low", [item.states[gate] < LOW for item in steps]),
+        ("share_high", [item.states[gate] > HIGH for item in steps]),
+    ):
+        for unit, share in enumerate(np.mean([hit.mean(0) for hit in hits], 0)):
+            yield metric, float(share), None, str(unit)
 
 
 def draw(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) -> Figure:

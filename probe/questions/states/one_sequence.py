@@ -192,13 +192,14 @@ def _figure(answered: Answered, row: int) -> DataFigure:
         true = [
             subject.concepts[names[0]].said(value) for value in only(table, metric="concept", kind=names[0])["value"]
         ]
+        read = f" ({' '.join(inputs)})" if inputs else ""
         longer = f" Its first {steps} of {subject.lengths[row]} steps." * (steps < int(subject.lengths[row]))
         return drawn(
             figure,
             name=f"{answered.name}-{row}",
             title=f"Sequence {row + 1}",
-            alt=f"In sequence {row + 1} “{concept.name}” goes from {true[0]} to {true[-1]}; {len(states)} units lie "
-            f"between {states.min().min():.2f} and {states.max().max():.2f}.",
+            alt=f"Sequence {row + 1}{read}, {several(steps, 'step')}: “{concept.name}” goes from {true[0]} to "
+            f"{true[-1]}; {len(states)} units lie between {states.min().min():.2f} and {states.max().max():.2f}.",
             caption=f"Above, each concept step by step. Below, the units of {layer}.{longer} This is x[{row}].",
             data=table[["metric", "kind", "units", "step", "value"]].reset_index(drop=True),
         )
