@@ -50,7 +50,7 @@ def question(subject: Subject) -> Question:
     """Return the question where the fixed points are under each input that a study holds fixed."""
     _ = subject
     title, wanted = "Where are its fixed points?", (held_inputs.first_layer,)
-    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw, tell=tell, version=3)
+    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw, tell=tell, version=4)
 
 
 def measure(
@@ -187,17 +187,12 @@ def tell(answered: Answered) -> Told:
     subject, counts = answered.subject, of_network(answered, "fixed_points").set_index("kind")["value"]
     kind = str(counts.idxmax())
     own = only(answered.table, kind=kind)
-    beside = [
-        f"; {rows['role'].iloc[0]}: {_counted(rows)}"
-        for name, rows in own.groupby("network", sort=False)
-        if name != subject.network.name
-    ]
-    mine = only(own, network=subject.network.name)
-    first = f"Under {shortened(kind, 40)} the search finds {_counted(mine)}{''.join(beside[:2])}."
+    mine, controls = only(own, network=subject.network.name), own[own["network"] != subject.network.name]
+    beside = only(controls, metric="fixed_points").nlargest(1, "value")
+    most = [f"; {role}: {_counted(only(own, network=name))}" for role, name in beside[["role", "network"]].to_numpy()]
+    first = f"Under {shortened(kind, 40)} the search finds {_counted(mine)}{''.join(most)}."
     others = counts.drop(kind)
-    fewer = (
-        f" Under {several(len(others), 'other input')} it finds at most {others.max():.0f}." if len(others) else ""
-    )
+    fewer = f" Under {several(len(others), 'other input')} at most {others.max():.0f}." if len(others) else ""
     reached = f" {one(mine, metric='starts_reached'):.0%} of the starts led to a fixed or slow point."
     start, left_out = held_inputs.start_of(subject), round(of_network(answered, "points_left_out")["value"].sum())
     setup = (
@@ -206,10 +201,7 @@ def tell(answered: Answered) -> Told:
         "1e-10, slow below 1e-6; Sussillo and Barak 2013). It misses points that no start leads to, and leaves out "
         f"those beyond what a state can be ({left_out}). A stable point forgets a small push, a neutral one keeps it."
     )
-    title, caption = (
-        "How many points the search finds",
-        "A mark for each network and input; slow modes are a median over the starts.",
-    )
+    title, caption = "How many points the search finds", "A mark for each network and input."
     figure = figure_of(answered, draw, "fixed_points", title=title, alt=first, caption=caption)
     return Told({"answer": f"{first}{fewer}{reached}", "setup": setup}, figure)
 

@@ -144,7 +144,8 @@ def tell(answered: Answered) -> Told:
     sequences = [int(row) for row in dict.fromkeys(table["at"])]
     shown = several(len(sequences), "sequence")
     parts = [f"a probe reads “{shortened(name, 30)}” right {_hits(table, subject.concepts[name], 'reading')}"]
-    if name == subject.concept.name and len(only(table, metric="answer")):
+    answers = only(table, metric="answer")["kind"].unique().tolist()
+    if answers and len(only(table, metric="concept", kind=answers[0])):
         parts.append(f"the network, asked there, would be right {_hits(table, subject.answered, 'answer')}")
     near = subject.concepts[name].near
     exact = "exactly the value" if subject.concepts[name].is_named else f"within {near:g} of the value"

@@ -125,17 +125,18 @@ def tell(answered: Answered) -> Told:
     sizes = of_network(answered, "states").set_index("kind")["value"]
     first = (
         f"On the nearest of {sizes['by_step']:.0f} mean states, one for each step and value of {name}, the network "
-        f"keeps {kept:.0%} of its right answers, on {sizes['over_steps']:.0f} whatever the step {few:.0%}."
+        f"keeps {kept:.0%} of its right answers."
     )
-    caution = " A low share does not show that the network needs more than the value and the step."
     steps = of_network(answered, "right_class")["step"].nunique()
     where = "each step" if steps == end.steps else f"each of {several(steps, 'step')} at which {name} is defined"
     setup = (
         f"After {where} we replaced the state by the nearest mean state of a value, and the run went on from there. "
         "All numbers decide alike which is nearest, in each number's standard deviation, also those that hold "
-        f"something else. The state before the first input counts as one. We ran {end.said}."
+        "something else. A low share does not show that the network needs more than value and step. The state "
+        f"before the first input counts as one. We ran {end.said}."
     )
     caption, title = "Each dot is a network.", "How much of its accuracy the network keeps on a few states"
     figure = figure_of(answered, draw, "states", title=title, alt=first, caption=caption)
-    answer = f"{first}{beside(answered, 'accuracy_kept_by_step')}{caution}"
+    whatever = f" On {sizes['over_steps']:.0f}, the same at every step, it keeps {few:.0%}."
+    answer = f"{first}{beside(answered, 'accuracy_kept_by_step')}{whatever}"
     return Told({"answer": answer, "setup": setup}, figure)
