@@ -23,20 +23,14 @@ class Dynamics(ABC):
 
     A state is one row of numbers: for an LSTM the cell state, then the hidden state; for a GRU and an RNN the hidden
     state. For a layer that torch does not have it is every part of its state, and its output where that is none of
-    them.
-
-    Args:
-        name: what messages call the layers, such as "layer 'rnn[0]'".
-        sizes: by signal of a state, in its order: how many numbers it has.
-        inputs: how many numbers one step reads.
-        cell: the cell of the only layer; None where there are several.
-        narrow_cell: the LSTM of few units that steps by `narrow.last` where there are many rows, or None.
+    them. Many rows of an LSTM of few units, `narrow_cell`, step by `narrow.last`.
 
     Attributes:
         output: the signal that the layers return at each step, a part of the state.
         signals: the signals of a state, in its order.
         units: how many units the layers have together.
         size: how many numbers a state has.
+        cell: the cell of the only layer; None where there are several.
     """
 
     def __init__(
@@ -118,11 +112,7 @@ class CellDynamics(Dynamics):
 
 
 class StepDynamics(Dynamics):
-    """The dynamics of a layer that torch does not have, whose units are the numbers of its state.
-
-    Args:
-        run: a run of the layer in float64. Its step was tried from states alone.
-    """
+    """The dynamics of a layer that torch does not have, whose units are the numbers of its state, run in float64."""
 
     def __init__(self, run: Stepwise) -> None:
         layer = run.layer
@@ -144,13 +134,10 @@ class StepDynamics(Dynamics):
 
 
 class StackDynamics(Dynamics):
-    """The dynamics of layers on top of each other in one module of torch.
+    """The dynamics of layers on top of each other in one module of torch, one direction, batch first, in float64.
 
     In a stack the memory may lie in any layer: the state of the upper one, put into another sequence's run, is soon
     what the lower ones make of it. So a state is that of all layers: of each signal the lowest layer's numbers first.
-
-    Args:
-        rnn: the stack, one direction, batch first, in float64.
     """
 
     def __init__(self, rnn: nn.RNNBase) -> None:

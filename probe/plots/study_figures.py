@@ -54,13 +54,8 @@ def medians_in_words(table: pd.DataFrame) -> str:
         which = [str(metric).replace("_", " "), str(kind).replace("_", " "), f"{at:g}" if np.isfinite(at) else ""]
         # Adding 0 takes the sign off a zero.
         parts.append(f"{' '.join(filter(None, which))}, {role} {round(value, 2) + 0.0:.2f}")
-    return f"Medians over networks: {some(parts)}."
-
-
-def some(parts: Sequence[str]) -> str:
-    """Return what is said of a picture as one text; of many parts the first, and where the others are."""
-    left_out = "; the table has the others" if len(parts) > MOST_SAID else ""
-    return "; ".join(parts[:MOST_SAID]) + left_out
+    others = "; the table has the others" if len(parts) > MOST_SAID else ""
+    return f"Medians over networks: {'; '.join(parts[:MOST_SAID])}{others}."
 
 
 def _pixels(figure: Figure, name: str) -> tuple[str, bytes]:

@@ -86,12 +86,7 @@ def _length(table: np.ndarray, symbols: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Symbols:
-    """Inputs as symbols of a finite alphabet.
-
-    Attributes:
-        alphabet: what each symbol is as an input, (symbol, input), in ascending order.
-        codes: the symbols of each sequence, (batch, time).
-    """
+    """Inputs as symbols: the alphabet, (symbol, input), ascending, and the codes of sequences, (batch, time)."""
 
     alphabet: Float[np.ndarray, "symbol input"]
     codes: Int64[np.ndarray, "batch time"]

@@ -22,12 +22,7 @@ MOST = 4096
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Sequences of one length.
-
-    Attributes:
-        x: the sequences, (batch, time, input).
-        exhaustive: whether these are all there are, and not drawn.
-    """
+    """Sequences of one length, (batch, time, input), and whether these are all there are, and not drawn."""
 
     x: Float[Tensor, "batch time input"]
     exhaustive: bool
@@ -49,7 +44,7 @@ def sequences(
     Args:
         alphabet: what a step may read, one symbol a row.
         length: steps, at least 1.
-        most: how many sequences at most; where there are more, that many are drawn.
+        most: how many at most; where there are more, that many are drawn.
         allowed: from sequences (batch, time, input) to which of them are asked, (batch,); None for all.
         seed: of the drawing; each length draws on its own.
 
@@ -110,12 +105,8 @@ def run_program(
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often a network answers as a program does.
-
-    Attributes:
-        share: the share of sequences whose answer is a whole number nearest to the program's.
-        interval: its interval at 95 % over drawn sequences (Clopper-Pearson); where all were asked, the value itself.
-        sequences: how many were asked.
+    """The share of answers that are a whole number nearest to a program's, and its 95 % interval over drawn sequences
+    (Clopper-Pearson); where all were asked, the interval is the value itself.
     """
 
     share: float

@@ -16,14 +16,14 @@ from ..readouts import Answers
 
 @dataclass(frozen=True, eq=False)
 class Codebook:
-    """The states that a run may use after each step, and how distances to them are measured.
+    """The states that a run may use after each of some steps, and how distances to them are measured.
 
     Attributes:
         values: for each of its steps, the concept's value of each of its states, (state,).
         means: for each of its steps, its states, (state, size).
         scales: for each of its steps, by what each number is divided before distances are taken, (size,).
         by_step: whether each step has states of its own.
-        steps: at which steps a run uses them; after all others its state stays as it is.
+        steps: its steps; after all others a run's state stays as it is.
         length: how many steps there are.
     """
 
@@ -88,12 +88,8 @@ def _means(states: Tensor, values: Tensor, weight: Tensor) -> tuple[Tensor, Tens
 
 @dataclass(frozen=True, eq=False)
 class QuantisedRun:
-    """A run that is held on the states of a codebook.
-
-    Attributes:
-        values: the concept's value of the state that each sequence was put on after each step, (batch, time); NaN
-            after a step that has none.
-        answers: what the model answers at the end.
+    """A run that is held on the states of a codebook: their values of the concept, NaN where a step has none, and the
+    answers at the end.
     """
 
     values: Float[Tensor, "batch time"]

@@ -25,13 +25,8 @@ _STEPS, _STARTS = 60, 3
 class AffineModel:
     """z_{t+1} = A_x z_t + b_x from z_0 = 0, read as y = r . z + r_0: an input-switched affine recurrence.
 
-    Attributes:
-        alphabet: the inputs that it knows, (symbol, input).
-        maps: A, one for each symbol, (symbol, dimension, dimension).
-        shifts: b, (symbol, dimension).
-        readout: r, (dimension,).
-        constant: r_0.
-        error: root of the mean squared error of y on what it was fitted to, each length of the same weight.
+    Its maps A and shifts b are one for each symbol of the alphabet; `error` is the root of the mean squared error of
+    y on what it was fitted to, each length of the same weight.
     """
 
     alphabet: Float64[np.ndarray, "symbol input"]
@@ -116,12 +111,7 @@ def fit_affine(machine: Machine, lengths: Iterable[int], *, dimensions: int = 2,
     answer now and after each possible next symbol (reduced-rank regression), and A_x, b_x and r are least squares
     between the projections. Then everything is refined together by Gauss-Newton steps with Levenberg's damping on y
     alone, each length of the same weight, from that start and two seeded disturbances of it; the least error wins.
-
-    Args:
-        machine: the model on sequences of the longest length, best all of them; their prefixes are what is fitted.
-        lengths: the lengths whose answers are fitted, none beyond the machine's.
-        dimensions: of z.
-        seed: of the disturbances.
+    Best the machine runs all sequences of the longest length: their prefixes are what is fitted.
 
     Raises:
         ProbeError: a length does not exist, or there is no dimension; the state never changes; or fewer than

@@ -7,7 +7,6 @@ pair has, shared as long as it is the same.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -97,14 +96,6 @@ def with_changed_input(
     return Machine(machine.dynamics, machine.readout, run)
 
 
-@dataclass(frozen=True, eq=False)
-class _Level:
-    """One step of the tree: for each node its parent in the step before, and a row that reads what it reads."""
-
-    parent: Int64[np.ndarray, " node"]
-    row: Int64[np.ndarray, " node"]
-
-
 class Contexts:
     """Pairs of prefixes, and the tree of what follows.
 
@@ -115,8 +106,7 @@ class Contexts:
         step: after which step states are put in; what the base reads up to it matters too.
 
     Attributes:
-        base: a base of each context, (context,).
-        source: its source, (context,).
+        base, source: rows of each context, (context,).
         weight: how many of the pairs each context stands for, (context,).
     """
 
@@ -130,13 +120,14 @@ class Contexts:
         _, first, group, counts = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
         self.base, self.source = torch.as_tensor(base[first]), torch.as_tensor(source[first])
         self.weight: Float[np.ndarray, " context"] = counts.astype(float)
-        self._levels: list[_Level] = []
+        #: Each step of the tree: for each node its parent in the step before, and a row that reads what it reads.
+        self._levels: list[tuple[np.ndarray, np.ndarray]] = []
         for later in range(step + 1, inputs.shape[1]):
             keys = np.column_stack([group.ravel(), inputs[base, later]])
             _, first, group, counts = np.unique(
                 keys, axis=0, return_index=True, return_inverse=True, return_counts=True
             )
-            self._levels.append(_Level(keys[first, 0].astype(np.int64), base[first]))
+            self._levels.append((keys[first, 0].astype(np.int64), base[first]))
         self._leaf_weight = torch.as_tensor(counts.astype(float))
 
     def __len__(self) -> int:
@@ -159,10 +150,10 @@ class Contexts:
         """Return the sum of the expected answers over the pairs of some contexts, (context, subset)."""
         size, count, width = states.shape
         start, stop, root = contexts.start, contexts.stop, torch.arange(count)
-        for later, level in enumerate(self._levels, self.step + 1):
-            low, high = np.searchsorted(level.parent, [start, stop])
-            parent = torch.as_tensor(level.parent[low:high] - start)
-            read = self.machine.clean.inputs[torch.as_tensor(level.row[low:high]), later]
+        for later, (parents, rows) in enumerate(self._levels, self.step + 1):
+            low, high = np.searchsorted(parents, [start, stop])
+            parent = torch.as_tensor(parents[low:high] - start)
+            read = self.machine.clean.inputs[torch.as_tensor(rows[low:high]), later]
             x = read.unsqueeze(1).expand(-1, width, -1).reshape(-1, 1, read.shape[1])
             # The numbers of a state come first, as the narrow loop wants them.
             before = states.index_select(1, parent).flatten(1).T

@@ -16,16 +16,11 @@ from ..machines import Machine
 def noisy_accuracy(
     machine: Machine, correct: Tensor, doses: Mapping[float, int], *, seed: int = 0
 ) -> Mapping[float, float]:
-    """Return the share of right answers where every number of the state is disturbed after every step.
+    """Return the share of right answers, (batch,), where every number of the state is disturbed after every step.
 
-    The noise is Gaussian, independent for every number, step, row and draw; its sd is the dose times the number's own
-    sd over the rows at that step, so that a number which never varies stays as it is. All doses share one noise.
-
-    Args:
-        machine: the model.
-        correct: the right answers, (batch,).
-        doses: a dose in units of the sd -> how often every row runs at it.
-        seed: of the noise.
+    The noise is Gaussian, independent for every number, step, row and draw; its sd is the dose times the number's
+    own sd over the rows at that step, so that a number which never varies stays as it is. `doses` says how often
+    every row runs at each dose, and all doses share one noise.
 
     Raises:
         ProbeError: a dose is negative, there is none, or one has no draw.

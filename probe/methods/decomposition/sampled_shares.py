@@ -27,8 +27,7 @@ class SampledShares:
 
     Attributes:
         values: each player's share, (player,); they sum to 1.
-        low: lower end of its 95 % interval, (player,).
-        high: upper end.
+        low, high: the ends of its 95 % interval, (player,).
         whole: the difference that is shared, the mean over the pairs that were drawn.
         orders: in how many orders the players joined.
         negative: the negative shares' sum, as a positive number.

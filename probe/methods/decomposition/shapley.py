@@ -79,12 +79,7 @@ def participation(shares: Float[np.ndarray, " player"]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """How a difference is shared among players.
-
-    Attributes:
-        values: each player's share, (player,); they sum to 1.
-        whole: the difference that is shared, a mean over contexts.
-    """
+    """How a difference `whole`, a mean over contexts, is shared: each player's share, (player,); they sum to 1."""
 
     values: Float[np.ndarray, " player"]
     whole: float
