@@ -125,7 +125,7 @@ def test_repeated_sequences_do_not_count_twice(pair: list[Network]):
     )
 
 
-def test_a_layer_that_does_not_exist_is_refused(pair: list[Network]):
+def test_gates_of_a_layer_that_does_not_exist_are_refused(pair: list[Network]):
     """By its name."""
     with refused():
         gate_activity.measure(asked(pair, layer="gone[0]"))
