@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 
 from ..evidence.findings import DataFigure
 from ..evidence.measurements import only
@@ -101,7 +100,7 @@ def medians(rows: pd.DataFrame) -> str:
 
 
 def figure_of(
-    answered: Answered, draw: Callable[[pd.DataFrame], Axes], metric: str, *, title: str, alt: str, caption: str
+    answered: Answered, draw: Callable[[pd.DataFrame], Any], metric: str, *, title: str, alt: str, caption: str
 ) -> Callable[[], tuple[DataFigure]]:
     """Return what draws the picture of a network with its controls, with the rows of a metric as its data.
 
