@@ -109,9 +109,8 @@ class Readout:
                     raise ProbeError("")
                 chosen = as_indices("steps", chosen)
             except ProbeError as error:
-                raise ProbeError(
-                    f"steps={self.steps!r} must be {LAST!r}, {EVERY!r}, or whole numbers such as (0, 5, -1). {error}"
-                ) from error
+                allowed = f"steps={self.steps!r} must be {LAST!r}, {EVERY!r}, or whole numbers such as (0, 5, -1)."
+                raise ProbeError(f"{allowed} {error}".rstrip()) from error
         if self.output is not None and chosen != LAST:
             raise ProbeError(
                 f"steps={self.steps!r} needs a head, which reads the hidden state after any step; an answer in the "
