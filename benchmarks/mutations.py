@@ -266,7 +266,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("studies: pairs that the network answers wrong count", "_only(rest, right)", "rest"),
     ),
     *of(
-        "probe.subjects.random_weights",
+        "probe.subjects.networks.random_weights",
         "tests/wheel/test_studies_parts.py::test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds",
         ("studies: the gates of shuffled weights are mixed", "parameter.split(units)", "(parameter,)"),
     ),

@@ -30,7 +30,7 @@ from probe.questions.states import stable_answers
 from probe.recurrent.finding import find_layers
 from probe.subjects.concepts import NUMERIC, Concept, Known, resolve
 from probe.subjects.heads import build
-from probe.subjects.network_file import Opened
+from probe.subjects.networks.network_file import Opened
 from probe.subjects.readouts import NUMBER, Readout
 from probe.subjects.subject import Subject
 

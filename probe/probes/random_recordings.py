@@ -12,8 +12,8 @@ from torch import nn
 from ..errors import ProbeError
 from ..hooks.record import record
 from ..recording.recording import LayerRecording, Recording
-from ..subjects.random_weights import TRIES, same_states
-from ..subjects.random_weights import random_weights as copies
+from ..subjects.networks.random_weights import TRIES, same_states
+from ..subjects.networks.random_weights import random_weights as copies
 
 
 def random_weights(

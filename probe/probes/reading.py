@@ -17,7 +17,7 @@ from ..methods.probing.linear import LinearProbe
 from ..methods.probing.scores import MARGIN, Score, margin_beside
 from ..recording.recording import LayerRecording
 from ..recurrent.signals import Signal
-from ..subjects import random_weights
+from ..subjects.networks import random_weights
 from .points import Points
 
 if TYPE_CHECKING:

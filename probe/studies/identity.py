@@ -14,10 +14,10 @@ from ..errors import ProbeError
 from ..evidence.measurements import FITTED_HEADS
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
-from ..subjects import random_weights
 from ..subjects.budget import Budget
 from ..subjects.controls import is_same, mean_size
 from ..subjects.functions import answers_of
+from ..subjects.networks import random_weights
 from ..subjects.subject import Subject, per_subject
 from .digest import digest, is_plain
 

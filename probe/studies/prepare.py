@@ -25,11 +25,11 @@ from ..subjects import heads
 from ..subjects.alphabet import fixed_of, reading_tokens, symbols_of
 from ..subjects.concepts import Known, resolve
 from ..subjects.functions import calling
-from ..subjects.network_file import Opened, open_network
+from ..subjects.networks.network_file import Opened, open_network
+from ..subjects.networks.seen import seen_layers
+from ..subjects.networks.starts import starting_alike
 from ..subjects.own_output import answering, in_words, is_bare, own_output, taken
 from ..subjects.readouts import Head, Readout
-from ..subjects.seen import seen_layers
-from ..subjects.starts import starting_alike
 from ..subjects.states import packed
 from ..subjects.subject import Subject
 from .networks import Named, about, named

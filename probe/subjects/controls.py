@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from ..evidence.measurements import Network
 from ..methods.probing.linear import fit_linear
 from .answers import rows_at_steps
-from .random_weights import TRIES, random_weights, same_states
+from .networks.random_weights import TRIES, random_weights, same_states
+from .networks.seen import as_seen, seen_layers
 from .readouts import CLASSES, NUMBER, Head, Readout, copied
-from .seen import as_seen, seen_layers
 from .states import outputs, run, tensors_in
 from .subject import Subject, per_subject
 

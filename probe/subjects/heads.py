@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import ProbeError, unknown
 from .concepts import Known
 from .functions import calling
-from .network_file import Opened
+from .networks.network_file import Opened
 from .readouts import CLASSES, LOGIT, NUMBER, WANTS, Head, Readout, copied
 
 #: Who writes a dense layer's weight as (unit, score).

@@ -21,9 +21,9 @@ from ..recurrent.steps.registry import said_of, say_again
 from .budget import Budget
 from .concepts import NUMERIC, Concept, Known, resolve
 from .functions import calling
+from .networks.seen import seen_layers
+from .networks.starts import starting_alike
 from .readouts import Head, Readout
-from .seen import seen_layers
-from .starts import starting_alike
 
 T = TypeVar("T")
 

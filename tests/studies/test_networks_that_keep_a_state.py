@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import probe
 from probe.evidence import Network
 from probe.recurrent.double import in_float64
-from probe.subjects.starts import starting_alike
+from probe.subjects.networks.starts import starting_alike
 from probe.subjects.subject import Subject
 
 

@@ -14,7 +14,7 @@ from probe.evidence.measurements import Network
 from probe.recurrent.finding import find_layers
 from probe.subjects.concepts import NUMERIC, Known, resolve
 from probe.subjects.heads import build
-from probe.subjects.network_file import Opened
+from probe.subjects.networks.network_file import Opened
 from probe.subjects.readouts import NUMBER, Readout
 from probe.subjects.subject import Subject
 

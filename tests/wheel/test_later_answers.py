@@ -29,7 +29,7 @@ from probe.subjects.concepts import NUMERIC, Known
 from probe.subjects.controls import fitted_head
 from probe.subjects.ends import ends_of, runs_of
 from probe.subjects.heads import build
-from probe.subjects.network_file import Opened
+from probe.subjects.networks.network_file import Opened
 from probe.subjects.subject import Subject
 
 KINDS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}

@@ -20,7 +20,7 @@ from probe.command_line import main
 from probe.loading.checkpoint import Source
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
-from probe.subjects.network_file import open_network
+from probe.subjects.networks.network_file import open_network
 
 
 def of_tensorflow(folder: Path, forget_bias: float) -> Path:

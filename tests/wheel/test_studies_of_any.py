@@ -291,7 +291,7 @@ def test_other_tensors_that_a_cell_returns_are_refused_by_a_machine() -> None:
 @pytest.mark.parametrize("model", [Looped(), LastOf(Method(), nn.Linear(UNITS, 1))])
 def test_controls_draw_what_says_how_it_is_drawn(model: nn.Module) -> None:
     """The cell's linear parts are drawn anew, the readout stays, and the same seed gives the same numbers."""
-    from probe.subjects.random_weights import random_weights
+    from probe.subjects.networks.random_weights import random_weights
 
     names = [part.layer for part in probe.record(model, BITS[:2]).parts]
     draw = partial(random_weights, model, 2, seed=3, cells=names)

@@ -31,7 +31,7 @@ from probe.studies.prepare import prepare
 from probe.subjects.answers import task_of
 from probe.subjects.concepts import resolve
 from probe.subjects.ends import ends_of
-from probe.subjects.random_weights import FRESH, SHUFFLED, random_weights
+from probe.subjects.networks.random_weights import FRESH, SHUFFLED, random_weights
 from probe.subjects.states import reads_ahead, run, sample_of
 
 X = bits(40)

@@ -205,7 +205,7 @@ def test_a_function_that_opens_a_file_is_told_where_paths_begin(tmp_path: Path) 
 
 def test_what_was_decided_is_told_apart(tmp_path: Path) -> None:
     """Several choices are parts of one text, with a mark between them."""
-    from probe.subjects.network_file import _joined
+    from probe.subjects.networks.network_file import _joined
 
     assert _joined(["a=1 for x", "b=2 for y."]) == "a=1 for x; b=2 for y"
     assert _joined([]) == "nothing"

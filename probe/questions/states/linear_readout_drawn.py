@@ -13,7 +13,7 @@ from ...evidence.measurements import Network, measurement, tabulate
 from ...methods.probing.controls import clock_features, in_columns, inputs_around, relabelled, signed_sums, steps_back
 from ...methods.probing.fits import Features, Ridge
 from ...methods.probing.scores import MARGIN, Score, of_categories
-from ...subjects.random_weights import kind_of
+from ...subjects.networks.random_weights import kind_of
 from ...subjects.states import Place, inputs_of_sample, reads_ahead, sample_of, states_of
 from ...subjects.subject import Subject, as_subjects, per_subject
 from .targets import BestUnit, Target, best_units, best_units_of_shuffled, why_no_target

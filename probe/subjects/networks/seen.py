@@ -9,12 +9,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..errors import ProbeError, unknown
-from ..hooks.record import record
-from ..recurrent.finding import find_layers
-from ..recurrent.layers import Layer, OpenLayer, Seen
-from ..recurrent.signals import OUTPUT, UNKNOWN, Signal
-from ..recurrent.stepwise import stepwise
+from ...errors import ProbeError, unknown
+from ...hooks.record import record
+from ...recurrent.finding import find_layers
+from ...recurrent.layers import Layer, OpenLayer, Seen
+from ...recurrent.signals import OUTPUT, UNKNOWN, Signal
+from ...recurrent.stepwise import stepwise
 
 
 def seen_layers(

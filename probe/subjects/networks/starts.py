@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ProbeError
-from ..recurrent.kept import Kept, reads_what_it_left
+from ...errors import ProbeError
+from ...recurrent.kept import Kept, reads_what_it_left
 
 #: What stood on the modules of each copy that runs just now, the innermost last.
 _RUNNING: list[Kept] = []

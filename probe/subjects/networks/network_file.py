@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import ProbeError
-from ..loading.checkpoint import Checkpoint
-from ..loading.load import load
-from ..loading.modules import Masked, without_mask
-from ..loading.named_network import named_network
+from ...errors import ProbeError
+from ...loading.checkpoint import Checkpoint
+from ...loading.load import load
+from ...loading.modules import Masked, without_mask
+from ...loading.named_network import named_network
 
 
 @dataclass(frozen=True, eq=False)

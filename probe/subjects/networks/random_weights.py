@@ -62,8 +62,8 @@ def _in_order(value: Tensor) -> Tensor:
 
 
 def _recurrent(model: nn.Module, cells: Collection[str]) -> list[nn.Module]:
-    from ..recurrent.finding import find_layers
-    from ..recurrent.layers import LoopLayer
+    from ...recurrent.finding import find_layers
+    from ...recurrent.layers import LoopLayer
 
     found = (one for one in find_layers(model) if not isinstance(one, LoopLayer) or one.name in cells)
     return list(dict.fromkeys(layer.module for layer in found))
