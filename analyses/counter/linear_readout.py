@@ -17,16 +17,15 @@ BEFORE = "own initialisation"
 
 def figures(table: pd.DataFrame) -> DataFigure:
     """Draw how well the count is read by step, beside the controls."""
-    drawn = table[table["metric"].isin(["r_squared", "in_sample_r_squared"])]
-    drawn = drawn[drawn["signal"] == Signal.CELL_STATE].reset_index(drop=True)
+    drawn = table[(table["metric"] == "r_squared") & (table["signal"] == Signal.CELL_STATE)].reset_index(drop=True)
     last = medians_in_words(drawn[drawn["step"] == drawn["step"].max()])
     return common.picture(
         lambda: linear_readout.draw(drawn, ax=new_figure(height=3.2)[1][0, 0]),
         name="readout_by_step",
         title="A probe reads the count, trained or not",
         alt=f"Lines of held-out R² by step; the numbers are those after the last. {last}",
-        caption="Medians over networks of the probe's R² on the cell state, with their 95 % intervals; in grey where "
-        "too few prefixes are there to hold any out.",
+        caption="Medians over networks of the probe's R² on the cell state, with their 95 % intervals, from the step "
+        "on that has enough prefixes to hold some out.",
         data=drawn,
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ProbeError, several, unknown
 from ..evidence.words import listed
-from ..methods.probing.controls import clock_features, in_columns, inputs_around, steps_back
+from ..methods.probing.controls import clock_features, inputs_read
 from ..methods.probing.fits import Fit
 from ..methods.probing.linear import LinearProbe
 from ..methods.probing.prefixes import prefix_groups, turned
@@ -169,7 +169,10 @@ class GivenConcept:
             present, codes = np.unique(codes, return_inverse=True)
             labels = tuple(labels[code] for code in present)
         step, longest = steps[sequence, place], int(lengths.max())
-        around, read = _around(x, sequence, step, depends)
+        around, read = None, ""
+        if x is not None:
+            reads = {"before": depends != END, "after": depends != BEGINNING}
+            around, read = inputs_read(torch.as_tensor(x), sequence, step, **reads)
         there = np.unique(sequence)
         fold = rng.permutation(len(there)) % self.folds
         return Points(
@@ -295,20 +298,6 @@ def _shared(value: Tensor, groups: np.ndarray) -> bool:
         if not (np.abs(own - shared) <= ALIKE * np.maximum(1, np.abs(own))).all():
             return False
     return True
-
-
-def _around(
-    x: np.ndarray | None, sequence: np.ndarray, step: np.ndarray, depends: str
-) -> tuple[np.ndarray | None, str]:
-    """Return the inputs that the control reads at each state, and what it is called."""
-    if x is None:
-        return None, ""
-    read = in_columns(torch.as_tensor(x))
-    count = steps_back(read)
-    away = range(1 - count if depends != END else 0, 1 if depends == BEGINNING else count)
-    names = {BEGINNING: f"last {several(count, 'input')}", END: f"next {several(count, 'input')}"}
-    name = names.get(depends, f"{several(len(away), 'input')} around")
-    return inputs_around(read, sequence, step, away), name
 
 
 def parts_of(recording: Recording, layers: Any, signals: Any) -> list[tuple[LayerRecording, list[Signal]]]:

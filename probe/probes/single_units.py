@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..methods.probing.controls import relabelled
-from ..methods.probing.fits import Fit, LeastSquares, Logistic
 from ..methods.probing.monotone import monotone_held_out
-from ..methods.probing.scores import Score, of_categories, of_exact, of_numbers
+from ..methods.probing.scores import Score, of_exact
 from ..methods.probing.splits import by_sequence
 from ..methods.probing.targets import FOLDS
 from ..methods.probing.units import follows
@@ -98,23 +97,7 @@ def _said_of_one_map(points: Points) -> str:
 def _ways(points: Points) -> dict[str, Callable[[Points, np.ndarray], tuple[Score, tuple[int, ...]]]]:
     """Return the ways in which a unit may follow the concept, and what finds the best unit."""
     exact = {} if points.named or len(np.unique(points.values)) > MOST_VALUES else {ONE_MAP: _read_by_one_map}
-    return {WITHIN: _follows_within_steps, **exact}
-
-
-def _follows_within_steps(points: Points, states: np.ndarray) -> tuple[Score, tuple[int, ...]]:
-    """Return the score of the best unit, selected and fitted on half of the sequences, and the units selected."""
-    units, goal = points.detrended(states), points.within_steps(points.values)
-    # In units of its spread: a concept may be given in any.
-    goal = goal if points.named else goal / (goal.std() or 1.0)
-    fit: Fit = Logistic() if points.named else LeastSquares()
-    halves = by_sequence(points.fold % 2)
-    predicted, chosen = np.zeros(len(goal)), []
-    for half, other in (halves, halves[::-1]):
-        unit = int(np.argmax(follows(units[half], goal[half], points.bin[half], named=points.named)))
-        predicted[other] = fit.held_out(units[:, [unit]], goal[:, None], halves)[other, 0]
-        chosen.append(unit)
-    score = (of_categories if points.named else of_numbers)(goal, predicted, points.sequence, points.count)
-    return score, tuple(dict.fromkeys(chosen))
+    return {WITHIN: Points.best_unit, **exact}
 
 
 def _read_by_one_map(points: Points, states: np.ndarray) -> tuple[Score, tuple[int, ...]]:

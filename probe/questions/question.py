@@ -90,7 +90,6 @@ class Question:
         copies: how many networks with random weights are measured beside a network at most; None for all there are.
             A rule is judged against one of a pair.
         setup: from a network to what a page says of how it was measured, where `tell` does not say it.
-        tell_many: from the table of several networks to the sentences that stand before those of the rules.
         text: what a page says of the question below its answer: what is done, in words that no number decides.
         leads: whether its finding is one of the first sentences of a study's page.
     """
@@ -109,7 +108,6 @@ class Question:
     together: bool = False
     copies: int | None = 1
     setup: Callable[[Subject], str] | None = None
-    tell_many: Callable[[pd.DataFrame], str] | None = None
     text: str = ""
     leads: bool = False
 

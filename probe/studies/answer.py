@@ -163,9 +163,7 @@ def _unjudged(question: Question, table: pd.DataFrame) -> list[str]:
 
 
 def in_words(question: Question, table: pd.DataFrame, claims: Sequence[Claim]) -> str:
-    """Return what was found in a sentence: the question's own of many networks, or what its first rule comes to."""
-    if question.tell_many is not None:
-        return question.tell_many(table)
+    """Return what was found in a sentence: what the first rule comes to, or medians where there is none."""
     if claims:
         number, verdict = outcome(table, claims[0])
         return f"{claims[0].rule.on_page}: {number}{verdict and f', {verdict}'}."

@@ -45,7 +45,7 @@ class Sample:
         sequence: the sequence of each state, as a place in `rows`, (state,).
         step: the step of each state, (state,).
         of: concept -> the states of its probes.
-        fold: the fold of each sequence, (sequence,).
+        fold: concept -> the fold of each of these; all states of a sequence are in one.
         distinct: how many distinct prefixes the recorded sequences have.
     """
 
@@ -53,7 +53,7 @@ class Sample:
     sequence: np.ndarray
     step: np.ndarray
     of: Mapping[str, np.ndarray]
-    fold: np.ndarray
+    fold: Mapping[str, np.ndarray]
     distinct: int
 
     def bins(self, steps: int) -> np.ndarray:
@@ -78,21 +78,23 @@ class NetworkStates:
 
 @per_subject
 def sample_of(subject: Subject) -> Sample:
-    """Return the states that the questions look at.
+    """Return the states that the questions look at, drawn by the seed as `probe.linear_probe` draws them.
 
-    Each distinct prefix is used once, in the first sequence that has it: a copy in another fold would be scored on
-    its own training example. If a layer reads from the end, each distinct rest is used once too.
+    Each distinct prefix is used once, in one sequence that has it: a copy in another fold would be scored on its own
+    training example. If a layer reads from the end, each distinct rest is used once too.
 
     Raises:
         ProbeError: no concept has a value at any of these states.
     """
     rows = recorded_rows(subject)
     x, lengths = subject.x[rows].float().numpy(), subject.lengths[rows]
-    first = first_of_prefix(x, lengths)
+    order = np.random.default_rng(subject.seed).permutation(len(rows))
+    first = first_of_prefix(x, lengths, order)
     if reads_back(subject):
-        first &= turned(first_of_prefix(turned(x, lengths), lengths), lengths)
+        first &= turned(first_of_prefix(turned(x, lengths), lengths, order), lengths)
     every = np.argwhere(first)
-    of = {name: _of_concept(concept, rows, every, subject.seed) for name, concept in subject.concepts.items()}
+    drawn = {name: _of_concept(concept, rows, every, subject.seed) for name, concept in subject.concepts.items()}
+    of, fold = ({name: each[part] for name, each in drawn.items()} for part in (0, 1))
     used = np.unique(np.concatenate(list(of.values())))
     if not len(used):
         names = listed([repr(name) for name in subject.concepts])
@@ -100,19 +102,22 @@ def sample_of(subject: Subject) -> Sample:
             f"No concept ({names}) has a value in the {several(len(rows), 'sequence')} that were drawn from "
             f"{len(subject.x):,}. Leave out the sequences without a value, or give values at more steps."
         )
-    fold = np.random.default_rng([subject.seed, 2]).permutation(len(rows)) % FOLDS
     places = {name: np.searchsorted(used, states) for name, states in of.items()}
     return Sample(rows, every[used, 0], every[used, 1], places, fold, len(every))
 
 
-def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) -> np.ndarray:
-    """Return the states of a concept's probes. They do not depend on how its values are spelled."""
+def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the states of a concept's probes, however its values are spelled, and the fold of each."""
+    rng = np.random.default_rng(seed)
+    _ = rng.permutation(len(rows))  # the order of sequences
     values = concept.values[rows][every[:, 0], every[:, 1]]
     defined = np.flatnonzero(np.isfinite(values))
     if concept.is_named:
         common = defined[often(values[defined], every[defined, 0])]
         defined = common if len(common) else defined
-    return defined[chosen(values[defined], np.random.default_rng([seed, 1]), named=concept.is_named)]
+    picked = defined[chosen(values[defined], rng, named=concept.is_named)]
+    sequences, place = np.unique(every[picked, 0], return_inverse=True)
+    return picked, (rng.permutation(len(sequences)) % FOLDS)[place]
 
 
 def drawn_rows(subject: Subject, rows: np.ndarray, most: float, stream: int) -> np.ndarray:

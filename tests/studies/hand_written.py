@@ -40,19 +40,6 @@ def written(units: int = 6, **held: int) -> nn.RNN:
     return rnn
 
 
-def two_layers(features: int = 7) -> nn.RNN:
-    """Return two layers: a unit of the first nearly counts feature 0, and two of the second together count it."""
-    rnn: Any = nn.RNN(features, 6, 2, batch_first=True, nonlinearity="relu")
-    with torch.no_grad():
-        for parameter in rnn.parameters():
-            _ = parameter.zero_()
-        rnn.weight_ih_l0[1, 0], rnn.weight_hh_l0[1, 1] = 0.1, 0.9
-        rnn.weight_ih_l0[0, 0] = rnn.weight_ih_l0[5, 1] = 1.0
-        rnn.weight_ih_l1[2, [0, 5]], rnn.weight_hh_l1[2, 2] = 0.1, 1.0
-        rnn.weight_ih_l1[3, 5], rnn.weight_hh_l1[3, 3] = 0.1, 1.0
-    return rnn
-
-
 def dead(units: int = 6) -> nn.RNN:
     """Return a network whose states are 0, whatever it reads."""
     rnn = nn.RNN(1, units, batch_first=True)
@@ -86,9 +73,3 @@ def mostly(values: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
     """Return values of which a share are those of other states."""
     rng = np.random.default_rng(seed)
     return np.where(rng.random(values.shape) < share, rng.permutation(values.ravel()).reshape(values.shape), values)
-
-
-def named(values: np.ndarray, share: float) -> np.ndarray:
-    """Return "A" or "B" by whether a value is true, and "C" at a share of the states that are drawn."""
-    drawn = np.random.default_rng(2).random(values.shape) < share
-    return np.where(drawn, "C", np.where(values, "A", "B"))

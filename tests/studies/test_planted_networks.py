@@ -14,7 +14,7 @@ import torch
 from many_counters import counters, study
 from planted_cases import Planted
 from refusing import refused
-from studied import UNITS, answer, beside, bits, ones, planted, study_of, without_pictures
+from studied import UNITS, beside, bits, ones, planted, study_of, without_pictures
 from torch import nn
 
 import probe
@@ -177,9 +177,8 @@ def of_two_concepts(count: int) -> Study:
             "three counters",
             lambda: of_two_concepts(3),
             says=(
-                r"What do 3 networks hold of ones and last\?",
-                r"“ones” is read clearly better .* in 3 of 3 networks: ",
-                r"“last” is read .* in 3 of 3 networks: in 3 it is not read clearly better than the last inputs",
+                r"What do 3 networks hold\?",
+                r"score of “last” is above 0.05 in networks trained so: in 3 of 3",
                 r"Some unit follows “ones” within every step: in 3 of 3, median",
                 r"a verdict on it needs more of them, mostly ten",
             ),
@@ -188,11 +187,7 @@ def of_two_concepts(count: int) -> Study:
         Planted(
             "ten counters",
             lambda: of_two_concepts(10),
-            says=(
-                r"“ones” is read clearly better .* in 10 of 10 networks: ",
-                r"“last” is read .* in 10 of 10 networks: in 10 it is not read clearly better than the last inputs",
-                r"Some unit follows “ones” within every step: .*(established|undecided)",
-            ),
+            says=(r"Some unit follows “ones” within every step: .*(established|undecided)",),
             never=(
                 r"score of “ones” is above 0.05 in networks trained so: [^()]*\([^)]*\) . established",
                 r"\bnan\b",
@@ -258,29 +253,6 @@ def test_a_study_prints_what_it_is_in_a_line() -> None:
     many = Study({"trained": list(counters(3))}, torch.zeros(160, 8, 1), {"ones": concept})
     assert repr(many) == "Study(trained: 3 networks, inputs=Tensor (160, 8, 1), concepts=ones)"
     assert repr(concept) == "Concept(Tensor (160, 8), description='how many')"
-
-
-def leaking(kept: float) -> nn.LSTM:
-    """Return a counter whose cell keeps this share of itself at each step."""
-    lstm = planted()
-    if kept < 1:
-        with torch.no_grad():
-            lstm.get_parameter("bias_ih_l0")[UNITS] = float(np.log(kept / (1 - kept)))
-    return lstm
-
-
-@pytest.mark.parametrize(("length", "kept", "seeds"), [(12, 1.0, (0, 1, 3)), (16, 0.9, (0, 2, 3))])
-def test_a_verdict_that_the_draw_decides_says_so(length: int, kept: float, seeds: tuple[int, ...]) -> None:
-    """Another seed draws other random networks: what is said without doubt is the same beside all of them."""
-    certain = set[bool]()
-    for seed in seeds:
-        given = study_of(leaking(kept), inputs=bits(length=length), readout=None, seed=seed)
-        notes = answer(given, "reading-ones").notes
-        assert "the best of 32 networks with random weights" in notes["measured"]
-        near = "This is near the margin: beside another draw of 32 networks with random weights" in notes["verdict"]
-        assert near == ("this is near the margin" in notes["short"])
-        certain |= set() if near else {"better than from any network with random weights" in notes["verdict"]}
-    assert len(certain) <= 1
 
 
 def test_near_the_ceiling_what_is_left_unexplained_decides() -> None:

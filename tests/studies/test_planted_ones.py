@@ -200,10 +200,7 @@ CASES = [
     Planted(
         "a sign that some sequences have not had yet",
         lambda: latched("reading-sign", "quantised-states"),
-        says=(
-            r"with mean R² \S+\. This is not on the scale of a balanced accuracy\.",
-            "there is one step alone after which all sequences with an answer have a value of “sign”",
-        ),
+        says=("there is one step alone after which all sequences with an answer have a value of “sign”",),
         never=("how much of all inputs is kept", "value of “sign” after one step alone"),
     ),
     Planted(
@@ -215,8 +212,7 @@ CASES = [
     Planted(
         "a layer that reads both ways",
         lambda: both_ways("reading-next"),
-        says=(r"another prefix and before another rest \(in the recorded sequences we found \d+ such states\)",),
-        never=(r"\d+ distinct prefixes",),
+        says=("each after another prefix and before another rest", "which has already seen later inputs"),
     ),
     Planted(
         "a constant answer to a mean between 0 and 1",
@@ -235,11 +231,8 @@ CASES = [
     Planted(
         "three units that count alike, and an answer that stops at two",
         lambda: in_copies("reading-ones", "single-units"),
-        says=(
-            r"One unit: unit 0 of the hidden state of \[0\] follows it most \(units 2 and 3 as closely\);",
-            r"Unit 0 of the hidden state of \[0\] follows “ones” most \(units 2 and 3 as closely\): within",
-        ),
-        never=("follows (it|“ones”) most[:;]", "worst where"),
+        says=(r"Unit [023] of the hidden state of \[0\] follows “ones” best within steps",),
+        never=("worst where",),
     ),
     Planted(
         "a state that is put in after the last step",

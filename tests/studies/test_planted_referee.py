@@ -222,8 +222,8 @@ CASES = [
     Planted(
         "a memory that the last inputs explain better than the step",
         lambda: forgets("reading-seen"),
-        says=("“seen” can be read, but the last 4 inputs alone predict it better: no memory beyond them is shown",),
-        never=("clock", "but the step alone", "the step alone predicts"),
+        says=("It is not read clearly better than from inputs alone .the last 4 inputs",),
+        never=("clock", "not read clearly better than from the step"),
     ),
     Planted(
         "a readout that is defined between -1 and 1",
@@ -232,7 +232,7 @@ CASES = [
             "Alignment search",
             "States are replaced once, at one step",
             "this does not tell whether the answer uses the concept or that",
-            r"the best unit of its controls: random weights 0\.\d+ and fitted head 0\.\d+\)",
+            r"controls: random weights 0\.\d+ and fitted head 0\.\d+\.",
         ),
         never=("has none", "uses numpy", r"random weights [\d.]+ (and fitted head [\d.]+ )?at most"),
     ),
@@ -241,7 +241,6 @@ CASES = [
         lambda: shared("ablation", "single-units", "unit-shares", "steering"),
         says=(
             r"units \d, \d, \d and \d alone keep [01]\.\d\d, which is not enough",
-            r"on sequences that did not select it, \|r\| is 0\.\d\d; in the best network with random weights 1\.00",
             r"Not asked: at the one step that is patched, no two values of “diff” are one apart",
             r"One unit carries at least half of the mean difference in “diff”: [\d.]+ \(≥ 0\.5",
         ),
@@ -258,7 +257,7 @@ CASES = [
         lambda: stacked("single-units", "interchange"),
         says=(
             r"with all of \[0\] 1\.00; with all of \[1\] 0\.00",
-            r"one unit of the hidden state of \[1\] to the value, .* On held-out states unit 2 is exact",
+            r"Unit 2 of the hidden state of \[1\] follows",
         ),
         never=("not the layers below", "follows those is open"),
     ),

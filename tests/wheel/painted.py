@@ -34,7 +34,6 @@ CALLED = {
 #: The modules whose figures show networks of these roles alone, so that no word beside their marks says it.
 ROLES_OF: Mapping[str, tuple[str, ...]] = {
     "probe.questions.interventions.interchange": ("trained",),
-    "probe.questions.telling.linear_readout_figures": ("trained",),
     "analyses.counter.over_training": ("trained",),
     "analyses.counter.pictures.lengths": ("trained",),
     "analyses.counter.pictures.put_in": ("planted", "trained"),

@@ -17,6 +17,7 @@ from refusing import refused
 from studied import bits, ones, planted, study_of
 from torch import nn
 
+import probe
 from probe import Signal, Study
 from probe.evidence.measurements import Network
 from probe.methods.probing.controls import signed_sums
@@ -127,7 +128,7 @@ def test_the_figures_show_what_the_table_says(data: Data, networks: list[Network
     asked = subjects(networks, *data)
     units, readout = single_units.measure(asked), linear_readout.measure(asked)
     with style():
-        ax = single_units.draw(units, threshold=0.9)
+        ax = single_units.draw(units)
         legend = ax.get_legend()
         assert legend is not None
         labels = [text.get_text() for text in legend.get_texts()]
@@ -162,7 +163,7 @@ def test_the_planted_unit_is_told_beside_its_controls() -> None:
     subjects = group(study_of(planted()))
     found = answer(single_units.question(subjects[0]), subjects)
     assert found.notes["answer"].startswith(
-        "Unit 0 of the cell state of [0] follows “ones” most: within steps |r| is 1.00"
+        "Unit 0 of the cell state of [0] follows “ones” best within steps: |r| is 1.00; controls: random weights 0."
     )
     lasting = found.measurements.query("metric == 'lasting_monotone_accuracy'").set_index("role")["value"]
     assert lasting["trained"] == 1
@@ -227,13 +228,28 @@ def test_probes_name_how_they_were_fitted_and_each_control() -> None:
     assert asked.name == name == "reading-ones"
     assert set(table[table["metric"].isin(["score", "best_score"])]["kind"]) == {"ridge"}
     above = table[table["metric"] == "above"].set_index("kind")
-    assert list(above.index) == ["step alone", "last inputs", "relabelled", "random weights"]
+    assert list(above.index) == ["step alone", "last 4 inputs", "relabelled", "random weights"]
     assert (above["low"] <= above["value"]).all()
     assert (above["value"] <= above["high"]).all()
-    assert above["at"]["last inputs"] == 4
     scores = table[table["metric"] == "score"]
     random = scores[scores["role"] == "random weights"].groupby("network")["value"].max()
     assert len(random) == 4
     best = scores[scores["role"] == "trained"]["value"].max()
     assert above["value"]["random weights"] == pytest.approx(best - random.max())
     assert table.query("metric == 'best_score' and role == 'random weights'")["value"].item() == random.max()
+
+
+def test_a_reading_is_what_the_front_door_reads() -> None:
+    """The same seed draws the same states and folds, so that scores and their intervals are the same."""
+    torch.manual_seed(0)
+    model, x = nn.GRU(1, 6, batch_first=True), bits(400)
+    (subject,) = prepare(Study(model, x, {"ones": ones}))
+    table = linear_readout.reading(subject, "ones").ask([subject])
+    recording = probe.record(model, torch.tensor(x), signals=["hidden_state"])
+    public = probe.linear_probe(recording, np.array([ones(one) for one in x])).table.set_index("network")
+    own = table[table["metric"] == "score"].rename(columns={"value": "score"})
+    own = own.replace(subject.network.name, "this network").set_index("network")
+    columns, names = ["score", "low", "high"], ["this network", "step alone", "last 4 inputs"]
+    np.testing.assert_allclose(own.loc[names, "score"], public.loc[names, "score"], atol=1e-6)
+    mine, its = (each.loc["this network", columns].to_numpy(float) for each in (own, public))
+    np.testing.assert_allclose(mine, its, atol=1e-6)

@@ -76,12 +76,10 @@ def value(finding: Finding, **wanted: object) -> float:
 
 
 def test_the_planted_unit_is_found(of_planted: Report) -> None:
-    """Unit 0 follows the count with |r| 1 on sequences that did not choose it, and the words name it."""
-    reading = of_planted.findings["reading-ones"]
-    place = {"metric": "best_unit", "role": "trained", "signal": "cell_state"}
-    assert value(reading, **place) == pytest.approx(1, abs=1e-5)
-    assert set(reading.measurements.query("metric == 'best_unit' and role == 'trained'")["units"]) == {"0"}
-    assert "unit 0 of the cell state of [0] follows it most" in reading.notes["unit"]
+    """Unit 0 follows the count with |r| 1, and the words name it."""
+    reading, single = of_planted.findings["reading-ones"], of_planted.findings["single-units"]
+    assert value(single, metric="largest_correlation", role="trained") == pytest.approx(1, abs=1e-5)
+    assert single.notes["answer"].startswith("Unit 0 of the cell state of [0] follows “ones” best within steps")
     assert value(reading, metric="score", role="trained", signal="cell_state") > 0.999
 
 
@@ -144,9 +142,9 @@ def test_a_network_that_nobody_trained_is_not_said_to_have_learned(of_random: Re
     reading = found["reading-ones"]
     best = reading.measurements.query("metric == 'score' and role == 'random weights'")["value"].max()
     assert value(reading, metric="best_score", role="trained") < best + 0.05
-    assert "no evidence that training put it there" in plain(page.lead)
-    assert "no evidence that training put it there" in page.render()
-    assert "better than from any network with random weights" not in page.render()
+    assert "It is not read clearly better than" in reading.notes["answer"]
+    assert "the best of 32 networks with random weights" in plain(page.lead)
+    assert "No control does as well" not in page.render()
     assert "more than any control" not in found["interchange"].notes["answer"].replace(
         "not clearly more than any", ""
     )
@@ -167,7 +165,7 @@ def test_controls_stand_beside_the_score(of_planted: Report) -> None:
     """All controls are measured, 32 networks with random weights among them; shuffled values cannot be read."""
     table = of_planted.findings["reading-ones"].measurements
     scores = table[table["metric"] == "score"]
-    assert {"step alone", "last inputs", "relabelled 1"} <= set(scores["network"])
+    assert {"step alone", "last 4 inputs", "relabelled 1"} <= set(scores["network"])
     assert scores[scores["role"] == "random weights"]["network"].nunique() == 32
     nulls = scores[scores["role"] == "null"]
     assert nulls[nulls["network"].str.startswith("relabelled")]["value"].max() < 0.3
@@ -195,7 +193,7 @@ def test_a_stack_of_several_lengths(drawn: bool, trained: Stacked, tmp_path: Pat
     assert value(found["reading-depth"], metric="best_score", role="trained") > 0.95
     assert value(found["answers"], metric="accuracy", role="trained") > 0.95
     last = found["reading-opened"]
-    assert "the last 4 inputs alone predict it about as well" in last.notes["answer"]
+    assert "not read clearly better than from inputs alone (the last 4 inputs, 1.00)" in last.notes["answer"]
     patched = found["interchange"].measurements
     rows = patched[(patched["metric"] == "followed") & (patched["role"] == "trained")]
     followed = rows.drop_duplicates("kind").set_index("kind")["value"]

@@ -13,9 +13,7 @@ from torch import nn
 from probe.evidence.measurements import Network, measurement, tabulate
 from probe.questions.answers import wrong
 from probe.questions.interventions import unit_ablation
-from probe.questions.states import linear_readout_drawn as drawn
-from probe.questions.telling import interchange_words, judgements
-from probe.questions.telling import linear_readout_words as words
+from probe.questions.telling import interchange_words
 from probe.studies.pages.live_network import said_letters
 
 
@@ -116,93 +114,6 @@ def test_what_ablations_come_to_is_no_more_than_they_show(own: float, none: floa
     said = unit_ablation.words(tabulate(rows), " (fitted head 0.10)")
     assert said.endswith(f"{says}" if says.endswith(".") else f"{says}.")
     assert ("Unit 9 costs most of the 2 that were ablated" in said) is (own > none)
-
-
-def test_the_reason_of_a_short_sentence_has_its_own_control_beside_it() -> None:
-    """The step decides though networks with random weights score highest; where the best decides, it is enough."""
-    controls = {
-        kind: judgements.Beside(kind, value, 0.3 - value)
-        for kind, value in ((drawn.CLOCK, 0.27), (drawn.RANDOM, 0.59))
-    }
-    short = words._short("“maximum”", "", "R²", judgements.judge(controls, 0.3, 0.2, 32))
-    assert short.endswith(
-        "the best control, the best of 32 networks with random weights, has 0.59, and the step alone 0.27: it is "
-        "not read clearly better than the step alone predicts it."
-    )
-    controls[drawn.CLOCK] = judgements.Beside(drawn.CLOCK, 0.1, 0.2)
-    short = words._short("“maximum”", "", "R²", judgements.judge(controls, 0.3, 0.2, 32))
-    assert short.endswith("has 0.59: the concept is read from networks with random weights as well.")
-
-
-def test_scores_far_below_nothing_are_not_given_as_if_measured() -> None:
-    """A probe that goes wild on a few states has an R² whose size says nothing; small negative ones are written."""
-    judgement = judgements.judge(
-        {drawn.CLOCK: judgements.Beside(drawn.CLOCK, 0.0, -480402.0)}, -286203.0, -480402.0, 8
-    )
-    text = words.selectivity(-1019.86, judgement, categorical=False)
-    assert "with mean R² below \N{MINUS SIGN}1, and the concept with R² below \N{MINUS SIGN}1: the concept is" in text
-    assert words.between((-480402.0, 0.13)) == "95 % interval below \N{MINUS SIGN}1 to 0.13"
-    assert words.between((-0.2, 0.13)) == "95 % interval \N{MINUS SIGN}0.20 to 0.13"
-    assert "R² below \N{MINUS SIGN}1; the best control" in words._short("“capped”", "", "R²", judgement)
-
-
-def test_nothing_is_singled_out_where_a_control_tells_as_much() -> None:
-    """Selectivity says no more than the headline, which says if networks with random weights score higher."""
-    for random, cheerful in ((0.99, False), (0.3, True)):
-        controls = {
-            kind: judgements.Beside(kind, value, 0.79 - value)
-            for kind, value in ((drawn.CLOCK, 0.1), (drawn.RANDOM, random))
-        }
-        judgement = judgements.judge(controls, 0.79, 0.79, 8)
-        assert judgement.objection is (judgements.Objection.NONE if cheerful else judgements.Objection.RANDOM_WEIGHTS)
-        said = words.selectivity(0.1, judgement, categorical=False)
-        assert ("read better than other memories" in said) is cheerful
-    recent = judgements.Beside(drawn.RECENT, 1.0, -0.21, steps=4)
-    beside = {
-        drawn.CLOCK: judgements.Beside(drawn.CLOCK, 0.1, 0.69),
-        drawn.RECENT: recent,
-        drawn.RANDOM: judgements.Beside(drawn.RANDOM, 0.99, -0.2),
-    }
-    judgement = judgements.judge(beside, 0.79, 0.79, 8)
-    assert judgement.random_is_better
-    assert judgements.verdict(judgement).endswith("The best of 8 networks with random weights scores higher (0.99).")
-    ahead = judgements.judge(beside, 0.79, 0.79, 8, "[0].reverse")
-    assert "so nothing here is a prediction" in judgements.verdict(ahead)
-    assert "which this layer may not have read" in words.selectivity(0.1, ahead, categorical=True)
-    assert not words.selectivity(float("nan"), ahead, categorical=False)
-
-
-def test_what_was_not_found_is_not_said_to_be_ahead() -> None:
-    """Each objection has its own sentence, and only a concept that was found is said not to be a prediction."""
-    around = judgements.Beside(drawn.AROUND, 0.4, -0.3, steps=4)
-    nothing = judgements.judge({drawn.AROUND: around}, 0.1, -0.1, 0, "[0].reverse")
-    assert nothing.objection is judgements.Objection.NOT_FOUND
-    assert judgements.verdict(nothing) == "was not found: the interval of a linear probe's score reaches 0."
-    near = judgements.verdict(judgements.judge({drawn.AROUND: around}, 0.4, 0.3, 0, "[0].reverse"))
-    assert "but the last 4 and the next 4 inputs alone predict it about as well: no memory beyond them" in near
-
-
-@pytest.mark.parametrize(
-    ("value", "random", "selected", "said"),
-    [
-        (0.0, 0.0, "3", "none is shown to follow it"),
-        (0.9, 0.5, "3", "unit 3 of the hidden state of [0] follows it most"),
-        (0.9, 0.5, "3 7", "Halves of the sequences select unit 3 and unit 7."),
-        (0.9, 0.95, "3", "none follows it as closely as a unit of the best network with random weights does"),
-    ],
-)
-def test_a_unit_that_follows_nothing_is_not_called_the_one_that_does(
-    value: float, random: float, selected: str, said: str
-) -> None:
-    """Held against shuffled values and random weights; the unit is the one of all states."""
-    where = {"layer": "[0]", "signal": "hidden_state"}
-    rows = [row("reading-x", "best_unit", value, units=selected, **where)]
-    rows += [row("reading-x", "follows", each, units=unit, **where) for unit, each in (("7", 0.2), ("3", 0.3))]
-    rows.append(row("reading-x", "best_unit", 0.1, role="null", network="relabelled 1", units="0", layer="[0]"))
-    rows.append(row("reading-x", "best_unit", random, role="random weights", network="random", units="0", **where))
-    found = words.unit(tabulate(rows), categorical=False)
-    assert said in found
-    assert ("unit 3 of" in found) is (value > random)
 
 
 def test_letters_of_the_explorer_are_said() -> None:

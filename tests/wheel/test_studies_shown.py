@@ -164,7 +164,9 @@ def test_each_finding_has_a_section(tmp_path: Path) -> None:
     assert chosen.choose
     assert len(chosen.pictures) == 4
     assert page.render().count('type="radio"') >= 4
-    assert "can be read" in next(section.title for section in page.sections if section.key == "reading-depth")
+    assert "A probe reads “depth”" in next(
+        section.title for section in page.sections if section.key == "reading-depth"
+    )
 
 
 def test_an_untrained_network_stands_beside_in_the_explorer(tmp_path: Path) -> None:

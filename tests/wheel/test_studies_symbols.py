@@ -175,9 +175,7 @@ def readings() -> dict[str, Finding]:
 
 def test_one_verdict_for_every_spelling(readings: dict[str, Finding]) -> None:
     """An eighth of the letters: the planted unit is read, better than from random networks, however it is written."""
-    verdicts = {finding.notes["verdict"].partition("”")[2] for finding in readings.values()}
-    (said,) = verdicts
-    assert said.startswith(" can be read: better than from any network with random weights")
+    assert all("No control does as well." in finding.notes["answer"] for finding in readings.values())
     tables = [finding.measurements.query("metric == 'score'")["value"].to_numpy() for finding in readings.values()]
     for table in tables[1:]:
         np.testing.assert_allclose(table, tables[0], atol=0.02)
@@ -186,8 +184,9 @@ def test_one_verdict_for_every_spelling(readings: dict[str, Finding]) -> None:
 def test_what_is_measured_of_a_category_is_said(readings: dict[str, Finding]) -> None:
     """Balanced accuracy, what naming one value for all gives, and both as they are in the table."""
     for finding in readings.values():
-        assert "held-out balanced accuracy 1.00" in finding.notes["measured"]
-        assert "naming one value for all 0.50" in finding.notes["measured"]
+        assert "balanced accuracy 1.00" in finding.notes["answer"]
+        nothing = finding.measurements.query("metric == 'score' and network == 'one value for all'")["value"]
+        assert nothing.item() == 0.5
         assert "logistic probes" in finding.notes["setup"]
         (best,) = finding.measurements.query("metric == 'best_score' and role == 'trained'")["value"]
         assert best == pytest.approx(0.5, abs=0.01)
@@ -202,9 +201,8 @@ def test_a_value_of_few_sequences_is_left_out_and_said() -> None:
     torch.manual_seed(0)
     model = nn.GRU(1, 8, batch_first=True)
     notes = answer(Study(model, x, {"kind": once}), "reading-kind").notes
-    assert "held-out balanced accuracy 1.00" in notes["measured"]
+    assert "balanced accuracy 1.00" in notes["answer"]
     assert "1 value that fewer than 8 sequences have among these states (never seen again)" in notes["setup"]
-    assert "categorical (2 values)" in notes["setup"]
     single = np.full(x.shape[:2], "same", object)
     single[:5, 3] = "other"
     assert (

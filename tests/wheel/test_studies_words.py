@@ -12,7 +12,7 @@ from torch import nn
 
 from probe import Concept, ProbeError, Readout, Study
 from probe.questions.states import linear_readout_drawn as drawn
-from probe.questions.telling import judgements as reading
+from probe.questions.telling.judgements import ControlScore, Objection, judge
 from probe.report import Page, Section, Text
 from probe.report.inline import plain
 from probe.studies.prepare import prepare
@@ -21,135 +21,57 @@ from probe.subjects import ends
 from probe.subjects.budget import Budget
 from probe.subjects.plans import FEWEST_PAIRS, ITERATIONS, plan_of
 
-NONE = (
-    "was not found",
-    "hardly be read",
-    "the step tells",
-    "other sequences",
-    "no memory",
-    "training put it there",
-    "better than from any",
-)
-
-
-def verdict(score: float, beside: dict[str, float], copies: int = 8, alike: bool = False) -> str:
-    """Return the verdict on a score beside controls, whose intervals have no width."""
-    kinds = {
-        "clock": drawn.CLOCK,
-        "last": drawn.RECENT,
-        "last_4": drawn.RECENT,
-        "always": drawn.CONSTANT,
-        "shuffled": drawn.RELABELLED,
-        "random": drawn.RANDOM,
-    }
-    controls = {
-        kinds[key]: reading.Beside(
-            kinds[key], value, score - value, key == "random" and alike, 4 if key == "last_4" else 1
-        )
-        for key, value in beside.items()
-    }
-    return reading.verdict(reading.judge(controls, score, score, copies))
+KINDS = {
+    "clock": drawn.CLOCK,
+    "last": "last 4 inputs",
+    "always": drawn.CONSTANT,
+    "others": drawn.OTHERS,
+    "shuffled": drawn.RELABELLED,
+    "random": drawn.RANDOM,
+}
 
 
 @pytest.mark.parametrize(
-    ("score", "beside", "said"),
+    ("score", "controls", "objection"),
     [
-        (
-            0.004,
-            {"clock": 0.0, "last": 0.0, "shuffled": 0.0, "random": 0.0},
-            "was not found: the interval of a linear probe's score reaches 0.",
-        ),
-        (
-            0.02,
-            {"clock": 1.0, "last": 1.0, "shuffled": 0.9, "random": 0.9},
-            "can hardly be read: a linear probe's score is above 0, but it is not shown to exceed it by 0.05.",
-        ),
-        (
-            0.5,
-            {"clock": 0.5, "last": 0.5, "always": 0.5, "shuffled": 0.5},
-            "reaches the score of naming one value for all.",
-        ),
-        (0.52, {"clock": 0.5, "always": 0.5, "shuffled": 0.5}, "for all, but it is not shown to exceed it by 0.05"),
-        (0.6, {"clock": 0.57, "shuffled": 0.3}, "the step alone predicts it nearly as well"),
-        (0.6, {"clock": 0.6, "shuffled": 0.3}, "the step alone predicts it about as well"),
-        (
-            0.97,
-            {"clock": 1.0, "last": 0.0, "shuffled": 0.97, "random": 0.9},
-            "the step alone predicts it better: noth",
-        ),
-        (
-            0.94,
-            {"clock": 1.0, "last": 0.0, "shuffled": 0.94, "random": 0.9},
-            "the step alone predicts it better: nothing beyon",
-        ),
-        (
-            0.9,
-            {"clock": 0.9, "last": 0.9, "always": 0.5, "shuffled": 0.9},
-            "the step alone predicts it about as well",
-        ),
-        (
-            0.68,
-            {"clock": 0.69, "last_4": 0.96, "shuffled": 0.6, "random": 0.98},
-            "the last 4 inputs alone predict it better: no memory beyond them is shown",
-        ),
-        (
-            0.6,
-            {"clock": 0.3, "last": 0.6, "shuffled": 0.6, "random": 0.6},
-            "values of other sequences at the same step",
-        ),
-        (
-            0.9,
-            {"clock": 0.3, "last": 0.9, "shuffled": 0.3, "random": 0.9},
-            "the last input alone predicts it about as well",
-        ),
-        (
-            0.9,
-            {"clock": 0.3, "last_4": 1.0, "shuffled": 0.3},
-            "the last 4 inputs alone predict it better: no memory beyond t",
-        ),
-        (
-            0.9,
-            {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.9},
-            "but about as well from networks with random",
-        ),
-        (
-            0.9,
-            {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.87},
-            "better than from networks with random weights, but not by the margin that we ask for: this is",
-        ),
-        (
-            0.996,
-            {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.963},
-            "better than from any network with random weights",
-        ),
-        (
-            0.8,
-            {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.9},
-            "but better from networks with random weights",
-        ),
-        (
-            0.9,
-            {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.3},
-            "better than from any network with random weights",
-        ),
+        (0.004, {"clock": 0.0, "last": 0.0, "shuffled": 0.0, "random": 0.0}, Objection.NOT_FOUND),
+        (0.02, {"clock": 1.0, "last": 1.0, "shuffled": 0.9, "random": 0.9}, Objection.BARELY_READ),
+        (0.5, {"clock": 0.5, "last": 0.5, "always": 0.5, "shuffled": 0.5}, Objection.NOT_FOUND),
+        (0.52, {"clock": 0.5, "always": 0.5, "shuffled": 0.5}, Objection.BARELY_READ),
+        (0.6, {"clock": 0.57, "shuffled": 0.3}, Objection.CLOCK),
+        (0.97, {"clock": 1.0, "last": 0.0, "shuffled": 0.97, "random": 0.9}, Objection.CLOCK),
+        (0.9, {"clock": 0.9, "last": 0.9, "always": 0.5, "shuffled": 0.9}, Objection.CLOCK),
+        (0.68, {"clock": 0.69, "last": 0.96, "shuffled": 0.6, "random": 0.98}, Objection.LAST_INPUTS),
+        (0.6, {"clock": 0.3, "last": 0.6, "shuffled": 0.6, "random": 0.6}, Objection.RELABELLED),
+        (0.9, {"clock": 0.3, "last": 0.9, "shuffled": 0.3, "random": 0.9}, Objection.LAST_INPUTS),
+        (0.9, {"clock": 0.3, "others": 0.9, "shuffled": 0.3, "random": 0.9}, Objection.OTHERS),
+        (0.9, {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.87}, Objection.RANDOM_WEIGHTS),
+        (0.8, {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.9}, Objection.RANDOM_WEIGHTS),
+        (0.996, {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.963}, Objection.NONE),
+        (0.9, {"clock": 0.3, "last": 0.3, "shuffled": 0.3, "random": 0.3}, Objection.NONE),
     ],
 )
-def test_the_strongest_objection_is_said(score: float, beside: dict[str, float], said: str) -> None:
-    """Nothing, then the step, then values of other sequences, then the last inputs, then random weights."""
-    found = verdict(score, beside)
-    assert said in found
-    assert sum(objection in found for objection in NONE) == 1
-
-
-def test_number_and_random_weights_are_said_right() -> None:
-    """One input is `it`; controls that differ as much are no evidence; without random weights none are named."""
-    beside = {"clock": 0.3, "shuffled": 0.3}
-    assert "no memory beyond it is shown" in verdict(0.9, beside | {"last": 0.9})
-    assert "no memory beyond them is shown" in verdict(0.9, beside | {"last_4": 0.9})
-    assert "differ among each other as much" in verdict(0.9, beside | {"last": 0.3, "random": 0.5}, alike=True)
-    assert verdict(0.9, beside | {"last": 0.3}, 0) == (
-        "can be read: better than from the step, the last inputs or shuffled values."
+def test_the_strongest_objection_counts(score: float, controls: dict[str, float], objection: Objection) -> None:
+    """Nothing, then the step, values of other sequences, the last inputs, other concepts, then random weights."""
+    judgement = judge(
+        [ControlScore(KINDS[key], value, score - value, copies=8) for key, value in controls.items()], score
     )
+    assert judgement.objection is objection
+    decides = "" if judgement.control is None else judgement.control.kind
+    own = {drawn.CLOCK: Objection.CLOCK, drawn.RELABELLED: Objection.RELABELLED, drawn.OTHERS: Objection.OTHERS}
+    own |= {"last 4 inputs": Objection.LAST_INPUTS, drawn.RANDOM: Objection.RANDOM_WEIGHTS}
+    assert own.get(decides, judgement.objection) is objection
+    assert (not decides) is (objection in (Objection.NOT_FOUND, Objection.BARELY_READ, Objection.NONE))
+
+
+def test_the_objection_is_said_with_its_control() -> None:
+    """Its name and its score; random networks that differ as much among each other are no evidence."""
+    clock, spread = ControlScore(drawn.CLOCK, 0.3, 0.6), ControlScore(drawn.RANDOM, 0.5, 0.4, alike=True, copies=8)
+    said = str(judge([clock, spread], 0.9))
+    assert said.endswith("as much among each other (the best of 8 networks with random weights, 0.50).")
+    said = str(judge([clock, ControlScore(drawn.OTHERS, 0.9, 0.0, concepts=("a", "b"))], 0.9))
+    assert said == "It is not read clearly better than from other concepts (“a” and “b”, 0.90)."
+    assert str(judge([clock], 0.9)) == "No control does as well."
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -159,9 +81,8 @@ def test_a_clock_is_said_to_be_a_clock() -> None:
     x = bits(120, 10)
     clock = np.tile(np.arange(10.0), (120, 1))
     notes = answer(Study(nn.GRU(1, 12, batch_first=True), x, {"step": clock}), "reading-step").notes
-    assert "nothing beyond what the step tells is shown" in notes["verdict"]
+    assert "It is not read clearly better than from the step (the step alone, " in notes["answer"]
     assert "not found" not in notes["answer"]
-    assert "the comparison means nothing" in notes["selectivity"]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -176,7 +97,7 @@ def test_what_cannot_be_read_is_not_found() -> None:
     torch.manual_seed(0)
     study = Study(nn.GRU(1, 12, batch_first=True), x, concepts)
     for name in concepts:
-        assert "was not found" in answer(study, f"reading-{name}").notes["verdict"]
+        assert "was not found" in answer(study, f"reading-{name}").notes["answer"]
 
 
 def test_an_error_of_the_users_file_reads_as_a_sentence(tmp_path: Path) -> None:

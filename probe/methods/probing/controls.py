@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import ProbeError
+from ...errors import ProbeError, several
 
 #: With more steps than this, neighbouring steps share a bin.
 MOST_BINS = 64
@@ -85,6 +85,26 @@ def inputs_around(
     most = max(map(abs, away))
     values = np.pad(x.double().numpy(), ((0, 0), (most, most), (0, 0)))
     return np.concatenate([values[sequence, most + step + steps] for steps in away], axis=1)
+
+
+def inputs_read(
+    x: Float[Tensor, "sequence time feature"], sequence: np.ndarray, step: np.ndarray, *, before: bool, after: bool
+) -> tuple[Float[np.ndarray, "state number"], str]:
+    """Return the inputs that a control reads at each state, side by side, and what they are called.
+
+    Args:
+        x: the inputs; zero at padding.
+        sequence: the sequence of each state, (state,).
+        step: its step, (state,).
+        before: whether the state depends on inputs before its step.
+        after: whether it depends on inputs after it.
+    """
+    read = in_columns(x)
+    count = steps_back(read)
+    away = range(1 - count if before else 0, count if after else 1)
+    inputs = several(len(away), "input")
+    name = f"{inputs} around" if before and after else f"{'next' if after else 'last'} {inputs}"
+    return inputs_around(read, sequence, step, away), name
 
 
 def relabelled(

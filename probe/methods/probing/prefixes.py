@@ -54,14 +54,17 @@ def prefix_groups(x: np.ndarray, lengths: np.ndarray, starts: np.ndarray | None 
     return found
 
 
-def first_of_prefix(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def first_of_prefix(x: np.ndarray, lengths: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
     """Return where a sequence is the first with its prefix, (sequence, step); False at padding.
 
     Args:
         x: the inputs, (sequence, step, feature).
         lengths: how many steps each sequence has.
+        order: which sequence comes first, (sequence,); None for the order in which they stand.
     """
-    return first_of_group(prefix_groups(x, lengths))
+    if order is None:
+        return first_of_group(prefix_groups(x, lengths))
+    return first_of_group(prefix_groups(x[order], lengths[order]))[np.argsort(order)]
 
 
 def first_of_group(groups: np.ndarray) -> np.ndarray:

@@ -28,7 +28,6 @@ class Score:
     Attributes:
         loss: the loss in each sequence, (sequence, class); one row for all where states are split by prefix.
         scale: the largest loss that counts, (sequence, class): that of always predicting the mean, or all states.
-        named: of categories, the sequence of each state, its category, and the one that is named, (3, state).
 
     Reference:
         Brodersen et al. 2010, The balanced accuracy and its posterior distribution.
@@ -36,36 +35,6 @@ class Score:
 
     loss: np.ndarray
     scale: np.ndarray
-    named: np.ndarray | None = None
-
-    def of_category(self, place: int, confused: float) -> Score:
-        """Return how well one category is told from all others, or from the one that it is confused with.
-
-        From all others by the balanced accuracy of the two. If there is another category beside which the share of
-        states that are not taken for each other is at most `confused`, the smallest of these shares counts.
-
-        Args:
-            place: which category, in their order.
-            confused: up to which share two are taken for each other.
-        """
-        sequence, category, named = np.empty((3, 0), dtype=int) if self.named is None else self.named
-
-        def taken(states: np.ndarray, of: np.ndarray) -> np.ndarray:
-            return np.bincount(sequence[states & of], minlength=len(self.loss))
-
-        own, of_it = category == place, named == place
-        lost, rest = np.column_stack([self.loss[:, place], taken(~own, of_it)]), self.scale.sum(1)
-        told = Score(lost, np.column_stack([self.scale[:, place], rest - self.scale[:, place]]))
-        beside = [
-            Score(
-                np.column_stack([taken(own, named == other), taken(category == other, of_it)]),
-                self.scale[:, [place, other]],
-            )
-            for other in range(self.loss.shape[1])
-            if other != place
-        ]
-        least = min(beside, key=lambda score: score.value)
-        return least if least.value <= min(confused, told.value) else told
 
     @property
     def value(self) -> float:
@@ -123,13 +92,8 @@ def of_numbers(
 def of_categories(target: np.ndarray, predicted: np.ndarray, sequence: np.ndarray, count: int) -> Score:
     """Return the score of predicted categories; for the arguments see `of_numbers`."""
     levels, place = np.unique(target, return_inverse=True)
-    most = len(levels)
-    named = np.clip(np.searchsorted(levels, predicted), 0, most - 1)
-    # What no probe names is taken for none of them.
-    named[levels[named] != predicted] = -1
-    at, weights = sequence * most + place, (target != predicted, np.ones(len(target)))
-    loss, scale = (np.bincount(at, weight, count * most).reshape(count, most) for weight in weights)
-    return Score(loss, scale, np.stack([sequence, place, named]))
+    at, weights = sequence * len(levels) + place, (target != predicted, np.ones(len(target)))
+    return Score(*(np.bincount(at, each, count * len(levels)).reshape(count, -1) for each in weights))
 
 
 def of_exact(target: np.ndarray, predicted: np.ndarray, sequence: np.ndarray, count: int) -> Score:

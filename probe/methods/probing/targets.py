@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .fits import Fit, Logistic, Ridge
+from .fits import Fit, LeastSquares, Logistic, Ridge
 from .scores import Score, of_categories, of_numbers
 from .splits import by_sequence
 from .units import detrended, follows
@@ -84,6 +84,25 @@ class Target:
         rows = np.ones(len(self.values), dtype=bool) if picked is None else picked
         values = self.within_steps(self.values)
         return follows(self.detrended(states)[rows], values[rows], self.bin[rows], named=self.named)
+
+    def best_unit(self, states: Float[np.ndarray, "state unit"]) -> tuple[Score, tuple[int, ...]]:
+        """Return the score of the unit that follows the concept best within steps, and the units that were selected.
+
+        A unit is selected and fitted on half of the sequences, and scored on the other half, both ways: scored where
+        it was selected, the best of many units would look good by chance.
+        """
+        units, goal = self.detrended(states), self.within_steps(self.values)
+        # In units of its spread: a concept may be given in any.
+        goal = goal if self.named else goal / (goal.std() or 1.0)
+        fit: Fit = Logistic() if self.named else LeastSquares()
+        halves = by_sequence(self.fold % 2)
+        predicted, selected = np.zeros(len(goal)), []
+        for half, other in (halves, halves[::-1]):
+            unit = int(np.argmax(follows(units[half], goal[half], self.bin[half], named=self.named)))
+            predicted[other] = fit.held_out(units[:, [unit]], goal[:, None], halves)[other, 0]
+            selected.append(unit)
+        score = (of_categories if self.named else of_numbers)(goal, predicted, self.sequence, self.count)
+        return score, tuple(dict.fromkeys(selected))
 
 
 def often(codes: np.ndarray, sequence: np.ndarray) -> Bool[np.ndarray, " state"]:

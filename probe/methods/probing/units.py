@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 
 def detrended(
@@ -54,33 +54,3 @@ def follows(
     around = values - values.mean()
     scale = np.sqrt(total * float(around @ around))
     return np.abs(np.divide(around @ units, scale, out=np.zeros_like(total), where=scale > 1e-9))
-
-
-def held_out_unit(
-    units: Float[np.ndarray, "state unit"],
-    values: Float[np.ndarray, " state"],
-    bins: np.ndarray,
-    first: Bool[np.ndarray, " state"],
-    *,
-    named: bool,
-) -> tuple[float, tuple[int, ...]]:
-    """Return how closely the best unit follows, selected on one half of the states and measured on the other.
-
-    Measured on the same half, the best of many units would look good by chance.
-
-    Args:
-        units: as of `follows`.
-        values: as of `follows`.
-        bins: as of `follows`.
-        first: the states of one half.
-        named: as of `follows`.
-
-    Returns:
-        The mean over both ways, and the units that were selected.
-    """
-    scores, chosen = [], []
-    for half in (first, ~first):
-        unit = int(np.argmax(follows(units[half], values[half], bins[half], named=named)))
-        chosen.append(unit)
-        scores.append(float(follows(units[~half][:, [unit]], values[~half], bins[~half], named=named)[0]))
-    return float(np.mean(scores)), tuple(dict.fromkeys(chosen))

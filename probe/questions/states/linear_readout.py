@@ -1,8 +1,8 @@
 """Can a linear probe read a concept, and better than from untrained networks, the step, or other functions of inputs?
 
 Of several networks we read the last layer after every prefix (`measure`): least squares, states split by prefix, the
-interval over networks. Of one network we read states that are drawn, at every layer (`measure_drawn`): ridge or
-logistic probes, states split by sequence, the interval over sequences.
+interval over networks. Of one network we read states that are drawn, at every layer, as `probe.linear_probe` does
+(`measure_drawn`): ridge or logistic probes, states split by sequence, the interval over sequences.
 """
 
 from __future__ import annotations
@@ -19,28 +19,25 @@ from matplotlib.axes import Axes
 
 from ...errors import ProbeError, several
 from ...evidence.claims import Control, Range, Rule
-from ...evidence.intervals import median_interval
 from ...evidence.measurements import FITTED_HEADS, ROLES, Network, measurement, tabulate
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ...methods.probing.fits import LeastSquares
 from ...methods.probing.linear import fit_linear, r_squared
-from ...methods.probing.prefixes import Pooled, StepStates, pool
+from ...methods.probing.prefixes import StepStates, pool
 from ...methods.probing.scores import MARGIN, of_parts, of_rounding
 from ...methods.probing.splits import LEAST_STATES, folds
-from ...plots.legends import legend_above
-from ...plots.networks import draw_dots
-from ...plots.style import GREY, ROLE_STYLE, axes_or_new
+from ...plots.networks import draw_dots, draw_role_lines
+from ...plots.style import axes_or_new
 from ...recurrent.signals import Signal
 from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Question
 from ..telling.linear_readout_words import tell
-from ..telling.readings_of_many import tell_many
 from .linear_readout_drawn import measure_drawn
 from .targets import why_no_target
 
-__all__ = ["draw", "draw_best", "draw_controls", "measure", "measure_drawn", "names", "question", "reading"]
+__all__ = ["draw", "draw_controls", "measure", "measure_drawn", "names", "question", "reading"]
 
 QUESTION = "linear_readout"
 #: With fewer distinct states than this, no probe of a step is fitted to half of them.
@@ -143,11 +140,10 @@ def reading(subject: Subject, name: str) -> Question:
         (partial(why_no_target, name=name),),
         tuple(role for role in ROLES if role not in (INITIAL, *FITTED_HEADS, "null")),
         (rule,),
-        draw=draw_best,
+        draw=partial(draw_dots, metrics={"best_score": "best held-out score,\nabove knowing nothing"}),
         tell=partial(tell, name=name),
-        tell_many=partial(tell_many, name=name),
         settings={"concept": name, "question": key},
-        version=4,
+        version=5,
         copies=None,
         leads=True,
     )
@@ -158,8 +154,7 @@ def names(subject: Subject) -> dict[str, str]:
     questions: dict[str, str] = {}
     for name in subject.concepts:
         letters = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "concept"
-        key = f"reading-{letters}"
-        number = 2
+        key, number = f"reading-{letters}", 2
         while key in questions.values():
             key, number = f"reading-{letters}-{number}", number + 1
         questions[name] = key
@@ -183,8 +178,8 @@ def measure(
     over all steps; `between_concept_share` at the last step. All probes are least squares.
     For the network: `last_step_r_squared`, the smaller of its signals' at the last step.
     Rounding and codelength are left out where the concept holds other than whole numbers from 0, and the codelength
-    where it has more than `MOST_CODED` values. Where sequences differ in length, the last step is the last one with
-    enough distinct states. Of many sequences a part is recorded, drawn by the network's seed.
+    where it has more than `MOST_CODED` values. The last step is the last one with enough distinct states. Of many
+    sequences a part is recorded, drawn by the network's seed.
 
     Args:
         subjects: what is measured; their concept is a number.
@@ -266,11 +261,8 @@ class _Reader:
         if self.levels is not None:
             exact = of_rounding(target, predicted, parts, weight).value
             rows.append(self._row("pooled_rounding_accuracy", exact))
-        return rows + self._shares(pooled)
-
-    def _shares(self, pooled: Pooled) -> list[dict[str, Any]]:
-        shares = variance_shares(pooled.step, pooled.concept, pooled.states[self.signal], pooled.weight)
-        return [self._row("variance_share", share, kind=part) for part, share in asdict(shares).items()]
+        shares = variance_shares(pooled.step, target, states, weight)
+        return [*rows, *(self._row("variance_share", share, kind=part) for part, share in asdict(shares).items())]
 
     def last_step(self, last: StepStates, memories: np.ndarray) -> list[dict[str, Any]]:
         """Return what sets the concept apart from all else that the last state holds.
@@ -296,51 +288,17 @@ class _Reader:
 
 
 def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | None = None) -> Axes:
-    """Draw held-out R2 by step: the median over networks and its 95 % interval, each role in its own line.
-
-    Steps with too few states to hold any out are drawn in grey: they carry no verdict.
+    """Draw held-out R2 by step, where states were held out: the median over networks and its 95 % interval by role.
 
     Args:
         frame: what `measure` returned.
         signal: which signal.
         ax: where to draw, or None for new axes.
     """
-    ax = axes_or_new(ax)
-    rows = frame[frame["signal"] == signal]
-    for role, look in ROLE_STYLE.items():
-        own = rows[rows["role"] == role]
-        held_out = own[own["metric"] == "r_squared"].groupby("step")["value"]
-        if not held_out.ngroups:
-            continue
-        in_sample = own[own["metric"] == "in_sample_r_squared"].groupby("step")["value"].median()
-        grey = {"color": GREY, "linestyle": look.linestyle, "marker": look.marker}
-        ax.plot(in_sample.index.to_numpy(int) + 1, in_sample.to_numpy(), alpha=0.6, **grey)
-        steps = np.array([int(str(step)) + 1 for step, _ in held_out])
-        ax.plot(steps, held_out.median().to_numpy(), label=role, **look.line())
-        intervals = [median_interval(list(values)) for _, values in held_out]
-        if all(interval is not None for interval in intervals):
-            low, high = np.array(intervals).T
-            ax.fill_between(steps, low, high, color=look.color, alpha=0.25, linewidth=0)
+    rows = frame[(frame["signal"] == signal) & (frame["metric"] == "r_squared")]
+    ax = draw_role_lines(rows, ax=axes_or_new(ax), at="step")
     ax.set_xlabel("steps read")
-    # From 0 on, R² of .98 and of .9999 would lie on each other; where nothing is that good the axis keeps its 0.
-    zoomed = ax.get_ylim()[0] > 0.5
-    ax.set_ylabel("held-out R² (axis cut)" if zoomed else "held-out R²")
-    if not zoomed:
-        ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
-    legend_above(ax)
-    return ax
-
-
-def draw_best(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the best held-out score of each network, a dot a network.
-
-    Args:
-        frame: what `measure_drawn` returned, of several networks.
-        ax: where to draw, or None for new axes.
-    """
-    ax = draw_dots(frame, {"best_score": "best held-out score"}, ax=ax)
-    ax.set_ylabel("score above knowing nothing")
-    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set_ylabel("held-out R²")
     return ax
 
 
@@ -360,6 +318,5 @@ def draw_controls(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         "between_concept_share": "variance between\nconcept values",
     }
     ax = draw_dots(hidden, metrics, ax=ax)
-    ax.set_ylabel("share of variance")
     ax.axhline(0, color="black", linewidth=0.8)
     return ax

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,23 +11,18 @@ from matplotlib.axes import Axes
 
 from ...errors import ProbeError
 from ...evidence.claims import Control, Range, Rule
-from ...evidence.findings import DataFigure
 from ...evidence.measurements import Network, measurement, only, tabulate
-from ...evidence.words import place, said
+from ...evidence.words import listed, place, said
 from ...methods.probing.monotone import monotone_score, within_step_correlation
 from ...methods.probing.prefixes import StepStates, pool
 from ...methods.probing.splits import LEAST_STATES, folds
 from ...plots.networks import draw_dots
-from ...plots.study_figures import drawing, drawn, medians_in_words
-from ...plots.style import new_figure
 from ...recurrent.signals import Signal, as_indices, as_signal, within
 from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
-from ..telling.unit_words import within_steps
-from . import targets
-from .targets import Target
+from .targets import Target, unit_follows, within_steps
 
 QUESTION = "single_units"
 #: The three readings of "one unit holds it", and what the axis calls them.
@@ -54,7 +48,7 @@ def question(subject: Subject) -> Question:
         "single-units",
         f"Is there one unit that holds {name}?",
         measure,
-        (needs.states, targets.within_steps),
+        (needs.states, within_steps),
         draw=draw,
         tell=tell,
         rules=(
@@ -179,18 +173,15 @@ class _Units:
         return [*rows, self._row("lasting_monotone_accuracy", lasting.accuracy, lasting.units)]
 
 
-def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the readings of "one unit holds it", every network a dot, its controls and planted networks beside.
+def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the readings of "one unit holds it", every network a dot.
 
     Args:
         frame: what `measure` returned.
-        threshold: a bound to draw across all readings, or None.
         ax: where to draw, or None for new axes.
     """
     measured = set(frame["metric"])
-    metrics = {metric: label for metric, label in READINGS.items() if metric in measured}
-    bounds = None if threshold is None else dict.fromkeys(metrics, threshold)
-    ax = draw_dots(frame, metrics, thresholds=bounds, ax=ax)
+    ax = draw_dots(frame, {metric: label for metric, label in READINGS.items() if metric in measured}, ax=ax)
     ax.set_ylim(0, 1.03)
     ax.set_ylabel("|r|, or share of held-out states")
     return ax
@@ -198,72 +189,46 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None
 
 def tell(answered: Answered) -> Told:
     """Return what the page of one network says: its best unit, and that of each control."""
-    table, subject = answered.table, answered.subject
-    own = only(table, network=subject.network.name)
-    largest = only(own, metric="largest_correlation").iloc[0]
-    at = str(largest["layer"]) or studied_layer(subject).name, str(largest["signal"])
-    units = only(own, metric="within_step_correlation")
-    by_unit = dict(zip(units["units"], units["value"].abs(), strict=True))
-    answer = within_steps(answered, at, by_unit, _others(answered, largest))
-    exact = only(own, metric="lasting_monotone_accuracy")
+    subject, name = answered.subject, answered.subject.concept.name
+    best = only(answered.table, metric="largest_correlation", network=subject.network.name).iloc[0]
+    at = str(best["layer"]) or studied_layer(subject).name, Signal(str(best["signal"]))
+    value, others = float(best["value"]), _others(answered, "largest_correlation")
+    named = unit_follows(subject, name, at) and round(value, 2) >= round(max([0.0, *others.values()]), 2)
+    where, size = place(*at), said(value)
+    answer = f"Unit {best['units']} of {where} follows “{name}” best within steps: |r| is {size}{_in_words(others)}."
+    if not named:
+        answer = f"No unit of {where} is shown to follow “{name}” within steps more than in controls: "
+        answer += f"|r| is at most {size}{_in_words(others)}."
+    exact = only(answered.table, metric="lasting_monotone_accuracy", network=subject.network.name)
     if len(exact):
-        answer += f" {_one_map(answered, exact.iloc[0], place(*at))}"
-    setup = (
-        "We subtract the mean of each step from the unit and the concept before we correlate them, because a unit "
-        "that tells the time alone would follow a concept that grows. Each distinct prefix counts once, and every "
-        "step has the same weight."
-    )
-    return Told({"answer": answer, "setup": setup}, partial(_figures, answered))
-
-
-def _one_map(answered: Answered, exact: pd.Series, where: str) -> str:
-    """Return the sentences on one map of one unit, which is named where it tells more than its controls do.
-
-    Args:
-        answered: of the network and its controls.
-        exact: what was measured of the network's best unit.
-        where: the place whose units are read.
-    """
-    value, others = float(exact["value"]), _others(answered, exact)
-    always, by_step = _shares_without_states(answered.subject)
-    units = dict.fromkeys(str(exact["units"]).split())
-    # What the step alone tells is no evidence of a unit, unless the concept is the step.
-    least = max(by_step if by_step < 1 else always, *others.values(), always)
-    which = "the best unit" if len(units) > 1 or round(value, 2) <= round(least, 2) else f"unit {next(iter(units))}"
-    beside = "".join(f", {role} {said(one)}" for role, one in others.items())
-    return (
-        f"We fit a monotone map from one unit of {where} to the value, the same map for all steps. On held-out "
-        f"states {which} is exact in a share of {said(value)} (the step alone {said(by_step)}{beside})."
-    )
-
-
-def _shares_without_states(subject: Subject) -> tuple[float, float]:
-    """Return the share of states that one value for all gives exactly, and the best value of each step."""
-    target = Target.of(subject, subject.concept.name)
-    levels = np.unique(target.values)
-    by_step = [target.values[target.step == step] for step in np.unique(target.step)]
-    shares = np.array([[np.mean(values == level) for level in levels] for values in by_step])
-    return float(shares.mean(0).max()), float(shares.max(1).mean())
-
-
-def _figures(answered: Answered) -> tuple[DataFigure]:
-    shown = answered.table[answered.table["metric"].isin(list(READINGS))].reset_index(drop=True)
-    with drawing():
-        figure, axes = new_figure(height=3.6)
-        draw(shown, ax=axes[0, 0])
-        picture = drawn(
-            figure,
-            name=f"{answered.name}-readings",
-            title="One unit as a code",
-            alt=medians_in_words(shown),
-            caption="Each mark is a network: this one, and its controls.",
-            data=shown,
+        controls = {"the step alone": _share_of_step(subject), **_others(answered, "lasting_monotone_accuracy")}
+        answer += (
+            " One monotone map of one unit, the same for all steps, gives the exact value in a share of "
+            f"{said(float(exact['value'].iloc[0]))} of held-out states{_in_words(controls)}."
         )
-    return (picture,)
+    setup = (
+        "The mean of each step is subtracted from unit and concept, because a unit that tells the time follows any "
+        "concept that grows. Each distinct prefix counts once. A unit is named if on sequences that did not "
+        "select it the best one follows the concept more than a recent input does, and than a shuffled one is "
+        "followed, and no control has a better one."
+    )
+    return Told({"answer": answer, "setup": setup})
 
 
-def _others(answered: Answered, measured: pd.Series) -> dict[str, float]:
+def _in_words(controls: Mapping[str, float]) -> str:
+    values = [f"{name} {said(value)}" for name, value in controls.items()]
+    return f"; controls: {listed(values)}" if values else ""
+
+
+def _share_of_step(subject: Subject) -> float:
+    """Return the share of states that the most frequent value of each step gives exactly."""
+    target = Target.of(subject, subject.concept.name)
+    by_step = [target.values[target.step == step] for step in np.unique(target.step)]
+    return float(np.mean([np.unique(values, return_counts=True)[1].max() / len(values) for values in by_step]))
+
+
+def _others(answered: Answered, metric: str) -> dict[str, float]:
     """Return the largest value of each kind of control."""
-    rows = only(answered.table, metric=str(measured["metric"]))
-    largest = rows[rows["network"] != measured["network"]].groupby("role", sort=False)["value"].max()
+    rows = only(answered.table, metric=metric)
+    largest = rows[rows["network"] != answered.subject.network.name].groupby("role", sort=False)["value"].max()
     return {str(role): float(value) for role, value in largest.items()}

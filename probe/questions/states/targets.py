@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...errors import several
 from ...methods.probing import targets
-from ...methods.probing.controls import relabelled
+from ...methods.probing.controls import inputs_read, relabelled
 from ...methods.probing.targets import LEAST_SEQUENCES
-from ...methods.probing.units import follows, held_out_unit
 from ...recurrent.layers import OpenLayer
 from ...subjects.concepts import Known
 from ...subjects.ends import Ends
-from ...subjects.states import Place, reads_back, sample_of, states_of
-from ...subjects.subject import Subject, per_subject
+from ...subjects.states import Place, inputs_of_sample, reads_ahead, reads_back, sample_of, states_of
+from ...subjects.subject import Subject
 
 #: How often a concept is shuffled, for the unit that follows it most by chance.
 SHUFFLES = 10
@@ -40,20 +38,17 @@ class Target(targets.Target):
         concept, sample = subject.concepts[name], sample_of(subject)
         picked = sample.of[name]
         sequence, step = sample.sequence[picked], sample.step[picked]
-        values = concept.values[sample.rows][sequence, step]
-        bins = sample.bins(subject.x.shape[1])[picked]
-        left = subject.lengths[sample.rows][sequence] - 1 - step if reads_back(subject) else None
         return cls(
             concept=concept,
             picked=picked,
-            values=values,
+            values=concept.values[sample.rows][sequence, step],
             named=concept.is_named,
             sequence=sequence,
-            fold=sample.fold[sequence],
-            bin=bins,
+            fold=sample.fold[name],
+            bin=sample.bins(subject.x.shape[1])[picked],
             step=step,
             count=len(sample.rows),
-            left=left,
+            left=subject.lengths[sample.rows][sequence] - 1 - step if reads_back(subject) else None,
         )
 
     @property
@@ -62,65 +57,34 @@ class Target(targets.Target):
         pairs = np.unique(np.stack([self.step, self.values]), axis=1)
         return pairs.shape[1] == len(np.unique(self.step))
 
-    def of_values(self, values: np.ndarray) -> Target:
-        """Return the target of some of the concept's values alone."""
-        kept = np.isin(self.values, values)
-        names = ("picked", "values", "sequence", "fold", "bin", "step", *(("left",) if self.left is not None else ()))
-        return replace(self, **{name: getattr(self, name)[kept] for name in names})
 
+def unit_follows(subject: Subject, name: str, at: Place) -> bool:
+    """Return whether the best unit of a place follows a concept: more than a shuffled one, or a recent input.
 
-@dataclass(frozen=True)
-class BestUnit:
-    """How closely the unit of a place follows a concept that does so most.
-
-    Attributes:
-        value: selected on half of the sequences and measured on the other half, the mean of both ways.
-        selected: the units that the halves select, one or two.
-        unit: the unit that follows most on all states.
+    Args:
+        subject: the network under study.
+        name: the concept.
+        at: the place.
     """
-
-    value: float
-    selected: tuple[int, ...]
-    unit: int
-
-
-@per_subject
-def best_units(subject: Subject) -> dict[str, dict[Place, BestUnit]]:
-    """Return the best unit at each place, of every concept that a probe can be fitted to."""
-    every = (Target.of(subject, name) for name in subject.concepts if why_no_target(subject, name) is None)
-    return {
-        target.concept.name: {at: best for at, (best,) in _best(subject, target, [target.values]).items()}
-        for target in every
-    }
-
-
-def best_units_of_shuffled(subject: Subject, name: str) -> dict[Place, list[BestUnit]]:
-    """Return the best unit at each place for a concept that is shuffled `SHUFFLES` times."""
     target = Target.of(subject, name)
+    states = states_of(subject).states[at][target.picked]
+    x, ahead = inputs_of_sample(subject), at[0] in reads_ahead(subject)
+    inputs, _ = inputs_read(x, target.sequence, target.step, before=True, after=ahead)
     orders = relabelled(target.values, target.bin, target.sequence, SHUFFLES, seed=subject.seed)
-    return _best(subject, target, orders)
-
-
-def _best(subject: Subject, target: Target, orders: Sequence[np.ndarray]) -> dict[Place, list[BestUnit]]:
-    first, named = target.fold % 2 == 0, target.concept.is_named
-    wanted, found = [target.within_steps(order) for order in orders], dict[Place, list[BestUnit]]()
-    for at, every in states_of(subject).states.items():
-        states = target.detrended(every[target.picked])
-        found[at] = [
-            BestUnit(
-                *held_out_unit(states, values, target.bin, first, named=named),
-                int(np.argmax(follows(states, values, target.bin, named=named))),
-            )
-            for values in wanted
-        ]
-    return found
+    controls = [
+        target.best_unit(inputs)[0],
+        *(replace(target, values=order).best_unit(states)[0] for order in orders),
+    ]
+    best = max(controls, key=lambda score: score.value)
+    return target.best_unit(states)[0].above(best, subject.seed)[0] > 0
 
 
 def followed(subject: Subject, name: str) -> tuple[Place, int]:
-    """Return the unit that a page of one network names for a concept: where, and which follows it most."""
-    by_place = best_units(subject)[name]
-    at = max(by_place, key=lambda place: by_place[place].value)
-    return at, by_place[at].unit
+    """Return the unit that follows a concept most: where, and which."""
+    target, states = Target.of(subject, name), states_of(subject).states
+    how = {at: target.follows(every[target.picked]) for at, every in states.items()}
+    at = max(how, key=lambda place: how[place].max())
+    return at, int(np.argmax(how[at]))
 
 
 def why_no_target(subject: Subject, name: str) -> str | None:
@@ -133,8 +97,8 @@ def why_no_target(subject: Subject, name: str) -> str | None:
     if float(np.ptp(values)) == 0 and concept.is_named and len(concept.levels) > 1:
         return (
             f"of the values of “{name}”, only “{concept.said(values[0])}” has states in at least {LEAST_SEQUENCES} "
-            "sequences, where each distinct beginning is used once, in the first sequence that has it; the others "
-            "have too few to hold any out"
+            "sequences, where each distinct beginning is used once, in one sequence that has it; the others have too "
+            "few to hold any out"
         )
     if float(np.ptp(values)) == 0:
         known = f"“{concept.said(values[0])}”" if concept.is_categorical else concept.said(values[0])
@@ -143,7 +107,7 @@ def why_no_target(subject: Subject, name: str) -> str | None:
     if count < LEAST_SEQUENCES:
         return (
             f"“{name}” is defined after {several(len(values), 'distinct beginning')} of sequences. Each is used "
-            f"once, in the first sequence that has it, which gives {several(count, 'sequence')}. With fewer than "
+            f"once, in one sequence that has it, which gives {several(count, 'sequence')}. With fewer than "
             f"{LEAST_SEQUENCES} no part of them can be held out, so neither a probe nor its controls were scored"
         )
     return None
@@ -168,8 +132,7 @@ def following(subject: Subject, end: Ends) -> np.ndarray | None:
         One number from 0 to 1 for each unit, (unit,), 0 in layers that are not studied; None if the concept does not
         vary within a step, or is defined in too few sequences.
     """
-    name = subject.answered.name
-    target = Target.of(subject, name)
+    target = Target.of(subject, subject.answered.name)
     if target.follows_from_step or len(np.unique(target.sequence)) < LEAST_SEQUENCES:
         return None
     by_layer = []
@@ -189,22 +152,6 @@ def following(subject: Subject, end: Ends) -> np.ndarray | None:
 
 
 def by_following(subject: Subject, end: Ends) -> list[int] | None:
-    """Return the units of the stack, the one that the page names first and then those that follow the concept most.
-
-    Args:
-        subject: as of `following`.
-        end: as of `following`.
-    """
+    """Return the units of the stack, those that follow the concept most first; None as of `following`."""
     how = following(subject, end)
-    if how is None:
-        return None
-    order, at, states = np.argsort(-how, kind="stable").tolist(), 0, states_of(subject).states
-    (name, signal), unit = followed(subject, subject.answered.name)
-    for layer in end.stack:
-        if layer.name == name:
-            parts = layer.states if isinstance(layer, OpenLayer) else ()
-            before = [states[name, part].shape[1] for part in parts[: parts.index(signal)]] if signal in parts else []
-            first = at + sum(before) + unit
-            return [first, *(other for other in order if other != first)]
-        at += layer.units
-    return order
+    return None if how is None else np.argsort(-how, kind="stable").tolist()
