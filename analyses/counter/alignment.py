@@ -10,7 +10,6 @@ from analyses.counter import common
 from probe.evidence import DataFigure
 from probe.evidence.measurements import tabulate
 from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure
 from probe.questions.interventions import alignment
 from probe.questions.question import Question
 from probe.subjects.subject import Subject
@@ -25,7 +24,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
     In the others after seven bits with rank 2; in trained ones and the ceiling also for what is not there.
     """
-    tables, wrong = [tabulate([])], alignment.Wrong({"first_bit": common.STRINGS[:, 0, 0]})
+    tables, wrong = [tabulate([])], {"first_bit": common.STRINGS[:, 0, 0]}
     for subject in subjects:
         trained = subject.network.role == "trained"
         steps, ranks = (None, range(1, 7)) if trained else ((), ())
@@ -39,12 +38,12 @@ def figures(table: pd.DataFrame) -> DataFigure:
     shown = ["alignment_score", "few_directions_score", "gradient_score", "random_directions_score"]
     own = table[table["metric"].isin(shown) & (table["step"] == STEP)].reset_index(drop=True)
     return common.picture(
-        lambda: alignment.draw(own, threshold=CARRIED, ax=new_figure(height=3.8)[1][0, 0]),
+        lambda: alignment.draw(own),
         name="ranks",
         title="How many directions carry the count after seven bits",
         alt=medians_in_words(own[own["metric"] != "alignment_score"]),
-        caption="How far the answer goes; the whole state is all of the way. A dot is a network, a line a median, on "
-        "prefixes that the search never saw. Crosses: random subspaces. Triangles: what each fitted head reads.",
+        caption="How far the answer goes; the whole state is all of the way. Lines are medians over networks, on "
+        "prefixes that the search never saw; one is that of random directions.",
         data=own,
     )
 

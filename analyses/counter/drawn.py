@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from analyses.counter import common
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
-from probe.methods.causal.support import FAR
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.answers import bit_effects, programs
@@ -101,9 +100,7 @@ def draw_directions(table: pd.DataFrame) -> DataFigure:
         alt="Markers, one a network, by what is patched. "
         + medians_in_words(own[own["metric"].isin(["direction_score", "best_unit_score"])]),
         caption="We patch the state after seven bits along a direction: 0 is no patch, 1 the whole state, the line "
-        f"the rule's 0.5. Hollow: half of the patched states lie further than {FAR:g} from every state that occurs, "
-        "where 1 is the distance between neighbouring counts. Ridge penalties are in units of the states' mean "
-        "variance.",
+        "the rule's 0.5. Ridge penalties are in units of the states' mean variance.",
         data=directions.scores_by_kind(table),
     )
 
@@ -233,15 +230,15 @@ BELROSE = "Elazar et al. 2021; Belrose et al. 2023"
 
 def draw_erasure(table: pd.DataFrame) -> DataFigure:
     """Draw what is left of the answers."""
-    drawn = table[table["metric"].isin([*erasure.COLUMNS, "floor"])].reset_index(drop=True)
+    drawn = table[table["metric"].isin(erasure.COLUMNS)].reset_index(drop=True)
     return common.picture(
-        lambda: erasure.draw(drawn, ax=new_figure(height=3.8)[1][0, 0]),
+        lambda: erasure.draw(drawn),
         name="erasure",
         title="What the answer is worth without the count",
         alt=medians_in_words(drawn),
         caption="The share of right answers, by what was erased from the state after seven bits: fitted on half of "
-        "the prefixes, scored on the others. The line is what the best answer reaches that knows only the later "
-        "bits.",
+        "the prefixes, scored on the others. Without the whole state the best answer knows only the "
+        "later bits.",
         data=drawn,
     )
 

@@ -27,7 +27,7 @@ from models import planted
 from probe import Study
 from probe.evidence.measurements import Network
 from probe.methods.causal.alignment import search
-from probe.questions.interventions import alignment, erasure
+from probe.questions.interventions import patching
 
 REPOSITORY = Path(__file__).parents[2]
 #: Searches have 400 steps; what these tests ask of them shows after as few.
@@ -44,7 +44,7 @@ def short_searches() -> Iterator[None]:
     def short(*arguments: Any, iterations: int, **keywords: Any) -> Any:
         return search(*arguments, iterations=min(iterations, STEPS), **keywords)
 
-    with mock.patch.object(alignment, "search", short), mock.patch.object(erasure, "search", short):
+    with mock.patch.object(patching, "search", short):
         yield
 
 

@@ -305,7 +305,7 @@ CASES = [
         lambda: next_symbols(used=True),
         (
             r"The network answers “quoted” right on 100\.0% of 300 sequences",
-            r"With the whole state of another sequence 1\.00 of the answers follow",
+            r"100% of the answers follow, with nothing put in",
             r"wrong in 0\.0% of 9,600 answers after every step",
             "Unit 0 costs most",
         ),
@@ -314,7 +314,7 @@ CASES = [
         "a language model that knows the concept and does not use it",
         lambda: next_symbols(used=False),
         (r"Is “quoted” needed\?.* Not asked: the network answers “quoted” right on [\d.]+% of 300 sequences, not",),
-        ("Unit 0 costs most", r"no better than the later inputs allow: [01]\.\d\d", "of the answers follow \\("),
+        ("Unit 0 costs most", r"no better than the later inputs allow: [01]\.\d\d", "of the answers follow"),
     ),
 ]
 

@@ -202,15 +202,15 @@ CASES = [
         lambda: walks("interchange", "single-answers"),
         says=(
             "The readout answers after step 3 and after the last step",
-            r"The network answers all spliced sequences right",
-            "With the whole state 100% follow",
+            r"100% of the answers follow, with nothing put in 0%",
+            "with the whole state 100%, with nothing",
         ),
         never=("cannot give", "steps 2 and -1", "left out because"),
     ),
     Planted(
         "labels by lot",
         lambda: looks_up("interchange"),
-        says=(r"In 3\d% of the pairs that we drew and that differ in “label” the right answer stays the base's",),
+        says=(r"of the answers follow, with nothing put in",),
         never=("decide it", "whatever the state", r"and \d alone", "not the later inputs"),
     ),
     Planted(
@@ -229,7 +229,6 @@ CASES = [
         "a readout that is defined between -1 and 1",
         lambda: bounded("interchange", "class-means", "erasure", "single-units"),
         says=(
-            "Alignment search",
             "States are replaced once, at one step",
             "this does not tell whether the answer uses the concept or that",
             r"controls: random weights 0\.\d+ and fitted head 0\.\d+\.",
@@ -256,7 +255,7 @@ CASES = [
         "a count in the lower layer, which the upper one repeats",
         lambda: stacked("single-units", "interchange"),
         says=(
-            r"with all of \[0\] 1\.00; with all of \[1\] 0\.00",
+            r"The best of its parts, .*: 100%; the best control",
             r"Unit 2 of the hidden state of \[1\] follows",
         ),
         never=("not the layers below", "follows those is open"),
@@ -272,11 +271,8 @@ CASES = [
     Planted(
         "a sum of numbers, of which no answer is exact",
         lambda: summed("interchange"),
-        says=(
-            "with a fitted head .on this network.s scale its whole state reaches",
-            "So it is not shown that training put the answers into",
-        ),
-        never=("right on 0%", "training made more answers right"),
+        says=("of the way to the right answer is gone, with nothing put in 0%",),
+        never=("of the answers follow", "We count pairs whose"),
     ),
     Planted(
         "a value that is defined at the end of all answered sequences alone",

@@ -199,12 +199,10 @@ CASES = [
     ),
     Planted(
         "two units that pull against each other in single pairs alone",
-        lambda: pull_apart("unit-shares", "ablation", "put-in-curve"),
+        lambda: pull_apart("unit-shares", "ablation"),
         says=(
             "has the largest share of the mean change",
             "what moves the answer up in one pair and down in another cancels out",
-            r"On average another sequence's state, put in whole, moves the answer by 1\.00 of the change of "
-            "the right answer; unit 0 alone, ",
             "the one that adds most is kept",
             "No unit that was ablated suffices",
         ),
@@ -245,7 +243,7 @@ CASES = [
         "one direction carries the answer, and states move along another",
         lambda: clocked("single-answers", "directions", "quantised-states", "other-lengths", "reduced-models"),
         says=(
-            r"along the direction in which states move with “zeros”, \d+% of .* We tried no other direction\.",
+            r"Along the direction in which states move with “zeros”, \d+% of .* We tried no other direction\.",
             r"The answer follows the direction that a least-squares probe reads: 1\.00",
             r"On the nearest of \d+ mean states, one for each step and value of “zeros”, the network keeps",
             r"On the nearest of \d+ mean states, .* A low share does not show that the network needs more",
@@ -284,7 +282,7 @@ CASES = [
         "a parity that is guessed from a clock",
         lambda: tells_the_step("single-answers"),
         says=(r"Not asked: the network answers “parity” right in 51\.7% of 800 answers, not clearly more often",),
-        never=(r"of the later answers to “parity” follow",),
+        never=(r"of later answers follow",),
     ),
 ]
 

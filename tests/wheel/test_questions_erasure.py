@@ -75,7 +75,7 @@ NETWORKS = [Network("sum", "planted", Sum()), Network("gru", "trained", Reader()
 @pytest.fixture(scope="module")
 def table():
     """Return every metric of both networks, (network, metric)."""
-    frame = erasure.measure(subjects(NETWORKS, X, WINS, **READ), rank=1, iterations=60)
+    frame = erasure.measure(subjects(NETWORKS, X, WINS, **READ), iterations=60)
     assert set(frame["step"]) == {3}
     return frame
 
@@ -105,7 +105,7 @@ def test_accuracy_is_that_of_runs_from_held_out_states_erased_by_hand(table: Any
     """Everything is fitted on the distinct prefixes of one half and applied to every row of the other, both ways."""
     machine, task = Machine.of(network.model, X, **READ), Task(WINS)
     ways, first = halves(machine, 3), machine.clean.prefixes[3].rows
-    found = search(machine, 3, [Search(1, task, half.train) for half in ways], iterations=60)
+    found = search(machine, 3, [Search(2, task, half.train) for half in ways], iterations=60)
     scores: dict[str, list[float]] = {"erased": [], "scalar_erased": [], "projected": []}
     for half, alignment in zip(ways, found, strict=True):
         fitted = first[torch.isin(first, half.train)]
@@ -125,32 +125,30 @@ def test_accuracy_is_that_of_runs_from_held_out_states_erased_by_hand(table: Any
         assert own[f"{name}_excess"] == max(own[f"{name}_accuracy"] - own["floor"], 0)
 
 
-def test_shuffled_labels_are_another_erasure_and_seeded(table: Any):
-    """They cost less than the concept's own, and another seed gives another mean."""
+def test_shuffled_labels_are_another_erasure(table: Any):
+    """They cost less than the concept's own."""
     own = values(table, "sum")
     assert own["shuffled_accuracy"] > own["scalar_erased_accuracy"]
-    other = erasure.measure(subjects(NETWORKS[:1], X, WINS, **READ), rank=1, iterations=1, seed=3)
-    assert values(other, "sum")["shuffled_accuracy"] != own["shuffled_accuracy"]
-    last = erasure.measure(subjects(NETWORKS[:1], X, WINS, **READ), rank=1, iterations=1, step=LENGTH - 1)
+    last = erasure.measure(subjects(NETWORKS[:1], X, WINS, **READ), iterations=1, step=LENGTH - 1)
     assert values(last, "sum")["floor"] == pytest.approx(5 * 0.25 * 0.75**4)
 
 
 def test_below_the_floor_there_is_no_excess():
     """A network that always answers five is right in 4^-5 of the sequences, and its excess is 0, not less."""
     always = {"answer": lambda output: torch.full((len(output),), LENGTH), "expected": expected}
-    own = values(erasure.measure(subjects(NETWORKS[:1], X, WINS, **always), rank=1, iterations=1), "sum")
+    own = values(erasure.measure(subjects(NETWORKS[:1], X, WINS, **always), iterations=1), "sum")
     assert own["erased_accuracy"] == own["own_accuracy"] == 0.25**LENGTH
     assert own["erased_excess"] == 0
 
 
 def test_the_figure_has_a_column_for_each_erasure_and_the_floor(table: Any):
-    """Dots for both roles in every column, and the floor across all."""
+    """Dots for both roles in every column."""
     with style():
         ax = erasure.draw(table)
     named = [" ".join(label.get_text().split()) for label in ax.get_xticklabels()]
     assert named == [" ".join(name.split()) for name in erasure.COLUMNS.values()]
-    heights = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
-    assert heights.count([values(table, "sum")["floor"]] * 2) == 1
+    heights = [height for line in ax.lines for height in np.asarray(line.get_ydata()).tolist()]
+    assert values(table, "sum")["floor"] in heights
 
 
 def test_a_concept_that_cannot_be_erased_is_refused():

@@ -31,10 +31,9 @@ from torch import nn
 
 from probe import Concept, Readout, Study
 from probe.evidence.findings import DataFigure
-from probe.evidence.measurements import Network, measurement, tabulate
+from probe.evidence.measurements import tabulate
 from probe.explorer import ExplorerProgram
 from probe.plots.study_figures import drawing, drawn, labels, shortened, spread
-from probe.questions.interventions import interchange
 from probe.questions.question import Answered
 from probe.questions.states import linear_readout
 from probe.questions.telling import linear_readout_words
@@ -124,24 +123,6 @@ def test_of_many_places_the_best_are_drawn(count: int, shown: int) -> None:
     assert figure.svg.count("cell_state") + figure.svg.count("hidden_state") == shown
     best = table[(table["metric"] == "score") & (table["role"] == "trained")]["value"].max()
     assert figure.data["value"].max() == best
-
-
-@pytest.mark.parametrize("count", [0, 3, 40])
-def test_many_parts_put_into_a_run_are_drawn(count: int) -> None:
-    """All of each of 40 layers beside units and directions: twelve layers are drawn, and the caption says so."""
-    network = Network("a", "trained", nn.Identity())
-    places: list[dict[str, Any]] = [{"kind": "nothing"}, {"kind": "whole"}, {"kind": "searched", "at": 1}]
-    places += [{"kind": "part", "layer": f"{HOSTILE}[{layer}]"} for layer in range(count)]
-    places += [{"kind": "units", "at": 4, "units": " ".join(f"{HOSTILE}:{one}" for one in range(4))}]
-    places += [{"kind": "random", "at": 2}] * 5
-    rows = [
-        measurement("interchange", metric, network, RNG.random(), **place)
-        for place in places
-        for metric in ("followed", "shift", "off_support")
-    ]
-    figure = interchange.figure_of(tabulate(rows), "interchange")
-    fits(figure)
-    assert ("12 of 40 parts of the state are drawn" in figure.caption) is (count == 40)
 
 
 def test_what_is_too_large_in_any_way_becomes_a_picture() -> None:

@@ -155,7 +155,7 @@ def test_a_whole_report_with_a_head_of_scikit_learn(tmp_path: Path) -> None:
     with without_pictures():
         report = report_of(study_of(planted(), inputs=x, readout=readout), tmp_path / "report")
     assert "interchange" in report.findings
-    assert report.findings["interchange"].notes["search"].startswith("Directions were not searched for")
+    assert "Directions were not searched for" in report.findings["interchange"].notes["setup"]
 
 
 def test_a_readout_in_training_mode_is_run_in_evaluation_mode() -> None:

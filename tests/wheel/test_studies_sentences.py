@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pandas as pd
 import pytest
 from studied import row
-from torch import nn
 
-from probe.evidence.measurements import Network, measurement, tabulate
+from probe.evidence.measurements import tabulate
 from probe.questions.answers import wrong
 from probe.questions.interventions import unit_ablation
-from probe.questions.telling import interchange_words
 from probe.studies.pages.live_network import said_letters
 
 
@@ -23,78 +18,6 @@ def test_answers_in_another_order_are_said_to_be_wrong_first() -> None:
     warning = wrong.wrong_in((right + 1) % 5, right)
     assert warning.startswith("The answers are mostly wrong (0.0% right, the most frequent answer 20.0%)")
     assert not wrong.wrong_in(np.zeros(400), right)
-
-
-def interchanged(nothing: float, whole: float, units: float, fitted_head: float) -> pd.DataFrame:
-    """Return what the patches gave; random directions reach .1 and .21, those for relabelled values .2."""
-    own, head = (Network(role, role, nn.Identity()) for role in ("trained", "fitted head"))
-    kinds: list[tuple[Network, float, dict[str, Any]]] = [
-        (own, nothing, {"kind": "nothing"}),
-        (own, whole, {"kind": "whole"}),
-        (own, units, {"kind": "units", "units": "5 8", "at": 2}),
-        *((own, score, {"kind": "random", "at": 2}) for score in (0.1, 0.21)),
-        (own, 0.2, {"kind": "relabelled", "at": 2}),
-        (head, fitted_head, {"kind": "searched", "at": 2}),
-    ]
-    return tabulate(
-        measurement("interchange", metric, network, value, **place)
-        for network, value, place in kinds
-        for metric in ("followed", "shift")
-    )
-
-
-@pytest.mark.parametrize(
-    ("units", "fitted_head", "said"),
-    [
-        (0.6, 0.43, "0.60, more than any control (at most 0.43)"),
-        (
-            0.36,
-            0.43,
-            "(at most 0.21), but not clearly more than directions in a network that was not trained, with a",
-        ),
-        (0.25, 0.32, "0.25, not clearly more than the controls (at most 0.32)"),
-    ],
-)
-def test_the_highest_control_is_the_highest_that_is_shown(units: float, fitted_head: float, said: str) -> None:
-    """A network with random weights and a fitted head is a control, as random directions are."""
-    assert said in interchange_words.answer(interchanged(0.05, 1.0, units, fitted_head), "x", 9)
-
-
-def test_an_answer_beyond_the_whole_way_is_no_better() -> None:
-    """A control that overshoots is not above a unit with which the answer goes all of the way."""
-    table = interchanged(0.05, 1.0, 1.0, 0.43)
-    table["value"] = table["value"].mask(table["kind"] == "relabelled", 1.74)
-    said = interchange_words.answer(table, "x", 9)
-    assert said.endswith("with units 5 and 8 alone 1.00, not clearly more than the controls (at most 1.74).")
-
-
-def test_units_that_are_patched_are_not_said_to_follow_anything() -> None:
-    """They are those that follow the concept most, and it may be that none is shown to follow it."""
-    assert interchange_words.name("units", "", "", 1, "3") == "1 unit chosen by the concept (3)"
-    assert interchange_words.name("units", "", "", 2) == "2 units chosen by the concept"
-
-
-def test_a_fitted_head_on_numbers_is_not_said_to_be_right_or_wrong() -> None:
-    """Numbers are hardly ever hit exactly, so that training made more of them right is not shown either."""
-    head = Network("fitted head", "fitted head", nn.Identity())
-    table = tabulate(
-        measurement("interchange", metric, head, value, kind=kind)
-        for metric, kind, value in (
-            *((metric, kind, 0.5) for metric in ("followed", "shift") for kind in ("searched", "whole")),
-            ("accuracy", "", 0.0),
-        )
-    )
-    right = interchange_words._fitted_head(table, "followed", 0.9)
-    assert "right on 0%" in right
-    assert "clearly less, and about as much as its whole state reaches" in right
-    table["value"] = table["value"].mask(table["kind"] == "whole", 0.3)
-    assert "clearly less, and more than its whole state reaches" in interchange_words._fitted_head(
-        table, "shift", 0.9
-    )
-    assert "So training made more answers right" in right
-    moved = interchange_words._fitted_head(table, "shift", 0.9)
-    assert "right" not in moved
-    assert "So it is not shown that training put the answers into few directions" in moved
 
 
 @pytest.mark.parametrize(

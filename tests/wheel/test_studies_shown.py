@@ -15,7 +15,7 @@ from known_studies import (
     depth,
 )
 from refusing import refused
-from studied import answer, bits, planted, report_of, study_of
+from studied import answer, bits, report_of
 from torch import nn
 
 from probe import Readout, Study, record
@@ -132,19 +132,6 @@ def test_the_plane_is_that_of_the_largest_variance() -> None:
     sizes = np.linalg.svd(states - states.mean(0), compute_uv=False) ** 2
     assert only(table, metric="variance")["value"].to_numpy() == pytest.approx(sizes[:2] / sizes.sum())
     assert len(only(table, metric="coordinate")) == 2 * len(only(table, metric="concept")) > 100
-
-
-def test_what_is_put_in_comes_out_where_one_unit_holds_it() -> None:
-    """Unit 0 of the planted network carries the count alone: its curve is that of the whole state."""
-    table = answer(study_of(planted()), "put-in-curve").measurements
-    whole, unit = (
-        only(table, kind=kind).sort_values("at").set_index("at")["value"]
-        for kind in ("the whole state", "the unit that follows most")
-    )
-    assert len(whole) > 4
-    assert unit.to_numpy() == pytest.approx(whole.to_numpy(), abs=0.05)
-    assert whole.to_numpy() == pytest.approx(whole.index.to_numpy(), abs=0.05)
-    assert set(only(table, kind="the unit that follows most")["units"]) == {"0"}
 
 
 def blocks_of(page: Page) -> list[object]:

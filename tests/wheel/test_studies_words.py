@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from studied import STUDY, Report, answer, bits, ones, planted, report_of, study_of, written
+from studied import STUDY, answer, bits, ones, planted, report_of, study_of, written
 from torch import nn
 
 from probe import Concept, ProbeError, Readout, Study
@@ -130,14 +130,6 @@ def test_what_was_decided_is_told_apart(tmp_path: Path) -> None:
 
     assert _joined(["a=1 for x", "b=2 for y."]) == "a=1 for x; b=2 for y"
     assert _joined([]) == "nothing"
-
-
-def test_distances_off_support_stand_beside_those_of_states_that_occur(of_planted: Report) -> None:
-    """The distance from a state to the nearest other one stands beside, in the same unit, in words and table."""
-    found = of_planted.findings["interchange"]
-    (apart,) = found.measurements.query("metric == 'apart'")["value"]
-    assert apart > 0
-    assert f"from the state after one prefix to the nearest one after another is {apart:.2f}" in found.notes["setup"]
 
 
 @pytest.mark.usefixtures("undrawn")

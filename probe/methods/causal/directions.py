@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -127,14 +128,10 @@ def _centred(values: np.ndarray) -> np.ndarray:
     return values - values.mean(0)
 
 
-def _ridge(penalty: float) -> Callable[[Classes], np.ndarray]:
-    return lambda classes: ridge_weight(classes, penalty)
-
-
 #: Kind of direction -> how it is found.
 DIRECTIONS: Mapping[str, Callable[[Classes], np.ndarray]] = {
     "ols": ridge_weight,
-    **{f"ridge_{penalty:g}": _ridge(penalty) for penalty in PENALTIES},
+    **{f"ridge_{penalty:g}": partial(ridge_weight, penalty=penalty) for penalty in PENALTIES},
     "logistic": logistic_direction,
     "slope": encoding_slope,
 }

@@ -62,17 +62,6 @@ class Support:
         nearest, _ = self._tree.query(states[:, self.kept] / self.scale)
         return nearest / self.spacing
 
-    @property
-    def apart(self) -> float:
-        """The median distance from a clean state to the nearest other one, in spacings; NaN where there is one alone.
-
-        With many units and few sequences all states lie far apart, and so do patched ones.
-        """
-        if len(self.clean) < 2 or not self.kept.any():
-            return float("nan")
-        nearest, _ = self._tree.query(self.clean, k=2)
-        return float(np.median(nearest[:, 1])) / self.spacing
-
     @cached_property
     def _tree(self) -> Any:
         from scipy.spatial import KDTree
@@ -100,11 +89,6 @@ class OffSupport:
             changed = changed[torch.as_tensor(np.random.default_rng(seed).integers(0, len(changed), most))]
         self._pairs = Pairs(pairs.machine, pairs.step, pairs.base[changed], pairs.source[changed], exhaustive=False)
         self._support = Support.of(classes_at(pairs.machine, task, pairs.step)) if len(changed) else None
-
-    @property
-    def apart(self) -> float:
-        """See `Support.apart`; NaN where no pair differs."""
-        return float("nan") if self._support is None else self._support.apart
 
     def distance(self, put: Put) -> float:
         """Return the median distance in spacings of the concept; NaN where no pair differs.

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ...errors import ProbeError
 from ...evidence.claims import Control
-from ...evidence.measurements import measurement, tabulate
 from ...methods.causal.class_means import classes_at
-from ...methods.causal.task import Task
-from ...methods.machines import Machine
-from ...plots.networks import draw_role_lines
-from ...plots.style import axes_or_new
 from ...recurrent.signals import within
 from ...subjects.answers import task_of
 from ...subjects.ends import machine_of
-from ...subjects.subject import Subject, as_subjects
+from ...subjects.subject import Subject
 from .. import needs, told
 from ..question import Question
 from ..rules import ANSWERING, FITTED, rule
+from .patching import Value, draw_lines, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "class_means"
 _RATIO, _BALANCED = "class_mean_ratio", "balanced_class_mean_ratio"
@@ -64,10 +59,7 @@ def question(subject: Subject) -> Question:
 
 
 def _setup(subject: Subject) -> str:
-    return (
-        f"{told.ran(subject)} States are replaced once, at one step, each by the mean state of its own value. A run "
-        "that goes on from the nearest mean after every step, as an automaton does, may keep fewer answers."
-    )
+    return f"{told.ran(subject)} States are replaced once, at one step, each by the mean state of its own value."
 
 
 def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) -> pd.DataFrame:
@@ -77,39 +69,42 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
     `class_mean_accuracy`, over the rows that remain; `class_mean_ratio`, that over the network's own accuracy on
     them; `balanced_class_mean_ratio`, the same with each value of the concept weighing the same;
     `class_mean_answer_change`, the mean absolute change of the expected answer. One value a network:
-    `worst_class_mean_ratio` and `worst_balanced_class_mean_ratio`, the smallest over steps.
-
-    A ratio is left out where the network has no right answer among those rows.
+    `worst_class_mean_ratio` and `worst_balanced_class_mean_ratio`, the smallest over steps. A ratio is left out where
+    the network has no right answer among those rows.
 
     Args:
         subjects: what is measured.
         steps: after which steps; None takes all but the last.
 
     Raises:
-        ProbeError: the concept is not aligned to (batch, time) or does not follow from what was read so far, a step
-            or the layer does not exist, or a model's answer depends on more than one layer's last state.
+        ProbeError: a step does not exist, or the concept is not aligned to (batch, time) or does not follow from what
+            was read so far.
 
     Reference:
         Chan et al. 2022, Causal scrubbing, with the mean of a class in place of a state drawn from it;
         docs/science.md, "Class mean at (t, n)".
     """
-    rows: list[dict[str, Any]] = []
-    for subject in as_subjects(subjects):
-        machine, task = machine_of(subject), task_of(subject)
-        task.check_fits(machine.clean.inputs)
-        length = machine.clean.inputs.shape[1]
-        chosen = range(length - 1) if steps is None else steps
-        chosen = within("steps", tuple(chosen), length, "the input's time axis")
-        found = [(name, value, step) for step in chosen for name, value in _at_step(machine, task, step)]
-        for name in (_RATIO, _BALANCED):
-            ratios = [(value, step) for metric, value, step in found if metric == name]
-            found += [(f"worst_{name}", *min(ratios))] if ratios else []
-        for name, value, step in found:
-            rows.append(measurement(QUESTION, name, subject.network, value, layer=subject.layer, step=step))
-    return tabulate(rows)
+    wanted = None if steps is None else tuple(steps)
+    return table_of(QUESTION, subjects, lambda subject: _measured(subject, wanted))
 
 
-def _at_step(machine: Machine, task: Task, step: int) -> Iterator[tuple[str, float]]:
+def _measured(subject: Subject, steps: tuple[int, ...] | None) -> Iterator[Value]:
+    machine, task = machine_of(subject), task_of(subject)
+    task.check_fits(machine.clean.inputs)
+    length, ratios = machine.clean.inputs.shape[1], dict[str, list[tuple[float, int]]]()
+    chosen = tuple(range(length - 1)) if steps is None else steps
+    for step in within("steps", chosen, length, "the input's time axis"):
+        for name, value in _at_step(subject, step):
+            yield name, value, {"step": step}
+            ratios.setdefault(name, []).append((value, step))
+    for name in (_RATIO, _BALANCED):
+        if name in ratios:
+            value, step = min(ratios[name])
+            yield f"worst_{name}", value, {"step": step}
+
+
+def _at_step(subject: Subject, step: int) -> Iterator[tuple[str, float]]:
+    machine, task = machine_of(subject), task_of(subject)
     classes = classes_at(machine, task, step)
     member = classes.of_row
     rows = torch.as_tensor(classes.sizes > 1)[member].nonzero().flatten()
@@ -119,9 +114,8 @@ def _at_step(machine: Machine, task: Task, step: int) -> Iterator[tuple[str, flo
     wanted = task.final(rows)
     hits = (after.chosen.double() == wanted).numpy()
     own = (machine.clean.answers.chosen[rows].double() == wanted).numpy()
-    changes = (after.expected - machine.clean.answers.expected[rows]).abs()
     yield "class_mean_accuracy", float(hits.mean())
-    yield "class_mean_answer_change", float(changes.mean())
+    yield "class_mean_answer_change", float((after.expected - machine.clean.answers.expected[rows]).abs().mean())
     if own.any():
         values = member[rows].numpy()
         by_value = [(hits[values == value].mean(), own[values == value].mean()) for value in np.unique(values)]
@@ -130,24 +124,7 @@ def _at_step(machine: Machine, task: Task, step: int) -> Iterator[tuple[str, flo
         yield _BALANCED, float(balanced / own_balanced)
 
 
-def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the ratio of accuracies by step: the median over networks and its interval; each planted network a line.
-
-    Args:
-        frame: what `measure` returned.
-        threshold: the bound of a rule, or None.
-        ax: axes to draw into, or None for new ones.
-
-    Raises:
-        ProbeError: the table has no ratio.
-    """
-    rows = frame[frame["metric"] == _RATIO]
-    if rows.empty:
-        raise ProbeError(f"The table has no {_RATIO}; measure the question first.")
-    ax = draw_role_lines(rows, ax=axes_or_new(ax), at="step")
-    if threshold is not None:
-        ax.axhline(threshold, color="black", linewidth=1, linestyle=":", zorder=0)
-    ax.set_ylim(0, max(1.05, ax.get_ylim()[1]))
-    ax.set_xlabel("steps read when the class mean is put in")
-    ax.set_ylabel("accuracy over own accuracy")
-    return ax
+#: Draws the ratio of accuracies by step: the median over networks and its interval; each planted network a line.
+draw = partial(
+    draw_lines, metric=_RATIO, at="step", x="steps read when the class mean is put in", y="accuracy over own accuracy"
+)

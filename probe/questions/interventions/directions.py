@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import ProbeError
-from ...evidence.measurements import measurement, tabulate
+from ...evidence.measurements import only
 from ...methods.causal.class_means import classes_at
 from ...methods.causal.directions import DIRECTIONS
-from ...methods.causal.experiment import Experiment
+from ...methods.causal.interchange import Interchange
 from ...methods.causal.pairs import MOST_PAIRS, Pairs, all_pairs, along, columns
-from ...methods.causal.support import FAR
 from ...methods.causal.task import Task
-from ...plots.legends import legend_above
-from ...plots.networks import name_columns
-from ...plots.style import ROLE_STYLE, axes_or_new
+from ...plots.networks import draw_dots
 from ...subjects.answers import task_of
 from ...subjects.ends import machine_of, step_of
 from ...subjects.plans import affordable_pairs
-from ...subjects.subject import Subject, as_subjects, per_subject
+from ...subjects.subject import Subject, per_subject
 from .. import needs, told
 from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
+from .patching import Value, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +34,8 @@ QUESTION = "directions"
 STUDIED_PAIRS, STUDIED_OF_UNIT = 4_096, 512
 #: Units stand beside the directions and there are many of them: their pairs are drawn.
 PAIRS_OF_UNIT = 2**14
-#: Metric, value, and its place in the table.
-Value = tuple[str, float, dict[str, Any]]
-_LABELS = {
+#: What is patched -> its label on the axis.
+COLUMNS = {
     "ols": "least\nsquares",
     "ridge_0.01": "ridge\n0.01",
     "ridge_0.1": "ridge\n0.1",
@@ -86,7 +83,6 @@ def measure(
     step: int | None = -1,
     most: int = MOST_PAIRS,
     most_of_unit: int = PAIRS_OF_UNIT,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Measure how far answers follow single directions of the state, and single units.
 
@@ -95,158 +91,115 @@ def measure(
     the whole state - IIA of no patch), `direction_iia`, `direction_shift` of the expected answer, and
     `direction_off_support`, the median distance of patched states from the states that occur, in spacings of the
     concept. `unit_score`, `unit_iia`, `unit_shift`, `unit_off_support`: the same of each unit (`units`), all numbers
-    of a state that are its own. `best_unit_score`: the largest score of a unit.
-
-    A score is left out where the whole state answers as no patch does, and a direction where there is none.
+    of a state that are its own. `best_unit_score`: the largest score of a unit. A score is left out where the whole
+    state answers as no patch does, and a direction where there is none.
 
     Args:
         subjects: what is measured.
         step: after which step; None for that of `step_of`.
-        most: the most pairs that are run along a direction; more are drawn. Of a large network they are fewer, as
-            many as the budget of `probe.subjects.plans` allows.
+        most: the most pairs that are run along a direction, fewer of a large network; more are drawn.
         most_of_unit: the same for a unit.
-        seed: of the drawing.
 
     Raises:
-        ProbeError: the concept is not aligned to (batch, time), the step or the layer does not exist, or a model's
-            answer depends on more than one layer's last state.
+        ProbeError: the step does not exist, or the concept is not aligned to (batch, time).
 
     Reference:
         Geiger et al. 2021, Causal abstractions of neural networks, section 3; Geiger et al. 2024, Finding alignments
         between interpretable causal variables and distributed representations.
     """
-    rows: list[dict[str, Any]] = []
-    for subject in as_subjects(subjects):
+
+    def values(subject: Subject) -> Iterator[Value]:
         at = step_of(subject, step)
-        directions = along_directions(subject, at, most=most, seed=seed)
-        for metric, value, place in (*directions, *of_units(subject, at, most=most_of_unit, seed=seed)):
-            if not math.isnan(value):
-                rows.append(
-                    measurement(QUESTION, metric, subject.network, value, layer=subject.layer, step=at, **place)
-                )
-    return tabulate(rows)
+        for metric, value, place in (*along_directions(subject, at, most), *of_units(subject, at, most_of_unit)):
+            yield metric, value, {"step": at, **place}
+
+    return table_of(QUESTION, subjects, values)
+
+
+def along_directions(subject: Subject, step: int, most: int = MOST_PAIRS) -> tuple[Value, ...]:
+    """Return what `measure` has of directions after a step, from 0; it is computed once a subject."""
+    return _once(subject, _of_directions, len(DIRECTIONS), (step, most))
+
+
+def of_units(subject: Subject, step: int, most: int = PAIRS_OF_UNIT) -> tuple[Value, ...]:
+    """Return the same of units."""
+    return _once(subject, _of_units, machine_of(subject).dynamics.units, (step, most))
+
+
+_Of = Callable[[Pairs, Task], Iterator[Value]]
 
 
 @per_subject
-def _known(subject: Subject) -> dict[tuple[str, int, int, int], tuple[Value, ...]]:
+def _known(subject: Subject) -> dict[tuple[_Of, tuple[int, int]], tuple[Value, ...]]:
     return {}
 
 
-def along_directions(subject: Subject, step: int, *, most: int = MOST_PAIRS, seed: int = 0) -> tuple[Value, ...]:
-    """Return what `measure` has of directions, metric, value and place in the table; it is computed once a subject.
-
-    Args:
-        subject: the network under study.
-        step: after which step, from 0.
-        most: the most pairs that are run.
-        seed: of the drawing.
-    """
-    key = "directions", step, most, seed
-    if key not in _known(subject):
-        pairs = _pairs(subject, step, len(DIRECTIONS), most, seed)
-        _known(subject)[key] = tuple(_of_directions(pairs, task_of(subject), seed))
-    return _known(subject)[key]
+def _once(subject: Subject, of: _Of, patches: int, asked: tuple[int, int]) -> tuple[Value, ...]:
+    if (of, asked) not in _known(subject):
+        step, most = asked
+        affordable = affordable_pairs(subject, step, patches, most=most)
+        pairs = all_pairs(machine_of(subject), step, most=affordable)
+        _known(subject)[of, asked] = tuple(of(pairs, task_of(subject)))
+    return _known(subject)[of, asked]
 
 
-def of_units(subject: Subject, step: int, *, most: int = PAIRS_OF_UNIT, seed: int = 0) -> tuple[Value, ...]:
-    """Return the same of units; for the arguments see `along_directions`."""
-    key = "units", step, most, seed
-    if key not in _known(subject):
-        pairs = _pairs(subject, step, machine_of(subject).dynamics.units, most, seed)
-        _known(subject)[key] = tuple(_of_units(pairs, task_of(subject), seed))
-    return _known(subject)[key]
-
-
-def _pairs(subject: Subject, step: int, puts: int, most: int, seed: int) -> Pairs:
-    affordable = affordable_pairs(subject, step, puts, most=most)
-    return all_pairs(machine_of(subject), step, most=affordable, seed=seed)
-
-
-def _of_directions(pairs: Pairs, task: Task, seed: int) -> Iterator[Value]:
-    classes, experiment = classes_at(pairs.machine, task, pairs.step), Experiment(pairs, task, seed=seed)
-    for kind, find in DIRECTIONS.items():
-        direction = find(classes)
+def _of_directions(pairs: Pairs, task: Task) -> Iterator[Value]:
+    classes, patched = classes_at(pairs.machine, task, pairs.step), Interchange(pairs, task, support=True)
+    for kind, direction_of in DIRECTIONS.items():
+        direction = direction_of(classes)
         if np.linalg.norm(direction):
-            for name, value in experiment.follow(along(direction)).numbers().items():
+            for name, value in patched.scores(along(direction)).numbers.items():
                 yield f"direction_{name}", value, {"kind": kind, "n": len(pairs)}
 
 
-def _of_units(pairs: Pairs, task: Task, seed: int) -> Iterator[Value]:
-    dynamics, experiment, best = pairs.machine.dynamics, Experiment(pairs, task, seed=seed), list[tuple[float, str]]()
+def _of_units(pairs: Pairs, task: Task) -> Iterator[Value]:
+    dynamics, patched, best = (
+        pairs.machine.dynamics,
+        Interchange(pairs, task, support=True),
+        dict[str, float](),
+    )
     for unit in range(dynamics.units):
-        numbers = experiment.follow(columns(dynamics.unit(unit))).numbers()
+        numbers = patched.scores(columns(dynamics.unit(unit))).numbers
         for name, value in numbers.items():
             yield f"unit_{name}", value, {"units": str(unit), "n": len(pairs)}
         if not math.isnan(numbers["score"]):
-            best.append((numbers["score"], str(unit)))
+            best[str(unit)] = numbers["score"]
     if best:
-        score, unit = max(best, key=lambda one: one[0])
-        yield "best_unit_score", score, {"units": unit, "n": len(pairs)}
+        unit = max(best, key=lambda one: best[one])
+        yield "best_unit_score", best[unit], {"units": unit, "n": len(pairs)}
 
 
-def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
-    """Draw the score of each kind of direction and of the best unit, a marker a network; hollow: off the support.
+def draw(frame: pd.DataFrame, *, threshold: float | None = None) -> Axes:
+    """Draw the score of each kind of direction and of the best unit, a dot a network.
 
     Args:
         frame: what `measure` returned.
         threshold: the bound of a rule for least squares, or None.
-        ax: axes to draw into, or None for new ones.
 
     Raises:
         ProbeError: the table has no score.
     """
-    table = scores_by_kind(frame)
-    if table.empty:
+    rows = scores_by_kind(frame)
+    if rows.empty:
         raise ProbeError("The table has no direction_score; measure the question first.")
-    ax = axes_or_new(ax)
-    roles = [role for role in ROLE_STYLE if (table["role"] == role).any()]
-    width = 0.8 / len(roles)
-    for place, role in enumerate(roles):
-        look, own = ROLE_STYLE[role], table[table["role"] == role]
-        for column, kind in enumerate(_LABELS):
-            rows = own[own["kind"] == kind].sort_values("network")
-            spread = np.linspace(-width / 3, width / 3, len(rows)) if len(rows) > 1 else np.zeros(len(rows))
-            at = column + (place - (len(roles) - 1) / 2) * width + spread
-            far = (rows["off_support"] > FAR).to_numpy()
-            for hollow in (False, True):
-                ax.plot(
-                    at[far == hollow],
-                    rows["score"].to_numpy(float)[far == hollow],
-                    look.marker,
-                    color=look.color,
-                    markerfacecolor="none" if hollow else look.color,
-                    markersize=4.5,
-                )
-        ax.plot([], [], look.marker, color=look.color, markersize=5, label=role)
-    if threshold is not None:
-        ax.plot([-0.45, 0.45], [threshold] * 2, color="black", linewidth=1)
+    rows = rows.rename(columns={"kind": "metric", "score": "value"})
+    ax = draw_dots(rows, COLUMNS, thresholds=None if threshold is None else {"ols": threshold})
     ax.axhline(0, color="black", linewidth=0.8, linestyle=":", zorder=0)
-    name_columns(ax, list(_LABELS.values()))
-    ax.set_xlim(-0.5, len(_LABELS) - 0.5)
     ax.set_ylabel("interchange score")
-    legend_above(ax)
     return ax
 
 
 def scores_by_kind(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return score, shift and off-support distance of every direction and of each network's best unit.
+    """Return `score`, `shift` and `off_support` of every direction and of each network's best unit, a row each.
 
     Args:
         frame: what `measure` returned.
-
-    Returns:
-        A row for each network and kind: `network`, `role`, `kind`, `score`, `shift`, `off_support`.
     """
-    import pandas as pd
-
-    best = frame[frame["metric"] == "best_unit_score"].set_index("network")["units"]
-    names = ("score", "shift", "off_support")
-    directions = frame[frame["metric"].isin([f"direction_{name}" for name in names])]
-    units = frame[frame["metric"].isin([f"unit_{name}" for name in names])]
-    units = units[units["units"] == units["network"].map(best)].assign(kind="unit")
-    both = pd.concat([directions, units])
-    both = both.assign(metric=both["metric"].str.replace(r"^[a-z]+_", "", n=1, regex=True))
-    order = {kind: place for place, kind in enumerate(_LABELS)}
-    both = both.assign(place=both["kind"].map(order))
-    wide = both.pivot(index=["network", "role", "place", "kind"], columns="metric", values="value").reset_index()
-    return wide.reindex(columns=["network", "role", "kind", *names]).dropna(subset="score").reset_index(drop=True)
+    best = only(frame, metric="best_unit_score").set_index("network")["units"]
+    of_unit = (frame["units"] != "") & (frame["units"] == frame["network"].map(best))
+    rows = frame[of_unit | (frame["kind"] != "")].assign(kind=frame["kind"].where(~of_unit, "unit"))
+    rows = rows.assign(metric=rows["metric"].str.replace(r"^(direction|unit)_", "", regex=True))
+    wide = rows.pivot_table("value", ["network", "role", "kind"], "metric").reset_index()
+    wide = wide.reindex(columns=["network", "role", "kind", "score", "shift", "off_support"]).dropna(subset="score")
+    order = [[*COLUMNS].index(kind) for kind in wide["kind"]]
+    return wide.assign(order=order).sort_values(["network", "order"]).drop(columns="order").reset_index(drop=True)

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,29 +27,29 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ...evidence.claims import Control
-from ...evidence.measurements import measurement, tabulate
-from ...methods.causal.alignment import ITERATIONS, PAIRS, search
+from ...evidence.measurements import only
+from ...methods.causal.alignment import ITERATIONS
 from ...methods.causal.alignment_controls import halves, random_bases
 from ...methods.causal.erasure import Eraser, leace, one_hot, projected_out
 from ...methods.causal.task import Task
 from ...methods.machines import CHUNK, Machine
 from ...plots.networks import draw_dots
-from ...plots.style import SMALL
-from ...subjects.answers import loss_of, task_of
+from ...subjects.answers import task_of
 from ...subjects.ends import ends_of, machine_of, step_of
-from ...subjects.plans import search_length, search_of
-from ...subjects.subject import Subject, as_subjects
+from ...subjects.plans import search_of
+from ...subjects.subject import Subject
 from .. import needs, told
 from ..question import Question
 from ..rules import ANSWERING, FITTED, ONE_STEP, rule
+from .patching import Value, find, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 QUESTION = "erasure"
-#: Orders of labels that the shuffled control is the mean of, and random subspaces.
-SHUFFLES, RANDOM = 20, 50
+#: Orders of labels that the shuffled control is the mean of; dimensions that are projected out, and random subspaces.
+SHUFFLES, RANK, RANDOM = 20, 2, 50
 #: Answers that are right more often than the floor by no more are no better than the later inputs allow.
 BOUND = 0.05
 #: What is erased -> its label on the axis.
@@ -59,7 +60,9 @@ COLUMNS = {
     "shuffled_accuracy": "shuffled\nlabels",
     "projected_accuracy": "directions\nthat carry it",
     "random_projected_accuracy": "random\ndirections",
+    "floor": "the whole\nstate",
 }
+#: From states and their concept to what erases it from others.
 Make = Callable[[np.ndarray, np.ndarray], Eraser]
 
 
@@ -107,10 +110,10 @@ def _above_floor(subject: Subject) -> str | None:
     """Answers that are better than the later inputs allow: of others the rule's bound could not be missed."""
     at = step_of(subject, None)
     try:
-        ground = _Ground.of(machine_of(subject), task_of(subject), at, 0)
+        erasing = _Erasing.of(subject, at)
     except ProbeError as error:
         return str(error).rstrip(".")
-    own, floor = ground.own(), ground.floor()
+    own, floor = erasing.own(), erasing.floor()
     if own - floor > BOUND:
         return None
     return (
@@ -119,14 +122,7 @@ def _above_floor(subject: Subject) -> str | None:
     )
 
 
-def measure(
-    subjects: Sequence[Subject],
-    *,
-    step: int | None = None,
-    rank: int = 2,
-    iterations: int = ITERATIONS,
-    seed: int = 0,
-) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject], *, step: int | None = None, iterations: int = ITERATIONS) -> pd.DataFrame:
     """Measure how often a run that goes on from a state without the concept still answers rightly.
 
     The metrics stand at the head of this module, one value a network each.
@@ -134,53 +130,48 @@ def measure(
     Args:
         subjects: what is measured.
         step: at which step; None for that of `step_of`.
-        rank: dimensions of the subspace that is projected out.
         iterations: of the alignment search; fewer where they take long, and no search where those are too few.
-        seed: of halves, shuffles, the search and random subspaces.
-
-    Returns:
-        The tidy table.
 
     Raises:
-        ProbeError: the step or layer does not exist, the rank is none of the state's, the concept is not aligned to
+        ProbeError: the step or layer does not exist, the state has one number, the concept is not aligned to
             (batch, time) or constant at the step, or the model is no machine.
 
     Reference:
         Belrose et al. 2023, LEACE, theorem 4.3; Elazar et al. 2021, Amnesic probing, section 2 (random directions).
     """
-    rows: list[dict[str, Any]] = []
-    for subject in as_subjects(subjects):
-        machine = machine_of(subject)
+
+    def values(subject: Subject) -> Iterator[Value]:
         at = step_of(subject, step)
-        ground = _Ground.of(machine, task_of(subject), at, seed)
-        values = dict(_values(ground, _searched(subject, ground, rank, iterations)))
+        erasing = _Erasing.of(subject, at)
+        searches = [search_of(subject, at, RANK, erasing.task, train) for train, _ in erasing.ways]
+        bases = [one.basis.numpy() for one in find(subject, at, searches, most=iterations)]
+        found = dict(_accuracies(erasing, bases))
         for name in ("erased", "shuffled", "projected"):
-            if f"{name}_accuracy" in values:
-                values[f"{name}_excess"] = max(values[f"{name}_accuracy"] - values["floor"], 0.0)
-        rows += [
-            measurement(QUESTION, metric, subject.network, value, layer=subject.layer, step=at)
-            for metric, value in values.items()
-        ]
-    return tabulate(rows)
+            if f"{name}_accuracy" in found:
+                found[f"{name}_excess"] = max(found[f"{name}_accuracy"] - found["floor"], 0.0)
+        for metric, value in found.items():
+            yield metric, value, {"step": at}
+
+    return table_of(QUESTION, subjects, values)
 
 
 @dataclass(frozen=True, eq=False)
-class _Ground:
-    """Where something is erased, and how the run that goes on from there is judged."""
+class _Erasing:
+    """Where something is erased, and how the run that goes on from there is judged; `ways` are (train, test) rows."""
 
     machine: Machine
     task: Task
     step: int
-    seed: int
     ways: tuple[tuple[Tensor, Tensor], ...]
 
     @classmethod
-    def of(cls, machine: Machine, task: Task, step: int, seed: int) -> _Ground:
+    def of(cls, subject: Subject, step: int) -> _Erasing:
+        machine, task = machine_of(subject), task_of(subject)
         task.check_fits(machine.clean.inputs)
         if not bool((task.concept[:, step] != task.concept[0, step]).any()):
             raise ProbeError(f"The concept is the same in every row at step {step}; there is nothing to erase.")
-        ways = tuple((half.train, half.test) for half in halves(machine, step, seed=seed))
-        return cls(machine, task, step, seed, ways)
+        ways = tuple((half.train, half.test) for half in halves(machine, step))
+        return cls(machine, task, step, ways)
 
     def states(self, rows: Tensor) -> np.ndarray:
         return self.machine.clean.states[rows, self.step].detach().numpy()
@@ -207,18 +198,21 @@ class _Ground:
         is that of the training rows, and the network from their mean state is another such answer: the better one.
         """
         clean, step = self.machine.clean, self.step
-        group = _suffixes(clean.inputs[:, step + 1 :])
-        answers = np.unique(self.task.final(torch.arange(len(group))).numpy(), return_inverse=True)[1].ravel()
+        rest = clean.inputs[:, step + 1 :].flatten(1).detach().numpy()
+        group = np.zeros(len(rest), dtype=int)
+        if rest.shape[1]:
+            group = np.unique(rest, axis=0, return_inverse=True)[1].ravel()
+        every = np.arange(len(group))
+        answers = np.unique(self.task.final(torch.as_tensor(every)).numpy(), return_inverse=True)[1].ravel()
         both = len(np.unique(np.stack([group, clean.prefixes[step].group.numpy()]), axis=1).T)
         if both == (group.max() + 1) * len(clean.prefixes[step].rows):
-            every = np.arange(len(group))
             return _most_frequent(group, answers, every, every)
         # However few sequences there are: a rest that occurs once would be its own answer.
-        ways = [(half.train, half.test) for half in halves(self.machine, step, least=2, seed=self.seed)]
-        frequent = _mean(_most_frequent(group, answers, train.numpy(), test.numpy()) for train, test in ways)
-        every = np.eye(self.machine.dynamics.size)
-        means = [(projected_out(self.states(self.distinct(train)), every), test) for train, test in ways]
-        return max(frequent, _mean(self.accuracy([mean], test) for mean, test in means))
+        ways = [(half.train, half.test) for half in halves(self.machine, step, least=2)]
+        frequent = fmean(_most_frequent(group, answers, train.numpy(), test.numpy()) for train, test in ways)
+        whole = np.eye(self.machine.dynamics.size)
+        means = [(projected_out(self.states(self.distinct(train)), whole), test) for train, test in ways]
+        return max(frequent, fmean(self.accuracy([at_mean], test) for at_mean, test in means))
 
     def own(self) -> float:
         """Return how often the answers are right with nothing erased."""
@@ -230,52 +224,31 @@ class _Ground:
         fitted = [self.distinct(train) for train, _ in self.ways]
         given = [(self.states(rows), self.task.so_far(rows, self.step).numpy()) for rows in fitted]
         by_way = zip(*([make(states, values) for states, values in given] for make in makes), strict=True)
-        return _mean(self.accuracy(own, test) for own, (_, test) in zip(by_way, self.ways, strict=True))
+        return fmean(self.accuracy(own, test) for own, (_, test) in zip(by_way, self.ways, strict=True))
 
 
-def _searched(subject: Subject, ground: _Ground, rank: int, iterations: int) -> list[np.ndarray]:
-    """Return the directions that a search finds on each half; none where it would take too long."""
-    many = search_length(subject, ground.step, searches=len(ground.ways), pairs=PAIRS, most=iterations)
-    if not many:
-        return []
-    place, task, seed = ground.step, ground.task, ground.seed
-    searches = [search_of(subject, place, rank, task, way, seed=seed) for way, _ in ground.ways]
-    found = search(ground.machine, ground.step, searches, loss=loss_of(subject), iterations=many, seed=ground.seed)
-    return [one.basis.numpy() for one in found]
-
-
-def _values(ground: _Ground, bases: Sequence[np.ndarray]) -> Iterator[tuple[str, float]]:
-    machine, task = ground.machine, ground.task
-    every = torch.arange(len(machine.clean.inputs))
-    yield "floor", ground.floor()
-    yield "own_accuracy", ground.own()
-    yield "erased_accuracy", ground.held_out([lambda states, values: leace(states, one_hot(values))])
-    distinct = ground.distinct(every)
-    whole = leace(ground.states(distinct), one_hot(task.so_far(distinct, ground.step).numpy()))
+def _accuracies(erasing: _Erasing, bases: Sequence[np.ndarray]) -> Iterator[tuple[str, float]]:
+    every = torch.arange(len(erasing.machine.clean.inputs))
+    yield "floor", erasing.floor()
+    yield "own_accuracy", erasing.own()
+    yield "erased_accuracy", erasing.held_out([lambda states, values: leace(states, one_hot(values))])
+    distinct = erasing.distinct(every)
+    whole = leace(erasing.states(distinct), one_hot(erasing.task.so_far(distinct, erasing.step).numpy()))
     yield "erased_rank", float(whole.rank)
-    yield "in_sample_erased_accuracy", ground.accuracy([whole], every)
-    yield "scalar_erased_accuracy", ground.held_out([leace])
-    generator = np.random.default_rng(ground.seed)
+    yield "in_sample_erased_accuracy", erasing.accuracy([whole], every)
+    yield "scalar_erased_accuracy", erasing.held_out([leace])
+    generator = np.random.default_rng(0)
 
     def shuffled(states: np.ndarray, values: np.ndarray) -> Eraser:
         return leace(states, one_hot(generator.permutation(values)))
 
-    yield "shuffled_accuracy", ground.held_out([shuffled] * SHUFFLES)
-    if not bases:
-        return
-    found = iter(bases)
-    yield "projected_accuracy", ground.held_out([lambda states, _: projected_out(states, next(found))])
-    drawn = random_bases(machine.dynamics.size, bases[0].shape[1], RANDOM, seed=ground.seed)
-    random = [lambda states, _, q=basis: projected_out(states, q) for basis in drawn]
-    yield "random_projected_accuracy", ground.held_out(random)
-
-
-def _suffixes(inputs: Tensor) -> np.ndarray:
-    """Return a number for each row, the same for rows whose inputs are, (row,)."""
-    flat = inputs.flatten(1).detach().numpy()
-    if not flat.shape[1]:
-        return np.zeros(len(flat), dtype=int)
-    return np.unique(flat, axis=0, return_inverse=True)[1].ravel()
+    yield "shuffled_accuracy", erasing.held_out([shuffled] * SHUFFLES)
+    if bases:
+        found = iter(bases)
+        yield "projected_accuracy", erasing.held_out([lambda states, _: projected_out(states, next(found))])
+        drawn = random_bases(erasing.machine.dynamics.size, RANK, RANDOM)
+        random = [lambda states, _, q=basis: projected_out(states, q) for basis in drawn]
+        yield "random_projected_accuracy", erasing.held_out(random)
 
 
 def _most_frequent(group: np.ndarray, answers: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
@@ -286,21 +259,14 @@ def _most_frequent(group: np.ndarray, answers: np.ndarray, train: np.ndarray, te
     return float((best[group[test]] == answers[test]).mean())
 
 
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
-
-
-def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how often answers are right after something was erased, a dot a network, and the floor as a line.
+def draw(frame: pd.DataFrame) -> Axes:
+    """Draw how often answers are right after something was erased, a dot a network; the floor is without a state.
 
     Args:
         frame: what `measure` returned.
-        ax: where to draw, or None for new axes.
     """
-    ax = draw_dots(frame, COLUMNS, ax=ax)
-    floor = float(frame[frame["metric"] == "floor"]["value"].median())
-    ax.axhline(floor, color="black", linewidth=1)
-    ax.annotate("the suffix alone", (-0.45, floor - 0.01), ha="left", va="top", fontsize=SMALL)
+    columns = {metric: label for metric, label in COLUMNS.items() if len(only(frame, metric=metric))}
+    ax = draw_dots(frame, columns)
     ax.set_ylim(-0.02, 1.03)
     ax.set_xlabel("what is erased from the state")
     ax.set_ylabel("share of right answers")

@@ -9,26 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import ProbeError
+from ...errors import ProbeError, several
 from ...evidence.findings import DataFigure
-from ...evidence.measurements import measurement, tabulate
+from ...evidence.measurements import one, only
 from ...evidence.words import said
-from ...methods.causal.alignment import Search, search
+from ...methods.causal.alignment import Search
 from ...methods.causal.alignment_controls import Relabelled, differing, halves, random_bases
 from ...methods.causal.class_means import classes_at
-from ...methods.causal.experiment import Experiment, Followed
+from ...methods.causal.interchange import Interchange, Scores
 from ...methods.causal.pairs import Pairs, Put, along, columns, whole
+from ...methods.causal.support import FAR
 from ...methods.causal.task import Task
 from ...plots.networks import draw_dots
 from ...plots.study_figures import drawing, drawn, labels, spread
-from ...plots.style import GREY, INK, SMALL, new_figure, role_style
-from ...subjects.answers import loss_of, takes_levels, task_of
+from ...subjects.answers import right_answer, takes_levels, task_of
 from ...subjects.ends import Ends, alike, ends_of
 from ...subjects.pairs import LEAST, SplicedPairs, spliced_pairs
 from ...subjects.plans import RANKS, SEARCHED, Plan, plan_of
@@ -38,36 +39,27 @@ from ..answers.wrong import wrong_in
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING
 from ..states.targets import by_following
-from ..telling import interchange_words as words
+from .patching import Value, find, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 QUESTION = "interchange"
 #: Random subspaces, and the fewest distinct prefixes of which half are held out.
 RANDOM, LEAST_HELD_OUT = 5, 64
-#: With more parts of the state than this (in a stack, a layer each) only some are drawn.
-MOST_PARTS = 12
-#: The attributes of `SplicedPairs` that become rows of the table.
-COUNTED = ("impossible", "drawn", "unanswerable", "right", "before")
-#: A name of what is patched, where that is (columns of the table), and the patch.
-_Patch = tuple[str, dict[str, Any], Put]
+#: Of a stack of more layers only some are patched whole, the first and the last among them.
+MOST_LAYERS = 12
+#: The whole state moves answers if more follow by more than this.
+MORE = 0.1
+_SCORES = ("followed", "shift", "off_support")
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
-    """The sequences whose states are patched.
+class _Patching:
+    """Where a network's states are patched, what they should hold, the rows of a search, and the pairs that count."""
 
-    Attributes:
-        end: the ends of all sequences.
-        plan: where states are patched.
-        task: what the states are thought to hold.
-        train: the rows that directions are searched on, (row,).
-        held_out: whether the pairs are among other rows.
-        own: the pairs that count.
-    """
-
+    subject: Subject
     end: Ends
     plan: Plan
     task: Task
@@ -75,40 +67,27 @@ class Ground:
     held_out: bool
     own: SplicedPairs
 
-    def pairs(self, end: Ends) -> Pairs:
-        """Return the pairs that count, of the network or of a control."""
-        return Pairs(end.machine, self.plan.place, self.own.pairs.base, self.own.pairs.source, exhaustive=False)
+    @cached_property
+    def fit(self) -> Pairs:
+        """The pairs that directions are searched on, whatever they differ in: those for relabelled values too."""
+        place, most = self.plan.place, self.plan.spliced
+        return spliced_pairs(self.subject, self.end, self.task, place, self.train, most=most, every=True).pairs
+
+    def search(self, subject: Subject, wanted: Sequence[Search]) -> list[Put]:
+        """Return what searches find in the network or a control; nothing where that would take too long."""
+        most, seed = self.plan.iterations, self.subject.seed
+        return [one.put for one in find(subject, self.plan.place, wanted, most=most, pairs=SEARCHED, seed=seed)]
 
 
 @per_subject
-def ground_of(subject: Subject) -> Ground:
-    """Return the sequences whose states are patched; pairs are held out where there are enough prefixes."""
+def _patching_of(subject: Subject) -> _Patching:
+    """Return where states are patched; pairs are held out of a search where there are enough prefixes."""
     end, plan, task = ends_of(subject), plan_of(subject), task_of(subject)
     ways = halves(end.machine, plan.place, least=LEAST_HELD_OUT, seed=subject.seed)
     defined = torch.as_tensor(np.isfinite(end.values[:, plan.place]))
     train, test = (rows[defined[rows]] for rows in (ways[0].train, ways[0].test))
     own = spliced_pairs(subject, end, task, plan.place, test, most=plan.spliced)
-    return Ground(end, plan, task, train, len(ways) > 1, own)
-
-
-@per_subject
-def _fit(subject: Subject) -> Pairs:
-    """Return the pairs on which directions are searched, whatever they differ in: those for relabelled values too."""
-    ground = ground_of(subject)
-    end, place = ground.end, ground.plan.place
-    most = ground.plan.spliced
-    return spliced_pairs(subject, end, ground.task, place, ground.train, most=most, every=True).pairs
-
-
-def why_not(subject: Subject) -> str | None:
-    """Pairs of sequences whose spliced sequence the network answers, in other words than the base."""
-    end, plan = ends_of(subject), plan_of(subject)
-    if alike(end, plan.place):
-        return words.all_alike(end, plan)
-    wrong = wrong_in(end.machine.clean.answers.chosen.numpy(), end.values[:, -1]) if takes_levels(subject) else ""
-    if wrong:
-        return f"{wrong} With such answers we cannot say what they follow"
-    return words.too_few(ground_of(subject).own, subject.answered.name, plan, levels=takes_levels(subject))
+    return _Patching(subject, end, plan, task, train, len(ways) > 1, own)
 
 
 def question(subject: Subject) -> Question:
@@ -117,8 +96,44 @@ def question(subject: Subject) -> Question:
     Args:
         subject: the network; any does.
     """
-    title, asked = "Does the answer follow the state?", (needs.machine, why_not)
-    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=3, leads=True)
+    title, asked = "Does the answer follow the state?", (needs.machine, _why_not)
+    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=4, leads=True)
+
+
+def _why_not(subject: Subject) -> str | None:
+    """Pairs of sequences whose spliced sequence the network answers, in other words than the base."""
+    end, plan = ends_of(subject), plan_of(subject)
+    if alike(end, plan.place):
+        return f"{plan.where} all sequences have the same state"
+    wrong = wrong_in(end.machine.clean.answers.chosen.numpy(), end.values[:, -1]) if takes_levels(subject) else ""
+    if wrong:
+        return f"{wrong} With such answers we cannot say what they follow"
+    return too_few(_patching_of(subject).own, subject.answered.name, plan, levels=takes_levels(subject))
+
+
+def too_few(own: SplicedPairs, concept: str, plan: Plan, *, levels: bool) -> str | None:
+    """Return why nothing is patched if too few pairs count, or None.
+
+    Args:
+        own: the pairs.
+        concept: the name of the concept.
+        plan: where states are patched.
+        levels: whether answers take a few values, so that they can be right or wrong.
+    """
+    where, rest = f"spliced {plan.where}", own.drawn - own.unanswerable
+    right = f"the network answers {own.right:.0%} of the sequences that are {where} right by “{concept}”"
+    reasons = (
+        (not own.drawn and own.impossible, f"none of {own.impossible:,} pairs can occur, as valid says, {where}"),
+        (
+            not own.drawn,
+            f"“{concept}” is the same in all sequences {plan.where}, or the right answer stays in all pairs",
+        ),
+        (not rest, "the readout cannot give the right answer after any patch"),
+        (levels and own.right - own.before <= MORE, f"{right}, and {own.before:.0%} with no patch at all"),
+        (not own.way > MORE, f"its answers to sequences {where} go {said(own.way)} of the way to the right answers"),
+        (len(own.pairs) < LEAST, f"{right}: {len(own.pairs):,} of {rest:,} pairs; at least {LEAST} are needed"),
+    )
+    return next((reason for holds, reason in reasons if holds), None)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -127,11 +142,9 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     Metrics of each patch (`kind`, with `layer`, `signal` or `units`, and how many units or directions, `at`):
     `followed`, the share of pairs whose answer becomes the right one, where answers are right or wrong; `shift`, how
     far the expected answer moves from the base's answer (0) to the network's own answer to the spliced sequence (1);
-    `off_support`, the median distance of patched states from the states that occur, in spacings of the concept.
-
-    One value a network: `pairs`; how they were counted, see `SplicedPairs`; `apart`, the distance between
-    neighbouring states that occur. A control is searched and scored on the same pairs; `accuracy` is the share
-    of its answers that are right, as it need not answer these pairs.
+    `off_support`, the median distance of patched states from the states that occur, in spacings of the concept. One
+    value a network: `pairs`, and `right`, the share of spliced sequences that it answers right. A control is searched
+    and scored on the same pairs, which it need not answer right; `accuracy` is the share of its answers that are.
 
     Args:
         subjects: the network, then its controls.
@@ -143,83 +156,69 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
         Geiger et al. 2021, Causal abstractions of neural networks, section 3; Geiger et al. 2024, Finding alignments
         between interpretable causal variables and distributed representations.
     """
-    network, *controls = as_subjects(subjects)
-    ground = ground_of(network)
-    rows = list(_of_network(network, ground))
-    for control in controls if ground.plan.iterations else ():
-        rows += _of_control(control, network, ground)
-    return tabulate(rows)
+    network = as_subjects(subjects)[0]
+    patching = _patching_of(network)
+    return table_of(
+        QUESTION,
+        subjects,
+        lambda subject: _of_network(patching) if subject is network else _of_control(subject, patching),
+    )
 
 
-def _of_network(subject: Subject, ground: Ground) -> Iterator[dict[str, Any]]:
-    network, own = subject.network, ground.own
-    experiment = Experiment(own.pairs, ground.task, support=_ordered(subject, ground), seed=subject.seed)
-    yield from _ends(subject, experiment.follow(whole), own.way)
-    for kind, place, put in _patches(subject, ground):
-        yield from _followed(subject, kind, place, experiment.follow(put), own.way)
-    for metric in COUNTED:
-        yield measurement(QUESTION, metric, network, float(getattr(own, metric)))
-    yield measurement(QUESTION, "pairs", network, float(len(own.pairs)))
-    if np.isfinite(experiment.apart):
-        yield measurement(QUESTION, "apart", network, experiment.apart)
+def _of_network(patching: _Patching) -> Iterator[Value]:
+    own, seed = patching.own, patching.subject.seed
+    patched = Interchange(own.pairs, patching.task, support=_has_spacing(patching), seed=seed)
+    yield "pairs", float(len(own.pairs)), {}
+    yield "right", own.right, {}
+    for kind, place, put in (("whole", {}, whole), *_patches(patching)):
+        scores = patched.scores(put)
+        if kind == "whole" and takes_levels(patching.subject):
+            yield "followed", scores.unpatched, {"kind": "nothing", "n": scores.pairs}
+        yield from _followed(patching, scores, {"kind": kind, **place})
+    yield "shift", 0.0, {"kind": "nothing", "n": len(own.pairs)}
 
 
-def _ordered(subject: Subject, ground: Ground) -> bool:
+def _has_spacing(patching: _Patching) -> bool:
     """Return whether the concept is a number that follows from what was read, so that states can lie near or far."""
-    place = ground.plan.place
-    if subject.answered.is_categorical or not np.isfinite(ground.end.values[:, place]).all():
+    end, place = patching.end, patching.plan.place
+    if patching.subject.answered.is_categorical or not np.isfinite(end.values[:, place]).all():
         return False
     with suppress(ProbeError):
-        return len(classes_at(ground.end.machine, ground.task, place).values) > 0
+        return len(classes_at(end.machine, patching.task, place).values) > 0
     return False
 
 
-def _ends(subject: Subject, found: Followed, way: float) -> Iterator[dict[str, Any]]:
-    """Yield the ends of the scale: nothing, the whole state, and the network's answers to the spliced sequences."""
-    scores = found.scores
-    ends = {"nothing": (scores.unpatched, 0.0), "whole": (scores.whole, scores.whole_shift / way), "read": (1.0, 1.0)}
-    for kind, (followed, shift) in ends.items():
-        if takes_levels(subject):
-            yield measurement(QUESTION, "followed", subject.network, followed, kind=kind, n=scores.pairs)
-        yield measurement(QUESTION, "shift", subject.network, shift, kind=kind, n=scores.pairs)
+def _followed(patching: _Patching, scores: Scores, place: dict[str, Any]) -> Iterator[Value]:
+    if takes_levels(patching.subject):
+        yield "followed", scores.iia, {**place, "n": scores.pairs}
+    yield "shift", scores.shift / patching.own.way, {**place, "n": scores.pairs}
+    yield "off_support", scores.off_support, {**place, "n": scores.pairs}
 
 
-def _followed(
-    subject: Subject, kind: str, place: dict[str, Any], found: Followed, way: float
-) -> Iterator[dict[str, Any]]:
-    numbers = {"followed": found.scores.iia} if takes_levels(subject) else {}
-    numbers |= {"shift": found.scores.shift / way, "off_support": found.off_support}
-    for metric, value in numbers.items():
-        if np.isfinite(value):
-            yield measurement(QUESTION, metric, subject.network, value, kind=kind, n=found.scores.pairs, **place)
-
-
-def _patches(subject: Subject, ground: Ground) -> Iterator[_Patch]:
-    """Yield each patch of the network."""
-    end, dynamics = ground.end, ground.end.machine.dynamics
-    for number, layer in enumerate(end.stack if len(end.stack) > 1 else ()):
-        yield "part", {"layer": layer.name}, columns(end.layer_columns(number))
-    if len(dynamics.signals) > 1:
-        for signal in dynamics.signals:
-            yield "part", {"signal": signal}, columns(dynamics.columns(signal))
-    order = by_following(subject, end)
-    if order is not None:
+def _patches(patching: _Patching) -> Iterator[tuple[str, dict[str, Any], Put]]:
+    """Yield each part of the state that is patched: its kind, where it is, and what puts it in."""
+    subject, end, dynamics = patching.subject, patching.end, patching.end.machine.dynamics
+    for number in spread(len(end.stack), MOST_LAYERS) if len(end.stack) > 1 else ():
+        yield "part", {"layer": end.stack[number].name}, columns(end.layer_columns(number))
+    for signal in dynamics.signals if len(dynamics.signals) > 1 else ():
+        yield "part", {"signal": signal}, columns(dynamics.columns(signal))
+    if (order := by_following(subject, end)) is not None:
         for count in sorted({1, min(4, dynamics.units)}):
             put = columns([column for unit in order[:count] for column in dynamics.unit(unit)])
             yield "units", {"units": " ".join(map(end.name, order[:count])), "at": count}, put
     rank = min(RANKS[-1], dynamics.size)
     for basis in random_bases(dynamics.size, rank, RANDOM, seed=subject.seed):
         yield "random", {"at": rank}, along(basis)
-    if ground.plan.iterations:
-        yield from _searched(subject, ground)
+    if patching.plan.iterations:
+        yield from _searched(patching)
 
 
-def _searched(subject: Subject, ground: Ground) -> Iterator[_Patch]:
+def _searched(patching: _Patching) -> Iterator[tuple[str, dict[str, Any], Put]]:
     """Yield directions that were searched for, and those searched for the values of other rows."""
-    machine, rows, pairs, task = ground.end.machine, ground.train, _fit(subject), ground.task
+    machine, rows, pairs, task = patching.end.machine, patching.train, patching.fit, patching.task
     # Values of other rows of the same half, so that the search sees no held-out row.
     order = torch.arange(len(machine.clean.inputs))
-    order[rows] = rows[torch.as_tensor(np.random.default_rng([subject.seed, 8]).permutation(len(rows)))]
+    order[rows] = rows[torch.as_tensor(np.random.default_rng([patching.subject.seed, 8]).permutation(len(rows)))]
     mixed = Relabelled(task.concept, task.combine, inner=task, order=order)
     # The source whose relabelled value is the true source's, so that the right answers are those of the same splices.
     own, other = differing(pairs, task), differing(pairs, mixed, torch.argsort(order)[pairs.source])
@@ -227,97 +226,134 @@ def _searched(subject: Subject, ground: Ground) -> Iterator[_Patch]:
         return
     wanted = [Search(rank, task, rows, pairs=own) for rank in RANKS if rank <= machine.dynamics.size]
     wanted.append(Search(wanted[-1].rank, mixed, rows, pairs=other))
-    for one, put in zip(wanted, _search(subject, ground, wanted), strict=True):
-        yield "searched" if one.task is task else "relabelled", {"at": one.rank}, put
+    for search, put in zip(wanted, patching.search(patching.subject, wanted), strict=False):
+        yield "searched" if search.task is task else "relabelled", {"at": search.rank}, put
 
 
-def _search(subject: Subject, ground: Ground, wanted: Sequence[Search]) -> list[Put]:
-    machine, place, loss = ends_of(subject).machine, ground.plan.place, loss_of(subject)
-    many, seed = ground.plan.iterations, subject.seed
-    found = search(machine, place, wanted, loss=loss, iterations=many, pairs=SEARCHED, seed=seed)
-    return [one.put for one in found]
-
-
-def _of_control(control: Subject, network: Subject, ground: Ground) -> Iterator[dict[str, Any]]:
+def _of_control(control: Subject, patching: _Patching) -> Iterator[Value]:
     """Yield the scores of the same search in a control, and of its whole state, as its answers may be wrong."""
-    pairs = differing(_fit(network), ground.task)
-    if len(pairs[0]) < LEAST:
+    end, task, own = ends_of(control), patching.task, patching.own.pairs
+    if not patching.plan.iterations or len((pairs := differing(patching.fit, task))[0]) < LEAST:
         return
-    end = ends_of(control)
+    patched = Interchange(Pairs(end.machine, own.step, own.base, own.source, exhaustive=False), task)
     rank = min(RANKS[-1], end.machine.dynamics.size)
-    (put,) = _search(control, ground, [Search(rank, ground.task, ground.train, pairs=pairs)])
-    found = Experiment(ground.pairs(end), ground.task, support=False).follow(put)
-    yield from _followed(control, "searched", {"at": rank}, found, ground.own.way)
-    yield from (row for row in _ends(control, found, ground.own.way) if row["kind"] == "whole")
-    right = np.isclose(end.machine.clean.answers.chosen.numpy(), end.values[:, -1]).mean()
-    yield measurement(QUESTION, "accuracy", control.network, float(right))
+    for put in patching.search(control, [Search(rank, task, patching.train, pairs=pairs)]):
+        yield from _followed(patching, patched.scores(put), {"kind": "searched", "at": rank})
+    yield from _followed(patching, patched.scores(whole), {"kind": "whole"})
+    yield "accuracy", float(np.isclose(end.machine.clean.answers.chosen.numpy(), end.values[:, -1]).mean()), {}
 
 
-def draw(frame: pd.DataFrame) -> Figure:
-    """Draw how far the answers follow each patch: of one network with its controls; of several a dot each.
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each patch of each network; random directions are averaged.
+
+    Args:
+        table: what `measure` returned.
+
+    Returns:
+        `role`, `network`, `kind`, `patched` in words, and `followed`, `shift` and `off_support`.
+    """
+    rows = table[table["metric"].isin(_SCORES)]
+    alone = rows[rows["role"] == "trained"]["network"].nunique() == 1
+    places = rows[["kind", "layer", "signal", "units", "at"]].itertuples(index=False)
+    rows = rows.assign(patched=[_name(*place, alone=alone) for place in places])
+    keys = ["role", "network", "kind", "patched"]
+    wide = rows.pivot_table("value", keys, "metric", sort=False).reset_index()
+    return wide.reindex(columns=[*keys, *(name for name in _SCORES if name in wide)])
+
+
+def _name(kind: str, layer: str, signal: str, units: str, at: float, *, alone: bool) -> str:
+    """Return what is patched, in words; which units only where one network is shown."""
+    count = 0 if np.isnan(at) else int(at)
+    directions = several(count, "direction")
+    names = {
+        "nothing": "nothing",
+        "whole": "the whole state",
+        "part": f"all {signal.replace('_', ' ')}s" if signal else f"all of {layer}",
+        "units": f"{several(count, 'unit')} chosen by the concept{f' ({units})' * alone}",
+        "random": f"{directions} at random",
+        "searched": f"{directions} found by a search",
+        "relabelled": f"{directions} found for relabelled values",
+    }
+    return names[kind]
+
+
+def draw(frame: pd.DataFrame) -> Axes:
+    """Draw how far the answers follow each patch, a dot a network.
 
     Args:
         frame: what `measure` returned.
     """
-    if frame[frame["role"] == "trained"]["network"].nunique() > 1:
-        return _draw_many(frame)
-    every, column = words.summary(frame), words.scored(frame)
-    parts = every.index[every["kind"] == "part"]
-    shown = every.drop(parts.difference(parts[spread(len(parts), MOST_PARTS)]))
-    figure, axes = new_figure(height=0.34 * len(shown) + 1.0)
-    ax, places = axes[0, 0], np.arange(len(shown))[::-1]
-    looks = {"control": (GREY, "X"), "end": (INK, "D"), "patch": (role_style("trained").color, "o")}
-    sort = shown["kind"].map(words.SORTS)
-    for name, (color, marker) in looks.items():
-        own = (sort == name).to_numpy()
-        ax.plot(shown[column][own], places[own], marker, color=color, markersize=6, clip_on=False, zorder=3)
-    ax.set_yticks(places, labels(list(shown["patched"]), 40))
-    ax.tick_params(axis="y", labelsize=SMALL)
-    ax.set_xlim(min(-0.03, float(shown[column].min()) - 0.03), max(1.03, float(shown[column].max()) + 0.03))
-    ax.set_xlabel("answers that follow" if column == "followed" else "share of the way that the answer goes")
-    ax.grid(axis="x", linewidth=0.4, alpha=0.5)
-    return figure
+    column = _scored(frame)
+    rows = summary(frame).rename(columns={"patched": "metric", column: "value"})
+    names = list(rows["metric"].unique())
+    ax = draw_dots(rows, dict(zip(names, labels(names, 34), strict=True)))
+    ax.set_ylabel("answers that follow" if column == "followed" else "share of the way")
+    return ax
 
 
-def _draw_many(frame: pd.DataFrame) -> Figure:
-    """Draw the score of each patch, every network a dot; the units that are patched differ between networks."""
-    rows = frame[frame["metric"] == words.scored(frame)]
-    rows = rows.assign(at=rows["at"].fillna(0).astype(int))
-    rows["metric"] = [words.name(*row) for row in rows[list(words.KEYS[:4])].itertuples(index=False)]
-    rows = rows.groupby(["role", "network", "metric"], sort=False)["value"].mean().reset_index()
-    names = list(dict.fromkeys(rows["metric"]))
-    figure, axes = new_figure(height=4.2)
-    ax = draw_dots(rows, dict(zip(names, labels(names, 34), strict=True)), ax=axes[0, 0])
-    ax.tick_params(axis="x", labelrotation=90, labelsize=SMALL)
-    ax.set_ylabel("answers that follow" if words.scored(frame) == "followed" else "share of the way")
-    return figure
+def _scored(table: pd.DataFrame) -> str:
+    """Return which score the sentences are about: `followed` where answers are right or wrong, else `shift`."""
+    return "followed" if (table["metric"] == "followed").any() else "shift"
 
 
 def tell(answered: Answered) -> Told:
     """Return the sentences and the picture of a page of one network."""
-    subject, table = answered.subject, answered.table
-    ground = ground_of(subject)
-    notes = words.notes(table, subject, ground.end, ground.plan, held_out=ground.held_out)
-    return Told(notes, lambda: (figure_of(table, answered.name),))
+    table, patching = answered.table, _patching_of(answered.subject)
+    answer = _answer(table, answered.subject, patching.plan)
+
+    def picture() -> tuple[DataFigure]:
+        caption = "Each dot is a network: what we patched, and how far its answers follow."
+        with drawing():
+            figure: Any = draw(table).figure
+            title, data = "What the answer follows", summary(table)
+            return (drawn(figure, name=answered.name, title=title, alt=answer, caption=caption, data=data),)
+
+    return Told({"answer": answer, "setup": _setup(table, patching)}, picture)
 
 
-def figure_of(table: pd.DataFrame, name: str) -> DataFigure:
-    """Return the picture of one network with its controls, in words too."""
-    every, column = words.summary(table), words.scored(table)
-    best = every[every["kind"].map(words.SORTS) == "patch"][column].max()
-    nothing, whole_state = (float(every[every["kind"] == kind][column].iloc[0]) for kind in ("nothing", "whole"))
-    what = "of the answers follow" if column == "followed" else "of the way is gone"
-    caption = (
-        "Diamonds: nothing patched, the whole state, and the network's answers to the spliced sequences themselves. "
-        "Crosses: controls."
+def _answer(table: pd.DataFrame, subject: Subject, plan: Plan) -> str:
+    """Return how far the answers follow the whole state, and the best part of it beside the best control."""
+    column, rows = _scored(table), summary(table)
+    own, kind = rows["role"] == subject.network.role, rows["kind"]
+    whole_state, nothing = (float(rows[own & (kind == name)][column].iloc[0]) for name in ("whole", "nothing"))
+    unit = "of the answers follow" if column == "followed" else "of the way to the right answer is gone"
+    text = f"With another sequence's whole state put in {plan.where}, {whole_state:.0%} {unit}, with nothing put in "
+    text += f"{nothing:.0%}."
+    if whole_state - nothing <= MORE:
+        return f"{text} So what parts of the state move says nothing."
+    parts = rows[own & kind.isin(["units", "searched", "part"])].sort_values("kind", ascending=False, kind="stable")
+    controls = rows[kind.isin(["random", "relabelled"]) | (~own & (kind == "searched"))]
+    if len(parts) and len(controls):
+        part, control = (some.iloc[int(some[column].to_numpy().argmax())] for some in (parts, controls))
+        where = "" if control["role"] == subject.network.role else " in a network with a fitted head"
+        text += f" The best of its parts, {part['patched']}: {part[column]:.0%}; the best control, "
+        text += f"{control['patched']}{where}: {control[column]:.0%}."
+    if column == "followed":
+        text += f" We count pairs whose spliced sequence it answers right, {one(table, metric='right'):.0%} of all."
+    return text
+
+
+def _setup(table: pd.DataFrame, patching: _Patching) -> str:
+    subject, plan, layers = patching.subject, patching.plan, len(patching.end.stack)
+    text = (
+        f"We patch the state of one sequence (the source) into the run of another (the base) {plan.where}, of "
+        f"{patching.end.said}. The right answer is {right_answer(subject)}. "
+        f"{several(round(one(table, metric='pairs')), 'pair')} count: base and source differ in "
+        f"“{subject.answered.name}”, and the right answer is not the base's. “Shift”: how far the expected answer "
+        "moves from the base's answer (0) to the network's own to the spliced sequence (1). “Off support”: how far "
+        "patched states lie from those that occur, in distances between mean states of neighbouring values; beyond "
+        f"{FAR} a patch may work for a reason that the network never uses (Makelov et al. 2023)."
     )
-    parts = int((every["kind"] == "part").sum())
-    if parts > MOST_PARTS:
-        caption += f" {MOST_PARTS} of {parts} parts of the state are drawn; the table has all."
-    alt = (
-        f"{len(every)} patches: with nothing patched {said(nothing)} {what}, with the whole state "
-        f"{said(whole_state)}, with the best part {said(best)}."
-    )
-    with drawing():
-        title = "What the answer follows"
-        return drawn(draw(table), name=f"{name}-parts", title=title, alt=alt, caption=caption, data=every)
+    searched = len(only(table, kind="searched"))
+    notes = {
+        f"Of {layers} layers {MOST_LAYERS} were patched whole.": layers > MOST_LAYERS,
+        "The study does not say which sequences can occur (valid under [inputs]).": subject.allowed is None,
+        "We patched last states only: this is about what the readout reads, not about what is remembered.": (
+            not plan.left and subject.asked.interchange_step is None
+        ),
+        "Directions were not searched for: the readout has no gradient, it takes too long, or pairs are few.": (
+            not searched
+        ),
+        "There were too few sequences to hold some out of the search.": searched and not patching.held_out,
+    }
+    return " ".join([text, *(note for note, holds in notes.items() if holds)])

@@ -20,9 +20,8 @@ class PairShares:
 
     Attributes:
         pooled: the shares over all pairs together.
-        added: the Shapley value of each unit, in the answer's own numbers, (pair, unit); over units they sum to the
-            whole difference.
-        whole: the difference of the expected answer, the mean over what follows, (pair,).
+        added: the Shapley value of each unit, in the answer's own numbers, (pair, unit).
+        whole: their sum, the difference of the expected answer, the mean over what follows, (pair,).
         weight: how many pairs of sequences each pair of prefixes stands for, (pair,).
         base: a row of the clean run that begins with the base's prefix, (pair,).
     """
@@ -40,13 +39,7 @@ def _known(subject: Subject) -> dict[InputPairs, PairShares]:
 
 
 def pair_shares(subject: Subject, pairs: InputPairs) -> PairShares:
-    """Return the exact shares of the units, one by one, in each pair of prefixes.
-
-    The table of all subsets takes most of the time and is not kept; what is kept has a number for each unit and pair.
-
-    Args:
-        subject: the network under study, of at most 16 units.
-        pairs: the pairs; what is computed of them is found again by this very object.
+    """Return the exact shares of the units in each pair of prefixes, found again by the object that the pairs are.
 
     Raises:
         ProbeError: there are more than 16 units.
@@ -57,12 +50,7 @@ def pair_shares(subject: Subject, pairs: InputPairs) -> PairShares:
     found = _known(subject)
     if pairs not in found:
         table, weight = unit_table(pairs.machine, pairs.pairs, pairs.step)
-        contexts = Contexts(pairs.machine, pairs.pairs, source_step=pairs.step, step=pairs.step)
-        found[pairs] = PairShares(
-            pooled_shares(table, weight),
-            shapley_values(table),
-            table[:, -1] - table[:, 0],
-            weight,
-            contexts.base.numpy(),
-        )
+        base = Contexts(pairs.machine, pairs.pairs, source_step=pairs.step, step=pairs.step).base.numpy()
+        added, whole = shapley_values(table), table[:, -1] - table[:, 0]
+        found[pairs] = PairShares(pooled_shares(table, weight), added, whole, weight, base)
     return found[pairs]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from ...errors import ProbeError, several
 from ...evidence.claims import Control, Rule
-from ...evidence.measurements import Network, measurement, tabulate
+from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import listed
 from ...methods.causal.directions import joint_directions
 from ...methods.causal.later import later_states
@@ -25,17 +23,24 @@ from ...recurrent.signals import as_indices, within
 from ...subjects.ends import affordable_runs, part_of, runs_of, said_of
 from ...subjects.subject import Subject, by_network
 from .. import needs, uses
-from ..question import Question
+from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, rule
-from ..telling import step_words
+from ..told import figure_of, of_network
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 QUESTION = "single_answers"
-#: What the columns of the counts are: with the coordinate, with nothing, and with the whole state put in.
-_FOLLOWED, _UNPATCHED, _WHOLE = range(3)
+#: Of which answers shares are counted: with the coordinate, with nothing, and with the whole state put in.
+_PUTS = ("followed", "followed_unpatched", "followed_whole")
+#: Of several concepts the worst -> the metric of one.
+_WORST = {
+    "worst_followed": "followed",
+    "worst_followed_whole": "followed_whole",
+    "worst_score": "followed_score",
+    "worst_kept": "others_kept",
+}
 #: Of a study: how many steps are patched, and on how many pairs at most; the rules' bound, and their distance.
 STEPS, PAIRS = 3, 500
 BOUND, MARGIN = 0.95, 0.05
@@ -44,10 +49,8 @@ BOUND, MARGIN = 0.95, 0.05
 def question(subject: Subject) -> Question:
     """Return the question, asked where the readout answers after more than the last step.
 
-    A study has one readout, so the question is about the concept that it answers.
-
     Args:
-        subject: one of the networks.
+        subject: one of the networks; the statements name the concept that its readout answers.
     """
     wanted = (needs.runs, needs.exact, _of_spliced, _steps_to_patch, uses.guessing_at_steps)
     askable = all(need(subject) is None for need in wanted)
@@ -60,50 +63,44 @@ def question(subject: Subject) -> Question:
         rules=_rules(subject.concept.name),
         draw=draw,
         settings=_settings(subject) if askable else {},
-        tell=partial(step_words.single_answers, draw=draw, setup=_setup),
+        tell=tell,
         version=2,
     )
 
 
 def _rules(name: str) -> tuple[Rule, ...]:
-    followed = (
-        "Share of right answers to the spliced sequence after steps at which it has another right answer than the "
-        "base, where the source's coordinate of one concept was put into the base's state; of several concepts the "
-        "worst, on sequences that the directions were not found on."
-    )
-    score = (
-        "(followed - followed with nothing put in) / (followed with the whole state - followed with nothing put in); "
-        "of several concepts the worst."
-    )
-    kept = "Share of the other concepts' later answers that stay the base's own; of several concepts the worst."
-    beside, source = (Control(FITTED, MARGIN),), "Geiger et al. 2024; Sussillo & Barak 2013"
-    return (
-        rule(
-            "single-followed",
+    worst, beside = "of several concepts the worst.", (Control(FITTED, MARGIN),)
+    stated = {
+        "followed": (
             f"The direction in which states move with “{name}” carries it: later answers follow it alone.",
-            "worst_followed",
-            definition=followed,
-            source=source,
-            at_least=BOUND,
-            controls=beside,
+            "Share of right answers to the spliced sequence, after steps at which it has another right answer than "
+            "the base, where the source's coordinate of one concept was put into the base's state, on sequences that "
+            f"the directions were not found on; {worst}",
+            beside,
         ),
-        rule(
-            "single-score",
+        "score": (
             f"Along that direction the answers to “{name}” follow as far as along the whole state.",
-            "worst_score",
-            definition=score,
-            source="Geiger et al. 2021, Causal abstractions of neural networks",
-            at_least=BOUND,
-            controls=beside,
+            "(followed - followed with nothing put in) / (followed with the whole state - followed with nothing put "
+            f"in); {worst}",
+            beside,
         ),
-        rule(
-            "single-kept",
+        "kept": (
             f"The answers to other concepts than “{name}” stay as they were.",
-            "worst_kept",
-            definition=kept,
-            source="Geiger et al. 2024",
-            at_least=BOUND,
+            f"Share of the other concepts' later answers that stay the base's own; {worst}",
+            (),
         ),
+    }
+    return tuple(
+        rule(
+            f"single-{key}",
+            statement,
+            f"worst_{key}",
+            definition=definition,
+            source="Geiger et al. 2024; Sussillo & Barak 2013",
+            at_least=BOUND,
+            controls=controls,
+        )
+        for key, (statement, definition, controls) in stated.items()
     )
 
 
@@ -118,11 +115,10 @@ def _setup(subject: Subject) -> str:
     found = _settings(subject)
     steps = [str(step + 1) for step in found["steps"]]
     return (
-        f"We ran {said_of(subject, found['sequences'])}, each from its first step on. On one half of them we fitted "
-        f"the direction in which states move with “{subject.answered.name}”. Among the others we drew "
-        f"{several(found['pairs'], 'pair')} for each place of the patch, which is after {listed(steps)} "
-        f"step{'s' * (steps != ['1'])}. We judge a later answer if the right answer to the spliced sequence is not "
-        "the base's."
+        f"We ran {said_of(subject, found['sequences'])}. On one half of them we fitted the direction in which states "
+        f"move with “{subject.answered.name}”; among the others we drew {several(found['pairs'], 'pair')} for each "
+        f"place of the patch, after {listed(steps)} step{'s' * (steps != ['1'])}. We judge a later answer if the "
+        "right answer to the spliced sequence is not the base's."
     )
 
 
@@ -179,20 +175,16 @@ def measure(
 
     Subjects of one network are its several answers, one concept each. After a step, states of one half of the
     sequences are fitted as a sum of one direction for each concept (`joint_directions`). Pairs are drawn among the
-    other half, and the source's coordinate of one concept is put into the base's state (`along_coordinate`). The
-    answers to that concept are judged after later steps at which its right value on the spliced sequence (the source
-    up to the patch, then the base) is not its value on the base: until the base's inputs decide it anew. A spliced
-    sequence that cannot occur (`Subject.allowed`) is left out. Where all sequences have one state there is no
-    direction, and nothing is put in.
+    other half, and the source's coordinate of one concept is put into the base's state (`along_coordinate`). Later
+    answers are judged where the right value on the spliced sequence is not that on the base. A spliced sequence that
+    cannot occur (`Subject.allowed`) is left out. Where all sequences have one state nothing is put in.
 
     Metrics, by concept (`kind`), over all patched steps: `followed`, the share of these answers that are the spliced
-    sequence's right value; `followed_unpatched` the same with nothing put in, and `followed_whole` with the whole
-    state, which is the network's own answer to the spliced sequence; `followed_score`, (followed - unpatched) /
-    (whole - unpatched); `others_kept`, the share of the other concepts' answers after all later steps that are the
-    base's own, over pairs that differ in the concept; a network of one answer has none. By concept and steps since
-    the patch (`at`): `followed_after` and `followed_whole_after`. One value a network: `worst_followed`,
-    `worst_followed_whole`, `worst_score` and `worst_kept`, the smallest of the concepts. A score is left out where
-    the whole state answers as no patch does.
+    sequence's right value; `followed_unpatched` with nothing put in, `followed_whole` with the whole state;
+    `followed_score`, (followed - unpatched) / (whole - unpatched), left out at 0 / 0; `others_kept`, the share of the
+    other concepts' later answers that are the base's own, over pairs that differ in the concept. By steps since the
+    patch (`at`) too: `followed_after` and `followed_whole_after`. One value a network, the smallest of the concepts:
+    `worst_followed`, `worst_followed_whole`, `worst_score` and `worst_kept`.
 
     Args:
         subjects: what is measured. The concepts are functions of a sequence.
@@ -209,76 +201,91 @@ def measure(
         Geiger et al. 2024, Finding alignments between interpretable causal variables and distributed representations
         (distributed interchange of one variable of several).
     """
-    rows: list[dict[str, Any]] = []
-    for given in by_network(subjects):
-        group = [part_of(subject, sequences) for subject in given]
-        first = group[0]
-        _check_functions(group)
-        machine, time = runs_of(first), first.x.shape[1]
-        chosen = within("steps", as_indices("steps", steps), time, "the input's time axis")
-        if max(chosen) == time - 1:
-            raise ProbeError(f"steps names {time - 1}, the last one, after which there is no later answer.")
-        found = [_Counts(time) for _ in group]
-        for step in chosen:
-            train, drawn = _halves(group, machine, step, pairs, seed)
-            _interchange(group, train, drawn, found)
-        rows += _rows(group, found)
-    return tabulate(rows)
+    return tabulate(row for given in by_network(subjects) for row in _rows(given, steps, pairs, seed, sequences))
 
 
-def _check_functions(group: Sequence[Subject]) -> None:
+def _rows(
+    given: Sequence[Subject], steps: int | Iterable[int], pairs: int, seed: int, sequences: int | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one network."""
+    group = [part_of(subject, sequences) for subject in given]
     for subject in group:
         if subject.answered.function is None:
             raise ProbeError(
                 f"The concept {subject.asked.concept!r} is an array, which says nothing of spliced sequences; give a "
                 "function of one sequence's inputs."
             )
+    machine, time = runs_of(group[0]), group[0].x.shape[1]
+    chosen = within("steps", as_indices("steps", steps), time, "the input's time axis")
+    if max(chosen) == time - 1:
+        raise ProbeError(f"steps names {time - 1}, the last one, after which there is no later answer.")
+    counts = [_Counts(time) for _ in group]
+    for step in chosen:
+        train, drawn = _halves(group, machine, step, pairs, seed)
+        _interchange(group, train, drawn, counts)
+    network, layer, values = group[0].network, group[0].layer, dict[str, list[float]]()
+    for subject, counted in zip(group, counts, strict=True):
+        for metric, value, place in counted.values():
+            yield measurement(QUESTION, metric, network, value, layer=layer, kind=subject.asked.concept, **place)
+            values.setdefault(metric, []).append(value)
+    for worst, metric in _WORST.items():
+        if metric in values:
+            yield measurement(QUESTION, worst, network, min(values[metric]), layer=layer)
 
 
 class _Counts:
-    """Of one concept, by steps since the patch: how many answers were judged, and how many followed.
+    """Of one concept, by steps since the patch: how many answers were judged, and how many followed each put.
 
     Args:
         time: how many steps there may be.
     """
 
     def __init__(self, time: int) -> None:
-        self.judged, self.followed = np.zeros(time), np.zeros((3, time))
+        self.judged, self.followed = np.zeros(time), {name: np.zeros(time) for name in _PUTS}
         self.others, self.kept = 0, 0
 
+    def values(self) -> Iterator[tuple[str, float, dict[str, Any]]]:
+        """Yield each metric, its value, and its place."""
+        every = int(self.judged.sum())
+        if not every:
+            raise ProbeError("No pair differs in a concept after a later step; give more pairs or longer sequences.")
+        shares = {name: float(counted.sum() / every) for name, counted in self.followed.items()}
+        for name, share in shares.items():
+            yield name, share, {"n": every}
+        along, nothing, all_of_it = shares.values()
+        if all_of_it != nothing:
+            yield "followed_score", (along - nothing) / (all_of_it - nothing), {"n": every}
+        if self.others:
+            yield "others_kept", self.kept / self.others, {"n": self.others}
+        for after in np.flatnonzero(self.judged):
+            place = {"at": float(after), "n": int(self.judged[after])}
+            for name in ("followed", "followed_whole"):
+                yield f"{name}_after", float(self.followed[name][after] / self.judged[after]), place
 
-@dataclass(frozen=True, eq=False)
-class _Later:
-    """What is answered and what is right after later steps, one entry a concept, (pair, step) each."""
 
-    there: np.ndarray
-    own: list[np.ndarray]
-    spliced: list[np.ndarray]
-    right_own: list[np.ndarray]
-    right: list[np.ndarray]
-
-
-def _interchange(group: Sequence[Subject], train: np.ndarray, pairs: Pairs, found: list[_Counts]) -> None:
+def _interchange(group: Sequence[Subject], train: np.ndarray, pairs: Pairs, counts: Sequence[_Counts]) -> None:
     """Run the pairs of one step and add up what followed."""
     machine, step = pairs.machine, pairs.step
     concepts = np.column_stack([subject.answered.values[train, step] for subject in group])
     states = machine.clean.states[train, step].numpy()
-    puts = [_nothing for _ in group]
+    puts: list[Put] = [_nothing for _ in group]
     if np.ptp(states, axis=0).any():
-        puts = [along_coordinate(*one) for one in zip(*joint_directions(states, concepts), strict=True)]
-    later = _later(group, pairs)
-    for place, (subject, counts) in enumerate(zip(group, found, strict=True)):
+        puts = [along_coordinate(*both) for both in zip(*joint_directions(states, concepts), strict=True)]
+    there, right_own, right = _right(group, pairs)
+    unpatched, spliced = _answers(group, pairs, _nothing), _answers(group, pairs, whole)
+    for place, (subject, counted) in enumerate(zip(group, counts, strict=True)):
         patched = _answers(group, pairs, puts[place])
-        right, judged = later.right[place], later.there & ~np.isclose(later.right[place], later.right_own[place])
-        counts.judged[1 : 1 + judged.shape[1]] += judged.sum(0)
-        for column, given in ((_FOLLOWED, patched), (_UNPATCHED, later.own), (_WHOLE, later.spliced)):
-            counts.followed[column, 1 : 1 + judged.shape[1]] += (np.isclose(given[place], right) & judged).sum(0)
+        judged = there & ~np.isclose(right[place], right_own[place])
+        counted.judged[1 : 1 + judged.shape[1]] += judged.sum(0)
+        for name, given in zip(_PUTS, (patched, unpatched, spliced), strict=True):
+            hits = np.isclose(given[place], right[place]) & judged
+            counted.followed[name][1 : 1 + judged.shape[1]] += hits.sum(0)
         values = subject.answered.values[:, step]
-        differ = (values[pairs.base] != values[pairs.source])[:, None] & later.there
+        differ = (values[pairs.base] != values[pairs.source])[:, None] & there
         for other in range(len(group)):
             if other != place:
-                counts.others += int(differ.sum())
-                counts.kept += int((np.isclose(patched[other], later.own[other]) & differ).sum())
+                counted.others += int(differ.sum())
+                counted.kept += int((np.isclose(patched[other], unpatched[other]) & differ).sum())
 
 
 def _halves(group: Sequence[Subject], machine: Machine, step: int, most: int, seed: int) -> tuple[np.ndarray, Pairs]:
@@ -298,100 +305,59 @@ def _halves(group: Sequence[Subject], machine: Machine, step: int, most: int, se
 
 
 def _answers(group: Sequence[Subject], pairs: Pairs, put: Put) -> list[np.ndarray]:
-    """Return the answers after all later steps, one entry a concept, NaN where a base has ended."""
+    """Return the answers after all later steps, (pair, step) for each concept, NaN where a base has ended."""
     states = later_states(pairs, put, range(pairs.step + 1, pairs.machine.clean.inputs.shape[1]))
     return [states.answers(runs_of(subject).readout).chosen.numpy() for subject in group]
 
 
-def _later(group: Sequence[Subject], pairs: Pairs) -> _Later:
+def _right(group: Sequence[Subject], pairs: Pairs) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Return which later steps are answered, (pair, step), and what is right there, of the base and of the splice."""
     first, step = group[0], pairs.step
     base, source = pairs.base.numpy(), pairs.source.numpy()
     there = first.asked.answered(first.lengths, first.x.shape[1])[base, step + 1 :]
-    own = _answers(group, pairs, _nothing)
-    spliced = _answers(group, pairs, whole)
-    right_own = [subject.answered.values[base, step + 1 :] for subject in group]
+    of_base = [subject.answered.values[base, step + 1 :] for subject in group]
     x = first.x.double().numpy()
-    right = [np.full(there.shape, np.nan) for _ in group]
+    of_splice = [np.full(there.shape, np.nan) for _ in group]
     for row, (b, s) in enumerate(zip(base, source, strict=True)):
         read = np.concatenate([x[s, : step + 1], x[b, step + 1 : first.lengths[b]]])
-        if not first.allows(read):
-            continue
-        for values, subject in zip(right, group, strict=True):
-            values[row, : len(read) - step - 1] = subject.answered.of_sequence(read)[step + 1 :]
-    every = [there, *(np.isfinite(values) for values in (*right, *right_own))]
-    return _Later(np.all(every, axis=0), own, spliced, right_own, right)
+        if first.allows(read):
+            for values, subject in zip(of_splice, group, strict=True):
+                values[row, : len(read) - step - 1] = subject.answered.of_sequence(read)[step + 1 :]
+    known = np.all([there, *(np.isfinite(values) for values in (*of_splice, *of_base))], axis=0)
+    return known, of_base, of_splice
 
 
 def _nothing(pairs: Pairs) -> Tensor:
     return pairs.base_states
 
 
-def _rows(group: Sequence[Subject], found: Sequence[_Counts]) -> list[dict[str, Any]]:
-    network, layer = group[0].network, group[0].layer
-    rows: list[dict[str, Any]] = []
-    worst: dict[str, list[float]] = {}
-    for subject, counts in zip(group, found, strict=True):
-        for metric, value, after, count in _values(counts):
-            rows.append(
-                measurement(
-                    QUESTION, metric, network, value, layer=layer, kind=subject.asked.concept, at=after, n=count
-                )
-            )
-            worst.setdefault(metric, []).append(value)
-    return rows + _worst(network, layer, worst)
-
-
-def _values(counts: _Counts) -> list[tuple[str, float, float | None, int]]:
-    """Return (metric, value, steps since the patch, how many answers) of a concept."""
-    every = int(counts.judged.sum())
-    if not every:
-        raise ProbeError("No pair differs in a concept after a later step; give more pairs or longer sequences.")
-    shares = counts.followed.sum(1) / every
-    names = ("followed", "followed_unpatched", "followed_whole")
-    found: list[tuple[str, float, float | None, int]] = [
-        (name, float(share), None, every) for name, share in zip(names, shares, strict=True)
-    ]
-    way = float(shares[_WHOLE] - shares[_UNPATCHED])
-    if way:
-        found.append(("followed_score", float(shares[_FOLLOWED] - shares[_UNPATCHED]) / way, None, every))
-    if counts.others:
-        found.append(("others_kept", counts.kept / counts.others, None, counts.others))
-    for after in np.flatnonzero(counts.judged):
-        judged = int(counts.judged[after])
-        for name, column in (("followed_after", _FOLLOWED), ("followed_whole_after", _WHOLE)):
-            found.append((name, float(counts.followed[column, after] / judged), float(after), judged))
-    return found
-
-
-def _worst(network: Network, layer: str, values: dict[str, list[float]]) -> list[dict[str, Any]]:
-    names = {
-        "followed": "worst_followed",
-        "followed_whole": "worst_followed_whole",
-        "followed_score": "worst_score",
-        "others_kept": "worst_kept",
-    }
-    return [
-        measurement(QUESTION, name, network, min(values[metric]), layer=layer)
-        for metric, name in names.items()
-        if metric in values
-    ]
-
-
-def draw(frame: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None) -> Axes:
+def draw(frame: pd.DataFrame) -> Axes:
     """Draw for each network the share of answers that follow one direction, the whole state, and are kept.
 
     Args:
         frame: what `measure` returned.
-        threshold: the bound of a rule, or None.
-        ax: where to draw, or None for new axes.
     """
     metrics = {
         "worst_followed": "follow their\ndirection",
         "worst_followed_whole": "follow the\nwhole state",
         "worst_kept": "other answers\nthat stay",
     }
-    metrics = {metric: label for metric, label in metrics.items() if (frame["metric"] == metric).any()}
-    bounds = None if threshold is None else dict.fromkeys(metrics, threshold)
-    ax = draw_dots(frame, metrics, thresholds=bounds, ax=ax)
+    ax = draw_dots(frame, {metric: label for metric, label in metrics.items() if (frame["metric"] == metric).any()})
     ax.set_ylabel("share of answers, worst concept")
     return ax
+
+
+def tell(answered: Answered) -> Told:
+    """Return how many later answers follow the direction, beside the whole state, nothing and a fitted head."""
+    along, nothing, whole_state = (float(of_network(answered, metric)["value"].iloc[0]) for metric in _PUTS)
+    text = (
+        f"Along the direction in which states move with “{answered.subject.answered.name}”, {along:.0%} of later "
+        f"answers follow a patch; with the whole state {whole_state:.0%}, with nothing {nothing:.0%}. We tried no "
+        "other direction."
+    )
+    heads = only(answered.table, metric="worst_followed", role="fitted head")["value"]
+    if len(heads):
+        text += f" In a network with random weights and a fitted head it is {heads.median():.1%}."
+    title, caption = "Later answers that follow a patch", "Each mark is a network, the one under study or a control."
+    picture = figure_of(answered, draw, "worst_followed", title=title, alt=text, caption=caption)
+    return Told({"answer": text, "setup": _setup(answered.subject)}, picture)
