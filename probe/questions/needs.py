@@ -29,14 +29,13 @@ from ..subjects.subject import Subject
 from . import uses
 from .states.targets import why_no_target
 
-#: The fewest steps of sequences that shorter ones are compared with; the most amounts by which a concept may grow
-#: (of more, hardly two contexts would be alike); the most beginnings that an affine recurrence is fitted to.
-SHORTEST, MOST_AMOUNTS, MOST_BEGINNINGS = 3, 12, 5_000
+#: The fewest steps of sequences that shorter ones are compared with; the most beginnings that an affine recurrence is
+#: fitted to.
+SHORTEST, MOST_BEGINNINGS = 3, 5_000
 #: How often a question runs a sequence whole: once, and three times from each of three steps on.
 RUNS = 10
 #: For so many spliced sequences `splices` asks whether they can occur.
 SPLICES = 512
-NUMBER_HEAD = "it answers with a number, and “{0.answered.name}” has too many values to call one answer right"
 OUTPUT = "its answer stands in the model's output"
 
 
@@ -69,10 +68,9 @@ class Need:
         return self is other or any(need.rests_on(other) for need in self.first)
 
 
-def of_last(needs: Collection[object]) -> bool:
-    """Return whether a question judges the answer after each sequence's last step, whatever else is answered."""
-    known = [need for need in needs if isinstance(need, Need)]
-    return any(need.rests_on(machine) or need.rests_on(last_answer) for need in known)
+def rest_on(needs: Collection[object], *others: Need) -> bool:
+    """Return whether one of some needs is one of these, or has one of them before it."""
+    return any(need.rests_on(other) for need in needs if isinstance(need, Need) for other in others)
 
 
 def _error(call: Callable[[Subject], Any]) -> Callable[[Subject], str]:
@@ -144,11 +142,6 @@ def _last_alone(subject: Subject) -> str | None:
     return None if there.any() else "its readout answers after the last step alone; steps of the readout names others"
 
 
-def _grown(subject: Subject) -> int:
-    grown = np.diff(subject.concept.values, axis=1)[subject.data[:, 1:]]
-    return len(np.unique(grown[np.isfinite(grown)]))
-
-
 def _read_otherwise(subject: Subject) -> bool:
     given, read = (as_symbols(x.double()).alphabet.tolist() for x in (subject.x, machine_of(subject).clean.inputs))
     return not all(symbol in given for symbol in read)
@@ -169,7 +162,9 @@ right_answers = Need(
 #: Answers that are right more often than always giving the most frequent one: else nothing follows from them.
 better_than_a_guess = Need(uses.guessing, first=(right_answers,))
 exact = Need(
-    lambda s: s.head is not None and s.head.kind == NUMBER and not len(s.head.values), NUMBER_HEAD, (readout,)
+    lambda s: s.head is not None and s.head.kind == NUMBER and not len(s.head.values),
+    "it answers with a number, and “{0.answered.name}” has too many values to call one answer right",
+    (readout,),
 )
 #: Answers after another step than each sequence's last one too.
 several_steps = Need(_last_alone, first=(readout,))
@@ -264,10 +259,6 @@ whole_numbers = Need(
 few_values = Need(
     lambda s: len(s.concept.levels) > MOST_LEVELS,
     "“{0.concept.name}” has {0.concept.levels.size:,} values, and each would need a state",
-)
-few_amounts = Need(
-    lambda s: _grown(s) > MOST_AMOUNTS,
-    f"“{{0.concept.name}}” grows by too many different amounts, and at most {MOST_AMOUNTS} can be compared",
 )
 defined_steps = Need(
     lambda s: np.isfinite(ends_of(s).values).all(0).sum() < 2,

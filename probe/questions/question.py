@@ -77,7 +77,8 @@ class Question:
         title: the question in words.
         measure: from a network and its controls to the table of measurements, or to its rows, each a
             `probe.evidence.measurement`.
-        needs: what a network must have: each returns the reason why a subject cannot be asked, or None.
+        needs: what a network must have: each returns the reason why a subject cannot be asked, or None; see
+            `probe.questions.needs`.
         roles: the networks that are asked; an answer that is a random head's says nothing.
         rules: what would establish a statement, and what would refute it, fixed before the networks are measured.
         draw: from the table to a picture, an `Axes` or a `Figure`, or to `probe.evidence.DataFigure`s with
@@ -89,7 +90,6 @@ class Question:
         together: whether `measure` takes all networks of a study at once, to compare them with each other.
         copies: how many networks with random weights are measured beside a network at most; None for all there are.
             A rule is judged against one of a pair.
-        setup: from a network to what a page says of how it was measured, where `tell` does not say it.
         text: what a page says of the question below its answer: what is done, in words that no number decides.
         leads: whether its finding is one of the first sentences of a study's page.
     """
@@ -107,7 +107,6 @@ class Question:
     usual: bool = True
     together: bool = False
     copies: int | None = 1
-    setup: Callable[[Subject], str] | None = None
     text: str = ""
     leads: bool = False
 
@@ -125,11 +124,7 @@ class Question:
             )
 
     def why_not(self, subject: Subject) -> str | None:
-        """Return the first reason why the question cannot be asked of a subject, or None.
-
-        Raises:
-            ProbeError: a need raises, or returns something else.
-        """
+        """Return the first reason why the question cannot be asked of a subject, or None."""
         if subject.network.role not in self.roles:
             return f"it is not asked of a network of the role {subject.network.role!r}"
         for need in self.needs:

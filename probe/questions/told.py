@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,50 +14,44 @@ from ..evidence.words import listed, said
 from ..plots.study_figures import drawing, drawn
 from ..subjects.alphabet import affordable, around, at_lengths
 from ..subjects.answers import head_of
-from ..subjects.ends import ends_of, step_of
+from ..subjects.ends import ends_of
+from ..subjects.states import rows_within_budget, studied_layer
 from ..subjects.subject import Subject
+from . import needs
 from .question import Answered
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def ran(subject: Subject) -> str:
-    """Return which sequences a question ran, all or those that were drawn, and which of their steps."""
-    return f"We ran {ends_of(subject).said}."
-
-
-def at_pairs(subject: Subject) -> str:
-    """Return the same of a question that patches one sequence's state into another's run at a step."""
-    return f"{ran(subject)} States are changed {ends_of(subject).after(step_of(subject, None))}."
-
-
-def asked_at(subject: Subject, lengths: Sequence[int]) -> str:
-    """Return which sequences were asked at some lengths: all that there are, or as many as were drawn.
+def measured_on(subject: Subject, asked: Collection[object]) -> str:
+    """Return on which sequences and states a question measures a network, as its needs say.
 
     Args:
-        subject: one of the networks.
-        lengths: which.
+        subject: the network.
+        asked: the needs.
     """
-    asked = at_lengths(subject, lengths, most=affordable(subject, around(subject)))
-    drawn = [length for length, found in asked.items() if not found.exhaustive]
-    which = "all that can occur and have a right answer"
-    if drawn:
-        most = max(len(asked[length].x) for length in drawn)
-        which += f" where these are few, and {most:,} drawn of each of {_in_words(drawn)} steps"
-    which = f"We asked sequences of {_in_words(list(asked))} steps over the inputs of the study, {which}."
-    head, right = head_of(subject), np.concatenate([found.right for found in asked.values()])
-    lost = 0 if head is None else int((~head.gives(torch.as_tensor(right))).sum())
-    return f"{which} To {lost:,} of them the readout cannot give the right answer." if lost else which
+    said = [f"We ran {ends_of(subject).said}."] if needs.rest_on(asked, needs.machine) else []
+    said += [asked_around(subject)] if needs.rest_on(asked, needs.other_lengths) else []
+    if needs.rest_on(asked, needs.states):
+        layer = studied_layer(subject)
+        count = len(rows_within_budget(subject, layer.units * len(layer.states)))
+        said.append(f"We read {layer.name} after each distinct prefix of {count:,} of {len(subject.x):,} sequences.")
+    return " ".join(said)
 
 
 def asked_around(subject: Subject) -> str:
-    """Return which sequences were asked at the lengths around the study's own."""
-    return asked_at(subject, around(subject))
-
-
-def _in_words(lengths: Sequence[int]) -> str:
-    return listed([str(length) for length in sorted(lengths)])
+    """Return which sequences were asked at the lengths around the study's own, all that there are or some."""
+    asked = at_lengths(subject, around(subject), most=affordable(subject, around(subject)))
+    lengths = listed([str(length) for length in sorted(asked)])
+    count, head = sum(len(found.x) for found in asked.values()), head_of(subject)
+    every = (
+        "all" if all(found.exhaustive for found in asked.values()) else "of long ones as many as the budget allows"
+    )
+    right = np.concatenate([found.right for found in asked.values()])
+    lost = 0 if head is None else int((~head.gives(torch.as_tensor(right))).sum())
+    said = f"We asked {count:,} sequences of {lengths} steps that can occur and have a right answer, {every}."
+    return f"{said} To {lost:,} of them the readout cannot give the right answer." if lost else said
 
 
 def of_network(answered: Answered, metric: str, **columns: str) -> pd.DataFrame:

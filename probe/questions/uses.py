@@ -38,9 +38,6 @@ def guessing(subject: Subject) -> str | None:
     A guess gives the most frequent answer to every sequence, or the mean of numbers. Of the sequences that one of the
     two answers better than the other, the network must win more than a fair coin would (sign test), and of numbers
     its squared error must be smaller as well. A network that is never wrong is better however rare the others are.
-
-    Raises:
-        ProbeError: there is no readout, or it does not give one finite number a sequence.
     """
     rows = answered_rows(subject)
     given, expected = answers(subject, rows)
@@ -77,9 +74,6 @@ def guessing_at_steps(subject: Subject) -> str | None:
 
     A guess gives the most frequent answer of each step. Of the sequences of which one of the two answers more steps
     right than the other, the network must win more than a fair coin would.
-
-    Raises:
-        ProbeError: there is no head, or a step of the readout does not exist in one of the sequences.
     """
     rows = rows_at_steps(subject)
     given, _ = answers_at_steps(subject, subject.x[rows], subject.lengths[rows])
@@ -110,20 +104,12 @@ def _wins(ahead: np.ndarray, behind: np.ndarray) -> bool:
 
 
 def unmoved(subject: Subject) -> str | None:
-    """Return why no part of the state at the study's step can be scored: the whole of it moves no answer; or None.
-
-    Raises:
-        ProbeError: the network cannot be run from its states.
-    """
+    """Return why no part of the state at the study's step can be scored: the whole of it moves no answer; or None."""
     return _why_unmoved(subject, step_of(subject, None))
 
 
 def unmoved_anywhere(subject: Subject) -> str | None:
-    """Return why the answer does not come from the state at all, or None: at the study's step, or later.
-
-    Raises:
-        ProbeError: the network cannot be run from its states.
-    """
+    """Return why the answer does not come from the state at all, or None: at the study's step, or later."""
     last, step = ends_of(subject).steps - 1, step_of(subject, None)
     reason, left = _why_unmoved(subject, step), last - step
     while reason and left > 1:

@@ -16,6 +16,7 @@ from ..evidence.words import listed
 from ..plots.study_figures import drawing, drawn, medians_in_words
 from ..questions import needs
 from ..questions.question import Answered, Question, QuestionError, Told
+from ..questions.told import measured_on
 from ..subjects.subject import Subject
 
 #: The notes of a finding: what was found, how it was measured, of whom it was not asked and why, and what is done.
@@ -98,12 +99,9 @@ def setup_of(question: Question, subjects: Sequence[Subject], table: pd.DataFram
 def _told(question: Question, answered: Answered) -> Told:
     """Return what a question says of one network; how it was measured begins with the answers that it leaves out."""
     subject = answered.subject
-    if question.tell is not None:
-        told = question.tell(answered)
-    else:
-        told = Told({SETUP: question.setup(subject)} if question.setup is not None else {})
-    said = told.notes.get(SETUP, "")
-    if needs.of_last(question.needs) and needs.several_steps(subject) is None:
+    told = Told({}) if question.tell is None else question.tell(answered)
+    said = told.notes.get(SETUP) or measured_on(subject, question.needs)
+    if needs.rest_on(question.needs, needs.machine, needs.last_answer) and needs.several_steps(subject) is None:
         answers = f"The readout answers {subject.asked.when}."
         said = f"{answers} Here only the answer after each sequence's last step is judged. {said}".rstrip()
     return Told({**told.notes, SETUP: said}, told.draw)
@@ -163,11 +161,12 @@ def _unjudged(question: Question, table: pd.DataFrame) -> list[str]:
 
 
 def in_words(question: Question, table: pd.DataFrame, claims: Sequence[Claim]) -> str:
-    """Return what was found in a sentence: what the first rule comes to, or medians where there is none."""
+    """Return what was found in a sentence: what its first rule comes to, or the medians of its first metric."""
     if claims:
         number, verdict = outcome(table, claims[0])
         return f"{claims[0].rule.on_page}: {number}{verdict and f', {verdict}'}."
-    return f"{question.title.rstrip('.')} {medians_in_words(table)}"
+    first = table[table["metric"] == table["metric"].iloc[0]]
+    return f"{question.title.rstrip('.')} {medians_in_words(first)}"
 
 
 def too_few(claim: Claim) -> bool:

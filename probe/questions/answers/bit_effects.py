@@ -16,8 +16,7 @@ from ...recurrent.signals import as_indices, within
 from ...subjects.answers import gives_number, task_of
 from ...subjects.ends import ends_of
 from ...subjects.subject import Subject, as_subjects
-from .. import needs, told
-from ..needs import MOST_AMOUNTS
+from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, rule
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+#: The most amounts by which a concept may grow: of more, hardly two contexts would be alike.
+MOST_AMOUNTS = 12
 QUESTION = "bit_effects"
 #: How many steps are looked at by default: the last ones.
 LATE = 5
@@ -149,7 +150,7 @@ def question(subject: Subject) -> Question:
         "What does one more input do to the answer?",
         measure,
         (
-            *(needs.one_length, needs.machine, needs.numbers, needs.whole_numbers, needs.few_amounts),
+            *(needs.one_length, needs.machine, needs.numbers, needs.whole_numbers),
             needs.better_than_a_guess,
         ),
         ANSWERING,
@@ -166,6 +167,5 @@ def question(subject: Subject) -> Question:
             ),
         ),
         draw,
-        setup=told.ran,
         version=3,
     )

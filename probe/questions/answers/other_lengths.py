@@ -24,7 +24,7 @@ from ...plots.style import ROLE_STYLE, axes_or_new
 from ...subjects.alphabet import affordable, around, at_lengths
 from ...subjects.answers import answers_to, gives_number
 from ...subjects.subject import Subject, as_subjects
-from .. import needs, told
+from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, INITIAL, rule
 
@@ -191,6 +191,5 @@ def question(subject: Subject) -> Question:
         ),
         partial(draw, reference=subject.x.shape[1]),
         settings={"most": affordable(subject, around(subject))} if askable else {},
-        setup=told.asked_around,
         version=4,
     )

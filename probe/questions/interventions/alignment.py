@@ -43,7 +43,7 @@ from ...subjects.answers import task_of
 from ...subjects.ends import machine_of, step_of
 from ...subjects.plans import affordable_pairs, search_of
 from ...subjects.subject import Subject
-from .. import needs, told
+from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, FITTED, ONE_STEP, rule
 from .patching import Value, draw_lines, find, table_of
@@ -73,7 +73,6 @@ def question(subject: Subject) -> Question:
         (needs.numbers, needs.exact, needs.search, needs.used_state),
         ANSWERING,
         draw=draw,
-        setup=told.at_pairs,
         settings={"steps": (), "ranks": ()},
         usual=False,
         rules=(

@@ -15,7 +15,7 @@ from ...recurrent.signals import within
 from ...subjects.answers import task_of
 from ...subjects.ends import machine_of
 from ...subjects.subject import Subject
-from .. import needs, told
+from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, FITTED, rule
 from .patching import Value, draw_lines, table_of
@@ -41,7 +41,8 @@ def question(subject: Subject) -> Question:
         (needs.exact_answers, needs.numbers, needs.kept_answers),
         ANSWERING,
         draw=draw,
-        setup=_setup,
+        text="States are replaced once, at one step, each by the mean state of its own value. A run that goes on "
+        "from the nearest mean after every step, as an automaton does, may keep fewer answers.",
         rules=(
             rule(
                 "class-means",
@@ -56,10 +57,6 @@ def question(subject: Subject) -> Question:
         ),
         version=2,
     )
-
-
-def _setup(subject: Subject) -> str:
-    return f"{told.ran(subject)} States are replaced once, at one step, each by the mean state of its own value."
 
 
 def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) -> pd.DataFrame:

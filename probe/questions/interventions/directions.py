@@ -20,7 +20,7 @@ from ...subjects.answers import task_of
 from ...subjects.ends import machine_of, step_of
 from ...subjects.plans import affordable_pairs
 from ...subjects.subject import Subject, per_subject
-from .. import needs, told
+from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
 from .patching import Value, table_of
@@ -59,7 +59,6 @@ def question(subject: Subject) -> Question:
         (needs.exact_answers, needs.splices, needs.numbers, needs.used_state),
         ANSWERING,
         draw=draw,
-        setup=told.at_pairs,
         settings={"step": None, "most": STUDIED_PAIRS, "most_of_unit": STUDIED_OF_UNIT},
         rules=(
             rule(

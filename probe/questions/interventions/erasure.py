@@ -38,7 +38,7 @@ from ...subjects.answers import task_of
 from ...subjects.ends import ends_of, machine_of, step_of
 from ...subjects.plans import search_of
 from ...subjects.subject import Subject
-from .. import needs, told
+from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, FITTED, ONE_STEP, rule
 from .patching import Value, find, table_of
@@ -80,7 +80,8 @@ def question(subject: Subject) -> Question:
         (needs.exact_answers, needs.numbers, needs.used_state, _above_floor),
         ANSWERING,
         draw=draw,
-        setup=_setup,
+        text=f"What goes along with {name} in these states is in part erased with it, so this does not tell whether "
+        "the answer uses the concept or that.",
         # A search for directions takes long; a study runs one where it chooses the question `alignment`.
         settings={"iterations": 0},
         rules=(
@@ -96,13 +97,6 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=2,
-    )
-
-
-def _setup(subject: Subject) -> str:
-    return (
-        f"{told.at_pairs(subject)} What goes along with “{subject.concept.name}” in these states is in part erased "
-        "with it, so this does not tell whether the answer uses the concept or that."
     )
 
 

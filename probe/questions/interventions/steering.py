@@ -19,7 +19,7 @@ from ...methods.machines import Machine
 from ...subjects.answers import task_of
 from ...subjects.ends import machine_of, step_of
 from ...subjects.subject import Subject
-from .. import needs, told
+from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
 from .patching import Value, draw_lines, table_of
@@ -48,7 +48,6 @@ def question(subject: Subject) -> Question:
         (needs.exact_answers, needs.splices, needs.numbers, needs.whole_numbers, values_decide, needs.used_state),
         ANSWERING,
         draw=draw,
-        setup=told.at_pairs,
         settings={"step": None},
         rules=(
             rule(

@@ -62,7 +62,7 @@ def question(subject: Subject) -> Question:
         measure,
         (needs.states, needs.many_states),
         draw=draw_controls,
-        setup=_setup,
+        text="A probe is fitted to half of the states of a step and scored on the other half, both ways.",
         version=2,
         leads=True,
         rules=(
@@ -99,18 +99,6 @@ def _returned(subject: Subject) -> Signal:
     """Return what the layer that is read returns at each step: the hidden state of a layer of torch."""
     layers = (*filter(None, [subject.read]), *subject.layers)
     return layers[0].output if layers else Signal.HIDDEN_STATE
-
-
-def _setup(subject: Subject) -> str:
-    """Return which states a probe is fitted to and scored on."""
-    layer = studied_layer(subject)
-    rows = rows_within_budget(subject, layer.units * len(layer.states))
-    drawn = "all" if len(rows) == len(subject.x) else "drawn"
-    return (
-        f"We read the states of {layer.name} after each distinct prefix of {len(rows):,} sequences ({drawn} of "
-        f"{len(subject.x):,}). A probe is fitted to half of the states of a step and scored on the other half, both "
-        "ways."
-    )
 
 
 def reading(subject: Subject, name: str) -> Question:

@@ -18,7 +18,7 @@ from ...subjects.alphabet import affordable, around, at_lengths
 from ...subjects.answers import answers_by_length, gives_number
 from ...subjects.ends import machine_of
 from ...subjects.subject import Subject, as_subjects
-from .. import needs, told
+from .. import needs
 from ..answers.other_lengths import LANDMARKS, slope
 from ..question import Question
 from ..rules import ANSWERING, INITIAL, rule
@@ -140,6 +140,5 @@ def question(subject: Subject) -> Question:
         ),
         draw,
         settings={"most": affordable(subject, around(subject))} if askable else {},
-        setup=told.asked_around,
         version=3,
     )
