@@ -59,22 +59,8 @@ def of_network(answered: Answered, metric: str, **columns: str) -> pd.DataFrame:
     return only(answered.table, metric=metric, network=answered.subject.network.name, **columns)
 
 
-def beside(answered: Answered, metric: str, what: str = "Controls", **columns: str) -> str:
-    """Return the sentence on a metric of the controls, the median of each role; empty where there is none.
-
-    Args:
-        answered: what was measured.
-        metric: which.
-        what: the beginning of the sentence, before a colon.
-        **columns: which rows of the metric.
-    """
-    rows = only(answered.table, metric=metric, **columns)
-    rows = rows[rows["network"] != answered.subject.network.name]
-    return f" {what}: {medians(rows)}." if len(rows) else ""
-
-
 def controls_of(answered: Answered, metric: str, **columns: str) -> str:
-    """Return the largest value of a metric in the controls, in brackets: the median of each role; empty without any.
+    """Return the largest value of a metric in each control, in brackets, the median of each role; empty without any.
 
     Args:
         answered: what was measured.
@@ -85,12 +71,6 @@ def controls_of(answered: Answered, metric: str, **columns: str) -> str:
     rows = rows[rows["network"] != answered.subject.network.name]
     values = rows.groupby(["role", "network"], sort=False)["value"].max().groupby("role", sort=False).median()
     return f" ({listed([f'{role} {said(float(value))}' for role, value in values.items()])})" if len(values) else ""
-
-
-def medians(rows: pd.DataFrame) -> str:
-    """Return the median of each role in words."""
-    values = rows.groupby("role", sort=False)["value"].median()
-    return listed([f"{role} {said(float(value))}" for role, value in values.items()])
 
 
 def figure_of(

@@ -17,7 +17,7 @@ from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
-from ..told import beside, figure_of, of_network
+from ..told import controls_of, figure_of, of_network
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,9 +123,10 @@ def tell(answered: Answered) -> Told:
         return Told({"answer": "The network answers nothing right, and so there is nothing to keep."})
     kept, few = (float(of_network(answered, f"accuracy_kept_{kind}")["value"].iloc[0]) for kind in CODEBOOKS)
     sizes = of_network(answered, "states").set_index("kind")["value"]
+    controls = controls_of(answered, "accuracy_kept_by_step")
     first = (
         f"On the nearest of {sizes['by_step']:.0f} mean states, one for each step and value of {name}, the network "
-        f"keeps {kept:.0%} of its right answers."
+        f"keeps {kept:.0%}{controls} of its right answers."
     )
     steps = of_network(answered, "right_class")["step"].nunique()
     where = "each step" if steps == end.steps else f"each of {several(steps, 'step')} at which {name} is defined"
@@ -138,5 +139,4 @@ def tell(answered: Answered) -> Told:
     caption, title = "Each dot is a network.", "How much of its accuracy the network keeps on a few states"
     figure = figure_of(answered, draw, "states", title=title, alt=first, caption=caption)
     whatever = f" On {sizes['over_steps']:.0f}, the same at every step, it keeps {few:.0%}."
-    answer = f"{first}{beside(answered, 'accuracy_kept_by_step')}{whatever}"
-    return Told({"answer": answer, "setup": setup}, figure)
+    return Told({"answer": f"{first}{whatever}", "setup": setup}, figure)
