@@ -4,36 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ..errors import ProbeError, unknown
-from ..questions.answers import answers, bit_effects, other_lengths, programs
-from ..questions.interventions import (
-    alignment,
-    class_means,
-    directions,
-    erasure,
-    gate_shares,
-    interchange,
-    routes,
-    single_answers,
-    steering,
-    unit_ablation,
-    unit_shares,
-)
 from ..questions.question import Question
-from ..questions.states import (
-    dynamics,
-    gate_activity,
-    linear_readout,
-    network_card,
-    noise_margin,
-    one_sequence,
-    quantised_states,
-    reduced_models,
-    single_units,
-    state_space,
-)
+from ..questions.states import linear_readout, network_card
 from ..subjects.subject import Subject
 
 if TYPE_CHECKING:
@@ -41,32 +17,33 @@ if TYPE_CHECKING:
 
 #: Stands among the names of questions for all that a study asks which chooses none.
 USUAL = "usual"
-#: After a question for each concept that probes read, and before the card of the network.
+#: The modules of `probe.questions` whose `question` is asked, after a question for each concept that probes read, and
+#: before the card of the network.
 MODULES = (
-    one_sequence,
-    linear_readout,
-    single_units,
-    gate_activity,
-    state_space,
-    answers,
-    programs,
-    other_lengths,
-    bit_effects,
-    reduced_models,
-    noise_margin,
-    quantised_states,
-    unit_ablation,
-    unit_shares,
-    interchange,
-    single_answers,
-    class_means,
-    directions,
-    alignment,
-    erasure,
-    steering,
-    gate_shares,
-    routes,
-    dynamics,
+    "states.one_sequence",
+    "states.linear_readout",
+    "states.single_units",
+    "states.gate_activity",
+    "states.state_space",
+    "answers.answers",
+    "answers.programs",
+    "answers.other_lengths",
+    "answers.bit_effects",
+    "states.reduced_models",
+    "states.noise_margin",
+    "states.quantised_states",
+    "interventions.unit_ablation",
+    "interventions.unit_shares",
+    "interventions.interchange",
+    "interventions.single_answers",
+    "interventions.class_means",
+    "interventions.directions",
+    "interventions.alignment",
+    "interventions.erasure",
+    "interventions.steering",
+    "interventions.gate_shares",
+    "interventions.routes",
+    "states.dynamics",
 )
 #: What `reading-*` measures of one network too, and what shows one network.
 OF_MANY = ("linear-readout",)
@@ -76,7 +53,8 @@ OF_ONE = ("one-sequence", "state-space")
 def every_question(subject: Subject) -> tuple[Question, ...]:
     """Return all questions about networks of the same task."""
     readings = (linear_readout.reading(subject, name) for name in subject.concepts)
-    return (*readings, *(module.question(subject) for module in MODULES), network_card.question(subject))
+    usual = (import_module(f"probe.questions.{name}").question(subject) for name in MODULES)
+    return (*readings, *usual, network_card.question(subject))
 
 
 def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) -> list[Question]:

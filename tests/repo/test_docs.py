@@ -150,9 +150,6 @@ ROOMS = (
     "methods.causal",
     "methods.decomposition",
     "methods.probing",
-    "questions.answers",
-    "questions.states",
-    "questions.interventions",
 )
 PUBLIC = (
     probe,
@@ -164,7 +161,8 @@ PUBLIC = (
     probe.recurrent,
     probe.report,
 )
-HELPERS = {"following", "targets", "wrong"}
+#: Packages whose modules the reference has all of by itself.
+WHOLE = {"probe.questions.answers", "probe.questions.interventions", "probe.questions.states"}
 
 
 def test_the_reference_has_everything_that_is_public() -> None:
@@ -174,8 +172,8 @@ def test_the_reference_has_everything_that_is_public() -> None:
     wanted = {f"{room.__name__}.{name}" for room in PUBLIC for name in room.__all__}
     for room in ROOMS:
         modules = pkgutil.iter_modules([str(ROOT / "probe" / room.replace(".", "/"))])
-        wanted |= {f"probe.{room}.{module.name}" for module in modules if module.name not in HELPERS}
-    assert wanted - found == set()
+        wanted |= {f"probe.{room}.{module.name}" for module in modules} - {"probe.methods.probing.targets"}
+    assert wanted | WHOLE <= found
 
 
 def test_the_front_door_is_small_and_one_page_shows_it_all() -> None:

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from studied import FUNCTIONS, UNITS, head, planted
 from torch import nn
 
-from probe import Readout, Study
+from probe import ProbeError, Readout, Study
 from probe.evidence import Control, Network, Range, Rule, measurement
 from probe.questions import Question
 from probe.studies.asked import chosen
@@ -273,7 +273,7 @@ def test_networks_that_are_none_are_refused(networks: Any, tmp_path: Path) -> No
 
 def test_an_unknown_question_is_refused(tmp_path: Path) -> None:
     """The nearest name is told; many networks that are asked nothing have no page."""
-    with refused():
+    with pytest.raises(ProbeError, match=r"There is no question 'noise-margn'.*Did you mean 'noise-margin'"):
         study({"trained": list(counters(2))}, questions=["noise-margn"]).run(tmp_path)
     with refused():
         study({"trained": list(counters(2))}, questions=[]).run(tmp_path)
