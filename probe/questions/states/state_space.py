@@ -140,10 +140,10 @@ def _states(ax: Axes, own: pd.DataFrame, edges: np.ndarray, inks: list[str]) -> 
 
 def _groups(concept: Known, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Return where each group of values but the first begins, and the groups' names, from low to high."""
-    levels = np.unique(values)
+    levels = concept.levels
     if len(levels) <= MOST_VALUES:
         return (levels[1:] + levels[:-1]) / 2, labels([concept.said(level) for level in levels], 10)
-    edges = group_edges(values, GROUPS)
+    levels, edges = np.unique(values), group_edges(values, GROUPS)
     ends = [group[[0, -1]] for group in np.split(levels, np.searchsorted(levels, edges))]
     names = [" to ".join(dict.fromkeys(shortened(concept.said(level), 9) for level in pair)) for pair in ends]
     return edges, labels(names, 20)
