@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -57,15 +57,15 @@ def every_question(subject: Subject) -> tuple[Question, ...]:
     return (*readings, *usual, network_card.question(subject))
 
 
-def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) -> list[Question]:
+def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -> list[Question]:
     """Return the questions that a study asks, each name once.
 
     Each has a question for each of its concepts. One network has a card and is shown; many have what compares
     networks instead. Which question is asked of whom follows from its needs alone.
     """
-    card = network_card.question(subjects[0])
-    known = {question.name: question for question in every_question(subjects[0])}
-    others = OF_MANY if len(subjects) == 1 else (*OF_ONE, card.name)
+    card = network_card.question(first)
+    known = {question.name: question for question in every_question(first)}
+    others = OF_MANY if single else (*OF_ONE, card.name)
     usual = [question for name, question in known.items() if question.usual and name not in others]
     found: list[Question] = []
     for one in (USUAL,) if study.questions is None else study.questions:
@@ -77,11 +77,11 @@ def chosen(study: Study, subjects: Sequence[Subject], roles: Collection[str]) ->
             found.append(known[one])
         else:
             raise ProbeError(unknown("question", one, [*known, USUAL]))
-    if len(subjects) == 1:
+    if single:
         found = [one for one in found if one.name != card.name] + [card]
     if not found:
         raise ProbeError(
-            f"questions=[] asks nothing of the {len(subjects)} networks; name questions, such as 'noise-margin', or "
+            "questions=[] asks nothing of the networks; name questions, such as 'noise-margin', or "
             "leave it out for all whose needs they meet."
         )
     return [_with_controls(question, roles) for question in {one.name: one for one in found}.values()]

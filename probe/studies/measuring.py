@@ -96,7 +96,7 @@ def groups_of(subjects: Sequence[Subject], copies: int = 1, controls: Collection
     for subject in subjects:
         by_name.setdefault(subject.network.name, []).append(subject)
     networks = [tuple(own) for own in by_name.values()]
-    alone = sum(own[0].network.role == "trained" for own in networks) == 1
+    single = sum(own[0].network.role == "trained" for own in networks) == 1
     given: dict[str, list[Subject]] = {}
     for own in networks:
         if own[0].network.role not in ("trained", *ALONE) and own[0].network.pair:
@@ -105,7 +105,7 @@ def groups_of(subjects: Sequence[Subject], copies: int = 1, controls: Collection
     for own in networks:
         subject, network = own[0], own[0].network
         if network.role == "trained":
-            seed = subject.seed if alone else subject.seed + zlib.crc32(network.name.encode())
+            seed = subject.seed if single else subject.seed + zlib.crc32(network.name.encode())
             beside = list(given.get(str(network.pair), [])) if network.pair else []
             own_start = [one for one in beside if one.network.role == "own initialisation"]
             if CONTROLS[0] in controls:
@@ -116,6 +116,16 @@ def groups_of(subjects: Sequence[Subject], copies: int = 1, controls: Collection
         elif network.role in ALONE or not network.pair:
             found.append(Group(network.name, own))
     return found
+
+
+def alone(subjects: Sequence[Subject]) -> bool:
+    """Return whether a study is about one network: all others that were given are its controls."""
+    (first, *_), roles = subjects, [one.network.role for one in subjects]
+    return len(subjects) == 1 or (
+        roles.count("trained") == 1
+        and not {*roles} & {*ALONE}
+        and all(one.network.pair == first.network.pair for one in subjects)
+    )
 
 
 def measure(call: Call, report: Report | None = None) -> Outcome:
@@ -190,8 +200,9 @@ def plan_of(study: Study, subjects: Sequence[Subject], store: Store) -> Plan:
 
     The digests are taken before anything is measured, for what is measured may change what a question refers to.
     """
-    groups = groups_of(subjects, copies_of(subjects[0]) if len(subjects) == 1 else 1, study.controls)
-    questions = chosen(study, subjects, {one.network.role for group in groups for one in group.subjects})
+    single = alone(subjects)
+    groups = groups_of(subjects, copies_of(subjects[0]) if single else 1, study.controls)
+    questions = chosen(study, subjects[0], single, {one.network.role for group in groups for one in group.subjects})
     together = [one for one in questions if one.together] if len(groups) > 1 else []
     apart = [one for one in questions if one not in together]
     every = Group(TOGETHER, tuple(one for group in groups for one in group.subjects))

@@ -17,7 +17,7 @@ from ..storage.files import write_atomically
 from ..subjects.states import states_of
 from . import identity
 from .answer import judging, not_asked, of_many, of_one, setup_of
-from .measuring import Outcome, Plan, Progress, Report, measure_all, plan_of
+from .measuring import Outcome, Plan, Progress, Report, alone, measure_all, plan_of
 from .pages import page
 from .prepare import prepare
 from .store import SUFFIX, Store
@@ -57,7 +57,7 @@ def run(
         plan = plan_of(study, subjects, Store(folder / MEASURED, folder / MEASURED, POPULATION))
         outcomes = measure_all(plan, progress, jobs=jobs)
         written = []
-        for finding in _findings(study, plan, outcomes, alone=len(subjects) == 1):
+        for finding in _findings(study, plan, outcomes, single=alone(subjects)):
             whole = dataclasses.replace(finding, provenance=_provenance(parts))
             if figures is not None:
                 _ = whole.save_figures(Path(figures) / finding.question)
@@ -69,7 +69,7 @@ def run(
 
 
 def _findings(
-    study: Study, plan: Plan, outcomes: Sequence[Outcome] = (), *, alone: bool = False
+    study: Study, plan: Plan, outcomes: Sequence[Outcome] = (), *, single: bool = False
 ) -> Iterator[Finding]:
     """Yield the finding of each question: of one network in the question's words, of several judged over them."""
     tables, first = plan.tables(), plan.calls[0].group.subjects
@@ -81,7 +81,7 @@ def _findings(
         if table.empty:
             why = sorted({one.rstrip(".") for one in reasons} or {"no network of the study is asked"})
             yield not_asked(question, "; ".join(why))
-        elif alone:
+        elif single:
             yield of_one(question, first, table, study.rules)
         else:
             # Committed studies are judged without running a network.

@@ -140,7 +140,7 @@ def blocks_of(page: Page) -> list[object]:
 
 
 def test_each_finding_has_a_section(tmp_path: Path) -> None:
-    """Its first sentence is the heading; of several pictures the reader chooses one."""
+    """Its question or its first sentence is the heading; of several pictures the reader chooses one."""
     _, study = of_brackets()
     page = report_of(study, tmp_path).page
     keys = [section.key for section in page.sections]
@@ -151,9 +151,9 @@ def test_each_finding_has_a_section(tmp_path: Path) -> None:
     assert chosen.choose
     assert len(chosen.pictures) == 4
     assert page.render().count('type="radio"') >= 4
-    assert "A probe reads “depth”" in next(
-        section.title for section in page.sections if section.key == "reading-depth"
-    )
+    (reading,) = [section for section in page.sections if section.key == "reading-depth"]
+    assert reading.title == "Can “depth” be read?"
+    assert "A probe reads “depth”" in str(reading.blocks[0])
 
 
 def test_an_untrained_network_stands_beside_in_the_explorer(tmp_path: Path) -> None:

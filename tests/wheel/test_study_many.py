@@ -337,4 +337,4 @@ def test_the_search_for_directions_is_run_where_it_is_chosen() -> None:
 def questions_of(given: Study) -> list[Question]:
     """Return what a study asks."""
     subjects = prepare(given)
-    return chosen(given, subjects, {one.network.role for one in subjects})
+    return chosen(given, subjects[0], len(subjects) == 1, {one.network.role for one in subjects})

@@ -168,14 +168,14 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 def _of_network(patching: _Patching) -> Iterator[Value]:
     own, seed = patching.own, patching.subject.seed
     patched = Interchange(own.pairs, patching.task, support=_has_spacing(patching), seed=seed)
-    yield "pairs", float(len(own.pairs)), {}
-    yield "right", own.right, {}
     for kind, place, put in (("whole", {}, whole), *_patches(patching)):
         scores = patched.scores(put)
         if kind == "whole" and takes_levels(patching.subject):
             yield "followed", scores.unpatched, {"kind": "nothing", "n": scores.pairs}
         yield from _followed(patching, scores, {"kind": kind, **place})
     yield "shift", 0.0, {"kind": "nothing", "n": len(own.pairs)}
+    yield "pairs", float(len(own.pairs)), {}
+    yield "right", own.right, {}
 
 
 def _has_spacing(patching: _Patching) -> bool:

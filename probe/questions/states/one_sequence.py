@@ -185,7 +185,7 @@ def _figure(answered: Answered, row: int) -> DataFigure:
         for ax, name in zip(axes[:, 0], names, strict=False):
             _concept(ax, table, subject.concepts[name])
         norm = draw_map(axes[-1, 0], signal, states.to_numpy(float), list(map(str, states.index)))
-        axes[-1, 0].set_title(f"{axes[-1, 0].get_title()}, {norm.vmin:.2g} to {norm.vmax:.2g}")
+        axes[-1, 0].set_title(f"{signal.replace('_', ' ')}, {norm.vmin:.2g} to {norm.vmax:.2g}")
         below = [shortened(one, 10) for one in inputs] or [str(step + 1) for step in range(steps)]
         write_steps(axes[-1, 0], below, "what the network reads" if inputs else "steps read")
         shown = [one for one in DRAWN if one in set(table["metric"])]

@@ -15,12 +15,15 @@ from ...recurrent.inspection import described
 from ...report import Block, Page, Pill, Pills, Points, Section, Sentence, Table, Text, Verdict
 from ...subjects.subject import Subject
 from ..answer import ANSWER, MISSING, SETUP, TEXT
+from ..measuring import alone
 from ..prepare import OUTPUT
 from . import live_network
 from .sections import SHOWN_ROWS, VERDICTS, Asked, claims_of, claims_table, not_asked, provenance, section, verdicts
 
 #: So many findings stand in the first sentences and concepts in the title, and pictures of so many bytes on the page.
 MOST_SAID, MOST_NAMED, ROOM = 5, 3, 240_000
+#: A longer sentence, in letters, is no heading.
+HEADING = 100
 #: What a page says of the networks that a study itself puts beside each trained one.
 BESIDE = {
     "random weights": "Beside each trained network we put networks with random weights.",
@@ -52,7 +55,8 @@ def build(
     """Return the page."""
     asked: dict[str, Asked] = {one.question: {"": one} for one in _fitting(findings) if len(one.measurements)}
     roles = Counter(subject.network.role for subject in subjects)
-    called = subjects[0].network.name if len(subjects) == 1 else several(roles["trained"], "network")
+    single = alone(subjects)
+    called = subjects[0].network.name if single else several(roles["trained"], "network")
     names = list(subjects[0].concepts)
     held = listed(names) if len(names) <= MOST_NAMED else several(len(names), "concept")
     decided = verdicts(asked)
@@ -64,14 +68,14 @@ def build(
         Section("Run it yourself", live_network.blocks(subjects[0], controls), key="explore"),
         *not_asked([finding for finding in findings if finding.measurements.empty]),
         *([Section("Every claim", claims_table(asked, CLAIMS), key="claims")] if [*claims_of(asked)] else []),
-        Section("What this page cannot say", [Points(_limits(subjects))], key="limits"),
+        Section("What this page cannot say", [Points(_limits(subjects[0], single=single))], key="limits"),
         Section("The networks", _networks(subjects, roles, asked), key="networks"),
     ]
     return Page(
         given or f"What {'does' if roles['trained'] == 1 else 'do'} {called} hold of {held}?",
-        _lead(subjects, asked, leading),
+        _lead(subjects[0], asked, leading, single=single),
         sections,
-        hero=[_card(subjects, roles, called), *([pills] if decided else [])],
+        hero=[_card(subjects, roles, called, single=single), *([pills] if decided else [])],
         provenance=provenance(findings[0]),
     )
 
@@ -94,33 +98,37 @@ def first_sentence(finding: Finding) -> tuple[str, str]:
     return first.removesuffix("."), others
 
 
-def _lead(subjects: Sequence[Subject], asked: Mapping[str, Asked], leading: Collection[str]) -> Sentence:
+def _lead(first: Subject, asked: Mapping[str, Asked], leading: Collection[str], *, single: bool) -> Sentence:
     """Return what was found first of all, a sentence each."""
     names = [name for name in asked if name in leading] or list(asked)
     shown = names if len(names) <= MOST_SAID else [*names[: MOST_SAID - 1], names[-1]]
     said = [f"{first_sentence(asked[name][''])[0]}." for name in shown]
     said += [f"{several(len(names) - len(shown), 'more finding')} below."] if len(names) > len(shown) else []
-    if subjects[0].readout is None:
+    if first.readout is None:
         said.append("Without a readout we cannot say whether the network uses any of it.")
-    if len(subjects) == 1:
+    if single:
         said.append("One network says nothing about the recipe that trained it.")
     return " ".join(said)
 
 
 def _section(finding: Finding) -> Section:
-    """Return the section of a finding: its first sentence is the heading, and all else that is said stands below."""
+    """Return the section of a finding below its first sentence, or below its question where that is too long."""
     heading, others = first_sentence(finding)
     whole = section(finding.question, {"": finding})
-    title = finding.title if finding.title.endswith("?") else f"{finding.title}."
+    if finding.claims or len(heading) > HEADING:
+        heading, others = finding.title, finding.notes[ANSWER]
+    if finding.claims and others.startswith(str(finding.claims[0].rule.on_page)):
+        others = ""  # the lines of the claims below say it
     facts = [(name, text) for name, text in finding.notes.items() if name not in (ANSWER, SETUP, MISSING, TEXT)]
     table: list[Block] = [Table(["what", "value"], facts, "What is known of it.")] if facts else []
-    return dataclasses.replace(whole, title=heading, blocks=[Text(f"{title} {others}"), *table, *whole.blocks])
+    said: list[Block] = [Text(others)] if others else []
+    return dataclasses.replace(whole, title=heading, blocks=[*said, *table, *whole.blocks])
 
 
-def _card(subjects: Sequence[Subject], roles: Mapping[str, int], called: str) -> Table:
+def _card(subjects: Sequence[Subject], roles: Mapping[str, int], called: str, *, single: bool) -> Table:
     """Return one row on the networks: how many of which kind, and what they read."""
     first = subjects[0]
-    values: dict[str, str | int] = {"network" if len(subjects) == 1 else "trained networks": called}
+    values: dict[str, str | int] = {"network" if single else "trained networks": called}
     values |= {role: count for role, count in roles.items() if role != "trained"}
     values |= {
         "cell": listed(sorted({described(layer).cell for layer in first.layers})),
@@ -130,11 +138,11 @@ def _card(subjects: Sequence[Subject], roles: Mapping[str, int], called: str) ->
     return Table(list(values), [list(values.values())], "What was studied, and what it read.")
 
 
-def _limits(subjects: Sequence[Subject]) -> list[str]:
+def _limits(first: Subject, *, single: bool) -> list[str]:
     return [
-        *([ONE_NETWORK] if len(subjects) == 1 else []),
+        *([ONE_NETWORK] if single else []),
         LINEAR,
-        *([WITHOUT_READOUT] if subjects[0].readout is None else []),
+        *([WITHOUT_READOUT] if first.readout is None else []),
         INPUTS,
     ]
 
