@@ -187,7 +187,7 @@ def next_symbols(*, used: bool) -> Study:
     model = NextSymbol(used=used)
 
     def closes(h: torch.Tensor) -> torch.Tensor:
-        scores = model.head.to(h.dtype)(h)
+        scores = h @ model.head.weight.to(h.dtype).T + model.head.bias.to(h.dtype)
         others = [place for place in range(len(SYMBOLS)) if place != CLOSES]
         return scores[:, CLOSES] - scores[:, others].logsumexp(1)
 
