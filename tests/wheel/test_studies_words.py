@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from studied import STUDY, answer, bits, ones, planted, report_of, study_of, written
+from studied import answer, bits, ones, planted, report_of, study_of, written
 from torch import nn
 
 from probe import Concept, ProbeError, Readout, Study
@@ -112,16 +112,6 @@ def test_an_error_of_the_users_file_reads_as_a_sentence(tmp_path: Path) -> None:
             _ = read_study(path)
         assert expected in str(caught.value)
         assert ".." not in str(caught.value).replace("...", "")
-
-
-def test_a_function_that_opens_a_file_is_told_where_paths_begin(tmp_path: Path) -> None:
-    """The sentence names the folder that the command runs in."""
-    path = written(tmp_path, STUDY.partition("[readout]")[0])
-    (tmp_path / "functions.py").write_text("def ones(x):\n    return open('nowhere.txt')\n")
-    with pytest.raises(
-        ProbeError, match=r"raised FileNotFoundError .*relative to the folder that the command runs in"
-    ):
-        _ = read_study(path).run(tmp_path / "report")
 
 
 def test_what_was_decided_is_told_apart(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_states_that_do_not_differ_are_not_patched(kind: Any) -> None:
     for network, middle in ((model, x), (zeroed(kind), bits(40))):
         (subject,) = prepare(study_of(network, inputs=middle))
         found = answer(interchange.question(subject), [subject])
-        assert "3 steps before their end all sequences have the same state of [0]." in found.notes["answer"]
+        assert "3 steps before the end all sequences have the same state." in found.notes["answer"]
         assert not len(found.measurements)
 
 

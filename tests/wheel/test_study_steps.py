@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from probe.studies.identity import parts
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 from probe.subjects.answers import answers_at_steps
+from probe.subjects.budget import Budget
 from probe.subjects.ends import affordable_runs, part_of, said_of
 from probe.subjects.subject import Subject
 
@@ -234,24 +236,23 @@ def test_a_step_that_a_sequence_does_not_have_stops_the_study_at_once(tmp_path: 
     assert not (tmp_path / "none").exists()
 
 
-def test_a_part_of_the_sequences_is_drawn_where_all_would_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_the_sequences_is_drawn_where_all_would_take_too_long() -> None:
     """As many as the budget allows, the same ones for each network; of too few the question is refused."""
     (subject,) = prepare(study("every", lengths=LENGTHS))
     assert affordable_runs(subject, needs.RUNS) == 160
     assert part_of(subject, None) is part_of(subject, 160) is subject
-    monkeypatch.setattr("probe.subjects.ends.MOST_SEQUENCES", 40)
-    part = part_of(subject, affordable_runs(subject))
-    assert (len(part.x), part.answered.values.shape, said_of(subject, 40)) == (
+    bounded = replace(subject, budget=Budget(whole_runs=40))
+    part = part_of(bounded, affordable_runs(bounded))
+    assert (len(part.x), part.answered.values.shape, said_of(bounded, 40)) == (
         40,
         (40, 8),
         "40 of the 160 sequences, drawn by the seed",
     )
     assert torch.equal(part.x, part_of(subject, 40).x)
-    (asked,) = [one for one in every_question(subject) if one.name == "single-answers"]
+    (asked,) = [one for one in every_question(bounded) if one.name == "single-answers"]
     assert (asked.settings["pairs"], asked.settings["sequences"], len(asked.settings["steps"])) == (40, 40, 3)
     assert max(asked.settings["steps"]) < 7
-    monkeypatch.setattr("probe.subjects.ends.MOST_SEQUENCES", 15)
-    assert "take too long" in str(needs.runs(subject))
+    assert "take too long" in str(needs.runs(replace(subject, budget=Budget(whole_runs=15))))
 
 
 @pytest.mark.parametrize(
