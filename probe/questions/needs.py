@@ -266,7 +266,7 @@ defined_steps = Need(
     (machine,),
 )
 
-# Of the inputs: pairs of sequences that differ in one of them, or some can be made; and other lengths.
+# Of the inputs: pairs of sequences that differ in one of them; and other lengths.
 _two_steps = Need(lambda s: ends_of(s).steps < 2, "its sequences have a single step", (machine,))
 differing_inputs = Need(_error(lambda s: input_pairs(s, *usual_steps(s))), first=(_two_steps,))
 inputs_to_change = Need(_error(pairs_by_step), first=(machine,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,20 +14,20 @@ from ..errors import ProbeError, several
 from ..methods.causal.alignment_controls import pairs_among
 from ..methods.causal.pairs import Pairs
 from ..methods.causal.task import Task
-from ..methods.decomposition.contexts import RowPairs, changed_at, with_changed_input
+from ..methods.decomposition.contexts import RowPairs, changed_at
 from ..methods.machines import Machine
 from ..recurrent.signals import within
-from .answers import answers_to, takes_levels, task_of
+from .answers import answers_to, takes_levels
 from .ends import Ends, ends_of, step_of
 from .states import drawn_rows
 from .subject import Subject, per_subject
 
-#: With fewer pairs a page says nothing of them, and inputs are changed to make others.
+#: With fewer pairs a page says nothing of them.
 LEAST = 32
 #: So many times as many pairs are tried, because not all of them count.
 TRIED = 8
-#: So many sequences at most are made by changing an input; of more steps, so many are taken, evenly between.
-ADDED, MOST_STEPS = 128, 16
+#: Inputs are looked at after so many steps at most, evenly between.
+MOST_STEPS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ def can_occur(
 
 
 class _NoPairError(ProbeError):
-    """No two sequences differ in an input alone, and none can be made."""
+    """Too few sequences differ in an input alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,26 +155,14 @@ class InputPairs:
     """Pairs of a base and a source that differ in one input.
 
     Attributes:
-        machine: the network; its clean run holds the sequences of the study, and after them the changed ones.
-        pairs: rows of that run, bases and their sources.
-        changed: the step at which they differ.
+        machine: the network.
+        pairs: rows of its clean run, bases and their sources.
         step: the step after which states are compared.
-        added: how many changed sequences there are; 0 where those of the study are enough.
     """
 
     machine: Machine
     pairs: RowPairs
-    changed: int
     step: int
-    added: int
-
-    @property
-    def said(self) -> str:
-        """How many pairs there are and where they are from, in words."""
-        count = several(len(self.pairs[0]), "pair")
-        if not self.added:
-            return f"{count} of the study's sequences"
-        return f"{count}; we made {several(self.added, 'sequence')} by giving one another's input at this step"
 
 
 def usual_steps(subject: Subject, step: int | None = None, changed: int | None = None) -> tuple[int, int]:
@@ -201,11 +189,8 @@ def _known(subject: Subject) -> dict[tuple[int, int, int], InputPairs]:
 def input_pairs(subject: Subject, changed: int, step: int, *, most: int | None = None) -> InputPairs:
     """Return pairs that differ in the input at a step, the source with more of the concept later or at the end.
 
-    Of a study with few such pairs we give sequences another one's input. A new sequence counts only if the study
-    allows it, and its value of the concept is known: by its function, or by the rule for a state that is patched in.
-
     Raises:
-        ProbeError: there is no such pair, and none can be made; or the study's own function fails.
+        ProbeError: there are fewer than 32 such pairs, and not all sequences of a length were given.
     """
     known, key = _known(subject), (changed, step, subject.budget.most_pairs if most is None else most)
     if key not in known:
@@ -221,19 +206,15 @@ def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[
     """
     if steps is not None:
         return {step: input_pairs(subject, step, step) for step in steps}
-    length, by_step, reason = ends_of(subject).steps, dict[int, InputPairs](), ""
-    tried = np.unique(np.linspace(1, length - 1, min(length - 1, MOST_STEPS)).round().astype(int)).tolist()
-    for step in tried:
+    length, by_step = ends_of(subject).steps, dict[int, InputPairs]()
+    reason = "Each sequence has a single step, and no state before it."
+    for step in np.unique(np.linspace(1, length - 1, min(length - 1, MOST_STEPS)).round().astype(int)).tolist():
         try:
             by_step[step] = input_pairs(subject, step, step)
-        except _NoPairError:
-            continue
-        except ProbeError as error:
-            reason = reason or str(error)
-    if not by_step and not tried:
-        raise ProbeError("Each sequence has a single step, and no state before it.")
+        except _NoPairError as error:
+            reason = str(error)
     if not by_step:
-        raise ProbeError(reason or _why_none(subject, tried))
+        raise ProbeError(reason)
     return by_step
 
 
@@ -247,19 +228,15 @@ def _pairs(subject: Subject, changed: int, step: int, most: int) -> InputPairs:
         )
     except ProbeError:
         base = source = np.empty(0, dtype=np.int64)
-    kept = drawn_rows(subject, np.arange(len(base)), most, 11)
-    base, source = base[kept], source[kept]
     # All sequences of a length have a pair for every two of them, however few they are.
-    if len(base) >= min(LEAST, most, len(read) // 2):
-        return InputPairs(end.machine, (base, source), changed, step, 0)
-    made = np.array(list(_changed(subject, end, changed, compared, min(ADDED, most))), dtype=np.int64).reshape(-1, 3)
-    if not len(made) and not len(base):
-        raise _NoPairError(_why_none(subject, [changed], compared))
-    rows, other, more = made.T
-    machine = with_changed_input(end.machine, rows, changed, end.machine.clean.inputs[other, changed])
-    new = len(read) + np.arange(len(rows))
-    bases, sources = np.where(more, rows, new), np.where(more, new, rows)
-    return InputPairs(machine, (np.append(base, bases), np.append(source, sources)), changed, step, len(rows))
+    needed = max(1, min(LEAST, most, len(read) // 2))
+    if len(base) < needed:
+        raise _NoPairError(
+            f"{several(len(base), 'pair')} of sequences differ in input {changed + 1} of the last {end.steps} alone "
+            f"and in “{subject.answered.name}”; {needed} are needed. Give more sequences, such as all of a length."
+        )
+    kept = drawn_rows(subject, np.arange(len(base)), most, 11)
+    return InputPairs(end.machine, (base[kept], source[kept]), step)
 
 
 def _read(subject: Subject, end: Ends) -> tuple[Float[np.ndarray, "row step feature"], Int64[np.ndarray, " row"]]:
@@ -268,79 +245,3 @@ def _read(subject: Subject, end: Ends) -> tuple[Float[np.ndarray, "row step feat
     x, places = subject.x[end.rows].double().numpy(), lengths[:, None] - end.steps + np.arange(end.steps)
     before = [row[: length - end.steps].tobytes() for row, length in zip(x, lengths, strict=True)]
     return x[np.arange(len(x))[:, None], places], np.unique(np.array(before, dtype=object), return_inverse=True)[1]
-
-
-def _changed(
-    subject: Subject, end: Ends, changed: int, compared: int, wanted: int
-) -> Iterator[tuple[int, int, bool]]:
-    """Yield a row, the row whose input it gets at a step, and whether it then has more of the concept."""
-    if not _is_known(subject):
-        return
-    read, group = _read(subject, end)
-    if subject.answered.function is None:
-        # The value after the input is that of a sequence that has read the same: the others begin alike.
-        key = np.column_stack([group, read[:, :changed].reshape(len(read), -1)])
-        group = np.unique(key, axis=0, return_inverse=True)[1].ravel()
-    else:
-        group = np.zeros_like(group)
-    rows, others = _candidates(read[:, changed], group, wanted, np.random.default_rng([subject.seed, 12, changed]))
-    count = 0
-    for row, other in zip(rows.tolist(), others.tolist(), strict=True):
-        value = _value(subject, end, row, other, changed=changed, compared=compared)
-        before = end.values[row, compared]
-        if np.isfinite(value) and np.isfinite(before) and value != before:
-            count += 1
-            yield row, other, bool(value > before)
-        if count == wanted:
-            return
-
-
-def _candidates(
-    inputs: Float[np.ndarray, "row feature"], group: Int64[np.ndarray, " row"], wanted: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return random rows and others of their groups that read another input; no row gets an input twice."""
-    order, sizes = np.argsort(group, kind="stable"), np.bincount(group)
-    first = np.cumsum(sizes) - sizes
-    rows = rng.integers(0, len(group), TRIED * wanted)
-    others = order[first[group[rows]] + rng.integers(0, sizes[group[rows]])]
-    symbol = np.unique(inputs, axis=0, return_inverse=True)[1].ravel()
-    rows, others = (each[symbol[rows] != symbol[others]] for each in (rows, others))
-    kept = np.sort(np.unique(np.column_stack([rows, symbol[others]]), axis=0, return_index=True)[1])
-    return rows[kept], others[kept]
-
-
-def _value(subject: Subject, end: Ends, row: int, other: int, *, changed: int, compared: int) -> float:
-    """Return the concept's value of a changed sequence; NaN where it is undefined, or the sequence cannot occur."""
-    number, from_ = int(end.rows[row]), int(end.rows[other])
-    first, theirs = (int(subject.lengths[each]) - end.steps for each in (number, from_))
-    x = subject.x[number, : subject.lengths[number]].double().numpy().copy()
-    x[first + changed] = subject.x[from_, theirs + changed].double().numpy()
-    if not subject.allows(x, f"sequence {number} with another input"):
-        return float("nan")
-    if subject.answered.function is not None:
-        return float(subject.answered.of_sequence(x)[first + compared])
-    so_far = [end.values[other, changed], end.values[row, changed], end.values[row, compared]]
-    if not np.isfinite(so_far).all():
-        return float("nan")
-    return float(task_of(subject).combine(*(torch.tensor([value]) for value in so_far))[0])
-
-
-def _is_known(subject: Subject) -> bool:
-    """Whether the concept's value of a changed sequence can be computed."""
-    asked = subject.asked
-    return subject.answered.function is not None or asked.combine is not None or asked.output is not None
-
-
-def _why_none(subject: Subject, tried: list[int], compared: int | None = None) -> str:
-    """Return that no two sequences differ in one of the inputs that were tried; inputs are counted from 1."""
-    name, end = subject.answered.name, ends_of(subject)
-    inputs = f"input {tried[0] + 1}" if len(tried) == 1 else f"one of inputs {tried[0] + 1} to {tried[-1] + 1}"
-    last = "the last " * (end.steps < subject.x.shape[1])
-    when = "" if compared is None else f" {end.after(compared)}"
-    none = f"No two of the sequences differ in {inputs} of {last}{end.steps} alone and in “{name}”{when}"
-    if not _is_known(subject):
-        return (
-            f"{none}, and “{name}” is an array: nobody says its value where an input is changed. Give it as a "
-            "function, give combine, or give all sequences of a length."
-        )
-    return f"{none}, and we found none by changing it."

@@ -13,18 +13,17 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from known_machines import LEAD, READ, WINS, Reader, Tally, X, machine_of
+from known_machines import LEAD, WINS, Reader, Tally, X, machine_of
 from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe.methods.decomposition.contexts import changed_at, with_changed_input
+from probe.methods.decomposition.contexts import changed_at
 from probe.methods.decomposition.gates import kept_to_the_end
 from probe.methods.decomposition.noise import noisy_accuracy
 from probe.methods.decomposition.sampled_shares import sampled_shares
 from probe.methods.decomposition.shapley import participation, pooled_shares, shapley_values, subsets
 from probe.methods.decomposition.units import unit_table
-from probe.methods.machines import Machine
 
 
 def test_what_has_no_algebra_is_refused() -> None:
@@ -139,21 +138,6 @@ class Nothing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the same scores for all, (batch, 6)."""
         return self.rnn(x)[0][:, -1] @ torch.zeros(3, 6).to(x)
-
-
-@pytest.mark.parametrize("changed", [0, 2, 4])
-def test_copies_with_another_input_run_as_if_they_had_been_given(changed: int) -> None:
-    """States and answers after the changed input are those of a machine over the changed sequences."""
-    model, rows = Reader("lstm"), np.array([0, 3, 3, 9])
-    swapped = X[rows].clone()
-    swapped[:, changed] = X[rows, changed].flip(1)
-    machine = machine_of(model)
-    more = with_changed_input(machine, rows, changed, swapped[:, changed].double())
-    wanted = Machine.of(model, torch.cat([X, swapped]), **READ)
-    torch.testing.assert_close(more.clean.states, wanted.clean.states, rtol=0, atol=1e-12)
-    torch.testing.assert_close(more.clean.answers.expected, wanted.clean.answers.expected, rtol=0, atol=1e-12)
-    assert torch.equal(more.clean.inputs, wanted.clean.inputs)
-    assert torch.equal(machine.clean.inputs, X.double())
 
 
 def by_definition(table: np.ndarray) -> np.ndarray:

@@ -14,9 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..clean_run import CleanRun
 from ..machines import Machine
-from ..readouts import Answers
 
 #: How many subsets are run together, and how many rows at the end of the tree: few enough for a cache.
 _SUBSETS, _ROWS = 1024, 8192
@@ -66,34 +64,6 @@ def changed_at(
             "that hold such pairs, such as all sequences of a length, or choose another step."
         )
     return found
-
-
-@torch.no_grad()
-def with_changed_input(
-    machine: Machine, rows: Int64[np.ndarray, " row"], changed: int, inputs: Float[Tensor, "row input"]
-) -> Machine:
-    """Return a machine whose clean run has further rows: copies of some that read other inputs at one step.
-
-    The copies follow all others, in the order of `rows`. The run holds no signals, which nobody recorded of them.
-    """
-    clean, copied = machine.clean, torch.as_tensor(rows)
-    read, states = clean.inputs[copied].clone(), clean.states[copied].clone()
-    read[:, changed] = inputs
-    now = states[:, changed - 1] if changed else clean.initial[copied]
-    for step in range(changed, read.shape[1]):
-        now = machine.dynamics.advance(now, read[:, step : step + 1])
-        states[:, step] = now
-    answers = machine.readout.answers(states[:, -1])
-    run = CleanRun(
-        torch.cat([clean.inputs, read]),
-        torch.cat([clean.initial, clean.initial[copied]]),
-        torch.cat([clean.states, states]),
-        Answers(
-            torch.cat([clean.answers.chosen, answers.chosen]), torch.cat([clean.answers.expected, answers.expected])
-        ),
-        torch.cat([clean.starts, clean.starts[copied]]),
-    )
-    return Machine(machine.dynamics, machine.readout, run)
 
 
 class Contexts:

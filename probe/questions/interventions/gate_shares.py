@@ -79,7 +79,7 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
     Args:
         subjects: what is measured.
         steps: at which steps an input is changed, counted in the subject's machine; None for all but the first, or 16
-            of them, where inputs can be changed (see `probe.subjects.pairs`).
+            of them, where enough sequences differ in the input (see `probe.subjects.pairs`).
 
     Raises:
         ProbeError: the concept is not aligned to (batch, time), there is no pair that differs at a step, a step or
@@ -160,9 +160,9 @@ def tell(answered: Answered) -> Told:
             f"{frequent_share(right):.0%})."
         )
     pairs = pairs_by_step(answered.subject).values()
-    count, added = sum(len(each.pairs[0]) for each in pairs), sum(each.added for each in pairs)
+    count = sum(len(each.pairs[0]) for each in pairs)
     setup = (
         f"We ran {end.said}. At each of {several(len(pairs), 'step')} one input is changed and every subset of the "
-        f"gates sees it, in {several(count, 'pair')}, {added:,} with a sequence that we made. {AVERAGED}"
+        f"gates sees it, in {several(count, 'pair')}. {AVERAGED}"
     )
     return Told({"answer": answer, "setup": setup})

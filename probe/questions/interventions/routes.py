@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ...errors import several
 from ...methods.decomposition.routes import route_table, routes_of
 from ...methods.decomposition.shapley import pooled_shares
 from ...recurrent.signals import Signal
@@ -112,10 +113,11 @@ draw = partial(draw_columns, metric="route_share", name=name)
 def tell(answered: Answered) -> Told:
     """Say by which routes a difference goes on in one network."""
     before, at = usual_steps(answered.subject)
+    count = len(input_pairs(answered.subject, before, at).pairs[0])
     setup = (
         f"We ran {ends_of(answered.subject).said}. A base and a source differ in the input at step {before + 1} of "
         f"these alone. Their states after step {at + 1} go into the next step by every subset of the routes; then "
-        f"the run goes on. We used {input_pairs(answered.subject, before, at).said}. {AVERAGED}"
+        f"the run goes on. We used {several(count, 'pair')}. {AVERAGED}"
     )
     return Told(
         {"answer": largest_share(answered, "route_share", lambda route: f"the route {name(route)}"), "setup": setup}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...errors import several
 from ...evidence.words import said
 from ...methods.decomposition.sampled_shares import SampledShares, sampled_shares
 from ...methods.decomposition.shapley import MOST_PLAYERS, Shares
@@ -197,9 +198,9 @@ def tell(answered: Answered) -> Told:
         how = (
             f"we drew {orders:,} orders in which units are taken from the source, half of them another one backwards"
         )
+    pairs = pairs_of(subject, before, at, end.machine.dynamics.units)
     setup = (
         f"We ran {end.said}. A base and a source differ in the input at step {before + 1} of these alone, and states "
-        f"are patched after step {at + 1}: {how}. We used "
-        f"{pairs_of(subject, before, at, end.machine.dynamics.units).said}. {AVERAGED}"
+        f"are patched after step {at + 1}: {how}. We used {several(len(pairs.pairs[0]), 'pair')}. {AVERAGED}"
     )
     return Told({"answer": answer, "setup": setup})
