@@ -110,22 +110,14 @@ class Known:
         return _places(np.asarray([_plain(value) for value in given], dtype=object), self.categories)
 
     def of_sequence(self, x: np.ndarray) -> np.ndarray:
-        """Return its values on another sequence, (time, feature), by its function, (time,).
-
-        Raises:
-            ProbeError: it was given as an array, or the function fails.
-        """
+        """Return its values on another sequence, (time, feature), by its function, (time,)."""
         if self.function is None:
             raise ProbeError(f"The concept {self.name!r} was given as an array, and has no value on other sequences.")
         return self.codes_of(_called(self.name, self.function, x, "a spliced sequence"))
 
 
 def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
-    """Return a concept (a `Concept`, an array, or a function) with its values on inputs (batch, time, feature).
-
-    Raises:
-        ProbeError: it is not aligned to (batch, time), infinite, of another type, or its function fails.
-    """
+    """Return a concept (a `Concept`, an array, or a function) with its values on inputs (batch, time, feature)."""
     concept = given if isinstance(given, Concept) else Concept(given)
     raw: Any = concept.values
     function = raw if callable(raw) and not isinstance(raw, (Tensor, np.ndarray)) else None
@@ -159,11 +151,7 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
 
 
 def check_given(name: str, given: Any, shape: tuple[int, ...] | None) -> None:
-    """Refuse what can be no concept: neither a function nor an array of (batch, time).
-
-    Raises:
-        ProbeError: it is none.
-    """
+    """Refuse what can be no concept: neither a function nor an array of (batch, time)."""
     raw: Any = given.values if isinstance(given, Concept) else given
     if callable(raw) and not hasattr(raw, "shape"):
         return

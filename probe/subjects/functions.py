@@ -18,11 +18,7 @@ _LIBRARY = Path(__file__).parents[1]
 
 
 def load_file(path: Path) -> Any:
-    """Return a Python file as a module; its code is run, with its folder on the path.
-
-    Raises:
-        ProbeError: there is no such file, or it raises.
-    """
+    """Return a Python file as a module; its code is run, with its folder on the path."""
     if not path.is_file():
         raise ProbeError(f"There is no file {str(path)!r}. Give the path of a Python file.")
     spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
@@ -43,11 +39,7 @@ def load_file(path: Path) -> Any:
 
 
 def load_function(named: str, folder: Path, what: str) -> Callable[..., Any]:
-    """Return the function that `file.py:name` means, of a file in a folder.
-
-    Raises:
-        ProbeError: it is not written so, the file is missing or raises, or has no such function.
-    """
+    """Return the function that `file.py:name` means, of a file in a folder."""
     file, colon, name = named.rpartition(":")
     if not colon or not file.endswith(".py") or not name.isidentifier():
         raise ProbeError(f"{what} is {named!r}; it must name a file and a function in it: 'file.py:function'.")
@@ -60,11 +52,7 @@ def load_function(named: str, folder: Path, what: str) -> Callable[..., Any]:
 
 @contextmanager
 def calling(what: str, wants: str, error_of: type[ProbeError] = ProbeError) -> Iterator[None]:
-    """Turn whatever a study's own function raises into a sentence: which one, and what it is called with and returns.
-
-    Raises:
-        ProbeError: the function raised.
-    """
+    """Turn whatever a study's own function raises into a sentence: which one, what it is given and returns."""
     try:
         yield
     except ProbeError:
@@ -103,11 +91,7 @@ _A_PROGRAM = (
 
 
 def answers_of(name: str, program: Callable[[tuple], Any], sequences: Sequence[tuple]) -> list[Any]:
-    """Return what a program answers to each sequence.
-
-    Raises:
-        ProbeError: it raises, or returns something that is no single answer.
-    """
+    """Return what a program answers to each sequence."""
     answers = []
     for number, sequence in enumerate(sequences):
         with calling(f"The program {name!r} on sequence {number}", _A_PROGRAM):

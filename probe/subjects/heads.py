@@ -24,11 +24,7 @@ MOST_LEVELS = 50
 
 
 def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: int) -> Head:
-    """Return a readout's head for a layer of so many units, tried on as many rows as there are, at most 8.
-
-    Raises:
-        ProbeError: an array does not exist or has another shape, the function fails, or the answers do not fit.
-    """
+    """Return a readout's head for a layer of so many units, tried on as many rows as there are, at most 8."""
     scores = readout.function if readout.function is not None else _linear(readout, opened, units)
     tried = torch.randn(min(rows, 8), units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad(), calling("The readout's function", WANTS):
@@ -42,11 +38,7 @@ def build(readout: Readout, concept: Known, opened: Opened, units: int, rows: in
 
 
 def meaning(readout: Readout, width: int, concept: Known) -> tuple[str, np.ndarray]:
-    """Return how scores are read, and the number that each class stands for or that a number is rounded to.
-
-    Raises:
-        ProbeError: the scores do not fit the concept.
-    """
+    """Return how scores are read, and the number that each class stands for or that a number is rounded to."""
     kind = readout.kind or (CLASSES if width > 1 else NUMBER)
     if (kind == CLASSES) == (width == 1):
         raise ProbeError(
@@ -117,11 +109,7 @@ def _linear(readout: Readout, opened: Opened, units: int) -> nn.Linear:
 
 
 def _is_transposed(readout: Readout, shape: tuple[int, ...], units: int, opened: Opened) -> bool:
-    """Return whether a weight is (unit, score), where that can be known.
-
-    Raises:
-        ProbeError: it is square, and nobody says how it is written.
-    """
+    """Return whether a weight is (unit, score), where that can be known."""
     if readout.transposed is not None:
         return readout.transposed
     if not isinstance(readout.weight, str) or opened.framework == "PyTorch":

@@ -84,9 +84,6 @@ def own_output(
 
     That is no guess from a name: called with the hidden states of a run, in float64, on up to 64 sequences of the
     study, the module must give what the model returned.
-
-    Raises:
-        ProbeError: the output holds no scores of each sequence or step; the message says what it is.
     """
     longest = int(lengths.argmax())
     found = _scores(model, x[[longest, longest], : lengths[longest]])
@@ -117,11 +114,7 @@ def own_output(
 
 
 def answering(own: OwnOutput, concepts: Mapping[str, Known]) -> Readout:
-    """Return the readout of a study that gives none: the one concept that the model's output can answer.
-
-    Raises:
-        ProbeError: the output can answer none of the concepts, or several.
-    """
+    """Return the readout of a study that gives none: the one concept that the model's output can answer."""
     shares = {name: _share(own, concept) for name, concept in concepts.items()}
     fitting = [name for name, share in shares.items() if share == 1]
     fitting = fitting or [name for name, share in shares.items() if share >= OCCURRING]
@@ -144,9 +137,6 @@ def taken(own: OwnOutput, readout: Readout, concept: Known) -> Readout:
     """Return a readout with the model's head, or where no module is one, with the output of the whole model.
 
     The readout that was given names neither weight, function nor output.
-
-    Raises:
-        ProbeError: the output is a state, or does not answer the concept.
     """
     if own.layer is not None and own.head is None:
         raise ProbeError(f"The output is the hidden state of {own.layer.name}, and no answer.")

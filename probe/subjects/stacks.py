@@ -90,9 +90,6 @@ def dynamics_of(subject: Subject, stack: Sequence[Layer]) -> Dynamics:
 
     An LSTM of few units is run by its own cell, which is faster over many rows; other layers of torch by torch's
     module; a layer that torch does not have by its step.
-
-    Raises:
-        ProbeError: the step of a layer cannot be taken from its states alone.
     """
     first = stack[0]
     if isinstance(first, OpenLayer):

@@ -43,9 +43,6 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
     """Return the network of a study: a module, what `probe.load` returned, or the path of a file.
 
     Its name says which of several in a file; `lengths_said` that a network which hides steps is told the lengths.
-
-    Raises:
-        ProbeError: it is none of them, the file cannot be read, or there is no such network in it.
     """
     if isinstance(network, nn.Module):
         if name is not None:

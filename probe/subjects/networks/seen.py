@@ -23,9 +23,6 @@ def seen_layers(
     """Return the recurrent layers of a model (those named, or all), with the sizes that a run on a few inputs tells.
 
     Modules that might be cells, and are none in this run, are left out.
-
-    Raises:
-        ProbeError: a name does not exist; no layer is left; or a layer's state is not made of real numbers.
     """
     layers = find_layers(model, names)
     if not any(isinstance(layer, OpenLayer) for layer in layers):

@@ -20,9 +20,6 @@ def starting_alike(model: nn.Module, *arguments: Any) -> nn.Module:
     """Return the model, or where a call leaves on its modules what the next one may start from, a copy.
 
     Hooks of the copy put that back after every call; copies of the copy do so, too. The arguments are for a trial.
-
-    Raises:
-        ProbeError: the model starts from what an earlier call left.
     """
     kept = Kept(model)
     with torch.random.fork_rng(devices=[]):
