@@ -141,11 +141,6 @@ class ExplorerExperiment:
 def written(edits: Sequence[ExplorerEdit], layers: Sequence[Layer], lengths: tuple[int, int]) -> dict[str, Any]:
     """Return edits as the page holds them, ready for JSON: by the handle where it says the same, else by the form.
 
-    Args:
-        edits: of an experiment that can be run.
-        layers: the network's.
-        lengths: how many steps are read, and how many the second sequence has, 0 where there is none.
-
     Returns:
         The drafts of the form, none of them where the handle is set: what it puts in, after which step of the second
         sequence that is taken and after which step it is put in, both from 0.

@@ -130,11 +130,7 @@ class ExplorerNetwork:
 
 
 def find_head(network: ExplorerNetwork) -> nn.Linear | None:
-    """Return the head of a network, or None where its output is the last hidden state.
-
-    Raises:
-        ProbeError: there is no such module, it is no `nn.Linear`, or there are several and none is named.
-    """
+    """Return the head of a network, or None where its output is the last hidden state."""
     from torch import nn
 
     if isinstance(network.head, nn.Linear):
@@ -159,11 +155,7 @@ def has_classes(network: ExplorerNetwork) -> bool:
 
 
 def check_weights(network: ExplorerNetwork) -> None:
-    """Raise where a weight of a network's layers or head is NaN or infinite.
-
-    Raises:
-        ProbeError: there is one; nothing that the network answers would be a number.
-    """
+    """Raise where a weight of a network's layers or head is NaN or infinite."""
     weights = [weight for layer in network.layers for weight in _of_layer(layer)] + _of_head(find_head(network))
     if not all(bool(weight.isfinite().all()) for weight in weights):
         raise ProbeError(f"Network {network.name!r} has weights that are NaN or infinite; give one that was trained.")
@@ -173,9 +165,6 @@ def embed(network: ExplorerNetwork) -> dict[str, Any]:
     """Return a network as the explorer's script reads it, ready for JSON.
 
     The weights are base64 of float32 where that holds them exactly, and of float64 otherwise.
-
-    Args:
-        network: one that a page can run, see `why_not`.
     """
     import torch
 
@@ -215,15 +204,6 @@ def check_output(network: ExplorerNetwork, output: object, x: Tensor) -> None:
     """Raise where a model's output is not what its head makes of the last hidden state of its layers on the input.
 
     The layers are run alone, as the page runs them: a model may change what they read, or begin from another state.
-
-    Args:
-        network: the network.
-        output: what its module, in float64, returned for `x`; where its head is a layer of its own, the last hidden
-            states.
-        x: a batch of one sequence, as the module takes it.
-
-    Raises:
-        ProbeError: the output differs; a page would run another network than this one.
     """
     import torch
 

@@ -107,15 +107,7 @@ class ExplorerProgram:
 
 
 def merged(shared: Sequence[ExplorerProgram], own: Sequence[ExplorerProgram]) -> list[ExplorerProgram]:
-    """Return the programs of one network: its own in the place of those of the same name, further ones at the end.
-
-    Args:
-        shared: those of all networks.
-        own: those of this one.
-
-    Raises:
-        ProbeError: two programs of the same list share a name.
-    """
+    """Return the programs of one network: its own in the place of those of the same name, further ones at the end."""
     for listed in (shared, own):
         names = [program.name for program in listed]
         if len(set(names)) != len(names):

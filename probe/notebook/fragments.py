@@ -167,12 +167,7 @@ def _summary(value: torch.Tensor) -> tuple[float | None, float | None, float | N
 
 
 def described(value: object, depth: int = 3) -> str:
-    """Return what a model returned in a few words: kinds and shapes, no numbers; up to 200 letters.
-
-    Args:
-        value: the output; tensors, and tuples, lists and dicts of them, are told by their shapes.
-        depth: how deep it is looked into.
-    """
+    """Return what a model returned in a few words: kinds and shapes, no numbers; up to 200 letters."""
     import torch
     from torch.nn.utils.rnn import PackedSequence
 

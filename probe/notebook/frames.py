@@ -25,9 +25,6 @@ _LETTERS, _LINE = 72, 27
 def frame(page: Page) -> str:
     """Return a page as an `<iframe>`: without scripts unless the page has one, never with the notebook's own rights.
 
-    Args:
-        page: the page.
-
     Returns:
         HTML of one element, as tall as the page is estimated to be, between 200 and 860 pixels; or the sentence
         that says why the page cannot be rendered.

@@ -85,11 +85,7 @@ def inline_svg(svg: str, *, prefix: str, title: str = "", alt: str = "") -> str:
 
 
 def picture_size(svg: str) -> tuple[float, float]:
-    """Return the natural width and height of an SVG in CSS pixels.
-
-    Raises:
-        ProbeError: as of `inline_svg`.
-    """
+    """Return the natural width and height of an SVG in CSS pixels."""
     return _size(_parse(svg))
 
 

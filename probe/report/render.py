@@ -116,12 +116,7 @@ def render_page(page: Page) -> str:
 
 
 def render_template(name: str, **values: object) -> str:
-    """Return what a template of this folder makes of values, each of them escaped.
-
-    Args:
-        name: the template's file name.
-        **values: what it shows.
-    """
+    """Return what a template of this folder makes of values, each of them escaped."""
     return _environment().get_template(name).render(values).rstrip("\n")
 
 

@@ -83,12 +83,7 @@ def figure_to_svg(figure: Figure, *, name: str, max_bytes: int = MAX_BYTES) -> s
 
 
 def for_papers(figure: Figure, *, name: str) -> dict[str, bytes]:
-    """Return a figure in each format of `FORMATS`, without a font of the reader's.
-
-    Args:
-        figure: the figure; it is left as it was.
-        name: what the SVG's ids are made from.
-    """
+    """Return a figure in each format of `FORMATS`, without a font of the reader's."""
     settings: dict[RcKeyType, Any] = {"svg.fonttype": "path", "svg.hashsalt": name, "pdf.fonttype": 42}
     nothing: dict[str, dict[str, Any]] = {
         "svg": {"Date": None},

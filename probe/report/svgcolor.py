@@ -53,13 +53,7 @@ class Place:
 
 
 def recolour(tag: str, attributes: dict[str, str], place: Place) -> dict[str, str]:
-    """Return an element's attributes with ink as `currentColor` and paper as `none`.
-
-    Args:
-        tag: the element.
-        attributes: its presentation attributes and geometry.
-        place: where it stands.
-    """
+    """Return an element's attributes with ink as `currentColor` and paper as `none`."""
     changed = dict(attributes)
     if place.mesh:
         # matplotlib leaves black unsaid; a black cell is data, so it must not inherit the page's ink.

@@ -169,12 +169,7 @@ class Table:
 
 
 def format_cell(cell: str | int | float | bool | tuple[float, float] | None, *, digits: int = 4) -> str:
-    """Return a cell as it reads on the page: a true minus sign, a dash for what is missing.
-
-    Args:
-        cell: the value.
-        digits: significant digits of a float.
-    """
+    """Return a cell as it reads on the page: a true minus sign, a dash for what is missing."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, bool):

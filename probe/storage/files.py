@@ -25,15 +25,7 @@ _UNFINISHED = ".rnn-probe-unfinished"
 
 
 def as_path(given: Any, what: str = "The path") -> Path:
-    """Return what somebody gave as a path.
-
-    Args:
-        given: a text or a `pathlib.Path`.
-        what: it is, for the message.
-
-    Raises:
-        ProbeError: it is of another type, empty, or holds a character that no path has.
-    """
+    """Return what somebody gave as a path."""
     named = given.__fspath__() if isinstance(given, os.PathLike) else given
     if not isinstance(named, str):
         raise ProbeError(f"{what} {str(given)[:80]!r} is a {type(given).__name__}; give a text or a pathlib.Path.")
@@ -43,11 +35,7 @@ def as_path(given: Any, what: str = "The path") -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a regular file: of a pipe or device nobody knows whether it ever ends.
-
-    Raises:
-        OSError: it is none, or cannot be read.
-    """
+    """Return the bytes of a regular file: of a pipe or device nobody knows whether it ever ends."""
     check_regular(path)
     return path.read_bytes()
 
@@ -64,15 +52,8 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> Path
     Without the rename, a full disk or a kill in mid-write would leave a truncated file where a good one was. What a
     killed process left of the same file is removed.
 
-    Args:
-        path: where the file goes; missing parent folders are made.
-        content: text (written as UTF-8 with `\\n`) or bytes.
-
     Returns:
         The path written.
-
-    Raises:
-        ProbeError: the file cannot be written; nothing is left behind.
     """
     path = as_path(path)
     # Names of files may hold what no UTF-8 has.
@@ -94,13 +75,6 @@ def unfinished(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
     It is held by a lock, which the system lets go when the process ends, however it ends: what nobody holds was left
     by a killed process, and is removed first.
-
-    Args:
-        path: where the result goes; missing parent folders are made.
-        folder: whether to give a folder.
-
-    Raises:
-        ProbeError: something there cannot be written.
     """
     temporary: Path | None = None
     handle = -1
@@ -122,11 +96,7 @@ def unfinished(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file where there is one.
-
-    Raises:
-        ProbeError: it cannot be removed.
-    """
+    """Remove a file where there is one."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

@@ -38,16 +38,7 @@ class Given:
 
 
 def read_array(path: Path, key: str | Sequence[str] | None = None, what: str = "The inputs") -> Given:
-    """Return the array of a file; nothing pickled is opened.
-
-    Args:
-        path: .npy, .npz or .csv.
-        key: which array of an .npz, or which column or columns of a .csv; None for the only array, or all columns.
-        what: the file is, for messages.
-
-    Raises:
-        ProbeError: there is no such file, array or column, it cannot be read, or the rows of a .csv leave steps out.
-    """
+    """Return the array of a file; nothing pickled is opened."""
     if not path.is_file():
         raise ProbeError(f"{what}: there is no file {str(path)!r}. {_ADVICE}.")
     if path.suffix.lower() == ".csv":

@@ -12,11 +12,7 @@ from ..errors import ProbeError
 
 
 def flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Describe nested tensors in JSON, and collect them under the names that the description uses.
-
-    Raises:
-        ProbeError: something in it is neither a tensor nor a plain value, or a key of a dict is no str.
-    """
+    """Describe nested tensors in JSON, and collect them under the names that the description uses."""
     if isinstance(value, Tensor):
         name = f"output.{len(tensors)}"
         tensors[name] = value
@@ -43,11 +39,7 @@ def flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def unflatten(description: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return what `flatten` described.
-
-    Raises:
-        ValueError: the description is none.
-    """
+    """Return what `flatten` described."""
     if not isinstance(description, dict) or len(description) != 1:
         raise ValueError("its output is not described")
     ((kind, content),) = description.items()

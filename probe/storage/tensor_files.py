@@ -56,12 +56,7 @@ class TensorFile:
 
 
 def as_bytes(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
-    """Return a safetensors file of ours.
-
-    Args:
-        tensors: by name.
-        about: plain values that say what it holds.
-    """
+    """Return a safetensors file of ours."""
     from safetensors.torch import save
 
     # A copy each: safetensors takes no tensors that share memory.
@@ -77,16 +72,7 @@ def as_bytes(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
 
 
 def read(path: Path, take: Callable[[str, int], None] = lambda *_: None) -> TensorFile:
-    """Return what is in a safetensors file, each tensor in memory of its own.
-
-    Args:
-        path: the file.
-        take: is told the name and the bytes of each tensor, and of the header, before there is memory for it.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is damaged, or no such file; or it is ours, and not as it was written.
-    """
+    """Return what is in a safetensors file, each tensor in memory of its own."""
     check_regular(path)
     with path.open("rb") as file:
         header, room = _header(file, path.stat().st_size, take)
@@ -111,11 +97,7 @@ def read(path: Path, take: Callable[[str, int], None] = lambda *_: None) -> Tens
 
 
 def about_of(path: Path) -> dict[str, Any] | None:
-    """Return what this library says about a safetensors file, or None; its tensors are not looked at.
-
-    Raises:
-        OSError, ValueError: as of `read`.
-    """
+    """Return what this library says about a safetensors file, or None; its tensors are not looked at."""
     check_regular(path)
     with path.open("rb") as file:
         return _about(_header(file, path.stat().st_size, lambda *_: None)[0])

@@ -55,15 +55,7 @@ CONCEPT = ("file", "key", "function", "kind", "description")
 
 
 def read_study(path: Path, seed: int | None = None) -> Study:
-    """Return the study in a file; paths in it are relative to its folder.
-
-    Args:
-        path: a .toml file, or a .py file that defines `study`, which is run.
-        seed: instead of the file's own, or None.
-
-    Raises:
-        ProbeError: the file is missing, damaged or names what does not exist.
-    """
+    """Return the study in a file; paths in it are relative to its folder."""
     if path.suffix not in (".toml", ".py"):
         raise ProbeError(
             f"{str(path)!r} ends in {path.suffix!r}; give a .toml file, or a .py file that defines study."

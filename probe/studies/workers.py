@@ -36,19 +36,7 @@ def parallel(
     jobs: int = 1,
     again: str = "Run it again.",
 ) -> Iterator[Result]:
-    """Call a function once for each tuple of arguments and yield the results as they come, in any order.
-
-    Args:
-        function: at the top of an importable module, since workers find it by name.
-        arguments: of each call; values that can be pickled.
-        jobs: worker processes on this machine, at most one a call; 1 calls here, in order. A worker dies with its
-            parent.
-        again: what to do after a worker died, for the message.
-
-    Raises:
-        ProbeError: there are fewer than 1 jobs, or a worker died. What the function raises comes through, and calls
-            under way are then stopped.
-    """
+    """Call a function once for each tuple of arguments and yield the results as they come, in any order."""
     if jobs < 1:
         raise ProbeError(f"The number of jobs is {jobs}; give 1 or more.")
     jobs = min(jobs, len(arguments))
@@ -152,13 +140,6 @@ def locked(folder: Path, doing: str = "training") -> Iterator[None]:
     """Hold a folder, which is made if it is missing; the system lets go when the process ends, however it ends.
 
     Two processes in one folder would take away each other's half-written files.
-
-    Args:
-        folder: which; `.lock` in it stays there.
-        doing: what is done in it, for the message to another process.
-
-    Raises:
-        ProbeError: the folder cannot be made or written, or another process holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -65,16 +65,6 @@ def write_site(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike
     """Write the index of several studies, and return its path.
 
     No page asks for anything outside itself, so that the site can be opened from a disk or served by any server.
-
-    Args:
-        folders: each a study's, and lying in the site: it has an index.html that `rnn-probe report` or `Page.write`
-            wrote, maybe with other pages beside it. They stand in the index in this order.
-        out: the site's folder.
-        title: of the index.
-
-    Raises:
-        ProbeError: no folder was given; one has no index.html, lies elsewhere or has a name that no link can have; a
-            page is none of `probe.report`; or a file cannot be read or written.
     """
     site, studies = as_path(out), [as_path(folder) for folder in folders]
     if not studies:
