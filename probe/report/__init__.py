@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .blocks import Block, Card, Cards, Code, Details, Figure, LiveBlock, Panels, Pill, Pills, Points, Text, Tokens
+from .blocks import Block, Card, Cards, Code, Details, Figure, LiveBlock, Panels, Pill, Pills, Points, Text
 from .inline import CodeSpan, Link, Sentence, Strong, Verdict
 from .inlining import inline_svg
 from .page import Page, Section
@@ -36,7 +36,6 @@ __all__ = [
     "Strong",
     "Table",
     "Text",
-    "Tokens",
     "Verdict",
     "figure_to_svg",
     "inline_svg",

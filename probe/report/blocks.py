@@ -12,8 +12,6 @@ from .tables import Table
 
 #: The style sheet has a rule for each step of a figure that is seen step by step.
 MOST_STEPS = 16
-#: How many shades the style sheet has of each sign.
-SHADES = 4
 
 
 @runtime_checkable
@@ -182,38 +180,6 @@ class Panels:
     def blocks(self) -> Sequence[Figure]:
         """The pictures, for who walks through a page."""
         return self.pictures
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """A text whose tokens are coloured by a number each: teal below 0, gold above, paler near 0.
-
-    Args:
-        tokens: the texts of the tokens.
-        values: the number of each, (token,).
-        caption: what the numbers are.
-
-    Raises:
-        ProbeError: there are more or fewer numbers than tokens, or none.
-    """
-
-    tokens: Sequence[str]
-    values: Sequence[float]
-    caption: str
-    kind: ClassVar[str] = "tokens"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", tuple(self.tokens))
-        object.__setattr__(self, "values", tuple(float(value) for value in self.values))
-        if len(self.tokens) != len(self.values) or not self.tokens:
-            raise ProbeError(f"{len(self.tokens)} tokens and {len(self.values)} numbers; give one number a token.")
-
-    @property
-    def shades(self) -> list[str]:
-        """The CSS class of each token, from `minus-4` to `plus-4`; empty near 0."""
-        largest = max(map(abs, self.values)) or 1.0
-        levels = [round(SHADES * value / largest) for value in self.values]
-        return [f"{'plus' if level > 0 else 'minus'}-{abs(level)}" if level else "" for level in levels]
 
 
 @dataclass(frozen=True)

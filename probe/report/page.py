@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from ..errors import ProbeError, several, unknown
 from ..storage.files import write_atomically
-from .blocks import Block, Cards, Figure, LiveBlock, Pills, Points, Text, Tokens, walk
+from .blocks import Block, Cards, Figure, LiveBlock, Pills, Points, Text, walk
 from .inline import Link, Sentence, pieces
 from .render import render_page, source_of
 from .tables import Table
@@ -113,11 +113,6 @@ class Page:
     def live(self) -> LiveBlock | None:
         """The block that brings a script of its own, such as an `Explorer`, if there is one."""
         return next((block for block in self._blocks() if isinstance(block, LiveBlock)), None)
-
-    @property
-    def has_tokens(self) -> bool:
-        """Whether a text of the page is coloured by numbers."""
-        return any(isinstance(block, Tokens) for block in self._blocks())
 
     @property
     def sorts(self) -> bool:

@@ -96,7 +96,6 @@ def render_page(page: Page) -> str:
     style = source_of("page.css") + (_lean(page.live.style) if page.live is not None else "")
     style += source_of("contents.css") if len(page.sections) > MANY_SECTIONS else ""
     style += source_of("sort.css") if page.sorts else ""
-    style += source_of("tokens.css") if page.has_tokens else ""
     policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     policy.append(f"style-src {hash_source(style)}")
     if page.scripts:

@@ -21,7 +21,7 @@ from torch import nn
 from probe import Readout, Study, record
 from probe.evidence.measurements import only
 from probe.recurrent.signals import Signal
-from probe.report import Page, Panels, Section, Tokens
+from probe.report import Page, Panels, Section
 from probe.report.blocks import Figure, walk
 from probe.studies.prepare import prepare
 from probe.subjects.answers import answers_if_asked
@@ -166,12 +166,8 @@ def test_an_untrained_network_stands_beside_in_the_explorer(tmp_path: Path) -> N
     assert [network.name for network in explorer.networks][1:] == ["random weights, fitted head"]
 
 
-def test_tokens_and_choices_are_checked() -> None:
-    """As many numbers as tokens; at most as many pictures to choose from as the style sheet knows."""
-    with refused():
-        Tokens("abc", [0.0, 1.0], "x")
-    assert Tokens("abcd", [0.0, -1.0, 0.5, 0.01], "x").shades == ["", "minus-4", "plus-2", ""]
-    assert Tokens("ab", [0.0, 0.0], "x").shades == ["", ""]
+def test_choices_are_checked() -> None:
+    """At most as many pictures to choose from as the style sheet knows."""
     svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
     pictures = [Figure(svg, f"picture {number}", "c", f"t{number}") for number in range(17)]
     with refused():
