@@ -125,12 +125,7 @@ class Machine:
         return self.dynamics.cell
 
     def follow(self, states: Float[Tensor, "row size"], step: int) -> Float[Tensor, "next size"]:
-        """Return the states of the next step's distinct prefixes, given some for each of this step's.
-
-        Args:
-            states: as many for each distinct prefix after a step, those of a prefix one after the other.
-            step: after which step they stand; another follows.
-        """
+        """Return the states of the next step's distinct prefixes, given some for each of this step's."""
         clean, size = self.clean, self.dynamics.size
         width = len(states) // len(clean.prefixes[step].rows)
         parent = clean.parents(step + 1)
@@ -142,11 +137,7 @@ class Machine:
         return self.dynamics.advance(before, read.repeat_interleave(width, 0).unsqueeze(1))
 
     def answers_of_rows(self, states: Float[Tensor, "row size"]) -> Answers:
-        """Return what every row of the clean run answers, given some last states for each distinct sequence.
-
-        Args:
-            states: as many for each, those of a sequence one after the other; so are the answers of a row.
-        """
+        """Return what every row of the clean run answers, given some last states for each distinct sequence."""
         found, prefixes = self.answers(states), self.clean.prefixes[-1]
         if len(prefixes.rows) == len(prefixes.group):
             return found
@@ -157,11 +148,6 @@ class Machine:
         self, states: Float[Tensor, "row size"], rows: Int64[Tensor, " row"], step: int
     ) -> Iterator[tuple[int, Int64[Tensor, " left"], Float[Tensor, "left size"]]]:
         """Yield every step from one on, with the states after it: a state whose row has ended is left out.
-
-        Args:
-            states: states after a step.
-            rows: which row of the clean run each goes on with.
-            step: after which step they stand, from 0.
 
         Yields:
             The step, the places in `states` of those that go so far, and their states after it.

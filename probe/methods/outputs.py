@@ -22,11 +22,6 @@ def per_row(name: str, values: object, rows: int) -> Tensor:
     A column (batch, 1) beside a row (batch,) broadcasts to (batch, batch) without a word, and every share and
     mean of it is a wrong number.
 
-    Args:
-        name: what gave the values, for the message, such as `answer(...)`.
-        values: what it gave.
-        rows: how many rows the batch has.
-
     Raises:
         ProbeError: the values are no tensor, not of shape (rows,), or not finite.
     """

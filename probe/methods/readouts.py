@@ -47,10 +47,6 @@ class StateReadout:
     def of_output(self, output: Any, rows: int) -> Answers:
         """Return the answers that stand in the model's output.
 
-        Args:
-            output: the model's output.
-            rows: how many rows it has.
-
         Raises:
             ProbeError: `answer` or `expected` fails, or does not give one finite number a row.
         """

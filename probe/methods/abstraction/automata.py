@@ -46,10 +46,6 @@ def minimal_automaton(answers: np.ndarray, symbols: int = 2) -> LayeredAutomaton
     tells apart must stand in different states. The count of ones in ten bits has t + 1 states after t bits, 66 in
     all.
 
-    Args:
-        answers: the answer to each sequence of one length, all of them in lexicographic order, (symbols^length,).
-        symbols: how many symbols there are.
-
     Raises:
         ProbeError: the number of answers is no power of the number of symbols.
 

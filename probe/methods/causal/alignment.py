@@ -82,15 +82,6 @@ def search(
     decomposition for a loss of Q Q^T, (1 - Q Q^T) G R^-T. Adam, a fixed number of iterations, each on fresh pairs
     whose source and base differ in the concept; searches of the same task and rows see the same pairs.
 
-    Args:
-        machine: the model.
-        step: after which step the states stand.
-        wanted: the searches; they run together.
-        loss: how wrong an output is.
-        iterations: how many steps of Adam.
-        pairs: pairs of each iteration.
-        seed: of pairs and starts.
-
     Raises:
         ProbeError: a rank is no number of directions of a state, or no two rows of a search differ in its concept.
 

@@ -59,14 +59,7 @@ class Relabelled(Task):
 
 
 def relabelled(machine: Machine, task: Task, step: int, *, seed: int = 0) -> Relabelled:
-    """Return the concept of the prefixes in another order: the same histogram, and nothing to find.
-
-    Args:
-        machine: the model.
-        task: the concept.
-        step: the prefixes end with this step.
-        seed: of the order.
-    """
+    """Return the concept of the prefixes in another order: the same histogram, and nothing to find."""
     prefixes = machine.clean.prefixes[step]
     order = torch.as_tensor(np.random.default_rng(seed).permutation(len(prefixes.rows)))
     rows = prefixes.rows[order][prefixes.group]
@@ -90,12 +83,6 @@ def halves(machine: Machine, step: int, *, least: int = LEAST_STATES, seed: int 
     """Return both ways to fit on half of the prefixes and score on the others.
 
     With fewer prefixes nothing is held out: there is one way, in-sample, and it carries no verdict.
-
-    Args:
-        machine: the model.
-        step: the prefixes end with this step.
-        least: the fewest distinct prefixes of which half are held out.
-        seed: of the permutation.
     """
     prefixes = machine.clean.prefixes[step]
     rows = torch.arange(len(machine.clean.inputs))
@@ -132,13 +119,7 @@ def pairs_among(
 def differing(
     pairs: Pairs, task: Task, source: Int64[Tensor, " pair"] | None = None
 ) -> tuple[Int64[Tensor, " some"], Int64[Tensor, " some"]]:
-    """Return the bases and sources of the pairs that differ in a concept.
-
-    Args:
-        pairs: the pairs.
-        task: the concept.
-        source: other sources, a row of the machine for each pair; None for those of the pairs.
-    """
+    """Return the bases and sources of the pairs that differ in a concept."""
     base, source = pairs.base, pairs.source if source is None else source
     differ = task.so_far(base, pairs.step) != task.so_far(source, pairs.step)
     return base[differ], source[differ]
@@ -148,10 +129,6 @@ def mean_gradient(machine: Machine, step: int) -> Float[np.ndarray, " size"]:
     """Return the mean over sequences of the gradient of the expected answer at the states after a step.
 
     Where a readout is fitted to states that nothing was trained to make, this is its direction in closed form.
-
-    Args:
-        machine: the model.
-        step: after which step the states stand.
 
     Raises:
         ProbeError: the expected answers are not one number a row.
@@ -168,14 +145,7 @@ def mean_gradient(machine: Machine, step: int) -> Float[np.ndarray, " size"]:
 
 
 def random_bases(size: int, rank: int, count: int, *, seed: int = 0) -> Iterator[Float[np.ndarray, "size rank"]]:
-    """Yield orthonormal bases of random subspaces, uniform over all of them.
-
-    Args:
-        size: numbers of a state.
-        rank: dimensions of a subspace.
-        count: how many.
-        seed: of the drawing.
-    """
+    """Yield orthonormal bases of random subspaces, uniform over all of them."""
     generator = np.random.default_rng(seed)
     for _ in range(count):
         yield np.linalg.qr(generator.normal(size=(size, rank)))[0]

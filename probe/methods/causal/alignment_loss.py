@@ -94,10 +94,6 @@ class LinearOutput:
     def gradient(self, states: Float[Tensor, "size row"], target: Float[Tensor, " row"]) -> Float[Tensor, "size row"]:
         """Return the gradient of the sum of `answer_loss` at last states, the numbers of a state first.
 
-        Args:
-            states: the states.
-            target: what the answers should be.
-
         Raises:
             ProbeError: a target is no class, or a loss is not finite.
         """
@@ -164,11 +160,6 @@ class Suffixes:
         self, states: Float[Tensor, "size row"], base: Int64[Tensor, " row"], target: Float[Tensor, " row"]
     ) -> Float[Tensor, "size row"]:
         """Return the gradient of the sum of losses at states, the numbers of a state first.
-
-        Args:
-            states: the states that are put in.
-            base: with whose inputs each goes on.
-            target: what the answers should be.
 
         Raises:
             ProbeError: the loss is not one finite number a row.

@@ -80,12 +80,7 @@ class Stretch:
     def forward(
         self, states: Float[Tensor, "size row"], inputs: Float[Tensor, "time input row"]
     ) -> Float[Tensor, "size row"]:
-        """Return the states after reading inputs, and keep what the way back needs.
-
-        Args:
-            states: states before the first step, the units first.
-            inputs: what is read.
-        """
+        """Return the states after reading inputs, and keep what the way back needs."""
         units, hidden = self.units, self._inputs + 1
         self._read[:-1, : self._inputs] = inputs
         self._read[0, hidden:] = states[units:]
@@ -100,11 +95,7 @@ class Stretch:
         return torch.cat([self._kept[-1, 1] / 2, self._read[-1, hidden:]])
 
     def backward(self, gradient: Float[Tensor, "size row"]) -> Float[Tensor, "size row"]:
-        """Return the gradient at the states of the latest run.
-
-        Args:
-            gradient: the gradient at the states after it, the units first.
-        """
+        """Return the gradient at the states of the latest run."""
         found, (d_gates, d_ifg, d_o, flat) = gradient.clone(), self._d_gates
         d_c, d_h = found[: self.units], found[self.units :]
         for o, squashed, h, others, gates, f in self._backward:

@@ -51,11 +51,6 @@ class Classes:
 def classes_at(machine: Machine, task: Task, step: int) -> Classes:
     """Return the distinct states after a step by the concept's value.
 
-    Args:
-        machine: the model.
-        task: whose concept.
-        step: after which step, from 0.
-
     Raises:
         ProbeError: rows that have read the same so far have other values of the concept, or other rows or steps.
 

@@ -18,9 +18,6 @@ PENALTIES = (0.01, 0.1, 1.0)
 def encoding_slope(classes: Classes) -> Float[np.ndarray, " size"]:
     """Return Cov(s, concept): how states move with the concept; divided by Var(concept), by how much for one unit.
 
-    Args:
-        classes: the distinct states at a step, which weigh the same.
-
     Reference:
         Haufe et al. 2014, On the interpretation of weight vectors of linear models in multivariate neuroimaging,
         equation 6 (the pattern, not the filter).
@@ -61,9 +58,6 @@ def ridge_weight(classes: Classes, penalty: float = 0.0) -> Float[np.ndarray, " 
 def logistic_direction(classes: Classes) -> Float[np.ndarray, " size"]:
     """Return the first left singular vector of a multinomial logistic regression's centred coefficients, C = 1.
 
-    Args:
-        classes: the distinct states at a step; each value of the concept is a class.
-
     Reference:
         docs/science.md, "Direction".
     """
@@ -87,10 +81,6 @@ def joint_directions(
 
     States are fitted by least squares as a sum of one direction for each concept: s = m + sum_k n_k e_k. A state's
     coordinates are those of the nearest such sum, so that the reading of a concept is 0 along the others' directions.
-
-    Args:
-        states: at one step.
-        concepts: the concepts' values there.
 
     Returns:
         The directions e, and the readings w: rows of the pseudoinverse, w_j e_k = 1 where j = k and 0 elsewhere.

@@ -89,11 +89,7 @@ def projected_out(states: Float[np.ndarray, "state size"], basis: Float[np.ndarr
 
 
 def one_hot(values: Float[np.ndarray, " state"]) -> Float[np.ndarray, "state class"]:
-    """Return a column for each value that occurs, ascending: 1 where it does, else 0.
-
-    Args:
-        values: whole numbers or others, one a state.
-    """
+    """Return a column for each value that occurs, ascending: 1 where it does, else 0."""
     return (values[:, None] == np.unique(values)[None]).astype(float)
 
 

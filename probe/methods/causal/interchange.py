@@ -57,11 +57,6 @@ class Scores:
 def interchange(pairs: Pairs, task: Task, put: Put) -> Scores:
     """Return how the answers of bases follow what is put into their runs.
 
-    Args:
-        pairs: which rows, and after which step.
-        task: what a state is thought to hold.
-        put: what is put in.
-
     Raises:
         ProbeError: the concept does not have the machine's rows and steps.
 
@@ -120,11 +115,7 @@ class Interchange:
             self._goals.append(goal)
 
     def scores(self, put: Put) -> Scores:
-        """Return how the answers of bases follow what is put into their runs.
-
-        Args:
-            put: what is put in.
-        """
+        """Return how the answers of bases follow what is put into their runs."""
         own, hits, moved = self._pairs.machine.clean.answers.expected, 0, 0.0
         for part, goal in zip(pieces(self._pairs), self._goals, strict=True):
             answers = answers_of(part, put)

@@ -14,11 +14,7 @@ from .pairs import Pairs, Put
 
 
 def pieces(pairs: Pairs) -> Iterator[Pairs]:
-    """Yield the pairs in pieces that fit a cache, in any order.
-
-    Args:
-        pairs: which rows, and after which step.
-    """
+    """Yield the pairs in pieces that fit a cache, in any order."""
     rows = torch.arange(len(pairs.machine.clean.inputs))
     if pairs.crossed is None or len(pairs) < len(pairs.crossed) * len(rows):
         yield from pairs.chunks()
@@ -34,10 +30,6 @@ def answers_of(piece: Pairs, put: Put) -> Answers:
     Where every row is a base of the same sources, what is put in is computed once for each distinct prefix of the
     bases, and each stretch of input that bases share is read once: all 1,024 strings of ten bits go on from the state
     after one bit on a tree of 1,022 steps, not on 1,024 x 9.
-
-    Args:
-        piece: one of `pieces`.
-        put: what is put in.
     """
     machine, step = piece.machine, piece.step
     if piece.crossed is None:

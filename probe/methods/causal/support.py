@@ -51,9 +51,6 @@ class Support:
     def distances(self, states: Float[np.ndarray, "row size"]) -> Float[np.ndarray, " row"]:
         """Return how far states lie from the nearest clean one, in spacings of the concept; NaN where none varies.
 
-        Args:
-            states: any states at the step.
-
         Reference:
             docs/science.md, "Off-support distance".
         """
@@ -91,11 +88,7 @@ class OffSupport:
         self._support = Support.of(classes_at(pairs.machine, task, pairs.step)) if len(changed) else None
 
     def distance(self, put: Put) -> float:
-        """Return the median distance in spacings of the concept; NaN where no pair differs.
-
-        Args:
-            put: what is put in.
-        """
+        """Return the median distance in spacings of the concept; NaN where no pair differs."""
         if self._support is None:
             return float("nan")
         return float(np.median(self._support.distances(put(self._pairs).detach().numpy())))

@@ -105,11 +105,6 @@ def gate_table(
 ) -> tuple[Float[np.ndarray, "context subset"], Float[np.ndarray, " context"]]:
     """Return the expected answer with the source's input delivered to every subset of what sees it.
 
-    Args:
-        machine: the model.
-        pairs: rows of the clean run, bases and their sources, the same up to the step.
-        step: the step whose input differs.
-
     Returns:
         The table, its players in the order of `input_places`, and the weight of each context.
     """

@@ -30,12 +30,6 @@ def unit_table(
 
     A unit is all its numbers: for an LSTM the pair (c_u, h_u).
 
-    Args:
-        machine: the model.
-        pairs: rows of the clean run, bases and their sources.
-        step: after which step the units are put in.
-        groups: the units of each player; None makes every unit one.
-
     Returns:
         The table, and how many pairs have the two prefixes of each context.
 

@@ -55,9 +55,6 @@ def in_columns(x: Float[Tensor, "sequence time feature"]) -> Float[Tensor, "sequ
 
     A token's id says nothing by its size: a linear probe on the number reads less than the input tells. Others, and
     those of at most two values, are returned as they are.
-
-    Args:
-        x: the inputs.
     """
     values, counts = np.unique(x.detach().cpu().numpy(), return_counts=True)
     if x.shape[2] != 1 or len(values) <= 2 or not np.array_equal(values, values.round()):
@@ -199,14 +196,7 @@ def variance_shares(
     states: Float[np.ndarray, "state unit"],
     weight: Float[np.ndarray, " state"],
 ) -> VarianceShares:
-    """Split the total variance of states (summed over units) by step and concept value.
-
-    Args:
-        step: the step of each state; the same number everywhere splits one step.
-        concept: the concept's value at each.
-        states: the states.
-        weight: their weights.
-    """
+    """Split the total variance of states (summed over units) by step and concept value."""
     weights = weight / weight.sum()
     mean = weights @ states
     total = float((weights @ (states - mean) ** 2).sum())

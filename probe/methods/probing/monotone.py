@@ -18,10 +18,6 @@ def within_step_correlation(pooled: Pooled, states: Float[np.ndarray, "state uni
     A count and the clock correlate (r = sqrt(0.6) over ten fair bits): without this, a unit that only tells
     the time would pass for a counter.
 
-    Args:
-        pooled: steps, concept and weights of the states.
-        states: the units' values at them.
-
     Returns:
         Correlation a unit, 0 where a unit does not vary.
     """
@@ -57,12 +53,6 @@ def monotone_score(
     """Choose a unit and fit an isotonic map from it to the concept, both on all parts but one; score that one.
 
     Choosing the unit on the scored states too would count the luck of the best of many as a code.
-
-    Args:
-        states: distinct states.
-        concept: whole numbers.
-        parts: what `probe.methods.probing.splits.folds` gave.
-        weight: weight of each state, above 0, or None for equal ones.
     """
     weights = np.ones(len(concept)) if weight is None else weight
     predicted, units = monotone_held_out(states, concept, parts, weights)
@@ -78,15 +68,7 @@ def monotone_held_out(
     *,
     by_share: bool = False,
 ) -> tuple[Float[np.ndarray, " state"], tuple[int, ...]]:
-    """Return the rounded predictions of each part by a unit and a map of the others, and the units; as above.
-
-    Args:
-        states: as above.
-        concept: as above.
-        parts: as above.
-        weights: as above.
-        by_share: choose the unit that gives most of the fitted states exactly, not the one of the smallest error.
-    """
+    """Return the rounded predictions of each part by a unit and a map of the others, and the units."""
     predicted, units = np.zeros(len(concept)), []
     for number, held_out in enumerate(parts):
         rows = training_rows(parts, number)
@@ -194,14 +176,7 @@ def monotone_predictions(
     weight: Float[np.ndarray, " state"],
     others: Float[np.ndarray, "other unit"],
 ) -> Float[np.ndarray, "other unit"]:
-    """Return what each unit's monotone map predicts of other states; beyond the fitted states it is level.
-
-    Args:
-        states: the distinct states that the maps are fitted on.
-        concept: their values.
-        weight: weight of each of them, above 0.
-        others: the states whose values are predicted.
-    """
+    """Return what each unit's monotone map predicts of other states; beyond the fitted states it is level."""
     orders = np.argsort(states, axis=0, kind="stable").T
     maps = [_along(states[order, unit], concept[order], weight[order]) for unit, order in enumerate(orders)]
     return np.column_stack([each.predict(others[:, unit]) for unit, each in enumerate(maps)])

@@ -60,9 +60,6 @@ def margin_beside(control: float) -> float:
 
     Above a control of .95 there is no room for 0.05. Half of what is left counts where that is less, but at least
     0.01: above a control of .99 nothing can be shown.
-
-    Args:
-        control: the control's score.
     """
     return min(MARGIN, max((1 - control) / 2, LEAST_MARGIN))
 
@@ -77,14 +74,7 @@ def _mean_score(loss: np.ndarray, scale: np.ndarray) -> np.ndarray | np.floating
 def of_numbers(
     target: Float[np.ndarray, " state"], predicted: Float[np.ndarray, " state"], sequence: np.ndarray, count: int
 ) -> Score:
-    """Return the score of predicted numbers.
-
-    Args:
-        target: the true numbers.
-        predicted: the predictions.
-        sequence: which sequence each state belongs to.
-        count: how many sequences there are.
-    """
+    """Return the score of predicted numbers."""
     errors, whole = (target - predicted) ** 2, (target - target.mean()) ** 2
     return Score(*(np.bincount(sequence, each, count)[:, None] for each in (errors, whole)))
 
@@ -108,14 +98,7 @@ def of_parts(
     parts: list[np.ndarray],
     weight: Float[np.ndarray, " state"] | None = None,
 ) -> Score:
-    """Return the score of predicted numbers, with a class for each held-out part.
-
-    Args:
-        target: the true numbers.
-        predicted: the predictions, each by a probe of the other parts.
-        parts: what `probe.methods.probing.splits.folds` gave.
-        weight: the weight of each state, or None for equal ones.
-    """
+    """Return the score of predicted numbers, with a class for each held-out part."""
     loss, scale = [], []
     for part, weights in _weights(parts, len(target), weight):
         mean = weights @ target[part]

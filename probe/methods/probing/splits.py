@@ -14,11 +14,6 @@ def folds(size: int, parts: int, *, seed: int = 0) -> list[np.ndarray]:
 
     The points must be distinct states (`probe.methods.probing.prefixes`): a state that stands in two parts is scored
     on its own training example.
-
-    Args:
-        size: how many points.
-        parts: how many parts; 2 gives halves.
-        seed: of the permutation.
     """
     return np.array_split(np.random.default_rng(seed).permutation(size), parts)
 
