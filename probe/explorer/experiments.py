@@ -58,16 +58,7 @@ class ExplorerEdit:
             )
 
     def made(self, layer: str, units: int, source: Recording | None) -> Edit:
-        """Return the edit that it is for `probe.intervene`.
-
-        Args:
-            layer: the name of the layer.
-            units: how many units that layer has.
-            source: the recording of the second sequences, where there are any.
-
-        Raises:
-            ProbeError: the signal does not exist, the value is no number, or second sequences are missing.
-        """
+        """Return the edit for `probe.intervene`; `source` is the recording of the second sequences, if any."""
         from ..edits.constructors import ablate, clamp, patch, steer
 
         site: dict[str, Any] = {"layer": layer, "units": self.units, "steps": self.steps}
@@ -89,11 +80,7 @@ class ExplorerEdit:
         return ablate(self.signal, kind=self.kind, reference=source, **seed, **site)
 
     def draft(self, layers: Sequence[str]) -> dict[str, Any]:
-        """Return the edit as the form's fields, ready for JSON.
-
-        Args:
-            layers: the names of the network's layers.
-        """
+        """Return the edit as the form's fields, ready for JSON; of the layers the names are given."""
         value = int(self.value) if float(self.value).is_integer() else float(self.value)
         return {
             "kind": self.kind,

@@ -73,15 +73,7 @@ class ExplorerProgram:
         return answer
 
     def check(self, alphabet: Iterable[str], network: str) -> None:
-        """Raise where the program does not fit an alphabet.
-
-        Args:
-            alphabet: the symbols that a network reads.
-            network: its name, for the message.
-
-        Raises:
-            ProbeError: a symbol of the alphabet is missing, or there is one that it lacks.
-        """
+        """Raise where the program has not one step for each symbol that a network reads."""
         known = list(alphabet)
         missing, extra = [s for s in known if s not in self.steps], [s for s in self.steps if s not in known]
         if missing or extra:
