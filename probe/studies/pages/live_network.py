@@ -21,7 +21,6 @@ from ...subjects.functions import calling
 from ...subjects.own_output import is_bare, own_output
 from ...subjects.readouts import LOGIT, NUMBER
 from ...subjects.subject import Subject
-from .live_programs import truth
 
 #: A page of a study carries networks of so many parameters, so that it stays below 600 kB with its figures.
 PARAMETERS = 25_000
@@ -68,14 +67,10 @@ def explorer(subject: Subject, controls: Sequence[Subject] = ()) -> Explorer | s
     if reason is not None:
         return f"The page does not run the network: {reason}"
     example, alphabet = _example(subject)
-    letters = {tuple(value): letter for letter, value in (alphabet or {}).items()}
-    right = truth(subject, letters) if softmax and alphabet else None
     networks = [network, *_beside(controls, softmax, PARAMETERS - network.parameters)]
-    wants = "The explorer runs it on one sequence at a time."
     try:
-        with calling("The network", wants):
-            classes, known = _classes(subject, softmax), [] if right is None else [right]
-            return Explorer(networks, example, alphabet, classes, programs=known, truth=right.name if right else "")
+        with calling("The network", "The explorer runs it on one sequence at a time."):
+            return Explorer(networks, example, alphabet, _classes(subject, softmax))
     except ProbeError as error:
         return f"The page does not run the network: {error}"
 
