@@ -58,16 +58,7 @@ Asked = Mapping[str, Finding]
 
 @dataclass(frozen=True)
 class Contents:
-    """What a page tells.
-
-    Attributes:
-        title: its title.
-        inside: what a reader finds on it.
-        questions: in the order in which it tells them.
-        lead: its first sentences; empty for how many claims have which verdict, and what is inside.
-        before: sections that stand before those of the questions.
-        after: sections that stand behind them.
-    """
+    """What a page tells; without a lead it begins with how many claims have which verdict, and what is inside."""
 
     title: str
     inside: str

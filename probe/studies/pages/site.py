@@ -64,7 +64,7 @@ def _read(path: Path) -> str:
 def write_site(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str], *, title: str = TITLE) -> Path:
     """Write the index of several studies, and return its path.
 
-    No page asks for anything outside itself, so that the site can be opened from a disk or served by any server.
+    Each folder is a study's: it lies in the site, and has an index.html as `rnn-probe report` writes it.
     """
     site, studies = as_path(out), [as_path(folder) for folder in folders]
     if not studies:
