@@ -202,8 +202,6 @@ class Store:
         """Write what was measured of a group into its part, beside what is there, and return the path."""
         with locked(self.parts / self.population, "writing measurements"):
             path = self.part(member)
-            for left in path.parent.glob(f".{path.name}.*"):  # by a process that was killed while it wrote
-                left.unlink()
             known = Measured(new.networks)
             with contextlib.suppress(ProbeError):
                 known = _joined(known, read(path).get(member, known))
