@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from ..errors import ProbeError
-from ..evidence.claims import Rule
+from ..evidence.claims import Claim, Rule
+from ..evidence.findings import DataFigure
 from ..evidence.measurements import COLUMNS, ROLES, tabulate
 from ..evidence.words import listed
 from ..subjects.functions import calling
 from ..subjects.subject import Subject
 from .needs import OF_ANSWERS
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..evidence.claims import Claim
-    from ..evidence.findings import DataFigure
 
 #: What each row of a table says at least.
 NAMED = ("metric", "role", "network", "value")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ..evidence.findings import DataFigure
@@ -20,15 +21,11 @@ from ..subjects.subject import Subject
 from . import needs
 from .question import Answered
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def measured_on(subject: Subject, asked: Collection[object]) -> str:
     """Return on which sequences and states a question measures a network, as its needs say.
 
     Args:
-        subject: the network.
         asked: the needs.
     """
     said = [f"We ran {ends_of(subject).said}."] if needs.rest_on(asked, needs.machine) else []
@@ -63,8 +60,6 @@ def controls_of(answered: Answered, metric: str, **columns: str) -> str:
     """Return the largest value of a metric in each control, in brackets, the median of each role; empty without any.
 
     Args:
-        answered: what was measured.
-        metric: which.
         **columns: which rows of the metric.
     """
     rows = only(answered.table, metric=metric, **columns)
@@ -79,7 +74,6 @@ def figure_of(
     """Return what draws the picture of a network with its controls, with the rows of a metric as its data.
 
     Args:
-        answered: what was measured.
         draw: the question's picture.
         metric: which rows it shows.
         title: a short name.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from ...errors import ProbeError, several
 from ...evidence.claims import Control
@@ -25,9 +26,6 @@ from ..rules import ANSWERING, FITTED, INITIAL, rule
 from ..told import of_network
 from .wrong import frequent_share, mostly_wrong
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 #: What rows say that they were measured for: the answer after the last step, and those after every step.
 LAST, STEPS = "accuracy", "step_answers"
 #: Group name -> rows of the batch.
@@ -35,11 +33,7 @@ Groups = Mapping[str, Sequence[int]]
 
 
 def question(subject: Subject) -> Question:
-    """Return the question whether answers are right, after each step that the readout names.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question whether answers are right, after each step that the readout names."""
     name = f"“{subject.concept.name}”"
     of_last = rule(
         "right-answers",
@@ -80,9 +74,6 @@ def right_somewhere(subject: Subject) -> str | None:
 
 def measure_all(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Return what `measure` measures after the last step, and `measure_steps` where more steps are answered.
-
-    Args:
-        subjects: what is measured.
 
     Raises:
         ProbeError: answers are not one a row.
@@ -185,9 +176,6 @@ def measure_steps(subjects: Sequence[Subject]) -> pd.DataFrame:
     random part is asked. `step_error_at` is the same for each `step`; `worst_step_error` is the largest of the
     concepts' errors, one value a network.
 
-    Args:
-        subjects: what is measured.
-
     Raises:
         ProbeError: a readout has no head, a step does not exist, or no step that is answered has a right answer.
     """
@@ -214,12 +202,7 @@ def measure_steps(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how often each network is right after the last step, or else R²; and its largest error over steps.
-
-    Args:
-        frame: what `measure_all` returned.
-        ax: axes to draw into, or None for new ones.
-    """
+    """Draw how often each network is right after the last step, or else R²; and its largest error over steps."""
     names = {"accuracy": "right answers", "r_squared": "R²", "worst_step_error": "wrong, over steps"}
     metrics = {metric: name for metric, name in names.items() if (frame["metric"] == metric).any()}
     null = only(frame, metric="accuracy", role="null")["value"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
@@ -19,10 +21,6 @@ from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, rule
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 #: The most amounts by which a concept may grow: of more, hardly two contexts would be alike.
 MOST_AMOUNTS = 12
@@ -43,7 +41,6 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
     `largest_effect_sd`, one value a network, the largest over the amounts.
 
     Args:
-        subjects: what is measured.
         steps: on which steps' inputs, each with one before it; None for the last five. Of sequences of which only the
             ends are run, these are counted from the first step that is run.
 
@@ -110,12 +107,7 @@ def _effects(
 
 
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the change of the answer by step: the mean, and one sd over contexts as a bar; medians over networks.
-
-    Args:
-        frame: what `measure` returned.
-        ax: where to draw, or None for new axes.
-    """
+    """Draw the change of the answer by step: the mean, and one sd over contexts as a bar; medians over networks."""
     ax = axes_or_new(ax)
     roles = [role for role in ROLE_STYLE if (frame["role"] == role).any()]
     steps = sorted(frame["step"].dropna().unique().astype(int))
@@ -140,11 +132,7 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def question(subject: Subject) -> Question:
-    """Return the question for whole numbers, by how much an input adds to them.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question for whole numbers, by how much an input adds to them."""
     return Question(
         "bit-effects",
         "What does one more input do to the answer?",

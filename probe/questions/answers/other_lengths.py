@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
+from matplotlib.axes import Axes
 
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
@@ -27,10 +29,6 @@ from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, INITIAL, rule
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "other_lengths"
 #: Named programs: what a ones-counter, a balance and a zeros-counter drift by for each bit that is missing.
@@ -137,9 +135,7 @@ def draw(frame: pd.DataFrame, *, reference: int = 10, ax: Axes | None = None) ->
     """Draw the mean excess by length, medians over networks of each role, between the landmarks.
 
     Args:
-        frame: what `measure` returned.
         reference: the trained length.
-        ax: axes to draw into, or None for new ones.
     """
     ax = axes_or_new(ax)
     rows = frame[(frame["metric"] == "mean_excess") & frame["role"].isin(list(ROLE_STYLE))]
@@ -156,11 +152,7 @@ def draw(frame: pd.DataFrame, *, reference: int = 10, ax: Axes | None = None) ->
 
 
 def question(subject: Subject) -> Question:
-    """Return the question, asked at the lengths around the study's own.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question, asked at the lengths around the study's own."""
     name, source = f"“{subject.concept.name}”", "Hupkes et al. 2018; Meloux et al. 2025"
     askable = needs.other_lengths(subject) is None
     return Question(

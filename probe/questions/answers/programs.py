@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from matplotlib.axes import Axes
 
 from ...errors import ProbeError, several
 from ...evidence.measurements import measurement, only, tabulate
@@ -27,9 +28,6 @@ from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, INITIAL
 from ..told import asked_around, figure_of, of_network
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 QUESTION = "programs"
 
@@ -101,9 +99,6 @@ def measure_own(subjects: Sequence[Subject]) -> pd.DataFrame:
     Metrics by program (`kind`): `agreement`, the share of equal answers (numbers: within `Known.near`), with its
     interval unless the inputs are all sequences of their length; `right`, the share of the
     program's answers that are right.
-
-    Args:
-        subjects: what is measured.
 
     Raises:
         ProbeError: a program fails, returns no single answer, or a text where the concept is a number.
@@ -203,10 +198,8 @@ def draw(frame: pd.DataFrame, *, role: str = "trained", reference: int | None = 
     """Draw how often networks answer as each program does, by length: median over networks, its 95 % interval a band.
 
     Args:
-        frame: what `measure` returned.
         role: which networks.
         reference: the trained length, marked by a line, or None.
-        ax: axes to draw into, or None for new ones.
 
     Raises:
         ProbeError: the role was not measured.
@@ -229,11 +222,7 @@ def draw(frame: pd.DataFrame, *, role: str = "trained", reference: int | None = 
 
 
 def question(subject: Subject) -> Question:
-    """Return the question, asked on the study's own sequences and at the lengths around them.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question, asked on the study's own sequences and at the lengths around them."""
     return Question(
         QUESTION,
         "Which program gives the same answers?",

@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
+import pandas as pd
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -48,10 +49,6 @@ from ..question import Question
 from ..rules import ANSWERING, FITTED, ONE_STEP, rule
 from .patching import Value, draw_lines, find, table_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
 QUESTION = "alignment"
 RAW, STANDARDISED = "raw", "standardised"
 #: Directions of the headline and of searches for what is wrong; held-out pairs; random subspaces, and their pairs.
@@ -60,11 +57,7 @@ _NAMES = {"score": "score", "iia": "accuracy", "shift": "shift", "off_support": 
 
 
 def question(subject: Subject) -> Question:
-    """Return the question.
-
-    Args:
-        subject: one of the networks; the statement names its concept.
-    """
+    """Return the question."""
     name = f"“{subject.concept.name}”"
     return Question(
         "alignment",
@@ -103,7 +96,6 @@ def measure(
     """Measure how far a few directions carry a concept; the metrics stand at the head of this module.
 
     Args:
-        subjects: what is measured.
         step: the headline step; None for that of `step_of`.
         steps: further steps; None takes all but the last.
         ranks: searched at every step.
@@ -204,11 +196,7 @@ def _wrong(wrong: Mapping[str, Tensor], plan: _Plan) -> Iterator[Value]:
 
 
 def draw(frame: pd.DataFrame) -> Axes:
-    """Draw the score by rank at the headline step, and the median of random directions.
-
-    Args:
-        frame: what `measure` returned.
-    """
+    """Draw the score by rank at the headline step, and the median of random directions."""
     step = only(frame, metric="few_directions_score")["step"].iloc[0]
     x, y = "directions patched", "share of the way to the whole state"
     ax = draw_lines(frame[frame["step"] == step], "alignment_score", kind=RAW, at="at", x=x, y=y)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ...evidence.claims import Control
@@ -20,19 +20,12 @@ from ..question import Question
 from ..rules import ANSWERING, FITTED, rule
 from .patching import Value, draw_lines, table_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 QUESTION = "class_means"
 _RATIO, _BALANCED = "class_mean_ratio", "balanced_class_mean_ratio"
 
 
 def question(subject: Subject) -> Question:
-    """Return the question.
-
-    Args:
-        subject: one of the networks; the statement names its concept.
-    """
+    """Return the question."""
     name = f"“{subject.concept.name}”"
     return Question(
         "class-means",
@@ -70,7 +63,6 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
     the network has no right answer among those rows.
 
     Args:
-        subjects: what is measured.
         steps: after which steps; None takes all but the last.
 
     Raises:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from ...errors import ProbeError
 from ...evidence.measurements import only
@@ -24,10 +25,6 @@ from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
 from .patching import Value, table_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "directions"
 #: Of a study: the most pairs that are run along a direction, and for each unit; a share of so many is known to .02.
@@ -47,11 +44,7 @@ COLUMNS = {
 
 
 def question(subject: Subject) -> Question:
-    """Return the question.
-
-    Args:
-        subject: one of the networks; any does.
-    """
+    """Return the question."""
     return Question(
         "directions",
         "Does the answer follow the direction that a probe reads?",
@@ -94,7 +87,6 @@ def measure(
     state answers as no patch does, and a direction where there is none.
 
     Args:
-        subjects: what is measured.
         step: after which step; None for that of `step_of`.
         most: the most pairs that are run along a direction, fewer of a large network; more are drawn.
         most_of_unit: the same for a unit.
@@ -172,7 +164,6 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None) -> Axes:
     """Draw the score of each kind of direction and of the best unit, a dot a network.
 
     Args:
-        frame: what `measure` returned.
         threshold: the bound of a rule for least squares, or None.
 
     Raises:
@@ -189,11 +180,7 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None) -> Axes:
 
 
 def scores_by_kind(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return `score`, `shift` and `off_support` of every direction and of each network's best unit, a row each.
-
-    Args:
-        frame: what `measure` returned.
-    """
+    """Return `score`, `shift` and `off_support` of every direction and of each network's best unit, a row each."""
     best = only(frame, metric="best_unit_score").set_index("network")["units"]
     of_unit = (frame["units"] != "") & (frame["units"] == frame["network"].map(best))
     rows = frame[of_unit | (frame["kind"] != "")].assign(kind=frame["kind"].where(~of_unit, "unit"))

@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -42,10 +43,6 @@ from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, FITTED, ONE_STEP, rule
 from .patching import Value, find, table_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "erasure"
 #: Orders of labels that the shuffled control is the mean of; dimensions that are projected out, and random subspaces.
@@ -67,11 +64,7 @@ Make = Callable[[np.ndarray, np.ndarray], Eraser]
 
 
 def question(subject: Subject) -> Question:
-    """Return the question.
-
-    Args:
-        subject: one of the networks; the statement names its concept.
-    """
+    """Return the question."""
     name = f"“{subject.concept.name}”"
     return Question(
         "erasure",
@@ -122,7 +115,6 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, iterations:
     The metrics stand at the head of this module, one value a network each.
 
     Args:
-        subjects: what is measured.
         step: at which step; None for that of `step_of`.
         iterations: of the alignment search; fewer where they take long, and no search where those are too few.
 
@@ -254,11 +246,7 @@ def _most_frequent(group: np.ndarray, answers: np.ndarray, train: np.ndarray, te
 
 
 def draw(frame: pd.DataFrame) -> Axes:
-    """Draw how often answers are right after something was erased, a dot a network; the floor is without a state.
-
-    Args:
-        frame: what `measure` returned.
-    """
+    """Draw how often answers are right after something was erased, a dot a network; the floor is without a state."""
     columns = {metric: label for metric, label in COLUMNS.items() if len(only(frame, metric=metric))}
     ax = draw_dots(frame, columns)
     ax.set_ylim(-0.02, 1.03)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from ...errors import several
 from ...evidence.measurements import only
@@ -25,19 +26,11 @@ from ..rules import ANSWERING, rule
 from ..told import of_network
 from .shares import AVERAGED, Value, draw_columns, largest_share, measured
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
 QUESTION = "gate_shares"
 
 
 def question(subject: Subject) -> Question:
-    """Return the question; its rule is about what writes in the network's kind of cell.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question; its rule is about what writes in the network's kind of cell."""
     return Question(
         "gate-shares",
         "Through which gate does an input act?",
@@ -77,7 +70,6 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
     forget (update) gates, mean over the sequences. A plain RNN has the first two only.
 
     Args:
-        subjects: what is measured.
         steps: at which steps an input is changed, counted in the subject's machine; None for all but the first, or 16
             of them, where enough sequences differ in the input (see `probe.subjects.pairs`).
 
@@ -127,7 +119,6 @@ def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     Args:
         frame: what `measure` returned, of a cell that has a forget or an update gate.
-        ax: where to draw, or None for new axes.
     """
     ax = draw_role_lines(most_lasting(frame), ax=axes_or_new(ax), at="step")
     ax.set_ylim(0, None)
@@ -137,11 +128,7 @@ def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def most_lasting(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the `kept` rows of each network's unit that keeps most of what its first step left.
-
-    Args:
-        frame: what `measure` returned.
-    """
+    """Return the `kept` rows of each network's unit that keeps most of what its first step left."""
     kept = only(frame, metric="kept")
     first = kept[kept["step"] == kept["step"].min()].sort_values(["network", "value"])
     best = first.groupby("network")["units"].last()

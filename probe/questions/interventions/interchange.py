@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError, several
@@ -40,10 +42,6 @@ from ..question import Answered, Question, Told
 from ..rules import ANSWERING
 from ..states.targets import by_following
 from .patching import Value, find, table_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 QUESTION = "interchange"
 #: Random subspaces, and the fewest distinct prefixes of which half are held out.
@@ -91,11 +89,7 @@ def _patching_of(subject: Subject) -> _Patching:
 
 
 def question(subject: Subject) -> Question:
-    """Return the question.
-
-    Args:
-        subject: the network; any does.
-    """
+    """Return the question."""
     title, asked = "Does the answer follow the state?", (needs.machine, _why_not)
     return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=4, leads=True)
 
@@ -145,9 +139,6 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     `off_support`, the median distance of patched states from the states that occur, in spacings of the concept. One
     value a network: `pairs`, and `right`, the share of spliced sequences that it answers right. A control is searched
     and scored on the same pairs, which it need not answer right; `accuracy` is the share of its answers that are.
-
-    Args:
-        subjects: the network, then its controls.
 
     Raises:
         ProbeError: the network cannot be run from its states, or a function of the study fails.
@@ -246,9 +237,6 @@ def _of_control(control: Subject, patching: _Patching) -> Iterator[Value]:
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each patch of each network; random directions are averaged.
 
-    Args:
-        table: what `measure` returned.
-
     Returns:
         `role`, `network`, `kind`, `patched` in words, and `followed`, `shift` and `off_support`.
     """
@@ -278,11 +266,7 @@ def _name(kind: str, layer: str, signal: str, units: str, at: float, *, alone: b
 
 
 def draw(frame: pd.DataFrame) -> Axes:
-    """Draw how far the answers follow each patch, a dot a network.
-
-    Args:
-        frame: what `measure` returned.
-    """
+    """Draw how far the answers follow each patch, a dot a network."""
     column = _scored(frame)
     rows = summary(frame).rename(columns={"patched": "metric", column: "value"})
     names = list(rows["metric"].unique())

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
 
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, only, tabulate
@@ -15,10 +18,6 @@ from ...subjects.answers import loss_of
 from ...subjects.ends import machine_of
 from ...subjects.plans import search_length
 from ...subjects.subject import Subject, as_subjects
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 #: Metric, value, and its place in the table.
 Value = tuple[str, float, Mapping[str, Any]]
@@ -51,8 +50,6 @@ def draw_lines(frame: pd.DataFrame, metric: str, *, at: str, x: str, y: str, kin
     """Draw a metric along a column: medians over networks with their interval, planted networks one by one.
 
     Args:
-        frame: the measurements.
-        metric: which.
         at: the column that the places stand in, `step` or `at`.
         x: what the places are.
         y: what the metric is.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ...errors import several
 from ...methods.decomposition.routes import route_table, routes_of
@@ -18,18 +19,11 @@ from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
 from .shares import AVERAGED, Value, draw_columns, largest_share, measured
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 QUESTION = "routes"
 
 
 def question(subject: Subject) -> Question:
-    """Return the question; its rule names the concept and the route that the cell keeps its state by.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question; its rule names the concept and the route that the cell keeps its state by."""
     own = Signal.CELL_STATE if Signal.CELL_STATE in subject.layers[-1].signals else Signal.HIDDEN_STATE
     through = "f c" if own == Signal.CELL_STATE else "z h"
     return Question(
@@ -77,7 +71,6 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: in
     `hidden_state` for z * h); `whole_difference`, one value a network, the mean difference that is shared.
 
     Args:
-        subjects: what is measured.
         step: after which step the states stand, counted in the subject's machine; another must follow. None for the
             usual one, see `probe.subjects.pairs.usual_steps`.
         changed: at which step base and source differ; None for two before `step`.

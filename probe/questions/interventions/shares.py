@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import between, largest, listed, said
@@ -14,10 +16,6 @@ from ...plots.style import axes_or_new
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered
 from ..told import controls_of, of_network
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
 
 #: What shares that are pooled over pairs do not see.
 AVERAGED = "Shares are of the mean change: what moves the answer up in one pair and down in another cancels out."
@@ -40,7 +38,6 @@ def largest_share(answered: Answered, metric: str, name: Callable[[str], str], c
     """Return the sentence on the largest share, beside that of the controls.
 
     Args:
-        answered: what was measured.
         metric: of the shares, each of a `signal`, or of `units` where it has none.
         name: what one of them is called.
         control: the metric of the controls' number; empty for the share of the same signal.
@@ -68,11 +65,9 @@ def draw_columns(
     """Draw the share of each signal in a column, every network a dot, its controls beside it.
 
     Args:
-        frame: measurements.
         metric: of the shares.
         name: what a signal is called below its column.
         thresholds: signal -> a bound for its share, drawn across its column.
-        ax: where to draw, or None for new axes.
     """
     shares = only(frame, metric=metric)
     labels = {str(signal): name(str(signal)) for signal in shares["signal"].unique()}
@@ -86,10 +81,8 @@ def draw_ranked(frame: pd.DataFrame, metric: str, label: str, *, ax: Axes | None
     """Draw what each unit has of a metric, from the largest value to the smallest: medians over networks.
 
     Args:
-        frame: measurements.
         metric: with a value for each unit.
         label: of the values.
-        ax: where to draw, or None for new axes.
     """
     rows = only(frame, metric=metric)
     rows = rows.assign(rank=rows.groupby("network")["value"].rank(method="first", ascending=False))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError, several
@@ -27,10 +29,6 @@ from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, rule
 from ..told import figure_of, of_network
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
 QUESTION = "single_answers"
 #: Of which answers shares are counted: with the coordinate, with nothing, and with the whole state put in.
 _PUTS = ("followed", "followed_unpatched", "followed_whole")
@@ -47,11 +45,7 @@ BOUND, MARGIN = 0.95, 0.05
 
 
 def question(subject: Subject) -> Question:
-    """Return the question, asked where the readout answers after more than the last step.
-
-    Args:
-        subject: one of the networks; the statements name the concept that its readout answers.
-    """
+    """Return the question, asked where the readout answers after more than the last step."""
     wanted = (needs.runs, needs.exact, _of_spliced, _steps_to_patch, uses.guessing_at_steps)
     askable = all(need(subject) is None for need in wanted)
     return Question(
@@ -234,11 +228,7 @@ def _rows(
 
 
 class _Counts:
-    """Of one concept, by steps since the patch: how many answers were judged, and how many followed each put.
-
-    Args:
-        time: how many steps there may be.
-    """
+    """Of one concept, by steps since the patch: how many answers were judged, and how many followed each put."""
 
     def __init__(self, time: int) -> None:
         self.judged, self.followed = np.zeros(time), {name: np.zeros(time) for name in _PUTS}
@@ -332,11 +322,7 @@ def _nothing(pairs: Pairs) -> Tensor:
 
 
 def draw(frame: pd.DataFrame) -> Axes:
-    """Draw for each network the share of answers that follow one direction, the whole state, and are kept.
-
-    Args:
-        frame: what `measure` returned.
-    """
+    """Draw for each network the share of answers that follow one direction, the whole state, and are kept."""
     metrics = {
         "worst_followed": "follow their\ndirection",
         "worst_followed_whole": "follow the\nwhole state",

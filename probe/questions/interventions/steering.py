@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -24,10 +25,6 @@ from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
 from .patching import Value, draw_lines, table_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
 QUESTION = "steering"
 #: The ways to push a state: to another class mean, and along the encoding slope.
 MEANS, SLOPE = "class_mean", "linear"
@@ -36,11 +33,7 @@ DOSES = tuple(half / 2 for half in range(-6, 7))
 
 
 def question(subject: Subject) -> Question:
-    """Return the question.
-
-    Args:
-        subject: one of the networks; the statement names its concept.
-    """
+    """Return the question."""
     return Question(
         "steering",
         f"Does the answer move when the state is pushed by one step of “{subject.concept.name}”?",
@@ -88,7 +81,6 @@ def measure(subjects: Sequence[Subject], *, step: int | None = -1) -> pd.DataFra
     `class_mean` at the doses that lead from value to value.
 
     Args:
-        subjects: what is measured.
         step: after which step; None for that of `step_of`.
 
     Raises:
@@ -186,9 +178,6 @@ def _pushed_by_one(push: _Push, kind: str) -> Iterator[tuple[str, float]]:
 
 def draw(frame: pd.DataFrame) -> Axes:
     """Draw how far the expected answer goes for each dose along the slope, beside a line that goes as far.
-
-    Args:
-        frame: what `measure` returned.
 
     Raises:
         ProbeError: the table has no dose-response.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError
@@ -29,10 +30,6 @@ from ..states.targets import following
 from ..told import controls_of
 from .shares import Value, draw_ranked, measured
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
 QUESTION = "unit_ablation"
 #: A unit is called needed if its ablation costs more than this.
 COSTLY = 0.05
@@ -45,11 +42,7 @@ DRAWN = "drawn"
 
 
 def question(subject: Subject) -> Question:
-    """Return the question, bounded: 4 draws, and up to 4 units are kept together.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question, bounded: 4 draws, and up to 4 units are kept together."""
     return Question(
         "ablation",
         "Which units does the answer need, and how few are enough?",
@@ -98,7 +91,6 @@ def measure(
     out where that is at most .05.
 
     Args:
-        subjects: what is measured.
         draws: how many other prefixes each prefix is given.
         search_draws: how many of them the search for the next unit uses.
         keep: how many units the search keeps at most; None for all.
@@ -216,12 +208,7 @@ draw = partial(draw_ranked, metric="unit_drop", label="accuracy lost")
 
 
 def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the accuracy with k units alone, each the one that adds most: medians over networks; a line a planted one.
-
-    Args:
-        frame: what `measure` returned.
-        ax: axes to draw into, or None for new ones.
-    """
+    """Draw the accuracy with k units alone, each the one that adds most: medians over networks."""
     ax = draw_role_lines(kept_by_number(frame), ax=axes_or_new(ax), at="kept")
     ax.set_ylim(0, 1.05)
     ax.set_xlabel("units kept")
@@ -230,11 +217,7 @@ def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def kept_by_number(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return `best_kept_accuracy` with the number of units kept as the column `kept`, 0 for none.
-
-    Args:
-        frame: what `measure` returned.
-    """
+    """Return `best_kept_accuracy` with the number of units kept as the column `kept`, 0 for none."""
     rows = frame[frame["metric"].isin(["best_kept_accuracy", "none_kept_accuracy"])]
     rows = rows.assign(kept=[len(units.split()) for units in rows["units"]])
     return rows.sort_values(["network", "kept"], kind="stable")
@@ -261,7 +244,6 @@ def words(table: pd.DataFrame, controls: str = "") -> str:
     """Return the sentences on what the ablations of one network show.
 
     Args:
-        table: what was measured of it.
         controls: what the costliest unit costs its controls, in words.
     """
     own, none = (one(table, metric=metric) for metric in ("own_accuracy", "none_kept_accuracy"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ...errors import several
 from ...evidence.words import said
@@ -25,9 +26,6 @@ from ..told import of_network
 from .pair_shares import pair_shares
 from .shares import AVERAGED, Value, draw_ranked, largest_share, measured
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 QUESTION = "unit_shares"
 #: Of more than 16 units: how many orders of joining are drawn (and run backwards too), by what they cost.
 FEWEST_DRAWS, MOST_DRAWS = 32, 256
@@ -38,11 +36,7 @@ TOO_MUCH = 10
 
 
 def question(subject: Subject) -> Question:
-    """Return the question; its rule names the concept.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question; its rule names the concept."""
     return Question(
         "unit-shares",
         "Does one unit carry the answer, or do many?",
@@ -100,7 +94,6 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: in
     `whole_difference`, the mean difference that is shared.
 
     Args:
-        subjects: what is measured.
         step: after which step the units are patched, counted in the subject's machine; None for the usual one, see
             `probe.subjects.pairs.usual_steps`.
         changed: at which step base and source differ; None for two before `step`.
@@ -119,7 +112,6 @@ def pairs_of(subject: Subject, changed: int, step: int, units: int) -> InputPair
     """Return the pairs whose difference is shared; fewer of them where all subsets of many units are run.
 
     Args:
-        subject: the network under study.
         changed: at which step base and source differ.
         step: after which step units are patched.
         units: how many units share the difference.

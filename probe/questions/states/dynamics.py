@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,9 +27,6 @@ from ..question import Answered, Question, Told
 from ..told import figure_of, of_network
 from . import held_inputs
 from .held_inputs import Start
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 QUESTION = "dynamics"
 #: A mode with at least this modulus keeps most of itself from step to step.
@@ -79,7 +77,6 @@ def measure(
     `state_speed`.
 
     Args:
-        subjects: what is measured.
         silent: an input that should change nothing, (number,), as the layer reads it. Its points are searched
             without bounds, and no other input is held fixed.
         driving: the other inputs, (symbol, number).

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -28,10 +29,6 @@ from ...subjects.states import rows_within_budget, step_states
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
 from ..told import figure_of
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 QUESTION = "gate_activity"
 #: A gate below is nearly closed, above it is nearly open (Karpathy et al. 2015).
@@ -76,7 +73,6 @@ def measure(subjects: Sequence[Subject], split: Bool[Tensor, "batch time"] | Non
     every step weighing the same.
 
     Args:
-        subjects: what is measured.
         split: divides the steps in two, such as "this input is a one"; None leaves them together.
 
     Raises:
@@ -130,7 +126,6 @@ def draw(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) ->
     holds, and hollow where not.
 
     Args:
-        frame: what `measure` returned.
         labels: what the two sides of the split are called, such as "after a 1".
     """
     divided = bool((frame["metric"] == "mean_where_true").any())

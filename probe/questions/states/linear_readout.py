@@ -50,11 +50,7 @@ INITIAL, RANDOM = "own initialisation", "random weights"
 
 
 def question(subject: Subject) -> Question:
-    """Return the question about several networks: least squares after every prefix.
-
-    Args:
-        subject: one of the networks; the statements name its concept.
-    """
+    """Return the question about several networks: least squares after every prefix."""
     name = f"“{subject.concept.name}”"
     return Question(
         "linear-readout",
@@ -105,7 +101,6 @@ def reading(subject: Subject, name: str) -> Question:
     """Return the question about one network and its random-weights controls: probes of drawn states of every layer.
 
     Args:
-        subject: the network.
         name: the concept, a number or categories.
     """
     key = names(subject)[name]
@@ -173,9 +168,6 @@ def measure(
         subjects: what is measured; their concept is a number.
         signals: which signals to read from; None for the states of the layer.
         seed: of splits, signs and orders.
-
-    Returns:
-        The tidy table.
 
     Raises:
         ProbeError: no step has enough distinct states where the concept is defined.
@@ -253,12 +245,7 @@ class _Reader:
         return [*rows, *(self._row("variance_share", share, kind=part) for part, share in asdict(shares).items())]
 
     def last_step(self, last: StepStates, memories: np.ndarray) -> list[dict[str, Any]]:
-        """Return what sets the concept apart from all else that the last state holds.
-
-        Args:
-            last: the states.
-            memories: other memories of the inputs at the step, (sequence, memory).
-        """
+        """Return what sets the concept apart from all else that the last state holds."""
         states, concept = last.states[self.signal], last.concept
         targets = np.column_stack([concept, memories[last.rows]])
         parts = folds(len(states), 2, seed=self.seed)
@@ -279,9 +266,7 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
     """Draw held-out R2 by step, where states were held out: the median over networks and its 95 % interval by role.
 
     Args:
-        frame: what `measure` returned.
         signal: which signal.
-        ax: where to draw, or None for new axes.
     """
     rows = frame[(frame["signal"] == signal) & (frame["metric"] == "r_squared")]
     ax = draw_role_lines(rows, ax=axes_or_new(ax), at="step")
@@ -291,12 +276,7 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
 
 
 def draw_controls(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw what tells a code from a side effect: selectivity and the share of variance the concept explains.
-
-    Args:
-        frame: what `measure` returned.
-        ax: where to draw, or None for new axes.
-    """
+    """Draw what tells a code from a side effect: selectivity and the share of variance the concept explains."""
     named = [str(signal) for signal in frame["signal"] if signal]
     # What the layer returns was measured last.
     hidden = frame[frame["signal"].isin(["", Signal.HIDDEN_STATE if Signal.HIDDEN_STATE in named else named[-1]])]

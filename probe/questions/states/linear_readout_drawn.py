@@ -44,9 +44,6 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
         subjects: the network, then its controls; those of role `random weights` are used.
         concept: the name of the concept.
         question: what the column `question` says.
-
-    Returns:
-        The tidy table.
     """
     subject, *others = as_subjects(subjects)
     target, scores = Target.of(subject, concept), places_of(subject)[concept]

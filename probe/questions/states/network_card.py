@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from ...errors import several
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
@@ -13,9 +14,6 @@ from ...recurrent.signals import UNKNOWN
 from ...subjects.states import sample_of, states_of
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 QUESTION = "network"
 SIZES = ("inputs", "units", "parameters")

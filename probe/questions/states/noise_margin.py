@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 
 from ...evidence.claims import Control
 from ...evidence.measurements import measurement, tabulate
@@ -21,10 +23,6 @@ from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, rule
 from ..told import controls_of, figure_of, of_network
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
 QUESTION = "noise_margin"
 #: The dose that is judged, and how often every sequence runs at it.
 DOSE, DRAWS = 0.1, 32
@@ -35,11 +33,7 @@ DOSES = (0.001, 0.003, 0.01, 0.03, 0.06, 0.2, 0.5)
 
 
 def question(subject: Subject) -> Question:
-    """Return the question; its rule names the concept.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question; its rule names the concept."""
     draws = _draws(subject)
     return Question(
         "noise-margin",
@@ -77,7 +71,6 @@ def measure(
     Metrics: `noisy_accuracy`, one value a network, at `dose`; `accuracy_by_dose` (`at` is the dose).
 
     Args:
-        subjects: what is measured.
         dose: the one that is judged, in units of the sd.
         draws: how often every sequence runs at it.
         doses: the curve's others, at each of which every sequence runs 8 times.
@@ -103,12 +96,7 @@ def measure(
 
 
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw accuracy by dose, with the judged dose: a thin line a network, the median thick.
-
-    Args:
-        frame: what `measure` returned.
-        ax: where to draw, or None for new axes.
-    """
+    """Draw accuracy by dose, with the judged dose: a thin line a network, the median thick."""
     ax = axes_or_new(ax)
     curves = frame[frame["metric"] == "accuracy_by_dose"]
     for role, look in ROLE_STYLE.items():
@@ -142,7 +130,6 @@ def tell(answered: Answered, draws: int = DRAWS) -> Told:
     """Say how much noise the answers of one network survive, and show it.
 
     Args:
-        answered: what was measured.
         draws: how often every sequence ran at the judged dose.
     """
     least = of_network(answered, "accuracy_by_dose").sort_values("at").iloc[0]

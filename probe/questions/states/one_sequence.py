@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ...errors import ProbeError, several
+from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import place
 from ...plots.dots import scatter
@@ -25,12 +28,6 @@ from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
 from .linear_readout_drawn import best_of, places_of
 from .targets import Target, followed
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from ...evidence.findings import DataFigure
 
 QUESTION = "one-sequence"
 #: Of a longer sequence so many steps are shown, and of more units so many: those that follow the concept most.
@@ -64,9 +61,6 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     (`layer`, `signal`) says, fitted without all states whose prefix this sequence shares; `answer`, what the network
     would answer if the sequence ended there; `state`, the value of a unit where one follows the first concept
     most, of many units those that do. Values of categories are their places in the concept's order.
-
-    Args:
-        subjects: the network; its controls are not measured.
     """
     subject = as_subjects(subjects)[0]
     rows: list[dict[str, Any]] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 
 from ...errors import several
@@ -19,20 +20,13 @@ from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
 from ..told import controls_of, figure_of, of_network
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 QUESTION = "quantised_states"
 #: Which states a run may use.
 CODEBOOKS = ("by_step", "over_steps")
 
 
 def question(subject: Subject) -> Question:
-    """Return the question; its rule names the concept.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question; its rule names the concept."""
     name = f"“{subject.concept.name}”"
     return Question(
         "quantised-states",
@@ -69,9 +63,6 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     step; `quantised_accuracy`; `answers_kept`, the share of answers that are the network's own; `right_class` by
     step, the share of runs on the state of the concept's value; one value a network, and none for one that is never
     right: `accuracy_kept_by_step` and `accuracy_kept_over_steps`, quantised accuracy over own.
-
-    Args:
-        subjects: what is measured.
 
     Raises:
         ProbeError: the concept is not aligned to (batch, time), or a model is no `probe.methods.machines.Machine`.

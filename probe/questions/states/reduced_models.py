@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ...evidence.claims import Control
 from ...evidence.measurements import Network, measurement, tabulate
@@ -22,9 +22,6 @@ from .. import needs
 from ..answers.other_lengths import LANDMARKS, slope
 from ..question import Question
 from ..rules import ANSWERING, INITIAL, rule
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 QUESTION = "reduced_models"
 #: (metric, value, kind, length)
@@ -114,11 +111,7 @@ def _number(subject: Subject) -> str | None:
 
 
 def question(subject: Subject) -> Question:
-    """Return the question, asked at the lengths around the study's own.
-
-    Args:
-        subject: one of the networks.
-    """
+    """Return the question, asked at the lengths around the study's own."""
     askable = needs.other_lengths(subject) is None
     return Question(
         "reduced-models",

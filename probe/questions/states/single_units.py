@@ -38,11 +38,7 @@ FEWEST = 8
 
 
 def question(subject: Subject) -> Question:
-    """Return the question, with the rules that networks are judged by.
-
-    Args:
-        subject: one of the networks; the statements name its concept.
-    """
+    """Return the question, with the rules that networks are judged by."""
     name = f"“{subject.concept.name}”"
     return Question(
         "single-units",
@@ -103,9 +99,6 @@ def measure(
         steps: steps with enough distinct states to hold half of them out; None takes those with at least 128.
         seed: of the splits.
 
-    Returns:
-        The tidy table.
-
     Raises:
         ProbeError: the concept has a value at too few states, or a step or the signal does not exist.
     """
@@ -149,13 +142,7 @@ class _Units:
     def readings(
         self, by_step: list[StepStates], levels: np.ndarray, steps: list[int] | None
     ) -> list[dict[str, Any]]:
-        """Return how often a monotone map of one unit gives the exact value, step by step and of all steps alike.
-
-        Args:
-            by_step: the states.
-            levels: all values of the concept, ascending.
-            steps: which steps are read, or None for those with enough states.
-        """
+        """Return how often a monotone map of one unit gives the exact value, step by step and of all steps alike."""
         rows, accuracies = [], []
         for item in by_step:
             if len(item.rows) >= LEAST_STATES if steps is None else item.step in steps:
@@ -174,12 +161,7 @@ class _Units:
 
 
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the readings of "one unit holds it", every network a dot.
-
-    Args:
-        frame: what `measure` returned.
-        ax: where to draw, or None for new axes.
-    """
+    """Draw the readings of "one unit holds it", every network a dot."""
     measured = set(frame["metric"])
     ax = draw_dots(frame, {metric: label for metric, label in READINGS.items() if metric in measured}, ax=ax)
     ax.set_ylim(0, 1.03)

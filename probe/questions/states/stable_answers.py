@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,9 +18,6 @@ from ...evidence.measurements import measurement, tabulate
 from ...methods import fixed_points
 from ...subjects.ends import runs_of
 from ...subjects.subject import Subject, by_network
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 QUESTION = "stable_answers"
 #: So many combinations of answers at most are told apart.

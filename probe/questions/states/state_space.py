@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
 
 from ...errors import ProbeError
+from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
 from ...plots.dots import scatter
 from ...plots.lines import scale
@@ -20,12 +23,6 @@ from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
 from .linear_readout_drawn import best_of, places_of
 from .one_sequence import ordered, why_not
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
-    from ...evidence.findings import DataFigure
 
 QUESTION = "state-space"
 #: So many states are drawn of each network.

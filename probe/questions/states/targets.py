@@ -59,13 +59,7 @@ class Target(targets.Target):
 
 
 def unit_follows(subject: Subject, name: str, at: Place) -> bool:
-    """Return whether the best unit of a place follows a concept: more than a shuffled one, or a recent input.
-
-    Args:
-        subject: the network under study.
-        name: the concept.
-        at: the place.
-    """
+    """Return whether the best unit of a place follows a concept: more than a shuffled one, or a recent input."""
     target = Target.of(subject, name)
     states = states_of(subject).states[at][target.picked]
     x, ahead = inputs_of_sample(subject), at[0] in reads_ahead(subject)
@@ -125,7 +119,6 @@ def following(subject: Subject, end: Ends) -> np.ndarray | None:
     """Return how closely each unit of the stack follows the concept, by the state that follows it more closely.
 
     Args:
-        subject: the network under study.
         end: the ends of the sequences, with the stack.
 
     Returns:

@@ -30,12 +30,7 @@ PLACES, NAMED = 8, 8
 
 
 def tell(answered: Answered, name: str) -> Told:
-    """Return the sentences and the picture of one network and one concept.
-
-    Args:
-        answered: what `measure_drawn` measured.
-        name: the concept.
-    """
+    """Return the sentences and the picture of one network and one concept."""
     subject, table = answered.subject, answered.table
     target = Target.of(subject, name)
     places = only(table, network=subject.network.name, metric="score")
@@ -105,7 +100,6 @@ def figure(answered: Answered, first: str) -> tuple[DataFigure]:
     """Return the picture of the scores: a row for each of the best places, all controls in it.
 
     Args:
-        answered: what `measure_drawn` measured.
         first: the sentence on the best place, for a reader who does not see the picture.
     """
     own, rows = answered.subject.network.name, only(answered.table, metric="score")
