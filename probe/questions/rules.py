@@ -27,19 +27,7 @@ def rule(
     needs: int = NEEDS,
     **more: Any,
 ) -> Rule:
-    """Return a rule with one bound, which decides both ways.
-
-    Args:
-        key: its name among all rules.
-        statement: what it judges.
-        metric: which measurement.
-        definition: how that is computed.
-        source: where it comes from.
-        at_least: the bound from which on the statement is established; below it is refuted.
-        at_most: the bound up to which it is established, instead; above it is refuted.
-        needs: how many networks a verdict needs.
-        **more: further arguments of `Rule`.
-    """
+    """Return a rule with one bound, which decides both ways."""
     if at_least is not None:
         established, refuted = Range.at_least(at_least), Range.below(at_least)
     else:

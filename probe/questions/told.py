@@ -23,11 +23,7 @@ from .question import Answered
 
 
 def measured_on(subject: Subject, asked: Collection[object]) -> str:
-    """Return on which sequences and states a question measures a network, as its needs say.
-
-    Args:
-        asked: the needs.
-    """
+    """Return on which sequences and states a question measures a network, as its needs say."""
     said = [f"We ran {ends_of(subject).said}."] if needs.rest_on(asked, needs.machine) else []
     said += [asked_around(subject)] if needs.rest_on(asked, needs.other_lengths) else []
     if needs.rest_on(asked, needs.states):
@@ -57,11 +53,7 @@ def of_network(answered: Answered, metric: str, **columns: str) -> pd.DataFrame:
 
 
 def controls_of(answered: Answered, metric: str, **columns: str) -> str:
-    """Return the largest value of a metric in each control, in brackets, the median of each role; empty without any.
-
-    Args:
-        **columns: which rows of the metric.
-    """
+    """Return the largest value of a metric in each control, the median of each role, in brackets; or nothing."""
     rows = only(answered.table, metric=metric, **columns)
     rows = rows[rows["network"] != answered.subject.network.name]
     values = rows.groupby(["role", "network"], sort=False)["value"].max().groupby("role", sort=False).median()
@@ -71,15 +63,7 @@ def controls_of(answered: Answered, metric: str, **columns: str) -> str:
 def figure_of(
     answered: Answered, draw: Callable[[pd.DataFrame], Any], metric: str, *, title: str, alt: str, caption: str
 ) -> Callable[[], tuple[DataFigure]]:
-    """Return what draws the picture of a network with its controls, with the rows of a metric as its data.
-
-    Args:
-        draw: the question's picture.
-        metric: which rows it shows.
-        title: a short name.
-        alt: what it shows, with a number.
-        caption: the line below it.
-    """
+    """Return what draws the picture of a network with its controls, with the rows of a metric as its data."""
 
     def picture() -> tuple[DataFigure]:
         rows: Any = only(answered.table, metric=metric)

@@ -120,16 +120,6 @@ def test_an_answer_that_never_moves_drifts_but_holds_no_concept():
     assert values(table, "least_explained") == [0]
 
 
-def test_the_reference_is_where_a_drift_begins():
-    """Another one is another drift, where this is none of the programs that are linear."""
-
-    class Bent(nn.Module):
-        def forward(self, x: Tensor):
-            return wins(x) + max(REFERENCE - x.shape[1], 0) ** 2
-
-    assert values(measure([Bent()], reference=7), "drift") != values(measure([Bent()]), "drift")
-
-
 def test_lengths_that_cannot_be_asked_are_refused():
     """A study whose concept is an array, whose inputs are many, or whose sequences cannot occur."""
     with refused():

@@ -86,18 +86,13 @@ def measure_all(subjects: Sequence[Subject]) -> pd.DataFrame:
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
 
-def measure(
-    subjects: Sequence[Subject],
-    *,
-    groups: Callable[[Subject], Groups] | None = None,
-    trained_on: str = "train",
-) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject], *, groups: Callable[[Subject], Groups] | None = None) -> pd.DataFrame:
     """Return how often answers after the last step are right, by group of sequences and by label.
 
     Metrics without groups: `accuracy`, the share of answers that are right, with its interval unless the inputs are
     all sequences of their length, and of the role `null` the share of always giving the most frequent answer; of
     answers that take any value `r_squared` in its place. With groups: `<group>_error`, the share of the group's rows
-    whose answer is wrong; `<group>_floor`, the share of its rows whose label never occurred in the group `trained_on`
+    whose answer is wrong; `<group>_floor`, the share of its rows whose label never occurred in the group `train`
     (for networks that have that group): nobody could have learned those. In both: `error_by_label` (`at` is the
     label); `balanced_error`, its mean over labels; `automaton_states`, where the inputs are all sequences of their
     length over a finite alphabet: the size of the smallest layered automaton that gives the network's answers.
@@ -105,7 +100,6 @@ def measure(
     Args:
         subjects: what is measured. Without groups a random part of many or long sequences is asked.
         groups: names the rows of each group of a subject, such as its own test rows; None for none.
-        trained_on: the group with the rows that the network was trained on.
 
     Raises:
         ProbeError: a group is empty or names a row beyond the batch, or answers are not one a row.
@@ -121,9 +115,7 @@ def measure(
             continue
         wrong = ~np.isclose(given, truth)
         rows += (
-            _of_all(subject, wrong, truth)
-            if groups is None
-            else _of_groups(network, wrong, truth, groups(subject), trained_on)
+            _of_all(subject, wrong, truth) if groups is None else _of_groups(network, wrong, truth, groups(subject))
         )
         errors = {float(label): float(wrong[truth == label].mean()) for label in np.unique(truth)}
         rows += [measurement(LAST, "error_by_label", network, error, at=label) for label, error in errors.items()]
@@ -146,15 +138,13 @@ def _of_all(subject: Subject, wrong: np.ndarray, truth: np.ndarray) -> list[dict
     return rows
 
 
-def _of_groups(
-    network: Network, wrong: np.ndarray, truth: np.ndarray, groups: Groups, trained_on: str
-) -> Iterator[dict[str, Any]]:
+def _of_groups(network: Network, wrong: np.ndarray, truth: np.ndarray, groups: Groups) -> Iterator[dict[str, Any]]:
     """Yield the error of each group, and the part of it that nobody could have avoided."""
     for name, chosen in groups.items():
         picked = _rows(name, chosen, len(truth))
         yield measurement(LAST, f"{name}_error", network, float(wrong[picked].mean()))
-        if trained_on in groups:
-            known = np.unique(truth[_rows(trained_on, groups[trained_on], len(truth))])
+        if "train" in groups:
+            known = np.unique(truth[_rows("train", groups["train"], len(truth))])
             yield measurement(LAST, f"{name}_floor", network, float((~np.isin(truth[picked], known)).mean()))
 
 
@@ -201,12 +191,12 @@ def measure_steps(subjects: Sequence[Subject]) -> pd.DataFrame:
     return tabulate(rows)
 
 
-def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def draw(frame: pd.DataFrame) -> Axes:
     """Draw how often each network is right after the last step, or else R²; and its largest error over steps."""
     names = {"accuracy": "right answers", "r_squared": "R²", "worst_step_error": "wrong, over steps"}
     metrics = {metric: name for metric, name in names.items() if (frame["metric"] == metric).any()}
     null = only(frame, metric="accuracy", role="null")["value"]
-    ax = draw_dots(frame, metrics, thresholds={"accuracy": float(null.median())} if len(null) else None, ax=ax)
+    ax = draw_dots(frame, metrics, thresholds={"accuracy": float(null.median())} if len(null) else None)
     ax.set_ylim(None, 1.05)
     ax.set_ylabel("R²" if list(metrics) == ["r_squared"] else "share")
     return ax

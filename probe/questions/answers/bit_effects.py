@@ -137,10 +137,7 @@ def question(subject: Subject) -> Question:
         "bit-effects",
         "What does one more input do to the answer?",
         measure,
-        (
-            *(needs.one_length, needs.machine, needs.numbers, needs.whole_numbers),
-            needs.better_than_a_guess,
-        ),
+        (needs.one_length, needs.machine, needs.numbers, needs.whole_numbers, needs.better_than_a_guess),
         ANSWERING,
         (
             rule(

@@ -37,14 +37,13 @@ LANDMARKS = (0.0, 0.5, 1.0)
 NEAR, AROUND = 0.1, 4
 
 
-def measure(
-    subjects: Sequence[Subject], *, reference: int | None = None, most: int = MOST, seed: int = 0
-) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject], *, most: int = MOST) -> pd.DataFrame:
     """Return how the answer departs from the concept, length by length.
 
     With g(L) the mean excess (answer minus concept) over sequences of length L, the drift is d = sum g(L) (R - L) /
-    sum (R - L)^2 with R the reference length and L from R - 4 to R + 4: what the answer gains for each missing step.
-    An answer that never moves drifts too: a drift is about a mechanism only where the concept explains the answers.
+    sum (R - L)^2, R the length of the study's sequences and L from R - 4 to R + 4: what the answer gains for each
+    missing step. An answer that never moves drifts too: a drift is about a mechanism only where the concept explains
+    the answers.
 
     Metrics, one value a network unless said otherwise: `drift`; `absolute_drift`; `near_0`, `near_0.5`, `near_1` and
     `near_none`, 1 or 0, whether the drift is within 0.1 of these; `mean_excess` and `explained_by_concept` by length
@@ -54,9 +53,7 @@ def measure(
 
     Args:
         subjects: what is measured: networks of one study, with a small alphabet and a concept that is a function.
-        reference: the length R that the networks were trained on; None for that of the study's sequences.
         most: how many sequences of a length are asked at most; of more, that many are drawn.
-        seed: of the drawing.
 
     Raises:
         ProbeError: no sequence of a length can be asked.
@@ -64,9 +61,9 @@ def measure(
     every, rows = as_subjects(subjects), list[dict[str, Any]]()
     if not every:
         return tabulate([])
-    r = every[0].x.shape[1] if reference is None else reference
+    r = every[0].x.shape[1]
     fitted, explained = range(max(1, r - AROUND), r + AROUND + 1), {r - 2, r - 1, r + 1, r + 2}
-    asked = at_lengths(every[0], {*fitted, *explained}, most=most, seed=seed)
+    asked = at_lengths(every[0], {*fitted, *explained}, most=most, seed=0)
     for subject in every:
         # Numbers before rounding, or the classes that are chosen, of which a network may be unsure.
         shown = {length: answers_to(subject, of.x)[int(gives_number(subject))] for length, of in asked.items()}
@@ -103,16 +100,7 @@ def _names(drift: float) -> Iterator[tuple[str, float, float | None]]:
 
 
 def slope(excess: Mapping[int, float], lengths: Iterable[int], reference: int) -> float:
-    """Return d of g(L) = d (R - L), by least squares through 0 at the reference length R.
-
-    Args:
-        excess: g by length.
-        lengths: which of them are used; at least one other than the reference.
-        reference: R.
-
-    Raises:
-        ProbeError: no length differs from the reference.
-    """
+    """Return d of g(L) = d (R - L), by least squares through 0 at the reference length R."""
     used = tuple(lengths)
     weight = sum((reference - length) ** 2 for length in used)
     if not weight:
@@ -132,11 +120,7 @@ def explained_share(answers: Float[np.ndarray, " batch"], concept: Float[np.ndar
 
 
 def draw(frame: pd.DataFrame, *, reference: int = 10, ax: Axes | None = None) -> Axes:
-    """Draw the mean excess by length, medians over networks of each role, between the landmarks.
-
-    Args:
-        reference: the trained length.
-    """
+    """Draw the mean excess by length, medians over networks of each role, between the landmarks."""
     ax = axes_or_new(ax)
     rows = frame[(frame["metric"] == "mean_excess") & frame["role"].isin(list(ROLE_STYLE))]
     draw_role_lines(rows, ax=ax, at="at")

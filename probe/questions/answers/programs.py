@@ -181,9 +181,6 @@ def _scores(
 def measure_study(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Return what `measure_own` measures, and `measure` at the lengths around the study's where programs reach them.
 
-    Args:
-        subjects: what is measured: networks of one study.
-
     Raises:
         ProbeError: a program fails, or returns no answer.
     """
@@ -195,15 +192,7 @@ def measure_study(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, *, role: str = "trained", reference: int | None = None, ax: Axes | None = None) -> Axes:
-    """Draw how often networks answer as each program does, by length: median over networks, its 95 % interval a band.
-
-    Args:
-        role: which networks.
-        reference: the trained length, marked by a line, or None.
-
-    Raises:
-        ProbeError: the role was not measured.
-    """
+    """Draw how often networks answer as each program does, by length: the median, its 95 % interval a band."""
     rows = only(frame, metric="agreement", role=role)
     rows = rows[rows["at"].notna()]
     if rows.empty:

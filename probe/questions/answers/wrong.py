@@ -8,13 +8,7 @@ from ...evidence.intervals import share_interval
 
 
 def mostly_wrong(right: int, count: int, frequent: float) -> str:
-    """Return a warning if answers are right clearly less often than the most frequent one would be; else nothing.
-
-    Args:
-        right: how many answers are right.
-        count: how many answers there are.
-        frequent: the share of sequences whose right answer is the most frequent one.
-    """
+    """Return a warning if answers are right clearly less often than the most frequent one would be; else nothing."""
     _, high = share_interval(right, count) or (0.0, 1.0)
     if high >= frequent:
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,11 @@ from ...methods.causal.class_means import classes_at
 from ...methods.causal.directions import DIRECTIONS
 from ...methods.causal.interchange import Interchange
 from ...methods.causal.pairs import MOST_PAIRS, Pairs, all_pairs, along, columns
-from ...methods.causal.task import Task
 from ...plots.networks import draw_dots
 from ...subjects.answers import task_of
 from ...subjects.ends import machine_of, step_of
 from ...subjects.plans import affordable_pairs
-from ...subjects.subject import Subject, per_subject
+from ...subjects.subject import Subject
 from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
@@ -101,41 +100,16 @@ def measure(
 
     def values(subject: Subject) -> Iterator[Value]:
         at = step_of(subject, step)
-        for metric, value, place in (*along_directions(subject, at, most), *of_units(subject, at, most_of_unit)):
+        for metric, value, place in (*_of_directions(subject, at, most), *of_units(subject, at, most_of_unit)):
             yield metric, value, {"step": at, **place}
 
     return table_of(QUESTION, subjects, values)
 
 
-def along_directions(subject: Subject, step: int, most: int = MOST_PAIRS) -> tuple[Value, ...]:
-    """Return what `measure` has of directions after a step, from 0; it is computed once a subject."""
-    return _once(subject, _of_directions, len(DIRECTIONS), (step, most))
-
-
-def of_units(subject: Subject, step: int, most: int = PAIRS_OF_UNIT) -> tuple[Value, ...]:
-    """Return the same of units."""
-    return _once(subject, _of_units, machine_of(subject).dynamics.units, (step, most))
-
-
-_Of = Callable[[Pairs, Task], Iterator[Value]]
-
-
-@per_subject
-def _known(subject: Subject) -> dict[tuple[_Of, tuple[int, int]], tuple[Value, ...]]:
-    return {}
-
-
-def _once(subject: Subject, of: _Of, patches: int, asked: tuple[int, int]) -> tuple[Value, ...]:
-    if (of, asked) not in _known(subject):
-        step, most = asked
-        affordable = affordable_pairs(subject, step, patches, most=most)
-        pairs = all_pairs(machine_of(subject), step, most=affordable)
-        _known(subject)[of, asked] = tuple(of(pairs, task_of(subject)))
-    return _known(subject)[of, asked]
-
-
-def _of_directions(pairs: Pairs, task: Task) -> Iterator[Value]:
-    classes, patched = classes_at(pairs.machine, task, pairs.step), Interchange(pairs, task, support=True)
+def _of_directions(subject: Subject, step: int, most: int) -> Iterator[Value]:
+    task = task_of(subject)
+    pairs = _pairs(subject, step, len(DIRECTIONS), most)
+    classes, patched = classes_at(pairs.machine, task, step), Interchange(pairs, task, support=True)
     for kind, direction_of in DIRECTIONS.items():
         direction = direction_of(classes)
         if np.linalg.norm(direction):
@@ -143,12 +117,11 @@ def _of_directions(pairs: Pairs, task: Task) -> Iterator[Value]:
                 yield f"direction_{name}", value, {"kind": kind, "n": len(pairs)}
 
 
-def _of_units(pairs: Pairs, task: Task) -> Iterator[Value]:
-    dynamics, patched, best = (
-        pairs.machine.dynamics,
-        Interchange(pairs, task, support=True),
-        dict[str, float](),
-    )
+def of_units(subject: Subject, step: int, most: int = PAIRS_OF_UNIT) -> Iterator[Value]:
+    """Yield what `measure` has of units after a step, from 0."""
+    dynamics, best = machine_of(subject).dynamics, dict[str, float]()
+    pairs = _pairs(subject, step, dynamics.units, most)
+    patched = Interchange(pairs, task_of(subject), support=True)
     for unit in range(dynamics.units):
         numbers = patched.scores(columns(dynamics.unit(unit))).numbers
         for name, value in numbers.items():
@@ -160,15 +133,12 @@ def _of_units(pairs: Pairs, task: Task) -> Iterator[Value]:
         yield "best_unit_score", best[unit], {"units": unit, "n": len(pairs)}
 
 
+def _pairs(subject: Subject, step: int, patches: int, most: int) -> Pairs:
+    return all_pairs(machine_of(subject), step, most=affordable_pairs(subject, step, patches, most=most))
+
+
 def draw(frame: pd.DataFrame, *, threshold: float | None = None) -> Axes:
-    """Draw the score of each kind of direction and of the best unit, a dot a network.
-
-    Args:
-        threshold: the bound of a rule for least squares, or None.
-
-    Raises:
-        ProbeError: the table has no score.
-    """
+    """Draw the score of each kind of direction and of the best unit, a dot a network."""
     rows = scores_by_kind(frame)
     if rows.empty:
         raise ProbeError("The table has no direction_score; measure the question first.")

@@ -115,11 +115,7 @@ draw = partial(draw_columns, metric="gate_share", name=name)
 
 
 def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how much of what each step wrote is left at the end in the network's most lasting unit: medians.
-
-    Args:
-        frame: what `measure` returned, of a cell that has a forget or an update gate.
-    """
+    """Draw how much of what each step wrote is left at the end in the network's most lasting unit: medians."""
     ax = draw_role_lines(most_lasting(frame), ax=axes_or_new(ax), at="step")
     ax.set_ylim(0, None)
     ax.set_xlabel("step at which it was written")

@@ -106,14 +106,7 @@ def _why_not(subject: Subject) -> str | None:
 
 
 def too_few(own: SplicedPairs, concept: str, plan: Plan, *, levels: bool) -> str | None:
-    """Return why nothing is patched if too few pairs count, or None.
-
-    Args:
-        own: the pairs.
-        concept: the name of the concept.
-        plan: where states are patched.
-        levels: whether answers take a few values, so that they can be right or wrong.
-    """
+    """Return why nothing is patched if too few pairs count, or None."""
     where, rest = f"spliced {plan.where}", own.drawn - own.unanswerable
     right = f"the network answers {own.right:.0%} of the sequences that are {where} right by “{concept}”"
     reasons = (
@@ -235,11 +228,7 @@ def _of_control(control: Subject, patching: _Patching) -> Iterator[Value]:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each patch of each network; random directions are averaged.
-
-    Returns:
-        `role`, `network`, `kind`, `patched` in words, and `followed`, `shift` and `off_support`.
-    """
+    """Return `followed`, `shift` and `off_support` of each patch of each network; random ones are averaged."""
     rows = table[table["metric"].isin(_SCORES)]
     alone = rows[rows["role"] == "trained"]["network"].nunique() == 1
     places = rows[["kind", "layer", "signal", "units", "at"]].itertuples(index=False)

@@ -18,12 +18,8 @@ from ...subjects.subject import Subject, per_subject
 class PairShares:
     """What each unit contributes to the difference between a base and a source, for each pair of their prefixes.
 
-    Attributes:
-        pooled: the shares over all pairs together.
-        added: the Shapley value of each unit, in the answer's own numbers, (pair, unit).
-        whole: their sum, the difference of the expected answer, the mean over what follows, (pair,).
-        weight: how many pairs of sequences each pair of prefixes stands for, (pair,).
-        base: a row of the clean run that begins with the base's prefix, (pair,).
+    `pooled` is over all pairs. Of each pair: the Shapley values `added`, in the answer's own numbers; their sum
+    `whole`, the mean over what follows; its `weight` in pairs of sequences; and a `base` row that begins so.
     """
 
     pooled: Shares
@@ -40,9 +36,6 @@ def _known(subject: Subject) -> dict[InputPairs, PairShares]:
 
 def pair_shares(subject: Subject, pairs: InputPairs) -> PairShares:
     """Return the exact shares of the units in each pair of prefixes, found again by the object that the pairs are.
-
-    Raises:
-        ProbeError: there are more than 16 units.
 
     Reference:
         Shapley 1953, A value for n-person games.

@@ -47,17 +47,7 @@ def find(
 
 
 def draw_lines(frame: pd.DataFrame, metric: str, *, at: str, x: str, y: str, kind: str = "") -> Axes:
-    """Draw a metric along a column: medians over networks with their interval, planted networks one by one.
-
-    Args:
-        at: the column that the places stand in, `step` or `at`.
-        x: what the places are.
-        y: what the metric is.
-        kind: which of several that the metric has.
-
-    Raises:
-        ProbeError: the table has none.
-    """
+    """Draw a metric along a column: medians over networks with their interval, planted networks one by one."""
     rows = only(frame, metric=metric, kind=kind)
     if rows.empty:
         raise ProbeError(f"The table has no {metric}{f' of kind {kind!r}' * bool(kind)}; measure the question first.")

@@ -35,13 +35,7 @@ def measured(
 
 
 def largest_share(answered: Answered, metric: str, name: Callable[[str], str], control: str = "") -> str:
-    """Return the sentence on the largest share, beside that of the controls.
-
-    Args:
-        metric: of the shares, each of a `signal`, or of `units` where it has none.
-        name: what one of them is called.
-        control: the metric of the controls' number; empty for the share of the same signal.
-    """
+    """Return the sentence on the largest share, beside that of the controls."""
     shares = of_network(answered, metric)
     names = shares["signal"].where(shares["signal"] != "", shares["units"])
     best = shares.iloc[int(shares["value"].argmax())]
@@ -62,13 +56,7 @@ def draw_columns(
     thresholds: Mapping[str, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the share of each signal in a column, every network a dot, its controls beside it.
-
-    Args:
-        metric: of the shares.
-        name: what a signal is called below its column.
-        thresholds: signal -> a bound for its share, drawn across its column.
-    """
+    """Draw the share of each signal in a column, every network a dot, its controls beside it."""
     shares = only(frame, metric=metric)
     labels = {str(signal): name(str(signal)) for signal in shares["signal"].unique()}
     ax = draw_dots(shares.assign(metric=shares["signal"]), labels, thresholds=thresholds, ax=ax)
@@ -77,16 +65,11 @@ def draw_columns(
     return ax
 
 
-def draw_ranked(frame: pd.DataFrame, metric: str, label: str, *, ax: Axes | None = None) -> Axes:
-    """Draw what each unit has of a metric, from the largest value to the smallest: medians over networks.
-
-    Args:
-        metric: with a value for each unit.
-        label: of the values.
-    """
+def draw_ranked(frame: pd.DataFrame, metric: str, label: str) -> Axes:
+    """Draw what each unit has of a metric, from the largest value to the smallest: medians over networks."""
     rows = only(frame, metric=metric)
     rows = rows.assign(rank=rows.groupby("network")["value"].rank(method="first", ascending=False))
-    ax = draw_role_lines(rows, ax=axes_or_new(ax), at="rank")
+    ax = draw_role_lines(rows, ax=axes_or_new(None), at="rank")
     ax.axhline(0, color="black", linewidth=0.6, zorder=0)
     ax.set_xlabel("units, from the largest value to the smallest")
     ax.set_ylabel(label)

@@ -141,9 +141,6 @@ def usual_steps(subject: Subject) -> tuple[int, ...]:
 
     After each, at least 8 sequences go on to a step that is answered, and as many have another value of the concept
     than the most frequent one.
-
-    Args:
-        subject: a network, whose readout answers after several steps.
     """
     values, lengths = subject.answered.values, subject.lengths
     judged = subject.asked.answered(lengths, values.shape[1]) & np.isfinite(values)

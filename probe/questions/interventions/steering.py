@@ -177,11 +177,7 @@ def _pushed_by_one(push: _Push, kind: str) -> Iterator[tuple[str, float]]:
 
 
 def draw(frame: pd.DataFrame) -> Axes:
-    """Draw how far the expected answer goes for each dose along the slope, beside a line that goes as far.
-
-    Raises:
-        ProbeError: the table has no dose-response.
-    """
+    """Draw how far the expected answer goes for each dose along the slope, beside a line that goes as far."""
     x, y = "push of the state, in steps of the concept", "change of the expected answer"
     ax = draw_lines(frame, "dose_response", kind=SLOPE, at="at", x=x, y=y)
     ax.axline((0, 0), slope=1, color="black", linewidth=1, linestyle=":", zorder=0)

@@ -241,11 +241,7 @@ def tell(answered: Answered) -> Told:
 
 
 def words(table: pd.DataFrame, controls: str = "") -> str:
-    """Return the sentences on what the ablations of one network show.
-
-    Args:
-        controls: what the costliest unit costs its controls, in words.
-    """
+    """Return the sentences on what the ablations of one network show."""
     own, none = (one(table, metric=metric) for metric in ("own_accuracy", "none_kept_accuracy"))
     if own - none <= COSTLY:
         return (

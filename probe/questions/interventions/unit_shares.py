@@ -109,16 +109,7 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: in
 
 
 def pairs_of(subject: Subject, changed: int, step: int, units: int) -> InputPairs:
-    """Return the pairs whose difference is shared; fewer of them where all subsets of many units are run.
-
-    Args:
-        changed: at which step base and source differ.
-        step: after which step units are patched.
-        units: how many units share the difference.
-
-    Raises:
-        ProbeError: there is no such pair.
-    """
+    """Return the pairs whose difference is shared; fewer of them where all subsets of many units are run."""
     each = _cost(subject, step) * 2**units
     most = subject.budget.most_pairs
     most = most if units > MOST_PLAYERS else int(np.clip(subject.budget.ends / each, FEWEST_PAIRS, most))

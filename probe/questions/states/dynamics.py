@@ -46,7 +46,6 @@ ASKED = tuple(role for role in ROLES if role not in (*FITTED_HEADS, "null"))
 
 def question(subject: Subject) -> Question:
     """Return the question where the fixed points are under each input that a study holds fixed."""
-    _ = subject
     title, wanted = "Where are its fixed points?", (held_inputs.first_layer,)
     return Question("fixed-points", title, measure, wanted, ASKED, draw=draw, tell=tell, version=4)
 

@@ -58,7 +58,6 @@ def gated(subject: Subject) -> str | None:
 
 def question(subject: Subject) -> Question:
     """Return the question what the gates of a network's layers do."""
-    _ = subject
     return Question("gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell)
 
 
@@ -124,9 +123,6 @@ def draw(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) ->
 
     A line is the median over networks of one role; a band is its 95 % interval. Marks are filled where the split
     holds, and hollow where not.
-
-    Args:
-        labels: what the two sides of the split are called, such as "after a 1".
     """
     divided = bool((frame["metric"] == "mean_where_true").any())
     rows = frame[frame["step"].notna() & ((frame["metric"] != "mean") | (not divided))]

@@ -176,13 +176,7 @@ def start_of(subject: Subject) -> Start:
 
 
 def searched(start: Start, held: Tensor, bound: np.ndarray | None) -> tuple[Points, int]:
-    """Return the fixed and slow points that a search finds, and how many others lie outside of the bounds.
-
-    Args:
-        start: where the search begins.
-        held: the input that is held fixed, (feature,).
-        bound: the bound on the size of each number of a state, (size,); None for none.
-    """
+    """Return the fixed and slow points that a search finds, and how many others lie outside of the bounds."""
     # One point for each start. Points are merged only after those beyond the bounds are left out.
     ends = fixed_points.find_points(start.dynamics, held, start.states, merged=-1.0)
     inside = np.ones(len(ends), dtype=bool) if bound is None else (np.abs(ends.states) <= bound).all(axis=1)

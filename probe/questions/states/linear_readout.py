@@ -33,6 +33,7 @@ from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Question
+from ..rules import INITIAL, rule
 from ..telling.linear_readout_words import tell
 from .linear_readout_drawn import measure_drawn
 from .targets import why_no_target
@@ -44,9 +45,8 @@ QUESTION = "linear_readout"
 FEWEST = 4
 #: Of more values than this no codelength is measured: its probe takes time with the third power of their number.
 MOST_CODED = 50
-#: A verdict about networks that were trained alike needs so many of them: by prefix, and by sequence.
-NEEDS, NEEDS_OF_DRAWN = 10, 20
-INITIAL, RANDOM = "own initialisation", "random weights"
+#: A verdict about networks that were trained alike, by probes of drawn states, needs so many of them.
+NEEDS_OF_DRAWN, RANDOM = 20, "random weights"
 
 
 def question(subject: Subject) -> Question:
@@ -62,30 +62,26 @@ def question(subject: Subject) -> Question:
         version=2,
         leads=True,
         rules=(
-            Rule(
+            rule(
                 "linear-readout",
                 f"A linear probe reads {name} out of the last state.",
                 "last_step_r_squared",
-                "Held-out R² of a least-squares probe at the last step (halves, both ways), the smallest of the "
-                "layer's states.",
-                "Hupkes et al. 2018",
-                Range.at_least(0.95),
-                Range.below(0.95),
+                definition="Held-out R² of a least-squares probe at the last step (halves, both ways), the smallest "
+                "of the layer's states.",
+                source="Hupkes et al. 2018",
+                at_least=0.95,
                 controls=(Control(INITIAL, 0.02),),
-                needs=NEEDS,
             ),
-            Rule(
+            rule(
                 "selectivity",
                 f"The last state holds {name} better than other memories of its input.",
                 "selectivity",
-                "Held-out R² of the concept minus the mean of that of 200 sums of the inputs with signs that nearly "
-                "cancel; the hidden state after the last step.",
-                "Hewitt & Liang 2019",
-                Range.at_least(0.5),
-                Range.below(0.5),
+                definition="Held-out R² of the concept minus the mean of that of 200 sums of the inputs with signs "
+                "that nearly cancel; the hidden state after the last step.",
+                source="Hewitt & Liang 2019",
+                at_least=0.5,
                 signal=_returned(subject),
                 controls=(Control(INITIAL, 0.1),),
-                needs=NEEDS,
             ),
         ),
     )
@@ -98,13 +94,9 @@ def _returned(subject: Subject) -> Signal:
 
 
 def reading(subject: Subject, name: str) -> Question:
-    """Return the question about one network and its random-weights controls: probes of drawn states of every layer.
-
-    Args:
-        name: the concept, a number or categories.
-    """
+    """Return the question about one network and its random-weights controls, at drawn states of every layer."""
     key = names(subject)[name]
-    rule = Rule(
+    above = Rule(
         key=key,
         statement=f"The held-out score of “{name}” is above {MARGIN:g} in networks trained so",
         metric="best_score",
@@ -122,7 +114,7 @@ def reading(subject: Subject, name: str) -> Question:
         measure_drawn,
         (partial(why_no_target, name=name),),
         tuple(role for role in ROLES if role not in (INITIAL, *FITTED_HEADS, "null")),
-        (rule,),
+        (above,),
         draw=partial(draw_dots, metrics={"best_score": "best held-out score,\nabove knowing nothing"}),
         tell=partial(tell, name=name),
         settings={"concept": name, "question": key},
@@ -144,12 +136,7 @@ def names(subject: Subject) -> dict[str, str]:
     return questions
 
 
-def measure(
-    subjects: Sequence[Subject],
-    *,
-    signals: Sequence[Signal] | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure least-squares probes of the last layer, with the controls that a probe needs.
 
     A signal each: `r_squared` and `rounding_accuracy` at each step, held out (half of the distinct states is
@@ -164,26 +151,21 @@ def measure(
     where it has more than `MOST_CODED` values. The last step is the last one with enough distinct states. Of many
     sequences a part is recorded, drawn by the network's seed.
 
-    Args:
-        subjects: what is measured; their concept is a number.
-        signals: which signals to read from; None for the states of the layer.
-        seed: of splits, signs and orders.
-
     Raises:
         ProbeError: no step has enough distinct states where the concept is defined.
     """
     rows: list[dict[str, Any]] = []
     for subject in as_subjects(subjects):
         layer = studied_layer(subject)
-        read = layer.whole_state if signals is None else signals
+        read = layer.whole_state
         by_step = step_states(subject, read, rows=rows_within_budget(subject, layer.units * len(read)))
         network, scores = subject.network, []
         last = _last(by_step)
-        memories = signed_sums(subject.x, seed=seed)[:, last.step]
+        memories = signed_sums(subject.x, seed=0)[:, last.step]
         levels = subject.concept.levels
         whole = (levels == levels.round()).all() and levels[0] >= 0
         for signal in read:
-            reader = _Reader(network, subject.layer, signal, seed, levels if whole else None)
+            reader = _Reader(network, subject.layer, signal, levels if whole else None)
             own = [*reader.by_step(by_step), *reader.pooled(by_step), *reader.last_step(last, memories)]
             rows += own
             scores += [row["value"] for row in own if row["metric"] == "r_squared" and row["step"] == last.step]
@@ -205,8 +187,8 @@ def _last(by_step: list[StepStates]) -> StepStates:
 class _Reader:
     """Measures one signal of one network."""
 
-    def __init__(self, network: Network, layer: str, signal: Signal, seed: int, levels: np.ndarray | None) -> None:
-        self.network, self.layer, self.signal, self.seed, self.levels = network, layer, signal, seed, levels
+    def __init__(self, network: Network, layer: str, signal: Signal, levels: np.ndarray | None) -> None:
+        self.network, self.layer, self.signal, self.levels = network, layer, signal, levels
 
     def _row(self, metric: str, value: float, step: int | None = None, kind: str = "") -> dict[str, Any]:
         place = {"layer": self.layer, "signal": self.signal}
@@ -218,7 +200,7 @@ class _Reader:
         for item in by_step:
             states, target = item.states[self.signal], item.concept
             if len(states) >= LEAST_STATES:
-                parts = folds(len(states), 2, seed=self.seed)
+                parts = folds(len(states), 2, seed=0)
                 predicted = LeastSquares().held_out(states, target[:, None], parts)[:, 0]
                 rows.append(self._row("r_squared", of_parts(target, predicted, parts).value, item.step))
                 if self.levels is not None:
@@ -233,7 +215,7 @@ class _Reader:
         """Return how well one probe reads the concept at all steps, and how the variance of the states splits."""
         pooled = pool(by_step)
         states, target, weight = pooled.states[self.signal], pooled.concept, pooled.weight
-        parts = folds(len(target), 4, seed=self.seed)
+        parts = folds(len(target), 4, seed=0)
         predicted = LeastSquares(weight).held_out(states, target[:, None], parts)[:, 0]
         score = of_parts(target, predicted, parts, weight).value
         clock = clock_r_squared(pooled.step, target, weight)
@@ -248,14 +230,14 @@ class _Reader:
         """Return what sets the concept apart from all else that the last state holds."""
         states, concept = last.states[self.signal], last.concept
         targets = np.column_stack([concept, memories[last.rows]])
-        parts = folds(len(states), 2, seed=self.seed)
+        parts = folds(len(states), 2, seed=0)
         predicted = LeastSquares().held_out(states, targets, parts)
         explained = [of_parts(*pair, parts).value for pair in zip(targets.T, predicted.T, strict=True)]
         selectivity = self._row("selectivity", explained[0] - float(np.mean(explained[1:])), last.step)
         rows = [selectivity] if len(states) >= LEAST_STATES else []
         if self.levels is not None and len(self.levels) <= MOST_CODED:
             places = np.searchsorted(self.levels, concept).astype(float)
-            bits = online_codelength(states, places, classes=len(self.levels), seed=self.seed)
+            bits = online_codelength(states, places, classes=len(self.levels), seed=0)
             rows.append(self._row("codelength", bits, last.step))
         equal = np.full(len(concept), 1 / len(concept))
         at_last = variance_shares(np.zeros(len(equal)), concept, states, equal)
@@ -263,11 +245,7 @@ class _Reader:
 
 
 def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | None = None) -> Axes:
-    """Draw held-out R2 by step, where states were held out: the median over networks and its 95 % interval by role.
-
-    Args:
-        signal: which signal.
-    """
+    """Draw held-out R² by step, where states were held out: by role the median and its 95 % interval."""
     rows = frame[(frame["signal"] == signal) & (frame["metric"] == "r_squared")]
     ax = draw_role_lines(rows, ax=axes_or_new(ax), at="step")
     ax.set_xlabel("steps read")
@@ -275,7 +253,7 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
     return ax
 
 
-def draw_controls(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def draw_controls(frame: pd.DataFrame) -> Axes:
     """Draw what tells a code from a side effect: selectivity and the share of variance the concept explains."""
     named = [str(signal) for signal in frame["signal"] if signal]
     # What the layer returns was measured last.
@@ -285,6 +263,6 @@ def draw_controls(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         "selectivity": "R² minus that of\nother memories",
         "between_concept_share": "variance between\nconcept values",
     }
-    ax = draw_dots(hidden, metrics, ax=ax)
+    ax = draw_dots(hidden, metrics)
     ax.axhline(0, color="black", linewidth=0.8)
     return ax

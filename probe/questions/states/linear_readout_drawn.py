@@ -100,10 +100,6 @@ def ratios(drawn: Mapping[str, float], score: float) -> tuple[float, float]:
     The unexplained part is 1 - score. A ratio calls .01 and .04 as different as .1 and .4; a difference of scores
     would call the first two the same. The network beats the controls only if the first ratio is larger than the
     second. Without controls both are 1.
-
-    Args:
-        drawn: the score of each network with random weights, by its name.
-        score: the network's.
     """
     if not drawn:
         return 1.0, 1.0

@@ -23,7 +23,6 @@ ASKED = tuple(role for role in ROLES if role not in ("random weights", *FITTED_H
 
 def question(subject: Subject) -> Question:
     """Return the question what the network is."""
-    _ = subject
     return Question("network", "The network", measure, roles=ASKED, tell=tell)
 
 

@@ -78,9 +78,6 @@ def measure(
     Raises:
         ProbeError: the concept is not aligned to (batch, time), a dose is negative, there is no draw, or the layer
             does not exist.
-
-    Reference:
-        docs/science.md, claim 5b.
     """
     wanted = dict.fromkeys(doses, FEWEST) | {dose: draws}
     rows: list[dict[str, Any]] = []
@@ -127,11 +124,7 @@ def _draws(subject: Subject) -> int:
 
 
 def tell(answered: Answered, draws: int = DRAWS) -> Told:
-    """Say how much noise the answers of one network survive, and show it.
-
-    Args:
-        draws: how often every sequence ran at the judged dose.
-    """
+    """Say how much noise the answers of one network survive, and show it."""
     least = of_network(answered, "accuracy_by_dose").sort_values("at").iloc[0]
     judged = float(of_network(answered, "noisy_accuracy")["value"].iloc[0])
     first = (

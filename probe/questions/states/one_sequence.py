@@ -44,7 +44,6 @@ DRAWN: dict[str, tuple[str, str, float]] = {
 
 def question(subject: Subject) -> Question:
     """Return the question, which shows examples and claims nothing."""
-    _ = subject
     title = "What happens in one sequence?"
     return Question(QUESTION, title, measure, (why_not,), ("trained",), tell=tell, version=3)
 

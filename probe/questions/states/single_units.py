@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ...errors import ProbeError
-from ...evidence.claims import Control, Range, Rule
+from ...evidence.claims import Control
 from ...evidence.measurements import Network, measurement, only, tabulate
 from ...evidence.words import listed, place, said
 from ...methods.probing.monotone import monotone_score, within_step_correlation
@@ -22,6 +22,7 @@ from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
+from ..rules import INITIAL, rule
 from .targets import Target, unit_follows, within_steps
 
 QUESTION = "single_units"
@@ -48,28 +49,24 @@ def question(subject: Subject) -> Question:
         draw=draw,
         tell=tell,
         rules=(
-            Rule(
+            rule(
                 "one-unit-follows",
                 f"Some unit follows {name} within every step.",
                 "largest_correlation",
-                "Largest absolute correlation of a unit with the concept, the mean of each step taken off both; "
-                "every step has the same weight.",
-                "Karpathy et al. 2015",
-                Range.at_least(0.9),
-                Range.below(0.9),
-                controls=(Control("own initialisation", 0.0),),
-                needs=10,
+                definition="Largest absolute correlation of a unit with the concept, the mean of each step taken "
+                "off both; every step has the same weight.",
+                source="Karpathy et al. 2015",
+                at_least=0.9,
+                controls=(Control(INITIAL, 0.0),),
             ),
-            Rule(
+            rule(
                 "one-unit-one-map",
                 f"One unit, read by one monotone map, tells {name} at all steps.",
                 "lasting_monotone_accuracy",
-                "Share of held-out prefixes whose rounded isotonic prediction is exact, one unit and one map for all "
-                "steps, four folds.",
-                "Weiss et al. 2018",
-                Range.at_least(0.9),
-                Range.below(0.9),
-                needs=10,
+                definition="Share of held-out prefixes whose rounded isotonic prediction is exact, one unit and one "
+                "map for all steps, four folds.",
+                source="Weiss et al. 2018",
+                at_least=0.9,
             ),
         ),
     )
@@ -160,10 +157,10 @@ class _Units:
         return [*rows, self._row("lasting_monotone_accuracy", lasting.accuracy, lasting.units)]
 
 
-def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def draw(frame: pd.DataFrame) -> Axes:
     """Draw the readings of "one unit holds it", every network a dot."""
     measured = set(frame["metric"])
-    ax = draw_dots(frame, {metric: label for metric, label in READINGS.items() if metric in measured}, ax=ax)
+    ax = draw_dots(frame, {metric: label for metric, label in READINGS.items() if metric in measured})
     ax.set_ylim(0, 1.03)
     ax.set_ylabel("|r|, or share of held-out states")
     return ax

@@ -98,12 +98,7 @@ def _combinations(group: Sequence[Subject]) -> list[str]:
 
 
 def answers_at(group: Sequence[Subject], states: Float[np.ndarray, "state size"]) -> list[str]:
-    """Return what a network answers at states, one text each, such as `-1,1,1`.
-
-    Args:
-        group: its several answers.
-        states: where.
-    """
+    """Return what a network answers at states, one text each, such as `-1,1,1`."""
     at = torch.as_tensor(states)
     chosen = [runs_of(subject).readout.answers(at).chosen.tolist() if len(at) else [] for subject in group]
     said = [[subject.answered.said(value) for value in own] for subject, own in zip(group, chosen, strict=True)]

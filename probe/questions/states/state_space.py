@@ -35,7 +35,6 @@ _AXES = ["first", "second"]
 
 def question(subject: Subject) -> Question:
     """Return the question, which describes the states and claims nothing."""
-    _ = subject
     title = "Where do the states lie?"
     return Question(QUESTION, title, measure, (why_not,), ("trained", RANDOM), tell=tell, version=4)
 

@@ -116,15 +116,7 @@ def within_steps(subject: Subject) -> str | None:
 
 
 def following(subject: Subject, end: Ends) -> np.ndarray | None:
-    """Return how closely each unit of the stack follows the concept, by the state that follows it more closely.
-
-    Args:
-        end: the ends of the sequences, with the stack.
-
-    Returns:
-        One number from 0 to 1 for each unit, (unit,), 0 in layers that are not studied; None if the concept does not
-        vary within a step, or is defined in too few sequences.
-    """
+    """Return how closely each unit of the stack follows the concept, (unit,); None if it varies in no step."""
     target = Target.of(subject, subject.answered.name)
     if target.follows_from_step or len(np.unique(target.sequence)) < LEAST_SEQUENCES:
         return None

@@ -36,13 +36,9 @@ _OF_KIND = {CLOCK: Objection.CLOCK, RELABELLED: Objection.RELABELLED, OTHERS: Ob
 class ControlScore:
     """The best place's score and that of one control.
 
-    Attributes:
-        kind: the control.
-        value: its score.
-        low: the lower end of the interval of the network's score minus the control's.
-        alike: whether the controls differ among each other as much as the best of them differs from the network.
-        concepts: which other concepts the control knows.
-        copies: of how many networks with random weights it is the best.
+    `low` is the lower end of the interval of the network's score minus the control's. `alike`: the controls differ
+    among each other as much as the best of them from the network. It knows the other `concepts`, or is the best of
+    so many `copies`.
     """
 
     kind: str
@@ -80,12 +76,7 @@ class ControlScore:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the controls allow to conclude.
-
-    Attributes:
-        objection: the strongest objection.
-        control: the control that it is about; None where it is about the score, or about all controls.
-    """
+    """The strongest objection, and the control that it is about; None for the score, or all controls."""
 
     objection: Objection
     control: ControlScore | None = None
@@ -100,10 +91,6 @@ def judge(controls: Sequence[ControlScore], low: float) -> Judgement:
 
     A concept that cannot be read at all comes first, then one that the step explains, or the inputs where they
     explain it better. Relabelled values keep the step, so they add an objection only if the step alone scores less.
-
-    Args:
-        controls: each control.
-        low: the lower end of the score's interval.
     """
     above = next((control.low for control in controls if control.kind == CONSTANT), low)
     # Rounded as the page shows it: a lower end of 0.00 is not called above 0.

@@ -97,11 +97,7 @@ def _setup(subject: Subject, target: Target, units: int) -> str:
 
 
 def figure(answered: Answered, first: str) -> tuple[DataFigure]:
-    """Return the picture of the scores: a row for each of the best places, all controls in it.
-
-    Args:
-        first: the sentence on the best place, for a reader who does not see the picture.
-    """
+    """Return the picture of the scores: a row for each of the best places, all controls in it."""
     own, rows = answered.subject.network.name, only(answered.table, metric="score")
     places = only(rows, network=own).nlargest(PLACES, "value")[["layer", "signal"]]
     columns = ["role", "network", "layer", "signal", "value", "low", "high"]
