@@ -12,7 +12,7 @@ NEEDS = 10
 ANSWERING = ("trained", "fitted head", "planted", "other")
 INITIAL, FITTED = "own initialisation", "fitted head"
 #: Where a question looks at one step alone.
-ONE_STEP = "at the step of the interchange, or the middle one if the study names none"
+ONE_STEP = "after interchange_step, or else after a step from the middle on"
 
 
 def rule(

@@ -15,7 +15,7 @@ from ..evidence.words import listed, said
 from ..plots.study_figures import drawing, drawn
 from ..subjects.alphabet import affordable, around, at_lengths
 from ..subjects.answers import head_of
-from ..subjects.ends import ends_of
+from ..subjects.ends import ends_of, step_of
 from ..subjects.states import rows_within_budget, studied_layer
 from ..subjects.subject import Subject
 from . import needs
@@ -25,6 +25,8 @@ from .question import Answered
 def measured_on(subject: Subject, asked: Collection[object]) -> str:
     """Return on which sequences and states a question measures a network, as its needs say."""
     said = [f"We ran {ends_of(subject).said}."] if needs.rest_on(asked, needs.machine) else []
+    if needs.rest_on(asked, needs.used_state):
+        said.append(f"States are changed {ends_of(subject).after(step_of(subject, None))}.")
     said += [asked_around(subject)] if needs.rest_on(asked, needs.other_lengths) else []
     if needs.rest_on(asked, needs.states):
         layer = studied_layer(subject)
