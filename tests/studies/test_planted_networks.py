@@ -177,7 +177,7 @@ def of_two_concepts(count: int) -> Study:
             "three counters",
             lambda: of_two_concepts(3),
             says=(
-                r"What do 3 networks hold\?",
+                r"What do 3 networks hold of ones and last\?",
                 r"score of “last” is above 0.05 in networks trained so: in 3 of 3",
                 r"Some unit follows “ones” within every step: in 3 of 3, median",
                 r"a verdict on it needs more of them, mostly ten",

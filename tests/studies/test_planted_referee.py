@@ -216,7 +216,7 @@ CASES = [
     Planted(
         "a state that does not move the right answer",
         lambda: loses("unit-shares"),
-        says=(r"\d+% of its answers are right for the spliced sequence, and without it \d+%",),
+        says=(r"another sequence put in after 6 of these 7 steps the answer hardly follows it \(0%\)",),
         never=("are those of the spliced sequence",),
     ),
     Planted(
@@ -279,7 +279,7 @@ CASES = [
         lambda: latching("quantised-states", "fixed-points"),
         says=(
             "Not asked: there is one step alone after which all sequences with an answer have a value of “latch”",
-            "A point is stable if it forgets a small push",
+            "A stable point forgets a small push",
         ),
         never=("defined in all sequences", "does not stay"),
     ),
@@ -288,7 +288,7 @@ CASES = [
         lambda: alarmed("reading-alarm", "one-sequence"),
         says=(
             "only “False” has states in at least 8 sequences, where each distinct beginning is used once",
-            "a probe reads “last” exactly",
+            r"a probe reads “last” right after \d+ of 32 steps",
         ),
         never=("0 of 0", "of the sequences that were studied, and"),
     ),

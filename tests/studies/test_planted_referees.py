@@ -163,14 +163,17 @@ def leaks(*questions: str) -> Study:
 CASES = [
     Planted(
         "small numbers, and a program that says none of them",
-        lambda: leaks("answers"),
-        says=(r"“leak” agrees with the network most often: on 100\.0% of the answers, to within 0\.0\d+\.",),
+        lambda: leaks("programs"),
+        says=(
+            r"Of 2 rival programs, “leak” agrees with the network most often, on 100\.0% of the answers",
+            r"An answer within 0\.0\d+ counts as the same",
+        ),
         never=("“nothing” and", "and “nothing”"),
     ),
     Planted(
         "two units, which both have to be there",
         lambda: pull_apart("ablation", units=2),
-        says=("has enough only with all of them",),
+        says=(r"units 0 and 1 alone keep 1\.00, which is enough",),
         never=("first has enough",),
     ),
     Planted(
@@ -244,11 +247,11 @@ CASES = [
         lambda: clocked("single-answers", "directions", "quantised-states", "other-lengths", "reduced-models"),
         says=(
             r"Along the direction in which states move with “zeros”, \d+% of .* We tried no other direction\.",
-            r"The answer follows the direction that a least-squares probe reads: 1\.00",
+            r"The answer follows the direction that a least-squares probe reads: 1 ",
             r"On the nearest of \d+ mean states, one for each step and value of “zeros”, the network keeps",
-            r"On the nearest of \d+ mean states, .* A low share does not show that the network needs more",
-            r"At other lengths the answer does not drift away from “zeros”: 0\.00",
-            r"One number, the drift, predicts the answers at another length: 1\.00",
+            "A low share does not show that the network needs more",
+            r"At other lengths the answer does not drift away from “zeros”: (0|\d\.\d+e-1\d) ",
+            r"One number, the drift, predicts the answers at another length: 1 ",
         ),
         never=(
             "One direction",
@@ -271,10 +274,10 @@ CASES = [
         "an answer that is always right and of which the network is unsure",
         lambda: unsure("other-lengths", "reduced-models", "bit-effects"),
         says=(
-            r"At other lengths the answer does not drift away from “came”: 0\.00",
-            r"At other lengths “came” explains the answer: 1\.00",
-            r"decides how it moves the answer, wherever it comes: 0\.00",
-            r"all that can occur and have a right answer\.",
+            r"At other lengths the answer does not drift away from “came”: 0 ",
+            r"At other lengths “came” explains the answer: 1 ",
+            r"decides how it moves the answer, wherever it comes: 0 ",
+            r"that can occur and have a right answer, all\.",
         ),
         never=(r": -\d", "the readout cannot give"),
     ),
