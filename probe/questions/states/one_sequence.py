@@ -136,10 +136,10 @@ def tell(answered: Answered) -> Told:
     name, rows = ordered(subject)[0], only(table, metric="state")
     sequences = [int(row) for row in dict.fromkeys(table["at"])]
     shown = several(len(sequences), "sequence")
-    parts = [f"a probe reads “{shortened(name, 30)}” right {_hits(table, subject.concepts[name], 'reading')}"]
+    parts = [f"a probe reads “{shortened(name, 30)}” {_hits(table, subject.concepts[name], 'reading')}"]
     answers = only(table, metric="answer")["kind"].unique().tolist()
     if answers and len(only(table, metric="concept", kind=answers[0])):
-        parts.append(f"the network, asked there, would be right {_hits(table, subject.answered, 'answer')}")
+        parts.append(f"the network, asked there, would be {_hits(table, subject.answered, 'answer')}")
     near = subject.concepts[name].near
     exact = "exactly the value" if subject.concepts[name].is_named else f"within {near:g} of the value"
     setup = (
@@ -153,13 +153,15 @@ def tell(answered: Answered) -> Told:
 
 
 def _hits(table: pd.DataFrame, concept: Known, metric: str) -> str:
-    """Return after how many steps values of a metric are near the concept's, in words."""
+    """Return after how many steps values of a metric are near the concept's; right, where no other is as near."""
     values, true = (
         only(table, metric=one, kind=concept.name).set_index(["at", "step"])["value"].astype(float)
         for one in (metric, "concept")
     )
     both = values.index.intersection(true.index)
-    return f"after {int(((values[both] - true[both]).abs() <= concept.near).sum())} of {several(len(both), 'step')}"
+    alone = 2 * concept.near <= np.diff(concept.levels).min(initial=np.inf)
+    close = int(((values[both] - true[both]).abs() <= concept.near).sum())
+    return f"{'right' if alone else f'within {concept.near:g}'} after {close} of {several(len(both), 'step')}"
 
 
 def _figure(answered: Answered, row: int) -> DataFigure:
