@@ -49,7 +49,7 @@ def both_ways(*questions: str) -> Study:
     with torch.no_grad():
         rnn.weight_ih_l0[0, 0] = rnn.weight_hh_l0[0, 0] = 1
         rnn.weight_ih_l0_reverse[2, 0] = rnn.weight_hh_l0_reverse[3, 2] = 1
-    x = np.random.default_rng(207).integers(0, 2, (110, 7, 1)).astype(float)
+    x = np.random.default_rng(207).integers(0, 2, (110, 20, 1)).astype(float)
     return Study(rnn, x, {"next": lambda x: [*x[1:, 0].astype(int).tolist(), None]}, questions=questions)
 
 
@@ -217,7 +217,7 @@ CASES = [
     Planted(
         "a constant answer to a mean between 0 and 1",
         lambda: answers_a_constant("one-sequence"),
-        says=(r"Asked after each step, its answer would be within 0\.01\d of “mean” after \d of 28\.",),
+        says=(r"the network, asked there, would be within 0\.01\d after \d of 28 steps\.",),
         never=("to within 0\\.5", "would be right"),
     ),
     Planted(

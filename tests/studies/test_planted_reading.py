@@ -147,7 +147,10 @@ CASES = [
     Planted(
         "the concept is constant",
         lambda: Study(written(ones=1), bits(), {"same": np.ones(bits().shape[:2])}),
-        says=("Is there one unit that holds “same”\\?[^.]*Not asked: “same” is 1", "Can “same” be read\\? Not asked"),
+        says=(
+            "Is there one unit that holds “same”\\?[^.]*Not asked: “same” never varies where",
+            "Can “same” be read\\? Not asked",
+        ),
         never=("tells “same”", "[Uu]nit \\d+ of", "no concept has enough states", "holds “same”\\? [^W]"),
     ),
     Planted(
