@@ -181,7 +181,7 @@ def test_what_no_module_makes_of_the_state_is_read_off_the_output() -> None:
     model, lengths = Counter("step", reads=True), np.arange(160) % 4 + 5
     (subject,) = prepare(Study(model, bits(), {"ones": ones}, lengths=lengths))
     assert subject.head is None
-    assert "No module of the model makes it of the last hidden state alone" in subject.card[OUTPUT]
+    assert "It is read off runs of the whole model." in subject.card[OUTPUT]
     found = answers_to(subject, subject.x, lengths)[0]
     with torch.no_grad():
         for row in range(8):

@@ -20,7 +20,7 @@ from studied import STUDY, planted, written
 
 from probe.command_line import main
 from probe.questions.states import gate_activity
-from probe.studies import workers
+from probe.studies import store, workers
 from probe.studies.interrupts import noted, raise_dropped
 from probe.studies.workers import parallel
 
@@ -80,8 +80,8 @@ def test_an_interrupt_that_python_drops_is_found_before_the_next_question(
     assert dropped == [None]
     assert capsys.readouterr().err.endswith("rnn-probe: interrupted\n")
     assert not (tmp_path / "report" / "index.html").exists()
-    assert not (tmp_path / "report" / "findings" / "answers").exists()
-    assert several or (tmp_path / "report" / "findings" / "gates").exists()
+    parts = (tmp_path / "report" / "measured").rglob(f"*{store.SUFFIX}")
+    assert {name for part in parts for each in store.read(part).values() for name in each.tables} == {"gates"}
 
 
 def test_an_interrupt_that_is_turned_into_another_error_is_one() -> None:
