@@ -17,6 +17,7 @@ from ...methods.probing.scores import LEAST_MARGIN, MARGIN
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.networks import draw_scores
 from ...plots.study_figures import drawing, drawn, shortened
+from ...plots.style import new_figure
 from ...recurrent.signals import Signal
 from ...subjects.states import reads_ahead, states_of
 from ...subjects.subject import Subject
@@ -111,6 +112,7 @@ def figure(answered: Answered, first: str) -> tuple[DataFigure]:
     with drawing():
         table = shown.rename(columns={"value": "score"}).assign(how="", step=np.nan)
         table["layer"] = [shortened(layer, 18) for layer in table["layer"]]
-        picture: Any = draw_scores(table, kinds).get_figure()
+        axes = new_figure(height=1.2 + 0.32 * len(places))[1]
+        picture: Any = draw_scores(table, kinds, ax=axes[0, 0]).get_figure()
         title, caption = "Where it can be read", "A row for each layer and signal; the line is the 95 % interval."
         return (drawn(picture, name=f"{answered.name}-scores", title=title, alt=first, caption=caption, data=shown),)
