@@ -76,14 +76,11 @@ def affordable(subject: Subject, lengths: Sequence[int]) -> int:
 def at_lengths(subject: Subject, lengths: Iterable[int], *, most: int = MOST, seed: int = 0) -> dict[int, AtLength]:
     """Return sequences of several lengths over the subject's inputs, by length, with the right answers.
 
-    They are all, or `most` that are drawn with replacement, by the same draw for all networks of a study.
-
-    Only sequences that can occur (`Subject.allows`) and have a right answer are among them, be it one that the
-    readout cannot give.
+    They are all that can occur (`Subject.allows`) and have a right answer, or `most` that are drawn with replacement,
+    by the same draw for all networks of a study.
 
     Raises:
-        ProbeError: the subject has no small alphabet, its concept is no function or fails, or hardly any sequence of
-            a length can be asked.
+        ProbeError: the subject has no small alphabet, its concept is no function, or no sequence can be asked.
     """
     alphabet, concept = alphabet_of(subject), subject.concept
     if alphabet is None:
@@ -128,10 +125,6 @@ def symbols_of(given: Any, x: Tensor, lengths: np.ndarray, tokens: int | None = 
     """Return what stands for each input that occurs, by `Study.symbols`.
 
     Where `tokens` ids are embedded, a name may be longer, and without names a token is called by its number.
-
-    Raises:
-        ProbeError: a symbol is no single character, stands for something else than an input, for the same one as
-            another, or an input has none.
     """
     features, longest = x.shape[2], 1 if tokens is None else LONGEST
     if tokens is not None:
@@ -197,11 +190,7 @@ def _floats(value: Any) -> np.ndarray:
 
 
 def fixed_of(given: Any, features: int) -> np.ndarray:
-    """Return inputs that are held fixed, of `Study.fixed_inputs`, (symbol, feature).
-
-    Raises:
-        ProbeError: they are something else than finite numbers of so many features, or names of such.
-    """
+    """Return inputs that are held fixed, of `Study.fixed_inputs`, (symbol, feature)."""
     rows = [np.atleast_1d(_floats(value)) for value in given.values()] if isinstance(given, Mapping) else given
     named = not isinstance(given, Mapping) or all(isinstance(name, str) and name.strip() for name in given)
     values = _floats(rows)
@@ -229,11 +218,7 @@ class Tokens:
 
 
 def reading_tokens(model: nn.Module, ids: np.ndarray) -> Tokens:
-    """Return a copy of a model that takes token ids, (batch, time), as numbers and hands them on as whole ones.
-
-    Raises:
-        ProbeError: the model has no embedding, or an id lies beyond the table of the one that reads them.
-    """
+    """Return a copy of a model that takes token ids, (batch, time), as numbers and hands them on as whole ones."""
     if not any(isinstance(module, nn.Embedding) for module in model.modules()):
         raise ProbeError(
             f"The inputs are whole numbers of shape {ids.shape}, and the network has no embedding that could read "

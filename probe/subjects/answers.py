@@ -47,9 +47,6 @@ def answers_to(subject: Subject, x: Tensor, lengths: np.ndarray | None = None) -
         x: the sequences, (sequence, time, feature).
         lengths: how many steps each has, (sequence,); None where all have the whole time axis.
 
-    Returns:
-        The answers, (sequence,), and the expected answers, (sequence,).
-
     Raises:
         ProbeError: there is no readout, or it does not give one finite number a sequence.
     """
@@ -60,10 +57,7 @@ def answers_to(subject: Subject, x: Tensor, lengths: np.ndarray | None = None) -
 def answers_at_steps(
     subject: Subject, x: Tensor, lengths: np.ndarray | None = None
 ) -> tuple[Float[np.ndarray, "sequence step"], Float[np.ndarray, "sequence step"]]:
-    """Return the network's answers, as `answers_to`, after every step that its readout names (`Readout.steps`).
-
-    Returns:
-        The answers as values of the concept, and the expected answers; NaN at padding and at steps without an answer.
+    """Return the network's answers, as `answers_to`, after every step of `Readout.steps`, and NaN after the others.
 
     Raises:
         ProbeError: there is no head, or a step of the readout does not exist in one of the sequences.
@@ -76,14 +70,7 @@ def answers_at_steps(
 
 @torch.no_grad()
 def answers_if_asked(subject: Subject, rows: np.ndarray) -> Float[np.ndarray, "sequence step"]:
-    """Return what the network would answer if each of some sequences ended after each of its steps.
-
-    Returns:
-        The answers as values of the concept, (sequence, step); NaN at padding.
-
-    Raises:
-        ProbeError: there is no readout, or it does not give one finite number a sequence.
-    """
+    """Return what the network would answer if sequences ended after each of their steps; NaN at padding."""
     x, lengths, read, head = subject.x[rows], subject.lengths[rows], subject.read, subject.head
     if read is not None and head is not None and read.name not in reads_ahead(subject):
         return _after(head, _states(subject, subject.model, x, lengths, read), subject.data[rows])[0]
@@ -97,11 +84,7 @@ def answers_if_asked(subject: Subject, rows: np.ndarray) -> Float[np.ndarray, "s
 def answers_by_length(
     subject: Subject, x: Mapping[int, Tensor]
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-    """Return the answers and the expected answers to sequences of several lengths, by length, run in float64.
-
-    Raises:
-        ProbeError: as of `answers_to`.
-    """
+    """Return the answers and the expected answers to sequences of several lengths, by length, run in float64."""
     if subject.asked.output is not None:
         return outputs.answers_by_length(subject.model, x, *subject.asked.output)
     model = in_float64(subject.model)
@@ -152,11 +135,7 @@ def answered_rows(subject: Subject) -> np.ndarray:
 
 
 def rows_at_steps(subject: Subject) -> np.ndarray:
-    """Return the sequences whose answers at steps are looked at: those with a right answer to one, or a random part.
-
-    Raises:
-        ProbeError: a step of the readout does not exist in one of the sequences.
-    """
+    """Return the sequences whose answers at steps are looked at: all with a right answer, or a random part."""
     there = subject.asked.answered(subject.lengths, subject.x.shape[1])
     return _drawn(subject, np.any(there & np.isfinite(subject.answered.values), axis=1))
 
@@ -189,11 +168,7 @@ def _by_splice_alone(source: Tensor, base: Tensor, final: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Spliced(Task):
-    """A concept that is a function: the right answer is its last value on the source's beginning and the base's rest.
-
-    Attributes:
-        splice: computes the right answers.
-    """
+    """A concept that is a function: its value on the source's beginning and the base's rest is the right answer."""
 
     splice: Splice
     combine: Combine = _by_splice_alone

@@ -19,6 +19,7 @@ KINDS = (NUMERIC, CATEGORICAL)
 MOST_CATEGORIES = 50
 #: So many values of a number are few.
 FEW = 50
+_SORTS = {bool: "a truth", str: "a text", int: "a number", float: "a number"}
 _ALLOWED = (
     "give an array aligned to the inputs' (batch, time), a function of one sequence's inputs, (time, feature), that "
     "returns one value a step, or a probe.Concept of one of these"
@@ -220,10 +221,7 @@ def _checked(name: str, values: np.ndarray) -> tuple[bool, np.ndarray]:
     sorts = dict[str, Any]()
     for value in plain:
         if value is not None:
-            sort = (
-                "a truth" if isinstance(value, bool) else "a text" if isinstance(value, str) else type(value).__name__
-            )
-            sorts.setdefault("a number" if sort in {"int", "float"} else sort, value)
+            sorts.setdefault(_SORTS.get(type(value), type(value).__name__), value)
     if "complex" in sorts or values.dtype.kind == "V":
         raise ProbeError(
             f"The concept {name!r} holds {values.dtype if values.dtype.kind in 'cV' else 'complex'}; a concept is "

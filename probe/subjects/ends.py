@@ -154,9 +154,6 @@ def step_of(subject: Subject, step: int | None) -> int:
     """Return a step that was asked for, from 0, counted in the ends of the sequences; -1 is the last.
 
     None takes the readout's `interchange_step`, or else the middle, see `CleanRun.headline_step`.
-
-    Raises:
-        ProbeError: it does not exist, or the network cannot be run from its states.
     """
     clean, chosen = machine_of(subject).clean, step if step is not None else subject.asked.interchange_step
     chosen = clean.headline_step if chosen is None else chosen
@@ -168,10 +165,6 @@ def runs_of(subject: Subject) -> Machine:
     """Return the network as a machine over all sequences from their first step on, for answers at any step.
 
     Rows are counted from their own beginning, while `ends_of` counts from the end. Padding is NaN.
-
-    Raises:
-        ProbeError: there is no head that reads hidden states, or the layer that it reads cannot be run from its
-            states, and why.
     """
     read, _ = subject.reading
     reason = not_from_states(subject, read)
@@ -184,11 +177,7 @@ def runs_of(subject: Subject) -> Machine:
 
 
 def machine_of(subject: Subject) -> Machine:
-    """Return the network as a machine, see `ends_of`.
-
-    Raises:
-        ProbeError: the network cannot be run from its states, and why.
-    """
+    """Return the network as a machine, see `ends_of`."""
     return ends_of(subject).machine
 
 

@@ -32,19 +32,9 @@ OCCURRING = 0.75
 
 @dataclass(frozen=True, eq=False)
 class OwnOutput:
-    """The output of a model as scores.
+    """The output of a model as scores, of a sequence or of every step, and the module that makes them of a state."""
 
-    Attributes:
-        shape: its shape in words, such as `(batch, 9)`.
-        scores: how many scores there are, of a sequence or of a step.
-        every: whether there are scores after every step.
-        values: the scores of the sequences that were tried, (sequence, score), or of all their steps.
-        layer: the layer of whose last hidden state a module makes the scores; None where no module does.
-        module: that module's name in the model.
-        head: that module.
-        sigmoid: whether the output is the module's score after a sigmoid. That a softmax follows changes no answer.
-    """
-
+    #: In words, such as `(batch, 9)`.
     shape: str
     scores: int
     every: bool
@@ -52,6 +42,7 @@ class OwnOutput:
     layer: Layer | None = None
     module: str = ""
     head: nn.Module | None = None
+    #: Whether the output is the module's score after a sigmoid. That a softmax follows changes no answer.
     sigmoid: bool = False
 
 

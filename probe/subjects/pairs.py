@@ -169,9 +169,6 @@ def usual_steps(subject: Subject, step: int | None = None, changed: int | None =
     """Return at which step inputs are changed (two steps before, or the first) and after which states are looked at.
 
     Where none is given, that is the step of `step_of`, but the third at the earliest, or the last but one.
-
-    Raises:
-        ProbeError: there is no such step.
     """
     length = ends_of(subject).steps
     usual = max(step_of(subject, None), min(2, length - 2), 0)
@@ -181,44 +178,13 @@ def usual_steps(subject: Subject, step: int | None = None, changed: int | None =
 
 
 @per_subject
-def _known(subject: Subject) -> dict[tuple[int, int, int], InputPairs]:
-    _ = subject
-    return {}
-
-
 def input_pairs(subject: Subject, changed: int, step: int, *, most: int | None = None) -> InputPairs:
     """Return pairs that differ in the input at a step, the source with more of the concept later or at the end.
 
     Raises:
         ProbeError: there are fewer than 32 such pairs, and not all sequences of a length were given.
     """
-    known, key = _known(subject), (changed, step, subject.budget.most_pairs if most is None else most)
-    if key not in known:
-        known[key] = _pairs(subject, *key)
-    return known[key]
-
-
-def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[int, InputPairs]:
-    """Return the pairs that differ at a step, for each of several steps; None for 16 of those that have a pair.
-
-    Raises:
-        ProbeError: there is no pair at a step that is asked for, or at none of those.
-    """
-    if steps is not None:
-        return {step: input_pairs(subject, step, step) for step in steps}
-    length, by_step = ends_of(subject).steps, dict[int, InputPairs]()
-    reason = "Each sequence has a single step, and no state before it."
-    for step in np.unique(np.linspace(1, length - 1, min(length - 1, MOST_STEPS)).round().astype(int)).tolist():
-        try:
-            by_step[step] = input_pairs(subject, step, step)
-        except _NoPairError as error:
-            reason = str(error)
-    if not by_step:
-        raise ProbeError(reason)
-    return by_step
-
-
-def _pairs(subject: Subject, changed: int, step: int, most: int) -> InputPairs:
+    most = subject.budget.most_pairs if most is None else most
     end = ends_of(subject)
     read, starts = _read(subject, end)
     compared = step if np.isfinite(end.values[:, step]).any() else end.steps - 1
@@ -237,6 +203,22 @@ def _pairs(subject: Subject, changed: int, step: int, most: int) -> InputPairs:
         )
     kept = drawn_rows(subject, np.arange(len(base)), most, 11)
     return InputPairs(end.machine, (base[kept], source[kept]), step)
+
+
+def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[int, InputPairs]:
+    """Return the pairs that differ at a step, for each of several steps; None for 16 of those that have enough."""
+    if steps is not None:
+        return {step: input_pairs(subject, step, step) for step in steps}
+    length, by_step = ends_of(subject).steps, dict[int, InputPairs]()
+    reason = "Each sequence has a single step, and no state before it."
+    for step in np.unique(np.linspace(1, length - 1, min(length - 1, MOST_STEPS)).round().astype(int)).tolist():
+        try:
+            by_step[step] = input_pairs(subject, step, step)
+        except _NoPairError as error:
+            reason = str(error)
+    if not by_step:
+        raise ProbeError(reason)
+    return by_step
 
 
 def _read(subject: Subject, end: Ends) -> tuple[Float[np.ndarray, "row step feature"], Int64[np.ndarray, " row"]]:

@@ -46,7 +46,7 @@ def not_from_states(subject: Subject, layer: Layer) -> str | None:
     """Return the sentence why a layer cannot be run from its states, or None."""
     module: Any = layer.module
     if isinstance(layer, OpenLayer):
-        tried = _tried(subject, layer)
+        tried = _tried(subject, layer.name)
         return str(tried) if isinstance(tried, ProbeError) else _of_others(subject, layer)
     if not isinstance(module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
         what = f"is a {type(module).__name__}, which is no layer of torch"
@@ -93,7 +93,7 @@ def dynamics_of(subject: Subject, stack: Sequence[Layer]) -> Dynamics:
     """
     first = stack[0]
     if isinstance(first, OpenLayer):
-        tried = _tried(subject, first)
+        tried = _tried(subject, first.name)
         if isinstance(tried, ProbeError):
             raise tried
         return StepDynamics(tried)
@@ -120,48 +120,39 @@ def _alone(stack: Sequence[Layer]) -> nn.RNNBase:
     return module.eval()
 
 
-def _opened(subject: Subject, layer: Layer, rows: np.ndarray) -> Stepwise:
+def _opened(subject: Subject, name: str, rows: np.ndarray) -> Stepwise:
     """Return the run of a layer that torch does not have on some sequences, in float64."""
     model = in_float64(subject.model)
-    (same,) = find_layers(model, [layer.name])
+    (same,) = find_layers(model, [name])
     x = subject.x[rows]
     if not isinstance(same, OpenLayer):
-        raise ProbeError(f"Layer {layer.name!r} is a layer of torch.")
+        raise ProbeError(f"Layer {name!r} is a layer of torch.")
     return stepwise(model, same, x.double() if x.is_floating_point() else x, tolerance=subject.tolerance)
 
 
 @per_subject
-def _by_name(subject: Subject) -> dict[str, Stepwise | ProbeError]:
-    _ = subject
-    return {}
-
-
-def _tried(subject: Subject, layer: Layer) -> Stepwise | ProbeError:
+def _tried(subject: Subject, name: str) -> Stepwise | ProbeError:
     """Return a short run of a layer whose every step was taken alone, or what speaks against that."""
-    known = _by_name(subject)
-    if layer.name not in known:
-        try:
-            ran = _opened(subject, layer, np.arange(min(TRIED, len(subject.x))))
-            ran.check()
-            known[layer.name] = ran
-        except ProbeError as error:
-            known[layer.name] = error
-    return known[layer.name]
+    try:
+        ran = _opened(subject, name, np.arange(min(TRIED, len(subject.x))))
+        ran.check()
+    except ProbeError as error:
+        return error
+    return ran
 
 
 def beginnings(
     subject: Subject, stack: Sequence[Layer], rows: np.ndarray, steps: int | None
 ) -> tuple[Tensor, Tensor, bool]:
-    """Return what the lowest layer reads in the last steps (None: in all) of sequences, and the states before these.
+    """Return what the lowest layer reads in the last steps (None: in all) of sequences, (sequence, step, number).
 
-    Returns:
-        Inputs, (sequence, step, number); states, (sequence, size); and whether all begin at their first step.
+    With it come the states before these, (sequence, size), and whether all begin at their first step.
     """
     lengths = subject.lengths[rows]
     later = np.flatnonzero(lengths > steps) if steps is not None else np.empty(0, dtype=int)
     last, first = lengths[later] - (steps or 0) - 1, stack[0]
     if isinstance(first, OpenLayer):
-        ran, dynamics = _opened(subject, first, rows), dynamics_of(subject, stack)
+        ran, dynamics = _opened(subject, first.name, rows), dynamics_of(subject, stack)
         values, begin = ran.x.numpy(), dynamics.joined(ran.begin)
         begin[later] = dynamics.joined(ran.signals)[later, last]
     else:
@@ -188,7 +179,7 @@ def _states_before(
 def layer_inputs(subject: Subject, rows: np.ndarray, layer: Layer) -> np.ndarray:
     """Return what the lowest layer of a module reads at each step of sequences, (sequence, time, number), float64."""
     if isinstance(layer, OpenLayer):
-        return _opened(subject, layer, rows).x.numpy()
+        return _opened(subject, layer.name, rows).x.numpy()
     model, read = subject.model, list[Any]()
     dtype = next((one.dtype for one in model.parameters()), subject.x.dtype)
 

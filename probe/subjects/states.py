@@ -164,11 +164,7 @@ def reads_ahead(subject: Subject) -> frozenset[str]:
 
 @per_subject
 def states_of(subject: Subject) -> NetworkStates:
-    """Return the sampled states of the network, with a few whole sequences.
-
-    Raises:
-        ProbeError: the model does not read (batch, time, feature), or calls a layer more than once.
-    """
+    """Return the sampled states of the network, with a few whole sequences."""
     sample, examples, largest = sample_of(subject), examples_of(subject), 0.0
     x, lengths = subject.x[sample.rows], subject.lengths[sample.rows]
     states, whole = dict[Place, np.ndarray](), dict[Place, np.ndarray]()
@@ -334,10 +330,6 @@ def step_states(
     """Record signals of a layer in float64 and return its distinct states at every step that has some.
 
     States without a value, of the concept or of `values`, (batch, time), are left out.
-
-    Raises:
-        ProbeError: the layer does not exist, has no such signal, or did not read each step of the inputs once; or
-            several are studied and none is named.
     """
     wanted, name = tuple(signals), studied_layer(subject).name if layer is None else layer
     rows = np.arange(len(subject.x)) if rows is None else rows
@@ -358,11 +350,7 @@ def step_states(
 
 
 def studied_layer(subject: Subject) -> Layer:
-    """Return the layer whose states are looked at: the one that the readout reads, or the only one.
-
-    Raises:
-        ProbeError: several layers are studied, and the readout reads none of them.
-    """
+    """Return the layer whose states are looked at: the one that the readout reads, or the only one."""
     every = subject.layers or find_layers(subject.model)  # which raises if there is none
     read = [layer for layer in every if subject.read is not None and layer.name == subject.read.name]
     if len(every) > 1 and not read:

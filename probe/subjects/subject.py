@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
-from typing import Any, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from .networks.seen import seen_layers
 from .networks.starts import starting_alike
 from .readouts import Head, Readout
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -70,7 +71,7 @@ class Subject:
     seed: int = 0
     tolerance: float | None = None
     budget: Budget = field(default_factory=Budget)
-    _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(
@@ -141,11 +142,7 @@ class Subject:
 
     @property
     def asked(self) -> Readout:
-        """The readout.
-
-        Raises:
-            ProbeError: there is none.
-        """
+        """The readout; `ProbeError` if there is none."""
         if self.readout is None:
             raise ProbeError("The study has no readout; give one to study what its answers follow.")
         return self.readout
@@ -157,11 +154,7 @@ class Subject:
 
     @property
     def reading(self) -> tuple[Layer, Head]:
-        """The layer whose hidden state is read, and the head that reads it.
-
-        Raises:
-            ProbeError: there is none.
-        """
+        """The layer whose hidden state is read, and the head that reads it; `ProbeError` if there is none."""
         if self.asked.output is not None or self.read is None or self.head is None:
             raise ProbeError(
                 "Answers at steps are read by a head from the hidden state; give a readout with weight (and bias), "
@@ -190,17 +183,10 @@ class Subject:
         return bool((self.lengths != self.x.shape[1]).any())
 
     def allows(self, x: np.ndarray, where: str = "a spliced sequence") -> bool:
-        """Return whether a sequence, (time, feature), can occur by the function `allowed`; True if there is none.
-
-        Raises:
-            ProbeError: the function fails, or returns something that is neither true nor false.
-        """
+        """Return whether a sequence, (time, feature), can occur by the function `allowed`; True if there is none."""
         if self.allowed is None:
             return True
-        wants = (
-            "It is called with the inputs of one sequence, a numpy array (time, feature), and must return True or "
-            "False."
-        )
+        wants = "It is called with one sequence, a numpy array (time, feature), and must return True or False."
         with calling(f"The function valid on {where}", wants):
             possible: Any = self.allowed(x.copy())
         if not isinstance(possible, (bool, np.bool_)):
@@ -213,14 +199,15 @@ class Subject:
         return torch.as_tensor(known.values)
 
 
-def per_subject(make: Callable[[Subject], T]) -> Callable[[Subject], T]:
-    """Return a function of a subject that computes its result the first time that it is called with the subject."""
+def per_subject(make: Callable[Concatenate[Subject, P], T]) -> Callable[Concatenate[Subject, P], T]:
+    """Return a function that computes its result the first time it is called with a subject and other arguments."""
 
     @wraps(make)
-    def cached(subject: Subject) -> T:
-        if make not in subject._made:
-            subject._made[make] = make(subject)
-        return subject._made[make]
+    def cached(subject: Subject, *more: P.args, **named: P.kwargs) -> T:
+        key = (make, more, tuple(sorted(named.items())))
+        if key not in subject._made:
+            subject._made[key] = make(subject, *more, **named)
+        return subject._made[key]
 
     return cached
 
@@ -229,8 +216,7 @@ def by_network(subjects: Any) -> list[tuple[Subject, ...]]:
     """Return subjects in groups of one network, in their order: those of one network are its several answers.
 
     Raises:
-        ProbeError: as of `as_subjects`; or subjects of one network differ in the module, the inputs or the layer that
-            is read, or answer the same concept.
+        ProbeError: subjects of one network differ in more than their readout, or answer the same concept.
     """
     groups = dict[str, list[Subject]]()
     for subject in as_subjects(subjects):
@@ -241,9 +227,8 @@ def by_network(subjects: Any) -> list[tuple[Subject, ...]]:
             same = other.model is first.model and layers[0] == layers[1] and torch.equal(other.x, first.x)
             if not same or not np.array_equal(other.lengths, first.lengths):
                 raise ProbeError(
-                    f"Two subjects of the network {name!r} differ in the module, the inputs or the layer that is "
-                    "read; subjects of one network must differ in their readout alone. Give other networks another "
-                    "name."
+                    f"Two subjects of the network {name!r} differ in more than their readout. Give other networks "
+                    "another name."
                 )
         names = [subject.asked.concept for subject in (first, *others) if others]
         if len(set(names)) < len(names):
@@ -257,18 +242,11 @@ def as_subjects(subjects: Any) -> tuple[Subject, ...]:
     Raises:
         ProbeError: a single subject is given, or something else than subjects.
     """
-    if isinstance(subjects, Subject):
+    listed = tuple(subjects) if isinstance(subjects, Iterable) else (subjects,)
+    wrong = [type(one).__name__ for one in listed if not isinstance(one, Subject)]
+    if wrong or isinstance(subjects, Subject):
         raise ProbeError(
-            f"subjects is the one subject {subjects.network.name!r} and must be several: give [subject]."
-        )
-    try:
-        listed = tuple(subjects)
-    except TypeError as error:
-        raise ProbeError(f"subjects must be several Subject; this is a {type(subjects).__name__}.") from error
-    wrong = [type(subject).__name__ for subject in listed if not isinstance(subject, Subject)]
-    if wrong:
-        raise ProbeError(
-            f"subjects must be several Subject; one of them is a {wrong[0]}. Make one of a module: "
-            "Subject.of(Network(name, role, module), x, concept)."
+            f"subjects must be a list of Subject; this is a {[*wrong, 'single one'][0]}. Give [subject], made of a "
+            "module: Subject.of(Network(name, role, module), x, concept)."
         )
     return listed

@@ -157,9 +157,9 @@ message(lambda: Subject.of(network, x, concept.tolist()))
 """
     lines = printed(code).splitlines()
     assert lines[0] == "Network 'net' has a str as its model; give a torch.nn.Module."
-    assert lines[1] == "subjects is the one subject 'net' and must be several: give [subject]."
-    assert lines[2] == "subjects must be several Subject; this is a int."
-    assert lines[3].startswith("subjects must be several Subject; one of them is a LSTM. Make one of a module")
+    assert lines[1].startswith("subjects must be a list of Subject; this is a single one. Give [subject]")
+    assert lines[2].startswith("subjects must be a list of Subject; this is a int.")
+    assert lines[3].startswith("subjects must be a list of Subject; this is a LSTM.")
     assert lines[4].startswith("x is a Tensor of shape (7, 3); it must be a tensor (batch, time, input)")
     assert lines[5].startswith("The concept is a list; it must be a tensor with one value for each sequence and step")
     assert len(lines) == 6

@@ -20,16 +20,7 @@ from ...loading.named_network import named_network
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """The network that is studied.
-
-    Attributes:
-        model: what is called with inputs, (batch, time, feature).
-        name: of the network in its file, or of its class.
-        tensors: the file's other arrays.
-        card: what the page says of it, name -> value.
-        framework: that wrote its file, or "".
-        source: what the file is, or "".
-    """
+    """The network that is studied, with the other arrays of its file, and what the page says of it."""
 
     model: nn.Module
     name: str
