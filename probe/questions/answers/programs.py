@@ -55,7 +55,6 @@ def measure(
         lengths: which lengths; None for those around the study's own.
         reference: the length that the networks were trained on; None for that of the study's sequences.
         most: how many sequences of a length at most.
-        seed: of the drawing.
 
     Raises:
         ProbeError: there is no program or length, no sequence can be asked, or a program returns other than numbers.

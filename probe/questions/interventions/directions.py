@@ -86,9 +86,7 @@ def measure(
     state answers as no patch does, and a direction where there is none.
 
     Args:
-        step: after which step; None for that of `step_of`.
         most: the most pairs that are run along a direction, fewer of a large network; more are drawn.
-        most_of_unit: the same for a unit.
 
     Raises:
         ProbeError: the step does not exist, or the concept is not aligned to (batch, time).

@@ -115,7 +115,6 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, iterations:
     The metrics stand at the head of this module, one value a network each.
 
     Args:
-        step: at which step; None for that of `step_of`.
         iterations: of the alignment search; fewer where they take long, and no search where those are too few.
 
     Raises:

@@ -181,7 +181,6 @@ def measure(
         subjects: what is measured. The concepts are functions of a sequence.
         steps: after which steps states are patched, from 0, or negative from the end of the longest sequence.
         pairs: how many pairs of each step; they are drawn.
-        seed: of the halves and the pairs.
         sequences: how many of the subjects' sequences are run at most, drawn by their seed; None for all.
 
     Raises:

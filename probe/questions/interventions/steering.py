@@ -80,9 +80,6 @@ def measure(subjects: Sequence[Subject], *, step: int | None = -1) -> pd.DataFra
     change of y, for `linear` at every dose, over rows that it does not take beyond the values that occur, for
     `class_mean` at the doses that lead from value to value.
 
-    Args:
-        step: after which step; None for that of `step_of`.
-
     Raises:
         ProbeError: the step does not exist, or the concept is not aligned to (batch, time), does not follow from what
             was read so far, or has no two values that are one apart.

@@ -38,13 +38,9 @@ ROUNDED, MARGIN = 1e-6, 2.0
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """The layer that reads the inputs, with the states that a search begins at.
+    """The layer that reads the inputs, its dynamics in float64, and `states` that a search begins at, (start, size).
 
-    Attributes:
-        layer: the layer.
-        dynamics: its dynamics, in float64.
-        states: states that the inputs lead to, each after another prefix, (start, size).
-        largest: the largest size of each number of a state on these inputs, (size,).
+    `largest` is the largest size of each number of a state on these inputs, (size,).
     """
 
     layer: Layer

@@ -38,8 +38,6 @@ from ..telling.linear_readout_words import tell
 from .linear_readout_drawn import measure_drawn
 from .targets import why_no_target
 
-__all__ = ["draw", "draw_controls", "measure", "measure_drawn", "names", "question", "reading"]
-
 QUESTION = "linear_readout"
 #: With fewer distinct states than this, no probe of a step is fitted to half of them.
 FEWEST = 4

@@ -39,11 +39,6 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     by control (`kind`): the score of the network's best place minus the control's. `random_weights_below` and
     `random_weights_apart`: see `ratios`. `best_score`: what the rule compares, of categories minus that of naming one
     value for all.
-
-    Args:
-        subjects: the network, then its controls; those of role `random weights` are used.
-        concept: the name of the concept.
-        question: what the column `question` says.
     """
     subject, *others = as_subjects(subjects)
     target, scores = Target.of(subject, concept), places_of(subject)[concept]

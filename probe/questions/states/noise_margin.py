@@ -73,7 +73,6 @@ def measure(
     Args:
         dose: the one that is judged, in units of the sd.
         draws: how often every sequence runs at it.
-        doses: the curve's others, at each of which every sequence runs 8 times.
 
     Raises:
         ProbeError: the concept is not aligned to (batch, time), a dose is negative, there is no draw, or the layer

@@ -94,7 +94,6 @@ def measure(
         subjects: what is measured; their concept is a number.
         signal: which signal's units; None for the cell state, or the hidden state of a cell that has none.
         steps: steps with enough distinct states to hold half of them out; None takes those with at least 128.
-        seed: of the splits.
 
     Raises:
         ProbeError: the concept has a value at too few states, or a step or the signal does not exist.

@@ -49,7 +49,6 @@ def measure(
         silent: the input that is repeated, (number,), as the lowest layer reads it.
         starts: how many visited states the search starts from.
         noise: standard deviation of Gaussian noise on each number of a second copy of the starts; 0 for none.
-        seed: of their drawing.
 
     Raises:
         ProbeError: a network cannot be run from its states, the input does not fit, the noise is negative, or there
