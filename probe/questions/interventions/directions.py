@@ -98,13 +98,14 @@ def measure(
 
     def values(subject: Subject) -> Iterator[Value]:
         at = step_of(subject, step)
-        for metric, value, place in (*_of_directions(subject, at, most), *of_units(subject, at, most_of_unit)):
+        for metric, value, place in (*along_directions(subject, at, most), *of_units(subject, at, most_of_unit)):
             yield metric, value, {"step": at, **place}
 
     return table_of(QUESTION, subjects, values)
 
 
-def _of_directions(subject: Subject, step: int, most: int) -> Iterator[Value]:
+def along_directions(subject: Subject, step: int, most: int = MOST_PAIRS) -> Iterator[Value]:
+    """Yield what `measure` has of directions after a step, from 0."""
     task = task_of(subject)
     pairs = _pairs(subject, step, len(DIRECTIONS), most)
     classes, patched = classes_at(pairs.machine, task, step), Interchange(pairs, task, support=True)
