@@ -376,7 +376,8 @@ def test_no_probe_at_a_fixed_step_can_tell_them_either(clock: str) -> None:
     tables = []
     for concept in (COUNTS.double(), with_clock(clock)):
         asked = [Subject.of(network, X, concept)]
-        tables.append((linear_readout.measure(asked, signals=[Signal.CELL_STATE]), single_units.measure(asked)))
+        readout = linear_readout.measure(asked)
+        tables.append((readout[readout["signal"] == Signal.CELL_STATE], single_units.measure(asked)))
     for metric, which in (("r_squared", 0), ("within_step_correlation", 1), ("monotone_accuracy", 1)):
         own, other = (table[which][table[which]["metric"] == metric]["value"].to_numpy() for table in tables)
         assert len(own) >= 4
