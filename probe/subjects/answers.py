@@ -142,7 +142,7 @@ def rows_at_steps(subject: Subject) -> np.ndarray:
 
 def _drawn(subject: Subject, wanted: np.ndarray) -> np.ndarray:
     most = np.clip(2 * subject.budget.steps // subject.x.shape[1], FEWEST, subject.budget.sequences)
-    return drawn_rows(subject, np.flatnonzero(wanted), most, 6)
+    return drawn_rows(subject, np.flatnonzero(wanted), int(most), 6)
 
 
 def head_of(subject: Subject) -> Head | None:

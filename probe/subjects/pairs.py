@@ -201,7 +201,7 @@ def input_pairs(subject: Subject, changed: int, step: int, *, most: int | None =
             f"{several(len(base), 'pair')} of sequences differ in input {changed + 1} of the last {end.steps} alone "
             f"and in “{subject.answered.name}”; {needed} are needed. Give more sequences, such as all of a length."
         )
-    kept = drawn_rows(subject, np.arange(len(base)), most, 11)
+    kept = drawn_rows(subject, np.arange(len(base)), int(most), 11)
     return InputPairs(end.machine, (base[kept], source[kept]), step)
 
 

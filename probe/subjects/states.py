@@ -120,24 +120,24 @@ def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) 
     return picked, (rng.permutation(len(sequences)) % FOLDS)[place]
 
 
-def drawn_rows(subject: Subject, rows: np.ndarray, most: float, stream: int) -> np.ndarray:
+def drawn_rows(subject: Subject, rows: np.ndarray, most: int, stream: int) -> np.ndarray:
     """Return rows, ascending: all, or so many that are drawn by the subject's seed and the number of a stream."""
     if len(rows) <= most:
         return rows
-    return np.sort(np.random.default_rng([subject.seed, stream]).choice(rows, int(most), replace=False))
+    return np.sort(np.random.default_rng([subject.seed, stream]).choice(rows, most, replace=False))
 
 
 def recorded_rows(subject: Subject) -> np.ndarray:
     """Return which sequences are recorded, ascending: all, or a random part within the budget."""
     batch, time = subject.x.shape[:2]
     most = np.clip(subject.budget.steps // time, LEAST_SEQUENCES, subject.budget.sequences)
-    return drawn_rows(subject, np.arange(batch), most, 0)
+    return drawn_rows(subject, np.arange(batch), int(most), 0)
 
 
 def rows_within_budget(subject: Subject, width: int) -> np.ndarray:
     """Return which sequences can be held with `width` numbers of each step, ascending: all, or a random part."""
     most = max(LEAST_SEQUENCES, subject.budget.numbers // (subject.x.shape[1] * max(width, 1)))
-    return drawn_rows(subject, recorded_rows(subject), most, 9)
+    return drawn_rows(subject, recorded_rows(subject), int(most), 9)
 
 
 def reads_back(subject: Subject) -> bool:
