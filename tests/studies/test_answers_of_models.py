@@ -254,7 +254,7 @@ def test_the_page_runs_the_network_and_says_what_follows(tmp_path: Path) -> None
     (explorer,) = [one for one in walk(own.page.sections) if isinstance(one, Explorer)]
     data = json.loads(explorer.data or "")
     assert data["networks"][0]["layers"][0]["name"] == "lstm[0]"
-    assert (data["networks"][0]["scores"], data["classes"], data["truth"]) == (9, [*map(str, range(9))], "ones")
+    assert (data["networks"][0]["scores"], data["classes"], data["truth"]) == (9, [*map(str, range(9))], "")
 
 
 def test_the_explorer_runs_a_network_whose_answer_nobody_knows() -> None:

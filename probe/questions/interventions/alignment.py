@@ -202,5 +202,5 @@ def draw(frame: pd.DataFrame) -> Axes:
     ax = draw_lines(frame[frame["step"] == step], "alignment_score", kind=RAW, at="at", x=x, y=y)
     random = float(only(frame, metric="random_directions_score")["value"].median())
     ax.axhline(random, color=GREY, linewidth=1)
-    ax.annotate("random directions", (1, random), color=GREY, va="bottom")
+    ax.annotate("random directions", (1, random), va="bottom")
     return ax

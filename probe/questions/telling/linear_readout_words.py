@@ -114,5 +114,6 @@ def figure(answered: Answered, first: str) -> tuple[DataFigure]:
         table["layer"] = [shortened(layer, 18) for layer in table["layer"]]
         axes = new_figure(height=1.2 + 0.32 * len(places))[1]
         picture: Any = draw_scores(table, kinds, ax=axes[0, 0]).get_figure()
+        axes[0, 0].set_ylim(0.5 - len(places), 0.5)
         title, caption = "Where it can be read", "A row for each layer and signal; the line is the 95 % interval."
         return (drawn(picture, name=f"{answered.name}-scores", title=title, alt=first, caption=caption, data=shown),)
