@@ -44,7 +44,6 @@ ALLOWED = {
 OF_ONE_ROLE = {
     "Written by hand to count": "planted",
     "After training": "trained",
-    "One string, 0110101101, and all that the network computes": "trained",
     "The task": "trained",
     "What lies between two corners": "trained",
     "One interchange": "trained",
