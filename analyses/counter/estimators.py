@@ -12,6 +12,7 @@ from analyses.counter import common
 from probe.evidence.measurements import measurement
 from probe.methods.causal.class_means import Classes, classes_at
 from probe.methods.causal.directions import DIRECTIONS
+from probe.methods.causal.pairs import MOST_PAIRS
 from probe.methods.probing.linear import fit_linear, r_squared
 from probe.methods.probing.splits import folds
 from probe.questions.interventions.directions import along_directions
@@ -41,7 +42,7 @@ def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
     classes = classes_at(machine_of(subject), task_of(subject), STEP)
     readings = held_out_readings(classes, seed=common.split_seed(subject.network))
     scores: dict[str, float] = {}
-    for metric, value, place in along_directions(subject, STEP):
+    for metric, value, place in along_directions(subject, STEP, MOST_PAIRS):
         name, kind = metric.removeprefix("direction_"), place["kind"]
         if name in ("score", "shift") and kind in readings and not np.isnan(value):
             yield measurement(NAME, name, subject.network, value, step=STEP, **place)

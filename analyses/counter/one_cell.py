@@ -162,7 +162,7 @@ def _answering(subject: Subject) -> dict[str, np.ndarray]:
     carries = pair_shares(subject, pairs_of(subject, CHANGED, STEP, units)).pooled.values
     moved = {
         int(place["units"]): value
-        for name, value, place in directions.of_units(subject, STEP)
+        for name, value, place in directions.of_units(subject, STEP, directions.PAIRS_OF_UNIT)
         if name == "unit_score"
     }
     moves = np.array([moved[unit] for unit in range(units)])

@@ -19,7 +19,7 @@ from ...plots.networks import draw_dots
 from ...subjects.answers import task_of
 from ...subjects.ends import machine_of, step_of
 from ...subjects.plans import affordable_pairs
-from ...subjects.subject import Subject
+from ...subjects.subject import Subject, per_subject
 from .. import needs
 from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
@@ -104,32 +104,35 @@ def measure(
     return table_of(QUESTION, subjects, values)
 
 
-def along_directions(subject: Subject, step: int, most: int = MOST_PAIRS) -> Iterator[Value]:
-    """Yield what `measure` has of directions after a step, from 0."""
-    task = task_of(subject)
+@per_subject
+def along_directions(subject: Subject, step: int, most: int) -> tuple[Value, ...]:
+    """Return what `measure` has of directions after a step, from 0, on so many pairs; computed once a subject."""
+    task, rows = task_of(subject), list[Value]()
     pairs = _pairs(subject, step, len(DIRECTIONS), most)
     classes, patched = classes_at(pairs.machine, task, step), Interchange(pairs, task, support=True)
     for kind, direction_of in DIRECTIONS.items():
         direction = direction_of(classes)
         if np.linalg.norm(direction):
-            for name, value in patched.scores(along(direction)).numbers.items():
-                yield f"direction_{name}", value, {"kind": kind, "n": len(pairs)}
+            numbers = patched.scores(along(direction)).numbers
+            rows += [(f"direction_{name}", value, {"kind": kind, "n": len(pairs)}) for name, value in numbers.items()]
+    return tuple(rows)
 
 
-def of_units(subject: Subject, step: int, most: int = PAIRS_OF_UNIT) -> Iterator[Value]:
-    """Yield what `measure` has of units after a step, from 0."""
-    dynamics, best = machine_of(subject).dynamics, dict[str, float]()
+@per_subject
+def of_units(subject: Subject, step: int, most: int) -> tuple[Value, ...]:
+    """Return what `measure` has of units after a step, from 0, on so many pairs; computed once a subject."""
+    dynamics, best, rows = machine_of(subject).dynamics, dict[str, float](), list[Value]()
     pairs = _pairs(subject, step, dynamics.units, most)
     patched = Interchange(pairs, task_of(subject), support=True)
     for unit in range(dynamics.units):
         numbers = patched.scores(columns(dynamics.unit(unit))).numbers
-        for name, value in numbers.items():
-            yield f"unit_{name}", value, {"units": str(unit), "n": len(pairs)}
+        rows += [(f"unit_{name}", value, {"units": str(unit), "n": len(pairs)}) for name, value in numbers.items()]
         if not math.isnan(numbers["score"]):
             best[str(unit)] = numbers["score"]
     if best:
         unit = max(best, key=lambda one: best[one])
-        yield "best_unit_score", best[unit], {"units": unit, "n": len(pairs)}
+        rows.append(("best_unit_score", best[unit], {"units": unit, "n": len(pairs)}))
+    return tuple(rows)
 
 
 def _pairs(subject: Subject, step: int, patches: int, most: int) -> Pairs:
