@@ -142,14 +142,20 @@ def tell(answered: Answered) -> Told:
         parts.append(f"the network, asked there, would be {_hits(table, subject.answered, 'answer')}")
     near = subject.concepts[name].near
     exact = "exactly the value" if subject.concepts[name].is_named else f"within {near:g} of the value"
+    right = f"Right is {exact}. " if _is_alone(subject.concepts[name]) else ""
     setup = (
         f"The {shown} are of about median length, those in which the concept changes most; examples prove nothing. "
-        f"Right is {exact}. The map has {several(rows['units'].nunique(), 'unit')} of "
+        f"{right}The map has {several(rows['units'].nunique(), 'unit')} of "
         f"{place(str(rows['layer'].iloc[0]), str(rows['signal'].iloc[0]))}. Each probe was fitted without the states "
         "that the sequence shares with others."
     )
     answer = f"In the {shown} that we show, {'; '.join(parts)}."
     return Told({"answer": answer, "setup": setup}, lambda: tuple(_figure(answered, row) for row in sequences))
+
+
+def _is_alone(concept: Known) -> bool:
+    """Return whether no value is near to two of the concept's."""
+    return bool(2 * concept.near <= np.diff(concept.levels).min(initial=np.inf))
 
 
 def _hits(table: pd.DataFrame, concept: Known, metric: str) -> str:
@@ -159,9 +165,9 @@ def _hits(table: pd.DataFrame, concept: Known, metric: str) -> str:
         for one in (metric, "concept")
     )
     both = values.index.intersection(true.index)
-    alone = 2 * concept.near <= np.diff(concept.levels).min(initial=np.inf)
     close = int(((values[both] - true[both]).abs() <= concept.near).sum())
-    return f"{'right' if alone else f'within {concept.near:g}'} after {close} of {several(len(both), 'step')}"
+    how = "right" if _is_alone(concept) else f"within {concept.near:g}"
+    return f"{how} after {close} of {several(len(both), 'step')}"
 
 
 def _figure(answered: Answered, row: int) -> DataFigure:
