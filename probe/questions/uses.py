@@ -120,19 +120,8 @@ def unmoved_anywhere(subject: Subject) -> str | None:
 
 
 @per_subject
-def _known(subject: Subject) -> dict[int, str | None]:
-    return {}
-
-
-def _why_unmoved(subject: Subject, step: int) -> str | None:
-    known = _known(subject)
-    if step not in known:
-        known[step] = _measured(subject, step)
-    return known[step]
-
-
 @torch.no_grad()
-def _measured(subject: Subject, step: int) -> str | None:
+def _why_unmoved(subject: Subject, step: int) -> str | None:
     """Put whole states of other sequences in after a step, and return why they do not move the answers, or None.
 
     Where the right answer after that is known, it must become the answer more often than it was before. Else right
