@@ -144,8 +144,11 @@ def test_the_lead_has_a_sentence_for_each_concept(tmp_path: Path) -> None:
     assert lead.startswith(first[0])
     assert all(sentence in lead for sentence in (*first[:4], first[-1]))
     assert "1 more finding below." in lead
-    titles = [section.title for section in report.page.sections]
-    assert all(sentence.rstrip(".") in titles for sentence in first)
+    sections = {section.key: section for section in report.page.sections}
+    for name, sentence in zip((*map("reading-{}".format, concepts), "interchange"), first, strict=True):
+        # A heading where it is short, else the first of the text below the question.
+        assert sections[name].title in (sentence.rstrip("."), findings[name].title)
+        assert sentence.rstrip(".") in f"{sections[name].title} {sections[name].blocks[0]}"
 
 
 def test_contents_stand_in_lines_above_a_page_of_many_sections() -> None:
