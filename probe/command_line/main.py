@@ -20,7 +20,6 @@ from cyclopts import App, CycloptsError, Parameter
 
 from .. import __version__
 from ..errors import ProbeError
-from ..studies.interrupts import noted
 from . import output
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -306,9 +305,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     code = 0
     try:
-        with noted():
-            app(words, exit_on_error=False, print_error=False, result_action="return_value")
-            sys.stdout.flush()
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
         code = _failed(" ".join(str(error).split()), USAGE)
     except ProbeError as error:

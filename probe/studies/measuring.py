@@ -18,7 +18,6 @@ from ..subjects.subject import Subject
 from . import identity
 from .answer import measured
 from .asked import chosen
-from .interrupts import raise_dropped
 from .networks import about
 from .store import Measured, Store
 from .workers import one_thread, parallel
@@ -136,7 +135,6 @@ def measure(call: Call, report: Report | None = None) -> Outcome:
     group, held, fresh, reasons = call.group, call.held, list[str](), dict[str, str]()
     with nullcontext() if report is not None else one_thread():
         for number, question in enumerate(call.questions, start=1):
-            raise_dropped()
             state, name = "kept", question.name
             if name not in held.tables:
                 _tell(report, call, name, number, "started")
@@ -232,7 +230,6 @@ def measure_all(
         return [measure(calls[0], report)]
     found: dict[str, Outcome] = {}
     for number, outcome in enumerate(parallel(measure, [(one,) for one in calls], jobs=jobs, again=again), start=1):
-        raise_dropped()
         report(Progress(f"network {number}", number, len(calls), "answered"))
         found[outcome.member] = outcome
     return [found[call.group.member] for call in calls]
