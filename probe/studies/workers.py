@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -24,9 +24,8 @@ Result = TypeVar("Result")
 LOOK_EVERY = 0.2
 #: Seconds to wait for another process: one whose parent was killed lets go within `LOOK_EVERY`.
 PATIENCE = 5.0
-_watched = threading.Event()
-#: Who uses joblib's workers, which all threads share.
-_at_work: list[object] = []
+#: What tells the libraries of a worker how many threads to start.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def parallel(
@@ -48,15 +47,13 @@ def parallel(
 def _in_processes(
     function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], jobs: int, again: str
 ) -> Iterator[Result]:
-    from joblib import parallel_config
-    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky import ProcessPoolExecutor, as_completed
 
-    mine, done = object(), False
-    _at_work.append(mine)
+    pool = ProcessPoolExecutor(jobs, initializer=_begin, initargs=(os.getpid(),), env=dict.fromkeys(THREADS, "1"))
+    done = False
     try:
-        with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1), _deaf():
-            results = _started(function, arguments)
-        yield from results
+        for call in as_completed([pool.submit(function, *each) for each in arguments]):
+            yield call.result()
         done = True
     except BrokenProcessPool as error:
         raise ProbeError(
@@ -64,31 +61,16 @@ def _in_processes(
             f"memory runs out. {again}"
         ) from error
     finally:
-        # Joblib keeps its workers for whoever asks next, and with them threads and pipes of this process.
-        _at_work.remove(mine)
-        if not _at_work:
-            theirs: Any = True  # whatever they were asked to be; loky's annotation knows the word "auto" alone
-            get_reusable_executor(reuse=theirs).shutdown(wait=True, kill_workers=not done)
+        pool.shutdown(wait=True, kill_workers=not done)
 
 
-def _started(function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Result]:
-    """Start the calls in joblib's workers and return their results as they come."""
-    from joblib import Parallel, delayed
-
-    calls = [delayed(_call)(function, each, os.getpid()) for each in arguments]
-    one: Any = 1  # in larger batches results would come late; joblib's annotation knows the word "auto" alone
-    return cast("Iterator[Result]", Parallel(return_as="generator_unordered", batch_size=one)(calls))
-
-
-def _call(function: Callable[..., Result], arguments: tuple[Any, ...], parent: int) -> Result:
-    """Call a function in a worker, on one thread."""
+def _begin(parent: int) -> None:
+    """Let a worker compute on one thread, and end with its parent, which alone answers Ctrl-C."""
     import torch
 
+    _ = signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    if not _watched.is_set():
-        _watched.set()
-        threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-    return function(*arguments)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
 
 def _die_with(parent: int) -> None:
@@ -111,28 +93,6 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Start processes that never hear Ctrl-C: a terminal sends it to all, and the parent alone must answer.
-
-    They inherit that it is blocked; in this thread it waits for the milliseconds in which they start, and then comes.
-    """
-    from multiprocessing import resource_tracker
-
-    from joblib.externals.loky.backend import resource_tracker as loky_tracker
-
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    for tracker in (resource_tracker, loky_tracker):  # starting them would unblock the signal
-        tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        _ = signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
