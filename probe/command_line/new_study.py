@@ -80,7 +80,7 @@ def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
         *_head(found, units),
         '# combine = "added"        # the right answer after a patch, if the concept is an array; or "replaced"',
         "# interchange_step = -4    # after which step states are patched, -1 the last; else in the middle",
-        '# steps = "every"          # after which steps it answers: "last" unless given, "every", or such as [1, -1]',
+        '# steps = "every"          # after which steps it answers: "last" unless given, or "every"',
         "",
         "# [programs]               # what it might compute instead: one sequence (a tuple of steps) -> an answer",
         '# rival = "study.py:rival"',

@@ -18,11 +18,11 @@ from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.signals import Signal
 from ..subjects.alphabet import MOST_SYMBOLS, alphabet_of, around, at_lengths
 from ..subjects.answers import only_last, rows_at_steps
-from ..subjects.ends import affordable_runs, ends_of, machine_of, not_last, step_of, why_not
+from ..subjects.ends import affordable_runs, ends_of, machine_of, step_of, why_not
 from ..subjects.heads import MOST_LEVELS
 from ..subjects.pairs import can_occur, input_pairs, pairs_by_step, usual_steps
 from ..subjects.plans import search_length
-from ..subjects.readouts import NUMBER
+from ..subjects.readouts import EVERY, NUMBER
 from ..subjects.stacks import not_from_states
 from ..subjects.states import reads_ahead, rows_within_budget, sample_of, studied_layer
 from ..subjects.subject import Subject
@@ -137,9 +137,8 @@ def _too_few_prefixes(subject: Subject) -> str | None:
 def _last_alone(subject: Subject) -> str | None:
     if subject.head is None or subject.read is None or subject.readout is None:
         return f"{OUTPUT}, which has the last answer alone"
-    there = subject.readout.answered(subject.lengths, subject.x.shape[1])
-    there[np.arange(len(there)), subject.lengths - 1] = False
-    return None if there.any() else "its readout answers after the last step alone; steps of the readout names others"
+    there = subject.readout.steps == EVERY and subject.x.shape[1] > 1
+    return None if there else "its readout answers after the last step alone; steps of the readout names others"
 
 
 def _read_otherwise(subject: Subject) -> bool:
@@ -153,11 +152,10 @@ def _beginnings(subject: Subject) -> int:
 
 # Of the answer.
 readout = Need(lambda s: s.readout is None, "what the network answers is not known: the study has no readout")
-last_answer = Need(not_last, first=(readout,))
 right_answers = Need(
     lambda s: not np.isfinite(_last_values(s)).any(),
     "“{0.answered.name}” is not defined at the last step of any sequence, so no answer can be right or wrong",
-    (last_answer,),
+    (readout,),
 )
 #: Answers that are right more often than always giving the most frequent one: else nothing follows from them.
 better_than_a_guess = Need(uses.guessing, first=(right_answers,))
@@ -282,15 +280,10 @@ _function = Need(
 _longer = Need(
     lambda s: s.x.shape[1] < SHORTEST, f"its sequences have fewer than {SHORTEST} steps: hardly any are shorter"
 )
-_answered_around = Need(
-    lambda s: not s.asked.at_last(np.array(around(s))).all(),
-    "its readout answers {0.asked.when}, which is not the last step of sequences of other lengths; add -1 to steps, "
-    "or give steps='every'",
-)
 #: Sequences of the lengths around the study's own, with a right answer to each; a few of them show whether there are.
 other_lengths = Need(
     _error(lambda s: at_lengths(s, around(s), most=64)),
-    first=(last_answer, _small_alphabet, _function, _longer, _answered_around),
+    first=(readout, _small_alphabet, _function, _longer),
 )
 
 #: A network without these has no answers that a question could be about, and is no control that counts either.

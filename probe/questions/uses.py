@@ -76,7 +76,7 @@ def guessing_at_steps(subject: Subject) -> str | None:
     right than the other, the network must win more than a fair coin would.
     """
     rows = rows_at_steps(subject)
-    given, _ = answers_at_steps(subject, subject.x[rows], subject.lengths[rows])
+    given, _ = answers_at_steps(subject, rows)
     right = np.where(np.isfinite(given), subject.answered.values[rows], np.nan)
     own, guess = np.isclose(given, right), np.zeros(right.shape, dtype=bool)
     for step, values in enumerate(right.T):

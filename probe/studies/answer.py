@@ -101,7 +101,8 @@ def _told(question: Question, answered: Answered) -> Told:
     subject = answered.subject
     told = Told({}) if question.tell is None else question.tell(answered)
     said = told.notes.get(SETUP) or measured_on(subject, question.needs)
-    if needs.rest_on(question.needs, needs.machine, needs.last_answer) and needs.several_steps(subject) is None:
+    last = needs.rest_on(question.needs, needs.machine, needs.right_answers, needs.other_lengths)
+    if last and needs.several_steps(subject) is None:
         answers = f"The readout answers {subject.asked.when}."
         said = f"{answers} Here only the answer after each sequence's last step is judged. {said}".rstrip()
     return Told({**told.notes, SETUP: said}, told.draw)

@@ -226,7 +226,6 @@ def _head(
 ) -> tuple[Layer | None, Head | None]:
     if readout is None or readout.output is not None:
         return None, None
-    _ = readout.answered(given.lengths)
     named = None if readout.layer is None else [readout.layer]
     read = seen_layers(opened.model, few, named, tolerance=tolerance)[-1]
     units = read.size(read.output)

@@ -19,7 +19,7 @@ from ..recurrent.double import in_float64
 from ..recurrent.layers import Layer
 from .ends import Ends, ends_of
 from .functions import calling
-from .readouts import EVERY, NUMBER, Head, copied
+from .readouts import NUMBER, Head, copied
 from .states import drawn_rows, reads_ahead, run
 from .subject import Subject, per_subject
 
@@ -55,15 +55,14 @@ def answers_to(subject: Subject, x: Tensor, lengths: np.ndarray | None = None) -
 
 @torch.no_grad()
 def answers_at_steps(
-    subject: Subject, x: Tensor, lengths: np.ndarray | None = None
+    subject: Subject, rows: np.ndarray
 ) -> tuple[Float[np.ndarray, "sequence step"], Float[np.ndarray, "sequence step"]]:
-    """Return the network's answers, as `answers_to`, after every step of `Readout.steps`, and NaN after the others.
+    """Return the network's answers, as `answers_to`, after the steps of `Readout.steps`, and NaN after the others.
 
     Raises:
-        ProbeError: there is no head, or a step of the readout does not exist in one of the sequences.
+        ProbeError: there is no head.
     """
-    read, head = subject.reading
-    lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
+    (read, head), x, lengths = subject.reading, subject.x[rows], subject.lengths[rows]
     there = subject.asked.answered(lengths, x.shape[1])
     return _after(head, _states(subject, subject.model, x, lengths, read), there)
 
@@ -105,12 +104,6 @@ def _answers(subject: Subject, model: nn.Module, x: Tensor, lengths: np.ndarray)
                 values[place, rows] = outputs.per_row(name, read_off(returned), len(rows)).cpu().numpy()
         return values[0], values[1]
     read, head = subject.reading
-    ends = subject.asked.at_last(lengths)
-    if not ends.all():
-        raise ProbeError(
-            f"The readout answers after steps {subject.asked.steps}, and sequence {np.flatnonzero(~ends)[0]} has "
-            f"another last step, whose answer is asked here. Add -1 to steps, or give steps={EVERY!r}."
-        )
     last = _states(subject, model, x, lengths, read)[torch.arange(len(x)), torch.as_tensor(lengths - 1)]
     scores = copied(head)(last.double())
     return head.answer(scores).numpy(), head.expected(scores).numpy()

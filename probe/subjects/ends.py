@@ -19,7 +19,7 @@ from ..methods.readouts import StateReadout
 from ..recurrent.cells.cell import Cell
 from ..recurrent.layers import Layer, OpenLayer
 from ..recurrent.signals import Signal, within
-from .readouts import EVERY, copied
+from .readouts import copied
 from .stacks import beginnings, cost, dynamics_of, not_from_states, of_last, stack_of
 from .states import drawn_rows, rows_within_budget, studied_layer
 from .subject import Subject, per_subject
@@ -98,7 +98,7 @@ def why_not(subject: Subject) -> str | None:
     """Return the sentence why the layer that the readout reads cannot be run from its states, or None."""
     if subject.read is None:
         return "There is no readout."
-    reason = not_from_states(subject, subject.read) or not_last(subject)
+    reason = not_from_states(subject, subject.read)
     if reason is not None:
         return reason
     last = np.isfinite(subject.last_values).sum()
@@ -108,16 +108,6 @@ def why_not(subject: Subject) -> str | None:
             f"{LEAST_SEQUENCES} are needed to put one's state into another's run."
         )
     return None
-
-
-def not_last(subject: Subject) -> str | None:
-    """Return the sentence that there is no answer after the last step of each sequence, or None."""
-    if subject.asked.at_last(subject.lengths).all():
-        return None
-    return (
-        f"The readout answers after steps {subject.asked.steps}, which is not the last step of each sequence. "
-        f"Add -1 to steps, or give steps={EVERY!r}."
-    )
 
 
 @per_subject

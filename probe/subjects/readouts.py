@@ -12,13 +12,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..errors import ProbeError, several, unknown
-from ..evidence.words import listed
-from ..recurrent.signals import as_indices
+from ..errors import ProbeError, unknown
 from .functions import calling
 
 CLASSES, LOGIT, NUMBER = "classes", "logit", "number"
-#: After which steps a readout answers, beside whole numbers.
+#: After which steps a readout answers.
 LAST, EVERY = "last", "every"
 KINDS = (CLASSES, LOGIT, NUMBER)
 COMBINES = ("added", "replaced")
@@ -31,7 +29,7 @@ WANTS = (
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """The head of a network: it gives the answer after a sequence's last step, after every step, or after some.
+    """The head of a network: it gives the answer after a sequence's last step, or after every step.
 
     Without weight, function and output the model's own output is the answer: scores of classes or one number, of a
     sequence, (batch, score), or of every step, (batch, time, score). Where one module of the model makes that of the
@@ -57,8 +55,8 @@ class Readout:
             leaves three steps to read. None takes the middle of the steps that are run.
         output: instead of weight or function, where the answer stands in the model's own output: two functions of
             that output, to answers and to expected answers, (batch,) each, on the concept's scale.
-        steps: after which steps a head answers: `last`, each sequence's last one; `every`; or whole numbers, from 0,
-            or negative from each sequence's end. An answer in the model's output is the last one.
+        steps: after which steps a head answers: `last`, each sequence's last one, or `every`. An answer in the
+            model's output is the last one.
     """
 
     concept: str
@@ -72,7 +70,7 @@ class Readout:
     combine: Any = None
     interchange_step: Any = None
     output: tuple[Callable[[Any], Tensor], Callable[[Any], Tensor]] | None = None
-    steps: Any = LAST
+    steps: str = LAST
 
     def __post_init__(self) -> None:
         heads = [given for given in (self.weight, self.function, self.output) if given is not None]
@@ -99,75 +97,28 @@ class Readout:
             raise ProbeError(unknown("combine", self.combine, COMBINES) + " A function is allowed as well.")
         for what, given in (("weight", self.weight), ("bias", self.bias)):
             _check_numbers(self.concept, what, given)
-        self._check_steps()
-
-    def _check_steps(self) -> None:
-        chosen = self.steps
-        if not isinstance(chosen, str) or chosen not in {LAST, EVERY}:
-            try:
-                if chosen is None or isinstance(chosen, (str, bool)):
-                    raise ProbeError("")
-                chosen = as_indices("steps", chosen)
-            except ProbeError as error:
-                allowed = f"steps={self.steps!r} must be {LAST!r}, {EVERY!r}, or whole numbers such as (0, 5, -1)."
-                raise ProbeError(f"{allowed} {error}".rstrip()) from error
-        if self.output is not None and chosen != LAST:
+        if self.steps not in (LAST, EVERY):
+            raise ProbeError(f"steps={self.steps!r} must be {LAST!r} or {EVERY!r}.")
+        if self.output is not None and self.steps != LAST:
             raise ProbeError(
                 f"steps={self.steps!r} needs a head, which reads the hidden state after any step; an answer in the "
                 "model's output is the last one. Give weight (and bias), or function, in place of output."
             )
-        object.__setattr__(self, "steps", chosen)
 
     @property
     def is_own_output(self) -> bool:
         """Whether neither a head nor a place in the output is given: the model's output is its answer."""
         return self.weight is None and self.function is None and self.output is None
 
-    def answered(self, lengths: np.ndarray, time: int | None = None) -> Bool[np.ndarray, "sequence step"]:
-        """Return after which steps of sequences of some lengths there is an answer; False at padding.
-
-        Args:
-            lengths: how many steps each sequence has, (sequence,).
-            time: how many steps the time axis has; None for those of the longest sequence.
-
-        Raises:
-            ProbeError: a step does not exist in one of the sequences, or two of them are one step of it.
-        """
-        lengths = np.asarray(lengths)
-        steps = np.arange(max(lengths.max(initial=0), time or 0))
-        if self.steps == EVERY:
-            return steps < lengths[:, None]
-        chosen = (-1,) if self.steps == LAST else tuple(self.steps)
-        for step in chosen:
-            short = np.flatnonzero((lengths <= step) | (lengths < -step))
-            if len(short):
-                raise ProbeError(
-                    f"The readout's step {step} does not exist in sequence {short[0]}, which has "
-                    f"{several(int(lengths[short[0]]), 'step')}; give steps that every sequence has. Negative ones "
-                    "count from each sequence's end."
-                )
-        places = np.array(chosen)[None] + np.where(np.array(chosen) < 0, lengths[:, None], 0)
-        times = (places[:, :, None] == steps).sum(1)
-        if (times > 1).any():
-            row, step = np.argwhere(times > 1)[0]
-            raise ProbeError(f"steps={self.steps!r} names step {step} of sequence {row} twice; name each step once.")
-        return times == 1
-
-    def at_last(self, lengths: np.ndarray) -> Bool[np.ndarray, " sequence"]:
-        """Return of which sequences, of any lengths, there is an answer after the last step."""
-        if self.steps in (LAST, EVERY):
-            return np.ones(len(lengths), dtype=bool)
-        return np.isin(np.asarray(lengths) - 1, self.steps) | (-1 in self.steps)
+    def answered(self, lengths: np.ndarray, time: int) -> Bool[np.ndarray, "sequence step"]:
+        """Return after which of `time` steps sequences of some lengths, (sequence,), are answered."""
+        steps, ends = np.arange(time), lengths[:, None]
+        return steps < ends if self.steps == EVERY else steps == ends - 1
 
     @property
     def when(self) -> str:
         """Return after which steps it answers, in words."""
-        if self.steps in (LAST, EVERY):
-            return f"after {'every step' if self.steps == EVERY else 'the last step'}"
-        there = [str(step + 1) for step in self.steps if step >= 0]
-        named = [f"step{'s' * (len(there) > 1)} {listed(there)}"] if there else []
-        ends = ["the last step" + f" but {-1 - step}" * (step < -1) for step in self.steps if step < 0]
-        return f"after {' and after '.join([*named, *ends])}"
+        return f"after {'every step' if self.steps == EVERY else 'the last step'}"
 
 
 class Head(nn.Module):

@@ -155,7 +155,7 @@ def walks(*questions: str) -> Study:
             found.append(max(0.0, found[-1] + step))
         return found[1:]
 
-    readout = Readout("walk", function=lambda h: h[:, :1] * 10, steps=[2, -1])
+    readout = Readout("walk", function=lambda h: h[:, :1] * 10, steps="every")
     return Study(rnn, x, {"walk": walk}, lengths=lengths, readout=readout, questions=questions)
 
 
@@ -201,11 +201,11 @@ CASES = [
         "right answers beyond the recorded numbers",
         lambda: walks("interchange", "single-answers"),
         says=(
-            "The readout answers after step 3 and after the last step",
+            "The readout answers after every step",
             r"100% of the answers follow, with nothing put in 0%",
             "with the whole state 100%, with nothing",
         ),
-        never=("cannot give", "steps 2 and -1", "left out because"),
+        never=("cannot give", "left out because"),
     ),
     Planted(
         "labels by lot",

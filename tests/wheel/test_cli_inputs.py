@@ -258,7 +258,7 @@ def test_a_study_is_told_in_its_own_words(file: Path, capsys: pytest.CaptureFixt
         ),
         *(
             {"readout": f'concept = "c"\nfunction = "f.py:head"\nsteps = {steps}'}
-            for steps in ("[1, 1]", "true", "3", "[0.5]", "[true]")
+            for steps in ("[1, 3]", "true", "3")
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Studies of a network that answers after every step, or after chosen ones: from the file to the whole report."""
+"""Studies of a network that answers after every step: from the file to the whole report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from refusing import refused
 from studied import STUDY, Report, answer, bits, head, ones, planted, report_of, study_of, without_pictures, written
 from torch import nn
 
@@ -69,7 +68,7 @@ def upper_head() -> tuple[np.ndarray, np.ndarray]:
     return weight, -4000 * np.concatenate([[0.0], np.cumsum((levels[1:] + levels[:-1]) / 2)])
 
 
-def study(steps: Any, layers: int = 1, lengths: np.ndarray | None = None, **more: Any) -> Study:
+def study(steps: str, layers: int = 1, lengths: np.ndarray | None = None, **more: Any) -> Study:
     """Return a study of ones whose readout answers after steps."""
     weight, bias = head() if layers == 1 else upper_head()
     readout = Readout("ones", weight=weight, bias=bias, steps=steps)
@@ -80,12 +79,6 @@ def value(finding: Finding, metric: str, **columns: Any) -> float:
     """Return the value of the trained network's only such row."""
     (found,) = only(finding.measurements, metric=metric, role="trained", **columns)["value"]
     return float(found)
-
-
-@pytest.fixture(scope="module", params=["every", [1, 3]], ids=str)
-def steps(request: pytest.FixtureRequest) -> Any:
-    """After which steps it answers."""
-    return request.param
 
 
 @pytest.fixture(scope="module", params=[None, LENGTHS], ids=["equal", "ragged"])
@@ -101,29 +94,29 @@ def layers(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="module")
-def report(steps: Any, lengths: np.ndarray | None, layers: int, tmp_path_factory: pytest.TempPathFactory) -> Report:
+def report(lengths: np.ndarray | None, layers: int, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Return a whole report."""
     with without_pictures():
-        return report_of(study(steps, layers, lengths), tmp_path_factory.mktemp("steps") / "report")
+        return report_of(study("every", layers, lengths), tmp_path_factory.mktemp("steps") / "report")
 
 
 def test_a_whole_report_says_how_every_step_is_answered(
-    report: Report, steps: Any, lengths: np.ndarray | None, layers: int
+    report: Report, lengths: np.ndarray | None, layers: int
 ) -> None:
-    """The network counts exactly: no answer is wrong, at none of the steps that are answered, and at no other."""
+    """The network counts exactly: no answer is wrong, at none of the steps, and padding has no answer."""
     found = report.findings["answers"]
     assert value(found, "worst_step_error") == 0
     at = only(found.measurements, metric="step_error_at", role="trained").set_index("step")
     ends = np.full(160, 8) if lengths is None else lengths
-    wanted = {step: int((ends > step).sum()) for step in (range(8) if steps == "every" else steps)}
+    wanted = {step: int((ends > step).sum()) for step in range(8)}
     assert at["n"].to_dict() == wanted
     assert (at["value"] == 0).all()
     assert found.claims[-1].rule.key == "step-answers"
     assert value(found, "step_error") == 0
     fitted = only(found.measurements, metric="worst_step_error", role="fitted head")["value"].item()
-    assert (fitted > 0.01) == (steps == "every"), "a fitted head can tell the counts after early steps apart"
-    model = prepare(study(steps, layers, lengths))[0]
-    given, _ = answers_at_steps(model, model.x, model.lengths)
+    assert fitted > 0.01, "a fitted head can tell the counts after early steps apart"
+    model = prepare(study("every", layers, lengths))[0]
+    given, _ = answers_at_steps(model, np.arange(160))
     there = model.asked.answered(model.lengths, 8)
     assert np.array_equal(given[there], np.cumsum(model.x[:, :, 0].numpy(), 1)[there])
 
@@ -139,8 +132,8 @@ def test_a_whole_report_says_what_one_direction_carries(report: Report, layers: 
     assert "We ran all 160 sequences." in found.notes["setup"]
 
 
-def test_every_other_question_says_that_it_judges_the_last_answer_or_is_refused(report: Report, steps: Any) -> None:
-    """With an answer after every step each says which it judges; without a last answer none of them is asked."""
+def test_every_other_question_says_that_it_judges_the_last_answer(report: Report) -> None:
+    """With an answer after every step each says which it judges."""
     page, asked = report.page.render(), set()
     for name, finding in report.findings.items():
         said = ALONE in finding.notes.get("setup", "")
@@ -151,17 +144,8 @@ def test_every_other_question_says_that_it_judges_the_last_answer_or_is_refused(
             asked.add(name)
             # Programs are compared with the last answer too, and say so in their own words.
             assert said, name
-    if steps == "every":
-        assert {"ablation", "interchange"} <= asked
-        assert "The readout answers after every step. Here only the answer after each" in page
-    else:
-        assert not asked
-        assert ALONE not in page
-        reason = (
-            "The readout answers after steps (1, 3), which is not the last step of each sequence. Add -1 to steps"
-        )
-        for name in ("ablation", "interchange", "noise-margin", "directions"):
-            assert report.findings[name].notes["missing"].startswith(f"Not asked: {reason}")
+    assert {"ablation", "interchange"} <= asked
+    assert "The readout answers after every step. Here only the answer after each" in page
 
 
 def test_a_study_of_the_last_answer_says_nothing_of_others(tmp_path: Path) -> None:
@@ -174,20 +158,6 @@ def test_a_study_of_the_last_answer_says_nothing_of_others(tmp_path: Path) -> No
     for name in ("answers", "noise-margin"):
         assert len(found[name].measurements)
         assert "is judged" not in found[name].notes.get("setup", "")
-
-
-@pytest.mark.parametrize("also", [[1, 7], [1, 3, -1]], ids=str)
-def test_chosen_steps_with_the_last_one_answer_both(also: list[int]) -> None:
-    """The last step may be named by its number: then sequences of other lengths have no last answer."""
-    found = answer(study(also), "answers")
-    assert value(found, "worst_step_error") == 0
-    assert value(found, "accuracy") == 1
-    other = answer(study(also), "other-lengths")
-    assert (len(other.measurements) > 0) == (-1 in also)
-    if -1 not in also:
-        assert (
-            "after steps 2 and 8, which is not the last step of sequences of other lengths" in other.notes["answer"]
-        )
 
 
 def test_many_networks_are_judged_at_every_step(tmp_path: Path) -> None:
@@ -229,13 +199,6 @@ def test_what_answers_at_steps_cannot_be_asked_of_is_named() -> None:
         assert reason in answer(given, name).notes["answer"]
 
 
-def test_a_step_that_a_sequence_does_not_have_stops_the_study_at_once(tmp_path: Path) -> None:
-    """Before anything is measured, with the sequence that lacks it."""
-    with refused():
-        _ = study([1, 6], lengths=LENGTHS).run(tmp_path / "none")
-    assert not (tmp_path / "none").exists()
-
-
 def test_a_part_of_the_sequences_is_drawn_where_all_would_take_too_long() -> None:
     """As many as the budget allows, the same ones for each network; of too few the question is refused."""
     (subject,) = prepare(study("every", lengths=LENGTHS))
@@ -261,8 +224,6 @@ def test_a_part_of_the_sequences_is_drawn_where_all_would_take_too_long() -> Non
         ("", "last"),
         ('steps = "last"', "last"),
         ('steps = "every"', "every"),
-        ("steps = [1, 3]", (1, 3)),
-        ("steps = [-1]", (-1,)),
     ],
 )
 def test_a_study_file_says_after_which_steps_it_answers(line: str, steps: object, tmp_path: Path) -> None:
@@ -274,11 +235,10 @@ def test_a_study_file_says_after_which_steps_it_answers(line: str, steps: object
 
 def test_answers_after_other_steps_are_of_another_study(tmp_path: Path) -> None:
     """Nothing else of it differs; a file that says what is meant anyhow is the same study."""
-    lines = ("", 'steps = "last"', 'steps = "every"', "steps = [1, 3]")
-    silent, last, every, chosen = (parts(subject_of(tmp_path, line), "") for line in lines)
+    lines = ("", 'steps = "last"', 'steps = "every"')
+    silent, last, every = (parts(subject_of(tmp_path, line), "") for line in lines)
     assert silent == last
-    for one, other in ((last, every), (last, chosen), (every, chosen)):
-        assert {name for name in one if one[name] != other[name]} == {"readout"}
+    assert {name for name in last if last[name] != every[name]} == {"readout"}
 
 
 def test_the_page_says_what_was_found_in_plain_sentences(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def measure_steps(subjects: Sequence[Subject]) -> pd.DataFrame:
     concepts' errors, one value a network.
 
     Raises:
-        ProbeError: a readout has no head, a step does not exist, or no step that is answered has a right answer.
+        ProbeError: a readout has no head, or no step that is answered has a right answer.
     """
     rows: list[dict[str, Any]] = []
     for group in by_network(subjects):
@@ -176,7 +176,7 @@ def measure_steps(subjects: Sequence[Subject]) -> pd.DataFrame:
             drawn, name = rows_at_steps(subject), subject.asked.concept
             if not len(drawn):
                 raise ProbeError(f"The concept {name!r} has no value at any step after which the readout answers.")
-            given, _ = answers_at_steps(subject, subject.x[drawn], subject.lengths[drawn])
+            given, _ = answers_at_steps(subject, drawn)
             right = subject.answered.values[drawn]
             asked = np.isfinite(given) & np.isfinite(right)
             wrong = ~np.isclose(given, right) & asked
