@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,12 +54,22 @@ def of_network(answered: Answered, metric: str, **columns: str) -> pd.DataFrame:
     return only(answered.table, metric=metric, network=answered.subject.network.name, **columns)
 
 
-def controls_of(answered: Answered, metric: str, **columns: str) -> str:
-    """Return the largest value of a metric in each control, the median of each role, in brackets; or nothing."""
+def values_of_controls(answered: Answered, metric: str, **columns: str) -> dict[str, float]:
+    """Return by role the largest value of a metric in each control, the median of those of a role."""
     rows = only(answered.table, metric=metric, **columns)
     rows = rows[rows["network"] != answered.subject.network.name]
     values = rows.groupby(["role", "network"], sort=False)["value"].max().groupby("role", sort=False).median()
-    return f" ({listed([f'{role} {said(float(value))}' for role, value in values.items()])})" if len(values) else ""
+    return {str(role): float(value) for role, value in values.items()}
+
+
+def in_brackets(controls: Mapping[str, float]) -> str:
+    """Return the numbers of controls in brackets, or nothing."""
+    return f" ({listed([f'{name} {said(value)}' for name, value in controls.items()])})" if controls else ""
+
+
+def controls_of(answered: Answered, metric: str, **columns: str) -> str:
+    """Return what `values_of_controls` returns in brackets, or nothing."""
+    return in_brackets(values_of_controls(answered, metric, **columns))
 
 
 def figure_of(

@@ -231,7 +231,7 @@ CASES = [
         says=(
             "States are replaced once, at one step",
             "this does not tell whether the answer uses the concept or that",
-            r"controls: random weights 0\.\d+ and fitted head 0\.\d+\.",
+            r"\(random weights 0\.\d+ and fitted head 0\.\d+\)\.",
         ),
         never=("has none", "uses numpy", r"random weights [\d.]+ (and fitted head [\d.]+ )?at most"),
     ),

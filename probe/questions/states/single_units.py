@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,19 @@ from matplotlib.axes import Axes
 
 from ...errors import ProbeError
 from ...evidence.claims import Control
-from ...evidence.measurements import Network, measurement, only, tabulate
-from ...evidence.words import listed, place, said
-from ...methods.probing.monotone import monotone_score, within_step_correlation
-from ...methods.probing.prefixes import StepStates, pool
+from ...evidence.measurements import measurement, only, tabulate
+from ...evidence.words import place, said
+from ...methods.probing.monotone import MonotoneScore, monotone_score, within_step_correlation
+from ...methods.probing.prefixes import Pooled, StepStates, pool
 from ...methods.probing.splits import LEAST_STATES, folds
 from ...plots.networks import draw_dots
-from ...recurrent.signals import Signal, as_indices, as_signal, within
+from ...recurrent.signals import Signal
 from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import INITIAL, rule
+from ..told import in_brackets, values_of_controls
 from .targets import Target, unit_follows, within_steps
 
 QUESTION = "single_units"
@@ -72,88 +73,57 @@ def question(subject: Subject) -> Question:
     )
 
 
-def measure(
-    subjects: Sequence[Subject],
-    *,
-    signal: str | None = None,
-    steps: Iterable[int] | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Measure how well single units follow a concept.
+def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Measure how well single units follow a concept: those of the cell state, or else of the hidden state.
 
     Metrics, one value a network unless said otherwise:
     `within_step_correlation` (a unit each), its largest absolute value `largest_correlation`;
-    `monotone_accuracy` at each of `steps` and their mean `mean_monotone_accuracy`: share of held-out states
-    whose value is read exactly off one unit by a monotone map, unit and map chosen on the other half;
-    `lasting_monotone_accuracy`: the same with one unit and one map for all steps together.
+    `monotone_accuracy` at each step with at least 128 distinct states and their mean `mean_monotone_accuracy`: share
+    of held-out states whose value is read exactly off one unit by a monotone map, unit and map chosen on the other
+    half; `lasting_monotone_accuracy`: the same with one unit and one map for all steps together.
     A map goes to the place of a value among all values of the concept, so that values need not be whole numbers. With
     more than `MOST_VALUES` values only correlations are measured. Of many sequences a part is recorded, drawn by the
     network's seed.
 
     Args:
         subjects: what is measured; their concept is a number.
-        signal: which signal's units; None for the cell state, or the hidden state of a cell that has none.
-        steps: steps with enough distinct states to hold half of them out; None takes those with at least 128.
 
     Raises:
-        ProbeError: the concept has a value at too few states, or a step or the signal does not exist.
+        ProbeError: the concept has a value at too few states.
     """
-    asked = as_indices("steps", steps)
-    rows: list[dict[str, Any]] = []
-    for subject in as_subjects(subjects):
-        wanted = None if asked is None else within("steps", asked, subject.x.shape[1], "the input's time axis")
-        layer = studied_layer(subject)
-        chosen = layer.whole_state[0] if signal is None else as_signal(signal)
-        by_step = step_states(subject, [chosen], rows=rows_within_budget(subject, layer.units))
-        if sum(len(item.rows) for item in by_step) < FEWEST:
-            raise ProbeError(
-                f"“{subject.concept.name}” has a value at fewer than {FEWEST} distinct states: none can be held out."
-            )
-        units = _Units(subject.network, subject.layer, chosen, seed)
-        rows += units.correlations(by_step)
-        levels = subject.concept.levels
-        if len(levels) <= MOST_VALUES:
-            rows += units.readings(by_step, levels, wanted)
-    return tabulate(rows)
+    return tabulate(row for subject in as_subjects(subjects) for row in _of_one(subject))
 
 
-class _Units:
-    """Measures the units of one signal of one network."""
+def _of_one(subject: Subject) -> Iterator[dict[str, Any]]:
+    layer, levels = studied_layer(subject), subject.concept.levels
+    signal = layer.whole_state[0]
+    by_step = step_states(subject, [signal], rows=rows_within_budget(subject, layer.units))
+    if sum(len(item.rows) for item in by_step) < FEWEST:
+        raise ProbeError(
+            f"“{subject.concept.name}” has a value at fewer than {FEWEST} distinct states: none can be held out."
+        )
 
-    def __init__(self, network: Network, layer: str, signal: Signal, seed: int) -> None:
-        self.network, self.layer, self.signal, self.seed = network, layer, signal, seed
+    def row(metric: str, value: float, units: Iterable[int] = (), step: int | None = None) -> dict[str, Any]:
+        where: dict[str, Any] = {"layer": subject.layer, "signal": signal, "units": " ".join(map(str, units))}
+        return measurement(QUESTION, metric, subject.network, value, **where, step=step)
 
-    def _row(self, metric: str, value: float, units: Iterable[int] = (), step: int | None = None) -> dict[str, Any]:
-        where = {"layer": self.layer, "signal": self.signal, "units": " ".join(map(str, units))}
-        return measurement(QUESTION, metric, self.network, value, **where, step=step)
+    def read(item: StepStates | Pooled, parts: int, weight: np.ndarray | None = None) -> MonotoneScore:
+        places = np.searchsorted(levels, item.concept).astype(float)
+        return monotone_score(item.states[signal], places, folds(len(places), parts), weight)
 
-    def correlations(self, by_step: list[StepStates]) -> list[dict[str, Any]]:
-        """Return each unit's correlation with the concept within steps, and the largest."""
-        pooled = pool(by_step)
-        values = within_step_correlation(pooled, pooled.states[self.signal])
-        best = int(np.argmax(np.abs(values)))
-        rows = [self._row("within_step_correlation", value, [unit]) for unit, value in enumerate(values)]
-        return [*rows, self._row("largest_correlation", abs(values[best]), [best])]
-
-    def readings(
-        self, by_step: list[StepStates], levels: np.ndarray, steps: list[int] | None
-    ) -> list[dict[str, Any]]:
-        """Return how often a monotone map of one unit gives the exact value, step by step and of all steps alike."""
-        rows, accuracies = [], []
-        for item in by_step:
-            if len(item.rows) >= LEAST_STATES if steps is None else item.step in steps:
-                parts = folds(len(item.rows), 2, seed=self.seed)
-                places = np.searchsorted(levels, item.concept).astype(float)
-                score = monotone_score(item.states[self.signal], places, parts)
-                accuracies.append(score.accuracy)
-                rows.append(self._row("monotone_accuracy", score.accuracy, score.units, item.step))
-        if accuracies:
-            rows.append(self._row("mean_monotone_accuracy", float(np.mean(accuracies))))
-        pooled = pool(by_step)
-        parts = folds(len(pooled.concept), 4, seed=self.seed)
-        places = np.searchsorted(levels, pooled.concept).astype(float)
-        lasting = monotone_score(pooled.states[self.signal], places, parts, pooled.weight)
-        return [*rows, self._row("lasting_monotone_accuracy", lasting.accuracy, lasting.units)]
+    pooled = pool(by_step)
+    correlations = within_step_correlation(pooled, pooled.states[signal])
+    best = int(np.argmax(np.abs(correlations)))
+    yield from (row("within_step_correlation", value, [unit]) for unit, value in enumerate(correlations))
+    yield row("largest_correlation", abs(correlations[best]), [best])
+    if len(levels) > MOST_VALUES:
+        return
+    scores = {item.step: read(item, 2) for item in by_step if len(item.rows) >= LEAST_STATES}
+    yield from (row("monotone_accuracy", one.accuracy, one.units, step) for step, one in scores.items())
+    if scores:
+        yield row("mean_monotone_accuracy", float(np.mean([one.accuracy for one in scores.values()])))
+    lasting = read(pooled, 4, pooled.weight)
+    yield row("lasting_monotone_accuracy", lasting.accuracy, lasting.units)
 
 
 def draw(frame: pd.DataFrame) -> Axes:
@@ -170,19 +140,20 @@ def tell(answered: Answered) -> Told:
     subject, name = answered.subject, answered.subject.concept.name
     best = only(answered.table, metric="largest_correlation", network=subject.network.name).iloc[0]
     at = str(best["layer"]) or studied_layer(subject).name, Signal(str(best["signal"]))
-    value, others = float(best["value"]), _others(answered, "largest_correlation")
-    named = unit_follows(subject, name, at) and round(value, 2) >= round(max([0.0, *others.values()]), 2)
-    where, size = place(*at), said(value)
-    answer = f"Unit {best['units']} of {where} follows “{name}” best within steps: |r| is {size}{_in_words(others)}."
+    value, controls = float(best["value"]), values_of_controls(answered, "largest_correlation")
+    named = unit_follows(subject, name, at) and round(value, 2) >= round(max([0.0, *controls.values()]), 2)
+    where, size = place(*at), f"{said(value)}{in_brackets(controls)}"
+    answer = f"Unit {best['units']} of {where} follows “{name}” best within steps: |r| is {size}."
     if not named:
         answer = f"No unit of {where} is shown to follow “{name}” within steps more than in controls: "
-        answer += f"|r| is at most {size}{_in_words(others)}."
+        answer += f"|r| is at most {size}."
     exact = only(answered.table, metric="lasting_monotone_accuracy", network=subject.network.name)
     if len(exact):
-        controls = {"the step alone": _share_of_step(subject), **_others(answered, "lasting_monotone_accuracy")}
+        others = values_of_controls(answered, "lasting_monotone_accuracy")
+        controls = {"the step alone": _share_of_step(subject), **others}
         answer += (
             " One monotone map of one unit, the same for all steps, gives the exact value in a share of "
-            f"{said(float(exact['value'].iloc[0]))} of held-out states{_in_words(controls)}."
+            f"{said(float(exact['value'].iloc[0]))} of held-out states{in_brackets(controls)}."
         )
     setup = (
         "The mean of each step is subtracted from unit and concept, because a unit that tells the time follows any "
@@ -193,20 +164,8 @@ def tell(answered: Answered) -> Told:
     return Told({"answer": answer, "setup": setup})
 
 
-def _in_words(controls: Mapping[str, float]) -> str:
-    values = [f"{name} {said(value)}" for name, value in controls.items()]
-    return f"; controls: {listed(values)}" if values else ""
-
-
 def _share_of_step(subject: Subject) -> float:
     """Return the share of states that the most frequent value of each step gives exactly."""
     target = Target.of(subject, subject.concept.name)
     by_step = [target.values[target.step == step] for step in np.unique(target.step)]
     return float(np.mean([np.unique(values, return_counts=True)[1].max() / len(values) for values in by_step]))
-
-
-def _others(answered: Answered, metric: str) -> dict[str, float]:
-    """Return the largest value of each kind of control."""
-    rows = only(answered.table, metric=metric)
-    largest = rows[rows["network"] != answered.subject.network.name].groupby("role", sort=False)["value"].max()
-    return {str(role): float(value) for role, value in largest.items()}
