@@ -57,7 +57,7 @@ class Points:
     @property
     def stable(self) -> np.ndarray:
         """Which points forget a small push, (point,): no modulus is 1 or more within `NEAR`, no push stays."""
-        return (self._radius < 1 - NEAR) & (self._left < STAYS)
+        return (self.modulus < 1 - NEAR) & (self._left < STAYS)
 
     @property
     def neutral(self) -> np.ndarray:
@@ -75,7 +75,8 @@ class Points:
         return np.maximum((np.abs(self.eigenvalues) > 1 + NEAR).sum(axis=1), grows)
 
     @property
-    def _radius(self) -> np.ndarray:
+    def modulus(self) -> np.ndarray:
+        """The largest modulus of each point's eigenvalues, (point,)."""
         return np.abs(self.eigenvalues).max(axis=1, initial=0)
 
     @property
@@ -95,7 +96,7 @@ class Points:
     @torch.no_grad()
     def _pushed(self) -> np.ndarray:
         """Return what `_left` is halfway and at the end, (2, point)."""
-        found, rows = np.zeros((2, len(self))), np.flatnonzero(self.fixed & (self._radius < 1 - NEAR))
+        found, rows = np.zeros((2, len(self))), np.flatnonzero(self.fixed & (self.modulus < 1 - NEAR))
         if self.later is None or not len(rows):
             return found
         drawn, size = np.random.default_rng(0), self.states.shape[1]
@@ -171,36 +172,37 @@ def find_points(
     fixed_input: Float[Tensor, " input"],
     starts: Float[Tensor, "row size"],
     *,
-    merged: float = MERGED,
+    bound: Float[np.ndarray, " size"] | None = None,
 ) -> Points:
     """Return the fixed and slow points that are reached from given states under a fixed input.
 
     q(s) = |F(s) - s|^2 / 2 is made small from every start by Levenberg-Marquardt steps on F(s) - s. What is found
-    depends on the starts: points that none of them leads to are missing.
+    depends on the starts: points that none of them leads to are missing. Of points nearer than `MERGED` the one with
+    the smallest q stays.
 
     Args:
         dynamics: the layer's.
         fixed_input: what is read at every step.
         starts: where to start, such as `visited_states(machine.clean)`.
-        merged: distance within which two points are one; the one with the smaller q stays.
+        bound: how large each number of a point may be, (size,); a start that ends beyond it found none. None for any.
 
     Reference:
         Sussillo & Barak 2013, Opening the black box, equation 3 and section 2; Golub & Sussillo 2018,
         FixedPointFinder (many starts at once, merging).
     """
     states, q = _descend(dynamics, fixed_input, starts.detach().double().clone())
-    order = [int(row) for row in np.argsort(q, kind="stable") if q[row] < SLOW]
+    found = q < SLOW if bound is None else (q < SLOW) & (np.abs(states) <= bound).all(axis=1)
+    order = [row for row in np.argsort(q, kind="stable").tolist() if found[row]]
     kept: list[int] = []
     for row in order:
-        if not kept or np.linalg.norm(states[kept] - states[row], axis=1).min() > merged:
+        if not kept or np.linalg.norm(states[kept] - states[row], axis=1).min() > MERGED:
             kept.append(row)
-    found = states[kept]
-    at = jacobians(dynamics, torch.as_tensor(found), fixed_input)
+    at = jacobians(dynamics, torch.as_tensor(states[kept]), fixed_input)
 
     def later(states: Tensor) -> Tensor:
         return dynamics.advance(states, fixed_input.double().expand(len(states), PUSHED // 2, -1))
 
-    return Points(found, q[kept], at, q[kept] < FIXED, len(order) / max(len(q), 1), later)
+    return Points(states[kept], q[kept], at, q[kept] < FIXED, len(order) / max(len(q), 1), later)
 
 
 def _descend(

@@ -13,6 +13,7 @@ import torch
 from refusing import refused
 from torch import Tensor, nn
 
+from probe.methods import fixed_points
 from probe.methods.dynamics import CellDynamics
 from probe.methods.fixed_points import eigenvalues, find_points, jacobians, step, visited_states
 from probe.methods.machines import Machine
@@ -158,7 +159,7 @@ def test_a_place_that_is_slow_and_not_fixed_is_called_so() -> None:
     assert (len(none), none.reached) == (0, 0)
 
 
-def test_points_nearer_than_the_given_distance_are_one() -> None:
+def test_points_nearer_than_a_distance_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line of fixed points (h = tanh h near 0 is one nearly) is thinned to that distance, and never below it."""
     model = Net("lstm", units=1)
     with torch.no_grad():
@@ -169,7 +170,8 @@ def test_points_nearer_than_the_given_distance_are_one() -> None:
     cells = torch.arange(0, 0.1, 0.004, dtype=torch.float64)
     starts = torch.stack([cells, cells.tanh()], 1)
     for merged, count in ((0.05, 3), (0.01, 13), (1e-3, 25)):
-        points = find_points(net.dynamics, torch.zeros(2), starts, merged=merged)
+        monkeypatch.setattr(fixed_points, "MERGED", merged)
+        points = find_points(net.dynamics, torch.zeros(2), starts)
         assert len(points) == count
         gaps = np.diff(np.sort(points.states[:, 0]))
         assert (gaps * math.sqrt(2) > merged * 0.99).all()

@@ -21,6 +21,7 @@ from probe import Readout, Study
 from probe.evidence.measurements import Network, only
 from probe.loading.modules import BothWays
 from probe.methods.dynamics import CellDynamics
+from probe.methods.fixed_points import find_points
 from probe.questions.states import dynamics, held_inputs
 from probe.questions.states.held_inputs import Start
 from probe.recurrent.finding import find_layers
@@ -164,7 +165,8 @@ def start_at(module: Any, states: Any, largest: list[float]) -> Start:
     """Return a layer with states that a search begins at."""
     layer = find_layers(module)[0]
     dynamics_of = CellDynamics("the layer", layer.cell)
-    return Start(layer, dynamics_of, torch.tensor(states, dtype=torch.float64), np.array(largest))
+    bound = held_inputs.bound_of(layer, dynamics_of, np.array(largest))
+    return Start(layer, dynamics_of, torch.tensor(states, dtype=torch.float64), bound)
 
 
 def random_gru(units: int = 4, **more: Any) -> Subject:
@@ -179,13 +181,12 @@ def test_points_outside_of_the_bounds_are_left_out() -> None:
     held = torch.zeros(1, dtype=torch.float64)
     start = start_at(latch(), [[0.1], [-0.1], [4.0], [6.0]], [0.5])
     assert start.bound.tolist() == [1 + held_inputs.ROUNDED]
-    points, outside = held_inputs.searched(start, held, start.bound)
-    assert (points.fixed.sum(), points.stable.sum(), len(points)) == (1, 1, 1)
-    assert (outside, points.reached) == (2, 0.5)
-    everywhere, outside = held_inputs.searched(start, held, None)
-    assert (len(everywhere), outside, everywhere.reached) == (3, 0, 1)
-    none, outside = held_inputs.searched(start_at(latch(), [[4.0], [6.0]], [0.5]), held, start.bound)
-    assert (len(none), none.reached, outside) == (0, 0, 2)
+    points = find_points(start.dynamics, held, start.states, bound=start.bound)
+    assert (points.fixed.sum(), points.stable.sum(), len(points), points.reached) == (1, 1, 1, 0.5)
+    everywhere = find_points(start.dynamics, held, start.states)
+    assert (len(everywhere), everywhere.reached) == (3, 1)
+    none = find_points(start.dynamics, held, start.states[2:], bound=start.bound)
+    assert (len(none), none.reached) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +217,6 @@ def test_each_input_is_held_fixed_and_measured_like_the_silent_one() -> None:
         assert only(zero, metric=metric)["value"].tolist() == pytest.approx(wanted), metric
     assert only(zero, metric="fixed_points")["value"].item() > only(one, metric="fixed_points")["value"].item()
     assert only(zero, metric="point_modulus")["value"].max() == pytest.approx(1)
-    assert set(only(table, metric="points_left_out")["value"]) == {0}
-    assert "points_left_out" not in set(silent["metric"])
     with refused():
         dynamics.measure([subject], silent=torch.zeros(1))
 
@@ -244,12 +243,11 @@ def test_where_a_search_is_too_dear_the_question_is_not_asked(monkeypatch: pytes
         dynamics.measure([random_gru()])
 
 
-def test_the_finding_says_what_was_left_out_and_what_random_weights_have() -> None:
-    """The table has the number for each input, the setup their sum; the control stands in the first sentence."""
+def test_the_finding_says_what_random_weights_have() -> None:
+    """The control stands in the first sentence."""
     found = answer(study_of(random_gru().model, inputs=bits(20), readout=None), "fixed-points")
     assert found.title == "Where are its fixed points?"
     assert "The search began at 99 states of [0]" in found.notes["setup"]
-    assert only(found.measurements, metric="points_left_out")["value"].tolist() == [0] * 4
     assert "; random weights: 1 fixed point (1 stable)." in found.notes["answer"]
     assert "random weights: 1 fixed point" in found.figures[0].alt
 

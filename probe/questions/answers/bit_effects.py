@@ -57,12 +57,7 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
         end, concept = ends_of(subject), task_of(subject).concept
         machine, before = end.machine, subject.x.shape[1] - end.steps
         length = machine.clean.inputs.shape[1]
-        chosen = as_indices("steps", range(max(1, length - LATE), length) if steps is None else steps)
-        wanted = within("steps", chosen, length, "the input's time axis")
-        if 0 in wanted:
-            raise ProbeError(
-                f"steps={chosen} holds the first one, before which no answer stands; choose later steps."
-            )
+        wanted = later_steps(steps, range(max(1, length - LATE), length), length)
         effects = {step: _change(machine, step, chosen=not gives_number(subject)) for step in wanted}
         grown = concept.diff(dim=1).numpy()
         added = {step: grown[machine.clean.prefixes[step].rows, step - 1] for step in wanted}
@@ -76,6 +71,18 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
             step = {"step": about["step"] + before} if "step" in about else {}
             rows.append(measurement(QUESTION, metric, subject.network, value, layer=subject.layer, **(about | step)))
     return tabulate(rows)
+
+
+def later_steps(steps: Iterable[int] | None, usual: range, length: int) -> list[int]:
+    """Return the steps on whose inputs something may change, the usual ones for None.
+
+    Raises:
+        ProbeError: a step does not exist, or is the first one.
+    """
+    chosen = within("steps", as_indices("steps", usual if steps is None else steps), length, "the input's time axis")
+    if 0 in chosen:
+        raise ProbeError(f"steps={chosen}: none of them may be the first, 0, before which nothing was read.")
+    return chosen
 
 
 def _change(machine: Machine, step: int, *, chosen: bool) -> np.ndarray:

@@ -19,14 +19,15 @@ from ...methods.fixed_points import Points
 from ...methods.machines import Machine
 from ...plots.networks import draw_dots
 from ...plots.study_figures import shortened
-from ...recurrent.signals import as_indices, within
 from ...subjects.ends import ends_of, machine_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
+from ..answers.bit_effects import later_steps
 from ..question import Answered, Question, Told
 from ..told import figure_of, of_network
 from . import held_inputs
 from .held_inputs import Start
+from .stable_answers import by_point, counts
 
 QUESTION = "dynamics"
 #: A mode with at least this modulus keeps most of itself from step to step.
@@ -47,9 +48,10 @@ ASKED = tuple(role for role in ROLES if role not in (*FITTED_HEADS, "null"))
 def question(subject: Subject) -> Question:
     """Return the question where the fixed points are under each input that a study holds fixed."""
     title, wanted = "Where are its fixed points?", (held_inputs.first_layer,)
-    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw, tell=tell, version=4)
+    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw, tell=tell, version=5)
 
 
+@torch.no_grad()
 def measure(
     subjects: Sequence[Subject],
     *,
@@ -66,8 +68,8 @@ def measure(
     share of starts that end at one of them; `slow_modes`, the median over the starts of how many eigenvalues of
     dF/ds have a modulus of at least 0.9. By point (`at` is its number, the slowest first): `point_q`, `point_modulus`
     (the largest), `point_distance` to the nearest start and, where the readout reads this layer alone, `point_answer`
-    (the expected answer y read there). Of named inputs also `neutral_points` (fixed ones that keep a small push) and
-    `points_left_out`, those at which no state can be.
+    (the expected answer y read there). Of named inputs also `neutral_points` (fixed ones that keep a small push); of
+    these, points at which no state can be are left out.
 
     With a silent input also `silent_speed`, `driven_speed`, `silent_state_speed` and `driven_state_speed`. The speed
     of the answer at a step is the mean |change of y| when one more input is read, over the distinct prefixes that end
@@ -93,10 +95,11 @@ def measure(
         raise ProbeError("Give silent and driving inputs together, or none of them.")
     rows: list[dict[str, Any]] = []
     for subject in as_subjects(subjects):
-        values: list[_Found] = []
+        values: Iterable[_Found] = ()
         if silent is not None and driving is not None:
             machine, inputs = machine_of(subject), torch.cat([silent.unsqueeze(0), driving]).double()
-            values = _speeds(machine, inputs, _chosen(machine, steps))
+            length = machine.clean.inputs.shape[1]
+            values = _speeds(machine, inputs, later_steps(steps, range(1, length), length))
         where: dict[str, Any] = {"question": QUESTION, "network": subject.network, "layer": subject.layer}
         rows += [
             measurement(metric=metric, value=value, kind=kind, at=point, step=step, n=count, **where)
@@ -109,20 +112,9 @@ def measure(
 _Found = tuple[str, float, str, float | None, int | None, int | None]
 
 
-def _chosen(machine: Machine, steps: Iterable[int] | None) -> Sequence[int]:
-    length = machine.clean.inputs.shape[1]
-    wanted = as_indices("steps", range(1, length) if steps is None else steps) or ()
-    chosen = within("steps", wanted, length, "the input's time axis")
-    if min(chosen) < 1:
-        raise ProbeError(f"steps={chosen}: none of them may be the first, 0, before which nothing was read.")
-    return chosen
-
-
-@torch.no_grad()
-def _speeds(machine: Machine, inputs: Tensor, steps: Sequence[int]) -> list[_Found]:
-    rows: list[_Found] = []
-    means = np.zeros((len(inputs), 2, len(steps)))
-    for column, step in enumerate(steps):
+def _speeds(machine: Machine, inputs: Tensor, steps: Sequence[int]) -> Iterator[_Found]:
+    means: dict[str, list[tuple[float, float]]] = {"silent": [], "driven": []}
+    for step in steps:
         before = machine.clean.states[machine.clean.prefixes[step - 1].rows, step - 1]
         was = machine.answers(before).expected
         for number, fixed_input in enumerate(inputs):
@@ -130,49 +122,39 @@ def _speeds(machine: Machine, inputs: Tensor, steps: Sequence[int]) -> list[_Fou
             change = machine.answers(after).expected - was
             length = before.norm(dim=1)
             moved = ((after - before).norm(dim=1) / length)[length > 0]
-            means[number, :, column] = float(change.abs().mean()), float(moved.mean()) if len(moved) else 0.0
-            name, (speed, of_state) = (
-                ",".join(f"{value:g}" for value in fixed_input.tolist()),
-                means[number, :, column],
-            )
+            speed, of_state = float(change.abs().mean()), float(moved.mean()) if len(moved) else 0.0
+            means["driven" if number else "silent"].append((speed, of_state))
             values = {"speed": speed, "change": float(change.mean()), "state_speed": of_state}
-            rows += [(metric, value, name, None, step, None) for metric, value in values.items()]
-    for name, group in (("silent", means[:1]), ("driven", means[1:])):
-        speed, of_state = group.mean(axis=(0, 2)).tolist()
-        rows.append((f"{name}_speed", speed, "", None, None, None))
-        rows.append((f"{name}_state_speed", of_state, "", None, None, None))
-    return rows
+            name = ",".join(f"{value:g}" for value in fixed_input.tolist())
+            yield from ((metric, value, name, None, step, None) for metric, value in values.items())
+    for name, each in means.items():
+        speed, of_state = np.mean(each, axis=0).tolist()
+        yield f"{name}_speed", speed, "", None, None, None
+        yield f"{name}_state_speed", of_state, "", None, None, None
 
 
 def _of_inputs(subject: Subject, silent: Tensor | None) -> Iterator[_Found]:
     """Yield what is measured while each input is held fixed, within bounds, or one without them."""
-    start, bounded = held_inputs.start_of(subject), silent is None
-    for name, held in (held_inputs.inputs_of(subject)[0] if silent is None else {"": silent.double()}).items():
-        points, left_out = held_inputs.searched(start, held, start.bound if bounded else None)
+    start = held_inputs.start_of(subject)
+    if silent is not None:
+        points = fixed_points.find_points(start.dynamics, silent.double(), start.states)
+        yield from _of_input(subject, start, "", silent.double(), points)
+        return
+    for name, held in held_inputs.inputs_of(subject)[0].items():
+        points = fixed_points.find_points(start.dynamics, held, start.states, bound=start.bound)
         yield from _of_input(subject, start, name, held, points)
-        if bounded:
-            yield "points_left_out", float(left_out), name, None, None, len(start.states)
-            yield "neutral_points", float((points.fixed & points.neutral).sum()), name, None, None, len(start.states)
+        yield "neutral_points", float((points.fixed & points.neutral).sum()), name, None, None, len(start.states)
 
 
 def _of_input(subject: Subject, start: Start, name: str, held: Tensor, points: Points) -> Iterator[_Found]:
     around = fixed_points.eigenvalues(fixed_points.jacobians(start.dynamics, start.states, held))
-    values = {
-        "fixed_points": points.fixed.sum(),
-        "stable_points": (points.fixed & points.stable).sum(),
-        "slow_points": (~points.fixed).sum(),
-        "starts_reached": points.reached,
-        "slow_modes": np.median((np.abs(around) >= SLOW_MODE).sum(1)),
-    }
+    values = {**counts(points), "slow_modes": np.median((np.abs(around) >= SLOW_MODE).sum(1))}
     for metric, value in values.items():
         yield metric, float(value), name, None, None, len(start.states)
-    if not len(points):
-        return
-    states, modulus = torch.as_tensor(points.states), np.abs(points.eigenvalues).max(axis=1, initial=0)
-    distance = torch.cdist(states, start.states).amin(1).numpy()
-    columns = {"point_q": points.q, "point_modulus": modulus, "point_distance": distance}
-    if needs.machine(subject) is None and [layer.name for layer in ends_of(subject).stack] == [start.layer.name]:
-        columns["point_answer"] = machine_of(subject).answers(states).expected.numpy()
+    columns = by_point(points, start.states)
+    alone = needs.machine(subject) is None and [layer.name for layer in ends_of(subject).stack] == [start.layer.name]
+    if alone and len(points):
+        columns["point_answer"] = machine_of(subject).answers(torch.as_tensor(points.states)).expected.numpy()
     for metric, column in columns.items():
         for number, value in enumerate(column.tolist()):
             yield metric, value, name, float(number), None, None
@@ -190,12 +172,12 @@ def tell(answered: Answered) -> Told:
     others = counts.drop(kind)
     fewer = f" Under {several(len(others), 'other input')} at most {others.max():.0f}." if len(others) else ""
     reached = f" {one(mine, metric='starts_reached'):.0%} of the starts led to a fixed or slow point."
-    start, left_out = held_inputs.start_of(subject), round(of_network(answered, "points_left_out")["value"].sum())
+    start = held_inputs.start_of(subject)
     setup = (
         f"We held fixed {held_inputs.inputs_of(subject)[1]}. The search began at {len(start.states)} states of "
         f"{start.layer.name} that the inputs lead to, and minimised q = |F(s) \N{MINUS SIGN} s|²/2 (fixed below "
         "1e-10, slow below 1e-6; Sussillo and Barak 2013). It misses points that no start leads to, and leaves out "
-        f"those beyond what a state can be ({left_out}). A stable point forgets a small push, a neutral one keeps it."
+        "those beyond what a state can be. A stable point forgets a small push, a neutral one keeps it."
     )
     title, caption = "How many points the search finds", "A mark for each network and input."
     figure = figure_of(answered, draw, "fixed_points", title=title, alt=first, caption=caption)

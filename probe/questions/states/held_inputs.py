@@ -13,9 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import ProbeError
-from ...methods import fixed_points
 from ...methods.dynamics import CellDynamics, Dynamics
-from ...methods.fixed_points import Points
 from ...recurrent.finding import find_layers
 from ...recurrent.layers import Layer, OpenLayer
 from ...recurrent.signals import Signal
@@ -40,27 +38,13 @@ ROUNDED, MARGIN = 1e-6, 2.0
 class Start:
     """The layer that reads the inputs, its dynamics in float64, and `states` that a search begins at, (start, size).
 
-    `largest` is the largest size of each number of a state on these inputs, (size,).
+    `bound` is what the size of each number of a state can be, (size,).
     """
 
     layer: Layer
     dynamics: Dynamics
     states: Tensor
-    largest: np.ndarray
-
-    @property
-    def bound(self) -> Float[np.ndarray, " size"]:
-        """The bound on the size of each number of a state.
-
-        A hidden state that comes from tanh stays between -1 and 1 if it began there. Numbers without such a bound
-        may be up to `MARGIN` times the largest recorded one.
-        """
-        bound = np.empty(self.dynamics.size)
-        for signal in self.dynamics.signals:
-            columns = self.dynamics.columns(signal)
-            seen = float(self.largest[columns].max())
-            bound[columns] = max(1.0, seen) if _is_bounded(self.layer, signal) else MARGIN * seen
-        return bound + ROUNDED
+    bound: np.ndarray
 
 
 def first_layer(subject: Subject) -> str | None:
@@ -108,11 +92,20 @@ def _reads_inputs(subject: Subject) -> bool:
     return read.shape == given.shape and np.allclose(read[there], given[there], rtol=0.01)
 
 
-def _is_bounded(layer: Layer, signal: Signal) -> bool:
-    """Return whether tanh keeps the numbers of a state's signal between -1 and 1."""
+def bound_of(layer: Layer, dynamics: Dynamics, largest: np.ndarray) -> Float[np.ndarray, " size"]:
+    """Return the bound on the size of each number of a state, by the largest that was recorded.
+
+    A hidden state that comes from tanh stays between -1 and 1 if it began there. Numbers without such a bound may be
+    up to `MARGIN` times the largest recorded one.
+    """
     module: Any = layer.module
     tanh = getattr(module, "nonlinearity", "tanh") == "tanh" and not getattr(module, "proj_size", 0)
-    return signal == Signal.HIDDEN_STATE and tanh
+    bound = np.empty(dynamics.size)
+    for signal in dynamics.signals:
+        columns = dynamics.columns(signal)
+        seen = float(largest[columns].max())
+        bound[columns] = max(1.0, seen) if tanh and signal == Signal.HIDDEN_STATE else MARGIN * seen
+    return bound + ROUNDED
 
 
 @per_subject
@@ -168,26 +161,4 @@ def start_of(subject: Subject) -> Start:
     most, chosen = min(STARTS, _affordable(subject)), every
     if len(every) > most:
         chosen = every[np.sort(np.random.default_rng(subject.seed).choice(len(every), most, replace=False))]
-    return Start(layer, dynamics, torch.as_tensor(chosen), np.abs(every).max(0))
-
-
-def searched(start: Start, held: Tensor, bound: np.ndarray | None) -> tuple[Points, int]:
-    """Return the fixed and slow points that a search finds, and how many others lie outside of the bounds."""
-    # One point for each start. Points are merged only after those beyond the bounds are left out.
-    ends = fixed_points.find_points(start.dynamics, held, start.states, merged=-1.0)
-    inside = np.ones(len(ends), dtype=bool) if bound is None else (np.abs(ends.states) <= bound).all(axis=1)
-    kept, others = (_distinct(ends.states, np.flatnonzero(rows)) for rows in (inside, ~inside))
-    reached = inside.sum() / max(len(start.states), 1)
-    points = Points(
-        ends.states[kept], ends.q[kept], ends.jacobians[kept], ends.fixed[kept], float(reached), ends.later
-    )
-    return points, len(others)
-
-
-def _distinct(states: np.ndarray, rows: np.ndarray) -> list[int]:
-    """Return the rows whose states, the slowest first, are not copies of an earlier one."""
-    distinct: list[int] = []
-    for which in rows.tolist():
-        if not distinct or np.linalg.norm(states[distinct] - states[which], axis=1).min() > fixed_points.MERGED:
-            distinct.append(which)
-    return distinct
+    return Start(layer, dynamics, torch.as_tensor(chosen), bound_of(layer, dynamics, np.abs(every).max(0)))

@@ -13,15 +13,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
 from ...methods import fixed_points
+from ...methods.fixed_points import Points
 from ...subjects.ends import runs_of
 from ...subjects.subject import Subject, by_network
 
 QUESTION = "stable_answers"
-#: So many combinations of answers at most are told apart.
-MOST_COMBINATIONS = 256
 
 
 def measure(
@@ -30,7 +28,6 @@ def measure(
     silent: Float[Tensor, " number"],
     starts: int = 400,
     noise: float = 0.0,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Find the fixed points under one input that is repeated, what is answered there, and how stable they are.
 
@@ -51,8 +48,7 @@ def measure(
         noise: standard deviation of Gaussian noise on each number of a second copy of the starts; 0 for none.
 
     Raises:
-        ProbeError: a network cannot be run from its states, the input does not fit, the noise is negative, or there
-            are more than 256 combinations of answers.
+        ProbeError: a network cannot be run from its states, or the input does not fit.
 
     Reference:
         Sussillo & Barak 2013, Opening the black box, section 3.1 (3-bit flip-flop); Golub & Sussillo 2018,
@@ -60,8 +56,9 @@ def measure(
     """
     rows: list[dict[str, Any]] = []
     for group in by_network(subjects):
-        combinations = _combinations(group)
-        points, visited = find(group[0], silent=silent, starts=starts, noise=noise, seed=seed)
+        levels = [[subject.answered.said(level) for level in subject.answered.levels] for subject in group]
+        combinations = [",".join(each) for each in itertools.product(*levels)]
+        points, visited = find(group[0], silent=silent, starts=starts, noise=noise)
         values = _of_points(points, answers_at(group, points.states), combinations, visited)
         rows += [
             measurement(QUESTION, metric, group[0].network, float(value), layer=group[0].layer, kind=kind, at=at)
@@ -71,29 +68,15 @@ def measure(
 
 
 def find(
-    subject: Subject, *, silent: Float[Tensor, " number"], starts: int = 400, noise: float = 0.0, seed: int = 0
-) -> tuple[fixed_points.Points, Float[Tensor, "start size"]]:
+    subject: Subject, *, silent: Float[Tensor, " number"], starts: int = 400, noise: float = 0.0
+) -> tuple[Points, Float[Tensor, "start size"]]:
     """Return the points that `measure` counts, and the visited states among its starts; its arguments and errors."""
-    if not noise >= 0:
-        raise ProbeError(f"noise={noise} must be a standard deviation, 0 or more.")
     machine = runs_of(subject)
-    visited = fixed_points.visited_states(machine.clean, starts, seed=seed)
-    begin = visited
+    begin = visited = fixed_points.visited_states(machine.clean, starts)
     if noise:
-        draws = torch.randn(visited.shape, generator=torch.Generator().manual_seed(seed), dtype=visited.dtype)
+        draws = torch.randn(visited.shape, generator=torch.Generator().manual_seed(0), dtype=visited.dtype)
         begin = torch.cat([visited, visited + noise * draws])
     return fixed_points.find_points(machine.dynamics, silent, begin), visited
-
-
-def _combinations(group: Sequence[Subject]) -> list[str]:
-    levels = [[subject.answered.said(level) for level in subject.answered.levels] for subject in group]
-    count = int(np.prod([len(each) for each in levels]))
-    if count > MOST_COMBINATIONS:
-        raise ProbeError(
-            f"The network {group[0].network.name!r} has {count} combinations of answers; at most {MOST_COMBINATIONS} "
-            "are told apart. Give subjects of fewer concepts, or concepts of fewer values."
-        )
-    return [",".join(each) for each in itertools.product(*levels)]
 
 
 def answers_at(group: Sequence[Subject], states: Float[np.ndarray, "state size"]) -> list[str]:
@@ -104,24 +87,31 @@ def answers_at(group: Sequence[Subject], states: Float[np.ndarray, "state size"]
     return [",".join(each) for each in zip(*said, strict=True)]
 
 
+def counts(points: Points) -> dict[str, float]:
+    """Return what is counted of points, by metric."""
+    every = {"fixed": points.fixed, "stable": points.fixed & points.stable, "slow": ~points.fixed}
+    return {f"{kind}_points": float(which.sum()) for kind, which in every.items()} | {"starts_reached": points.reached}
+
+
+def by_point(points: Points, starts: Tensor) -> dict[str, np.ndarray]:
+    """Return what is measured of each point, (point,) by metric."""
+    distance = torch.cdist(torch.as_tensor(points.states), starts)
+    nearest = distance.amin(1).numpy() if len(points) else np.zeros(0)
+    return {"point_q": points.q, "point_modulus": points.modulus, "point_distance": nearest}
+
+
 def _of_points(
-    points: fixed_points.Points, answers: list[str], combinations: list[str], visited: Tensor
+    points: Points, answers: list[str], combinations: list[str], visited: Tensor
 ) -> Iterator[tuple[str, float, str, float | None]]:
     """Yield each metric, its value, what is answered there, and a number."""
-    stable = points.fixed & points.stable
-    counts = Counter(itertools.compress(answers, stable))
-    unstable = points.unstable_directions
-    yield "fixed_points", points.fixed.sum(), "", None
-    yield "stable_points", stable.sum(), "", None
-    yield "slow_points", (~points.fixed).sum(), "", None
-    yield "starts_reached", points.reached, "", None
-    yield "one_stable_each", all(counts[kind] == 1 for kind in combinations), "", None
-    for kind in combinations:
-        yield "stable_points_answering", counts[kind], kind, None
+    unstable, answering = (
+        points.unstable_directions,
+        Counter(itertools.compress(answers, points.fixed & points.stable)),
+    )
+    yield from ((metric, value, "", None) for metric, value in counts(points).items())
+    yield "one_stable_each", all(answering[kind] == 1 for kind in combinations), "", None
+    yield from (("stable_points_answering", answering[kind], kind, None) for kind in combinations)
     for number, count in enumerate(np.bincount(unstable[points.fixed & ~points.neutral], minlength=1)):
         yield "points_unstable_in", count, "", float(number)
-    distance = torch.cdist(torch.as_tensor(points.states), visited).amin(1).numpy() if answers else np.zeros(0)
-    modulus = np.abs(points.eigenvalues).max(axis=1, initial=0)
-    for number, values in enumerate(zip(points.q, unstable, modulus, distance, strict=True)):
-        for name, value in zip(("q", "unstable", "modulus", "distance"), values, strict=True):
-            yield f"point_{name}", value, answers[number], float(number)
+    for metric, values in (by_point(points, visited) | {"point_unstable": unstable}).items():
+        yield from ((metric, value, answers[at], float(at)) for at, value in enumerate(values))
