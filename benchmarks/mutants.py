@@ -45,15 +45,15 @@ ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUM
 VERDICTS = {0: "survived", 1: "killed", None: "timed out"}
 #: Modules of which CI generates defects, and the tests that must notice: small, at the heart of things, and quick.
 CORE = {
-    "probe/evidence/claims.py": "tests/wheel/test_claims.py",
-    "probe/evidence/intervals.py": "tests/wheel/test_findings.py",
-    "probe/methods/abstraction/automata.py": "tests/wheel/test_abstraction.py",
-    "probe/methods/causal/erasure.py": "tests/wheel/test_causal_states.py",
-    "probe/methods/causal/interchange.py": "tests/wheel/test_causal_interchange.py",
-    "probe/methods/decomposition/shapley.py": "tests/wheel/test_decomposition.py",
-    "probe/methods/fixed_points.py": "tests/wheel/test_dynamics.py",
-    "probe/recurrent/again/engine.py": "tests/wheel/test_edits.py tests/wheel/test_edit_kinds.py",
-    "probe/recurrent/cells/gru.py": "tests/wheel/test_layers_of_every_kind.py tests/wheel/test_custom_cells.py",
+    "probe/evidence/claims.py": "tests/evidence/test_claims.py",
+    "probe/evidence/intervals.py": "tests/evidence/test_findings.py",
+    "probe/methods/abstraction/automata.py": "tests/methods/test_abstraction.py",
+    "probe/methods/causal/erasure.py": "tests/methods/test_states.py",
+    "probe/methods/causal/interchange.py": "tests/methods/test_interchange.py",
+    "probe/methods/decomposition/shapley.py": "tests/methods/test_decomposition.py",
+    "probe/methods/fixed_points.py": "tests/methods/test_dynamics.py",
+    "probe/recurrent/again/engine.py": "tests/edits/test_edits.py tests/edits/test_kinds.py",
+    "probe/recurrent/cells/gru.py": "tests/recurrent/test_layers_of_every_kind.py",
 }
 
 

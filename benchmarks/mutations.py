@@ -35,17 +35,17 @@ def of(module: str, test: str, *changes: tuple[str, str, str]) -> tuple[Mutation
 MUTATIONS: tuple[Mutation, ...] = (
     *of(
         "probe.recurrent.cells.checking",
-        "tests/wheel/test_own_cells.py",
+        "tests/recurrent/test_own_cells.py",
         ("own cells: what is given may be read anywhere", "{formula.signal}", "set(cell.signals)"),
     ),
     *of(
         "probe.hooks.memory",
-        "tests/wheel/test_memory.py",
+        "tests/hooks/test_memory.py",
         ("memory: files that are cached are in use", "min(cached, used)", "0"),
     ),
     *of(
         "probe.recurrent.cells.lstm",
-        "tests/wheel/test_recording.py",
+        "tests/recording/test_recording.py",
         (
             "lstm: i and f exchanged",
             "(Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)",
@@ -54,7 +54,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.cells.lstm",
-        "tests/wheel/test_gradients_of.py",
+        "tests/hooks/test_gradients_of.py",
         (
             "lstm: sigmoid for tanh",
             "Formula(_g, (_a_g,), lambda _, a: candidate(a))",
@@ -64,7 +64,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.cells.lstm",
-        "tests/wheel/test_custom_cells.py",
+        "tests/recurrent/test_custom_cells.py",
         (
             "peepholes: o sees the previous cell state",
             "_peeping_at_new(_a_o, self.weights.p_o)",
@@ -73,23 +73,23 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.cells.cell",
-        "tests/wheel/test_traps.py::test_a_replaced_forward_makes_max_error_raise",
+        "tests/hooks/test_traps.py::test_a_replaced_forward_makes_max_error_raise",
         ("cells: max_error compares h with itself", "signals[HIDDEN].detach()", "h.detach()"),
     ),
     *of(
         "probe.recurrent.cells.lstm",
-        "tests/wheel/test_recording_size.py",
+        "tests/recording/test_size.py",
         ("lstm: max_error of an opened run is 0", "u.sub_(h)", "u.sub_(u)"),
         ("lstm: max_error of few units is 0", "np.abs(u, out=u)", "u * 0"),
     ),
     *of(
         "probe.recurrent.runs",
-        "tests/wheel/test_recording_files.py",
+        "tests/recording/test_files.py",
         ("traces: the error of NaN is small", 'float("inf")', "0.0"),
     ),
     *of(
         "probe.recurrent.runs",
-        "tests/wheel/test_layers_of_every_kind.py",
+        "tests/recurrent/test_layers_of_every_kind.py",
         ("traces: a reverse layer reads forwards", "own_order(x, layer, call.lengths)", "x"),
     ),
     *of(
@@ -100,23 +100,23 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.steps.trails",
-        "tests/wheel/test_zero_states.py",
+        "tests/recurrent/test_zero_states.py",
         ("trails: a state that is set to zero goes on", "name in _ANEW", "False"),
     ),
     *of(
         "probe.recurrent.cells.step_cell",
-        "tests/wheel/test_steps.py",
+        "tests/recurrent/test_steps.py",
         ("steps: outputs are not compared", "difference(after[OUTPUT].detach(), h[step].detach())", "0"),
     ),
     *of(
         "probe.hooks.episode_edits",
-        "tests/wheel/test_rollouts.py",
+        "tests/hooks/test_rollouts.py",
         ("rollout: an edit acts at every step", "edit.site.steps is None or step in edit.site.steps", "True"),
         ("rollout: a function is told the environment's step", "(step,)", "(0,)"),
     ),
     *of(
         "probe.hooks.sessions",
-        "tests/wheel/test_sessions.py",
+        "tests/hooks/test_sessions.py",
         (
             "sessions: every thread's calls are edited",
             "for each in _open_here.get()",
@@ -125,22 +125,22 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.hooks.taps",
-        "tests/wheel/test_gradients_of.py",
+        "tests/hooks/test_gradients_of.py",
         ("gradients: taps off the path", "torch.ones_like(own)", "own"),
     ),
     *of(
         "probe.methods.clean_run",
-        "tests/wheel/test_machines.py",
+        "tests/methods/test_machines.py",
         ("clean run: rows of other starts share prefixes", "self.starts.numpy()", "None"),
     ),
     *of(
         "probe.storage.files",
-        "tests/wheel/test_files.py",
+        "tests/storage/test_files.py",
         ("files: written in place", "os.replace(temporary, path)", "path.write_bytes(data)"),
     ),
     *of(
         "probe.loading.formats.pickled",
-        "tests/wheel/test_loading_hostile.py::test_an_archive_of_torchscript_calls_nothing",
+        "tests/loading/test_hostile.py::test_an_archive_of_torchscript_calls_nothing",
         (
             "pickles: every name is found",
             'raise RefusedError(f"{module}.{name}")',
@@ -149,17 +149,17 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.hooks.sweeping.sweep",
-        "tests/wheel/test_sweep.py::test_what_a_model_reads",
+        "tests/hooks/test_sweep.py::test_what_a_model_reads",
         ("sweep: an edit makes the model read on", "has_nan(output)", "False"),
     ),
     *of(
         "probe.hooks.sweeping.unedited",
-        "tests/wheel/test_sweep.py::test_what_a_model_reads",
+        "tests/hooks/test_sweep.py::test_what_a_model_reads",
         ("sweep: steps are not written that are read", "all(same)", "True"),
     ),
     *of(
         "probe.recurrent.again.engine",
-        "tests/wheel/test_edits.py::test_a_patched_cell_state_enters_the_recurrence",
+        "tests/edits/test_edits.py::test_a_patched_cell_state_enters_the_recurrence",
         (
             "engine: h stale after a patch of c",
             "choose(value, computed, differs, reached[signal])",
@@ -168,12 +168,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.again.engine",
-        "tests/wheel/test_edits.py::test_patching_with_the_runs_own_values_changes_no_bit",
+        "tests/edits/test_edits.py::test_patching_with_the_runs_own_values_changes_no_bit",
         ("engine: a patch with itself changes bits", "choose(value, computed, differs, reached[signal])", "computed"),
     ),
     *of(
         "probe.recurrent.again.engine",
-        "tests/wheel/test_edits.py::test_a_later_edit_starts_from_the_earlier_ones_run",
+        "tests/edits/test_edits.py::test_a_later_edit_starts_from_the_earlier_ones_run",
         (
             "engine: a second edit starts from the clean run",
             "choose(at_rest[signal], stepped[signal], *marks)",
@@ -182,12 +182,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.again.engine",
-        "tests/wheel/test_edit_kinds.py",
+        "tests/edits/test_kinds.py",
         ("engine: resumes from the first state", "clean.before(step)", "clean.initial"),
     ),
     *of(
         "probe.edits.resolve",
-        "tests/wheel/test_edit_kinds.py",
+        "tests/edits/test_kinds.py",
         (
             "edits: a later one does not see the earlier one's",
             "one.put(changed[where], step)",
@@ -196,7 +196,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.edits.kinds",
-        "tests/wheel/test_edits.py::test_several_steps_each_take_their_own_values",
+        "tests/edits/test_edits.py::test_several_steps_each_take_their_own_values",
         (
             "edits: the source's first step at every step",
             "self.values[rows, place.positions]",
@@ -205,12 +205,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.evidence.intervals",
-        "tests/wheel/test_findings.py",
+        "tests/evidence/test_findings.py",
         ("statistics: a share by Wilson", '"exact"', '"wilson"'),
     ),
     *of(
         "probe.evidence.claims",
-        "tests/wheel/test_claims.py",
+        "tests/evidence/test_claims.py",
         (
             "claims: the difference to a control unpaired",
             "[(value, others[pair]) for (_, pair), value in values.items() if pair in others]",
@@ -224,17 +224,17 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.methods.decomposition.gates",
-        "tests/wheel/test_decomposition_tables.py",
+        "tests/methods/test_tables.py",
         ("gates: frozen at another step's mean", "means[signal][step]", "means[signal][0]"),
     ),
     *of(
         "probe.methods.causal.task",
-        "tests/wheel/test_causal_interchange.py",
+        "tests/methods/test_interchange.py",
         ("interchange: base and source swapped", "self.so_far(source, step)", "self.so_far(base, step)"),
     ),
     *of(
         "probe.methods.causal.erasure",
-        "tests/wheel/test_causal_states.py",
+        "tests/methods/test_states.py",
         (
             "leace: no whitening",
             "Eraser(mean, unwhiten @ directions, directions.T @ whiten)",
@@ -243,12 +243,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.methods.causal.alignment_controls",
-        "tests/wheel/test_causal_alignment.py::test_halves_split_prefixes_and_not_rows",
+        "tests/methods/test_alignment.py::test_halves_split_prefixes_and_not_rows",
         ("alignment: held-out prefixes leak into training", "Half(*parts)", "Half(rows, parts[1])"),
     ),
     *of(
         "probe.methods.fixed_points",
-        "tests/wheel/test_dynamics.py",
+        "tests/methods/test_dynamics.py",
         (
             "dynamics: the Jacobian's rows are its columns",
             "found.view(rows, size, size)",
@@ -257,22 +257,22 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.methods.probing.fits",
-        "tests/wheel/test_studies_symbols.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
+        "tests/studies/test_symbols.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
         ("studies: a rare category weighs less in the fit", '"balanced"', "None"),
     ),
     *of(
         "probe.subjects.pairs",
-        "tests/wheel/test_studies_splices.py::test_the_scale_ends_at_the_networks_own_answers",
+        "tests/studies/test_splices.py::test_the_scale_ends_at_the_networks_own_answers",
         ("studies: pairs that the network answers wrong count", "_only(rest, right)", "rest"),
     ),
     *of(
         "probe.subjects.networks.random_weights",
-        "tests/wheel/test_studies_parts.py::test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds",
+        "tests/studies/test_parts.py::test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds",
         ("studies: the gates of shuffled weights are mixed", "parameter.split(units)", "(parameter,)"),
     ),
     *of(
         "probe.plots.sequences",
-        "tests/wheel/test_plots_sequences.py",
+        "tests/plots/test_sequences.py",
         ("plots: a token is read as HTML", "escape(token)", "token"),
     ),
 )

@@ -1,7 +1,7 @@
 """Every question, asked once of a few networks for all tests of a session, in a process of its own.
 
 Measuring takes most of the time of these tests, and twice as long where every shape is checked, as in pytest; shapes
-are checked where tests/wheel asks the same questions of small networks.
+are checked where tests/questions asks the same questions of small networks.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import configparser
 import os
 import random
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -29,7 +28,12 @@ from benchmarks.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Quick tests that load the package, its data files and its entry point.
-QUICK = ("test_bare.py", "test_import_is_light.py", "test_edit_values.py", "test_edit_errors.py")
+QUICK = (
+    "command_line/test_bare.py",
+    "command_line/test_import_is_light.py",
+    "edits/test_values.py",
+    "edits/test_errors.py",
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +105,9 @@ def test_an_ini_parser_reads_every_entry_point(wheel: Path) -> None:
 def test_the_wheel_passes_its_tests_without_the_source(clean_python: Path, tmp_path: Path) -> None:
     """Copied away from the checkout, the tests import the wheel's `probe` and pass."""
     tests = tmp_path / "tests"
-    shutil.copytree(ROOT / "tests" / "wheel", tests, ignore=shutil.ignore_patterns("__pycache__"))
+    elsewhere = shutil.ignore_patterns("__pycache__", "repo", "browser", "data")
+    shutil.copytree(ROOT / "tests", tests, ignore=elsewhere)
+    (tests / "helpers" / "wheel.ini").rename(tests / "pytest.ini")
     where = subprocess.run(
         [clean_python, "-c", "import probe, sys; print(probe.__file__); print(*sys.path, sep='\\n')"],
         cwd=tests,
@@ -138,11 +144,13 @@ def test_the_packages_of_the_checkout_are_absent(clean_python: Path, tmp_path: P
 
 
 def test_ci_runs_the_tests_of_every_folder() -> None:
-    """Those of the wheel in the clean room, all others at the end, also those of a folder that is added later."""
+    """Rooms in the clean room, also one that is added later, and at the end the two folders that it leaves out."""
     ci = (ROOT / ".ci" / "run").read_text()
+    left = re.search(r'grep -vxE "tests/\((.*)\)"', ci)
     found = re.search(r'^tests\(\) \{ make coverage ONLY="(.*)"; \}$', ci, re.MULTILINE)
+    assert left is not None
     assert found is not None
-    assert shlex.split(found[1]) == ["tests", "--ignore=tests/wheel"]
+    assert {*found[1].split(), "tests/data"} == {f"tests/{name}" for name in left[1].split("|")}
 
 
 def test_every_mutation_stands_at_one_place_of_todays_source() -> None:
@@ -185,8 +193,8 @@ def test_generated_mutants_are_of_each_module_in_turn_and_judged_by_its_tests() 
     found = list(islice(generated(files, random.Random(0)), 4))
     assert sorted(defect.file for defect in found) == sorted(files * 2)
     assert {defect.file: defect.tests for defect in found} == {
-        "probe/evidence/intervals.py": ("tests/wheel/test_findings.py",),
-        "probe/evidence/claims.py": ("tests/wheel/test_claims.py",),
+        "probe/evidence/intervals.py": ("tests/evidence/test_findings.py",),
+        "probe/evidence/claims.py": ("tests/evidence/test_claims.py",),
     }
 
 
@@ -237,15 +245,13 @@ def test_where(number):
 """
 
 
-@pytest.mark.parametrize(("grouped", "most"), [(True, 1), (False, 2)])
-def test_a_files_tests_run_in_one_process(grouped: bool, most: int, tmp_path: Path) -> None:
-    """Each of two files has its own; without conftest.py both processes run tests of both files."""
-    if grouped:
-        shutil.copy(CONFTEST, tmp_path)
+def test_a_files_tests_run_in_one_process(tmp_path: Path) -> None:
+    """Each of two files has its own."""
+    shutil.copy(CONFTEST, tmp_path)
     for name in ("test_one.py", "test_two.py"):
         (tmp_path / name).write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "no:cacheprovider"]
-    command += ["-o", f"pythonpath={CONFTEST.parent / 'wheel'}"]  # where conftest.py finds what it imports
+    command += ["-o", f"pythonpath={CONFTEST.parent / 'helpers'}"]  # where conftest.py finds what it imports
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     done = subprocess.run(
         [*command, "-n", "2", "--rootdir", str(tmp_path), str(tmp_path)],
@@ -258,5 +264,5 @@ def test_a_files_tests_run_in_one_process(grouped: bool, most: int, tmp_path: Pa
     )
     assert done.returncode == 0, done.stdout[-2000:]
     found = [{path.read_text() for path in tmp_path.glob(f"test_{name}-*.txt")} for name in ("one", "two")]
-    assert [len(processes) for processes in found] == [most, most]
-    assert (found[0] == found[1]) is not grouped
+    assert [len(processes) for processes in found] == [1, 1]
+    assert found[0] != found[1]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from matplotlib.colors import is_color_like
+from painted import meaning, named
 
 from probe.colours import MEANINGS, OF_PAGES, ROLES
-from tests.wheel.painted import meaning, named
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "reports").rglob("*.html"))

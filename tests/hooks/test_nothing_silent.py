@@ -1,7 +1,7 @@
 """Nothing is silently wrong, however a layer is wrapped, called and asked: hypothesis draws cases that nobody wrote.
 
 Each case is a model of wrapped.py, and what is true of it is a loop of wrapped_by_hand.py. What `probe` gives equals
-the loop to 1e-6, or is a ProbeError. `PROBE_EXAMPLES=5000 pytest tests/wheel/test_nothing_silent.py -m exhaustive -s`
+the loop to 1e-6, or is a ProbeError. `PROBE_EXAMPLES=5000 pytest tests/hooks/test_nothing_silent.py -m exhaustive -s`
 draws others each time.
 """
 

@@ -15,8 +15,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from painted import contrast
 from PIL import Image
 from refusing import refused
 
@@ -25,20 +25,6 @@ from probe.colours import of_role
 from probe.evidence import DataFigure
 from probe.plots.style import COLUMN_WIDTH, ROLE_STYLE, ShownFigure, axes_or_new, new_figure, role_style, style
 from probe.report.svg import DPI, FORMATS, for_papers
-
-WHITE, DARK_PAGE = "#ffffff", "#14171a"
-
-
-def luminance(colour: str) -> float:
-    """Return the relative luminance of WCAG 2.2."""
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(first: str, second: str) -> float:
-    """Return the contrast ratio of WCAG 2.2."""
-    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
 
 
 def test_the_contrast_of_black() -> None:

@@ -19,10 +19,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from painted import contrast
 from PIL import Image
 from recorded import KINDS, LENGTHS, recorded
 from refusing import refused
-from test_report_figures import contrast
 
 from probe.plots import dose, heatmap, matrix, text
 from probe.plots.sequences import ink_on

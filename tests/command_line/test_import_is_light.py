@@ -11,24 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from commands import printed
 
 import probe
 
 HEAVY = ("torch", "numpy", "pandas", "xarray", "matplotlib", "seaborn", "sklearn", "scipy")
 LIST_LOADED = f"import sys; print([name for name in {HEAVY!r} if name in sys.modules])"
-
-
-def printed(code: str) -> str:
-    """Return what a new process prints; it starts in the root folder, where no source lies."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=os.sep,
-        timeout=60,
-    )
-    return done.stdout.strip()
 
 
 def test_importing_probe_loads_nothing_heavy() -> None:

@@ -12,13 +12,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from commands import printed
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 from recorded import KINDS, recorded, registered
 from refusing import refused
-from test_import_is_light import printed
 
 import probe
 from probe import plots

@@ -1,6 +1,6 @@
 """What `probe` promises of every recurrent layer, on networks at random, against the oracle of reference.py.
 
-`PROBE_EXAMPLES=2000 pytest tests/wheel/test_instrument_properties.py` draws other networks each time; a failure
+`PROBE_EXAMPLES=2000 pytest tests/hooks/test_instrument_properties.py` draws other networks each time; a failure
 prints the seed and the example, and `--hypothesis-seed=N` repeats it. Without it the same few are drawn each time.
 """
 

@@ -23,10 +23,10 @@ import probe
 FILE = Path(__file__).with_name("messages.txt")
 #: What differs between machines and runs, and what stands for it: folders, addresses, numbers that were computed.
 VARIES = {
-    re.escape(str(FILE.parent)): "TESTS",
+    re.escape(str(FILE.parents[1])): "TESTS",
     re.escape(str(Path(probe.__file__).parents[1])): "ROOT",
     rf"{re.escape(tempfile.gettempdir())}/(pytest-of-[^/]+/pytest-\d+/)?(popen-gw\d+/)?[\w.-]+": "PATH",
-    r"\btests\.wheel\.(?=test_)": "",
+    r"\b([a-z_]+\.)+(?=test_\w+\.)": "",
     r"\b0x[0-9a-f]+\b|(?<=sha256 )[0-9a-f]{8}\b|\b[0-9a-f]{64}\b": "#",
     r"(?<![\w.])-?\d+(\.\d{3,}(e[+-]?\d+)?|(\.\d+)?e[+-]?\d+)\b": "#",
     r"\btest_\w+\.py, line \d+": "TEST",

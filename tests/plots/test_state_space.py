@@ -21,9 +21,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.quiver import Quiver
+from painted import contrast
 from recorded import KINDS, ROWS, TIME, Recorded, recorded
 from refusing import refused
-from test_report_figures import contrast
 
 from probe import Signal
 from probe.methods.fixed_points import Points

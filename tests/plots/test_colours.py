@@ -12,9 +12,8 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from painted import faults, looked_at, meaning
+from painted import DARK_PAGE, WHITE, contrast, faults, looked_at, meaning
 from refusing import refused
-from test_report_figures import DARK_PAGE, WHITE, contrast
 
 import probe
 from probe.colours import MEANINGS, OF_PAGES, ROLES, STEP, VALUE, of_role, parts

@@ -9,6 +9,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from readers_by_hand import COUNT, LENGTH, READ, TASK, Reader, X, expected
 from refusing import refused
 from torch import Tensor, nn
 
@@ -29,7 +30,7 @@ from probe.methods.causal.pairs import all_pairs
 from probe.methods.causal.task import Task
 from probe.methods.machines import Machine
 
-LENGTH, HELD, IDLE = 5, 4, 2
+HELD, IDLE = 4, 2
 V = torch.tensor([0.5, -0.1, -0.7, 0.5], dtype=torch.float64)
 V /= V.norm()
 
@@ -64,45 +65,6 @@ class Rotated(nn.Module):
         clock[:, -1] = 1
         read = self.lstm(torch.cat([x, clock], 2).double())[0][:, -1, :HELD] @ V
         return -2e4 * (read[:, None] - levels) ** 2
-
-
-class Reader(nn.Module):
-    """A recurrent layer whose last hidden state is read by a linear head, or as one number."""
-
-    def __init__(self, kind: str, classes: int | None = LENGTH + 1, **options: Any):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(1)
-            self.rnn = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind](2, 3, batch_first=True, **options)
-            self.head = nn.Linear(3, classes or 1)
-        self.classes = classes
-
-    def forward(self, x: Tensor):
-        """Return scores (batch, class), or numbers (batch,)."""
-        out = self.head(self.rnn(x)[0][:, -1])
-        return out if self.classes else out[:, 0]
-
-
-def answer(output: Tensor):
-    """Return the class with the highest score, or the nearest whole number."""
-    return output.argmax(1) if output.dim() == 2 else output.round().long()
-
-
-def expected(output: Tensor):
-    """Return the mean class, or the number."""
-    return torch.softmax(output, 1) @ torch.arange(output.shape[1]).double() if output.dim() == 2 else output
-
-
-def every_sequence():
-    """Return all sequences of two features, (1024, 5, 2), the first feature in the higher bits."""
-    bits = (torch.arange(4**LENGTH)[:, None] >> torch.arange(2 * LENGTH - 1, -1, -1)) & 1
-    return bits.view(-1, LENGTH, 2).float()
-
-
-X = every_sequence()
-COUNT = X[:, :, 0].cumsum(1)
-TASK = Task(COUNT)
-READ: dict[str, Any] = {"answer": answer, "expected": expected}
 
 
 @pytest.fixture(scope="module")
@@ -384,3 +346,35 @@ def test_the_search_recovers_the_planted_direction(iterations: int, least: float
     (half, _) = halves(rotated, 3)
     (found,) = search(rotated, 3, [Search(1, TASK, half.train)], iterations=iterations)
     assert float((found.basis[:, 0] @ PLANTED).abs()) >= least
+
+
+class Bent(Reader):
+    """A reader whose scores bend where its hidden states' sum is low, which they are at few clean states."""
+
+    def forward(self, x: Tensor):
+        """Return scores (batch, class)."""
+        out = self.rnn(x)[0][:, -1]
+        return self.head(torch.relu(out + 1))
+
+
+class Squared(Reader):
+    """A reader whose scores are products of hidden states: an operation that is linear in each of its two sides."""
+
+    def forward(self, x: Tensor):
+        """Return scores (batch, class)."""
+        out = self.rnn(x)[0][:, -1]
+        return out.mm(out[: LENGTH + 1].T)
+
+
+def test_only_a_linear_output_is_taken_for_one():
+    """Weights and biases of a head are found; squares and a bend beyond all clean states are seen."""
+    reader = Reader("lstm")
+    linear = LinearOutput.of(Machine.of(reader, X, **READ))
+    assert linear is not None
+    assert torch.allclose(linear.weights[:, 3:], reader.head.weight.double(), atol=1e-12)
+    assert not bool(linear.weights[:, :3].any())
+    assert torch.allclose(linear.bias[:, 0], reader.head.bias.double(), atol=1e-12)
+    bent = Machine.of(Bent("lstm"), X, **READ)
+    assert float(bent.clean.states[:, -1, 3:].min()) > -1
+    assert LinearOutput.of(bent) is None
+    assert LinearOutput.of(Machine.of(Squared("lstm"), X, **READ)) is None

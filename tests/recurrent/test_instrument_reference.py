@@ -1,4 +1,4 @@
-"""The oracle of tests/wheel/reference.py against torch's own modules: its control arm. Nothing here uses `probe`."""
+"""The oracle of helpers/reference.py against torch's own modules: its control arm. Nothing here uses `probe`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
-"""Runs the command line in this process."""
+"""Runs the command line in this process, and Python in another."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +28,16 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 
     assert err.startswith("rnn-probe: ")
     assert err.count("\n") == 1
     return err
+
+
+def printed(code: str) -> str:
+    """Return what a new process prints; it starts in the root folder, where no source lies."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=os.sep,
+        timeout=60,
+    )
+    return done.stdout.strip()
