@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ProbeError, several
+from ..errors import ProbeError
 from ..methods.abstraction.automata import as_symbols
 from ..methods.causal import alignment
 from ..methods.causal.pairs import all_pairs
-from ..methods.probing.prefixes import first_of_prefix
-from ..methods.probing.splits import LEAST_STATES
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.signals import Signal
 from ..subjects.alphabet import MOST_SYMBOLS, alphabet_of, around, at_lengths
@@ -24,7 +22,7 @@ from ..subjects.pairs import can_occur, input_pairs, pairs_by_step, usual_steps
 from ..subjects.plans import search_length
 from ..subjects.readouts import EVERY, NUMBER
 from ..subjects.stacks import not_from_states
-from ..subjects.states import reads_ahead, rows_within_budget, sample_of, studied_layer
+from ..subjects.states import sample_of, studied_layer
 from ..subjects.subject import Subject
 from . import uses
 from .states.targets import why_no_target
@@ -112,26 +110,8 @@ def _too_long(subject: Subject) -> bool:
 
 
 def _too_few_states(subject: Subject) -> str | None:
-    name, reason = subject.concept.name, _error(lambda each: (studied_layer(each), sample_of(each)))(subject)
-    if reason:
-        return reason
-    count = len(sample_of(subject).of[name])
-    if count < LEAST_SEQUENCES:
-        return f"“{name}” has a value at {several(count, 'state')} that we read; {LEAST_SEQUENCES} are needed"
-    return why_no_target(subject, name)
-
-
-def _too_few_prefixes(subject: Subject) -> str | None:
-    layer = studied_layer(subject)
-    rows, counted = rows_within_budget(subject, layer.units * len(layer.states)), subject.data
-    counted = counted[rows]
-    if layer.name not in reads_ahead(subject):
-        counted = first_of_prefix(subject.x[rows].double().numpy(), subject.lengths[rows])
-    most = int((counted & np.isfinite(subject.concept.values[rows])).sum(0).max(initial=0))
-    if most >= LEAST_STATES:
-        return None
-    prefixes = several(most, "distinct prefix", "distinct prefixes")
-    return f"“{subject.concept.name}” has a value after {prefixes} of a length at most; {LEAST_STATES} are needed"
+    unread = _error(lambda each: (studied_layer(each), sample_of(each)))(subject)
+    return unread or why_no_target(subject, subject.concept.name)
 
 
 def _last_alone(subject: Subject) -> str | None:
@@ -243,8 +223,8 @@ _numeric = Need(
 number = Need(
     lambda s: len(s.concept.levels) == 1, "“{0.concept.name}” never varies where it is defined", (_numeric,)
 )
-#: A number at enough states of the layer that is studied, and at enough distinct ones of one step.
-states, many_states = Need(_too_few_states, first=(number,)), Need(_too_few_prefixes)
+#: A number at enough states of the layer that is studied.
+states = Need(_too_few_states, first=(number,))
 numbers = Need(
     lambda s: not np.isfinite(s.concept.values[s.data]).all(),
     "“{0.concept.name}” is not defined at every step",

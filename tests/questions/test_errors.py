@@ -130,7 +130,8 @@ def test_questions_of_states_want_one_layer_that_reads_each_step(question: Any) 
         _ = question.measure(subjects([twice], X, CONCEPT, layer="high[0]"))
     with refused():
         _ = question.measure(subjects([flat], X, CONCEPT))
-    (with_layer,) = subjects([twice], X, CONCEPT, layer="low[0]")
+    many = X.repeat(25, 1, 1) + torch.arange(150)[:, None, None]
+    (with_layer,) = subjects([twice], many, CONCEPT.repeat(25, 1), layer="low[0]")
     assert set(question.measure([with_layer])["layer"]) <= {"low[0]", ""}
 
 

@@ -187,7 +187,7 @@ def test_a_number_of_any_size_is_only_correlated() -> None:
     ("study", "reason"),
     [
         (Study(gru(1), bits(), {"kind": lambda x: ["a" if one else "b" for one in x[:, 0]]}), "is categorical"),
-        (Study(gru(1), bits(8, 2), {"ones": ones}), "has a value at 6 states that we read; 8 are needed"),
+        (Study(gru(1), bits(8, 2), {"ones": ones}), "“ones” is defined after 6 distinct beginnings of sequences"),
         (Study(gru(1, 2), bits(), {"ones": ones}), "several layers: '[0]', '[1]'"),
     ],
 )

@@ -8,7 +8,7 @@ interval over networks. Of one network we read states that are drawn, at every l
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 
 from ...errors import ProbeError, several
 from ...evidence.claims import Control, Range, Rule
-from ...evidence.measurements import FITTED_HEADS, ROLES, Network, measurement, tabulate
+from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ...methods.probing.fits import LeastSquares
 from ...methods.probing.linear import fit_linear, r_squared
@@ -39,12 +39,11 @@ from .linear_readout_drawn import measure_drawn
 from .targets import why_no_target
 
 QUESTION = "linear_readout"
-#: With fewer distinct states than this, no probe of a step is fitted to half of them.
-FEWEST = 4
 #: Of more values than this no codelength is measured: its probe takes time with the third power of their number.
 MOST_CODED = 50
 #: A verdict about networks that were trained alike, by probes of drawn states, needs so many of them.
 NEEDS_OF_DRAWN, RANDOM = 20, "random weights"
+_Row = dict[str, Any]
 
 
 def question(subject: Subject) -> Question:
@@ -54,7 +53,7 @@ def question(subject: Subject) -> Question:
         "linear-readout",
         f"Can a linear probe read {name}?",
         measure,
-        (needs.states, needs.many_states),
+        (needs.states,),
         draw=draw_controls,
         text="A probe is fitted to half of the states of a step and scored on the other half, both ways.",
         version=2,
@@ -140,8 +139,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     A signal each: `r_squared` and `rounding_accuracy` at each step, held out (half of the distinct states is
     scored on a fit of the other half, both ways), and `in_sample_r_squared` where a step has too few states to
     hold any out; `pooled_r_squared` over all steps (four folds), and `pooled_r_squared_minus_clock`;
-    `selectivity`: r_squared at the last step minus its mean over 200 other memories of the input, left out where
-    the step has too few states;
+    `selectivity`: r_squared at the last step minus its mean over 200 other memories of the input;
     `codelength` in bits a state at the last step; `variance_share` of each kind (clock, linear, curved, other)
     over all steps; `between_concept_share` at the last step. All probes are least squares.
     For the network: `last_step_r_squared`, the smaller of its signals' at the last step.
@@ -152,94 +150,79 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     Raises:
         ProbeError: no step has enough distinct states where the concept is defined.
     """
-    rows: list[dict[str, Any]] = []
-    for subject in as_subjects(subjects):
-        layer = studied_layer(subject)
-        read = layer.whole_state
-        by_step = step_states(subject, read, rows=rows_within_budget(subject, layer.units * len(read)))
-        network, scores = subject.network, []
-        last = _last(by_step)
-        memories = signed_sums(subject.x, seed=0)[:, last.step]
-        levels = subject.concept.levels
-        whole = (levels == levels.round()).all() and levels[0] >= 0
-        for signal in read:
-            reader = _Reader(network, subject.layer, signal, levels if whole else None)
-            own = [*reader.by_step(by_step), *reader.pooled(by_step), *reader.last_step(last, memories)]
-            rows += own
-            scores += [row["value"] for row in own if row["metric"] == "r_squared" and row["step"] == last.step]
-        if scores:
-            rows.append(measurement(QUESTION, "last_step_r_squared", network, min(scores), step=last.step))
-    return tabulate(rows)
+    return tabulate(row for subject in as_subjects(subjects) for row in _of_one(subject))
 
 
-def _last(by_step: list[StepStates]) -> StepStates:
-    """Return the states of the last step that has enough of them, or of the step that has most."""
+def _of_one(subject: Subject) -> Iterator[_Row]:
+    layer, levels = studied_layer(subject), subject.concept.levels
+    read = layer.whole_state
+    by_step = step_states(subject, read, rows=rows_within_budget(subject, layer.units * len(read)))
     most = max((len(item.rows) for item in by_step), default=0)
-    if most < FEWEST:
+    if most < LEAST_STATES:
+        prefixes = several(most, "distinct prefix", "distinct prefixes")
         raise ProbeError(
-            f"The concept has a value at {several(most, 'distinct state')} of a step at most; a probe needs {FEWEST}."
+            f"“{subject.concept.name}” has a value after {prefixes} of a length at most; {LEAST_STATES} are needed."
         )
-    return [item for item in by_step if len(item.rows) >= min(most, LEAST_STATES)][-1]
+    last = [item for item in by_step if len(item.rows) >= LEAST_STATES][-1]
+    memories = signed_sums(subject.x, seed=0)[last.rows, last.step]
+    whole = bool((levels == levels.round()).all() and levels[0] >= 0)
+    scores = []
+    for signal in read:
+        row = partial(measurement, QUESTION, network=subject.network, layer=subject.layer, signal=signal)
+        at_steps = [*_at_steps(row, by_step, signal, whole)]
+        scores += [one["value"] for one in at_steps if one["metric"] == "r_squared" and one["step"] == last.step]
+        yield from (*at_steps, *_over_steps(row, by_step, signal, whole))
+        yield from _at_last(row, last, signal, memories, levels if whole else None)
+    yield measurement(QUESTION, "last_step_r_squared", subject.network, min(scores), step=last.step)
 
 
-class _Reader:
-    """Measures one signal of one network."""
+def _at_steps(row: partial[_Row], by_step: list[StepStates], signal: Signal, whole: bool) -> Iterator[_Row]:
+    """Yield how well the concept is read at each step."""
+    for item in by_step:
+        states, target = item.states[signal], item.concept
+        if len(states) >= LEAST_STATES:
+            parts = folds(len(states), 2, seed=0)
+            predicted = LeastSquares().held_out(states, target[:, None], parts)[:, 0]
+            yield row("r_squared", value=of_parts(target, predicted, parts).value, step=item.step)
+            if whole:
+                yield row("rounding_accuracy", value=of_rounding(target, predicted, parts).value, step=item.step)
+        else:
+            fitted = fit_linear(states, target[:, None]).predict(states)[:, 0]
+            yield row("in_sample_r_squared", value=float(r_squared(target, fitted)), step=item.step)
 
-    def __init__(self, network: Network, layer: str, signal: Signal, levels: np.ndarray | None) -> None:
-        self.network, self.layer, self.signal, self.levels = network, layer, signal, levels
 
-    def _row(self, metric: str, value: float, step: int | None = None, kind: str = "") -> dict[str, Any]:
-        place = {"layer": self.layer, "signal": self.signal}
-        return measurement(QUESTION, metric, self.network, value, **place, step=step, kind=kind)
+def _over_steps(row: partial[_Row], by_step: list[StepStates], signal: Signal, whole: bool) -> Iterator[_Row]:
+    """Yield how well one probe reads the concept at all steps, and how the variance of the states splits."""
+    pooled = pool(by_step)
+    states, target, weight = pooled.states[signal], pooled.concept, pooled.weight
+    parts = folds(len(target), 4, seed=0)
+    predicted = LeastSquares(weight).held_out(states, target[:, None], parts)[:, 0]
+    score = of_parts(target, predicted, parts, weight).value
+    yield row("pooled_r_squared", value=score)
+    yield row("pooled_r_squared_minus_clock", value=score - clock_r_squared(pooled.step, target, weight))
+    if whole:
+        yield row("pooled_rounding_accuracy", value=of_rounding(target, predicted, parts, weight).value)
+    shares = asdict(variance_shares(pooled.step, target, states, weight))
+    yield from (row("variance_share", value=share, kind=part) for part, share in shares.items())
 
-    def by_step(self, by_step: list[StepStates]) -> list[dict[str, Any]]:
-        """Return how well the concept is read at each step."""
-        rows = []
-        for item in by_step:
-            states, target = item.states[self.signal], item.concept
-            if len(states) >= LEAST_STATES:
-                parts = folds(len(states), 2, seed=0)
-                predicted = LeastSquares().held_out(states, target[:, None], parts)[:, 0]
-                rows.append(self._row("r_squared", of_parts(target, predicted, parts).value, item.step))
-                if self.levels is not None:
-                    exact = of_rounding(target, predicted, parts).value
-                    rows.append(self._row("rounding_accuracy", exact, item.step))
-            else:
-                fitted = fit_linear(states, target[:, None]).predict(states)[:, 0]
-                rows.append(self._row("in_sample_r_squared", float(r_squared(target, fitted)), item.step))
-        return rows
 
-    def pooled(self, by_step: list[StepStates]) -> list[dict[str, Any]]:
-        """Return how well one probe reads the concept at all steps, and how the variance of the states splits."""
-        pooled = pool(by_step)
-        states, target, weight = pooled.states[self.signal], pooled.concept, pooled.weight
-        parts = folds(len(target), 4, seed=0)
-        predicted = LeastSquares(weight).held_out(states, target[:, None], parts)[:, 0]
-        score = of_parts(target, predicted, parts, weight).value
-        clock = clock_r_squared(pooled.step, target, weight)
-        rows = [self._row("pooled_r_squared", score), self._row("pooled_r_squared_minus_clock", score - clock)]
-        if self.levels is not None:
-            exact = of_rounding(target, predicted, parts, weight).value
-            rows.append(self._row("pooled_rounding_accuracy", exact))
-        shares = variance_shares(pooled.step, target, states, weight)
-        return [*rows, *(self._row("variance_share", share, kind=part) for part, share in asdict(shares).items())]
-
-    def last_step(self, last: StepStates, memories: np.ndarray) -> list[dict[str, Any]]:
-        """Return what sets the concept apart from all else that the last state holds."""
-        states, concept = last.states[self.signal], last.concept
-        targets = np.column_stack([concept, memories[last.rows]])
-        parts = folds(len(states), 2, seed=0)
-        predicted = LeastSquares().held_out(states, targets, parts)
-        explained = [of_parts(*pair, parts).value for pair in zip(targets.T, predicted.T, strict=True)]
-        selectivity = self._row("selectivity", explained[0] - float(np.mean(explained[1:])), last.step)
-        rows = [selectivity] if len(states) >= LEAST_STATES else []
-        if self.levels is not None and len(self.levels) <= MOST_CODED:
-            places = np.searchsorted(self.levels, concept).astype(float)
-            bits = online_codelength(states, places, classes=len(self.levels), seed=0)
-            rows.append(self._row("codelength", bits, last.step))
-        equal = np.full(len(concept), 1 / len(concept))
-        at_last = variance_shares(np.zeros(len(equal)), concept, states, equal)
-        return [*rows, self._row("between_concept_share", at_last.linear + at_last.curved, last.step)]
+def _at_last(
+    row: partial[_Row], last: StepStates, signal: Signal, memories: np.ndarray, levels: np.ndarray | None
+) -> Iterator[_Row]:
+    """Yield what sets the concept apart from all else that the last state holds."""
+    states, concept = last.states[signal], last.concept
+    targets = np.column_stack([concept, memories])
+    parts = folds(len(states), 2, seed=0)
+    predicted = LeastSquares().held_out(states, targets, parts)
+    explained = [of_parts(*pair, parts).value for pair in zip(targets.T, predicted.T, strict=True)]
+    yield row("selectivity", value=explained[0] - float(np.mean(explained[1:])), step=last.step)
+    if levels is not None and len(levels) <= MOST_CODED:
+        places = np.searchsorted(levels, concept).astype(float)
+        bits = online_codelength(states, places, classes=len(levels), seed=0)
+        yield row("codelength", value=bits, step=last.step)
+    equal = np.full(len(concept), 1 / len(concept))
+    shares = variance_shares(np.zeros(len(equal)), concept, states, equal)
+    yield row("between_concept_share", value=shares.linear + shares.curved, step=last.step)
 
 
 def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | None = None) -> Axes:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ...errors import ProbeError
 from ...evidence.claims import Control
 from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import place, said
@@ -35,8 +34,6 @@ READINGS = {
 }
 #: A value is read exactly only among so many values at most; with more, only correlations are measured.
 MOST_VALUES = 50
-#: With fewer distinct states than this, nothing is held out.
-FEWEST = 8
 
 
 def question(subject: Subject) -> Question:
@@ -84,12 +81,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     A map goes to the place of a value among all values of the concept, so that values need not be whole numbers. With
     more than `MOST_VALUES` values only correlations are measured. Of many sequences a part is recorded, drawn by the
     network's seed.
-
-    Args:
-        subjects: what is measured; their concept is a number.
-
-    Raises:
-        ProbeError: the concept has a value at too few states.
+    The concept is a number.
     """
     return tabulate(row for subject in as_subjects(subjects) for row in _of_one(subject))
 
@@ -98,10 +90,6 @@ def _of_one(subject: Subject) -> Iterator[dict[str, Any]]:
     layer, levels = studied_layer(subject), subject.concept.levels
     signal = layer.whole_state[0]
     by_step = step_states(subject, [signal], rows=rows_within_budget(subject, layer.units))
-    if sum(len(item.rows) for item in by_step) < FEWEST:
-        raise ProbeError(
-            f"“{subject.concept.name}” has a value at fewer than {FEWEST} distinct states: none can be held out."
-        )
 
     def row(metric: str, value: float, units: Iterable[int] = (), step: int | None = None) -> dict[str, Any]:
         where: dict[str, Any] = {"layer": subject.layer, "signal": signal, "units": " ".join(map(str, units))}
