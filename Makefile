@@ -15,9 +15,13 @@ export VECLIB_MAXIMUM_THREADS = 1
 # What Python compiled is kept, also where containers turn that off: every process would compile all of it anew.
 unexport PYTHONDONTWRITEBYTECODE
 BROWSER := tests/browser
+# What `make nightly` tries besides: of these Pythons those that are installed, and kernels that OpenBLAS takes on other
+# processors.
+PYTHONS ?= python3.12 python3.13 python3.14
+CORETYPES ?= Prescott Haswell SkylakeX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train report pages study panel verify explorer browser check test exhaustive \
+.PHONY: help setup train report pages study panel nightly explorer browser check test exhaustive packages \
         coverage mutants mutants-sample lint types gallery docs wheel clean
 
 help:  ## list the commands
@@ -57,9 +61,13 @@ study: $(VENV)/.installed  ## train and measure every network of the study; what
 panel: $(VENV)/.installed  ## measure a fixed panel of networks and a hundredth of the others again, and compare
 	$(PY) -m analyses counter --verify --jobs $(JOBS)
 
-verify: $(VENV)/.installed exhaustive mutants  ## all that takes long: every measurement again, the long tests, every mutation
+nightly: exhaustive packages mutants  ## all that takes hours: long tests, all mutations, all measurements, other Pythons and processors
 	$(PY) -m analyses counter --verify --everything --jobs $(JOBS)
 	$(PY) -m analyses flipflop --verify --everything --jobs $(JOBS)
+	for core in $(CORETYPES); do OPENBLAS_CORETYPE=$$core $(MAKE) pages && git diff --exit-code reports/ || exit 1; done
+	for python in $(PYTHONS); do \
+	  $$python --version || continue; $(MAKE) test PYTHON=$$python VENV=$(BUILD)/$$python || exit 1; \
+	done
 
 browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real browser need (Node.js)
 
@@ -76,11 +84,14 @@ explorer:  ## build the page's explorer from js/ (Node.js): probe/explorer/explo
 check: lint types test  ## what a change must pass: style, types, tests
 
 # A file's tests stay in one process: tests/conftest.py.
-TESTS := $(PY) -m pytest -n $(JOBS)
+TESTS := $(PY) -m pytest -n $(JOBS) --durations=10
 
 # To check each call against its annotations (shapes too) takes a third of the time; `make coverage` does, and so does CI.
 test: $(VENV)/.installed  ## run the tests
 	JAXTYPING_DISABLE=1 $(TESTS)
+
+packages: $(VENV)/.installed  ## run the tests with networks that are downloaded from packages
+	$(PY) -m pytest -q -m packages
 
 exhaustive: $(VENV)/.installed  ## run the long tests, which make test leaves out
 	JAXTYPING_DISABLE=1 $(TESTS) -m exhaustive
