@@ -1,8 +1,7 @@
-"""What `probe.patch` and `probe.intervene` refuse, when, and that no hook stays in the model."""
+"""What edits refuse, and when: where they are made, before the model runs, or at the call that they do not fit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,109 +15,88 @@ from probe import Signal
 C = Signal.CELL_STATE
 
 
-@pytest.fixture(autouse=True)
-def _no_grad() -> Iterator[None]:
-    """Call models as `probe.record` does."""
-    with torch.no_grad():
-        yield
+def clamp(**options: Any) -> probe.Edit:
+    """Return a clamp with options that the annotations do not know."""
+    return probe.clamp(C, 0.0, **options)
 
 
 @pytest.mark.parametrize(
-    "options",
+    "make",
     [
-        {"layer": "lstn[0]"},
-        {"units": [5]},
-        {"steps": [7]},
-        {"rows": [4]},
-        {"source_rows": [4]},
-        {"units": [1, 1]},
-        {"units": []},
-        {"rows": [0, -4]},
+        lambda _: probe.clamp(C, torch.ones(1, 1)),
+        lambda _: probe.clamp("cel_state", 1.0),
+        lambda _: probe.steer(C, torch.tensor(1.0)),
+        lambda _: probe.ablate(C, kind="zeros"),
+        lambda _: probe.ablate(C, kind="mean"),
+        lambda _: clamp(unit=3),
+        lambda _: clamp(call=-1),
+        lambda _: clamp(call=True),
+        lambda source: probe.patch(C, source, units=[5]),
+        lambda source: probe.patch(C, source, units=[1, 1]),
+        lambda source: probe.patch(C, source, units=[]),
+        lambda source: probe.patch(C, source, steps=[7]),
+        lambda source: probe.patch(C, source, source_rows=[4]),
+        lambda source: probe.patch("reset_gate", source),
     ],
 )
-def test_a_wrong_place_raises_and_leaves_no_hook(tagger: Any, x: Tensor, options: Any) -> None:
-    """Each wrong option says what is allowed; the model is as it was."""
-    source = probe.record(tagger, x)
-    with refused(), probe.intervene(tagger, probe.patch(C, source, **options)):
-        tagger(x)
-    assert not tagger.lstm._forward_hooks
-
-
-def test_a_wrong_layer_raises_before_the_model_is_called(tagger: Any, pair: nn.Module, x: Tensor) -> None:
-    """An edit made for another model is refused before anything runs."""
-    foreign = probe.patch(C, probe.record(pair, x), layer="low[0]", steps=1)
-    with refused(), probe.intervene(tagger, foreign):
-        tagger(x)
+def test_what_makes_no_edit_is_refused(make: Any, lstm: nn.LSTM, x: Tensor) -> None:
+    """A wrong value, signal, kind or place raises where the edit is made, before there is a model."""
+    source = probe.record(lstm, x)
     with refused():
-        _ = probe.record(tagger, x, edits=[foreign])
-    assert tagger.times_called == 0
-    assert not tagger.lstm._forward_hooks
+        _ = make(source)
 
 
-def test_a_wrong_unit_raises_before_the_model_is_called(tagger: Any, x: Tensor) -> None:
-    """A unit that only the wider source has is refused before anything runs."""
-    wide = probe.record(nn.LSTM(3, 9, batch_first=True), x)
-    cases: list[Any] = [{"units": [7]}, {}]
-    for options in cases:
-        with refused(), probe.intervene(tagger, probe.patch(C, wide, **options)):
+def test_a_source_that_kept_some_steps_and_signals_serves_those(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
+    """A source recorded at steps 2 and 5 gives these, by the input's own counting, and refuses others."""
+    some, source = probe.record(lstm, other, steps=[5, 2], signals=[C]), probe.record(lstm, other)
+    run = probe.record(lstm, x, edits=[probe.patch(C, some, steps=2)])
+    assert torch.equal(run[C][:, 2], source[C][:, 2])
+    for signal, steps in ((C, None), (C, 3), (Signal.HIDDEN_STATE, 2)):
+        with refused():
+            _ = probe.patch(signal, some, steps=steps)
+
+
+def test_an_edit_of_another_model_raises_before_this_one_is_called(tagger: Any, pair: nn.Module, x: Tensor) -> None:
+    """A wrong layer, signal, unit or number of values; no hook stays, of the right edits either."""
+    wide, good = probe.record(nn.LSTM(3, 9, batch_first=True), x), probe.clamp(C, 0.0)
+    wrong = [
+        probe.patch(C, probe.record(pair, x), layer="low[0]", steps=1),
+        probe.clamp(C, 0.0, layer="lstn[0]"),
+        probe.clamp("update_gate", 1.0),
+        probe.patch(C, wide, units=[7]),
+        probe.patch(C, wide),
+        probe.clamp(C, [1.0, 2.0]),
+        probe.steer(C, [1.0, 2.0]),
+    ]
+    for edit in wrong:
+        with refused(), probe.intervene(tagger, good, edit):
             tagger(x)
     assert tagger.times_called == 0
     assert not tagger.lstm._forward_hooks
 
 
-def test_a_step_beyond_the_input_raises_where_the_context_ends(tagger: Any, x: Tensor) -> None:
-    """A later call may go on there; where an edit brings values for other steps, the layer's call raises."""
-    edit, whole = probe.patch(C, probe.record(tagger, x), steps=6), probe.patch(C, probe.record(tagger, x))
-    heads: list[int] = []
+def test_a_step_or_row_beyond_the_input_raises(tagger: Any, x: Tensor) -> None:
+    """At the layer's call where no later one can have it, or values are for other steps; else at the end."""
+    source, heads = probe.record(tagger, x), list[int]()
     tagger.head.register_forward_hook(lambda *_: heads.append(1))
-    with refused(), probe.intervene(tagger, whole):
-        tagger(x[:, :5])
-    assert heads == []
-    with refused(), probe.intervene(tagger, edit):
-        tagger(x[:, :5])
-    assert heads == [1]
+    cases = [
+        (probe.patch(C, source), x[:, :5], 0),
+        (probe.patch(C, source, steps=6), x[:, :5], 1),
+        (probe.patch(C, source, steps=0, rows=[3]), x[:2], 1),
+        (probe.patch(C, source, steps=0), x[:2], 1),
+        (probe.patch(C, source, rows=[4]), x, 1),
+        (probe.patch(C, source, rows=[0, -4]), x, 1),
+    ]
+    for edit, given, called in cases:
+        with refused(), probe.intervene(tagger, edit):
+            tagger(given)
+        assert len(heads) == called
     assert not tagger.lstm._forward_hooks
 
 
-def test_a_row_beyond_the_batch_raises_when_the_layer_is_called(tagger: Any, x: Tensor) -> None:
-    """A batch smaller than the edit asks for, or than the source, is refused."""
-    source = probe.record(tagger, x)
-    edit = probe.patch(C, source, rows=[3], steps=0)
-    with refused(), probe.intervene(tagger, edit):
-        tagger(x[:2])
-    edit = probe.patch(C, source, steps=0)
-    with refused(), probe.intervene(tagger, edit):
-        tagger(x[:2])
-    assert not tagger.lstm._forward_hooks
-
-
-def test_no_hook_stays_when_the_body_raises(tagger: Any, x: Tensor) -> None:
-    """The body's own error arrives, and the model is bit-identical afterwards."""
-    before = tagger(x)
-    edit = probe.patch(C, probe.record(tagger, x), steps=2)
-    with pytest.raises(ZeroDivisionError), probe.intervene(tagger, edit):
-        _ = tagger(x) / (1 // 0)
-    assert not tagger.lstm._forward_hooks
-    assert torch.equal(tagger(x), before)
-
-
-def test_no_hook_stays_when_a_later_edit_is_wrong(pair: Any, tagger: Any, x: Tensor) -> None:
-    """Edits are placed before the first hook is set, so a wrong second one leaves nothing of the first."""
-    source = probe.record(pair, x)
-    good = probe.patch(C, source, layer="low[0]", steps=1)
-    bad = probe.patch(C, probe.record(tagger, x), steps=1)
-    with refused(), probe.intervene(pair, good, bad):
-        pass
-    assert not pair.low._forward_hooks
-
-
-def test_signals_that_cannot_be_edited_are_named(lstm: nn.LSTM, x: Tensor) -> None:
-    """A signal that the source lacks, and one that the layer lacks, are refused by name."""
-    source = probe.record(lstm, x)
-    with refused():
-        _ = probe.patch("reset_gate", source)
-    clamp = probe.clamp("reset_gate", 1.0)
-    with refused():
-        _ = probe.record(lstm, x, edits=[clamp])
-    with refused():
-        _ = probe.patch("cell_state", probe.record(lstm, x, signals=["forget_gate"]))
+def test_a_function_that_returns_something_else_is_refused(lstm: nn.LSTM, x: Tensor) -> None:
+    """Another shape, a number or nothing at all raises with what was given and what came back."""
+    wrong: list[Any] = [lambda value, _site: value[:1], lambda *_: None, lambda *_: 1.0]
+    for function in wrong:
+        with refused():
+            _ = probe.record(lstm, x, edits=[probe.edit("hidden_state", function, steps=1)])

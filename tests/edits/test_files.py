@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from refusing import refused
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 import probe
@@ -18,8 +18,6 @@ from probe import Edit, ProbeError
 from probe.edits.edit_files import INLINE
 from probe.edits.kinds import Clamp, Patch
 from probe.recurrent.signals import Signal, Site
-
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
 
 def edits(source: probe.Recording) -> dict[str, Edit]:
@@ -50,77 +48,66 @@ def assert_same(back: Edit, edit: Edit) -> None:
     assert back == edit
     assert hash(back) == hash(edit)
     assert repr(back) == repr(edit)
-    assert back.content == edit.content
     assert type(back) is type(edit)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_edit_comes_back_equal(kind: str, source: probe.Recording) -> None:
-    """Equal, of the same hash and printed alike, for every kind, sites, options and NaNs included."""
+def test_an_edit_comes_back_and_does_the_same(kind: str, lstm: nn.LSTM, x: Tensor, source: probe.Recording) -> None:
+    """Equal, of the same hash and printed alike; the edited run is the same, bit for bit, and no bare one."""
     edit = edits(source)[kind]
-    assert_same(Edit.from_json(edit.to_json()), edit)
+    back = Edit.from_json(edit.to_json())
+    assert_same(back, edit)
+    if kind != "clamp each":  # holds a NaN
+        runs = [probe.record(lstm, x, edits=given).output[0] for given in ([edit], [back], [])]
+        assert torch.equal(runs[0], runs[1])
+        assert not torch.equal(runs[0], runs[2])
 
 
-def test_every_kind_is_tried(source: probe.Recording) -> None:
-    """The list of kinds above is that of the edits, and these are all different."""
-    assert list(edits(source)) == KINDS
-    assert len(set(edits(source).values())) == len(KINDS)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "clamp each"])
-def test_an_edit_that_came_back_does_the_same(kind: str, lstm: nn.LSTM, x: Tensor, source: probe.Recording) -> None:
-    """The edited run is the same, bit for bit, and is not the run without the edit."""
-    edit = edits(source)[kind]
-    runs = [probe.record(lstm, x, edits=given).output[0] for given in ([edit], [Edit.from_json(edit.to_json())], [])]
-    assert torch.equal(runs[0], runs[1])
-    assert not torch.equal(runs[0], runs[2])
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(), (5,), (0,)])
-def test_every_dtype_comes_back(dtype: torch.dtype, shape: tuple[int, ...], tmp_path: Path) -> None:
-    """Type, shape and bits of the array are kept, in the JSON and in a file."""
-    edit = probe.clamp("forget_gate", torch.randn(shape).to(dtype))
-    assert isinstance(edit, Clamp)
-    for back in (Edit.from_json(edit.to_json()), Edit.from_json(edit.to_json(tmp_path / "array"))):
-        assert_same(back, edit)
-        assert isinstance(back, Clamp)
-        assert (back.value.dtype, back.value.shape) == (dtype, shape)
-        assert torch.equal(back.value, edit.value)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_arrays_of_three_axes_come_back_in_every_dtype(dtype: torch.dtype, tmp_path: Path) -> None:
-    """A patch of a transposed array, which does not lie in its own order in memory, included."""
-    values = torch.randn(5, 2, 3).to(dtype).transpose(0, 2)
-    edit = Patch(Site(Signal.CELL_STATE), values, (2, 0))
-    for back in (Edit.from_json(edit.to_json()), Edit.from_json(edit.to_json(tmp_path / "array"))):
-        assert_same(back, edit)
-        assert isinstance(back, Patch)
-        assert torch.equal(back.values, values)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_every_dtype_comes_back(dtype: torch.dtype, tmp_path: Path) -> None:
+    """Type, shape and bits are kept, in the JSON and in a file, also of what does not lie in order in memory."""
+    made: list[tuple[Edit, str]] = [
+        (probe.clamp("forget_gate", torch.randn(shape).to(dtype)), "value") for shape in ((), (5,), (0,))
+    ]
+    made.append((Patch(Site(Signal.CELL_STATE), torch.randn(5, 2, 3).to(dtype).transpose(0, 2), (2, 0)), "values"))
+    for edit, held in made:
+        for path in (None, tmp_path / "array"):
+            back = Edit.from_json(edit.to_json(path))
+            assert_same(back, edit)
+            assert getattr(back, held).dtype == dtype
+            assert torch.equal(getattr(back, held), getattr(edit, held))
 
 
 def test_another_edit_does_not_come_back_equal(source: probe.Recording) -> None:
     """The control arm: one step, one bit of the array or one seed makes another edit."""
     edit = probe.ablate("cell_state", kind="resample", reference=source, seed=7, steps=3)
     written = json.loads(edit.to_json())
-    for change in ({"seed": 8}, {"site": written["site"] | {"steps": [4]}}, {"site": written["site"] | {"call": 0}}):
+    values = written["values"] | {"base64": "AAAA" + written["values"]["base64"][4:]}
+    for change in (
+        {"seed": 8},
+        {"site": written["site"] | {"steps": [4]}},
+        {"site": written["site"] | {"call": 0}},
+        {"values": values},
+    ):
         assert Edit.from_json(json.dumps(written | change)) != edit
-    written["values"]["base64"] = "AAAA" + written["values"]["base64"][4:]
-    assert Edit.from_json(json.dumps(written)) != edit
 
 
-def test_the_json_names_the_edit(source: probe.Recording) -> None:
-    """Other programs find the kind, the site and the array's type and shape as words and numbers."""
-    written = json.loads(edits(source)["patch"].to_json())
+def test_the_json_names_the_edit(source: probe.Recording, tmp_path: Path) -> None:
+    """Other programs find kind, site, and the array's type and shape; of one in a file path and hash."""
+    path = tmp_path / "array.safetensors"
+    edit = edits(source)["patch"]
+    written, apart = json.loads(edit.to_json()), json.loads(edit.to_json(path))
     assert (written["format"], written["edit"]) == ("rnn-probe edit 1", "patch")
     assert written["site"]["signal"] == "hidden_state"
     assert written["site"]["steps"] == [2, -1]
-    assert (written["values"]["dtype"], written["values"]["shape"]) == ("float32", [4, 2, 1])
+    described = {"dtype": "float32", "shape": [4, 2, 1]}
+    assert {name: written["values"][name] for name in described} == described
+    assert apart["values"] == described | {"path": str(path), "sha256": edit.content}
+    assert [file.name for file in tmp_path.iterdir()] == ["array.safetensors"]
 
 
 def test_up_to_a_megabyte_stands_in_the_json(tmp_path: Path) -> None:
-    """One number more needs a file, and the message says how large it is and what to give."""
+    """One number more needs a file."""
     most = INLINE // 8
     edit = probe.steer("cell_state", torch.zeros(most, dtype=torch.float64))
     assert_same(Edit.from_json(edit.to_json()), edit)
@@ -132,71 +119,27 @@ def test_up_to_a_megabyte_stands_in_the_json(tmp_path: Path) -> None:
     assert_same(Edit.from_json(text), larger)
 
 
-def test_an_array_in_a_file_is_named_with_its_hash(source: probe.Recording, tmp_path: Path) -> None:
-    """The JSON holds the path and the hash that the edit's own content has, and no array."""
-    path = tmp_path / "array.safetensors"
-    edit = edits(source)["patch"]
-    written = json.loads(edit.to_json(path))
-    assert written["values"] == {
-        "dtype": "float32",
-        "shape": [4, 2, 1],
-        "path": str(path),
-        "sha256": edit.content,
-    }
-    assert [file.name for file in tmp_path.iterdir()] == ["array.safetensors"]
-
-
-def test_a_changed_file_is_refused(source: probe.Recording, tmp_path: Path) -> None:
+def test_a_changed_missing_or_damaged_file_is_refused(source: probe.Recording, tmp_path: Path) -> None:
     """One bit of another value, and the edit would be another one."""
     path = tmp_path / "array.safetensors"
-    edit = edits(source)["patch"]
-    assert isinstance(edit, Patch)
+    edit: Any = edits(source)["patch"]
     text = edit.to_json(path)
     changed = edit.values.clone()
     changed[0, 0, 0] = torch.nextafter(changed[0, 0, 0], torch.tensor(9.0))
-    save_file({"values": changed}, path)
-    with refused():
-        _ = Edit.from_json(text)
-    save_file({"values": edit.values}, path)
+    for content in (save({"values": changed}), save({"others": torch.zeros(2)}), b"", b"garbage" * 9, None):
+        path.unlink() if content is None else path.write_bytes(content)
+        with refused():
+            _ = Edit.from_json(text)
+    path.write_bytes(save({"values": edit.values}))
     assert_same(Edit.from_json(text), edit)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"garbage" * 9])
-def test_a_missing_or_damaged_file_is_refused(content: bytes | None, source: probe.Recording, tmp_path: Path) -> None:
-    """The message names the file and says to put it back."""
-    path = tmp_path / "array.safetensors"
-    text = edits(source)["patch"].to_json(path)
-    path.unlink()
-    if content is not None:
-        _ = path.write_bytes(content)
-    with refused():
-        _ = Edit.from_json(text)
-
-
-def test_a_file_of_other_tensors_is_refused(source: probe.Recording, tmp_path: Path) -> None:
-    """A safetensors file without the array is no file of an edit."""
-    path = tmp_path / "array.safetensors"
-    text = edits(source)["patch"].to_json(path)
-    save_file({"others": torch.zeros(2)}, path)
-    with refused():
-        _ = Edit.from_json(text)
-
-
-def test_a_file_that_cannot_be_written_is_an_error(source: probe.Recording, tmp_path: Path) -> None:
-    """A folder in the place of the file is named."""
+def test_what_cannot_be_written_is_an_error(source: probe.Recording, tmp_path: Path) -> None:
+    """A folder in the place of the file is named, and so is a function, which JSON cannot hold."""
     with refused():
         _ = edits(source)["patch"].to_json(tmp_path)
-
-
-def doubled(value: Tensor, site: Site) -> Tensor:
-    """Return twice the value."""
-    return 2 * value
-
-
-def test_a_function_cannot_be_saved() -> None:
-    """The message names the function, and the kinds that can be saved."""
     with refused():
-        _ = probe.edit("cell_state", doubled).to_json()
+        _ = probe.edit("cell_state", lambda value, _site: 2 * value).to_json()
 
 
 @dataclass(frozen=True, repr=False)
@@ -224,23 +167,13 @@ def test_a_kind_of_ones_own_acts_and_comes_back(lstm: nn.LSTM, other: Tensor) ->
         _ = type("Clamp", (Clamp,), {"__module__": __name__})
 
 
-def test_a_place_of_an_edit_that_there_is_not_is_named() -> None:
-    """With the nearest one."""
-    place: dict[str, Any] = {"unit": 3}
-    with refused():
-        _ = probe.clamp("cell_state", 0.0, **place)
-
-
 @pytest.mark.parametrize(
     "text",
     [
         "",
-        "{",
         "[" * 100_000,
-        "null",
         "[1]",
         '{"format": "rnn-probe edit 2"}',
-        '{"format": "rnn-probe edit 1"}',
         '{"format": "rnn-probe edit 1", "edit": "clmp"}',
         '{"format": "rnn-probe edit 1", "edit": "functionedit"}',
         '{"format": "rnn-probe edit 1", "edit": []}',
@@ -265,17 +198,13 @@ def changed(written: Any, place: str, value: Any) -> Any:
     [
         ("clamp one", "value", ...),
         ("clamp one", "value", 3.0),
-        ("clamp one", "value", None),
         ("clamp one", "value.shape", [2]),
         ("clamp one", "value.shape", "x"),
         ("clamp one", "value.dtype", "float32"),
-        ("clamp one", "value.dtype", "nn"),
         ("clamp one", "value.dtype", "int64"),
         ("clamp one", "value.dtype", "floaty"),
-        ("clamp one", "value.dtype", 3),
         ("clamp one", "value.base64", "AAA"),
         ("clamp one", "value.base64", "?AAAAAAAAAA="),
-        ("clamp one", "value.base64", 3),
         ("clamp each", "value.shape", [1, 2]),
         ("patch rows", "source_rows", [1, 1, 4]),
         ("patch rows", "source_rows", [1, 1, -1]),
@@ -283,29 +212,20 @@ def changed(written: Any, place: str, value: Any) -> Any:
         ("patch", "values.shape", [8]),
         ("patch", "values", None),
         ("patch", "source_rows", 3),
-        ("patch", "source_rows", ["a"]),
         ("steer", "direction.shape", [2, 1]),
         ("steer", "scale", "large"),
-        ("steer", "scale", None),
         ("steer", "scale", True),
         ("mean", "values.shape", [10, 1, 1]),
         ("mean", "values", None),
         ("mean", "seed", 3),
-        ("mean", "kind", "zero"),
         ("zero", "kind", "median"),
-        ("zero", "kind", "mean"),
         ("resample", "kind", "zero"),
-        ("resample", "seed", "a"),
         ("resample", "seed", None),
-        ("zero", "site", None),
         ("zero", "site.layer", 3),
-        ("zero", "site.layer", ...),
-        ("zero", "site.call", "first"),
         ("zero", "site.call", -1),
         ("zero", "site.steps", "a"),
         ("zero", "site.steps", [1, 1]),
         ("zero", "site.signal", "forget_gat"),
-        ("zero", "site.signal", None),
     ],
 )
 def test_a_damaged_edit_is_refused(kind: str, place: str, value: Any, source: probe.Recording) -> None:

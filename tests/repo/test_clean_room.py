@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 QUICK = (
     "command_line/test_bare.py",
     "command_line/test_import_is_light.py",
-    "edits/test_values.py",
+    "edits/test_files.py",
     "edits/test_errors.py",
 )
 
