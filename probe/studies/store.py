@@ -1,8 +1,9 @@
 """Stored measurements: one file a population, each table tied to question, version, weights and inputs.
 
-A file `NAME.csv.xz` is a line of JSON, and below it the table of all its networks, a line a column. While networks
-are measured, each group of them (a network with its controls) has a part of the same form, `NAME/MEMBER.csv.xz`;
-`pack` puts finished parts into the population's file.
+A file `NAME.csv.xz` is a line of JSON, and below it a table for each question, of all its networks, a line a column.
+Each is compressed by itself, so that git keeps only what was measured again. While networks are measured, each group
+of them (a network with its controls) has a part of the same form, `NAME/MEMBER.csv.xz`; `pack` puts finished parts
+into the population's file.
 """
 
 from __future__ import annotations
@@ -80,13 +81,19 @@ def write(path: Path, groups: Mapping[str, Measured], order: Sequence[str]) -> P
             for member, each in groups.items()
         },
     }
+    answered = [name for name in order if any(name in each.tables for each in groups.values())]
+    tables = [_lines({member: each.only([name]) for member, each in groups.items()}, [name]) for name in answered]
+    head = json.dumps(about | {"sha256": _digest(about, "".join(tables))})
+    return write_atomically(path, b"".join(lzma.compress(text.encode(), preset=6) for text in (f"{head}\n", *tables)))
+
+
+def _lines(groups: Mapping[str, Measured], order: Sequence[str]) -> str:
+    """Return the tables as text, a line a column."""
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
     for column, values in _columns(groups, order).items():
         writer.writerow([column, *values])
-    body = rows.getvalue()
-    head = json.dumps(about | {"sha256": _digest(about, body)})
-    return write_atomically(path, lzma.compress(f"{head}\n{body}".encode(), preset=6))
+    return rows.getvalue()
 
 
 def _columns(groups: Mapping[str, Measured], order: Sequence[str]) -> dict[str, list[str]]:
@@ -127,7 +134,9 @@ def _read(path: Path, stamp: tuple[int, int]) -> dict[str, Measured]:
         about = json.loads(head)
         if about.pop("sha256") != _digest(about, body):
             raise ValueError("its content is not what was written")
-        columns = {row[0]: row[1:] for row in csv.reader(io.StringIO(body))}
+        columns: dict[str, list[str]] = {}
+        for name, *values in csv.reader(io.StringIO(body)):
+            columns.setdefault(name, []).extend(values)
         return _groups(about, columns)
     except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProbeError(_unreadable(path, error)) from error

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import many_counters
 import numpy as np
 import pytest
 import torch
@@ -79,7 +80,9 @@ def test_killed_in_the_middle_and_run_again_it_leaves_what_an_uninterrupted_run_
     """kill -9 while the second of three files is written: the first stays, and nothing is doubled afterwards."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     words = [sys.executable, "-c", SLOW, str(killed)]
-    with subprocess.Popen(words, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, cwd=Path(many_counters.__file__).parent, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "in the middle\n"
         process.kill()
