@@ -134,9 +134,9 @@ def _read(path: Path, stamp: tuple[int, int]) -> dict[str, Measured]:
         about = json.loads(head)
         if about.pop("sha256") != _digest(about, body):
             raise ValueError("its content is not what was written")
-        columns: dict[str, list[str]] = {}
+        columns: dict[str, list[str]] = {name: [] for name in ("member", *COLUMNS)}
         for name, *values in csv.reader(io.StringIO(body)):
-            columns.setdefault(name, []).extend(values)
+            columns[name].extend(values)
         return _groups(about, columns)
     except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProbeError(_unreadable(path, error)) from error

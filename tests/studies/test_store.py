@@ -80,6 +80,7 @@ def test_each_group_of_a_file_keeps_its_own_rows_in_their_order(tmp_path: Path) 
         assert list(found[member].tables) == list(each.tables)
         for question, table in each.tables.items():
             assert_frame_equal(found[member].tables[question], table)
+    assert not read(write(tmp_path / "empty.csv.xz", {"seed-2": groups["seed-2"]}, ORDER))["seed-2"].tables
 
 
 def test_no_changed_byte_goes_unseen(tmp_path: Path) -> None:
