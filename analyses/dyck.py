@@ -85,7 +85,7 @@ def pushed(subjects: Sequence[Subject]) -> Iterator[dict[str, Any]]:
     """Push the cell by what a bracket adds to it, up and down, and count how many “)” the network then takes."""
     for one in subjects:
         head: Any = one.head
-        x, level = one.x[:, :SHORT], one.concept_values("depth")[:, :SHORT]
+        x, level = one.x[:, :SHORT], torch.as_tensor(one.concepts["depth"].values)[:, :SHORT]
         cell = probe.record(one.model, x)["cell_state"][:, :, 0]
         slope = float(np.polyfit(level.flatten(), cell.double().flatten(), 1)[0])
         rows, most = level[:, -1] > 0, int(level.max()) + 2

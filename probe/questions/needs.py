@@ -84,16 +84,12 @@ def _error(call: Callable[[Subject], Any]) -> Callable[[Subject], str]:
     return refused
 
 
-def _last_values(subject: Subject) -> np.ndarray:
-    return subject.answered.values[np.arange(len(subject.x)), subject.lengths - 1]
-
-
 def _no_machine(subject: Subject) -> str | None:
     if subject.readout is None or subject.readout.output is None:
         return why_not(subject)
     if subject.ragged:
         return f"{OUTPUT}, and its sequences differ in length"
-    if not np.isfinite(_last_values(subject)).all():
+    if not np.isfinite(subject.last_values).all():
         return f"“{subject.answered.name}” is undefined at the end of some sequences"
     return _error(machine_of)(subject)
 
@@ -133,7 +129,7 @@ def _beginnings(subject: Subject) -> int:
 # Of the answer.
 readout = Need(lambda s: s.readout is None, "what the network answers is not known: the study has no readout")
 right_answers = Need(
-    lambda s: not np.isfinite(_last_values(s)).any(),
+    lambda s: not np.isfinite(s.last_values).any(),
     "“{0.answered.name}” is not defined at the last step of any sequence, so no answer can be right or wrong",
     (readout,),
 )

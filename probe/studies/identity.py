@@ -15,7 +15,7 @@ from ..evidence.measurements import FITTED_HEADS
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
 from ..subjects.budget import Budget
-from ..subjects.controls import is_same, mean_size
+from ..subjects.controls import is_same
 from ..subjects.functions import answers_of
 from ..subjects.networks import random_weights
 from ..subjects.subject import Subject, per_subject
@@ -24,8 +24,6 @@ from .digest import digest, is_plain
 #: What the version is called beside the digests, and the digest of all networks where there are many.
 VERSION, NETWORKS = "version of rnn-probe", "networks"
 INITIAL = "own initialisation"
-#: Networks whose states differ in mean size by a larger part are not the same.
-NEAR = 1e-4
 LIBRARIES = ("rnn-probe", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
 #: Programs are compared on sequences of so many steps in all.
 _STEPS = 50_000
@@ -140,13 +138,10 @@ def _programs(subject: Subject) -> list[Any]:
 
 def check_different(subjects: Sequence[Subject]) -> None:
     """Raise where two networks are the same, up to order and signs of their units; several may begin alike."""
-    sizes = [mean_size(one) for one in subjects]
     for place, one in enumerate(subjects):
-        for met, size in zip(subjects[:place], sizes, strict=False):
-            # Equal states are equally large: most pairs need no further look.
-            if abs(size - sizes[place]) > NEAR * (1 + size) or met.network.name == one.network.name:
-                continue
-            if {met.network.role, one.network.role} <= {INITIAL, *FITTED_HEADS} or not is_same(met, one):
+        for met in subjects[:place]:
+            both = {met.network.role, one.network.role} <= {INITIAL, *FITTED_HEADS}
+            if both or met.network.name == one.network.name or not is_same(met, one):
                 continue
             raise ProbeError(
                 f"The networks {met.network.name!r} and {one.network.name!r} ({met.network.role} and "

@@ -1,25 +1,28 @@
-"""Controls of a subject: random weights, and a head that is fitted to a network that was not trained.
-
-A fitted head is a line by least squares where the answer is a number, and a logistic regression where it is a class.
-"""
+"""Controls of a subject: random weights, and a head that is fitted to a network that was not trained."""
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
+from ..errors import ProbeError
 from ..evidence.measurements import Network
-from ..methods.probing.linear import fit_linear
+from ..methods.probing.linear import LinearProbe, fit_linear
 from .answers import rows_at_steps
+from .functions import calling
+from .heads import linear
 from .networks.random_weights import TRIES, random_weights, same_states
 from .networks.seen import as_seen, seen_layers
 from .readouts import CLASSES, NUMBER, Head, Readout, copied
-from .states import outputs, run, tensors_in
+from .states import packed, run
 from .subject import Subject, per_subject
 
 #: The bias of a class that no sequence has, so that it is never the answer.
@@ -53,27 +56,34 @@ def is_same(one: Subject, other: Subject) -> bool:
 
     Where the answer stands in a network's own output, or in a head of its own file, that must be the same too.
     """
-    return same_states(_few(one), _few(other)) and same_states(*(_computed(each, _MORE) for each in (one, other)))
+    return all(same_states(_computed(one, most), _computed(other, most)) for most in (_FEW, _MORE))
+
+
+@torch.no_grad()
+def _run(subject: Subject, x: Tensor, lengths: np.ndarray) -> tuple[Any, dict[str, Tensor]]:
+    """Return a network's output, and what each layer returns by its name; in float64 where it can be run so.
+
+    Layers that cannot be recorded are left out; of a network that cannot be run the output is None.
+    """
+    for model, read in ((copied(subject.model), x.double()), (subject.model, x)):
+        with suppress(ProbeError), calling("The network", ""), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            output, states = model(packed(model, read, lengths)), dict[str, Tensor]()
+            for layer in subject.layers:
+                with suppress(ProbeError):
+                    recording = run(model, read, lengths, layer.name, [layer.output], tolerance=subject.tolerance)
+                    states[layer.name] = recording[layer.name, layer.output]
+            return output, states
+    return None, {}
 
 
 @per_subject
-def mean_size(subject: Subject) -> float:
-    """Return the mean absolute value of what a network computes on a few sequences, in whatever order of units."""
-    values = [value.detach().abs().double() for value in _few(subject)]
-    return float(sum(value.sum() for value in values) / max(sum(value.numel() for value in values), 1))
-
-
-@per_subject
-def _few(subject: Subject) -> list[Tensor]:
-    return _computed(subject, _FEW)
-
-
 def _computed(subject: Subject, most: int) -> list[Tensor]:
     """Return all that a network computes on some sequences: its output, its states, and its own head's scores."""
     rows = np.unique(np.linspace(0, len(subject.x) - 1, min(most, len(subject.x))).astype(int))
-    x, lengths = subject.x[rows], subject.lengths[rows]
-    output, states = outputs(subject.model, x, lengths, subject.layers, tolerance=subject.tolerance)
-    returned, recorded = tensors_in(output), [_upright(value) for value in states.values()]
+    output, states = _run(subject, subject.x[rows], subject.lengths[rows])
+    returned = [value for value in pytree.tree_leaves(output) if isinstance(value, Tensor)]
+    recorded = [_upright(value) for value in states.values()]
     # The sign of what is answered counts; where a head reads a layer, the output may be that layer's states.
     computed = [*(returned if subject.read is None else map(_upright, returned)), *recorded]
     if subject.read is None or subject.head is None or not isinstance(subject.asked.weight, str):
@@ -116,11 +126,12 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
     states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
     values = concept.levels if own is None else own.values.numpy()
     is_number = not concept.is_categorical if own is None else own.kind == NUMBER
-    linear = _least_squares(states, right) if is_number else _logistic(states, right, values)
-    control = _with_model(subject, model, "fitted head", Head(linear, NUMBER if is_number else CLASSES, values))
+    fitted = fit_linear(states, right[:, None]) if is_number else _logistic(states, right, values)
+    scores = linear(torch.as_tensor(fitted.weight), torch.as_tensor(fitted.bias))
+    control = _with_model(subject, model, "fitted head", Head(scores, NUMBER if is_number else CLASSES, values))
     if subject.read is not None:
         return control
-    readout = Readout(subject.asked.concept, function=linear, combine=subject.asked.combine)
+    readout = Readout(subject.asked.concept, function=scores, combine=subject.asked.combine)
     return dataclasses.replace(control, readout=readout, read=read)
 
 
@@ -131,13 +142,8 @@ def _with_model(subject: Subject, model: nn.Module, role: str, head: Head | None
     return dataclasses.replace(subject, network=network, layers=layers, read=read, head=head)
 
 
-def _least_squares(states: np.ndarray, right: np.ndarray) -> nn.Linear:
-    fitted = fit_linear(states, right[:, None])
-    return _linear(fitted.weight, fitted.bias)
-
-
-def _logistic(states: np.ndarray, right: np.ndarray, values: np.ndarray) -> nn.Linear:
-    """Return a logistic head with one score for each answer of the readout."""
+def _logistic(states: np.ndarray, right: np.ndarray, values: np.ndarray) -> LinearProbe:
+    """Return a head fitted by logistic regression, with one score for each answer of the readout."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -149,18 +155,11 @@ def _logistic(states: np.ndarray, right: np.ndarray, values: np.ndarray) -> nn.L
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "The number of unique classes")
         model = LogisticRegression(C=100.0, max_iter=1_000).fit((states - states.mean(0)) / scale, places)
-    both = len(model.classes_) == 2
-    coefficients = np.concatenate([-model.coef_, model.coef_]) / 2 if both else model.coef_
-    intercept = np.concatenate([-model.intercept_, model.intercept_]) / 2 if both else model.intercept_
+    coefficients, intercept = (
+        np.concatenate([-given, given]) / 2 if len(model.classes_) == 2 else given
+        for given in (model.coef_, model.intercept_)
+    )
     weight, bias = np.zeros((len(values), states.shape[1])), np.full(len(values), _NEVER)
     weight[model.classes_] = coefficients / scale
     bias[model.classes_] = intercept - weight[model.classes_] @ states.mean(0)
-    return _linear(weight, bias)
-
-
-def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    head = nn.Linear(weight.shape[1], len(weight), dtype=torch.float64)
-    with torch.no_grad():
-        head.weight.copy_(torch.as_tensor(weight))
-        head.bias.copy_(torch.as_tensor(bias))
-    return head
+    return LinearProbe(weight, bias)

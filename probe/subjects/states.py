@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +18,12 @@ from ..loading.named_network import unwrapped
 from ..methods.probing.controls import MOST_BINS
 from ..methods.probing.prefixes import StepStates, first_of_prefix, turned
 from ..methods.probing.targets import FOLDS, LEAST_SEQUENCES, chosen, often
-from ..recording.recording import LayerRecording, Recording
+from ..recording.recording import Recording
 from ..recurrent.double import in_float64
-from ..recurrent.finding import find_layers, whole_module
+from ..recurrent.finding import find_layers
 from ..recurrent.layers import Layer, OpenLayer
 from ..recurrent.signals import Signal
 from .concepts import Known
-from .functions import calling
-from .readouts import copied
 from .subject import Subject, per_subject
 
 #: How many whole sequences are kept, to be drawn over time.
@@ -46,7 +42,6 @@ class Sample:
         step: the step of each state, (state,).
         of: concept -> the states of its probes.
         fold: concept -> the fold of each of these; all states of a sequence are in one.
-        distinct: how many distinct prefixes the recorded sequences have.
     """
 
     rows: np.ndarray
@@ -54,7 +49,6 @@ class Sample:
     step: np.ndarray
     of: Mapping[str, np.ndarray]
     fold: Mapping[str, np.ndarray]
-    distinct: int
 
     def bins(self, steps: int) -> np.ndarray:
         """Return the bin of steps of each state, (state,): the step itself if there are few steps."""
@@ -103,7 +97,7 @@ def sample_of(subject: Subject) -> Sample:
             f"{len(subject.x):,}. Leave out the sequences without a value, or give values at more steps."
         )
     places = {name: np.searchsorted(used, states) for name, states in of.items()}
-    return Sample(rows, every[used, 0], every[used, 1], places, fold, len(every))
+    return Sample(rows, every[used, 0], every[used, 1], places, fold)
 
 
 def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -142,17 +136,18 @@ def rows_within_budget(subject: Subject, width: int) -> np.ndarray:
 
 def reads_back(subject: Subject) -> bool:
     """Return whether a layer under study has seen later inputs."""
-    ahead = reads_ahead(subject)
-    return any(layer.name in ahead for layer in subject.layers)
+    return not reads_ahead(subject).isdisjoint(layer.name for layer in subject.layers)
 
 
 def reads_ahead(subject: Subject) -> frozenset[str]:
     """Return the names of the layers that have seen later inputs: layers that read from the end, and those above."""
-    ahead, layers = set[str](), find_layers(subject.model)
-    for layer in layers:
-        below = [other for other in whole_module(layer) if other.level < layer.level]
-        if layer.reads_back or any(other.reads_back for other in below):
-            ahead.add(layer.name)
+    layers = find_layers(subject.model)
+    back = {(layer.module, layer.level) for layer in layers if layer.reads_back}
+    ahead = {
+        layer.name
+        for layer in layers
+        if layer.reads_back or any(module is layer.module and level < layer.level for module, level in back)
+    }
     for wrapper in (module for module in subject.model.modules() if isinstance(module, nn.Sequential)):
         seen = False
         for part in wrapper:
@@ -179,11 +174,6 @@ def states_of(subject: Subject) -> NetworkStates:
     return NetworkStates(states, largest, whole)
 
 
-def inputs_of_sample(subject: Subject) -> Tensor:
-    """Return the inputs of the sampled sequences, (sequence, time, feature)."""
-    return subject.x[sample_of(subject).rows]
-
-
 def examples_of(subject: Subject) -> list[int]:
     """Return the sequences that are drawn over time, as places in the sample.
 
@@ -196,9 +186,7 @@ def examples_of(subject: Subject) -> list[int]:
     different = dict[bytes, int]()
     for place in np.lexsort([-changes.sum(1), away]).tolist():
         _ = different.setdefault(x[place, : lengths[place]].numpy().tobytes(), place)
-        if len(different) == EXAMPLES:
-            break
-    return list(different.values())
+    return list(different.values())[:EXAMPLES]
 
 
 def copies_of(subject: Subject) -> int:
@@ -233,15 +221,19 @@ def run(
         ProbeError: the layer did not read each step of the inputs exactly once, or it reads padded sequences from
             their end.
     """
-    if find_layers(model, [layer])[0].turned:
-        return _from_end(model, x, lengths, layer, list(signals), tolerance=tolerance)
     arguments = packed(model, x, lengths)
-    if arguments is x and layer.endswith(".reverse") and (lengths < x.shape[1]).any():
+    if arguments is x and (lengths < x.shape[1]).any() and find_layers(model, [layer])[0].reads_back:
         raise ProbeError(
             f"Layer {layer!r} reads its input from the end, and sequences of several lengths can only be packed for "
             "a module of torch that is given alone. Give sequences of one length, or the recurrent module."
         )
-    recording = _recorded(model, arguments, layer, signals, tolerance)
+    with warnings.catch_warnings():
+        # A reader of the page cannot change which of torch's kernels runs a projected LSTM.
+        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
+        recording = record(model, arguments, layers=[layer], signals=list(signals), tolerance=tolerance)
+    calls = recording.calls.get(layer, 0)
+    if calls != 1:
+        raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
     shape = tuple(next(iter(recording.parts[0].signals.values())).shape[:2])
     if shape[0] != x.shape[0] or not int(lengths.max()) <= shape[1] <= x.shape[1]:
         raise ProbeError(
@@ -252,64 +244,6 @@ def run(
         # As many sequences as steps: which axis is which shows with one fewer.
         _ = run(model, x[:-1], lengths[:-1], layer, signals, tolerance=tolerance)
     return recording
-
-
-def _recorded(
-    model: nn.Module, arguments: object, layer: str, signals: Iterable[Signal], tolerance: float | None
-) -> Recording:
-    with warnings.catch_warnings():
-        # A reader of the page cannot change which of torch's kernels runs a projected LSTM.
-        warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-        recording = record(model, arguments, layers=[layer], signals=list(signals), tolerance=tolerance)
-    calls = recording.calls.get(layer, 0)
-    if calls != 1:
-        raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
-    return recording
-
-
-def _from_end(
-    model: nn.Module, x: Tensor, lengths: np.ndarray, layer: str, signals: list[Signal], *, tolerance: float | None
-) -> Recording:
-    """Record a layer that reads from the end, the sequences of each length by themselves: it would read padding."""
-    errors, values = list[float](), dict[Signal, Tensor]()
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        recording = _recorded(model, x[rows, :length], layer, signals, tolerance)
-        errors.append(recording.max_error or 0.0)
-        for signal, value in recording.parts[0].signals.items():
-            whole = values.setdefault(signal, value.new_full((len(x), x.shape[1], value.shape[2]), torch.nan))
-            whole[rows, :length] = value
-    part = LayerRecording(layer, 0, values, {}, tuple(lengths.tolist()))
-    return Recording(None, (part,), None, (), max(errors))
-
-
-@torch.no_grad()
-def outputs(
-    model: nn.Module, x: Tensor, lengths: np.ndarray, layers: Iterable[Layer], *, tolerance: float | None = None
-) -> tuple[Any, dict[str, Tensor]]:
-    """Return a network's output, and what each layer returns by its name; in float64 where it can be run so.
-
-    Layers that cannot be recorded are left out; of a network that cannot be run the output is None.
-    """
-    for wide in (True, False):
-        with suppress(ProbeError), calling("The network", ""), torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
-            network, read = (copied(model), x.double()) if wide else (model, x)
-            output, states = network(packed(network, read, lengths)), dict[str, Tensor]()
-            for layer in layers:
-                with suppress(ProbeError):
-                    recording = run(network, read, lengths, layer.name, [layer.output], tolerance=tolerance)
-                    states[layer.name] = recording[layer.name, layer.output]
-            return output, states
-    return None, {}
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """Return the tensors in a value, such as a model's output, in their order."""
-    if isinstance(value, Tensor):
-        return [value]
-    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
-    return [tensor for one in inside for tensor in tensors_in(one)]
 
 
 def packed(model: nn.Module, x: Tensor, lengths: np.ndarray) -> object:
@@ -337,7 +271,7 @@ def step_states(
     wide = x.double() if x.is_floating_point() else x
     recording = run(in_float64(subject.model), wide, lengths, name, wanted, tolerance=subject.tolerance)
     states = {signal: recording[name, signal].flatten(2).cpu().numpy() for signal in wanted}
-    target = (subject.concept_values() if values is None else values)[rows].detach().cpu().numpy().astype(float)
+    target = (subject.concept.values if values is None else values.detach().cpu().double().numpy())[rows]
     # A layer that has seen later inputs has another state in each sequence.
     ahead = name in reads_ahead(subject)
     distinct = subject.data[rows] if ahead else first_of_prefix(x.detach().cpu().numpy(), lengths)

@@ -193,11 +193,6 @@ class Subject:
             raise ProbeError(f"The function valid returned {str(possible)[:60]} on {where}. {wants}")
         return bool(possible)
 
-    def concept_values(self, name: str | None = None) -> Tensor:
-        """Return the values of a concept (None: `concept`), (batch, time), float64, NaN where undefined."""
-        known = self.concept if name is None else self.concepts[name]
-        return torch.as_tensor(known.values)
-
 
 def per_subject(make: Callable[Concatenate[Subject, P], T]) -> Callable[Concatenate[Subject, P], T]:
     """Return a function that computes its result the first time it is called with a subject and other arguments."""
@@ -237,16 +232,11 @@ def by_network(subjects: Any) -> list[tuple[Subject, ...]]:
 
 
 def as_subjects(subjects: Any) -> tuple[Subject, ...]:
-    """Return several subjects as a tuple.
-
-    Raises:
-        ProbeError: a single subject is given, or something else than subjects.
-    """
+    """Return one subject or several as a tuple; `ProbeError` where something else is given."""
     listed = tuple(subjects) if isinstance(subjects, Iterable) else (subjects,)
-    wrong = [type(one).__name__ for one in listed if not isinstance(one, Subject)]
-    if wrong or isinstance(subjects, Subject):
+    for wrong in (one for one in listed if not isinstance(one, Subject)):
         raise ProbeError(
-            f"subjects must be a list of Subject; this is a {[*wrong, 'single one'][0]}. Give [subject], made of a "
-            "module: Subject.of(Network(name, role, module), x, concept)."
+            f"This is a {type(wrong).__name__}, and no Subject. Make one of a module: "
+            "Subject.of(Network(name, role, module), x, concept)."
         )
     return listed

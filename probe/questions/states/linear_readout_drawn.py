@@ -13,7 +13,7 @@ from ...evidence.measurements import Network, measurement, tabulate
 from ...methods.probing.controls import clock_features, inputs_read, relabelled
 from ...methods.probing.scores import MARGIN, Score, of_categories
 from ...subjects.networks.random_weights import kind_of
-from ...subjects.states import Place, inputs_of_sample, reads_ahead, sample_of, states_of
+from ...subjects.states import Place, reads_ahead, sample_of, states_of
 from ...subjects.subject import Subject, as_subjects, per_subject
 from .targets import Target, why_no_target
 
@@ -122,8 +122,8 @@ def _by_place(subject: Subject, target: Target) -> dict[Place, Score]:
 
 def _without_states(subject: Subject, target: Target, at: Place) -> dict[str, Score]:
     """Return the score of each control that reads no state, by name."""
-    ahead = at[0] in reads_ahead(subject)
-    inputs, read = inputs_read(inputs_of_sample(subject), target.sequence, target.step, before=True, after=ahead)
+    ahead, x = at[0] in reads_ahead(subject), subject.x[sample_of(subject).rows]
+    inputs, read = inputs_read(x, target.sequence, target.step, before=True, after=ahead)
     features = {CLOCK: clock_features(target.step, target.bin, target.left), read: inputs}
     others = others_of(subject, target.concept.name)
     if others:

@@ -23,7 +23,7 @@ from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import GREY, ROLE_STYLE, new_figure
 from ...subjects.answers import answers_if_asked
 from ...subjects.concepts import Known
-from ...subjects.states import Place, examples_of, inputs_of_sample, sample_of, states_of
+from ...subjects.states import Place, examples_of, sample_of, states_of
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
 from .linear_readout_drawn import best_of, places_of
@@ -114,7 +114,7 @@ def _shown(subject: Subject, at: Place) -> list[int]:
 def _reading(subject: Subject, target: Target, example: int, at: Place) -> np.ndarray:
     """Return what a probe says after each step, fitted without the states that this sequence shares, (step,)."""
     states, own = states_of(subject).states[at][target.picked], _whole(subject, at, example)
-    x, length = inputs_of_sample(subject), int(subject.lengths[sample_of(subject).rows[example]])
+    x, length = subject.x[sample_of(subject).rows], int(subject.lengths[sample_of(subject).rows[example]])
     # How many steps each sequence begins like this one: a state within them is a state of this one.
     same = (x == x[example]).flatten(2).all(2).numpy().cumprod(1).sum(1)
     kept = np.flatnonzero((same[target.sequence] <= target.step) & (target.sequence != example))

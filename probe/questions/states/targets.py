@@ -13,7 +13,7 @@ from ...methods.probing.targets import LEAST_SEQUENCES
 from ...recurrent.layers import OpenLayer
 from ...subjects.concepts import Known
 from ...subjects.ends import Ends
-from ...subjects.states import Place, inputs_of_sample, reads_ahead, reads_back, sample_of, states_of
+from ...subjects.states import Place, reads_ahead, reads_back, sample_of, states_of
 from ...subjects.subject import Subject
 
 #: How often a concept is shuffled, for the unit that follows it most by chance.
@@ -62,7 +62,7 @@ def unit_follows(subject: Subject, name: str, at: Place) -> bool:
     """Return whether the best unit of a place follows a concept: more than a shuffled one, or a recent input."""
     target = Target.of(subject, name)
     states = states_of(subject).states[at][target.picked]
-    x, ahead = inputs_of_sample(subject), at[0] in reads_ahead(subject)
+    x, ahead = subject.x[sample_of(subject).rows], at[0] in reads_ahead(subject)
     inputs, _ = inputs_read(x, target.sequence, target.step, before=True, after=ahead)
     orders = relabelled(target.values, target.bin, target.sequence, SHUFFLES, seed=subject.seed)
     controls = [
