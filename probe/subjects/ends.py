@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +15,8 @@ from ..methods.clean_run import CleanRun
 from ..methods.machines import Machine
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..methods.readouts import StateReadout
-from ..recurrent.cells.cell import Cell
 from ..recurrent.layers import Layer, OpenLayer
+from ..recurrent.runs import Lazy
 from ..recurrent.signals import Signal, within
 from .readouts import copied
 from .stacks import beginnings, cost, dynamics_of, not_from_states, of_last, stack_of
@@ -79,19 +78,10 @@ class Ends:
         return [column for unit in units for column in self.machine.dynamics.unit(unit)]
 
 
-@per_subject
 def cost_of_head(subject: Subject) -> float:
-    """Return about how many operations the readout takes for one sequence: those of its products of matrices."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    if subject.head is None or subject.read is None:
-        return 0.0
-    units = subject.read.size(subject.read.output)
-    tried = torch.randn(8, units, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    # It was run before, without the counter: what goes wrong now is the counter's, and leaves a part uncounted.
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), suppress(Exception):
-        copied(subject.head)(tried)
-    return counter.get_total_flops() / len(tried)
+    """Return about how many operations the readout takes for one sequence: those of a module's matrices."""
+    parameters = [] if subject.head is None else subject.head.parameters()
+    return 2.0 * sum(parameter.numel() for parameter in parameters if parameter.dim() > 1)
 
 
 def why_not(subject: Subject) -> str | None:
@@ -133,10 +123,10 @@ def ends_of(subject: Subject) -> Ends:
     steps = max(left, int(np.clip(affordable / FEWEST_SEQUENCES, min(FEWEST_STEPS, usual), usual)))
     most = np.clip(affordable / steps, FEWEST_SEQUENCES, min(budget.whole_runs, budget.points // steps))
     rows = drawn_rows(subject, defined[lengths[defined] >= steps], int(most), 5)
-    inputs, begin, whole = beginnings(subject, stack, rows, steps)
-    machine = _machine(subject, stack, inputs, begin, whole=whole)
+    machine = _machine(subject, stack, *beginnings(subject, stack, rows, steps))
     values = of_last(subject.answered.values[rows][:, :, None], lengths[rows], steps)[:, :, 0]
     among = f" (of the study's {len(lengths):,})" if len(rows) < len(lengths) else ""
+    whole = bool((lengths[rows] == steps).all())
     return Ends(machine, tuple(stack), rows, steps, values, whole, among)
 
 
@@ -161,9 +151,8 @@ def runs_of(subject: Subject) -> Machine:
     if reason is not None:
         raise ProbeError(reason)
     stack = stack_of(read)
-    inputs, begin, _ = beginnings(subject, stack, np.arange(len(subject.x)), None)
     lengths = torch.as_tensor(subject.lengths) if subject.ragged else None
-    return _machine(subject, stack, inputs, begin, whole=True, lengths=lengths)
+    return _machine(subject, stack, *beginnings(subject, stack, np.arange(len(subject.x)), None), lengths)
 
 
 def machine_of(subject: Subject) -> Machine:
@@ -211,34 +200,9 @@ def _whole_model(subject: Subject) -> Ends:
     return Ends(machine, subject.layers, rows, steps, subject.answered.values, whole=True)
 
 
-class _Signals(Mapping[Signal, Tensor]):
-    """The signals of one layer's clean run, (time, batch, unit) each, computed when they are asked for."""
-
-    def __init__(self, cell: Cell, inputs: Tensor, initial: Mapping[Signal, Tensor], hidden: Tensor) -> None:
-        self._cell, self._given = cell, (inputs.transpose(0, 1), hidden.transpose(0, 1), initial)
-
-    def __getitem__(self, signal: Signal) -> Tensor:
-        if signal not in self._cell.signals:
-            raise KeyError(signal)
-        x, h, initial = self._given
-        return self._cell.open(x, h, initial, (signal,))[0][signal]
-
-    def __iter__(self) -> Iterator[Signal]:
-        return iter(self._cell.signals)
-
-    def __len__(self) -> int:
-        return len(self._cell.signals)
-
-
 @torch.no_grad()
 def _machine(
-    subject: Subject,
-    stack: list[Layer],
-    inputs: Tensor,
-    begin: Tensor,
-    *,
-    whole: bool,
-    lengths: Tensor | None = None,
+    subject: Subject, stack: list[Layer], inputs: Tensor, begin: Tensor, lengths: Tensor | None = None
 ) -> Machine:
     """Return layers as a machine with its clean run from some states; `lengths` where sequences differ in them."""
     dynamics, (read, head) = dynamics_of(subject, stack), subject.reading
@@ -254,11 +218,11 @@ def _machine(
     top = slice(columns.stop - read.size(read.output), columns.stop)
     readout = StateReadout(lambda last: head(last[:, top].contiguous()), head.answer, head.expected)
     # Rows that go on alike from different states are different.
-    alone = not whole or bool((begin != begin[:1]).any())
-    starts = torch.arange(len(inputs)) if alone else torch.zeros(len(inputs), dtype=torch.long)
+    starts = torch.arange(len(inputs)) * bool((begin != begin[:1]).any())
     signals: Mapping[Signal, Tensor] = {}
-    if dynamics.cell is not None:
-        signals = _Signals(dynamics.cell, inputs, dynamics.parts(begin), every[:, :, columns])
+    if (cell := dynamics.cell) is not None:
+        x, h, initial = inputs.transpose(0, 1), every[:, :, columns].transpose(0, 1), dynamics.parts(begin)
+        signals = Lazy(cell.signals, lambda signal: cell.open(x, h, initial, (signal,))[0][signal])
     last = states[-1] if lengths is None else every[torch.arange(len(every)), lengths - 1]
     return Machine(dynamics, readout, CleanRun(inputs, begin, every, readout.answers(last), starts, signals, lengths))
 

@@ -15,10 +15,10 @@ from ..methods.causal.alignment_controls import pairs_among
 from ..methods.causal.pairs import Pairs
 from ..methods.causal.task import Task
 from ..methods.decomposition.contexts import RowPairs, changed_at
-from ..methods.machines import Machine
 from ..recurrent.signals import within
 from .answers import answers_to, takes_levels
 from .ends import Ends, ends_of, step_of
+from .stacks import of_last
 from .states import drawn_rows
 from .subject import Subject, per_subject
 
@@ -146,21 +146,15 @@ def can_occur(
     return np.array([subject.allows(x[:length]) for x, length in zip(values, lengths, strict=True)], dtype=bool)
 
 
-class _NoPairError(ProbeError):
-    """Too few sequences differ in an input alone."""
-
-
 @dataclass(frozen=True, eq=False)
 class InputPairs:
     """Pairs of a base and a source that differ in one input.
 
     Attributes:
-        machine: the network.
-        pairs: rows of its clean run, bases and their sources.
+        pairs: rows of the machine's clean run, bases and their sources.
         step: the step after which states are compared.
     """
 
-    machine: Machine
     pairs: RowPairs
     step: int
 
@@ -197,12 +191,12 @@ def input_pairs(subject: Subject, changed: int, step: int, *, most: int | None =
     # All sequences of a length have a pair for every two of them, however few they are.
     needed = max(1, min(LEAST, most, len(read) // 2))
     if len(base) < needed:
-        raise _NoPairError(
+        raise ProbeError(
             f"{several(len(base), 'pair')} of sequences differ in input {changed + 1} of the last {end.steps} alone "
             f"and in “{subject.answered.name}”; {needed} are needed. Give more sequences, such as all of a length."
         )
     kept = drawn_rows(subject, np.arange(len(base)), int(most), 11)
-    return InputPairs(end.machine, (base[kept], source[kept]), step)
+    return InputPairs((base[kept], source[kept]), step)
 
 
 def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[int, InputPairs]:
@@ -214,7 +208,7 @@ def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[
     for step in np.unique(np.linspace(1, length - 1, min(length - 1, MOST_STEPS)).round().astype(int)).tolist():
         try:
             by_step[step] = input_pairs(subject, step, step)
-        except _NoPairError as error:
+        except ProbeError as error:
             reason = str(error)
     if not by_step:
         raise ProbeError(reason)
@@ -224,6 +218,6 @@ def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[
 def _read(subject: Subject, end: Ends) -> tuple[Float[np.ndarray, "row step feature"], Int64[np.ndarray, " row"]]:
     """Return what the study gave at each step of the ends, and a number for what was read before."""
     lengths = subject.lengths[end.rows]
-    x, places = subject.x[end.rows].double().numpy(), lengths[:, None] - end.steps + np.arange(end.steps)
+    x = subject.x[end.rows].double().numpy()
     before = [row[: length - end.steps].tobytes() for row, length in zip(x, lengths, strict=True)]
-    return x[np.arange(len(x))[:, None], places], np.unique(np.array(before, dtype=object), return_inverse=True)[1]
+    return of_last(x, lengths, end.steps), np.unique(np.array(before, dtype=object), return_inverse=True)[1]

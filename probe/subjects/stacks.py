@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ..errors import ProbeError
 from ..evidence.words import listed
@@ -21,7 +20,7 @@ from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers, whole_module
 from ..recurrent.layers import Layer, OpenLayer
 from ..recurrent.stepwise import Stepwise, stepwise
-from .states import flops, packed, run
+from .states import flops, run
 from .subject import Subject, per_subject
 
 #: On so many sequences a step that torch does not have is tried alone.
@@ -32,8 +31,6 @@ COMPARED, SAME = 64, 1e-5
 
 def stack_of(read: Layer) -> list[Layer]:
     """Return a layer and those below it in its module, the lowest first."""
-    if isinstance(read, OpenLayer):
-        return [read]
     return [layer for layer in whole_module(read) if layer.level <= read.level]
 
 
@@ -61,7 +58,7 @@ def not_from_states(subject: Subject, layer: Layer) -> str | None:
 
 def _of_others(subject: Subject, layer: Layer) -> str | None:
     """Return the sentence that a layer hears what layers of other modules remember, or None."""
-    inside = {one.name for one in ([layer] if isinstance(layer, OpenLayer) else whole_module(layer))}
+    inside = {one.name for one in whole_module(layer)}
     others = [one.name for one in subject.layers if one.name not in inside]
     if not others or _reads_steps(subject):
         return None
@@ -124,10 +121,8 @@ def _opened(subject: Subject, name: str, rows: np.ndarray) -> Stepwise:
     """Return the run of a layer that torch does not have on some sequences, in float64."""
     model = in_float64(subject.model)
     (same,) = find_layers(model, [name])
-    x = subject.x[rows]
-    if not isinstance(same, OpenLayer):
-        raise ProbeError(f"Layer {name!r} is a layer of torch.")
-    return stepwise(model, same, x.double() if x.is_floating_point() else x, tolerance=subject.tolerance)
+    x = subject.x[rows].double() if subject.x.is_floating_point() else subject.x[rows]
+    return stepwise(model, cast("OpenLayer", same), x, tolerance=subject.tolerance)
 
 
 @per_subject
@@ -143,10 +138,10 @@ def _tried(subject: Subject, name: str) -> Stepwise | ProbeError:
 
 def beginnings(
     subject: Subject, stack: Sequence[Layer], rows: np.ndarray, steps: int | None
-) -> tuple[Tensor, Tensor, bool]:
+) -> tuple[Tensor, Tensor]:
     """Return what the lowest layer reads in the last steps (None: in all) of sequences, (sequence, step, number).
 
-    With it come the states before these, (sequence, size), and whether all begin at their first step.
+    With it come the states before these, (sequence, size).
     """
     lengths = subject.lengths[rows]
     later = np.flatnonzero(lengths > steps) if steps is not None else np.empty(0, dtype=int)
@@ -157,8 +152,7 @@ def beginnings(
         begin[later] = dynamics.joined(ran.signals)[later, last]
     else:
         values, begin = layer_inputs(subject, rows, first), _states_before(subject, stack, rows, later, last)
-    whole = steps is None or bool((lengths == steps).all())
-    return torch.as_tensor(values if steps is None else of_last(values, lengths, steps)), begin, whole
+    return torch.as_tensor(values if steps is None else of_last(values, lengths, steps)), begin
 
 
 def _states_before(
@@ -175,31 +169,13 @@ def _states_before(
     return torch.as_tensor(places).flatten(1)
 
 
-@torch.no_grad()
 def layer_inputs(subject: Subject, rows: np.ndarray, layer: Layer) -> np.ndarray:
     """Return what the lowest layer of a module reads at each step of sequences, (sequence, time, number), float64."""
     if isinstance(layer, OpenLayer):
         return _opened(subject, layer.name, rows).x.numpy()
-    model, read = subject.model, list[Any]()
-    dtype = next((one.dtype for one in model.parameters()), subject.x.dtype)
-
-    def hook(_module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        read.append(arguments[0] if arguments else keywords["input"])
-
-    handle = layer.module.register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        x = subject.x[rows].to(torch.promote_types(subject.x.dtype, dtype))
-        model(packed(model, x, subject.lengths[rows]))
-    finally:
-        handle.remove()
-    if layer.is_cell:
-        return torch.stack(read, 1).double().numpy()
-    if isinstance(read[0], PackedSequence):
-        read = [pad_packed_sequence(part, batch_first=True)[0] for part in read]
-    elif not getattr(layer.module, "batch_first", True):
-        read = [part.transpose(0, 1) for part in read]
-    # A model may call its layer anew at each step.
-    return torch.cat(read, 1).double().numpy()
+    x, lengths = subject.x[rows], subject.lengths[rows]
+    recording = run(subject.model, x, lengths, layer.name, [layer.output], tolerance=subject.tolerance)
+    return cast("Tensor", recording.inputs).double().numpy()
 
 
 def of_last(values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:

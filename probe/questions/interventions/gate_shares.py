@@ -88,9 +88,9 @@ def _values(subject: Subject, steps: tuple[int, ...] | None) -> Iterator[Value]:
     end = ends_of(subject)
     wanted = None if steps is None else within("steps", steps, end.steps, "the input's time axis")
     pairs = pairs_by_step(subject, wanted)
-    tables = {step: gate_table(of_step.machine, of_step.pairs, step) for step, of_step in pairs.items()}
+    tables = {step: gate_table(end.machine, of_step.pairs, step) for step, of_step in pairs.items()}
     together = (np.concatenate(parts) for parts in zip(*tables.values(), strict=True))
-    signals = tuple(input_places(next(iter(pairs.values())).machine.cell))
+    signals = tuple(input_places(end.machine.cell))
     for signal, share in zip(signals, pooled_shares(*together).values, strict=True):
         yield "gate_share", share, {"signal": signal}
     for step, table in tables.items():

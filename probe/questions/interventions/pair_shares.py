@@ -10,6 +10,7 @@ from jaxtyping import Float, Int64
 from ...methods.decomposition.contexts import Contexts
 from ...methods.decomposition.shapley import Shares, pooled_shares, shapley_values
 from ...methods.decomposition.units import unit_table
+from ...subjects.ends import machine_of
 from ...subjects.pairs import InputPairs
 from ...subjects.subject import Subject, per_subject
 
@@ -36,8 +37,8 @@ def pair_shares(subject: Subject, pairs: InputPairs) -> PairShares:
     Reference:
         Shapley 1953, A value for n-person games.
     """
-    del subject  # which keeps what was computed
-    table, weight = unit_table(pairs.machine, pairs.pairs, pairs.step)
-    base = Contexts(pairs.machine, pairs.pairs, source_step=pairs.step, step=pairs.step).base.numpy()
+    machine = machine_of(subject)
+    table, weight = unit_table(machine, pairs.pairs, pairs.step)
+    base = Contexts(machine, pairs.pairs, source_step=pairs.step, step=pairs.step).base.numpy()
     added, whole = shapley_values(table), table[:, -1] - table[:, 0]
     return PairShares(pooled_shares(table, weight), added, whole, weight, base)

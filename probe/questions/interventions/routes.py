@@ -88,8 +88,9 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: in
 def _values(subject: Subject, step: int | None, changed: int | None) -> Iterator[Value]:
     before, at = usual_steps(subject, step, changed)
     pairs = input_pairs(subject, before, at)
-    shares = pooled_shares(*route_table(pairs.machine, pairs.pairs, at))
-    for signal, share in zip(routes_of(machine_of(subject).cell), shares.values, strict=True):
+    machine = machine_of(subject)
+    shares = pooled_shares(*route_table(machine, pairs.pairs, at))
+    for signal, share in zip(routes_of(machine.cell), shares.values, strict=True):
         yield "route_share", share, {"signal": signal, "step": at}
     yield "whole_difference", shares.whole, {"step": at}
 

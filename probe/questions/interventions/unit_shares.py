@@ -121,7 +121,7 @@ def _shares(subject: Subject, pairs: InputPairs, units: int) -> Shares | Sampled
         return pair_shares(subject, pairs).pooled
     each = _cost(subject, pairs.step) * 2 * units
     draws = int(np.clip(subject.budget.ends / each, FEWEST_DRAWS, MOST_DRAWS))
-    return sampled_shares(pairs.machine, pairs.pairs, pairs.step, draws=draws, seed=subject.seed)
+    return sampled_shares(ends_of(subject).machine, pairs.pairs, pairs.step, draws=draws, seed=subject.seed)
 
 
 def _values(subject: Subject, step: int | None, changed: int | None) -> Iterator[Value]:
