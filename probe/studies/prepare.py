@@ -117,10 +117,11 @@ def _kind(layer: Layer) -> str:
 def _subject(study: Study, given: _Given, one: Named) -> Subject:
     opened = open_network(one.given, study.name, lengths_said=given.lengths_said)
     opened.model.eval()
-    tokens = reading_tokens(opened.model, given.inputs[:, :, 0].astype(int)) if given.tokens else None
-    if tokens is not None:
-        card = {"token ids": f"read by {tokens.embedding!r}, an embedding of {tokens.count:,} tokens"}
-        opened = dataclasses.replace(opened, model=tokens.model, card={**opened.card, **card})
+    tokens = None
+    if given.tokens:
+        model, embedding, tokens = reading_tokens(opened.model, given.inputs[:, :, 0].astype(int))
+        card = {"token ids": f"read by {embedding!r}, an embedding of {tokens:,} tokens"}
+        opened = dataclasses.replace(opened, model=model, card={**opened.card, **card})
     found = find_layers(opened.model)
     if not given.tokens and (one.given is not opened.model or isinstance(opened.model, torch.nn.RNNBase)):
         check_features(given.inputs, found[0].inputs)
@@ -147,7 +148,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         read,
         head,
         allowed=study.valid,
-        symbols=symbols_of(study.symbols, x, given.lengths, None if tokens is None else tokens.count),
+        symbols=symbols_of(study.symbols, x, given.lengths, tokens),
         programs=study.programs,
         fixed_inputs=study.fixed_inputs,
         card={**opened.card, **said},

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ..errors import ProbeError, several
 from ..methods.abstraction.automata import as_symbols
-from ..methods.abstraction.programs import MOST, sequences
+from ..methods.abstraction.programs import MOST, Sequences, sequences
 from ..recurrent.finding import find_layers
 from .functions import calling
 from .states import flops
@@ -23,8 +23,6 @@ from .subject import Subject, per_subject
 
 #: The most distinct inputs that count as a small alphabet.
 MOST_SYMBOLS = 8
-#: So many sequences are looked at first: where they hold too many symbols already, the others need not be sorted.
-_FIRST = 64
 #: How many sequences of a length a study asks, at least and at most.
 _FEWEST_ASKED, _MOST_ASKED = 64, 1_024
 #: A token's name may have so many characters.
@@ -32,27 +30,18 @@ LONGEST = 30
 
 
 @dataclass(frozen=True, eq=False)
-class AtLength:
-    """Sequences of one length.
+class AtLength(Sequences):
+    """Sequences of one length, with the right answer to each, (sequence,)."""
 
-    Attributes:
-        x: the sequences, (sequence, time, feature).
-        right: the right answer to each, (sequence,).
-        exhaustive: whether these are all that can be asked, and not drawn.
-    """
-
-    x: Float[Tensor, "sequence time feature"]
     right: Float[np.ndarray, " sequence"]
-    exhaustive: bool
 
 
 @per_subject
 def alphabet_of(subject: Subject) -> Float[Tensor, "symbol feature"] | None:
     """Return the distinct inputs in ascending order; None if there are more than 8, or sequences differ in length."""
-    if subject.ragged or len(as_symbols(subject.x[:_FIRST]).alphabet) > MOST_SYMBOLS:
-        return None
     alphabet = as_symbols(subject.x).alphabet
-    return torch.as_tensor(alphabet).to(subject.x.dtype) if len(alphabet) <= MOST_SYMBOLS else None
+    few = len(alphabet) <= MOST_SYMBOLS and not subject.ragged
+    return torch.as_tensor(alphabet).to(subject.x.dtype) if few else None
 
 
 @per_subject
@@ -82,43 +71,26 @@ def at_lengths(subject: Subject, lengths: Iterable[int], *, most: int = MOST, se
     Raises:
         ProbeError: the subject has no small alphabet, its concept is no function, or no sequence can be asked.
     """
-    alphabet, concept = alphabet_of(subject), subject.concept
+    alphabet = alphabet_of(subject)
     if alphabet is None:
         raise ProbeError(f"The inputs take more than {MOST_SYMBOLS} different values, or differ in length.")
-    same = (id(concept.function), concept.categories, id(subject.allowed), str(alphabet.tolist()), alphabet.dtype)
-    which = (most, seed, same, subject, alphabet)
-    return {length: _at(_Which(length, *which)) for length in sorted(set(lengths))}
+    return {length: _at(subject, alphabet, length, most, seed) for length in sorted(set(lengths))}
 
 
-@dataclass(frozen=True)
-class _Which:
-    """Which sequences; subjects that share all of `same` share the sequences."""
-
-    length: int
-    most: int
-    seed: int
-    same: tuple[object, ...]
-    subject: Subject = field(compare=False)
-    alphabet: Tensor = field(compare=False)
-
-
-# Networks of a study are measured one after the other, and each with its controls: all are asked the same.
-@lru_cache(maxsize=64)
-def _at(which: _Which) -> AtLength:
-    subject, concept = which.subject, which.subject.concept
-
+@per_subject
+def _at(subject: Subject, alphabet: Tensor, length: int, most: int, seed: int) -> AtLength:
     def right(x: Tensor) -> np.ndarray:
-        return np.array([concept.of_sequence(row)[-1] for row in x.double().numpy()])
+        return np.array([subject.concept.of_sequence(row)[-1] for row in x.double().numpy()])
 
     def allowed(x: Tensor) -> Tensor:
         rows = np.array([subject.allows(row, "another sequence of these inputs") for row in x.double().numpy()])
         rows[rows] = np.isfinite(right(x[torch.as_tensor(rows)]))
         return torch.as_tensor(rows)
 
-    asked = sequences(which.alphabet, which.length, most=which.most, allowed=allowed, seed=which.seed)
+    asked = sequences(alphabet, length, most=most, allowed=allowed, seed=seed)
     if not len(asked):
-        raise ProbeError(f"No sequence of length {which.length} can occur and has a right answer.")
-    return AtLength(asked.x, right(asked.x), asked.exhaustive)
+        raise ProbeError(f"No sequence of length {length} can occur and has a right answer.")
+    return AtLength(asked.x, asked.exhaustive, right(asked.x))
 
 
 def symbols_of(given: Any, x: Tensor, lengths: np.ndarray, tokens: int | None = None) -> dict[str, np.ndarray]:
@@ -202,23 +174,12 @@ def fixed_of(given: Any, features: int) -> np.ndarray:
     return values
 
 
-@dataclass(frozen=True, eq=False)
-class Tokens:
-    """A model that takes token ids as numbers, (batch, time, 1), like any other inputs.
+def reading_tokens(model: nn.Module, ids: np.ndarray) -> tuple[nn.Module, str, int]:
+    """Return a copy of a model that takes token ids as numbers, (batch, time, 1), and hands them on as whole ones.
 
-    Attributes:
-        model: the model.
-        embedding: the name in the model of the embedding that reads the ids.
-        count: how many ids it has.
+    With it come the name in it of the embedding that reads the ids, and how many ids that has. `ids`, (batch, time),
+    are those of the study.
     """
-
-    model: nn.Module
-    embedding: str
-    count: int
-
-
-def reading_tokens(model: nn.Module, ids: np.ndarray) -> Tokens:
-    """Return a copy of a model that takes token ids, (batch, time), as numbers and hands them on as whole ones."""
     if not any(isinstance(module, nn.Embedding) for module in model.modules()):
         raise ProbeError(
             f"The inputs are whole numbers of shape {ids.shape}, and the network has no embedding that could read "
@@ -232,7 +193,7 @@ def reading_tokens(model: nn.Module, ids: np.ndarray) -> Tokens:
             f"{table.num_embeddings}."
         )
     model.register_forward_pre_hook(_as_ids)
-    return Tokens(model, name, table.num_embeddings)
+    return model, name, table.num_embeddings
 
 
 @torch.no_grad()
@@ -243,16 +204,12 @@ def _reading(model: nn.Module, steps: int) -> tuple[str, nn.Embedding]:
 
     def meet(module: Any, arguments: tuple[Any, ...]) -> None:
         # The very tensor, or a copy in another shape, as of a model that turns its axes.
-        if arguments and isinstance(arguments[0], Tensor) and arguments[0].numel() == ids.numel():
+        if module in every and isinstance(arguments[0], Tensor) and arguments[0].numel() == ids.numel():
             met.append(module)
 
-    handles = [module.register_forward_pre_hook(meet) for module in every]
-    try:
-        with calling("Running the network on token ids", f"It is called with whole numbers, (batch, {steps})."):
-            _ = model(ids)
-    finally:
-        for handle in handles:
-            handle.remove()
+    wants = f"It is called with whole numbers, (batch, {steps})."
+    with register_module_forward_pre_hook(meet), calling("Running the network on token ids", wants):
+        _ = model(ids)
     first = next(iter([*met, *every]))
     return every[first], first
 

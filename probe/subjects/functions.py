@@ -19,11 +19,9 @@ _LIBRARY = Path(__file__).parents[1]
 
 def load_file(path: Path) -> Any:
     """Return a Python file as a module; its code is run, with its folder on the path."""
-    if not path.is_file():
-        raise ProbeError(f"There is no file {str(path)!r}. Give the path of a Python file.")
-    spec = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ProbeError(f"{str(path)!r} is no Python file: its name must end in .py.")
+    spec: Any = importlib.util.spec_from_file_location(f"study_{path.stem}", path)
+    if spec is None or not path.is_file():
+        raise ProbeError(f"There is no Python file {str(path)!r}. Give the path of one; its name must end in .py.")
     module = importlib.util.module_from_spec(spec)
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)

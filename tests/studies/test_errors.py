@@ -113,7 +113,7 @@ def test_a_readout_is_one_thing(given: dict[str, Any]) -> None:
         (("inputs.npy", "input.npy"), "inputs: there is no file .*relative to its own folder"),
         (("functions.py:ones", "functions.py:once"), "no function 'once'.*Did you mean 'ones'"),
         (("functions.py:ones", "ones"), "'file.py:function'"),
-        (("functions.py:ones", "function.py:ones"), "There is no file"),
+        (("functions.py:ones", "function.py:ones"), "There is no Python file"),
         (
             ("functions.py:ones", "functions.py:broken"),
             r"raised ValueError \(no such thing, functions\.py, line \d+\)",
