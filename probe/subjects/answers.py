@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError
 from ..methods import outputs
-from ..methods.causal.alignment_loss import Loss, answer_loss
 from ..methods.causal.task import Combine, Task, added, replaced
 from ..recurrent.double import in_float64
 from ..recurrent.layers import Layer
@@ -37,7 +36,9 @@ def answers(subject: Subject, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 @torch.no_grad()
-def answers_to(subject: Subject, x: Tensor, lengths: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def answers_to(
+    subject: Subject, x: Tensor, lengths: np.ndarray | None = None, model: nn.Module | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the network's answer to each sequence, as a value of the concept and as the number before rounding.
 
     The network runs in its own type of number; a head runs in float64.
@@ -46,22 +47,33 @@ def answers_to(subject: Subject, x: Tensor, lengths: np.ndarray | None = None) -
         subject: the network under study.
         x: the sequences, (sequence, time, feature).
         lengths: how many steps each has, (sequence,); None where all have the whole time axis.
+        model: a copy of the network that runs; None for the network.
 
     Raises:
         ProbeError: there is no readout, or it does not give one finite number a sequence.
     """
-    return _answers(subject, subject.model, x, np.full(len(x), x.shape[1]) if lengths is None else lengths)
+    lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
+    model, output = model or subject.model, subject.asked.output
+    if output is not None:
+        names, values = ("answer(...)", "expected(...)"), np.empty((2, len(x)))
+        # A model that is called with padding reads it.
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            returned = model(x[rows, :length])
+            for place, (name, read_off) in enumerate(zip(names, output, strict=True)):
+                values[place, rows] = outputs.per_row(name, read_off(returned), len(rows)).cpu().numpy()
+        return values[0], values[1]
+    read, head = subject.reading
+    last = _states(subject, model, x, lengths, read)[torch.arange(len(x)), torch.as_tensor(lengths - 1)]
+    scores = copied(head)(last.double())
+    return head.answer(scores).numpy(), head.expected(scores).numpy()
 
 
 @torch.no_grad()
 def answers_at_steps(
     subject: Subject, rows: np.ndarray
 ) -> tuple[Float[np.ndarray, "sequence step"], Float[np.ndarray, "sequence step"]]:
-    """Return the network's answers, as `answers_to`, after the steps of `Readout.steps`, and NaN after the others.
-
-    Raises:
-        ProbeError: there is no head.
-    """
+    """Return the network's answers, as `answers_to`, after the steps of `Readout.steps`, and NaN after the others."""
     (read, head), x, lengths = subject.reading, subject.x[rows], subject.lengths[rows]
     there = subject.asked.answered(lengths, x.shape[1])
     return _after(head, _states(subject, subject.model, x, lengths, read), there)
@@ -87,26 +99,8 @@ def answers_by_length(
     if subject.asked.output is not None:
         return outputs.answers_by_length(subject.model, x, *subject.asked.output)
     model = in_float64(subject.model)
-    both = {n: _answers(subject, model, batch.double(), np.full(len(batch), n)) for n, batch in x.items()}
+    both = {n: answers_to(subject, batch.double(), model=model) for n, batch in x.items()}
     return {n: pair[0] for n, pair in both.items()}, {n: pair[1] for n, pair in both.items()}
-
-
-@torch.no_grad()
-def _answers(subject: Subject, model: nn.Module, x: Tensor, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    output = subject.asked.output
-    if output is not None:
-        names, values = ("answer(...)", "expected(...)"), np.empty((2, len(x)))
-        # A model that is called with padding reads it.
-        for length in np.unique(lengths):
-            rows = np.flatnonzero(lengths == length)
-            returned = model(x[rows, :length])
-            for place, (name, read_off) in enumerate(zip(names, output, strict=True)):
-                values[place, rows] = outputs.per_row(name, read_off(returned), len(rows)).cpu().numpy()
-        return values[0], values[1]
-    read, head = subject.reading
-    last = _states(subject, model, x, lengths, read)[torch.arange(len(x)), torch.as_tensor(lengths - 1)]
-    scores = copied(head)(last.double())
-    return head.answer(scores).numpy(), head.expected(scores).numpy()
 
 
 def _states(subject: Subject, model: nn.Module, x: Tensor, lengths: np.ndarray, read: Layer) -> Tensor:
@@ -194,27 +188,15 @@ class Spliced(Task):
         return targets
 
 
-def loss_of(subject: Subject) -> Loss:
-    """Return how wrong an output is: the loss of the readout's head, or that of the model's own output."""
-    return answer_loss if subject.head is None else subject.head.loss
-
-
 @per_subject
 def task_of(subject: Subject) -> Task:
-    """Return what the state is thought to hold, aligned to the rows and steps of the subject's machine.
-
-    Raises:
-        ProbeError: the study's own function fails, or the network cannot be run from its states.
-    """
+    """Return what the state is thought to hold, aligned to the rows and steps of the subject's machine."""
     end = ends_of(subject)
     values = torch.as_tensor(np.nan_to_num(end.values))
     function, combine = subject.answered.function, subject.asked.combine
     if function is not None and combine is None:
         return Spliced(values, splice=_splice(subject, end))
-    if callable(combine):
-        given: Any = combine
-        return Task(values, given if subject.asked.output is not None else _combined(given))
-    return Task(values, added if combine == "added" else replaced)
+    return Task(values, _combine(combine) if callable(combine) else added if combine == "added" else replaced)
 
 
 def right_answer(subject: Subject) -> str:
@@ -234,18 +216,10 @@ def only_last(subject: Subject) -> bool:
     return subject.answered.function is None and subject.asked.combine is None
 
 
-def _combined(combine: Callable[..., Any]) -> Combine:
-    """Return the study's own function of arrays as one of tensors, whose values are checked."""
-
+def _combine(function: Callable[..., Any]) -> Combine:
     def call(*parts: Tensor) -> Tensor:
-        with calling("The function combine", "It is called with three arrays, (row,) each, and must return one."):
-            values = np.asarray(combine(*(part.numpy() for part in parts)), dtype=float)
-        if values.shape != tuple(parts[0].shape) or not np.isfinite(values).all():
-            raise ProbeError(
-                f"The function combine returned shape {values.shape}; it must return one finite number for each of "
-                f"{len(parts[0])} rows."
-            )
-        return torch.as_tensor(values)
+        with calling("The function combine", "It is called with three tensors, (row,), and must return one."):
+            return function(*parts)
 
     return call
 

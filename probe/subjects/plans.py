@@ -79,13 +79,13 @@ def affordable_pairs(subject: Subject, place: int, patches: int, *, most: int) -
 
 
 def search_of(
-    subject: Subject, place: int, rank: int, task: Task, rows: Tensor, *, standardised: bool = False, seed: int = 0
+    subject: Subject, place: int, rank: int, task: Task, rows: Tensor, *, standardised: bool = False
 ) -> Search:
     """Return a search for so many directions (`rank`) on some rows, with few pairs where a function is called."""
     pairs = None
     if _called(subject):
         most = subject.budget.called_pairs
-        pairs = differing(pairs_among(ends_of(subject).machine, place, rows, most=most, seed=seed), task)
+        pairs = differing(pairs_among(ends_of(subject).machine, place, rows, most=most), task)
     return Search(rank, task, rows, standardised, pairs)
 
 

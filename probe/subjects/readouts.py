@@ -49,8 +49,8 @@ class Readout:
             concept's categories in order where there are as many.
         layer: the layer whose hidden state is read; None for the last one that is studied.
         combine: the right answer after another sequence's state (the source) was patched in, if the concept is an
-            array: `added` (source + whole base - base so far), `replaced` (the source's), or a function of arrays
-            (source so far, base so far, whole base). A concept that is a function needs none.
+            array: `added` (source + whole base - base so far), `replaced` (the source's), or a function of tensors
+            (source so far, base so far, whole base), (row,) each. A concept that is a function needs none.
         interchange_step: the step after which states are patched, from each sequence's end: -1 is the last step, -4
             leaves three steps to read. None takes the middle of the steps that are run.
         output: instead of weight or function, where the answer stands in the model's own output: two functions of
@@ -95,8 +95,6 @@ class Readout:
             )
         if isinstance(self.combine, str) and self.combine not in COMBINES:
             raise ProbeError(unknown("combine", self.combine, COMBINES) + " A function is allowed as well.")
-        for what, given in (("weight", self.weight), ("bias", self.bias)):
-            _check_numbers(self.concept, what, given)
         if self.steps not in (LAST, EVERY):
             raise ProbeError(f"steps={self.steps!r} must be {LAST!r} or {EVERY!r}.")
         if self.output is not None and self.steps != LAST:
@@ -141,16 +139,14 @@ class Head(nn.Module):
         differentiable: bool = True,
     ) -> None:
         super().__init__()
-        if isinstance(scores, nn.Module):
-            self.inner = scores
-        self._scores, self.kind, self.values = scores, kind, torch.as_tensor(values, dtype=torch.float64)
+        self.inner, self.kind, self.values = scores, kind, torch.as_tensor(values, dtype=torch.float64)
         self.differentiable = differentiable
 
     def forward(self, h: Float[Tensor, "row unit"]) -> Tensor:
         """Return scores, (row, class), or one number a row."""
         h = h if self.differentiable else h.detach()
         with calling("The readout's function", WANTS):
-            scores = self.inner(h) if hasattr(self, "inner") else self._scores(h)
+            scores = self.inner(h)
         if self.kind == CLASSES:
             return scores
         scores = scores.reshape(len(h))
@@ -185,24 +181,6 @@ class Head(nn.Module):
             return (output - target) ** 2
         classes = (self.values[None] - target[:, None]).abs().argmin(1)
         return nn.functional.cross_entropy(output, classes, reduction="none")
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Head:
-        """Return a copy whose module, if there is one, is its own; a plain function is shared."""
-        inner = copy.deepcopy(self.inner, memo) if hasattr(self, "inner") else self._scores
-        return Head(inner, self.kind, self.values.numpy(), differentiable=self.differentiable)
-
-
-def _check_numbers(concept: str, what: str, given: Any) -> None:
-    if given is None or isinstance(given, (str, Tensor)):
-        return
-    try:
-        _ = np.asarray(given, dtype=float)
-    except (TypeError, ValueError) as error:
-        hint = f" A module or a function is given as probe.Readout({concept!r}, function=...)." * callable(given)
-        raise ProbeError(
-            f"The readout's {what} is a {type(given).__name__}; it must be an array of numbers, or the name of an "
-            f"array in the network's file.{hint}"
-        ) from error
 
 
 def copied(scores: Any) -> Any:

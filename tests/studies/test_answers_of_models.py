@@ -28,12 +28,12 @@ from probe.subjects.subject import Subject
 
 
 @pytest.mark.parametrize("given", [nn.Linear(6, 9), lambda h: h])
-def test_a_head_given_as_a_weight_is_refused_at_once(given: Any) -> None:
+def test_a_head_given_as_a_weight_is_refused(given: Any) -> None:
     """The message gives the right call; it is a function of hidden states."""
     with refused():
-        Readout("ones", given)
+        _ = subject_of(planted(), readout=Readout("ones", given))
     with refused():
-        Readout("ones", [[1.0]], bias={})
+        _ = subject_of(planted(), readout=Readout("ones", np.ones((9, 6)), bias={}))
 
 
 class FromLearned(nn.Module):

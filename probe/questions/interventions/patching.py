@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from ...errors import ProbeError
 from ...evidence.measurements import measurement, only, tabulate
 from ...methods.causal.alignment import PAIRS, Alignment, Search, search
+from ...methods.causal.alignment_loss import answer_loss
 from ...plots.networks import draw_role_lines
 from ...plots.style import axes_or_new
-from ...subjects.answers import loss_of
 from ...subjects.ends import machine_of
 from ...subjects.plans import search_length
 from ...subjects.subject import Subject, as_subjects
@@ -42,7 +42,7 @@ def find(
     many = search_length(subject, step, searches=len(searches), pairs=pairs, most=most) if searches else 0
     if not many:
         return []
-    machine, loss = machine_of(subject), loss_of(subject)
+    machine, loss = machine_of(subject), answer_loss if subject.head is None else subject.head.loss
     return search(machine, step, searches, loss=loss, iterations=many, pairs=pairs, seed=seed)
 
 
