@@ -182,11 +182,6 @@ class Kept:
                 # Not far into objects, which lead to trainers and to data.
                 self._look(owner, _named(name, key), item, depth - (1 if items is value else 2))
 
-    @property
-    def tensors(self) -> list[str]:
-        """The names of the tensors and arrays, without that of their module."""
-        return [one.name.removeprefix(".") for one in self._held if isinstance(one.live, (Tensor, np.ndarray))]
-
     def _changed(self) -> list[tuple[_Held, list[Change]]]:
         tables = [(one, copied, passed) for one, copied, passed in self._tables if not _unchanged(one, copied)]
         # Where torch's own module got another attribute, that came last.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,17 +41,13 @@ class Concept:
         description: a description in words, for the page.
     """
 
-    values: Any
+    values: Any = field(repr=False)
     kind: str | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
             raise ProbeError(unknown("kind of concept", self.kind, KINDS))
-
-    def __repr__(self) -> str:
-        more = [f"{name}={given!r}" for name in ("kind", "description") if (given := getattr(self, name))]
-        return f"Concept({', '.join([brief(self.values), *more])})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,17 +152,14 @@ def check_given(name: str, given: Any, shape: tuple[int, ...] | None) -> None:
     raw: Any = given.values if isinstance(given, Concept) else given
     if callable(raw) and not hasattr(raw, "shape"):
         return
-    if not hasattr(raw, "shape") and not isinstance(raw, (list, tuple)):
-        raise ProbeError(f"The concept {name!r} is {brief(raw)}, of type {type(raw).__name__}; {_ALLOWED}.")
-    shape_given = tuple(raw.shape) if isinstance(raw, (np.ndarray, Tensor)) else _as_given(raw).shape
+    raw = np.array(raw, dtype=object) if isinstance(raw, (list, tuple)) else raw
+    shape_given = tuple(getattr(raw, "shape", ()))
     if len(shape_given) != 2:
-        raise ProbeError(f"The concept {name!r} has shape {shape_given}; {_ALLOWED}.")
+        raise ProbeError(f"The concept {name!r} is {brief(raw)}; {_ALLOWED}.")
     if shape is not None and shape_given != tuple(shape[:2]):
-        axes = zip(("batch", "time"), shape_given, shape[:2], strict=True)
         raise ProbeError(
             f"The concept {name!r} has shape {shape_given}; it must be aligned to the inputs' (batch, time), "
-            f"({shape[0]}, {shape[1]}): one value for each sequence and step. They differ in "
-            f"{' and '.join(axis for axis, mine, wanted in axes if mine != wanted)}. Put NaN where it is not defined."
+            f"({shape[0]}, {shape[1]}): one value for each sequence and step. Put NaN where it is not defined."
         )
 
 
@@ -213,22 +206,15 @@ def _plain(value: Any) -> Any:
 
 
 def _checked(name: str, values: np.ndarray) -> tuple[bool, np.ndarray]:
-    """Return whether values are numbers, and the values: plain ones where they are not; refuse several sorts."""
+    """Return whether values are numbers, and the values: plain ones where they are not; refuse other sorts."""
     if values.dtype.kind in "iuf":
         return True, values
-    plain = np.full(len(values), None, dtype=object)
-    plain[:] = [_plain(value) for value in values]
-    sorts = dict[str, Any]()
-    for value in plain:
+    plain, sorts = np.empty(len(values), dtype=object), dict[str, Any]()
+    for place, value in enumerate(map(_plain, values)):
+        plain[place] = value
         if value is not None:
             sorts.setdefault(_SORTS.get(type(value), type(value).__name__), value)
-    if "complex" in sorts or values.dtype.kind == "V":
-        raise ProbeError(
-            f"The concept {name!r} holds {values.dtype if values.dtype.kind in 'cV' else 'complex'}; a concept is "
-            "real numbers, truths or texts. Give the part that is looked for (of complex numbers .real, .imag or "
-            "np.abs, each a concept of its own)."
-        )
-    if len(sorts) > 1:
+    if len(sorts) > 1 or not sorts.keys() <= {*_SORTS.values()}:
         listed = " and ".join(f"{sort} ({str(value)[:40]!r})" for sort, value in sorts.items())
         raise ProbeError(f"The concept {name!r} holds {listed}; give texts, numbers or truths, one sort of them.")
     return set(sorts) <= {"a number"}, plain
@@ -236,7 +222,7 @@ def _checked(name: str, values: np.ndarray) -> tuple[bool, np.ndarray]:
 
 def _numbers(name: str, values: np.ndarray) -> np.ndarray:
     try:
-        return np.array([np.nan if value is None else float(value) for value in values.tolist()])
+        return values.astype(float)
     except (TypeError, ValueError) as error:
         raise ProbeError(
             f"The concept {name!r} is called numeric and holds other than numbers ({error}). Give numbers, or "
@@ -251,10 +237,7 @@ def _categories(name: str, values: np.ndarray) -> tuple[Any, ...]:
             f"The concept {name!r} has {len(different)} different values; a categorical one has at most "
             f'{MOST_CATEGORIES}. Join rare ones, or give numbers and kind = "numeric".'
         )
-    try:
-        return tuple(sorted(different))
-    except TypeError:
-        return tuple(sorted(different, key=lambda value: (type(value).__name__, str(value))))
+    return tuple(sorted(different))
 
 
 def _places(values: np.ndarray, categories: Sequence[Any]) -> np.ndarray:

@@ -96,11 +96,12 @@ def own_output(
             if _same(hidden, given):
                 return replace(found, layer=layer)
             for name, module in _heads(wide, find_layers(wide)):
-                scores = _called(module, hidden)
-                if scores is not None and any(_same(one, given) for one in _alike(scores)):
-                    sigmoid = found.scores == 1 and not _same(scores, given)
-                    head = model.get_submodule(name)
-                    return replace(found, layer=layer, module=name, head=head, sigmoid=sigmoid)
+                with suppress(Exception):  # which takes no states
+                    scores = module(hidden).reshape(len(hidden), -1)
+                    if any(_same(one, given) for one in _alike(scores)):
+                        sigmoid = found.scores == 1 and not _same(scores, given)
+                        head = model.get_submodule(name)
+                        return replace(found, layer=layer, module=name, head=head, sigmoid=sigmoid)
     return found
 
 
@@ -190,7 +191,8 @@ def _scores(model: nn.Module, part: Tensor) -> OwnOutput:
         raise ProbeError(f"The model returns a {type(output).__name__}, and no tensor of scores.")
     shape, width = tuple(output.shape), output.shape[-1] if output.dim() > 1 else 1
     words = f"(batch, {', '.join(map(str, shape[1:]))})".replace(" )", ")")
-    if not 1 <= len(shape) <= 3 or shape[0] != len(part) or not width or output.is_complex():
+    several_axes = 1 <= len(shape) <= 2 or (len(shape) == 3 and shape[1] in (1, steps))
+    if not several_axes or shape[0] != len(part) or not width or output.is_complex():
         raise ProbeError(
             f"The model returns a tensor of shape {shape} for {len(part)} sequences of {steps} steps. An answer is "
             "one number or scores of classes, (batch, score) or (batch, time, score)."
@@ -198,8 +200,6 @@ def _scores(model: nn.Module, part: Tensor) -> OwnOutput:
     if not bool(torch.isfinite(output).all()):
         raise ProbeError("The model returns numbers that are NaN or infinite.")
     every = len(shape) > 1 and shape[1] == steps and (len(shape) == 3 or _shortens(model, part))
-    if len(shape) == 3 and not every and shape[1] != 1:
-        raise ProbeError(f"The model returns shape {words}, whose second axis is not that of the {steps} steps.")
     if every:
         words = words.replace(f"(batch, {steps}", "(batch, time")
     width = 1 if every and len(shape) == 2 else width
@@ -219,14 +219,6 @@ def _heads(model: nn.Module, layers: Sequence[Layer]) -> Iterator[tuple[str, nn.
     for name, module in model.named_modules():
         if next(module.parameters(), None) is not None and recurrent.isdisjoint(module.modules()):
             yield name, module
-
-
-def _called(module: nn.Module, hidden: Tensor) -> Tensor | None:
-    """Return what a module makes of states, (sequence, score); None if it cannot be called with them."""
-    with suppress(ProbeError), calling("The module", ""):
-        found = module(hidden)
-        return found.reshape(len(hidden), -1)
-    return None
 
 
 def _alike(scores: Tensor) -> list[Tensor]:

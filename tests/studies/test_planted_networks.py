@@ -252,7 +252,7 @@ def test_a_study_prints_what_it_is_in_a_line() -> None:
     concept = Concept(torch.zeros(160, 8), description="how many")
     many = Study({"trained": list(counters(3))}, torch.zeros(160, 8, 1), {"ones": concept})
     assert repr(many) == "Study(trained: 3 networks, inputs=Tensor (160, 8, 1), concepts=ones)"
-    assert repr(concept) == "Concept(Tensor (160, 8), description='how many')"
+    assert repr(concept) == "Concept(kind=None, description='how many')"
 
 
 def test_near_the_ceiling_what_is_left_unexplained_decides() -> None:

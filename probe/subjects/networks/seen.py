@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from ...errors import ProbeError, unknown
 from ...hooks.record import record
 from ...recurrent.finding import find_layers
 from ...recurrent.layers import Layer, OpenLayer, Seen
-from ...recurrent.signals import OUTPUT, UNKNOWN, Signal
+from ...recurrent.signals import OUTPUT, UNKNOWN
 from ...recurrent.stepwise import stepwise
 
 
@@ -44,7 +46,8 @@ def seen_layers(
         alone = _alone(model, layer, x, tolerance)
         sizes = {signal: value.shape[2:].numel() for signal, value in part.signals.items()}
         # A step that may lie beside what its module returns can be said to return its state all the same.
-        output = alone.output if alone is not None and alone.output in states else _output(part.signals, states)
+        returned = (signal for signal in states if torch.equal(part.signals[signal], part.signals[OUTPUT]))
+        output = alone.output if alone is not None and alone.output in states else next(returned, OUTPUT)
         seen = Seen(states, output, sizes, UNKNOWN if alone is None else alone.inputs)
         found.append(replace(layer, seen=seen))
     if not found:
@@ -62,17 +65,10 @@ def as_seen(model: nn.Module, layers: Sequence[Layer]) -> tuple[Layer, ...]:
     )
 
 
-def _output(signals: Mapping[Signal, Tensor], states: Sequence[Signal]) -> Signal:
-    """Return which part of its state a layer returns, or `output` where that is none of them."""
-    return next((signal for signal in states if torch.equal(signals[signal], signals[OUTPUT])), OUTPUT)
-
-
 def _alone(model: nn.Module, layer: OpenLayer, x: Tensor, tolerance: float | None) -> Seen | None:
     """Return what a run tells of a layer whose steps can be taken alone; None where they cannot."""
     copied = copy.deepcopy(model)
     (own,) = find_layers(copied, [layer.name])
-    try:
-        found = stepwise(copied, own, x, tolerance=tolerance).layer if isinstance(own, OpenLayer) else None
-    except ProbeError:
-        return None
-    return None if found is None else found.seen
+    with suppress(ProbeError):
+        return stepwise(copied, cast("OpenLayer", own), x, tolerance=tolerance).layer.seen
+    return None
