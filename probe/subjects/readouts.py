@@ -70,7 +70,7 @@ class Readout:
     combine: Any = None
     interchange_step: Any = None
     output: tuple[Callable[[Any], Tensor], Callable[[Any], Tensor]] | None = None
-    steps: str = LAST
+    steps: Any = LAST
 
     def __post_init__(self) -> None:
         heads = [given for given in (self.weight, self.function, self.output) if given is not None]

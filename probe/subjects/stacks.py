@@ -173,8 +173,9 @@ def layer_inputs(subject: Subject, rows: np.ndarray, layer: Layer) -> np.ndarray
     """Return what the lowest layer of a module reads at each step of sequences, (sequence, time, number), float64."""
     if isinstance(layer, OpenLayer):
         return _opened(subject, layer.name, rows).x.numpy()
-    x, lengths = subject.x[rows], subject.lengths[rows]
-    recording = run(subject.model, x, lengths, layer.name, [layer.output], tolerance=subject.tolerance)
+    dtype = next((one.dtype for one in subject.model.parameters()), subject.x.dtype)
+    x = subject.x[rows].to(torch.promote_types(subject.x.dtype, dtype))
+    recording = run(subject.model, x, subject.lengths[rows], layer.name, [layer.output], tolerance=subject.tolerance)
     return cast("Tensor", recording.inputs).double().numpy()
 
 

@@ -51,7 +51,7 @@ def test_pairs_of_drawn_sequences_share_what_is_known_by_hand() -> None:
     changed, step = usual_steps(subject)
     pairs = input_pairs(subject, changed, step)
     base, source = (torch.as_tensor(rows) for rows in pairs.pairs)
-    x = pairs.machine.clean.inputs
+    x = ends_of(subject).machine.clean.inputs
     assert ((x[base] != x[source]).any(2).nonzero()[:, 1] == changed).all()
     assert (x[source, changed] == 1).all()
     assert value(unit_shares.measure([subject]), "unit_share", units="0") == pytest.approx(1)
@@ -91,7 +91,7 @@ def test_sequences_of_several_lengths_are_asked_at_their_ends() -> None:
     assert not end.whole
     for pairs in pairs_by_step(subject).values():
         base, source = (torch.as_tensor(rows) for rows in pairs.pairs)
-        assert torch.equal(pairs.machine.clean.initial[base], pairs.machine.clean.initial[source])
+        assert torch.equal(end.machine.clean.initial[base], end.machine.clean.initial[source])
     with without_pictures():
         for module in EVERY:
             asked = answer(module.question(subject), groups_of([subject])[0].subjects)
