@@ -149,16 +149,6 @@ def test_rows_that_stay_beside_many_that_move_keep_their_bits() -> None:
     assert not moved[15].any()
 
 
-@pytest.mark.parametrize("call", [0, 1, None])
-def test_call_chooses_the_call(pair: nn.Module, x: Tensor, other: Tensor, call: int | None) -> None:
-    """An edit of one call leaves the other's own step alone."""
-    source = probe.record(pair, other, layers=["high[0]"]).call(0)
-    edit = probe.patch(C, source, layer="high[0]", steps=3, call=call)
-    run = probe.record(pair, x, layers=["high[0]"], edits=[edit])
-    taken = [torch.equal(run.call(k)[C][:, 3], source[C][:, 3]) for k in (0, 1)]
-    assert taken == [call in (0, None), call in (1, None)]
-
-
 def test_inputs_without_a_batch_and_by_keyword_are_edited(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
     """They keep their shapes; `lstm(input=, hx=)` is the call that it seems to be."""
     states = (torch.randn(1, 5), torch.randn(1, 5))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import reference
 import torch
-from comparing import distance, farthest, same
+from comparing import distance, same
 from torch import Tensor, nn
 
 import probe
@@ -53,44 +52,6 @@ def doubled(value: Tensor, _site: probe.Site) -> Tensor:
     return 2 * value
 
 
-SITE: dict[str, Any] = {"units": [3, 1], "steps": [4, 1], "rows": [2, 0]}
-
-
-def at_site(value: Tensor, rows: list[int]) -> Tensor:
-    """Return what stands at the site in some rows, (row, step, unit)."""
-    return value[rows][:, SITE["steps"]][:, :, SITE["units"]]
-
-
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (lambda _: probe.clamp("cell_state", [0.5, -0.5], **SITE), lambda _: torch.tensor([0.5, -0.5])),
-        (lambda _: probe.ablate("cell_state", **SITE), lambda _: torch.zeros(1)),
-        (
-            lambda source: probe.ablate("cell_state", kind="mean", reference=source, **SITE),
-            lambda taken: at_site(taken, [0, 1, 2, 3, 4]).mean(0),
-        ),
-        (
-            lambda source: probe.patch("cell_state", source, source_rows=[4, 3], **SITE),
-            lambda taken: at_site(taken, [4, 3]),
-        ),
-    ],
-    ids=["clamp", "zero", "mean", "patch"],
-)
-def test_every_kind_puts_its_value_at_its_site(
-    make: Callable[[Any], probe.Edit], expected: Callable[[Tensor], Tensor], lstm: nn.LSTM, x: Tensor, y: Tensor
-) -> None:
-    """At its units, steps and rows, and nothing else."""
-    source, own = probe.record(lstm, y), probe.record(lstm, x)["cell_state"]
-    run = probe.record(lstm, x, edits=[make(source)])["cell_state"]
-    found = at_site(run, [2, 0])
-    assert torch.equal(found, expected(source["cell_state"]).to(found).expand_as(found))
-    assert torch.equal(run[1], own[1])
-    assert torch.equal(run[:, 0], own[:, 0])
-    assert torch.equal(run[:, 1, [0, 2]], own[:, 1, [0, 2]])
-    assert distance(run[[0, 2], 2], own[[0, 2], 2]) > 1e-3
-
-
 def test_a_resample_says_another_rows_values(lstm: nn.LSTM, x: Tensor, y: Tensor) -> None:
     """Each row takes one row of the reference, the same at every step; the seed decides which, and nothing else."""
     source, random = probe.record(lstm, y), torch.get_rng_state()
@@ -127,29 +88,6 @@ def test_edits_act_in_the_order_of_computation(lstm: nn.LSTM, x: Tensor) -> None
     run = probe.record(lstm, x, edits=both)
     assert bool((run["cell_state"][:, 2] == 5).all())
     assert bool((run["hidden_state"][:, 2] == 0.125).all())
-
-
-@pytest.mark.parametrize("layer", ["[0]", "[1].reverse"])
-def test_a_preactivation_decides_its_gate(x: Tensor, layer: str) -> None:
-    """A clamped pre-activation gives its squashed value in the gate, at its step, and the oracle's run from there."""
-    gru = nn.GRU(2, UNITS, 2, batch_first=True, bidirectional=True, dtype=torch.float64)
-    edits = [
-        probe.clamp("update_gate_preactivation", -1.5, layer=layer, steps=[0, 3]),
-        probe.steer("candidate_recurrent", [2.0] * UNITS, layer=layer, steps=3, rows=[1]),
-    ]
-
-    def change(name: str, signal: str, step: int, value: Tensor) -> Tensor:
-        if (name, signal) == (layer, "update_gate_preactivation") and step in (0, 3):
-            return torch.full_like(value, -1.5)
-        if (name, signal, step) == (layer, "candidate_recurrent", 3):
-            return value + torch.tensor([[0.0], [2.0], [0.0]], dtype=torch.float64)
-        return value
-
-    run = probe.record(gru, x, edits=edits, signals=Signal)
-    assert farthest(recorded(run), reference.run(gru, x, edit=change).signals) < 1e-12
-    expected = torch.sigmoid(torch.tensor(-1.5, dtype=torch.float64))
-    assert distance(run[layer, "update_gate"][:, [0, 3]], expected.expand(BATCH, 2, UNITS)) < 1e-15
-    assert farthest(recorded(run), recorded(probe.record(gru, x, signals=Signal))) > 1e-2
 
 
 def test_a_function_may_change_its_value_in_place(lstm: nn.LSTM, x: Tensor) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from refusing import refused
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
 import probe
@@ -66,11 +66,6 @@ def checkpoint(path: Path, **more: Any) -> Checkpoint:
     return Checkpoint(**given)
 
 
-def told(module: nn.Module) -> str:
-    """Return a module's repr: class and options, of everything in it."""
-    return repr(module)
-
-
 def outputs(module: nn.Module) -> Tensor:
     """Return the hidden states of a module on some sequences."""
     _ = torch.manual_seed(1)
@@ -87,7 +82,7 @@ def test_every_kind_of_module_and_array_comes_back(tmp_path: Path) -> None:
     assert path == tmp_path / "out" / "model.safetensors"
     assert list(after.recurrent) == list(before.recurrent)
     for name, module in before.recurrent.items():
-        assert told(after.recurrent[name]) == told(module), name
+        assert repr(after.recurrent[name]) == repr(module), name
         assert not after.recurrent[name].training
         assert torch.equal(outputs(after.recurrent[name]), outputs(module)), name
     assert sorted(after.tensors) == sorted(ARRAYS)
@@ -138,38 +133,35 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: c["networks"]["enc"].update({"class": "os.system"}),
-        lambda c: c["networks"]["enc"].update({"class": ["LSTM"]}),
-        lambda c: c["networks"]["enc"].update({"class": "GRU"}),
-        lambda c: c["networks"]["enc"]["options"].update(hidden_size=10**15),
-        lambda c: c["networks"]["enc"]["options"].update(hidden_size=10**9),
-        lambda c: c["networks"]["enc"]["options"].update(hidden_size=4),
-        lambda c: c["networks"]["enc"]["options"].update(num_layers=10**6),
-        lambda c: c["networks"]["enc"]["options"].update(num_layers=2),
-        lambda c: c["networks"]["enc"]["options"].update(batch_first=False),
-        lambda c: c["networks"]["enc"]["options"].update(device="cuda"),
-        lambda c: c["networks"]["enc"]["options"].update(hidden_size=30000),
-        lambda c: c["networks"]["enc"].update(dtype="int8"),
-        lambda c: c["networks"]["enc"].update(dtype="float64"),
-        lambda c: c["networks"]["enc"].update(key="dec"),
-        lambda c: c["networks"]["enc"].pop("key"),
-        lambda c: c["networks"].update(enc=3),
-        lambda c: c["networks"]["enc"].update(options=[]),
-        lambda c: c.update(networks=[]),
-        lambda c: c.update(networks={}),
-        lambda c: c["networks"].update(enc={"key": "enc", "class": "Masked", "options": {}, "modules": {}}),
+        lambda enc: enc.update({"class": "os.system"}),
+        lambda enc: enc.update({"class": ["LSTM"]}),
+        lambda enc: enc.update({"class": "GRU"}),
+        lambda enc: enc["options"].update(hidden_size=10**15),
+        lambda enc: enc["options"].update(hidden_size=4),
+        lambda enc: enc["options"].update(num_layers=10**6),
+        lambda enc: enc["options"].update(num_layers=2),
+        lambda enc: enc["options"].update(batch_first=False),
+        lambda enc: enc["options"].update(device="cuda"),
+        lambda enc: enc["options"].update(nonlinearity="relu"),  # is no option of an LSTM
+        lambda enc: enc.update(dtype="int8"),
+        lambda enc: enc.update(dtype="float64"),
+        lambda enc: enc.update(key="dec"),
+        lambda enc: enc.pop("key"),
+        lambda enc: enc.update(options=[]),
+        lambda enc: enc.update({"class": "Masked", "options": {}, "modules": {}}),
     ],
 )
 def test_a_configuration_that_is_none_is_refused(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Classes come from a list, sizes are compared with the weights before there is memory for them."""
-    changed(folder, change)
+    changed(folder, lambda about: change(about["networks"]["enc"]))
     with refused():
         _ = probe.load(folder)
 
 
-def test_options_decide_what_is_computed_and_are_not_guessed(folder: Path) -> None:
-    """Another function in config.json is another network; it is no option of an LSTM, and the folder is refused."""
-    changed(folder, lambda c: c["networks"]["enc"]["options"].update(nonlinearity="relu"))
+@pytest.mark.parametrize("networks", [[], {}, {"enc": 3}])
+def test_a_configuration_without_networks_is_refused(folder: Path, networks: Any) -> None:
+    """It says which networks the weights are."""
+    changed(folder, lambda about: about.update(networks=networks))
     with refused():
         _ = probe.load(folder)
 
@@ -179,12 +171,8 @@ def test_weights_that_were_replaced_or_damaged_are_refused(folder: Path) -> None
     weights = folder / "model.safetensors"
     data = weights.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
-    for place in (
-        *range(start, len(data), 97),
-        len(data) - 1,
-        data.index(b"weight_hh_l0"),
-        data.index(b"hidden_size"),
-    ):
+    places = (*range(start, len(data), 97), len(data) - 1, data.index(b"weight_hh_l0"), data.index(b"hidden_size"))
+    for place in places:
         damaged = bytearray(data)
         damaged[place] ^= 1
         _ = weights.write_bytes(bytes(damaged))
@@ -193,61 +181,54 @@ def test_weights_that_were_replaced_or_damaged_are_refused(folder: Path) -> None
                 _ = probe.load(path)
     _ = weights.write_bytes(data)
     found: Any = tensor_files.read(weights)
-    found.tensors["enc.weight_hh_l0"][0, 0] = torch.nan
-    _ = weights.write_bytes(tensor_files.as_bytes(found.tensors, found.about))
-    with refused():
-        _ = probe.load(folder)
-    save_file(found.tensors, weights)
-    with refused():
-        _ = probe.load(folder)
-    found.tensors["enc.weight_hh_l0"][0, 0] = 0
-    _ = weights.write_bytes(tensor_files.as_bytes(found.tensors, found.about | {"source": {}}))
-    with refused():
-        _ = probe.load(folder)
+    other = found.tensors | {"enc.weight_hh_l0": torch.full_like(found.tensors["enc.weight_hh_l0"], torch.nan)}
+    for content in (
+        tensor_files.as_bytes(other, found.about),
+        save(other),
+        tensor_files.as_bytes(found.tensors, found.about | {"source": {}}),
+    ):
+        _ = weights.write_bytes(content)
+        with refused():
+            _ = probe.load(folder)
 
 
 def test_the_weights_alone_are_the_same_network(tmp_path: Path) -> None:
     """Moved out of their folder, or left by a kill before config.json, they are no other network of torch's names."""
     module = CustomGRU(2, 3, reset="before", batch_first=True).eval()
     path = convert(checkpoint(tmp_path / "w.pt", recurrent={"enc": module}, tensors={}), tmp_path / "out")
-    moved = (path.rename(tmp_path / "moved.safetensors"), tmp_path / "out2")
-    moved[1].mkdir()
-    _ = (moved[1] / "model.safetensors").write_bytes(moved[0].read_bytes())
-    for where in moved:
-        found = probe.load(where)
+    (tmp_path / "alone").mkdir()
+    for moved in (tmp_path / "moved.safetensors", tmp_path / "alone" / "model.safetensors"):
+        _ = moved.write_bytes(path.read_bytes())
+        found = probe.load(moved if moved.parent == tmp_path else moved.parent)
         assert torch.equal(outputs(found.recurrent["enc"]), outputs(module))
         assert found.source.format.startswith("rnn-probe weights")
 
 
-def test_a_conversion_that_was_killed_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("survives", range(3))
+@pytest.mark.parametrize("over", [False, True])
+def test_a_conversion_that_was_killed_is_taken_up(
+    over: bool, survives: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At no moment a folder shows another network, and the same conversion goes on where it was stopped."""
-    one = checkpoint(tmp_path / "w.pt", recurrent={"enc": nn.GRU(2, 3, batch_first=True).eval()}, tensors={})
-    two = checkpoint(
-        tmp_path / "w.pt", recurrent={"enc": CustomGRU(2, 3, reset="before", batch_first=True)}, tensors={}
-    )
-    real = files.write_atomically
-    for survives in range(3):
-        for before in (None, one):
-            folder = tmp_path / f"out {survives} {before is None}"
-            if before is not None:
-                _ = convert(before, folder)
-            calls = iter(range(3))
+    folder, real, calls = tmp_path / "out", files.write_atomically, iter(range(3))
+    modules = nn.GRU(2, 3, batch_first=True), CustomGRU(2, 3, reset="before", batch_first=True)
+    one, two = (checkpoint(tmp_path / "w.pt", recurrent={"enc": module.eval()}, tensors={}) for module in modules)
+    if over:
+        _ = convert(one, folder)
 
-            def stopped(path: Any, content: Any, left: Any = calls, last: int = survives) -> Path:
-                if next(left) == last:
-                    raise ProbeError("No space left on device")
-                return real(path, content)
+    def stopped(path: Any, content: Any) -> Path:
+        if next(calls) == survives:
+            raise ProbeError("No space left on device")
+        return real(path, content)
 
-            monkeypatch.setattr("probe.loading.converted.write_atomically", stopped)
-            with refused():
-                _ = convert(two, folder, overwrite=before is not None)
-            monkeypatch.undo()
-            if (folder / "model.safetensors").exists():
-                shown = outputs(probe.load(folder).recurrent["enc"])
-                expected = one if survives == 0 else two
-                assert torch.equal(shown, outputs(expected.recurrent["enc"]))
-            _ = convert(two, folder, overwrite=survives == 0 and before is not None)
-            assert torch.equal(outputs(probe.load(folder).recurrent["enc"]), outputs(two.recurrent["enc"]))
+    with monkeypatch.context() as patch, refused():
+        patch.setattr("probe.loading.converted.write_atomically", stopped)
+        _ = convert(two, folder, overwrite=over)
+    if (folder / "model.safetensors").exists():
+        shown = outputs(probe.load(folder).recurrent["enc"])
+        assert torch.equal(shown, outputs(modules[survives > 0]))
+    _ = convert(two, folder, overwrite=survives == 0 and over)
+    assert torch.equal(outputs(probe.load(folder).recurrent["enc"]), outputs(modules[1]))
 
 
 def test_another_folder_with_safetensors_is_read_by_its_names(folder: Path) -> None:
@@ -264,12 +245,12 @@ def test_another_folder_with_safetensors_is_read_by_its_names(folder: Path) -> N
         _ = probe.load(folder)
 
 
-def test_names_leave_a_network_out_and_choices_decide_nothing(folder: Path) -> None:
+def test_names_and_choices_decide_nothing_any_more(folder: Path) -> None:
     """A choice that was made when the folder was written cannot be made again."""
-    with refused():
-        _ = probe.load(folder, forget_bias=1.0)
-    with refused():
-        _ = probe.load(folder, names={"enc": None})
+    choices: list[dict[str, Any]] = [{"forget_bias": 1.0}, {"names": {"enc": None}}]
+    for choice in choices:
+        with refused():
+            _ = probe.load(folder, **choice)
 
 
 def test_what_is_there_is_kept(tmp_path: Path, folder: Path) -> None:

@@ -11,12 +11,10 @@ import pytest
 import torch
 from known_machines import LEAD, LENGTH, READ, WINS, Reader, Tally, X, machine_of
 from refusing import refused
-from torch import Tensor
 
 from probe import Signal
 from probe.methods.causal.interchange import Scores, interchange
 from probe.methods.causal.pairs import Pairs, Put, all_pairs, along, columns, whole
-from probe.methods.causal.patched_states import answers_of, pieces
 from probe.methods.causal.task import Task, added
 from probe.methods.machines import Machine
 
@@ -32,10 +30,9 @@ def by_hand(model: torch.nn.Module, step: int, put: Put) -> list[float]:
     machine = machine_of(model)
     found = machine.answers(put(Pairs(machine, step, base, source)), base, step)
     target = (WINS[source, step] + WINS[base, -1] - WINS[base, step]).double()
+    joined = torch.cat([X[source, : step + 1], X[base, step + 1 :]], 1).double()
     with torch.no_grad():
-        spliced = READ["answer"](
-            copy.deepcopy(model).double()(torch.cat([X[source, : step + 1], X[base, step + 1 :]], 1).double())
-        )
+        spliced = READ["answer"](copy.deepcopy(model).double()(joined))
     changed = WINS[source, step] != WINS[base, step]
     answers = found.chosen, machine.clean.answers.chosen[base], spliced
     shares = [float((one == target)[changed].double().mean()) for one in answers]
@@ -61,36 +58,18 @@ def test_a_tally_in_one_unit_follows_its_cell_and_not_its_hidden_state(step: int
     cell = interchange(pairs, TASK, columns(machine.dynamics.columns(Signal.CELL_STATE)))
     hidden = interchange(pairs, TASK, columns(machine.dynamics.columns(Signal.HIDDEN_STATE)))
     assert (cell.iia, hidden.iia) == ((0, 1) if last else (1, 0))
-
-
-def test_how_many_pairs_change_is_counted() -> None:
-    """After two steps, 4 x 4 prefixes agree in 1 + 4 + 1 of 16 pairs, each with 8 suffixes."""
-    scores = interchange(all_pairs(machine_of(Tally()), 1), TASK, whole)
-    assert (scores.pairs, scores.changed) == (32 * 4, 10 * 8)
+    # After two steps, 4 x 4 prefixes agree in 1 + 4 + 1 of 16 pairs, each with 8 suffixes.
+    assert (unit.pairs, unit.changed) == (128, 80) or step != 1
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
-@pytest.mark.parametrize("step", [0, 2, LENGTH - 1])
+@pytest.mark.parametrize("step", [0, 2])
 def test_a_random_network_gives_what_pairs_run_one_by_one_give(kind: str, step: int) -> None:
     """Sharing prefixes and suffixes changes nothing: the numbers equal those of the definition."""
     machine = machine_of(Reader(kind))
-    for put in (columns([0]), columns(slice(1, 3)), along(np.ones(machine.dynamics.size))):
+    for put in (whole, columns([0]), columns(slice(1, 3)), along(np.ones(machine.dynamics.size))):
         found = interchange(all_pairs(machine, step), TASK, put)
         assert numbers(found) == pytest.approx(by_hand(Reader(kind), step, put), abs=1e-12)
-
-
-@pytest.mark.parametrize("model", [Tally(2), Reader("gru"), Reader("lstm", units=4)], ids=["tally", "gru", "lstm"])
-@pytest.mark.parametrize("step", STEPS)
-def test_the_whole_state_gives_the_spliced_sequences_accuracy_exactly(model: torch.nn.Module, step: int) -> None:
-    """A tautology, to the last pair."""
-    machine = machine_of(model)
-    scores = interchange(all_pairs(machine, step), TASK, whole)
-    assert scores.iia == scores.whole
-    if scores.whole != scores.unpatched:
-        assert scores.score == 1
-    nothing = interchange(all_pairs(machine, step), TASK, lambda pairs: pairs.base_states)
-    assert nothing.iia == nothing.unpatched
-    assert nothing.shift == pytest.approx(0, abs=1e-12)
 
 
 def test_drawn_pairs_agree_with_all_of_them() -> None:
@@ -115,22 +94,8 @@ def test_inputs_that_are_not_all_sequences_have_every_row_as_source() -> None:
         assert (len(pairs), pairs.exhaustive) == (36, True)
         one = Pairs(machine, step, pairs.base, pairs.source)
         for put in (whole, columns([1])):
-            assert numbers(interchange(pairs, task, put)) == pytest.approx(
-                numbers(interchange(one, task, put)), abs=1e-12
-            )
-
-
-def test_the_answers_come_with_the_pairs_that_they_belong_to() -> None:
-    """Each piece of a crossed run holds the answers of its own bases and sources."""
-    machine = machine_of(Reader("lstm"))
-    seen = set()
-    for part in pieces(all_pairs(machine, 1)):
-        answers = answers_of(part, columns([0, 1]))
-        direct = machine.answers(columns([0, 1])(part), part.base, 1)
-        assert torch.allclose(answers.expected, direct.expected, atol=1e-12, rtol=0)
-        assert torch.equal(answers.chosen, direct.chosen)
-        seen |= set(zip(part.base.tolist(), part.source.tolist(), strict=True))
-    assert len(seen) == 32 * 4
+            found = numbers(interchange(pairs, task, put))
+            assert found == pytest.approx(numbers(interchange(one, task, put)), abs=1e-12)
 
 
 def test_what_is_put_in_is_what_its_name_says() -> None:
@@ -158,17 +123,17 @@ def test_a_task_says_what_the_answer_should_be() -> None:
     assert added(torch.tensor([3]), torch.tensor([0]), torch.tensor([2])).tolist() == [5]
     kept = Task(WINS, combine=lambda source, base, final: final)
     assert kept.target(base, source, 2).tolist() == [2]
-    scores = interchange(all_pairs(machine_of(Tally()), 2), kept, columns([0]))
+    machine = machine_of(Tally())
+    # Swapped, a tally answers the other sequence's rest.
+    assert machine.answers(whole(Pairs(machine, 2, base, source)), base, 2).chosen.tolist() == [5]
+    assert all_pairs(machine, -1).step == LENGTH - 1
+    scores = interchange(all_pairs(machine, 2), kept, columns([0]))
     assert scores.unpatched == 1
     assert math.isnan(scores.shift)
-
-
-def test_where_no_pair_changes_there_is_no_share() -> None:
-    """A concept that never differs has neither an IIA nor a score."""
-    scores = interchange(all_pairs(machine_of(Tally()), 2), Task(torch.zeros_like(WINS)), whole)
-    assert scores.changed == 0
-    assert math.isnan(scores.iia)
-    assert math.isnan(scores.score)
+    never = interchange(all_pairs(machine, 2), Task(torch.zeros_like(WINS)), whole)
+    assert never.changed == 0
+    assert math.isnan(never.iia)
+    assert math.isnan(never.score)
 
 
 @pytest.mark.parametrize(
@@ -188,26 +153,3 @@ def test_what_does_not_exist_is_refused(wrong: Callable[[Machine], object]) -> N
     """Steps, pairs and concepts that cannot be are named."""
     with refused():
         wrong(machine_of(Tally()))
-
-
-def test_the_last_step_can_be_named_from_the_end() -> None:
-    """-1 is the last step; nothing is left to be read there."""
-    machine = machine_of(Tally())
-    assert all_pairs(machine, -1).step == LENGTH - 1
-
-
-def test_a_state_put_in_depends_on_the_sources_prefix_only() -> None:
-    """The machine knows which rows share a prefix: 2^t groups after t bits, each with its first row."""
-    machine = machine_of(Tally())
-    for step, found in enumerate(machine.clean.prefixes):
-        width = 2 ** (LENGTH - 1 - step)
-        assert found.rows.tolist() == list(range(0, 32, width))
-        assert found.group.tolist() == [row // width for row in range(32)]
-
-
-def test_a_source_is_not_a_base() -> None:
-    """Base and source play different parts: swapped, a tally answers the other sequence's rest."""
-    machine = machine_of(Tally())
-    base, source = torch.tensor([0b00011]), torch.tensor([0b11100])
-    found: Tensor = machine.answers(whole(Pairs(machine, 2, base, source)), base, 2).chosen
-    assert found.tolist() == [5]

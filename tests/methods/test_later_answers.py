@@ -155,34 +155,20 @@ def test_the_last_of_the_later_answers_is_the_answer() -> None:
     assert torch.allclose(ragged.answers(lasts, own).expected, ragged.clean.answers.expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("steps", "wanted"),
-    [
-        ("last", [[False, False, False, True], [False, True, False, False]]),
-        ("every", [[True] * 4, [True, True, False, False]]),
-    ],
-    ids=str,
-)
-def test_a_readout_says_after_which_steps_it_answers(steps: str, wanted: list[list[bool]]) -> None:
-    """The last of each sequence, or all, and none of the padding."""
-    readout = Readout("sum", weight=np.ones((1, 2)), steps=steps)
-    assert readout.answered(np.array([4, 2]), 4).tolist() == wanted
-    assert readout.answered(np.array([4, 2]), 6)[:, 4:].sum() == 0
-
-
-@pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_answers_at_steps_are_the_models_own(kind: str) -> None:
+def test_answers_at_steps_are_the_models_own() -> None:
     """Through two layers and padding: what the model gives at each step that is answered, and NaN elsewhere."""
-    model = EveryStep(kind)
+    model = EveryStep("lstm")
     for steps in ("every", "last"):
         given = subject(model, steps=steps)
         there = given.asked.answered(given.lengths, TIME)
+        assert there.sum() == (LENGTHS.sum() if steps == "every" else len(LENGTHS))
         _, expected = answers_at_steps(given, np.arange(len(LENGTHS)))
         with torch.no_grad():
             wanted = model(given.x).numpy()
         assert np.array_equal(np.isfinite(expected), there)
         assert np.abs(expected - wanted)[there].max() < 1e-9
-    assert np.allclose(answers_to(subject(model), sequences(LENGTHS), LENGTHS)[1], _lasts(model), atol=1e-9)
+    lasts = wanted[np.arange(len(LENGTHS)), LENGTHS - 1]
+    assert np.allclose(answers_to(given, given.x, LENGTHS)[1], lasts, atol=1e-9)
 
 
 def test_a_fitted_head_is_fitted_at_all_steps_that_are_answered() -> None:
@@ -198,60 +184,39 @@ def test_a_fitted_head_is_fitted_at_all_steps_that_are_answered() -> None:
         assert (abs(np.nanmean(off)) < 1e-9) == (steps == "every")
 
 
-def _lasts(model: nn.Module) -> np.ndarray:
-    with torch.no_grad():
-        return model(sequences(LENGTHS)).numpy()[np.arange(len(LENGTHS)), LENGTHS - 1]
+def refusable() -> list[Any]:
+    """Return steps, answers and pairs that do not exist."""
+    given, last = subject(EveryStep("gru")), Subject.of(Network("n", "trained", Reader("gru")), X, WINS, **READ)
+    machine, rows = runs_of(given), torch.arange(2)
+    both: Any = nn.GRU(INPUTS, UNITS, batch_first=True, bidirectional=True).double()
+    turned = replace(given, network=Network("both", "trained", both), read=find_layers(copy.deepcopy(both))[0])
+
+    def readout(**options: Any) -> Any:
+        return Readout("sum", **options)
+
+    return [
+        lambda: readout(weight=np.ones((1, 2)), steps="first"),
+        # Only a head reads the hidden state after another step.
+        lambda: readout(output=(READ["answer"], READ["expected"]), steps="every"),
+        lambda: runs_of(last),
+        lambda: answers_at_steps(last, rows.numpy()),
+        # Later steps stand from the patch to the end of the longest sequence.
+        *(
+            lambda steps=steps: later_answers(all_pairs(machine, 3), whole, steps)
+            for steps in ([2, 5], [9], [4, 4], [])
+        ),
+        # Sequence 1 has four steps: it can neither be changed after step 5 nor lend its state.
+        lambda: later_answers(Pairs(machine, 5, rows, 0 * rows), whole),
+        lambda: later_answers(Pairs(machine, 5, 0 * rows, rows), whole),
+        # A Task's right answer stands at the last step of all, which padded sequences do not have.
+        lambda: interchange(all_pairs(machine, 2), Task(torch.zeros(len(LENGTHS), TIME)), whole),
+        # A layer that reads both ways has no state after a step from which it could go on.
+        lambda: runs_of(turned),
+    ]
 
 
-@pytest.mark.parametrize("steps", ["first", (), 1, None], ids=str)
-def test_steps_that_are_none_are_refused(steps: Any) -> None:
+def test_later_answers_that_do_not_exist_are_refused() -> None:
     """The message names what was given and what is allowed."""
-    with refused():
-        _ = Readout("sum", weight=np.ones((1, 2)), steps=steps)
-
-
-def test_an_answer_in_the_models_output_is_the_last_one() -> None:
-    """Only a head reads the hidden state after another step."""
-    with refused():
-        _ = Readout("sum", output=(READ["answer"], READ["expected"]), steps="every")
-    with refused():
-        _ = runs_of(Subject.of(Network("n", "trained", Reader("gru")), X, WINS, **READ))
-    with refused():
-        _ = answers_at_steps(Subject.of(Network("n", "trained", Reader("gru")), X, WINS, **READ), np.arange(2))
-
-
-@pytest.mark.parametrize(
-    "steps",
-    [[2, 5], [9], [4, 4], []],
-    ids=str,
-)
-def test_later_steps_that_do_not_exist_are_refused(steps: Any) -> None:
-    """They stand from the patch to the end of the longest sequence."""
-    with refused():
-        _ = later_answers(all_pairs(runs_of(subject(EveryStep("gru"))), 3), whole, steps)
-
-
-def test_pairs_of_sequences_that_are_over_are_refused() -> None:
-    """Sequence 1 has four steps: it can neither be changed after step 5 nor lend its state."""
-    machine = runs_of(subject(EveryStep("gru")))
-    for base, source in ((1, 0), (0, 1)):
-        pairs = Pairs(machine, 5, torch.tensor([0, base]), torch.tensor([0, source]))
+    for ask in refusable():
         with refused():
-            _ = later_answers(pairs, whole)
-
-
-def test_experiments_on_the_last_answer_refuse_padding() -> None:
-    """A Task's right answer stands at the last step of all, which padded sequences do not have."""
-    machine = runs_of(subject(EveryStep("gru")))
-    task = Task(torch.zeros(len(LENGTHS), TIME))
-    with refused():
-        _ = interchange(all_pairs(machine, 2), task, whole)
-
-
-def test_a_network_that_is_not_run_from_its_states_is_named() -> None:
-    """A layer that reads both ways has no state after a step from which it could go on."""
-    given = subject(EveryStep("gru"))
-    module: Any = nn.GRU(INPUTS, UNITS, batch_first=True, bidirectional=True).double()
-    turned = replace(given, network=Network("both", "trained", module), read=find_layers(copy.deepcopy(module))[0])
-    with refused():
-        _ = runs_of(turned)
+            _ = ask()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from planted_states import BATCH, BITS, COUNT, NOISE, ONES, RNG, TIME, untrained, with_units
 from recorded import recording_of
 from refusing import refused
 from torch import Tensor, nn
@@ -16,26 +16,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
 from probe.probes.reading import Reading
-
-RNG = np.random.default_rng(0)
-BATCH, TIME, UNITS = 120, 20, 6
-NOISE = RNG.normal(size=(BATCH, TIME, UNITS))
-COUNT = (RNG.random((BATCH, TIME)) < 0.5).cumsum(1).astype(float)
-BITS = torch.tensor(list(itertools.product([0.0, 1.0], repeat=8)))[:, :, None]
-ONES = BITS[:, :, 0].cumsum(1)
-
-
-@pytest.fixture(scope="module")
-def lstm() -> nn.LSTM:
-    """Return an untrained LSTM."""
-    torch.manual_seed(3)
-    return nn.LSTM(1, 7, batch_first=True)
-
-
-def _with(unit: np.ndarray) -> np.ndarray:
-    states = NOISE.copy()
-    states[:, :, 0] += unit
-    return states
 
 
 def _score(reading: Reading) -> float:
@@ -50,25 +30,20 @@ def test_no_sequence_stands_in_two_folds() -> None:
     assert sorted(found["fold"].unique()) == [0, 1, 2, 3]
 
 
-def test_a_state_that_sequences_share_counts_once(lstm: nn.LSTM) -> None:
+def test_a_state_that_sequences_share_counts_once() -> None:
     """All strings of eight bits have 2 + 4 + ... + 256 states, from the end too, and both ways together 8 x 256."""
-    assert len(probe.linear_probe(probe.record(lstm, BITS), ONES, signals=["hidden_state"]).states()) == 2**9 - 2
+    assert (
+        len(probe.linear_probe(probe.record(untrained(), BITS), ONES, signals=["hidden_state"]).states()) == 2**9 - 2
+    )
     both = nn.GRU(1, 3, 2, batch_first=True, bidirectional=True)
     reading = probe.linear_probe(probe.record(both, BITS), ONES, signals=["hidden_state"])
     counts = {layer: len(reading.states("hidden_state", layer=layer)) for layer in ("[0]", "[0].reverse", "[1]")}
     assert counts == {"[0]": 2**9 - 2, "[0].reverse": 2**9 - 2, "[1]": 8 * 256}
 
 
-def test_sequences_that_start_differently_share_no_state(lstm: nn.LSTM) -> None:
-    """Alike inputs after other initial states: the states decide, not the inputs."""
-    start = torch.randn(1, len(BITS), 7), torch.randn(1, len(BITS), 7)
-    reading = probe.linear_probe(probe.record(lstm, BITS, start), ONES, signals=["hidden_state"])
-    assert len(reading.states()) == 8 * 256
-
-
-def test_a_concept_that_is_only_known_later_is_read_off_any_sequence_that_begins_so(lstm: nn.LSTM) -> None:
+def test_a_concept_that_is_only_known_later_is_read_off_any_sequence_that_begins_so() -> None:
     """The final count, not the count so far: the first string of each beginning ends in zeros, and would be both."""
-    recording = probe.record(lstm, BITS)
+    recording = probe.record(untrained(), BITS)
     found = probe.linear_probe(recording, ONES[:, -1], signals=["hidden_state"]).states()
     so_far = ONES.numpy()[found["row"], found["place"]]
     left = 7 - found["place"].to_numpy()
@@ -77,11 +52,11 @@ def test_a_concept_that_is_only_known_later_is_read_off_any_sequence_that_begins
     assert (found["value"] != so_far)[early].mean() > 0.5
 
 
-def test_padding_and_undefined_values_are_left_out(lstm: nn.LSTM) -> None:
+def test_padding_and_undefined_values_are_left_out() -> None:
     """NaN, None and empty texts; steps after a row's end."""
     lengths = torch.randint(2, 9, (256,), generator=torch.Generator().manual_seed(0))
     packed = pack_padded_sequence(BITS, lengths, batch_first=True, enforce_sorted=False)
-    recording = probe.record(lstm, packed)
+    recording = probe.record(untrained(), packed)
     found = probe.linear_probe(recording, ONES, signals=["hidden_state"]).states()
     assert (found["place"].to_numpy() < lengths.numpy()[found["row"]]).all()
     known = ONES.clone()
@@ -95,19 +70,20 @@ def test_padding_and_undefined_values_are_left_out(lstm: nn.LSTM) -> None:
     assert set(reading.states()["value"]) == {"few", "many"}
 
 
-def test_steps_that_were_kept_are_read_as_those_steps(lstm: nn.LSTM) -> None:
+def test_steps_that_were_kept_are_read_as_those_steps() -> None:
     """After record(steps=[-1, 3]) the concept has two columns; the step alone tells them apart."""
-    recording = probe.record(lstm, BITS, steps=[-1, 3])
+    recording = probe.record(untrained(), BITS, steps=[-1, 3])
     reading = probe.linear_probe(recording, ONES[:, [-1, 3]], signals=["hidden_state"], one_map=False)
     assert len(reading.states()) == 256 + 16
     assert set(reading.table["step"].dropna()) == {7}
-    full = probe.linear_probe(probe.record(lstm, BITS), ONES, signals=["hidden_state"], one_map=False)
+    full = probe.linear_probe(probe.record(untrained(), BITS), ONES, signals=["hidden_state"], one_map=False)
     assert set(full.table["step"].dropna()) == {6, 7}
 
 
-def _reverse(lengths: Tensor) -> Reading:
-    """Return what a layer that reads from the end says of a random number for each distinct rest of a sequence."""
+def test_sequences_of_several_lengths_that_end_alike_share_a_state_of_a_reverse_layer() -> None:
+    """Each rest counts once, wherever it stands: a random number of each cannot be read on others."""
     torch.manual_seed(1)
+    lengths = torch.randint(3, 8, (200,), generator=torch.Generator().manual_seed(3))
     bits = torch.randint(0, 2, (200, 7, 1), generator=torch.Generator().manual_seed(2)).double()
     rests = [
         [tuple(row[step:length, 0].tolist()) for step in range(7)] for row, length in zip(bits, lengths, strict=True)
@@ -116,13 +92,8 @@ def _reverse(lengths: Tensor) -> Reading:
     values = np.array([[known[rest] for rest in row] for row in rests])
     gru = nn.GRU(1, 128, batch_first=True, bidirectional=True, dtype=torch.float64)
     packed = pack_padded_sequence(bits, lengths, batch_first=True, enforce_sorted=False)
-    return probe.linear_probe(probe.record(gru, packed, layers=["[0].reverse"]), values, signals=["hidden_state"])
-
-
-def test_sequences_of_several_lengths_that_end_alike_share_a_state_of_a_reverse_layer() -> None:
-    """Each rest counts once, wherever it stands: a random number of each cannot be read on others."""
-    lengths = torch.randint(3, 8, (200,), generator=torch.Generator().manual_seed(3))
-    reading = _reverse(lengths)
+    recording = probe.record(gru, packed, layers=["[0].reverse"])
+    reading = probe.linear_probe(recording, values, signals=["hidden_state"])
     assert len(reading.states()) == len(reading.states()["value"].unique())
     assert _score(reading) < 0.1
     assert "next 4 inputs" in set(reading.table["network"])
@@ -140,43 +111,39 @@ def test_a_layer_that_knows_the_future_has_the_future_as_a_control() -> None:
     assert rows.loc["[1]", "best control"] == "7 inputs around"
 
 
-def test_modules_side_by_side_have_their_own_inputs_as_a_control() -> None:
-    """What the other module read says nothing; a layer on top of another has what that one read."""
+class Two(nn.Module):
+    """Two modules, side by side or one on the other."""
 
-    class Beside(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.one, self.two = nn.GRU(1, 4, batch_first=True), nn.GRU(1, 4, batch_first=True)
+    def __init__(self, one: nn.Module, two: nn.Module) -> None:
+        super().__init__()
+        self.one, self.two = one, two
 
-        def forward(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-            return self.one(u)[0], self.two(v)[0]
+    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Return the states of the second module, of its own input if there is one."""
+        h = self.one(x)[0]
+        return self.two(h if beside is None else beside)[0]
 
+
+def test_a_module_has_its_own_inputs_as_a_control_and_one_on_top_those_below() -> None:
+    """What a module beside it read says nothing."""
     u, v = torch.randn(2, 150, 8, 1)
-    summary = probe.linear_probe(probe.record(Beside(), u, v), v[:, :, 0], layers=["two[0]"]).summary
-    assert (summary["its score"] > 0.999).all()
-    assert set(summary["verdict"]) <= {"below a control", "not specific"}
-    stacked = nn.ModuleDict({"low": nn.GRU(1, 4, batch_first=True), "high": nn.GRU(4, 4, batch_first=True)})
-
-    class Stacked(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.low, self.high = stacked["low"], stacked["high"]
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.high(self.low(x)[0])[0]
-
-    high = probe.linear_probe(probe.record(Stacked(), v), v[:, :, 0], layers=["high[0]"]).summary
-    assert (high["its score"] > 0.999).all()
+    for inputs, units in (((u, v), 1), ((v,), 4)):
+        model = Two(nn.GRU(1, 4, batch_first=True), nn.GRU(units, 4, batch_first=True))
+        summary = probe.linear_probe(probe.record(model, *inputs), v[:, :, 0], layers=["two[0]"]).summary
+        assert (summary["its score"] > 0.999).all()
+        assert set(summary["verdict"]) <= {"below a control", "not specific"}
 
 
 def test_initial_states_that_sequences_share_count_once() -> None:
-    """Forty beginnings, each twice with the same initial state and other random labels: nothing can be read."""
+    """Forty beginnings, each twice with the same state and other labels; after other states nothing is shared."""
+    start = torch.randn(1, len(BITS), 7), torch.randn(1, len(BITS), 7)
+    apart = probe.linear_probe(probe.record(untrained(), BITS, start), ONES, signals=["hidden_state"])
+    assert len(apart.states()) == 8 * 256
     torch.manual_seed(0)
     x, h = torch.randn(40, 6, 2).repeat(2, 1, 1), torch.randn(1, 40, 32).repeat(1, 2, 1)
     labels = np.tile(RNG.normal(size=(40, 6)), (2, 1))
-    reading = probe.linear_probe(
-        probe.record(nn.GRU(2, 32, batch_first=True), x, h), labels, signals=["hidden_state"]
-    )
+    recording = probe.record(nn.GRU(2, 32, batch_first=True), x, h)
+    reading = probe.linear_probe(recording, labels, signals=["hidden_state"])
     assert len(reading.states()) == 240
     assert _score(reading) < 0.1
 
@@ -195,7 +162,7 @@ def test_initial_states_that_sequences_share_count_once() -> None:
 )
 def test_a_concept_may_be_given_in_many_forms(given: Any, said: str) -> None:
     """Numbers with gaps are numbers, categories are categories, and what is missing is no category."""
-    reading = probe.linear_probe(recording_of(_with(COUNT)), given)
+    reading = probe.linear_probe(recording_of(with_units({0: COUNT}, noise=1)), given)
     assert said in reading.title
     if said == "R²":
         assert reading.states()["value"].max() <= (20 if isinstance(given, Tensor) or np.ndim(given) < 2 else 12)
@@ -205,22 +172,13 @@ def test_categories_in_too_few_sequences_are_left_out_and_named() -> None:
     """Fewer than eight sequences cannot be fitted and scored in each fold."""
     names = np.where(COUNT > 4, "many", "few").astype(object)
     names[:5, 0] = "once"
-    reading = probe.linear_probe(recording_of(_with(COUNT)), names)
+    reading = probe.linear_probe(recording_of(with_units({0: COUNT}, noise=1)), names)
     assert reading.title.endswith("left out, in too few sequences: once")
     assert set(reading.states()["value"]) == {"few", "many"}
 
 
 def test_modules_whose_inputs_and_states_are_alike_end_in_a_sentence() -> None:
     """All zero: either module could stand on the other, and only the one that was called first stands below."""
-    rnns = [nn.RNN(3, 3, batch_first=True, bias=False) for _ in range(2)]
-
-    class Both(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.low, self.high = rnns
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.high(self.low(x)[0])[0]
-
+    both = Two(*(nn.RNN(3, 3, batch_first=True, bias=False) for _ in range(2)))
     with refused():
-        probe.linear_probe(probe.record(Both(), torch.zeros(20, 5, 3)), RNG.normal(size=(20, 5)))
+        probe.linear_probe(probe.record(both, torch.zeros(20, 5, 3)), RNG.normal(size=(20, 5)))

@@ -1,9 +1,4 @@
-"""Files whole or not at all, at paths that nobody expects, and after an interrupt.
-
-- What atomic writing promises: the old file or the new one, never half of one.
-- Paths, streams and encodings that nobody expects: a sentence each, and nothing hangs.
-- An interrupt at any moment: what is left of a context cannot act.
-"""
+"""Files whole or not at all, at paths and in encodings that nobody expects, and after an interrupt at any moment."""
 
 from __future__ import annotations
 
@@ -33,17 +28,22 @@ from probe.hooks import sessions
 from probe.storage.files import write_atomically
 
 
-def test_text_and_bytes_are_written(tmp_path: Path) -> None:
-    """Text is UTF-8 with plain line ends, missing folders are made, and the path comes back."""
+def test_text_and_bytes_are_written_for_others_to_read(tmp_path: Path) -> None:
+    """In UTF-8 with plain line ends, in folders that are made, with the mode that the umask says."""
+    previous = os.umask(0o022)
     path = write_atomically(tmp_path / "a" / "b.txt", "ä\n")
+    assert os.umask(previous) == 0o022
     assert path == tmp_path / "a" / "b.txt"
+    assert path.stat().st_mode & 0o777 == 0o644
     assert path.read_bytes() == b"\xc3\xa4\n"
     assert write_atomically(str(path), b"\x00\x01").read_bytes() == b"\x00\x01"
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the disk fails in mid-write, the old content stays, nothing else is left, and the reason is told."""
+    """If the disk fails in mid-write, the old content stays and nothing else is left; a file is no folder."""
     path = write_atomically(tmp_path / "a.txt", "old")
+    with refused():
+        _ = write_atomically(path / "b.txt", "new")
 
     def fail(_handle: int) -> None:
         raise OSError(28, "No space left on device")
@@ -65,24 +65,6 @@ def test_the_content_is_on_the_disk_before_the_name_points_to_it(
     monkeypatch.setattr(os, "replace", lambda *paths: (order.append("replace"), replace(*paths)))
     _ = write_atomically(tmp_path / "a.txt", "new")
     assert order == ["fsync", "replace"]
-
-
-def test_a_folder_that_cannot_exist_is_refused(tmp_path: Path) -> None:
-    """A path below a file raises ProbeError, not a bare OSError."""
-    (tmp_path / "file").touch()
-    with refused():
-        _ = write_atomically(tmp_path / "file" / "a.txt", "new")
-
-
-def test_others_may_read_the_file(tmp_path: Path) -> None:
-    """Results get an ordinary file's mode, as the umask says, not the private mode of a temporary one."""
-    previous = os.umask(0o022)
-    try:
-        path = write_atomically(tmp_path / "a.txt", "new")
-        assert path.stat().st_mode & 0o777 == 0o644
-        assert os.umask(0o022) == 0o022
-    finally:
-        _ = os.umask(previous)
 
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
@@ -119,24 +101,25 @@ def fifo(path: Path) -> Path:
 @POSIX
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     """A pipe in a folder, or in the place of a file, is refused: nobody knows whether anything ever comes out."""
-    model, x = nn.LSTM(2, 3, batch_first=True), torch.randn(2, 4, 2)
     (tmp_path / "arrays").mkdir()
     np.save(tmp_path / "arrays" / "a.npy", np.ones(2))
     _ = fifo(tmp_path / "arrays" / "b.npy")
-    for path in (tmp_path / "arrays", fifo(tmp_path / "w.safetensors"), fifo(tmp_path / "w.pt")):
-        with refused():
-            _ = probe.load(path)
-    _ = probe.record(model, x, out=tmp_path / "run")
-    for path in (fifo(next((tmp_path / "run").glob("0.*.npy"))).parent, fifo(tmp_path / "run.safetensors")):
-        with refused():
-            _ = probe.load_recording(path)
-    _ = fifo(tmp_path / "run" / "recording.json")
-    with refused():
-        _ = probe.load_recording(tmp_path / "run")
     (tmp_path / "finding").mkdir()
     _ = fifo(tmp_path / "finding" / "finding.json")
-    with refused():
-        _ = Finding.read(tmp_path / "finding")
+    TAKE["out"](tmp_path / "run")
+    parts = next((tmp_path / "run").glob("0.*.npy"))
+    cases: list[tuple[str, Path]] = [
+        ("load", tmp_path / "arrays"),
+        ("load", fifo(tmp_path / "w.safetensors")),
+        ("load", fifo(tmp_path / "w.pt")),
+        ("load_recording", fifo(tmp_path / "run.safetensors")),
+        ("load_recording", fifo(parts).parent),
+        ("load_recording", fifo(tmp_path / "run" / "recording.json").parent),
+        ("Finding.read", tmp_path / "finding"),
+    ]
+    for take, path in cases:
+        with refused():
+            TAKE[take](path)
 
 
 def command(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -157,17 +140,17 @@ def weights(tmp_path: Path) -> Path:
 
 @POSIX
 @pytest.mark.parametrize(
-    ("shell", "message"),
+    ("shell", "message", "words"),
     [
-        (">&-", "standard output is closed"),
-        ("> /dev/full", "standard output cannot be read or written: No space left on device"),
+        (">&-", "standard output is closed", ["--version"]),
+        ("> /dev/full", "standard output cannot be read or written: No space left on device", ["--help"]),
+        (">&-", "standard output is closed", ["inspect", "w€.pt", "--json"]),
+        ("> /dev/full", "standard output cannot be read or written: No space left on device", ["inspect", "w€.pt"]),
     ],
 )
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["inspect"], ["inspect", "--json"]])
-def test_output_that_goes_nowhere_is_one_sentence(words: list[str], shell: str, message: str, weights: Path) -> None:
+def test_output_that_goes_nowhere_is_one_sentence(shell: str, message: str, words: list[str], weights: Path) -> None:
     """The exit code is 1, and nothing of Python's is printed."""
-    more = [] if words[0].startswith("--") else [str(weights)]
-    done = command(*words, *more, shell=shell)
+    done = command(*(word.replace("w€.pt", str(weights)) for word in words), shell=shell)
     assert done.returncode == 1
     assert message in done.stderr.decode()
     assert done.stderr.count(b"\n") == 1
@@ -180,13 +163,12 @@ def test_errors_that_go_nowhere_leave_the_exit_code(tmp_path: Path) -> None:
         assert command("show", str(tmp_path / "missing"), shell=shell).returncode == 1
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
 def test_every_encoding_gets_the_names(encoding: str, weights: Path) -> None:
     """What a terminal has no letter for is written as its number, and JSON stays JSON."""
     done = command("inspect", str(weights), PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, b"")
-    name = "enc_ä€".encode(encoding, "backslashreplace")
-    assert name in done.stdout
+    assert "enc_ä€".encode(encoding, "backslashreplace") in done.stdout
     done = command("inspect", str(weights), "--json", PYTHONIOENCODING=encoding)
     assert json.loads(done.stdout)["networks"][0]["network"] == "enc_ä€"
 
@@ -221,7 +203,7 @@ def test_files_have_their_own_encoding(tmp_path: Path) -> None:
 
 @pytest.fixture
 def model() -> Reader:
-    """Return the model."""
+    """Return a model that contexts are entered for."""
     return Reader().eval()
 
 
@@ -295,7 +277,7 @@ WORK: dict[str, tuple[Callable[[Any, Tensor], Any], int]] = {
 
 @pytest.mark.usefixtures("_uncovered")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt that Python dropped
-@pytest.mark.parametrize("every", [31, pytest.param(7, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("every", [61, pytest.param(7, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("name", WORK)
 def test_an_interrupt_at_any_moment_leaves_a_plain_model(name: str, every: int, model: Reader, x: Tensor) -> None:
     """Wherever it comes, no edit acts afterwards, on the model or a copy, and no hook is left for long."""
