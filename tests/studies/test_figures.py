@@ -34,8 +34,7 @@ from probe.evidence.findings import DataFigure
 from probe.evidence.measurements import tabulate
 from probe.plots.study_figures import drawing, drawn, labels, shortened, spread
 from probe.questions.question import Answered
-from probe.questions.states import linear_readout
-from probe.questions.telling import linear_readout_words
+from probe.questions.states import linear_readout, linear_readout_words
 from probe.report.svg import MAX_BYTES
 from probe.studies.pages import live_network
 from probe.studies.prepare import prepare

@@ -13,7 +13,7 @@ from torch import nn
 
 from probe import Concept, ProbeError, Readout, Study
 from probe.questions.states import linear_readout_drawn as drawn
-from probe.questions.telling.judgements import ControlScore, Objection, judge
+from probe.questions.states.linear_readout_words import ControlScore, Objection, judge
 from probe.report import Page, Section, Text
 from probe.report.inline import plain
 from probe.studies.prepare import prepare
@@ -54,25 +54,20 @@ KINDS = {
 )
 def test_the_strongest_objection_counts(score: float, controls: dict[str, float], objection: Objection) -> None:
     """Nothing, then the step, values of other sequences, the last inputs, other concepts, then random weights."""
-    judgement = judge(
-        [ControlScore(KINDS[key], value, score - value, copies=8) for key, value in controls.items()], score
-    )
-    assert judgement.objection is objection
-    decides = "" if judgement.control is None else judgement.control.kind
+    found, control = judge([ControlScore(KINDS[key], value, score - value) for key, value in controls.items()], score)
+    assert found is objection
+    decides = "" if control is None else control.kind
     own = {drawn.CLOCK: Objection.CLOCK, drawn.RELABELLED: Objection.RELABELLED, drawn.OTHERS: Objection.OTHERS}
     own |= {"last 4 inputs": Objection.LAST_INPUTS, drawn.RANDOM: Objection.RANDOM_WEIGHTS}
-    assert own.get(decides, judgement.objection) is objection
+    assert own.get(decides, found) is objection
     assert (not decides) is (objection in (Objection.NOT_FOUND, Objection.BARELY_READ, Objection.NONE))
 
 
-def test_the_objection_is_said_with_its_control() -> None:
-    """Its name and its score; random networks that differ as much among each other are no evidence."""
-    clock, spread = ControlScore(drawn.CLOCK, 0.3, 0.6), ControlScore(drawn.RANDOM, 0.5, 0.4, alike=True, copies=8)
-    said = str(judge([clock, spread], 0.9))
-    assert said.endswith("as much among each other (the best of 8 networks with random weights, 0.50).")
-    said = str(judge([clock, ControlScore(drawn.OTHERS, 0.9, 0.0, concepts=("a", "b"))], 0.9))
-    assert said == "It is not read clearly better than from other concepts (“a” and “b”, 0.90)."
-    assert str(judge([clock], 0.9)) == "No control does as well."
+def test_random_networks_that_differ_as_much_among_each_other_are_no_evidence() -> None:
+    """However far the best of them is."""
+    clock, spread = ControlScore(drawn.CLOCK, 0.3, 0.6), ControlScore(drawn.RANDOM, 0.5, 0.4, alike=True)
+    assert judge([clock, spread], 0.9) == (Objection.RANDOM_SPREAD, spread)
+    assert judge([clock], 0.9) == (Objection.NONE, None)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -34,8 +34,8 @@ from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Question
 from ..rules import INITIAL, rule
-from ..telling.linear_readout_words import tell
 from .linear_readout_drawn import measure_drawn
+from .linear_readout_words import tell
 from .targets import why_no_target
 
 QUESTION = "linear_readout"

@@ -1,7 +1,10 @@
-"""What a page says and shows of one network's probes of a concept."""
+"""What a page says and shows of one network's probes of a concept, and what their controls allow to say."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -13,7 +16,7 @@ from ...evidence.findings import DataFigure
 from ...evidence.measurements import one, only
 from ...evidence.words import between, listed, place, said, said_score
 from ...methods.probing.fits import MOST_FEATURES
-from ...methods.probing.scores import LEAST_MARGIN, MARGIN
+from ...methods.probing.scores import LEAST_MARGIN, MARGIN, margin_beside
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.networks import draw_scores
 from ...plots.study_figures import drawing, drawn, shortened
@@ -22,12 +25,76 @@ from ...recurrent.signals import Signal
 from ...subjects.states import reads_ahead, states_of
 from ...subjects.subject import Subject
 from ..question import Answered, Told
-from ..states.linear_readout_drawn import OTHERS, RANDOM, RELABELLED, others_of
-from ..states.targets import Target
-from .judgements import ControlScore, Objection, judge
+from .linear_readout_drawn import CLOCK, CONSTANT, OTHERS, RANDOM, RELABELLED, others_of
+from .targets import Target
 
 #: The most places that are drawn, and how many of the values that are left out are named.
 PLACES, NAMED = 8, 8
+#: A concept is read if the lower end of its score's interval is above that of knowing nothing by more than this.
+READABLE = 0.05
+
+
+class Objection(Enum):
+    """What stands against the statement that training made a network hold a concept; the strongest is first."""
+
+    NOT_FOUND = "The score may be that of knowing nothing"
+    BARELY_READ = f"The score is not shown to exceed that of knowing nothing by {READABLE}"
+    CLOCK = "It is not read clearly better than from the step"
+    RELABELLED = "It is not read clearly better than values of another sequence"
+    LAST_INPUTS = "It is not read clearly better than from inputs alone"
+    OTHERS = "It is not read clearly better than from other concepts"
+    RANDOM_SPREAD = "It is not read clearly better than from random weights, which differ as much among each other"
+    RANDOM_WEIGHTS = "It is not read clearly better than from random weights"
+    NONE = "No control does as well"
+
+
+#: What a control that is not beaten objects; those of other kinds read inputs.
+_OF_KIND = {CLOCK: Objection.CLOCK, RELABELLED: Objection.RELABELLED, OTHERS: Objection.OTHERS}
+
+
+@dataclass(frozen=True)
+class ControlScore:
+    """The best place's score and that of one control, and what the control is called.
+
+    `low` is the lower end of the interval of the network's score minus the control's. `alike`: the controls differ
+    among each other as much as the best of them from the network.
+    """
+
+    kind: str
+    value: float
+    low: float
+    alike: bool = False
+    name: str = ""
+
+    @property
+    def objection(self) -> Objection | None:
+        """What the control objects; None if the network beats it, or if naming one value for all is not beaten."""
+        far = self.low > margin_beside(self.value)
+        if self.kind == CONSTANT or (far and not self.alike):
+            return None
+        if self.kind == RANDOM:
+            return Objection.RANDOM_SPREAD if far else Objection.RANDOM_WEIGHTS
+        return _OF_KIND.get(self.kind, Objection.LAST_INPUTS)
+
+
+def judge(controls: Sequence[ControlScore], low: float) -> tuple[Objection, ControlScore | None]:
+    """Return the strongest objection to a score, and the control that it is about; None for the score, or all.
+
+    A concept that cannot be read at all comes first, then one that the step explains, or the inputs where they
+    explain it better. Relabelled values keep the step, so they add an objection only if the step alone scores less.
+    """
+    above = next((control.low for control in controls if control.kind == CONSTANT), low)
+    # Rounded as the page shows it: a lower end of 0.00 is not called above 0.
+    if round(above, 2) <= 0:
+        return Objection.NOT_FOUND, None
+    if above <= READABLE:
+        return Objection.BARELY_READ, None
+    against = {objection: control for control in controls if (objection := control.objection) is not None}
+    clock, inputs = against.get(Objection.CLOCK), against.get(Objection.LAST_INPUTS)
+    if clock is not None and inputs is not None and inputs.value - clock.value > MARGIN:
+        return Objection.LAST_INPUTS, inputs
+    strongest = next(one for one in Objection if one in against or one is Objection.NONE)
+    return strongest, against.get(strongest)
 
 
 def tell(answered: Answered, name: str) -> Told:
@@ -37,36 +104,33 @@ def tell(answered: Answered, name: str) -> Told:
     places = only(table, network=subject.network.name, metric="score")
     best = places.sort_values("value", ascending=False, kind="stable").iloc[0]
     layer, signal = str(best["layer"]), str(best["signal"])
-    controls = _controls(table, float(best["value"]), tuple(others_of(subject, name)))
-    judgement, highest = judge(controls, float(best["low"])), max(controls, key=lambda control: control.value)
-    begins = (
-        f"“{name}” was not found:" if judgement.objection is Objection.NOT_FOUND else f"A probe reads “{name}” with"
-    )
+    controls = _controls(table, float(best["value"]), others_of(subject, name))
+    (objection, control), highest = judge(controls, float(best["low"])), max(controls, key=lambda each: each.value)
+    begins = f"“{name}” was not found:" if objection is Objection.NOT_FOUND else f"A probe reads “{name}” with"
+    about = f" ({control.name}, {said(control.value)})" if control else ""
     measure = "balanced accuracy" if target.named else "R²"
     score = f"{measure} {said_score(float(best['value']))} ({between((float(best['low']), float(best['high'])))})"
     first = f"{begins} {score}; best control: {highest.name}, {said(highest.value)}."
     which = f"The best of {len(places)} places is" if len(places) > 1 else "It was read from"
     ahead = ", which has already seen later inputs" * (layer in reads_ahead(subject))
-    answer = f"{first} {judgement} {which} {place(layer, signal)}{ahead}."
+    answer = f"{first} {objection.value}{about}. {which} {place(layer, signal)}{ahead}."
     units = states_of(subject).states[layer, Signal(signal)].shape[1]
     return Told({"answer": answer, "setup": _setup(subject, target, units)}, partial(figure, answered, first))
 
 
-def _controls(table: pd.DataFrame, score: float, others: tuple[str, ...]) -> list[ControlScore]:
+def _controls(table: pd.DataFrame, score: float, others: Sequence[str]) -> list[ControlScore]:
     """Return each control of the best place's score; `others` are the other concepts that one of them knows."""
     alike = one(table, metric="random_weights_below") <= one(table, metric="random_weights_apart")
     copies = only(table, role=RANDOM, metric="score")["network"].nunique()
-    above = only(table, metric="above")
+    words = {
+        CONSTANT: "naming one value for all",
+        OTHERS: listed([f"“{name}”" for name in others]),
+        RELABELLED: "other sequences' values at the same step",
+        RANDOM: f"the best of {copies} networks with random weights",
+    }
     return [
-        ControlScore(
-            str(kind),
-            score - float(value),
-            float(low),
-            kind == RANDOM and alike,
-            others if kind == OTHERS else (),
-            copies,
-        )
-        for kind, value, low in zip(above["kind"], above["value"], above["low"], strict=True)
+        ControlScore(kind, score - value, low, kind == RANDOM and alike, words.get(kind, f"the {kind}"))
+        for kind, value, low in only(table, metric="above")[["kind", "value", "low"]].itertuples(index=False)
     ]
 
 
