@@ -9,8 +9,7 @@ import pandas as pd
 
 from analyses.counter import common
 from probe.evidence.measurements import measurement, tabulate
-from probe.methods.abstraction.programs import agreement
-from probe.questions.answers.other_lengths import slope
+from probe.methods.abstraction.programs import agreement, slope
 from probe.questions.question import Question
 from probe.subjects.alphabet import at_lengths
 from probe.subjects.answers import answers_by_length

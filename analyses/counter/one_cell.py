@@ -14,10 +14,10 @@ from jaxtyping import Float
 from analyses.counter import common
 from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import measurement, tabulate
+from probe.methods.abstraction.programs import slope
 from probe.methods.causal.ablation import Resampling
 from probe.methods.probing.monotone import HALF, each_unit_read, monotone_predictions
 from probe.methods.probing.splits import folds
-from probe.questions.answers.other_lengths import slope
 from probe.questions.interventions import directions
 from probe.questions.interventions.pair_shares import pair_shares
 from probe.questions.interventions.unit_ablation import Score

@@ -58,7 +58,7 @@ def figures(table: pd.DataFrame) -> DataFigure:
 
 def _draw(table: pd.DataFrame) -> Figure:
     figure, axes = new_figure(height=3.8)
-    programs.draw(table, role="trained", reference=REFERENCE, ax=axes[0, 0]).set_xlabel("bits")
+    programs.draw(table, reference=REFERENCE, ax=axes[0, 0]).set_xlabel("bits")
     return figure
 
 

@@ -11,6 +11,7 @@ from refusing import refused
 from torch import Tensor, nn
 
 from probe.evidence.measurements import Network
+from probe.methods.abstraction.programs import slope
 from probe.questions.answers import other_lengths
 from probe.studies.answer import judged
 from probe.subjects.subject import Subject
@@ -123,7 +124,7 @@ def test_an_answer_that_never_moves_drifts_but_holds_no_concept():
 def test_lengths_that_cannot_be_asked_are_refused():
     """A study whose concept is an array, whose inputs are many, or whose sequences cannot occur."""
     with refused():
-        other_lengths.slope({6: 0.0}, (6,), 6)
+        slope({6: 0.0}, (6,), 6)
     networks = [Network("net", "trained", Program(0))]
     x = every_sequence(REFERENCE)
     read = {"answer": torch.round, "expected": lambda output: output}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,6 +139,26 @@ def agreement(
     return Agreement(share, interval or (share, share), given.size)
 
 
+def slope(excess: Mapping[int, float], lengths: Iterable[int], reference: int) -> float:
+    """Return d of g(L) = d (R - L), by least squares through 0 at the reference length R, of g(L) by length.
+
+    Raises:
+        ProbeError: a length is missing, or none differs from the reference.
+
+    Reference:
+        docs/science.md, "Drift".
+    """
+    used = tuple(lengths)
+    missing = sorted(set(used) - set(excess))
+    weight = sum((reference - length) ** 2 for length in used)
+    if missing or not weight:
+        raise ProbeError(
+            f"A drift is to be fitted on lengths {used} against {reference}; it needs a length other than that, and "
+            f"lengths {missing} are not among those asked."
+        )
+    return sum(excess[length] * (reference - length) for length in used) / weight
+
+
 @dataclass(frozen=True)
 class Drifting:
     """A program plus so much for each step that is missing, the slope fitted to a network: P + d (R - L).
@@ -154,25 +174,9 @@ class Drifting:
     fitted_on: Sequence[int]
 
     def drift(self, expected: Mapping[int, np.ndarray], own: Mapping[int, np.ndarray]) -> float:
-        """Return d of mean(y - P) = d (R - L), by least squares over the lengths, of expected answers and P's own.
-
-        Raises:
-            ProbeError: a length is missing, or none differs from the reference.
-
-        Reference:
-            docs/science.md, "Drift".
-        """
-        missing = sorted(set(self.fitted_on) - set(own))
-        weight = sum((self.reference - length) ** 2 for length in self.fitted_on)
-        if missing or not weight:
-            raise ProbeError(
-                f"A drift is to be fitted on lengths {tuple(self.fitted_on)} against {self.reference}; it needs a "
-                f"length other than that, and lengths {missing} are not among those asked."
-            )
-        total = 0.0
-        for length in self.fitted_on:
-            total += float((expected[length] - own[length]).mean()) * (self.reference - length)
-        return total / weight
+        """Return d of mean(y - P) = d (R - L), of expected answers and P's own; see `slope`."""
+        excess = {length: float((expected[length] - answers).mean()) for length, answers in own.items()}
+        return slope(excess, self.fitted_on, self.reference)
 
     def at(self, drift: float, own: Mapping[int, np.ndarray]) -> dict[int, Float[np.ndarray, " batch"]]:
         """Return the answers by length with a given d, of P's own."""

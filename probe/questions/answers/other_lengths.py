@@ -8,7 +8,7 @@ anything between. Other lengths do. The theorem is about the variable, and not a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,8 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from ...errors import ProbeError
 from ...evidence.measurements import measurement, tabulate
-from ...methods.abstraction.programs import MOST
+from ...methods.abstraction.programs import MOST, slope
 from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_role_lines
 from ...plots.style import ROLE_STYLE, axes_or_new
@@ -59,8 +58,6 @@ def measure(subjects: Sequence[Subject], *, most: int = MOST) -> pd.DataFrame:
         ProbeError: no sequence of a length can be asked.
     """
     every, rows = as_subjects(subjects), list[dict[str, Any]]()
-    if not every:
-        return tabulate([])
     r = every[0].x.shape[1]
     fitted, explained = range(max(1, r - AROUND), r + AROUND + 1), {r - 2, r - 1, r + 1, r + 2}
     asked = at_lengths(every[0], {*fitted, *explained}, most=most, seed=0)
@@ -69,43 +66,23 @@ def measure(subjects: Sequence[Subject], *, most: int = MOST) -> pd.DataFrame:
         shown = {length: answers_to(subject, of.x)[int(gives_number(subject))] for length, of in asked.items()}
         excess = {length: float((shown[length] - of.right).mean()) for length, of in asked.items()}
         shares = {length: explained_share(shown[length], of.right) for length, of in asked.items()}
-        values: list[tuple[str, float, float | None]] = [
-            *_names(slope(excess, fitted, r)),
-            *(("mean_excess", value, length) for length, value in excess.items()),
-            *(("explained_by_concept", value, length) for length, value in shares.items()),
-            ("least_explained", min(shares[length] for length in explained), None),
-            *_laws(slope(excess, (r - 2, r - 1, r), r), shown[r + 2], asked[r + 2].right, -2),
-        ]
-        rows += [measurement(QUESTION, metric, subject.network, value, at=at) for metric, value, at in values]
+        drift = slope(excess, fitted, r)
+        near = {f"near_{landmark:g}": abs(drift - landmark) <= NEAR for landmark in LANDMARKS}
+        drifts = {None: slope(excess, (r - 2, r - 1, r), r), **{landmark: landmark for landmark in LANDMARKS}}
+        laws = {at: float(r_squared(shown[r + 2], asked[r + 2].right - 2 * d)) for at, d in drifts.items()}
+        values = {
+            "drift": drift,
+            "absolute_drift": abs(drift),
+            **near,
+            "near_none": not any(near.values()),
+            "least_explained": min(shares[length] for length in explained),
+            "law_r_squared": laws.pop(None),
+        }
+        by_number = {"mean_excess": excess, "explained_by_concept": shares, "fixed_law_r_squared": laws}
+        row = partial(measurement, QUESTION, network=subject.network)
+        rows += [row(metric, value=float(value)) for metric, value in values.items()]
+        rows += [row(metric, value=value, at=at) for metric, each in by_number.items() for at, value in each.items()]
     return tabulate(rows)
-
-
-def _laws(
-    fitted: float, answers: np.ndarray, right: np.ndarray, shorter: int
-) -> Iterator[tuple[str, float, float | None]]:
-    """Yield how well the concept and a drift predict answers: the fitted drift, then each landmark."""
-    for at, d in ((None, fitted), *((d, d) for d in LANDMARKS)):
-        score = float(r_squared(answers, right + d * shorter))
-        yield "law_r_squared" if at is None else "fixed_law_r_squared", score, at
-
-
-def _names(drift: float) -> Iterator[tuple[str, float, float | None]]:
-    """Yield the drift, and which landmark it is near to."""
-    close = [abs(drift - landmark) <= NEAR for landmark in LANDMARKS]
-    yield "drift", drift, None
-    yield "absolute_drift", abs(drift), None
-    for landmark, hit in zip(LANDMARKS, close, strict=True):
-        yield f"near_{landmark:g}", float(hit), None
-    yield "near_none", float(not any(close)), None
-
-
-def slope(excess: Mapping[int, float], lengths: Iterable[int], reference: int) -> float:
-    """Return d of g(L) = d (R - L), by least squares through 0 at the reference length R."""
-    used = tuple(lengths)
-    weight = sum((reference - length) ** 2 for length in used)
-    if not weight:
-        raise ProbeError(f"A drift needs a length other than {reference}; given {used}.")
-    return sum(excess[length] * (reference - length) for length in used) / weight
 
 
 def explained_share(answers: Float[np.ndarray, " batch"], concept: Float[np.ndarray, " batch"]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from ...plots.legends import legend_above
 from ...plots.networks import draw_median_line
 from ...plots.study_figures import medians_in_words
 from ...plots.style import IN_INK, axes_or_new
-from ...subjects.alphabet import AtLength, affordable, around, at_lengths, is_exhaustive
+from ...subjects.alphabet import affordable, around, at_lengths, is_exhaustive
 from ...subjects.answers import answered_rows, answers, answers_by_length, takes_levels
 from ...subjects.functions import answers_of, calling
 from ...subjects.subject import Subject, as_subjects
@@ -37,59 +37,60 @@ def measure(
     programs: Mapping[str, Program | Drifting] | None = None,
     *,
     lengths: Iterable[int] | None = None,
-    reference: int | None = None,
     most: int = rivals.MOST,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Measure how often networks answer as programs do, length by length; `kind` is the program's name.
 
     Metrics by length (`at`): `agreement`, the share of answers within the concept's `Known.near` of the program's,
     with its interval where sequences were drawn; `distance`, the root of the mean squared difference of the expected
     answer and the program's. One value a network and program: `unseen_agreement`, the mean of `agreement` over the
-    lengths that are neither the reference nor fitted on; `drift` of a fitted program.
+    lengths that are neither the study's nor fitted on; `drift` of a fitted program.
 
     Args:
         subjects: what is measured: networks of one study, with a small alphabet and a concept that is a function.
         programs: name -> a function from one sequence (a tuple) to its answer, or a `Drifting` one that is fitted;
             None for those of the study.
         lengths: which lengths; None for those around the study's own.
-        reference: the length that the networks were trained on; None for that of the study's sequences.
         most: how many sequences of a length at most.
 
     Raises:
-        ProbeError: there is no program or length, no sequence can be asked, or a program returns other than numbers.
+        ProbeError: no sequence can be asked, or a program returns other than numbers.
 
     Reference:
         Meloux et al. 2025 (several programs may fit the same behaviour); docs/science.md, "Theorem".
     """
-    every = as_subjects(subjects)
-    if not every:
-        return tabulate([])
+    every, rows = as_subjects(subjects), list[dict[str, Any]]()
     programs = every[0].programs if programs is None else programs
-    wanted = tuple(around(every[0]) if lengths is None else lengths)
-    if not wanted or not programs:
-        raise ProbeError(f"lengths={wanted} and programs={list(programs)} must both name at least one.")
-    reference = every[0].x.shape[1] if reference is None else reference
-    asked = at_lengths(every[0], wanted, most=most, seed=seed)
+    asked = at_lengths(every[0], around(every[0]) if lengths is None else lengths, most=most)
     x = {length: found.x for length, found in asked.items()}
     read = {length: rivals.as_tuples(batch) for length, batch in x.items()}
     said = {name: _said(name, program, read) for name, program in programs.items()}
-    rows: list[dict[str, Any]] = []
     for subject in every:
-        network, (given, shown) = subject.network, answers_by_length(subject, x)
+        given, shown = answers_by_length(subject, x)
         for name, program in programs.items():
-            used, own, drift = {reference}, said[name], None
+            used, own, unseen = {every[0].x.shape[1]}, said[name], []
+            row = partial(measurement, QUESTION, network=subject.network, kind=name)
             if isinstance(program, Drifting):
                 drift = program.drift(shown, own)
                 used |= set(program.fitted_on)
                 own = program.at(drift, own)
-            scores = _scores(asked, given, shown, own, used, near=subject.answered.near)
-            rows += [
-                measurement(QUESTION, metric, network, value, kind=name, **more) for metric, value, more in scores
-            ]
-            if drift is not None:
-                rows.append(measurement(QUESTION, "drift", network, drift, kind=name))
+                rows.append(row("drift", value=drift))
+            for length, found in asked.items():
+                agreement = _agreement(given[length], own[length], found.exhaustive, subject.answered.near)
+                rows.append(row("agreement", at=length, **agreement))
+                distance = float(np.sqrt(((shown[length] - own[length]) ** 2).mean()))
+                rows.append(row("distance", value=distance, at=length))
+                unseen += [agreement["value"]] * (length not in used)
+            if unseen:
+                rows.append(row("unseen_agreement", value=float(np.mean(unseen))))
     return tabulate(rows)
+
+
+def _agreement(given: np.ndarray, own: np.ndarray, exhaustive: bool, near: float) -> dict[str, Any]:
+    """Return the share of answers that are a program's, with its interval where the sequences were drawn."""
+    score = rivals.agreement(given, own, exhaustive=exhaustive, near=near)
+    low, high = (None, None) if exhaustive else score.interval
+    return {"value": score.share, "low": low, "high": high}
 
 
 def measure_own(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -113,12 +114,9 @@ def measure_own(subjects: Sequence[Subject]) -> pd.DataFrame:
         whole = is_exhaustive(subject) and len(asked) == len(subject.x)
         for name, program in subject.programs.items():
             codes = _codes(subject, name, answers_of(name, program, sequences))
-            score = rivals.agreement(given, codes, exhaustive=whole, near=near)
-            low, high = (None, None) if whole else score.interval
-            own = rivals.agreement(right, codes, near=near).share
-            about: dict[str, Any] = {"kind": name, "n": len(asked)}
-            rows.append(measurement(QUESTION, "agreement", subject.network, score.share, low=low, high=high, **about))
-            rows.append(measurement(QUESTION, "right", subject.network, own, **about))
+            row = partial(measurement, QUESTION, network=subject.network, kind=name, n=len(asked))
+            rows.append(row("agreement", **_agreement(given, codes, whole, near)))
+            rows.append(row("right", value=rivals.agreement(right, codes, near=near).share))
     return tabulate(rows)
 
 
@@ -155,28 +153,6 @@ def _said(
         return {length: rivals.run_program(name, plain, batch) for length, batch in read.items()}
 
 
-def _scores(
-    asked: Mapping[int, AtLength],
-    given: Mapping[int, np.ndarray],
-    shown: Mapping[int, np.ndarray],
-    own: Mapping[int, np.ndarray],
-    used: set[int],
-    *,
-    near: float,
-) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Yield (metric, value, length and interval) of one program; `used` are the lengths that are no test of it."""
-    unseen = []
-    for length, sequences in asked.items():
-        score = rivals.agreement(given[length], own[length], exhaustive=sequences.exhaustive, near=near)
-        ends: dict[str, Any] = {} if sequences.exhaustive else dict(zip(("low", "high"), score.interval, strict=True))
-        yield "agreement", score.share, {"at": length, **ends}
-        yield "distance", float(np.sqrt(((shown[length] - own[length]) ** 2).mean())), {"at": length}
-        if length not in used:
-            unseen.append(score.share)
-    if unseen:
-        yield "unseen_agreement", float(np.mean(unseen)), {}
-
-
 def measure_study(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Return what `measure_own` measures, and `measure` at the lengths around the study's where programs reach them.
 
@@ -190,12 +166,10 @@ def measure_study(subjects: Sequence[Subject]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def draw(frame: pd.DataFrame, *, role: str = "trained", reference: int | None = None, ax: Axes | None = None) -> Axes:
+def draw(frame: pd.DataFrame, *, reference: int | None = None, ax: Axes | None = None) -> Axes:
     """Draw how often networks answer as each program does, by length: the median, its 95 % interval a band."""
-    rows = only(frame, metric="agreement", role=role)
+    rows = only(frame, metric="agreement", role="trained")
     rows = rows[rows["at"].notna()]
-    if rows.empty:
-        raise ProbeError(f"The table has no agreement of role {role!r}.")
     ax = axes_or_new(ax)
     for number, (name, own) in enumerate(rows.groupby("kind", sort=False)):
         draw_median_line(own, ax=ax, at="at", label=str(name), markersize=4.5, **IN_INK[number % len(IN_INK)].line())

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ...evidence.claims import Control
 from ...evidence.measurements import Network, measurement, tabulate
-from ...methods.abstraction.programs import MOST, agreement
+from ...methods.abstraction.programs import MOST, agreement, slope
 from ...methods.abstraction.reduced import fit_affine
 from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_dots
@@ -19,7 +19,7 @@ from ...subjects.answers import answers_by_length, gives_number
 from ...subjects.ends import machine_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
-from ..answers.other_lengths import LANDMARKS, slope
+from ..answers.other_lengths import LANDMARKS
 from ..question import Question
 from ..rules import ANSWERING, INITIAL, rule
 
@@ -54,8 +54,6 @@ def measure(subjects: Sequence[Subject], *, most: int = MOST) -> pd.DataFrame:
         El-Naggar et al. 2022 (counters that drift); Foerster et al. 2017 (input switched affine networks).
     """
     every, rows = as_subjects(subjects), []
-    if not every:
-        return tabulate([])
     r = every[0].x.shape[1]
     asked = at_lengths(every[0], range(r - 2, r + 5), most=most, seed=0)
     truth = {n: sequences.right for n, sequences in asked.items()}
@@ -76,7 +74,7 @@ def measure(subjects: Sequence[Subject], *, most: int = MOST) -> pd.DataFrame:
 def _scores(r: int, truth: _ByLength, given: _ByLength, expected: _ByLength, affine: _ByLength) -> Iterator[_Value]:
     """Yield every score of one network; `affine` holds the recurrence's predictions."""
     law = range(r - 2, r + 1)
-    d = slope({n: float((expected[n] - truth[n]).mean()) for n in law}, tuple(law), r)
+    d = slope({n: float((expected[n] - truth[n]).mean()) for n in law}, law, r)
     yield "drift", d, "", None
     fixed = max(float(r_squared(expected[r + 2], truth[r + 2] - 2 * one)) for one in LANDMARKS)
     yield "fixed_r_squared", fixed, "", None
