@@ -14,7 +14,7 @@ from ..methods.causal import alignment
 from ..methods.causal.pairs import all_pairs
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.signals import Signal
-from ..subjects.alphabet import MOST_SYMBOLS, alphabet_of, around, at_lengths
+from ..subjects.alphabet import around, at_lengths
 from ..subjects.answers import only_last, rows_at_steps
 from ..subjects.ends import affordable_runs, ends_of, machine_of, step_of, why_not
 from ..subjects.heads import MOST_LEVELS
@@ -27,9 +27,8 @@ from ..subjects.subject import Subject
 from . import uses
 from .states.targets import why_no_target
 
-#: The fewest steps of sequences that shorter ones are compared with; the most beginnings that an affine recurrence is
-#: fitted to.
-SHORTEST, MOST_BEGINNINGS = 3, 5_000
+#: The most beginnings that an affine recurrence is fitted to.
+MOST_BEGINNINGS = 5_000
 #: How often a question runs a sequence whole: once, and three times from each of three steps on.
 RUNS = 10
 #: For so many spliced sequences `splices` asks whether they can occur.
@@ -61,24 +60,20 @@ class Need:
             return None
         return (lacking if isinstance(lacking, str) else self.reason.format(subject)).rstrip(".")
 
-    def rests_on(self, other: Need) -> bool:
-        """Return whether this is a need, or has it before it."""
-        return self is other or any(need.rests_on(other) for need in self.first)
-
 
 def rest_on(needs: Collection[object], *others: Need) -> bool:
     """Return whether one of some needs is one of these, or has one of them before it."""
-    return any(need.rests_on(other) for need in needs if isinstance(need, Need) for other in others)
+    return any(need in others or rest_on(need.first, *others) for need in needs if isinstance(need, Need))
 
 
-def _error(call: Callable[[Subject], Any]) -> Callable[[Subject], str]:
-    """Return what says why a call is refused; empty if it is not."""
+def refusal(call: Callable[[Subject], Any]) -> Callable[[Subject], str]:
+    """Return what says why a call is refused, without a full stop; empty if it is not."""
 
     def refused(subject: Subject) -> str:
         try:
             call(subject)
         except ProbeError as error:
-            return str(error)
+            return str(error).rstrip(".")
         return ""
 
     return refused
@@ -91,7 +86,7 @@ def _no_machine(subject: Subject) -> str | None:
         return f"{OUTPUT}, and its sequences differ in length"
     if not np.isfinite(subject.last_values).all():
         return f"“{subject.answered.name}” is undefined at the end of some sequences"
-    return _error(machine_of)(subject)
+    return refusal(machine_of)(subject)
 
 
 def _impossible(subject: Subject) -> bool:
@@ -106,7 +101,7 @@ def _too_long(subject: Subject) -> bool:
 
 
 def _too_few_states(subject: Subject) -> str | None:
-    unread = _error(lambda each: (studied_layer(each), sample_of(each)))(subject)
+    unread = refusal(lambda each: (studied_layer(each), sample_of(each)))(subject)
     return unread or why_no_target(subject, subject.concept.name)
 
 
@@ -242,25 +237,11 @@ defined_steps = Need(
 
 # Of the inputs: pairs of sequences that differ in one of them; and other lengths.
 _two_steps = Need(lambda s: ends_of(s).steps < 2, "its sequences have a single step", (machine,))
-differing_inputs = Need(_error(lambda s: input_pairs(s, *usual_steps(s))), first=(_two_steps,))
-inputs_to_change = Need(_error(pairs_by_step), first=(machine,))
-_small_alphabet = Need(
-    lambda s: alphabet_of(s) is None,
-    f"its inputs take more than {MOST_SYMBOLS} different values, so that few of all sequences can be asked",
-    (one_length,),
-)
-_function = Need(
-    lambda s: s.concept.function is None,
-    "“{0.concept.name}” is given as an array, and only a function has values at other lengths",
-)
-_longer = Need(
-    lambda s: s.x.shape[1] < SHORTEST, f"its sequences have fewer than {SHORTEST} steps: hardly any are shorter"
-)
+differing_inputs = Need(refusal(lambda s: input_pairs(s, *usual_steps(s))), first=(_two_steps,))
+inputs_to_change = Need(refusal(pairs_by_step), first=(machine,))
+_longer = Need(lambda s: s.x.shape[1] < 3, "its sequences have fewer than 3 steps: hardly any are shorter")
 #: Sequences of the lengths around the study's own, with a right answer to each; a few of them show whether there are.
-other_lengths = Need(
-    _error(lambda s: at_lengths(s, around(s), most=64)),
-    first=(readout, _small_alphabet, _function, _longer),
-)
+other_lengths = Need(refusal(lambda s: at_lengths(s, around(s), most=64)), first=(readout, _longer))
 
 #: A network without these has no answers that a question could be about, and is no control that counts either.
 OF_ANSWERS = (better_than_a_guess, used_states, used_state)

@@ -132,16 +132,14 @@ def _codes(subject: Subject, name: str, results: Sequence[Any]) -> np.ndarray:
 
 def why_not(subject: Subject) -> str | None:
     """Return why the study's programs cannot be compared at other lengths, or None."""
-    reason = needs.programs(subject) or needs.numbers(subject) or needs.other_lengths(subject)
-    if reason is not None:
-        return reason
-    try:
+
+    def said_around(subject: Subject) -> None:
         for found in at_lengths(subject, around(subject), most=affordable(subject, around(subject))).values():
             for name, program in subject.programs.items():
                 _ = _said(name, program, {0: rivals.as_tuples(found.x)})
-    except ProbeError as error:
-        return str(error).rstrip(".")
-    return None
+
+    reason = needs.programs(subject) or needs.numbers(subject) or needs.other_lengths(subject)
+    return reason or needs.refusal(said_around)(subject) or None
 
 
 def _said(

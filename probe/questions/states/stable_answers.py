@@ -90,7 +90,9 @@ def answers_at(group: Sequence[Subject], states: Float[np.ndarray, "state size"]
 def counts(points: Points) -> dict[str, float]:
     """Return what is counted of points, by metric."""
     every = {"fixed": points.fixed, "stable": points.fixed & points.stable, "slow": ~points.fixed}
-    return {f"{kind}_points": float(which.sum()) for kind, which in every.items()} | {"starts_reached": points.reached}
+    return {f"{kind}_points": float(which.sum()) for kind, which in every.items()} | {
+        "starts_reached": points.reached
+    }
 
 
 def by_point(points: Points, starts: Tensor) -> dict[str, np.ndarray]:
