@@ -53,8 +53,9 @@ def to_folder(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def to_pickle(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Pickle arrays, nested by the parts of their names, in a dict of torch's."""
-    nested: Any = nn.Module().state_dict() | {"words": ["not", "an", "array"]}
+    """Pickle arrays, nested by the parts of their names, in a dict of torch's, which has attributes of its own."""
+    nested: Any = nn.Module().state_dict()
+    nested["words"] = ["not", "an", "array"]
     for name, array in arrays.items():
         start, _, end = name.partition(".")
         nested.setdefault(start, {})[end] = array

@@ -278,6 +278,9 @@ def test_weight_drop_is_read_as_it_is_evaluated(stale: bool, load: Load) -> None
         "'rnns.0.module.weight_hh_l0' is 'rnns.0.weight_hh_l0_raw': without the dropout of weights that trained it",
     )
     assert list(checkpoint.tensors) == ["rnns.0.module.weight_hh_l0"] * stale
+    within = {f"rnn.module.{name}": one for name, one in inside.items() if name != "weight_hh_l0"}
+    found = load(within | {"rnn.module.weight_hh_l0_raw": drawn})
+    assert (list(found.recurrent), found.tensors) == (["rnn.module"], {})
 
 
 def test_a_cell_with_modules_inside_is_another_one(load: Load) -> None:
