@@ -9,8 +9,6 @@ ablated here.)
 from __future__ import annotations
 
 import copy
-import math
-from functools import partial
 from typing import Any
 
 import gymnasium  # pyright: ignore[reportMissingImports]
@@ -22,7 +20,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv  # pyright: ignore[repo
 from torch import Tensor
 
 import probe
-from probe import ProbeError
 from probe.hooks import Rollout
 
 EPISODES, AT, UNITS = 20, 10, 16
@@ -73,11 +70,6 @@ def ablated(ppo: Any) -> Rollout:
     return probe.rollout(ppo, NoVelocities, EPISODES, environments=2, edits=[ABLATED])
 
 
-def act(ppo: Any, seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[Any, Any]:
-    """Return drawn actions."""
-    return ppo.predict(seen, state=state, episode_start=starts, deterministic=False)
-
-
 @torch.no_grad()
 def by_hand(ppo: Any, seed: int, zeroed: int | None) -> tuple[float, dict[str, Tensor]]:
     """Return the return and the states of one episode, played with the policy's own parts and no hook."""
@@ -99,14 +91,6 @@ def by_hand(ppo: Any, seed: int, zeroed: int | None) -> tuple[float, dict[str, T
     return paid, {name: torch.stack(states) for name, states in kept.items()}
 
 
-def interval_of_median(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval: as many values are outside, each way, as a fair coin allows in 2.5 % of cases."""
-    ordered, count = np.sort(values), len(values)
-    tails = np.cumsum([math.comb(count, k) / 2**count for k in range(count + 1)])
-    outside = int(np.sum(tails <= 0.025))
-    return float(ordered[outside - 1]), float(ordered[count - outside])
-
-
 def test_one_recording_holds_all_episodes_with_their_lengths(clean: Rollout) -> None:
     """Twenty episodes that live for longer than the step that is edited, and for different times."""
     assert clean.recording.layers == (LAYER,)
@@ -126,42 +110,6 @@ def test_one_recording_holds_all_episodes_with_their_lengths(clean: Rollout) -> 
     assert clean.recording.max_error < 1e-6
 
 
-def test_teacher_forcing_on_the_features_gives_the_states(ppo: Any, clean: Rollout) -> None:
-    """The policy's LSTM, run by itself on what was read, has the recorded h and c to 1e-6, from zeros on."""
-    initial = clean.recording.parts[0].initial
-    assert {str(name) for name in initial} == set(STATES)
-    assert not any(bool(value.any()) for value in initial.values())
-    assert clean.starts.sum() == clean.starts[:, 0].sum() == EPISODES
-    cell = torch.nn.LSTMCell(2, UNITS)
-    weights = {name.removesuffix("_l0"): value for name, value in ppo.policy.lstm_actor.state_dict().items()}
-    _ = cell.load_state_dict(weights)
-    for episode, length in enumerate(clean.lengths):
-        features = clean.features[LAYER][episode, :length]
-        assert np.array_equal(features.numpy(), clean.observations[episode, :length].astype(np.float32))
-        state = (torch.zeros(1, UNITS), torch.zeros(1, UNITS))
-        for step in range(length):
-            with torch.no_grad():
-                state = cell(features[step][None], state)
-            for name, part in zip(STATES, state, strict=True):
-                found = clean.recording[name][episode, step]
-                torch.testing.assert_close(found, part[0], atol=1e-6, rtol=0)
-
-
-def test_an_ablation_at_a_step_changes_nothing_before_and_acts_from_it_on(clean: Rollout, ablated: Rollout) -> None:
-    """All values up to step 10 are the same bits; at it c is zero, and h, and they differ in every episode."""
-    for name, value in clean.recording.parts[0].signals.items():
-        assert torch.equal(ablated.recording[name][:, :AT], value[:, :AT])
-    # What step 10 reads was decided before.
-    assert np.array_equal(clean.observations[:, : AT + 1], ablated.observations[:, : AT + 1])
-    assert torch.equal(clean.features[LAYER][:, : AT + 1], ablated.features[LAYER][:, : AT + 1])
-    assert np.array_equal(clean.actions[:, :AT], ablated.actions[:, :AT])
-    for name in STATES:
-        assert not ablated.recording[name][:, AT].any()
-        for step in range(AT, AT + 3):
-            assert bool((ablated.recording[name][:, step] != clean.recording[name][:, step]).any(-1).all())
-    assert np.any(clean.actions[:, AT : AT + 5] != ablated.actions[:, AT : AT + 5])
-
-
 @pytest.mark.parametrize("zeroed", [None, AT])
 def test_a_rollout_is_the_loop_by_hand(ppo: Any, clean: Rollout, ablated: Rollout, zeroed: int | None) -> None:
     """Every episode has the return and the states of a loop without hooks, with the ablation and without."""
@@ -171,33 +119,6 @@ def test_a_rollout_is_the_loop_by_hand(ppo: Any, clean: Rollout, ablated: Rollou
         assert found.returns[episode] == paid
         for name, value in states.items():
             torch.testing.assert_close(found.recording[name][episode, : len(value)], value, atol=1e-5, rtol=0)
-
-
-def test_returns_with_and_without_are_paired_by_seed(ppo: Any, clean: Rollout, ablated: Rollout) -> None:
-    """The median of the differences of loops by hand, and its interval as counted from coin tosses."""
-    differences = np.array([by_hand(ppo, seed, AT)[0] - by_hand(ppo, seed, None)[0] for seed in clean.seeds])
-    change, interval = clean.change_of_return(ablated)
-    assert change == float(np.median(differences))
-    assert interval == interval_of_median(differences)
-    assert differences.any()
-    assert clean.change_of_return(clean) == (0.0, (0.0, 0.0))
-    with pytest.raises(ProbeError, match="roll out both with one seed="):
-        _ = clean.change_of_return(probe.rollout(ppo, NoVelocities, EPISODES, environments=2, seed=1, most=1))
-
-
-def test_drawn_actions(ppo: Any) -> None:
-    """One environment at a time, an episode has its own draws; several, which would share them, are refused."""
-    play = partial(probe.rollout, ppo, NoVelocities, act=partial(act, ppo), most=2 * AT)
-    with pytest.raises(ProbeError, match="environments=1"):
-        _ = play(2, environments=2)
-    drawn, again = play(4), play(2, seed=2)
-    assert np.array_equal(again.returns, drawn.returns[2:])
-    assert not np.array_equal(drawn.actions[:, :AT], probe.rollout(ppo, NoVelocities, 4, most=AT).actions)
-    edited = play(4, edits=[ABLATED])
-    for name in STATES:
-        moved = drawn.recording[name][:, : AT + 1] != edited.recording[name][:, : AT + 1]
-        assert not moved[:, :AT].any()
-        assert bool(moved[:, AT].any(-1).all())
 
 
 def test_the_policy_is_left_as_it_was(ppo: Any) -> None:

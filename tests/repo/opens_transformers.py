@@ -12,8 +12,6 @@ from torch import Tensor, nn
 import probe
 from benchmarks.opens import of_transformers as networks
 from benchmarks.opens.cases import Case
-from probe.adapters.transformers_mixers import MambaSteps
-from probe.testing import check_step
 
 #: A layer of each network in which a signal is changed.
 PLACES = {
@@ -82,31 +80,6 @@ def test_a_change_moves_what_follows_and_the_layers_above(kind: str) -> None:
         follows = layers.index(one) >= layers.index(layer)
         apart = (changed[one, "output"] != clean[one, "output"]).any(-1).any(0).tolist()
         assert apart == [False] * 5 + [follows] * 7, one
-
-
-@pytest.mark.parametrize("kind", ["Mamba", "Mamba2"])
-def test_one_entry_of_a_matrix_is_a_unit(kind: str) -> None:
-    """It is named by an index tuple, at which the recording has it, and moves later outputs alone."""
-    model, ids = Logits(kind), tokens()
-    layer, signal = f"model.{PLACES[kind][0]}", PLACES[kind][1]
-    clean = probe.record(model, ids)
-    place = (3, 5) if kind == "Mamba" else (3, 1, 5)
-    changed = probe.record(model, ids, edits=[probe.ablate(signal, units=[place], layer=layer, steps=4)])
-    found, wanted = changed[layer, signal][:, 4], clean[layer, signal][:, 4].clone()
-    wanted[(slice(None), *place)] = 0
-    assert torch.equal(found, wanted)
-    assert (changed.output != clean.output).any(-1).any(0).tolist() == [False] * 5 + [True] * 7
-    with pytest.raises(probe.ProbeError, match=r"99.* lies outside .* has the shape \d+ x \d+"):
-        _ = probe.record(model, ids, edits=[probe.ablate(signal, units=[(*place[:-1], 99)], layer=layer)])
-
-
-@pytest.mark.parametrize("kind", PLACES)
-def test_a_run_patched_with_itself_is_the_same(kind: str) -> None:
-    """Every part of every state, put where it was: the same bits."""
-    model, ids = Logits(kind), tokens()
-    clean = probe.record(model, ids)
-    edits = [probe.patch(signal, clean, layer=layer, steps=4) for layer, signal in states(clean)]
-    assert torch.equal(probe.record(model, ids, edits=edits).output, clean.output)
 
 
 @pytest.mark.parametrize("kind", RECURRENT)
@@ -199,19 +172,6 @@ def test_what_cannot_be_run_step_by_step_is_refused() -> None:
         made.adapter(made.module).inputs(*made.inputs, cache={})
     with pytest.raises(probe.ProbeError, match="one step of 3 rows and a state"):
         probe.record(networks.whole("Rwkv"), tokens(3, 1))
-
-
-def test_an_adapter_that_forgets_the_window_is_refused() -> None:
-    """The control arm: the convolution window is a part of the state."""
-
-    class Forgets(MambaSteps):
-        def step(self, x: Tensor, state: Any) -> Any:
-            y, (window, ssm) = super().step(x, state)
-            return y, (torch.zeros_like(window), ssm)
-
-    made = networks.CASES[0].make(3, 12)
-    with pytest.raises(probe.ProbeError, match="does not run layer"):
-        check_step(Forgets, made.module, *made.inputs)
 
 
 @torch.no_grad()
