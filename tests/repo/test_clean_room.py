@@ -18,12 +18,11 @@ import sys
 import sysconfig
 import tomllib
 import zipfile
-from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from benchmarks.mutants import CORE, MutationError, generated, mutants_of, written
+from benchmarks.mutants import CORE, MutationError, mutants_of, written
 from benchmarks.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,17 +131,6 @@ def test_the_wheel_passes_its_tests_without_the_source(clean_python: Path, tmp_p
     assert " passed" in done.stdout
 
 
-def test_the_packages_of_the_checkout_are_absent(clean_python: Path, tmp_path: Path) -> None:
-    """The control arm: `models`, `analyses` and `reports` cannot be imported in the clean room."""
-    code = (
-        "import importlib.util as u; print([n for n in ('models', 'analyses', 'reports', 'tests') if u.find_spec(n)])"
-    )
-    done = subprocess.run(
-        [clean_python, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
 def test_ci_runs_the_tests_of_every_folder() -> None:
     """Rooms in the clean room, also one that is added later, and at the end the two folders that it leaves out."""
     ci = (ROOT / ".ci" / "run").read_text()
@@ -187,17 +175,6 @@ def test_generated_mutants_are_drawn_by_the_seed_and_change_what_runs() -> None:
         assert "-> int | None:" in changed
 
 
-def test_generated_mutants_are_of_each_module_in_turn_and_judged_by_its_tests() -> None:
-    """The files of tests are those that are known of it."""
-    files = ["probe/evidence/intervals.py", "probe/evidence/claims.py"]
-    found = list(islice(generated(files, random.Random(0)), 4))
-    assert sorted(defect.file for defect in found) == sorted(files * 2)
-    assert {defect.file: defect.tests for defect in found} == {
-        "probe/evidence/intervals.py": ("tests/evidence/test_findings.py",),
-        "probe/evidence/claims.py": ("tests/evidence/test_claims.py",),
-    }
-
-
 WORKSHOP = """
 import sys
 from itertools import islice
@@ -231,38 +208,3 @@ def test_each_defect_is_judged_by_tests_that_see_it_and_nothing_else(tmp_path: P
     done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout.split("\n") == [*sources.values(), "timed out", ""], done.stderr
     assert (tmp_path / "cell.py").read_text() == "C = 0"
-
-
-CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
-TESTS = """
-import os
-from pathlib import Path
-import pytest
-
-@pytest.mark.parametrize("number", range(8))
-def test_where(number):
-    (Path(__file__).parent / f"{Path(__file__).stem}-{number}.txt").write_text(str(os.getpid()))
-"""
-
-
-def test_a_files_tests_run_in_one_process(tmp_path: Path) -> None:
-    """Each of two files has its own."""
-    shutil.copy(CONFTEST, tmp_path)
-    for name in ("test_one.py", "test_two.py"):
-        (tmp_path / name).write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "no:cacheprovider"]
-    command += ["-o", f"pythonpath={CONFTEST.parent / 'helpers'}"]  # where conftest.py finds what it imports
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    done = subprocess.run(
-        [*command, "-n", "2", "--rootdir", str(tmp_path), str(tmp_path)],
-        cwd=tmp_path,
-        env=kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
-    found = [{path.read_text() for path in tmp_path.glob(f"test_{name}-*.txt")} for name in ("one", "two")]
-    assert [len(processes) for processes in found] == [1, 1]
-    assert found[0] != found[1]

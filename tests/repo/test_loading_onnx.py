@@ -260,13 +260,6 @@ def test_numbers_beside_the_model_are_read_from_its_folder_alone(tmp_path: Path)
                 _ = probe.load(saved(proto, folder))
 
 
-def test_a_node_can_be_left_out() -> None:
-    """Its constants are then among the tensors."""
-    checkpoint = probe.load(DATA / "nodes.onnx", names={"lstm": None})
-    assert "lstm" not in checkpoint.recurrent
-    assert "lstm.W" in checkpoint.tensors
-
-
 def test_a_graph_that_lost_a_node_is_refused(tmp_path: Path) -> None:
     """What no node computes any more was computed by one that damage took away; a network must not go with it."""
     proto = onnx.load(DATA / "nested.onnx")

@@ -33,12 +33,6 @@ for part in ("judged", "recipes"):
         found[call.group.member] = [name for name in asked if name not in call.held.tables]
 print(json.dumps(found))
 """
-#: Measures one network again, prints what is wrong, and how many values were compared.
-AGAIN = f"""{FEW}
-(found,) = study.recipes().verify(study.FOLDER / "recipes.csv.xz", ["code-signed/seed-1000"])
-print(found.values)
-print("\\n".join(found.faults))
-"""
 #: A report about a network of one's own, into the folder that it is given; prints which questions were taken up
 #: again.
 REPORT = """
@@ -100,26 +94,3 @@ def test_a_refactoring_makes_no_measurement_stale(copy: Path, tmp_path: Path) ->
     assert {name for name, state in states.items() if state == "kept"} == {
         name for name, finding in found.items() if len(finding.measurements)
     }
-
-
-def test_a_formula_that_changed_is_named_until_its_version_is_raised(copy: Path) -> None:
-    """One question's formula moves by 1 %: measuring again names it; with a new version it alone is asked for."""
-    formula = copy / "probe/questions/answers/other_lengths.py"
-    change(formula, '"drift": drift,', '"drift": drift * 1.01,')
-    values, fault, *others = run(copy, AGAIN).split("\n")
-    assert int(values) > 40
-    # Of no other question that it was asked has any value moved.
-    assert others == [""]
-    assert fault.startswith("code-signed/seed-1000: other_lengths (version 1) moved in ")
-    assert "drift of code-signed/seed-1000" in fault
-    before, now = (float(fault.split(word)[0].split()[-1]) for word in (" before", " now"))
-    assert now / before == pytest.approx(1.01, rel=1e-6)
-    assert "raise the question's version and measure again" in fault
-    change(
-        copy / "analyses" / "counter" / "plain.py",
-        "other_lengths.measure,\n",
-        "other_lengths.measure, version=2,\n",
-    )
-    missing = json.loads(run(copy, MISSING))
-    assert len(missing) > 50
-    assert set(map(tuple, missing.values())) == {("other_lengths",)}

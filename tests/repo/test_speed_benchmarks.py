@@ -91,14 +91,3 @@ def test_the_page_is_built_of_what_was_measured() -> None:
     assert "## Other sweeps and layers" in page
     grown = page + speed_page.GROWTH + "\nMeasured by others.\n"
     assert [speed_page.renewed(old, page) for old in (grown, page)] == [grown, page]
-
-
-def test_every_part_of_ours_is_a_mode_of_its_script() -> None:
-    """The parent asks the script for it, and no other tool."""
-    ours, other = speed.runners()[:2]
-    from benchmarks.peers.with_probe import TOOL
-
-    for part in speed.OURS:
-        assert part in TOOL.more
-        assert list(speed.jobs(ours, part, 3)) == [(part, (part, "--pairs", "3"))]
-        assert list(speed.jobs(other, part, 3)) == []
