@@ -40,7 +40,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.hooks.memory",
-        "tests/hooks/test_memory.py",
+        "tests/recording/test_size.py",
         ("memory: files that are cached are in use", "min(cached, used)", "0"),
     ),
     *of(
@@ -54,7 +54,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.cells.lstm",
-        "tests/hooks/test_gradients_of.py",
+        "tests/hooks/test_instrument_properties.py::test_every_signals_gradient_is_the_oracles",
         (
             "lstm: sigmoid for tanh",
             "Formula(_g, (_a_g,), lambda _, a: candidate(a))",
@@ -73,7 +73,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.cells.cell",
-        "tests/hooks/test_traps.py::test_a_replaced_forward_makes_max_error_raise",
+        "tests/recording/test_recording.py::test_a_replaced_forward_makes_max_error_raise",
         ("cells: max_error compares h with itself", "signals[HIDDEN].detach()", "h.detach()"),
     ),
     *of(
@@ -84,7 +84,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.runs",
-        "tests/recording/test_files.py",
+        "tests/recording/test_recording.py",
         ("traces: the error of NaN is small", 'float("inf")', "0.0"),
     ),
     *of(
@@ -125,7 +125,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.hooks.taps",
-        "tests/hooks/test_gradients_of.py",
+        "tests/hooks/test_instrument_properties.py::test_every_signals_gradient_is_the_oracles",
         ("gradients: taps off the path", "torch.ones_like(own)", "own"),
     ),
     *of(

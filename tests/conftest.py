@@ -83,6 +83,21 @@ class Pair(nn.Module):
 
 
 @pytest.fixture
+def no_grad() -> Iterator[None]:
+    """Call modules as `probe.record` does: under autograd torch's float32 kernel adds in another order."""
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture
+def double(no_grad: None) -> Iterator[None]:
+    """The same in double precision, where only rounding is left to differ."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
 def lstm() -> nn.LSTM:
     """Return a small LSTM, batch first."""
     return nn.LSTM(INPUTS, UNITS, batch_first=True)

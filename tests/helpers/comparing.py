@@ -112,11 +112,11 @@ def final_states(network: Network, module: nn.RNNBase, signals: Mapping[tuple[st
     )
 
 
-def scalar_of(network: Network) -> Callable[[Any], Tensor]:
+def scalar_of(seed: int) -> Callable[[Any], Tensor]:
     """Return a function of a module's output that weighs every number in it differently."""
 
     def scalar(output: Any) -> Tensor:
-        generator = torch.Generator().manual_seed(network.seed)
+        generator = torch.Generator().manual_seed(seed)
         parts = [part for part in flat(output) if part.is_floating_point()]
         weights = [torch.randn(part.shape, dtype=part.dtype, generator=generator) for part in parts]
         return torch.stack([(part.sin() * weight).sum() for part, weight in zip(parts, weights, strict=True)]).sum()

@@ -271,9 +271,10 @@ class End(nn.Module):
         return self.module(x)[0].select(1 if self.module.batch_first else 0, -1)
 
 
-def made(plan: Plan, source: probe.Recording) -> Any:
-    """Return probe's edit of a plan."""
+def made(plan: Plan, source: Any, call: int | None = None) -> Any:
+    """Return probe's edit of a plan; of its source, a recording, a steer asks for the width of its signal."""
     site: dict[str, Any] = {"layer": plan.layer, "units": plan.units, "steps": plan.steps, "rows": plan.rows}
+    site["call"] = call
     if plan.kind in ("zero", "mean", "resample"):
         if plan.kind == "zero":
             return probe.ablate(plan.signal, kind="zero", **site)

@@ -1,8 +1,8 @@
 """Programs at random around recurrent layers: what an edit gives is what a loop by hand gives, or it is refused.
 
-The loop shares no code with `probe`: it stands in the layer's place and changes the states itself. Rows that depend
-on each other, a fixed number of rows, random numbers, states that a module keeps, refusals that a program catches,
-and several calls are among the programs. Wrong in silence is what differs by more than 1e-5, and nothing was said.
+The oracle's loop stands in the layer's place and changes the states itself. Rows that depend on each other, a fixed
+number of rows, random numbers, states that a module keeps, refusals that a program catches, and several calls are
+among the programs. Wrong in silence is what differs by more than 1e-5, and nothing was said.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import drawn
 import pytest
+import reference
 import torch
+from bodies import TOGETHER
+from drawn import Plan
 from torch import Tensor, nn
 
 import probe
@@ -30,121 +33,57 @@ ALLOWED = 1e-5
 INPUTS, UNITS = 3, 4
 #: How many of the programs catch what is raised around the layer, and go on without it.
 CATCHES = 0.1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """An edit, in words of its own."""
-
-    kind: str
-    signal: str
-    layer: int
-    value: float
-    steps: tuple[int, ...] | None
-    rows: tuple[int, ...] | None
-    units: tuple[int, ...] | None
-    call: int | None
-
-    def change(self, value: Tensor) -> Tensor:
-        """Return what the edit makes of some numbers."""
-        if self.kind == "clamp":
-            return torch.full_like(value, self.value)
-        if self.kind == "zero":
-            return torch.zeros_like(value)
-        return value + self.value if self.kind == "add" else value * self.value
-
-    def edit(self, name: str) -> probe.Edit:
-        """Return it in probe's words."""
-        where: dict[str, Any] = {"layer": name, "steps": self.steps, "rows": self.rows, "call": self.call}
-        if self.kind == "clamp":
-            return probe.clamp(self.signal, self.value, units=self.units, **where)
-        if self.kind == "zero":
-            return probe.ablate(self.signal, units=self.units, **where)
-        return probe.edit(self.signal, lambda value, site: self.change(value), units=self.units, **where)
+#: An edit in words of its own, and its call=.
+Planned = tuple[Plan, int | None]
 
 
 class ByHand(nn.Module):
-    """Takes the place of a layer or a cell: the same weights, a step at a time, and one edit."""
+    """Takes the place of a layer or a cell: the oracle's loop with the same weights, and one edit.
 
-    def __init__(self, own: nn.Module, plan: Plan | None) -> None:
+    Args:
+        own: the layer or cell.
+        planned: the edit.
+        goes_on: whether steps count over all calls.
+    """
+
+    def __init__(self, own: Any, planned: Planned | None, *, goes_on: bool) -> None:
         super().__init__()
-        self.own, self.plan, self.calls, self.step = own, plan, 0, 0
+        self.own, self.planned, self.goes_on, self.calls, self.steps = own, planned, goes_on, 0, 0
+        self.layer = own
+        if isinstance(own, nn.RNNCellBase):
+            kind = {nn.LSTMCell: nn.LSTM, nn.GRUCell: nn.GRU, nn.RNNCell: nn.RNN}[type(own)]
+            self.layer = kind(INPUTS, UNITS, batch_first=True).to(own.weight_ih.dtype)
+            _ = self.layer.load_state_dict({f"{name}_l0": value for name, value in own.state_dict().items()})
 
-    def edited(self, signal: str, layer: int, step: int, value: Tensor) -> Tensor:
+    def edited(self, layer: str, signal: str, step: int, value: Tensor) -> Tensor:
         """Return the numbers with the edit, where it acts."""
-        plan = self.plan
-        if plan is None or (plan.signal, plan.layer) != (signal, layer) or plan.call not in (None, self.calls):
+        if self.planned is None:
             return value
-        if plan.steps is not None and step not in plan.steps:
+        plan, call = self.planned
+        here = (plan.layer.removeprefix("rnn") or "[0]", plan.signal) == (layer, signal)
+        if not here or call not in (None, 0 if self.goes_on else self.calls):
             return value
-        rows, units = list(plan.rows or range(len(value))), list(plan.units or range(value.shape[1]))
-        value, places = value.clone(), (torch.tensor(rows)[:, None], torch.tensor(units)[None])
-        value[places] = plan.change(value[places])
-        return value
-
-    def one(self, x: Tensor, state: tuple[Tensor, ...], layer: int, step: int, end: str) -> tuple[Tensor, ...]:
-        """Run one step of one layer, by the formulas of torch's documentation."""
-        own: Any = self.own
-        a = x @ getattr(own, f"weight_ih{end}").T + getattr(own, f"bias_ih{end}")
-        b = state[0] @ getattr(own, f"weight_hh{end}").T + getattr(own, f"bias_hh{end}")
-        if isinstance(own, (nn.LSTM, nn.LSTMCell)):
-            i, f, g, o = (a + b).chunk(4, 1)
-            c = self.edited("cell_state", layer, step, f.sigmoid() * state[1] + i.sigmoid() * g.tanh())
-            return self.edited("hidden_state", layer, step, o.sigmoid() * c.tanh()), c
-        if isinstance(own, (nn.GRU, nn.GRUCell)):
-            (r, z, n), (hr, hz, hn) = a.chunk(3, 1), b.chunk(3, 1)
-            z = (z + hz).sigmoid()
-            h = (1 - z) * (n + (r + hr).sigmoid() * hn).tanh() + z * state[0]
-            return (self.edited("hidden_state", layer, step, h),)
-        return (self.edited("hidden_state", layer, step, (a + b).tanh()),)
+        step += self.steps if self.goes_on else 0
+        return plan.apply(value, step, torch.full((len(value),), step + 1), value, [])
 
     def forward(self, x: Tensor, state: Any = None) -> Any:
         """Run a cell's step, or all steps of a layer."""
-        own: Any = self.own
-        pair = isinstance(own, (nn.LSTM, nn.LSTMCell))
-        if isinstance(own, nn.RNNCellBase):
-            state = x.new_zeros(2, len(x), UNITS) if state is None else state if pair else (state,)
-            after = self.one(x, tuple(state), 0, self.step, "")
-            self.step += 1
-            return after if pair else after[0]
-        x = x.transpose(0, 1) if own.batch_first else x
-        zeros = x.new_zeros(own.num_layers, x.shape[1], UNITS)
-        given = (zeros,) * (1 + pair) if state is None else state if pair else (state,)
-        if any(one.shape != zeros.shape for one in given):
-            raise RuntimeError("a state of another number of rows")
-        ends: list[tuple[Tensor, ...]] = []
-        for layer in range(own.num_layers):
-            now, outputs = tuple(one[layer] for one in given), []
-            for step, here in enumerate(x):
-                now = self.one(here, now, layer, step, f"_l{layer}")
-                outputs.append(now[0])
-            x = torch.stack(outputs)
-            ends.append(now)
-        self.calls += 1
-        last = tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
-        return x.transpose(0, 1) if own.batch_first else x, last if pair else last[0]
+        cell = self.layer is not self.own
+        x = x[:, None] if cell else x
+        states = None if state is None else state if isinstance(state, tuple) else (state,)
+        if states is not None:
+            states = tuple(one[None] if cell else one for one in states)
+            if any(one.shape[1] != x.shape[1 - self.layer.batch_first] for one in states):
+                raise RuntimeError("a state of another number of rows")
+        hx: Any = states if states is None or isinstance(self.layer, nn.LSTM) else states[0]
+        found = reference.run(self.layer, x, hx, None, self.edited)
+        self.calls, self.steps = self.calls + 1, self.steps + x.shape[self.layer.batch_first]
+        if not cell:
+            return found.output, found.final
+        return tuple(one[0] for one in found.final) if isinstance(found.final, tuple) else found.final[0]
 
 
-def noise(like: Tensor, seed: int | None = None) -> Tensor:
-    """Return noise for each row."""
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    shape = len(like), *(1 for _ in like.shape[1:])
-    return 0.1 * torch.randn(shape, generator=generator, dtype=like.dtype)
-
-
-def seeded(h: Tensor) -> Tensor:
-    """Add the same noise in each call."""
-    _ = torch.manual_seed(3)
-    return h + noise(h)
-
-
-def negatives(h: Tensor) -> Tensor:
-    """Attend over the rows of the batch."""
-    flat = h.flatten(1)
-    return (0.1 * flat @ flat.T).softmax(1) @ flat
-
-
-#: What is done to the rows before and behind the recurrence: alone, or not.
+#: What is done to the rows before and behind the recurrence, each alone; or not, as TOGETHER does.
 ALONE: dict[str, Callable[[Tensor], Tensor]] = {
     "nothing": lambda h: h,
     "scaled": lambda h: 1.5 * h + 0.1,
@@ -152,25 +91,6 @@ ALONE: dict[str, Callable[[Tensor], Tensor]] = {
     "squared": lambda h: h * h,
     "summed over steps": lambda h: h.cumsum(1),
     "in place": lambda h: h.clone().mul_(0.5),
-}
-TOGETHER: dict[str, Callable[[Tensor], Tensor]] = {
-    "roll": lambda h: h + h.roll(1, 0),
-    "little roll": lambda h: h + 1e-2 * h.roll(-1, 0),
-    "centred": lambda h: h - h.mean(0),
-    "largest": lambda h: h / h.abs().max(),
-    "over 1": lambda h: h / h.abs().max().clamp(min=1.0),
-    "first": lambda h: h - h[:1],
-    "last row": lambda h: h * h[-1:],
-    "cumulated": lambda h: h.cumsum(0),
-    "rows": lambda h: h / len(h),
-    "number": lambda h: h + 0.1 * torch.arange(len(h), dtype=h.dtype).view(-1, *(1 for _ in h.shape[1:])),
-    "sorted": lambda h: h.sort(0)[0],
-    "negatives": lambda h: negatives(h).view_as(h),
-    "pairs": lambda h: h + h.view(len(h) // 2, 2, *h.shape[1:]).flip(1).view_as(h) if len(h) % 2 == 0 else h,
-    "noise": lambda h: h + noise(h),
-    "own noise": lambda h: h + noise(h, 0),
-    "seeded": seeded,
-    "dropout": lambda h: nn.functional.dropout(h, 0.2),
 }
 
 
@@ -251,54 +171,37 @@ class Program(nn.Module):
         return self.head(h[:, -1] if self.only_last else h)
 
 
-def drawn(draw: random.Random, model: Program) -> list[Plan]:
+def drawn_edits(draw: random.Random, model: Program) -> list[Planned]:
     """Return edits of a program; some act at steps or calls that do not come."""
-    own = model.rnn
+    own: Any = model.rnn
+    plans: list[Planned] = []
     signals = ["hidden_state", "cell_state"] if isinstance(own, (nn.LSTM, nn.LSTMCell)) else ["hidden_state"]
-    plans: list[Plan] = []
+    layers: Any = getattr(own, "num_layers", 1)
     for _ in range(draw.randint(1, 5)):
         step = draw.randrange(model.steps + (draw.random() < 0.05))
-        plans.append(
-            Plan(
-                kind=draw.choice(["clamp", "zero", "add", "scale"]),
-                signal=draw.choice(signals),
-                layer=draw.randrange(getattr(own, "num_layers", 1)),
-                value=round(draw.uniform(-1, 1) * draw.choice([1, 1, 3]), 2),
-                # Of a layer that reads its sequence in parts the first step is another one in each part.
-                steps=None if model.way == "in parts" else draw.choice([(step,), (step,), tuple({0, step}), None]),
-                rows=draw.choice([None, None, (draw.randrange(model.rows),)]),
-                units=draw.choice([None, None, (draw.randrange(UNITS),)]),
-                call=draw.choice([None, None, 0, 1]) if model.way in ("twice", "two lengths") else None,
-            )
+        plan = Plan(
+            kind=draw.choice(["clamp", "zero", "steer", "edit"]),
+            signal=draw.choice(signals),
+            layer="rnn" if model.way == "loop" else f"rnn[{draw.randrange(layers)}]",
+            value=round(draw.uniform(-1, 1) * draw.choice([1, 1, 3]), 2),
+            # Of a layer that reads its sequence in parts the first step is another one in each part.
+            steps=None if model.way == "in parts" else draw.choice([(step,), (step,), tuple({0, step}), None]),
+            rows=draw.choice([None, None, (draw.randrange(model.rows),)]),
+            units=draw.choice([None, None, (draw.randrange(UNITS),)]),
+            source_rows=None,
+            function=draw.choice(["turn", "shrink"]),
+            seed=draw.randrange(100),
         )
+        plans.append((plan, draw.choice([None, None, 0, 1]) if model.way in ("twice", "two lengths") else None))
     return plans
 
 
-def by_hand(model: Program, x: Tensor, plan: Plan | None) -> Tensor:
+def by_hand(model: Program, x: Tensor, planned: Planned | None) -> Tensor:
     """Return what the program gives with an edit, from a loop that makes it itself."""
     own = copy.deepcopy(model)
-    own.rnn = ByHand(own.rnn, plan)
-    if model.way == "step by step":
-        own.rnn = StepByStep(own.rnn.own, plan)
+    own.rnn = ByHand(own.rnn, planned, goes_on=model.way in ("loop", "step by step"))
     _ = torch.manual_seed(0)
     return own(x)
-
-
-class StepByStep(ByHand):
-    """The same for a layer that is called on one step after the other: steps count over all calls."""
-
-    def edited(self, signal: str, layer: int, step: int, value: Tensor) -> Tensor:
-        """Return the numbers with the edit, counted from the sequence's first step."""
-        calls, self.calls = self.calls, 0
-        value = super().edited(signal, layer, step + self.step, value)
-        self.calls = calls
-        return value
-
-    def forward(self, x: Tensor, state: Any = None) -> Any:
-        """Run a step."""
-        given = super().forward(x, state)
-        self.step += x.shape[1 if self.own.batch_first else 0]  # pyright: ignore[reportGeneralTypeIssues]
-        return given
 
 
 def apart(one: Tensor, other: Tensor) -> float:
@@ -315,14 +218,14 @@ def judged(number: int, found: Counter[str]) -> list[str]:
     draw = random.Random(number)
     _ = torch.manual_seed(number)
     model = Program(draw)
-    plans, x = drawn(draw, model), torch.randn(model.rows, model.steps, INPUTS, dtype=model.head.weight.dtype)
-    cell = model.way == "loop"
-    edits = [plan.edit("rnn" if cell else f"rnn[{plan.layer}]") for plan in plans]
+    plans, x = drawn_edits(draw, model), torch.randn(model.rows, model.steps, INPUTS, dtype=model.head.weight.dtype)
+    widths = {(plan.layer, plan.signal): torch.zeros(1, 1, UNITS) for plan, _ in plans}
+    edits = [drawn.made(plan, widths, call) for plan, call in plans]
     told = (
         f"program {number}: {model.way}, {model.before}, {model.behind}, state {model.state}, catches {model.catches}"
     )
 
-    def ask(what: str, call: Callable[[Program], Sequence[Tensor]], expected: Sequence[Plan | None]) -> list[str]:
+    def ask(what: str, call: Callable[[Program], Sequence[Tensor]], expected: Sequence[Planned | None]) -> list[str]:
         wanted = [by_hand(model, x, plan) for plan in expected]
         given = copy.deepcopy(model)
         _ = torch.manual_seed(0)

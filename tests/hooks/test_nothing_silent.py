@@ -17,9 +17,10 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from typing import Any
 
+import drawn
 import pytest
 import torch
-from comparing import distance
+from comparing import distance, scalar_of
 from drawn import Plan
 from hypothesis import HealthCheck, Phase, given, settings
 from torch import Tensor
@@ -73,21 +74,13 @@ class Asked:
         return self.case.x().requires_grad_(self.case.differentiates)
 
     def _made(self, plan: Plan, call: int | None) -> probe.Edit:
-        layer = plan.layer.removeprefix("inner.") if self.case.inner else plan.layer
-        site: dict[str, Any] = {"layer": layer, "units": plan.units, "steps": plan.steps, "rows": plan.rows}
-        site["call"] = call
-        if plan.kind == "zero":
-            return probe.ablate(plan.signal, **site)
-        if plan.kind == "patch":
-            return probe.patch(plan.signal, self.source, **site)
-        if plan.kind == "steer":
-            width = self._width(plan)
-            return probe.steer(plan.signal, plan.direction(width), scale=plan.value, **site)
-        return probe.clamp(plan.signal, plan.value, **site)
+        plan, case = replace(plan, layer=self._name(plan.layer)), self.case
+        width = case.projected if case.projected and plan.signal == "hidden_state" else case.units
+        widths = {(plan.layer, plan.signal): torch.zeros(1, 1, width)}
+        return drawn.made(plan, self.source if plan.kind == "patch" else widths, call)
 
-    def _width(self, plan: Plan) -> int:
-        projects = self.case.projected and plan.signal == "hidden_state"
-        return self.case.projected if projects else self.case.units
+    def _name(self, layer: str) -> str:
+        return layer.removeprefix("inner.") if self.case.inner else layer
 
     def edit(self, of: Sequence[int] | None = None) -> Any:
         """Return what the edits, or those of these numbers, do in the loop."""
@@ -97,8 +90,7 @@ class Asked:
         def edit(layer: str, call: int, signal: str, step: int, value: Tensor) -> Tensor:
             for plan, only in (self.case.plans[number] for number in numbers):
                 if (plan.layer, plan.signal) == (layer, signal) and only in (None, call):
-                    name = layer.removeprefix("inner.") if self.case.inner else layer
-                    source = self.source[name, signal] if plan.kind == "patch" else value
+                    source = self.source[self._name(layer), signal] if plan.kind == "patch" else value
                     value = plan.apply(value, step, ends, source, range(self.case.batch))
             return value
 
@@ -109,19 +101,12 @@ class Asked:
         return ByHand(self.case, self.edit(of))
 
 
-def scalar(case: Case, output: Sequence[Tensor]) -> Tensor:
-    """Return a number that weighs everything in a model's output differently."""
-    generator = torch.Generator().manual_seed(case.seed)
-    weights = [torch.randn(part.shape, dtype=part.dtype, generator=generator) for part in output]
-    return torch.stack([(part.sin() * weight).sum() for part, weight in zip(output, weights, strict=True)]).sum()
-
-
 def derivatives(case: Case, output: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
     """Return the derivatives of that number."""
     for leaf in leaves:
         leaf.grad = None
     with torch.enable_grad():
-        scalar(case, output).backward()
+        scalar_of(case.seed)(output).backward()
     return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
 
 
@@ -151,7 +136,7 @@ def one_call(asked: Asked) -> Found:
     case, x = asked.case, asked.x()
     options: dict[str, Any] = {"signals": case.kept, "check": case.asked != "unchecked"}
     if case.asked == "gradient":
-        options["gradient_of"] = lambda output: scalar(case, output)
+        options["gradient_of"] = scalar_of(case.seed)
     with hooked(case, asked.model):
         recording = probe.record(asked.model, 1.0 * x, edits=asked.edits, **options)
     by_hand = asked.by_hand()
@@ -173,7 +158,7 @@ def gradients(asked: Asked, recording: probe.Recording) -> Found:
         return value + tap
 
     by_hand = ByHand(asked.case, tapped)
-    number = scalar(asked.case, by_hand.run(asked.x()))
+    number = scalar_of(asked.case.seed)(by_hand.run(asked.x()))
     for part in recording.parts:
         for signal, found in part.gradients.items():
             steps = taps[part.layer, part.call, str(signal)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import ProbeError
+from probe.recurrent.steps import forms
 
 
 @pytest.fixture
@@ -24,16 +25,22 @@ def policy() -> Policy:
     return Policy()
 
 
-@pytest.mark.parametrize("environments", [1, 2, 7])
-def test_a_rollout_is_what_the_policy_computes_on_what_it_read(policy: Policy, environments: int) -> None:
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("features", "environments"), [(1, 1), (1, 3), (3, 1), (3, 7)])
+def test_a_rollout_is_what_the_policy_computes_on_what_it_read(
+    features: int, environments: int, batch_first: bool
+) -> None:
     """Each episode's states follow from its features, from zeros on, whoever played beside it."""
-    found = probe.rollout(policy, Walk, 6, environments=environments, act=policy.act, seed=3)
-    assert found.seeds == (3, 4, 5, 6, 7, 8)
+    torch.manual_seed(0)
+    policy, walks = Policy(features, 2, batch_first=batch_first), partial(Walk, features)
+    options: dict[str, Any] = {"environments": environments, "act": policy.act, "seed": 3}
+    found = probe.rollout(policy, walks, 6, layers=["rnn[1]"], **options)
     assert not any(bool(state.any()) for state in found.recording.parts[0].initial.values())
+    assert (found.recording.layers, list(found.features)) == (("rnn[1]",), ["rnn[0]"])
     for episode, length in enumerate(found.lengths):
-        walk, seen = Walk(), [Walk().reset(seed=3 + episode)[0]]
-        _ = walk.reset(seed=3 + episode)
-        paid = 0.0
+        assert found.seeds[episode] == 3 + episode
+        walk, paid = walks(), 0.0
+        seen = [walk.reset(seed=3 + episode)[0]]
         for step in range(length):
             after, reward, ended, _, _ = walk.step(found.actions[episode, step])
             paid += reward
@@ -41,9 +48,11 @@ def test_a_rollout_is_what_the_policy_computes_on_what_it_read(policy: Policy, e
             assert ended == (step == length - 1)
         assert found.returns[episode] == paid
         assert np.array_equal(found.observations[episode, :length], np.array(seen[:length]))
-        features = found.features["rnn[0]"][episode, :length]
+        read = found.features["rnn[0]"][episode]
+        assert np.array_equal(read[:length].numpy(), np.array(seen[:length], dtype=np.float32))
+        assert bool(read[length:].isnan().all())
         with torch.no_grad():
-            h = policy.rnn(features[:, None])[0][:, 0]
+            h = policy.rnn(read[None, :length] if batch_first else read[:length, None])[0].view(length, -1)
         torch.testing.assert_close(found.recording["hidden_state"][episode, :length], h, atol=1e-6, rtol=0)
     assert found.recording.lengths() == tuple(found.lengths.tolist())
     assert found.starts.sum(1).tolist() == [1] * 6
@@ -51,9 +60,9 @@ def test_a_rollout_is_what_the_policy_computes_on_what_it_read(policy: Policy, e
 
 def test_an_edit_acts_from_its_step_of_each_episode_on(policy: Policy) -> None:
     """Nothing before it moves; a patch with the episode's own states changes nothing; pairs are compared by seed."""
-    clean = probe.rollout(policy, Walk, 20, environments=2, act=policy.act)
+    clean = probe.rollout(policy, Walk, 12, environments=2, act=policy.act)
     edit = probe.ablate("cell_state", steps=10)
-    edited = probe.rollout(policy, Walk, 20, environments=2, act=policy.act, edits=[edit])
+    edited = probe.rollout(policy, Walk, 12, environments=2, act=policy.act, edits=[edit])
     moved = (clean.recording["cell_state"] != edited.recording["cell_state"]).any(-1)
     there = torch.arange(moved.shape[1]) < torch.as_tensor(clean.lengths)[:, None]
     assert not (moved & there)[:, :10].any()
@@ -63,77 +72,88 @@ def test_an_edit_acts_from_its_step_of_each_episode_on(policy: Policy) -> None:
     assert change == np.median(edited.returns - clean.returns)
     assert interval is not None
     same = probe.patch("cell_state", clean.recording, steps=[2])
-    again = probe.rollout(policy, Walk, 20, environments=3, act=policy.act, edits=[same])
+    again = probe.rollout(policy, Walk, 12, environments=3, act=policy.act, edits=[same])
     assert np.array_equal(again.returns, clean.returns)
     with refused():
-        _ = clean.change_of_return(probe.rollout(policy, Walk, 20, act=policy.act, seed=1))
+        _ = clean.change_of_return(probe.rollout(policy, Walk, 12, act=policy.act, seed=1))
+
+
+@pytest.mark.parametrize("what", ["one for all", "a reward that is no number", "observations that are no arrays"])
+def test_an_environment_that_is_not_what_it_should_be_is_refused(what: str, policy: Policy) -> None:
+    """Where it is made, where it begins, and where it pays."""
+
+    class Wrong(Walk):
+        def reset(self, *, seed: int) -> Any:
+            seen, info = super().reset(seed=seed)
+            return {"seen": seen} if "observations" in what else seen, info
+
+        def step(self, action: Any) -> Any:
+            seen, paid, *rest = super().step(action)
+            return seen, float("nan") if "reward" in what else paid, *rest
+
+    one = Walk()
+    make = (lambda: one) if what == "one for all" else Wrong
+    with refused():
+        _ = probe.rollout(policy, make, 4, environments=2, act=policy.act)
 
 
 def test_what_a_rollout_cannot_do_is_refused(policy: Policy) -> None:
-    """Each with its reason."""
-    reference = probe.rollout(policy, Walk, 3, act=policy.act).recording
-    drawn = probe.ablate("cell_state", kind="resample", reference=reference)
-    forgets: Any = lambda seen, state, starts: policy.act(seen, None, starts)  # noqa: E731
+    """Each with its reason; a layer that a step does not call is named."""
+    policy.critic = nn.LSTM(3, 5)
+    played = probe.rollout(policy, Walk, 3, act=policy.act)
+    assert played.recording.not_called == ("critic[0]",)
+    drawn = probe.ablate("cell_state", kind="resample", reference=played.recording, layer="rnn[0]")
+
+    def forgets(seen: np.ndarray, _state: Any, starts: np.ndarray) -> Any:
+        return policy.act(seen, None, starts)
+
+    def window(seen: np.ndarray, state: Any, _starts: np.ndarray) -> Any:
+        y, _ = policy.rnn(torch.as_tensor(seen, dtype=torch.float32).expand(4, -1, -1))
+        return policy.out(y[-1]).argmax(1), state
+
+    def draws(seen: np.ndarray, *rest: Any) -> Any:
+        return np.random.randint(2, size=len(seen)), policy.act(seen, *rest)[1]
+
+    clamp = partial(probe.clamp, "cell_state", 0.0, layer="rnn[0]")
     wrong: list[dict[str, Any]] = [
-        {"edits": [probe.clamp("cell_state", 0.0, steps=90)]},
+        {"edits": [clamp(steps=90)]},
+        {"edits": [clamp(steps=-1)]},
+        {"edits": [clamp(rows=[0, 4])]},
         {"edits": [drawn]},
+        {"edits": [probe.patch("cell_state", played.recording, steps=2, layer="rnn[0]")]},
         {"act": forgets},
+        {"act": forgets, "signals": ["forget_gate"]},
         {"act": lambda seen, state, starts: (np.zeros(len(seen)), None)},
+        {"act": lambda seen, state, starts: policy.act(seen, state, np.zeros(len(seen)))},
+        {"act": window, "environments": 2, "most": 1},
+        {"act": draws, "environments": 2},
+        {"act": partial(policy.act, draws=True), "environments": 2},
         {"act": None},
         {"episodes": 0},
-        {"act": forgets, "signals": ["forget_gate"]},
-        {"act": lambda seen, state, starts: policy.act(seen, state, np.zeros(len(seen)))},
-        {"edits": [probe.clamp("cell_state", 0.0, steps=-1)]},
-        {"edits": [probe.clamp("cell_state", 0.0, rows=[0, 4])]},
-        {"edits": [probe.patch("cell_state", reference, steps=2)]},
     ]
     for given in wrong:
         with refused():
             _ = probe.rollout(policy, Walk, **({"episodes": 4, "act": policy.act} | given))
 
 
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("features", [1, 3])
-@pytest.mark.parametrize("environments", [1, 3])
-def test_features_are_what_a_module_reads(features: int, environments: int, *, batch_first: bool) -> None:
-    """Of one feature too, in either order of the axes, by the module's first layer, whichever layers are recorded."""
-    torch.manual_seed(0)
-    policy = Policy(features, 2, batch_first=batch_first)
-    found = probe.rollout(
-        policy, partial(Walk, features), 5, environments=environments, act=policy.act, layers=["rnn[1]"]
-    )
-    assert found.recording.layers == ("rnn[1]",)
-    assert list(found.features) == ["rnn[0]"]
-    there = ~np.isnan(found.observations)
-    assert found.features["rnn[0]"].shape == found.observations.shape
-    read = found.features["rnn[0]"].numpy()
-    assert np.array_equal(read[there], found.observations[there].astype(np.float32))
-    assert np.isnan(read[~there]).all()
-
-
 def test_what_is_written_into_the_same_memory_is_kept(policy: Policy) -> None:
     """An environment that returns one array again and again, and a policy that does."""
+    written, actions = np.zeros(3), np.zeros(1, dtype=int)
 
     class Same(Walk):
-        def reset(self, *, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-            seen, info = super().reset(seed=seed)
-            self._seen = seen
-            return self._seen, info
+        def reset(self, *, seed: int) -> Any:
+            written[:], info = super().reset(seed=seed)
+            return written, info
 
-        def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-            seen, *rest = super().step(action)
-            self._seen[:] = seen
-            return (self._seen, *rest)  # pyright: ignore[reportReturnType]
-
-    actions = np.zeros(2, dtype=int)
+        def step(self, action: Any) -> Any:
+            written[:], *rest = super().step(action)
+            return written, *rest
 
     def act(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[np.ndarray, Any]:
-        chosen, state = policy.act(seen, state, starts)
-        actions[:] = chosen.numpy()
+        actions[:], state = policy.act(seen, state, starts)
         return actions, state
 
-    wanted = probe.rollout(policy, Walk, 6, environments=2, act=policy.act)
-    found = probe.rollout(policy, Same, 6, environments=2, act=act)
+    wanted, found = probe.rollout(policy, Walk, 6, act=policy.act), probe.rollout(policy, Same, 6, act=act)
     assert np.array_equal(found.observations, wanted.observations, equal_nan=True)
     assert np.array_equal(found.actions, wanted.actions, equal_nan=True)
 
@@ -170,74 +190,38 @@ def test_what_is_drawn_is_drawn_by_an_episode_alone(policy: Policy) -> None:
     moved = (edited.actions != clean.actions) & ~np.isnan(clean.actions)
     assert moved[:, 4:].any()
     assert not moved[:, :4].any()
-    for drawing in (draws, lambda *given: (np.random.randint(2, size=2), policy.act(*given)[1])):
-        with refused():
-            _ = play(4, environments=2, act=drawing)
 
 
-def test_a_rollout_leaves_all_as_it_found_it(policy: Policy) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_rollout_leaves_all_as_it_found_it(fails: bool, policy: Policy) -> None:
     """Modes, hooks, weights and the caller's random numbers, also where it ends with an error."""
     _ = policy.train()
     policy.register_buffer("count", torch.zeros(1))
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     generators = torch.get_rng_state(), str(np.random.get_state())
 
-    def act(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[Tensor, Any]:
+    def act(seen: np.ndarray, state: Any, starts: np.ndarray) -> Any:
         _ = policy.eval(), random.random(), np.random.random()
-        return policy.act(seen, state, starts, draws=True)
+        actions, state = policy.act(seen, state, starts, draws=True)
+        return actions, None if fails else state
 
-    for act_once, message in ((act, None), (lambda *given: (act(*given)[0], None), "read another")):
-        if message is None:
-            _ = probe.rollout(policy, Walk, 3, act=act_once)
-        else:
-            with pytest.raises(ProbeError, match=message):
-                _ = probe.rollout(policy, Walk, 3, act=act_once)
-        assert all(module.training for module in policy.modules())
-        assert not any(module._forward_hooks or module._forward_pre_hooks for module in policy.modules())
-        assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
-        assert torch.equal(torch.get_rng_state(), generators[0])
-        assert str(np.random.get_state()) == generators[1]
+    with refused() if fails else nullcontext():
+        _ = probe.rollout(policy, Walk, 3, act=act)
+    assert all(module.training for module in policy.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in policy.modules())
+    assert all(torch.equal(value, before[name]) for name, value in policy.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), generators[0])
+    assert str(np.random.get_state()) == generators[1]
 
 
-def test_an_environment_that_is_not_what_it_should_be_is_refused(policy: Policy) -> None:
-    """One for all, a reward that is no number, observations that are no arrays."""
-
-    class Unpaid(Walk):
-        def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-            seen, _, *rest = super().step(action)
-            return seen, float("nan"), *rest  # pyright: ignore[reportReturnType]
-
-    class Named(Walk):
-        def reset(self, *, seed: int) -> Any:
-            return {"seen": super().reset(seed=seed)[0]}, {}
-
-    one = Walk()
-    for make in (lambda: one, Unpaid, Named):
-        with refused():
-            _ = probe.rollout(policy, make, 4, environments=2, act=policy.act)
-
-
-def test_a_layer_that_is_not_called_is_named_and_one_that_reads_a_window_is_refused(policy: Policy) -> None:
-    """What a step does not call is in `not_called`; a layer that reads several steps at once hands on no state."""
-    policy.critic = nn.LSTM(3, 5)
-    found = probe.rollout(policy, Walk, 3, environments=2, act=policy.act)
-    assert found.recording.not_called == ("critic[0]",)
-
-    def window(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[Tensor, Any]:
-        y, _ = policy.rnn(torch.as_tensor(seen, dtype=torch.float32).expand(4, -1, -1))
-        return policy.out(y[-1]).argmax(1), state
-
-    with refused():
-        _ = probe.rollout(policy, Walk, 3, environments=2, act=window, most=1)
+class Registered(OwnCell):
+    """A cell that a test registers."""
 
 
 @pytest.mark.parametrize("draws", [False, True])
-def test_an_agent_with_an_lstm_written_by_hand(*, draws: bool) -> None:
+def test_an_agent_with_an_lstm_written_by_hand(draws: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """As CleanRL has it: a sentence says what to register; then it is recorded, and edited, as the loop by hand."""
-
-    class Registered(OwnCell):
-        pass
-
+    monkeypatch.setattr(forms, "registered_cells", dict(forms.registered_cells))
     torch.manual_seed(0)
     agent = Agent(Registered)
 
@@ -260,9 +244,8 @@ def test_an_agent_with_an_lstm_written_by_hand(*, draws: bool) -> None:
             state = (torch.zeros(1, 5), torch.zeros(1, 5))
             for step in range(length):
                 with torch.no_grad():
-                    _, state = agent.lstm(found.features["lstm"][episode, step][None], state)
-                if step == zeroed:
-                    state = (state[0], torch.zeros(1, 5))
+                    _, (h, c) = agent.lstm(found.features["lstm"][episode, step][None], state)
+                state = (h, 0 * c if step == zeroed else c)
                 for place in (0, 1):
                     value = found.recording[f"state[{place}]"][episode, step]
                     torch.testing.assert_close(value, state[place][0], atol=1e-6, rtol=0)

@@ -1,9 +1,8 @@
-"""What a context reaches: the calls of its own thread and task while it is open, and nothing else."""
+"""What a context reaches, and what `probe.watch` keeps: the calls of its own thread and task, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import io
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from called import BATCH, EDIT, INPUTS, TIME, Reader, edited
+from comparing import distance, same
 from refusing import refused
 from torch import Tensor, nn
 from torch.nn.modules import module as torchs
@@ -35,58 +35,30 @@ def x() -> Tensor:
     return torch.randn(BATCH, TIME, INPUTS)
 
 
-# Hooks of others.
+def in_a_thread(function: Callable[[], Any]) -> None:
+    """Start a thread, and wait for it."""
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
 
 
-def test_hooks_of_others_see_the_edited_output_and_change_what_is_handed_on(model: Reader, x: Tensor) -> None:
-    """A hook on the layer, also one that is put first inside the context, acts on what the edited layer returned."""
-
-    def double(_module: nn.Module, _arguments: Any, output: Any) -> Any:
-        return 2 * output[0], output[1]
-
-    h = probe.record(model, x, edits=[EDIT])["rnn[0]", "hidden_state"]
-    expected = model.head(2 * h[:, -1])
-    with torch.no_grad(), probe.intervene(model, EDIT), probe.watch(model) as recordings:
-        handle = model.rnn.register_forward_hook(double, prepend=True)
-        found = model(x)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(recordings[0]["rnn[0]", "hidden_state"], h)
-    handle.remove()
-    handle = model.rnn.register_forward_hook(double)
-    torch.testing.assert_close(edited(model, x), expected)
-    handle.remove()
-
-
-def test_a_hook_on_all_modules_that_changes_an_output_before_anybody_sees_it_is_refused(
-    model: Reader, x: Tensor
-) -> None:
-    """What such a hook makes of the layer's output is not what the layer computed."""
+def test_a_tolerance_holds_for_edits_and_derivatives_too(model: Reader, x: Tensor) -> None:
+    """What a hook on all modules makes of a layer's output is refused, unless the caller allows so much."""
 
     def changed(module: nn.Module, _arguments: Any, output: Any) -> Any:
-        return (output[0] + 0.1, output[1]) if module is model.rnn else None
+        return (output[0] + 1e-4, output[1] + 1e-4) if module is model.rnn else None
 
     handle = torchs.register_module_forward_hook(changed)
+    options: list[dict[str, Any]] = [{"edits": [EDIT]}, {"gradient_of": lambda output: output.sum()}]
     try:
-        with refused():
-            edited(model, x)
+        for each in options:
+            with refused():
+                probe.record(model, x, **each)
+            assert probe.record(model, x, **each, tolerance=0.1).calls == {"rnn[0]": 1}
         with refused():
             probe.sweep(model, x, edits=[EDIT])
     finally:
         handle.remove()
-
-
-# An edit acts, or somebody hears of it.
-
-
-def test_edits_act_in_methods_beside_the_forward(model: Reader, x: Tensor) -> None:
-    """`model.predict(x)` is edited like `model(x)`, and calls are numbered within the context."""
-    with torch.no_grad():
-        with probe.intervene(model, EDIT):
-            assert torch.equal(model.predict(x), edited(model, x))
-        second = probe.clamp("hidden_state", 2.0, layer="rnn[0]", steps=1, call=1)
-        with probe.intervene(model, second):
-            found = model.predict(x, times=2)
-        torch.testing.assert_close(found, (model(x) + edited(model, x)) / 2)
 
 
 @pytest.mark.parametrize(
@@ -94,55 +66,34 @@ def test_edits_act_in_methods_beside_the_forward(model: Reader, x: Tensor) -> No
     [
         (EDIT, lambda model, x: None),
         (EDIT, lambda model, x: model.rnn.forward(x)),
+        (EDIT, lambda model, x: in_a_thread(lambda: model(x))),
         (probe.ablate("hidden_state", layer="idle[0]"), lambda model, x: model.predict(x)),
         (probe.ablate("hidden_state", layer="rnn[0]", call=400), lambda model, x: model.predict(x, times=9)),
         (probe.ablate("hidden_state", layer="idle[0]"), lambda model, x: model(x)),
     ],
 )
-def test_an_edit_that_never_acts_raises(
-    edit: probe.Edit, run: Callable[[Any, Tensor], Any], model: Reader, x: Tensor
-) -> None:
-    """The error comes when the context ends, and says which edit waited for what."""
-    with refused() as error, probe.intervene(model, edit):
+def test_an_edit_that_never_acts_raises(edit: probe.Edit, run: Callable[..., Any], model: Reader, x: Tensor) -> None:
+    """The error comes when the context ends, and says which edit waited for what; the caller's own error wins."""
+    with refused(), probe.intervene(model, edit):
         run(model, x)
-    assert repr(edit) in str(error.value)
-
-
-def test_an_error_of_the_callers_own_is_not_hidden_by_one_about_edits(model: Reader) -> None:
-    """Whoever stops the context with an error hears of that error."""
-    with pytest.raises(ZeroDivisionError), probe.intervene(model, EDIT):
+    with pytest.raises(ZeroDivisionError), probe.intervene(model, edit):
         raise ZeroDivisionError
 
 
-def test_calls_beside_the_forward_are_recorded(model: Reader, x: Tensor) -> None:
-    """Those up to the next call of the model make one recording, without an output."""
+def test_calls_beside_the_forward_are_edited_and_recorded(model: Reader, x: Tensor) -> None:
+    """Those up to the next call of the model make one recording, without an output; they are numbered."""
     with torch.no_grad(), probe.watch(model) as recordings:
         model.predict(x)
         model.predict(x)
         model(x)
         model.predict(2 * x)
-    assert [recording.calls for recording in recordings] == [
-        {"rnn[0]": 2},
-        {"rnn[0]": 1},
-        {"rnn[0]": 1},
-    ]
+    assert [recording.calls["rnn[0]"] for recording in recordings] == [2, 1, 1]
     assert [recording.output is None for recording in recordings] == [True, False, True]
     wanted = probe.record(model, 2 * x)["rnn[0]", "hidden_state"]
     assert torch.equal(recordings[2]["rnn[0]", "hidden_state"], wanted)
-
-
-# Copies, files, threads and tasks.
-
-
-def test_a_copy_made_inside_a_context_is_a_plain_model(model: Reader, x: Tensor) -> None:
-    """Neither inside the context nor afterwards is it edited."""
-    plain = model(x)
-    with probe.intervene(model, EDIT):
-        other = copy.deepcopy(model)
-        assert torch.equal(other(x), plain)
-        assert not torch.equal(model(x), plain)
-    assert torch.equal(other(x), plain)
-    assert vars(other.rnn).keys() == vars(Reader().rnn).keys()
+    with torch.no_grad(), probe.intervene(model, probe.clamp("hidden_state", 2.0, layer="rnn[0]", steps=1, call=1)):
+        found = model.predict(x, times=2)
+    torch.testing.assert_close(found, ((model(x) + edited(model, x)) / 2).detach())
 
 
 def test_a_whole_model_is_saved_inside_a_context(model: Reader, x: Tensor) -> None:
@@ -157,12 +108,11 @@ def test_a_whole_model_is_saved_inside_a_context(model: Reader, x: Tensor) -> No
         inside = saved()
         model(x)
     assert inside == saved()
-    found = torch.load(io.BytesIO(inside), weights_only=False)
-    assert torch.equal(found(x), model(x))
+    assert torch.equal(torch.load(io.BytesIO(inside), weights_only=False)(x), model(x))
 
 
 def test_calls_of_other_threads_are_left_alone(model: Reader, x: Tensor) -> None:
-    """Another thread that calls the model while a context is open gets its plain output."""
+    """Another thread that calls the model while contexts are opened and closed gets its plain output."""
     plain, found, stop = model(x), [], threading.Event()
 
     def call() -> None:
@@ -180,8 +130,35 @@ def test_calls_of_other_threads_are_left_alone(model: Reader, x: Tensor) -> None
     assert all(torch.equal(output, plain) for output in found)
 
 
+def test_threads_that_record_one_model_get_their_own_calls(model: Reader) -> None:
+    """Each recording is that of its own input, from the first step to the last."""
+    inputs = [torch.randn(BATCH, TIME, INPUTS) for _ in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        recordings = [*pool.map(lambda x: probe.record(model, x), inputs)]
+    for recording, x in zip(recordings, inputs, strict=True):
+        assert recording.calls["rnn[0]"] == 1
+        assert torch.equal(recording["rnn[0]", "hidden_state"], model.rnn(x)[0].detach())
+
+
+def test_a_call_of_another_thread_inside_a_sweep_is_plain(model: Reader, x: Tensor) -> None:
+    """A sweep runs something in place of the module; where a context is open on the layer, it is refused."""
+    plain, found = model(x), []
+
+    def hook(_module: nn.Module, _arguments: Any) -> None:
+        if not found:
+            found.append(None)
+            in_a_thread(lambda: found.append(model(x)))
+
+    handle = model.head.register_forward_pre_hook(hook)
+    probe.sweep(model, x, edits=[EDIT])
+    handle.remove()
+    assert torch.equal(found[1], plain)
+    with probe.watch(model), refused():
+        probe.sweep(model, x, edits=[EDIT])
+
+
 def test_tasks_are_edited_by_their_own_contexts_alone(model: Reader, x: Tensor) -> None:
-    """A task beside the context is left alone; one that the context starts belongs to it."""
+    """A task beside the context is left alone; one that the context starts belongs to it, and a thread does not."""
     plain, wanted = model(x), edited(model, x)
 
     async def call() -> Tensor:
@@ -192,6 +169,7 @@ def test_tasks_are_edited_by_their_own_contexts_alone(model: Reader, x: Tensor) 
         with probe.intervene(model, EDIT):
             started.append(asyncio.create_task(call()))
             await asyncio.sleep(0.01)
+            assert torch.equal(await asyncio.to_thread(model, x), plain)
             return model(x)
 
     async def main() -> None:
@@ -201,123 +179,6 @@ def test_tasks_are_edited_by_their_own_contexts_alone(model: Reader, x: Tensor) 
         assert all([torch.equal(await task, wanted) for task in started])
 
     asyncio.run(main())
-
-
-def test_threads_that_record_one_model_get_their_own_calls(model: Reader) -> None:
-    """Each recording is that of its own input, from the first step to the last."""
-    inputs = [torch.randn(BATCH, TIME, INPUTS) for _ in range(40)]
-
-    with ThreadPoolExecutor(4) as pool:
-        recordings = [*pool.map(lambda x: probe.record(model, x), inputs)]
-    for recording, x in zip(recordings, inputs, strict=True):
-        assert recording.calls["rnn[0]"] == 1
-        assert torch.equal(recording["rnn[0]", "hidden_state"], model.rnn(x)[0].detach())
-
-
-def test_a_context_around_calls_of_another_thread_says_so(model: Reader, x: Tensor) -> None:
-    """Nothing is edited and nothing recorded there, and both are errors."""
-
-    def elsewhere() -> None:
-        thread = threading.Thread(target=lambda: model(x))
-        thread.start()
-        thread.join()
-
-    with refused(), probe.intervene(model, EDIT):
-        elsewhere()
-    with refused(), probe.watch(model):
-        elsewhere()
-
-
-def test_two_threads_cannot_replace_one_forward(model: Reader, x: Tensor) -> None:
-    """A sweep runs something in place of the module; a call from another thread meanwhile is plain."""
-    plain, found = model(x), []
-
-    def hook(_module: nn.Module, _arguments: Any) -> None:
-        thread = threading.Thread(target=lambda: found.append(model(x)))
-        if not found:
-            found.append(None)
-            thread.start()
-            thread.join()
-
-    handle = model.head.register_forward_pre_hook(hook)
-    probe.sweep(model, x, edits=[EDIT])
-    handle.remove()
-    assert torch.equal(found[1], plain)
-
-
-# Training under watch.
-
-
-def test_every_and_detach_keep_less_in_training(model: Reader, x: Tensor) -> None:
-    """One call in so many is recorded, the first one first; without its graph no tensor of it stays."""
-    with probe.watch(model, every=3, detach=True) as recordings:
-        for number in range(7):
-            model(x * number).sum().backward()
-    assert len(recordings) == 3
-    for number, recording in enumerate(recordings):
-        wanted = probe.record(model, x * (3 * number))["rnn[0]", "hidden_state"]
-        torch.testing.assert_close(recording["rnn[0]", "hidden_state"], wanted)
-        assert not any(value.requires_grad for part in recording.parts for value in part.signals.values())
-        assert not recording.output.requires_grad
-    wrong: list[Any] = [0, -1, True]
-    for every in wrong:
-        with refused(), probe.watch(model, every=every):
-            pytest.fail("the context was entered")
-
-
-def test_a_watched_call_keeps_its_graph_unless_told_otherwise(model: Reader, x: Tensor) -> None:
-    """A recorded value is differentiable under autograd."""
-    with probe.watch(model) as recordings:
-        model(x)
-    recordings[0]["rnn[0]", "update_gate"].sum().backward()
-    assert model.rnn.weight_ih_l0.grad is not None
-
-
-def test_a_branch_that_another_thread_runs_is_no_silent_gap(model: Reader, x: Tensor) -> None:
-    """A recording that misses a layer since a thread of the model's own called it is refused."""
-
-    class Threaded(Reader):
-        def forward(self, x: Tensor) -> Tensor:
-            """Run the layer in a thread."""
-            with ThreadPoolExecutor(1) as pool:
-                return pool.submit(lambda: self.head(self.rnn(x)[0][:, -1])).result()
-
-    with refused():
-        probe.record(Threaded(), x)
-
-
-def test_a_context_stays_in_its_thread_also_where_a_thread_copies_variables(model: Reader, x: Tensor) -> None:
-    """asyncio.to_thread hands context variables on; its calls are another thread's all the same."""
-    plain = model(x)
-
-    async def main() -> None:
-        with probe.intervene(model, EDIT):
-            assert torch.equal(await asyncio.to_thread(model, x), plain)
-            assert torch.equal(model(x), edited(model, x))
-
-    asyncio.run(main())
-
-
-def test_calls_are_numbered_anew_after_a_pass_that_failed(model: Reader, x: Tensor) -> None:
-    """The first call after an error is call 0."""
-    first = probe.clamp("hidden_state", 2.0, layer="rnn[0]", steps=1, call=0)
-
-    def fail(*_: Any) -> None:
-        raise ZeroDivisionError
-
-    wanted = edited(model, x)
-    with torch.no_grad(), probe.intervene(model, first):
-        handle = model.head.register_forward_hook(fail)
-        with pytest.raises(ZeroDivisionError):
-            model(x)
-        handle.remove()
-        assert torch.equal(model.predict(x), wanted)
-
-
-def test_a_sweep_inside_another_context_on_its_layer_is_refused(model: Reader, x: Tensor) -> None:
-    """The other context would take what the sweep puts in for the layer's own run."""
-    with probe.watch(model), refused():
-        probe.sweep(model, x, edits=[EDIT])
 
 
 def test_a_context_that_another_thread_is_entering_keeps_its_hooks(model: Reader, x: Tensor) -> None:
@@ -330,17 +191,90 @@ def test_a_context_that_another_thread_is_entering_keeps_its_hooks(model: Reader
     assert not torchs._has_any_global_hook()
 
 
-def test_a_tolerance_holds_for_derivatives_too(x: Tensor) -> None:
-    """A layer that was changed a little is differentiated where the caller allows that."""
-    model = Reader()
+# What is watched.
 
-    def changed(module: nn.Module, _arguments: Any, output: Any) -> Any:
-        return (output[0] + 1e-4, output[1] + 1e-4) if module is model.rnn else None
 
-    handle = torchs.register_module_forward_hook(changed)
-    try:
-        with refused():
-            probe.record(model, x, gradient_of=lambda output: output.sum())
-        assert probe.record(model, x, gradient_of=lambda output: output.sum(), tolerance=0.1).calls == {"rnn[0]": 1}
-    finally:
-        handle.remove()
+def test_each_call_gets_a_recording(tagger: Any, x: Tensor) -> None:
+    """In the order of the calls, each the one that probe.record makes, and none of one that failed or came after."""
+    inputs, fails = [x, 2 * x], list[bool]()
+
+    def fail(*_: Any) -> None:
+        if fails:
+            raise RuntimeError("the caller's own")
+
+    with torch.no_grad():
+        outputs = [tagger(given).clone() for given in inputs]
+    tagger.head.register_forward_pre_hook(fail)
+    tagger.register_forward_hook(lambda *given: given[-1].mul_(2))  # in place: kept is what forward returned
+    with torch.no_grad(), probe.watch(tagger) as recordings:
+        _ = [tagger(given).add_(1) for given in inputs]
+        fails.append(True)
+        with pytest.raises(RuntimeError, match="the caller's own"):
+            tagger(x)
+    fails.clear()
+    _ = tagger(x)
+    for recording, given, output in zip(recordings, inputs, outputs, strict=True):
+        expected = probe.record(tagger, given)
+        assert torch.equal(recording.output, output)
+        assert recording.max_error == expected.max_error
+        assert all(torch.equal(value, recording[name]) for name, value in expected.parts[0].signals.items())
+    with refused(), probe.watch(tagger):
+        in_a_thread(lambda: tagger(x))
+
+
+def test_every_and_detach_keep_less_in_training(model: Reader, x: Tensor) -> None:
+    """One call in so many is recorded, the first one first; without its graph no tensor of it stays."""
+    with probe.watch(model, every=3, detach=True) as recordings:
+        for number in range(7):
+            model(x * number).sum().backward()
+    assert len(recordings) == 3
+    for number, recording in enumerate(recordings):
+        wanted = probe.record(model, x * (3 * number))["rnn[0]", "hidden_state"]
+        torch.testing.assert_close(recording["rnn[0]", "hidden_state"], wanted)
+        values = [recording.output, *recording.parts[0].signals.values()]
+        assert not any(value.requires_grad for value in values)
+    wrong: list[Any] = [0, -1, True]
+    for every in wrong:
+        with refused(), probe.watch(model, every=every):
+            pytest.fail("the context was entered")
+
+
+def test_values_are_on_the_graph_of_the_caller(tagger: Any, x: Tensor) -> None:
+    """Under autograd a loss on any recorded signal reaches weights and inputs; under no_grad there is no graph."""
+    with probe.watch(tagger.lstm) as single:
+        h = tagger.lstm(x)[0]
+    assert torch.equal(single[0]["hidden_state"], h)  # in float32, where a recomputed one is rounded otherwise
+    tagger.double()
+    x = x.double().requires_grad_()
+    with probe.watch(tagger, signals=probe.Signal) as recordings:
+        scores = tagger(x)
+        with torch.no_grad():
+            _ = tagger(x)
+    on_graph, off_graph = recordings
+    assert not any(value.requires_grad for value in off_graph.parts[0].signals.values())
+    step, weight = 3, tagger.lstm.weight_hh_l0
+    found = torch.autograd.grad(on_graph["cell_state"][:, step].sum(), [x, weight], retain_graph=True)
+    expected = torch.autograd.grad(tagger.lstm(x[:, : step + 1])[1][1].sum(), [x, weight])
+    assert all(distance(one, two) < 1e-12 for one, two in zip(found, expected, strict=True))
+    assert expected[1].abs().max() > 1e-3
+    gate = torch.autograd.grad(on_graph["forget_gate"][:, 0].sum(), tagger.lstm.bias_ih_l0, retain_graph=True)[0]
+    f = on_graph["forget_gate"][:, 0].detach()
+    assert distance(gate[5:10], (f * (1 - f)).sum(0)) < 1e-12
+    of_output = torch.autograd.grad(on_graph.output.sum(), scores)[0]
+    assert torch.equal(of_output, torch.ones_like(scores))
+
+
+def test_an_edited_run_is_watched_from_inside_and_outside(lstm: nn.LSTM, pair: Any, x: Tensor) -> None:
+    """What is recorded is what the caller got, whichever context was entered first; a part of a model too."""
+    edit = probe.clamp("forget_gate", 0.0, steps=2)
+    with torch.no_grad(), probe.watch(lstm) as outside, probe.intervene(lstm, edit), probe.watch(lstm) as inside:
+        h = lstm(input=x)[0]
+    expected = probe.record(lstm, x, edits=[edit])
+    for (recording,) in (outside, inside):
+        assert torch.equal(recording["hidden_state"], h)
+        assert same(recording.output, expected.output)
+        assert bool((recording["forget_gate"][:, 2] == 0).all())
+    with torch.no_grad(), probe.watch(pair.high, steps=[-1]) as recordings:
+        output = pair(x)
+    assert len(recordings) == 2
+    assert torch.equal(recordings[1]["hidden_state"], output[:, -1:])

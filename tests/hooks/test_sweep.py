@@ -1,248 +1,144 @@
-"""What `probe.sweep` promises: each edit's output is that of a run of its own, and what it cannot do it says."""
+"""What `probe.sweep` promises: each edit's output is that of a run of its own. What is drawn tries its layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from bodies import BATCH, INPUTS, TIME, UNITS, Model, agree, hidden, loop, lstm, some
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import probe
 from probe.hooks.sweeping import sweep as sweeping
-from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN, kernels
+from probe.recurrent import CustomRNN, kernels
 from probe.recurrent.again.blocks import Read
-from probe.recurrent.again.fronts import Front
-from probe.recurrent.rows.batches import map_tensors
 
-BATCH, TIME, INPUTS, UNITS = 4, 7, 3, 5
-
-
-@pytest.fixture(autouse=True)
-def _no_grad() -> Iterator[None]:
-    """Call modules as `probe.record` does, in double precision, where only rounding is left to differ."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    with torch.no_grad():
-        yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("double")
+Swept = tuple[nn.Module, tuple[Any, ...], list[probe.Edit]]
 
 
-@pytest.fixture
-def x() -> Tensor:
-    """Return inputs, (batch, time, input)."""
-    return torch.randn(BATCH, TIME, INPUTS)
+def randn(*shape: int) -> Tensor:
+    """Return inputs; (batch, time, input) where nothing else is said."""
+    return torch.randn(shape or (BATCH, TIME, INPUTS))
 
 
-class Around(nn.Module):
-    """A recurrent module inside a model: `body(self, *inputs)` is its forward pass."""
-
-    def __init__(self, body: Callable[..., Any], **parts: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-        self.times_called = 0
-        for name, part in parts.items():
-            self.add_module(name, part)
-
-    def forward(self, *inputs: Any) -> Any:
-        """Run the body."""
-        self.times_called += 1
-        return self.body(self, *inputs)
-
-
-def lstm(inputs: int = INPUTS, **options: Any) -> nn.LSTM:
-    """Return an LSTM, batch first."""
-    return nn.LSTM(inputs, UNITS, batch_first=True, **options)
-
-
-def hidden(change: Callable[[Tensor], Any] = lambda h: h) -> Around:
-    """Return a model of one LSTM whose hidden states are changed before they are returned."""
-    return Around(lambda self, x: change(self.rnn(x)[0]), rnn=lstm())
-
-
-def some(signal: str = "hidden_state", **options: Any) -> list[probe.Edit]:
-    """Return edits at the first step, in the middle, at several steps, at all, and at the last one."""
-    places: list[Any] = [0, 3, [2, 5], None, -1]
-    return [probe.clamp(signal, 0.3 * n - 0.5, steps=steps, **options) for n, steps in enumerate(places)]
-
-
-def untouched(model: nn.Module) -> bool:
-    """Return whether nothing of a sweep is left on a model."""
-    return not any("forward" in vars(m) or m._forward_hooks or m._forward_pre_hooks for m in model.modules())
-
-
-def agree(model: nn.Module, *inputs: Any, edits: list[probe.Edit], exact: float = 1e-12, **options: Any) -> Any:
-    """Assert that a sweep gives what each edit gives in a run of its own, which differ; return it."""
-    swept = probe.sweep(model, *inputs, edits=edits, **options)
-    single = [probe.record(model, *inputs, edits=[edit], kwargs=options.get("kwargs")).output for edit in edits]
-    differ: list[bool] = []
-
-    def compare(many: Tensor, *ones: Tensor) -> None:
-        expected = torch.stack(ones)
-        assert many.shape == expected.shape
-        assert many.dtype == expected.dtype
-        assert torch.allclose(many.double(), expected.double(), rtol=0, atol=exact)
-        # The control arm: in another order they would not agree.
-        differ.append(len(ones) > 1 and not torch.allclose(many.double().flip(0), expected.double(), atol=1e-6))
-
-    map_tensors(compare, swept, *single)
-    assert any(differ) or len(edits) == 1
-    assert untouched(model)
-    return swept
-
-
-@pytest.mark.parametrize(
-    ("layers", "bidirectional", "batch_first"),
-    [(1, False, False), (1, True, True), (2, False, True), (2, True, False)],
-)
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_every_layer_of_every_form(kind: Any, layers: int, bidirectional: bool, batch_first: bool, x: Tensor) -> None:
-    """Edits of each layer and direction together give h and the last states of each edit alone, edits in front."""
-    options = {"num_layers": layers, "bidirectional": bidirectional, "batch_first": batch_first}
-    module = kind(INPUTS, UNITS, **options)
-    edits = [e for name in probe.record(module, x).layers for e in some(layer=name)[1::2]]
-    swept = agree(module, x if batch_first else x.transpose(0, 1), edits=edits)
-    assert len(swept[0]) == len(edits)
-
-
-@pytest.mark.parametrize(
-    "signal", ["input_gate_preactivation", "forget_gate", "cell_state", "unprojected_hidden_state"]
-)
-def test_gates_pre_activations_and_projections(signal: str, x: Tensor) -> None:
-    """Every signal of a projected stack can be swept, in the lower layer too."""
-    module = lstm(num_layers=2, proj_size=2)
-    agree(module, x, edits=[*some(signal, layer="[0]"), *some(signal, layer="[1]", units=[1, 4])])
-
-
-def test_rows_and_source_rows(x: Tensor) -> None:
-    """An edit of some rows, or of rows that take others' values, counts rows within the caller's batch."""
-    module = lstm()
-    source = probe.record(module, torch.randn(2, TIME, INPUTS))
-    edits = [probe.patch("cell_state", source, steps=s, rows=[1, 3], source_rows=[1, 0]) for s in (0, 2, 6)]
-    edits += [probe.clamp("hidden_state", 0.5, steps=2, rows=[row]) for row in range(BATCH)]
-    edits += [probe.patch("cell_state", source, steps=4, source_rows=[0, 1, 1, 0])]
-    edits += [probe.ablate("cell_state", kind="resample", reference=source, seed=3)]
-    edits += [probe.edit("cell_state", lambda value, site: value * (1 + (site.steps or (0,))[0]), steps=[1, 4])]
-    swept, _ = agree(module, x, edits=edits)
-    assert torch.allclose(swept[0][[0, 2]], module(x)[0][[0, 2]], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("options", [{}, {"peepholes": True, "learned_initial_state": True, "batch_first": True}])
-@pytest.mark.parametrize("kind", [CustomLSTM, CustomGRU, CustomRNN])
-def test_custom_modules(kind: Any, options: dict[str, Any], x: Tensor) -> None:
-    """Modules of the library's own are swept like torch's, bare and time first too."""
-    options = {k: v for k, v in options.items() if k != "peepholes" or kind is CustomLSTM}
-    given = x if options else x.transpose(0, 1)
-    agree(kind(INPUTS, UNITS, **options), given, edits=some())
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_initial_states_of_a_bare_module(batch: int, batch_first: bool) -> None:
-    """States given to a bare module have the batch on axis 1; as keywords they are repeated as well."""
-    x, state = torch.randn(TIME, batch, INPUTS), torch.randn(2, 1, batch, UNITS)
-    module, x = nn.LSTM(INPUTS, UNITS, batch_first=batch_first), x.transpose(0, 1) if batch_first else x
-    one = agree(module, x, tuple(state), edits=some())
-    two = agree(module, x, edits=some(), kwargs={"hx": tuple(state)})
-    assert torch.equal(one[0], two[0])
+def in_pairs(self: Any, x: Tensor) -> Tensor:
+    """Call a cell in a loop, for two rows a row of the input."""
+    return loop(self, torch.cat([x, -x], 1).reshape(-1, *x.shape[1:])).reshape(len(x), -1, UNITS)
 
 
 def residual(self: Any, x: Tensor, scale: Tensor) -> dict[str, Any]:
-    """Use the input, and a second one, beside the LSTM."""
+    """Use the input, and a second one, beside the LSTM; return whole numbers, truth values and words too."""
     h = self.rnn(self.before(x))[0]
-    return {
-        "h": h + self.before(x) * scale,
-        "both": (h.mean(1), [h.argmax(-1), h > 0]),
-        "name": "residual",
-        "no": None,
-    }
+    return {"h": h + self.before(x) * scale, "both": (h.mean(1), [h.argmax(-1), h > 0]), "name": "a", "no": None}
 
 
-def twice(self: Any, x: Tensor) -> Tensor:
-    """Call one layer again with the state of its first call."""
-    h, state = self.rnn(x)
-    return torch.cat([h, self.rnn(x.flip(1), state)[0]], 1)
-
-
-def coded(self: Any, x: Tensor) -> Tensor:
-    """Decode, step by step, from the state that an encoder reached."""
-    _, state = self.encoder(x)
-    step, outputs = x[:, :1], []
-    for _ in range(3):
-        h, state = self.decoder(step, state)
-        step = self.head(h)
-        outputs.append(step)
-    return torch.cat(outputs, 1)
-
-
-def loop(self: Any, x: Tensor) -> Tensor:
-    """Call a cell in a loop, for two rows a row of the input."""
-    state, outputs = None, []
-    for step in torch.cat([x, -x], 1).reshape(-1, *x.shape[1:]).unbind(1):
-        state = self.cell(step) if state is None else self.cell(step, state)
-        outputs.append(state[0] if isinstance(state, tuple) else state)
-    return torch.stack(outputs, 1).reshape(len(x), -1, UNITS)
-
-
-def test_a_residual_path_a_second_input_and_nested_outputs(x: Tensor) -> None:
-    """What goes around the LSTM is right for every edit, and dicts, tuples, ints and bools come back as they are."""
-    model = Around(residual, before=nn.Linear(INPUTS, UNITS), rnn=lstm(UNITS, num_layers=2))
-    scale = torch.randn(BATCH, 1, 1)
-    swept = agree(model, x, scale, edits=[*some(layer="rnn[0]"), *some(layer="rnn[1]")])
-    assert swept["name"] == "residual"
-    assert swept["no"] is None
-
-
-def test_a_second_layer_whose_input_an_edit_changed(x: Tensor) -> None:
-    """Edits of two LSTMs in a row share a run: the second one reads what the first one's edits made."""
-    model = Around(lambda self, x: self.b(self.a(x)[0])[0], a=lstm(), b=lstm(UNITS, bidirectional=True))
-    mixed = zip(some(layer="a[0]"), some(layer="b[0]"), some(layer="b[0].reverse"), strict=True)
-    agree(model, x, edits=[edit for three in mixed for edit in three])
-
-
-def test_calls_of_one_layer(x: Tensor) -> None:
-    """Edits of the first call, of the second and of both."""
-    model = Around(twice, rnn=lstm())
-    agree(model, x, edits=[edit for call in (0, 1, None) for edit in some(call=call)])
-
-
-def test_an_encoder_and_a_decoder(x: Tensor) -> None:
-    """The decoder reads its own outputs, so an edit reaches all that follows."""
-    model = Around(coded, encoder=lstm(), decoder=lstm(), head=nn.Linear(UNITS, INPUTS))
-    steps = [probe.clamp("cell_state", 0.7, layer="decoder[0]", steps=steps) for steps in (0, 1, [2], None)]
-    agree(model, x, edits=[*some(layer="encoder[0]"), *steps])
-
-
-@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
-def test_cells_in_a_loop(kind: Any, x: Tensor) -> None:
-    """A cell is edited at its steps, also where a row of the input is several rows of the cell."""
-    model = Around(loop, cell=kind(INPUTS, UNITS))
+def in_cells() -> Swept:
+    """Rows of a cell are not those of the caller's batch."""
     edits = [probe.clamp("hidden_state", 0.4, steps=steps) for steps in (0, [2, 3], 6, None)]
-    agree(model, x, edits=[*edits, probe.clamp("hidden_state", 0.4, steps=2, rows=[7])])
-    agree(model, x, edits=edits[:1])
+    return Model(in_pairs, cell=nn.LSTMCell(3, 5)), (randn(),), [*edits, probe.clamp("hidden_state", 0.4, rows=[7])]
 
 
-def packing(self: Any, x: Tensor, lengths: Tensor) -> Any:
-    """Pack the input, and pad the output again."""
-    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    h, state = self.rnn(packed)
-    return pad_packed_sequence(h, batch_first=True)[0], state[0].transpose(0, 1)
+CASES: dict[str, Callable[[], Swept]] = {
+    "a path around, a second input and nested outputs": lambda: (
+        Model(residual, before=nn.Linear(INPUTS, UNITS), rnn=lstm(UNITS, num_layers=2)),
+        (randn(), randn(BATCH, 1, 1)),
+        [*some(layer="rnn[0]"), *some(layer="rnn[1]")],
+    ),
+    "two layers in a row": lambda: (
+        Model(lambda m, x: m.b(m.a(x)[0])[0], a=lstm(), b=lstm(UNITS, bidirectional=True)),
+        (randn(),),
+        [some(layer=name)[n] for n in range(5) for name in ("a[0]", "b[0]", "b[0].reverse")],
+    ),
+    "rows in pairs": lambda: (hidden(lambda h: h.unflatten(0, (-1, 2)).sum(1)), (randn(6, TIME, INPUTS),), some()),
+    "one edit": lambda: (hidden(), (randn(),), some()[:1]),
+    "several sequences a row": lambda: (
+        Model(lambda m, x: m.rnn(x.flatten(0, 1))[0].unflatten(0, x.shape[:2]), rnn=lstm()),
+        (randn(3, 2, TIME, INPUTS),),
+        some(),
+    ),
+    "cells": in_cells,
+    "states": lambda: (nn.LSTM(INPUTS, UNITS), (randn(TIME, 3, INPUTS), tuple(randn(2, 1, 3, UNITS))), some()),
+    "states of one row": lambda: (lstm(), (randn(1, TIME, INPUTS), tuple(randn(2, 1, 1, UNITS))), some()),
+    "custom rnn": lambda: (CustomRNN(INPUTS, UNITS, learned_initial_state=True), (randn(TIME, 4, INPUTS),), some()),
+}
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_packed_inside_the_model(bidirectional: bool, x: Tensor) -> None:
-    """Rows of different lengths, in any order: a step counts from each row's own end."""
-    model = Around(packing, rnn=lstm(num_layers=2, bidirectional=bidirectional))
-    edits = [probe.clamp("cell_state", 0.6, layer="rnn[0]", steps=s) for s in (0, 1, -1, [-2, 0], None)]
-    edits += [probe.clamp("cell_state", 0.6, layer="rnn[1]", steps=5, rows=[1])]
-    agree(model, x, torch.tensor([3, 7, 4, 5]), edits=edits)
+@pytest.mark.parametrize("name", CASES)
+def test_each_edit_of_a_sweep_has_the_output_of_its_own_run(name: str) -> None:
+    """Whatever stands around the layers, whichever rows and calls are theirs."""
+    model, inputs, edits = CASES[name]()
+    agree(model, *inputs, edits=edits)
+
+
+def tutorial(m: Any, x: Tensor, hidden: Any) -> Any:
+    """Read (time, batch) symbols, as the model of torch's own tutorial, and return (time x batch, symbol)."""
+    h, hidden = m.rnn(m.encoder(x), hidden)
+    return m.decoder(h).view(-1, 6).log_softmax(1), hidden
+
+
+TIME_FIRST: dict[str, Callable[[int], tuple[nn.Module, tuple[Any, ...]]]] = {
+    "language model": lambda rows: (
+        Model(tutorial, encoder=nn.Embedding(6, 3), decoder=nn.Linear(UNITS, 6), rnn=nn.LSTM(3, UNITS, 2)),
+        (torch.randint(6, (TIME, rows)), tuple(randn(2, 2, rows, UNITS).unbind(0))),
+    ),
+    "states": lambda rows: (hidden(rnn=nn.LSTM(INPUTS, UNITS)), ()),
+    "last": lambda rows: (hidden(lambda h: h[-1], nn.LSTM(INPUTS, UNITS)), ()),
+    "transposed": lambda rows: (hidden(lambda h: h.transpose(0, 1), nn.LSTM(INPUTS, UNITS)), ()),
+    "flat by row": lambda rows: (hidden(lambda h: h.transpose(0, 1).flatten(0, 1), nn.LSTM(INPUTS, UNITS)), ()),
+    "flat by step": lambda rows: (hidden(lambda h: h.flatten(0, 1), nn.LSTM(INPUTS, UNITS)), ()),
+    "flat": lambda rows: (hidden(torch.flatten, nn.LSTM(INPUTS, UNITS)), ()),
+    "lengths": lambda rows: (
+        Model(lambda m, x, ends: m.rnn(x)[0][ends - 1, torch.arange(len(ends))], rnn=nn.LSTM(INPUTS, UNITS)),
+        (randn(TIME, rows, INPUTS), torch.arange(rows) % TIME + 1),
+    ),
+    "both ways": lambda rows: (Model(lambda m, x: m.rnn(x), rnn=nn.GRU(INPUTS, UNITS, 2, bidirectional=True)), ()),
+    "cell": lambda rows: (Model(lambda m, x: loop(m, x.transpose(0, 1)), cell=nn.LSTMCell(INPUTS, UNITS)), ()),
+    "batch first inside": lambda rows: (Model(lambda m, x: m.rnn(x.transpose(0, 1))[0], rnn=lstm()), ()),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "memory"),
+    [
+        *((name, BATCH, 16_000_000) for name in TIME_FIRST),
+        *((name, 2, 1) for name in ("language model", "flat by row", "cell")),
+        *((name, rows, 16_000_000) for name in ("states", "flat by step") for rows in (1, TIME)),
+        ("language model", 2, 16_000_000),
+    ],
+)
+def test_a_time_first_model_is_swept(name: str, rows: int, memory: int) -> None:
+    """Along `batch_axis=1`, in turns and at once, however the rows lie in the output, as many as steps or one."""
+    model, inputs = TIME_FIRST[name](rows)
+    layer = probe.inspect(model).layers[0].name
+    edits = [
+        probe.clamp("hidden_state", 0.5, layer=layer, steps=0),
+        probe.clamp("hidden_state", -0.5, layer=layer, units=[1], steps=[2, 4]),
+        probe.steer("hidden_state", torch.ones(UNITS), layer=layer, rows=rows - 1),
+        probe.clamp("hidden_state", 0.1, layer=layer, steps=3),
+    ]
+    _ = agree(model, *(inputs or (randn(TIME, rows, INPUTS),)), edits=edits, batch_axis=1, memory=memory)
+
+
+@pytest.mark.parametrize("change", [lambda h: h, lambda h: h[:, -1], lambda h: h.movedim(0, 2), torch.flatten])
+@pytest.mark.parametrize("rows", [1, 2, 3, 40])
+def test_any_number_of_rows_is_swept(change: Callable[[Tensor], Tensor], rows: int) -> None:
+    """Whatever axis of the output the batch is on, alone or beside others."""
+    agree(hidden(change), randn(rows, TIME, INPUTS), edits=some()[:4])
+
+
+def test_keywords_are_repeated_as_arguments_are() -> None:
+    """States of a bare module, whose batch is on another axis."""
+    x, state = randn(3, TIME, INPUTS), tuple(randn(2, 1, 3, UNITS))
+    one, two = (agree(module := lstm(), x, edits=some(), kwargs={"hx": state}), module)
+    assert torch.equal(one[0], probe.sweep(two, x, state, edits=some())[0])
 
 
 def test_little_memory_takes_turns(x: Tensor) -> None:
     """Memory for one edit takes a run an edit, and more memory fewer, with the same result."""
-    model = hidden()
+    model, x = hidden(), x.double()
     whole = probe.sweep(model, x, edits=some())
     counts = [model.times_called]
     for memory in (1, 20_000):
@@ -254,24 +150,23 @@ def test_little_memory_takes_turns(x: Tensor) -> None:
     assert counts[0] < counts[2] < counts[1]
 
 
-def test_an_edit_that_changes_nothing_changes_no_bit(x: Tensor) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_edit_that_changes_nothing_changes_no_bit(dtype: torch.dtype) -> None:
     """One edit with the run's own values gives the bare call's output, to the bit."""
-    for dtype in (torch.float32, torch.float64):
-        module, given = lstm(num_layers=2).to(dtype), x.to(dtype)
-        edit = probe.patch("cell_state", probe.record(module, given), layer="[0]", steps=3)
-        swept, (h, c) = probe.sweep(module, given, edits=[edit])
-        bare, (h_n, c_n) = module(given)
-        assert all(torch.equal(one[0], two) for one, two in ((swept, bare), (h, h_n), (c, c_n)))
+    module, x = lstm(num_layers=2).to(dtype), randn().to(dtype)
+    edit = probe.patch("cell_state", probe.record(module, x), layer="[0]", steps=3)
+    (swept, states), (bare, last) = probe.sweep(module, x, edits=[edit]), module(x)
+    assert all(torch.equal(one[0], two) for one, two in zip((swept, *states), (bare, *last), strict=True))
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_rows_that_take_turns_agree(kind: Any, monkeypatch: pytest.MonkeyPatch, x: Tensor) -> None:
+def test_rows_that_take_turns_agree(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that are run a few at a time, the last turn smaller than the others, give what they give together."""
     monkeypatch.setattr(kernels, "_IN_CACHE", 7 * 8 * 3 * UNITS)
-    agree(kind(INPUTS, UNITS, batch_first=True), x, edits=some())
+    agree(kind(INPUTS, UNITS, batch_first=True), randn(), edits=some())
 
 
-def test_a_model_may_overwrite_what_a_layer_read_or_returned(x: Tensor) -> None:
+def test_a_model_may_overwrite_what_a_layer_read_or_returned() -> None:
     """The clean run is a copy: a model that works in place gets the same outputs, and the input stays."""
 
     def overwriting(self: Any, x: Tensor) -> Tensor:
@@ -282,23 +177,12 @@ def test_a_model_may_overwrite_what_a_layer_read_or_returned(x: Tensor) -> None:
             used.zero_()
         return result
 
-    model, kept = Around(overwriting, rnn=lstm()), x.clone()
+    model, x = Model(overwriting, rnn=lstm()), randn()
+    kept = x.clone()
     swept = probe.sweep(model, x, edits=some())
     assert torch.equal(x, kept)
     for number, edit in enumerate(some()):
         assert torch.allclose(swept[number], probe.record(model, x.clone(), edits=[edit]).output, rtol=0, atol=1e-12)
-
-
-def test_a_hook_of_the_callers_acts_once(x: Tensor) -> None:
-    """What a hook that was there first does to an output, it does to each edit's, as under `intervene`."""
-    module = lstm()
-    handle = module.register_forward_hook(lambda _m, _x, output: (output[0] * 2, output[1]))
-    swept, _ = probe.sweep(module, x, edits=some())
-    for number, edit in enumerate(some()):
-        with probe.intervene(module, edit):
-            assert torch.allclose(swept[number], module(x)[0], rtol=0, atol=1e-12)
-    handle.remove()
-    assert untouched(module)
 
 
 def ending(self: Any, x: Tensor) -> Any:
@@ -329,26 +213,24 @@ def choosing(self: Any, x: Tensor) -> Tensor:
     return (self.rnn(x)[0][:, -1] * 100).round().long()
 
 
-@pytest.mark.parametrize(
-    ("body", "read"),
-    [
-        (choosing, Read()),
-        (ending, Read(steps=False)),
-        (spiking, Read(finals=False)),
-        (wary, Read(steps=False, finals=False)),
-        (picking, Read(finals=False)),
-    ],
-)
+READ = {
+    choosing: Read(),
+    ending: Read(steps=False),
+    spiking: Read(finals=False),
+    wary: Read(steps=False, finals=False),
+    picking: Read(finals=False),
+}
+
+
+@pytest.mark.parametrize("body", READ)
 @pytest.mark.parametrize("layers", [1, 2])
-def test_what_a_model_reads(
-    body: Callable[..., Any], read: Read, layers: int, x: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_model_reads(body: Callable[..., Any], layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody reads is not written; whatever else a model reads, it reads what a run of its own has."""
     found: list[Read] = []
     monkeypatch.setattr(sweeping, "_MANY", 5)
     asked = sweeping.read_of
     monkeypatch.setattr(sweeping, "read_of", lambda *given: found.append(asked(*given)) or found[-1])
-    model = Around(body, rnn=lstm(num_layers=layers), head=nn.Linear(UNITS, 2))
+    model, x = Model(body, rnn=lstm(num_layers=layers), head=nn.Linear(UNITS, 2)), randn()
     x[:, 0, 0] = torch.tensor([1.0, -1.0, 1.0, -1.0])
     edits = [
         probe.clamp("hidden_state", value, steps=step, layer="rnn[0]") for value in (0.2, 0.95) for step in (0, 3)
@@ -356,29 +238,15 @@ def test_what_a_model_reads(
     top = f"rnn[{layers - 1}]"
     edits += [*some("cell_state", layer=top), probe.clamp("hidden_state", 0.95, layer=top)]
     agree(model, x, edits=edits)
-    assert found == [read]
+    assert found == [READ[body]]
 
 
-def test_no_edit_leaves_another_turns_numbers(x: Tensor) -> None:
+def test_no_edit_leaves_another_turns_numbers() -> None:
     """What a caller's own hook keeps of an edit is not overwritten by the edits after it."""
-    model, kept = Around(ending, rnn=lstm(), head=nn.Linear(UNITS, 2)), list[Tensor]()
+    model, kept, x = Model(ending, rnn=lstm(), head=nn.Linear(UNITS, 2)), list[Tensor](), randn()
     model.get_submodule("rnn").register_forward_hook(lambda _m, _x, output: kept.append(output[0]))
     probe.sweep(model, x, edits=some(), memory=1)
     ends = [h[:, -1].clone() for h in kept]
     probe.sweep(model, x, edits=some()[::-1], memory=1)
     assert all(torch.equal(h[:, -1], end) for h, end in zip(kept, ends, strict=False))
     assert len({float(end.sum()) for end in ends}) > 3
-
-
-@torch.no_grad()
-def test_a_row_that_stayed_and_ran_along_keeps_the_modules_own_numbers() -> None:
-    """Where nearly all rows moved, all run; those that no edit moved are put back, whatever came out of them."""
-    moved = torch.ones(40, dtype=torch.bool)
-    moved[[3, 27]] = False
-    clean, changed = torch.arange(20.0).view(20, 1), torch.full((40, 1), -1.0)
-    front = Front.of({}, moved, moved, whole=False)
-    found = front.choose(lambda: clean, changed.clone()).flatten()
-    assert found[[3, 27]].tolist() == [3.0, 7.0]
-    assert (found[moved] == -1).all()
-    every = Front.of({}, torch.ones_like(moved), torch.ones_like(moved), whole=False)
-    assert torch.equal(every.choose(lambda: clean, changed.clone()), changed)

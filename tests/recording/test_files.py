@@ -1,244 +1,65 @@
-"""Recordings: what is refused and saved, how signals are named, and what is known before a run.
-
-- What `probe.record` refuses, with which words, and that nothing of it stays in the model.
-- What a saved recording promises: it comes back whole, or is refused; and its tables find each value again.
-- What names and indices promise: exact names, no silent wrap, and messages that list what exists.
-- What `probe.inspect` promises: the layers by name, with their sizes, before anything is run.
-"""
+"""Recordings in files, tables and other types, how signals and places are named, and what is known before a run."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from bodies import Model, alike, lstm
 from refusing import refused
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
 from probe import Signal
 from probe.command_line import main
 from probe.errors import unknown
+from probe.recurrent.custom import CustomGRU
 from probe.recurrent.signals import as_indices, as_signal, within
 from probe.storage import tensor_files
 
 
-def test_a_step_beyond_the_input_raises_when_the_layer_is_called(lstm: nn.LSTM, x: Tensor) -> None:
-    """The message says how many steps there are, from the front and from the end."""
+def nested(extra: Any) -> Model:
+    """Return a model whose output holds tensors in a dict, a list and a tuple, beside plain values."""
+
+    def body(m: Any, x: Tensor) -> dict[str, Any]:
+        h, state = m.lstm(x)
+        return {"h": [h, None, 3], "state": state, "extra": extra}
+
+    return Model(body, lstm=lstm())
+
+
+def test_a_saved_recording_comes_back_whole(pair: nn.Module, x: Tensor, tmp_path: Path) -> None:
+    """Signals, initial states, calls, steps and error survive the file, and outputs as the types they were."""
+    for model, options in ((pair, {"steps": [2, 5], "signals": Signal}), (nested(("a", True)), {})):
+        recording = probe.record(model, x, **options)
+        recording.save(tmp_path / "run.safetensors")
+        back = probe.load_recording(tmp_path / "run.safetensors")
+        assert alike(back, recording, rounding=0)
+        assert back.max_error == recording.max_error
+    assert back.output["h"][1:] == [None, 3]
+    assert back.output["extra"] == ("a", True)
+
+
+@pytest.mark.parametrize("extra", [{1}, {1: 2}])
+def test_an_output_that_cannot_be_saved_raises(extra: Any, x: Tensor, tmp_path: Path) -> None:
+    """An object of the model's own, and a key of which JSON would make a text; no file is left."""
     with refused():
-        _ = probe.record(lstm, x, steps=[7])
-    with refused():
-        _ = probe.record(lstm, x, steps=[-8])
-    assert not lstm._forward_hooks
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"layers": ["lstn[0]"]},
-        {"signals": ["forget_gat"]},
-        {"signals": "forget_gate"},
-        {"signals": []},
-        {"layers": "lstm[0]"},
-        {"steps": [1, 1]},
-        {"steps": []},
-    ],
-)
-def test_a_wrong_name_raises_before_the_model_is_called(tagger: Any, x: Tensor, options: dict[str, Any]) -> None:
-    """Baukit leaks a hook on a wrong name; here the model is never called and no hook stays."""
-    with refused():
-        _ = probe.record(tagger, x, **options)
-    assert tagger.times_called == 0
-    assert not tagger.lstm._forward_hooks
-
-
-def test_an_error_of_the_model_arrives_as_it_is(tagger: Any, x: Tensor) -> None:
-    """Baukit hides the real error behind its own; here the caller sees it, and no hook stays."""
-    tagger.head = nn.Linear(99, 3)
-    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
-        _ = probe.record(tagger, x)
-    assert not tagger.lstm._forward_hooks
-
-
-def test_a_module_that_does_not_compute_its_weights_is_refused(
-    lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A replaced forward is noticed, and the message names the step where it departs."""
-    original = lstm.forward
-
-    def scaled_from_step_3(*arguments: Any) -> Any:
-        h, state = original(*arguments)
-        h = h.clone()
-        h[:, 3] *= 1.5
-        return h, state
-
-    monkeypatch.setattr(lstm, "forward", scaled_from_step_3)
-    with refused():
-        _ = probe.record(lstm, x)
-    assert (probe.record(lstm, x, tolerance=10.0).max_error or 0) > 1e-3
-
-
-def test_a_false_last_cell_state_is_refused(lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """max_error compares c with the module's own c_n too, which hidden states alone do not vouch for."""
-    original = lstm.forward
-
-    def forward(*arguments: Any) -> Any:
-        h, (h_n, c_n) = original(*arguments)
-        return h, (h_n, c_n + 0.01)
-
-    monkeypatch.setattr(lstm, "forward", forward)
-    with refused():
-        _ = probe.record(lstm, x)
-
-
-def test_nan_is_refused(lstm: nn.LSTM, x: Tensor) -> None:
-    """A NaN compares false with everything, and is refused all the same, at its step."""
-    x[1, 2] = float("nan")
-    with refused():
-        _ = probe.record(lstm, x)
-
-
-def test_what_holds_no_recurrent_layer_raises_by_name(x: Tensor) -> None:
-    """A model without a recurrent layer is refused with what would be one."""
-    with refused():
-        _ = probe.record(nn.Linear(3, 5), x)
-
-
-def test_what_is_no_input_of_a_layer_raises_by_name() -> None:
-    """A module that hands its recurrent layer something else is refused before torch's own words."""
-
-    class Odd(nn.LSTM):
-        def forward(self, input: list[Tensor]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-            return super().forward(input[0])[0]
-
-    with refused():
-        _ = probe.record(Odd(3, 5), [torch.zeros(4, 7, 3)])
-
-
-def test_a_small_error_in_float64_is_refused(lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each dtype has its own tolerance: 1e-8 is rounding in float32 and a mistake in float64."""
-    original = lstm.forward
-
-    def forward(*arguments: Any) -> Any:
-        h, state = original(*arguments)
-        return h + 1e-8, state
-
-    monkeypatch.setattr(lstm, "forward", forward)
-    assert (probe.record(lstm, x).max_error or 1) < 1e-6
-    with refused():
-        _ = probe.record(lstm.double(), x.double())
-
-
-def test_what_a_recording_does_not_hold_is_named(lstm: nn.LSTM, x: Tensor) -> None:
-    """A signal that was not kept and an initial state that does not exist raise with what exists."""
-    recording = probe.record(lstm, x)
-    with refused():
-        _ = recording["forget_gate_preactivation"]
-    with refused():
-        _ = recording.initial["input_gate"]  # pyright: ignore[reportArgumentType]
-
-
-def test_a_model_that_called_no_layer_has_no_table(x: Tensor) -> None:
-    """Both tables and every signal say that no layer was called, and which there are."""
-    model = nn.Sequential(nn.Linear(3, 3))
-    model.append(nn.LSTM(3, 5))
-    model.forward = model[0].forward
-    recording = probe.record(model, x)
-    for ask in (recording.to_frame, recording.to_xarray, lambda: recording["cell_state"]):
-        with refused():
-            _ = ask()
-
-
-def test_a_saved_recording_comes_back_whole(pair: nn.Module, x: Tensor, tmp_path: Any) -> None:
-    """Signals, initial states, calls, steps, output and error survive the file."""
-    recording = probe.record(pair, x, steps=[2, 5], signals=Signal)
-    recording.save(tmp_path / "run.safetensors")
-    back = probe.load_recording(tmp_path / "run.safetensors")
-    assert (back.steps, back.not_called, back.max_error) == ((2, 5), ("idle[0]",), recording.max_error)
-    assert back.calls == recording.calls
-    assert torch.equal(back.output, recording.output)
-    for one, two in zip(recording.parts, back.parts, strict=True):
-        assert (one.layer, one.call) == (two.layer, two.call)
-        assert list(one.signals) == list(two.signals)
-        assert all(torch.equal(one.signals[signal], two.signals[signal]) for signal in one.signals)
-        assert all(torch.equal(one.initial[signal], two.initial[signal]) for signal in one.initial)
-
-
-class Nested(nn.Module):
-    """Returns its hidden states inside a dict, a list and a tuple, beside plain values."""
-
-    def __init__(self, extra: object) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(3, 5, batch_first=True)
-        self.extra = extra
-
-    def forward(self, x: Tensor) -> dict[str, object]:
-        """Return nested values."""
-        h, state = self.lstm(x)
-        return {"h": [h, None, 3], "state": state, "extra": self.extra}
-
-
-def test_nested_outputs_are_saved(x: Tensor, tmp_path: Any) -> None:
-    """Dicts, lists, tuples and plain values come back as the types they were."""
-    recording = probe.record(Nested(("a", True)), x)
-    recording.save(tmp_path / "run.safetensors")
-    back = probe.load_recording(tmp_path / "run.safetensors").output
-    assert torch.equal(back["h"][0], recording.output["h"][0])
-    assert back["h"][1:] == [None, 3]
-    assert back["extra"] == ("a", True)
-    assert torch.equal(back["state"][1], recording.output["state"][1])
-
-
-def test_an_output_that_cannot_be_saved_raises(x: Tensor, tmp_path: Any) -> None:
-    """An object of the model's own is refused by its type's name, and no file is left."""
-    with refused():
-        probe.record(Nested({1}), x).save(tmp_path / "run.safetensors")
+        probe.record(nested(extra), x).save(tmp_path / "run.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_recording_is_refused(tmp_path: Any) -> None:
+def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     """A missing file, rubbish, and tensors of something else each raise ProbeError."""
     (tmp_path / "rubbish").write_bytes(b"rubbish")
     save_file({"a": torch.ones(1)}, tmp_path / "foreign")
     for name in ("missing", "rubbish", "foreign"):
         with refused():
             _ = probe.load_recording(tmp_path / name)
-
-
-def test_xarray_has_a_node_a_layer(pair: nn.Module, x: Tensor) -> None:
-    """Nodes are layers (and calls, where there are several), with named axes and the steps' indices."""
-    tree: Any = probe.record(pair, x, steps=[2, 5]).to_xarray()
-    assert set(tree.children) == {"low[0]", "high[0]"}
-    assert set(tree["high[0]"].children) == {"0", "1"}
-    low = tree["low[0]"]["cell_state"]
-    assert low.dims == ("batch", "time", "unit")
-    assert low["time"].values.tolist() == [2, 5]
-    recorded = probe.record(pair, x)["low[0]", "cell_state"][:, 5].numpy()
-    assert np.array_equal(low.sel(time=5).values, recorded)
-
-
-def test_the_frame_has_a_row_a_value(pair: nn.Module, x: Tensor) -> None:
-    """Each row finds its value again by layer, call, batch, step and unit."""
-    recording = probe.record(pair, x, steps=[2, 5])
-    frame = recording.to_frame()
-    assert len(frame) == 3 * 4 * 2 * 5
-    row = frame[
-        (frame["layer"] == "high[0]")
-        & (frame["call"] == 1)
-        & (frame["batch"] == 3)
-        & (frame["step"] == 5)
-        & (frame["unit"] == 4)
-    ]
-    assert row["cell_state"].item() == recording.call(1)["cell_state"][3, 1, 4].item()
-
-
-def test_keys_that_are_no_names_are_refused_before_writing(x: Tensor, tmp_path: Any) -> None:
-    """JSON would turn the key 1 into "1", and what is read back would not be what was saved."""
-    with refused():
-        probe.record(Nested({1: 2}), x).save(tmp_path / "run.safetensors")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -254,15 +75,12 @@ def test_keys_that_are_no_names_are_refused_before_writing(x: Tensor, tmp_path: 
         {"output": {"set": []}},
     ],
 )
-def test_a_changed_description_is_refused(
-    x: Tensor, tmp_path: Any, capsys: pytest.CaptureFixture[str], change: Any
-) -> None:
+def test_a_changed_description_is_refused(x: Tensor, tmp_path: Path, capsys: Any, change: Any) -> None:
     """Reading raises with what is wrong, and the command line says it in one line and exits with 1."""
     path = tmp_path / "run.safetensors"
     probe.record(nn.LSTM(3, 5), x).save(path)
     found: Any = tensor_files.read(path)
-    described = found.about["recording"] | change
-    _ = path.write_bytes(tensor_files.as_bytes(found.tensors, {"recording": described}))
+    _ = path.write_bytes(tensor_files.as_bytes(found.tensors, {"recording": found.about["recording"] | change}))
     with refused():
         _ = probe.load_recording(path)
     assert main.run(["show", str(path)]) == 1
@@ -270,80 +88,171 @@ def test_a_changed_description_is_refused(
     assert (out, err.count("\n")) == ("", 1)
 
 
-def test_a_member_and_its_value_are_the_same_name() -> None:
-    """The member, its text, and nothing else."""
-    assert as_signal("forget_gate") is Signal.FORGET_GATE
-    assert as_signal(Signal.FORGET_GATE) is Signal.FORGET_GATE
+def test_tables_find_each_value_again(pair: nn.Module, x: Tensor) -> None:
+    """By layer, call, batch, step and unit: rows of a frame, and named axes of arrays with the steps' indices."""
+    recording = probe.record(pair, x, steps=[2, 5])
+    frame, tree = recording.to_frame(), recording.to_xarray()
+    keys: list[Any] = ["layer", "call", "batch", "step", "unit"]
+    assert len(frame) == 3 * 4 * 2 * 5
+    found = frame.set_index(keys)["cell_state"].to_dict()["high[0]", 1, 3, 5, 4]
+    assert found == recording.call(1)["cell_state"][3, 1, 4].item()
+    assert (set(tree.children), set(tree["high[0]"].children)) == ({"low[0]", "high[0]"}, {"0", "1"})
+    low: Any = tree["low[0]"]["cell_state"]
+    assert low.dims == ("batch", "time", "unit")
+    assert np.array_equal(low.sel(time=5).values, recording.call(0)["low[0]", "cell_state"][:, 1].numpy())
+
+
+def test_names_are_exact_and_places_never_wrap() -> None:
+    """A member and its text are one name; one index and several become a tuple, counted from either end."""
+    assert as_signal("forget_gate") is as_signal(Signal.FORGET_GATE) is Signal.FORGET_GATE
     for wrong in ("FORGET_GATE", "forget gate", "f", ""):
         with refused():
             _ = as_signal(wrong)
-
-
-def test_only_allowed_signals_are_found() -> None:
-    """A signal that exists elsewhere is refused where it is not allowed."""
     with refused():
         _ = as_signal("forget_gate", [Signal.CELL_STATE])
-
-
-def test_the_message_names_the_nearest() -> None:
-    """Given, existing and nearest names are all said; without a near one nothing is guessed."""
-    assert unknown("unit", "bat", ["cat", "dog"]) == (
-        "There is no unit 'bat'; there is 'cat', 'dog'. Did you mean 'cat'?"
-    )
-    assert unknown("unit", "xyz", ["cat"]) == "There is no unit 'xyz'; there is 'cat'."
-    assert unknown("unit", "xyz", []) == "There is no unit 'xyz'; there is none."
-
-
-def test_one_index_and_several_become_a_tuple() -> None:
-    """One number, a range, a list; None stays None."""
-    assert as_indices("steps", None) is None
-    assert as_indices("steps", 3) == (3,)
-    assert as_indices("steps", range(3)) == (0, 1, 2)
-    assert as_indices("steps", [2, 0]) == (2, 0)
-    with refused():
-        _ = as_indices("steps", [])
-    with refused():
-        _ = as_indices("steps", [1, 2, 1])
-
-
-def test_indices_count_from_either_end_and_never_wrap() -> None:
-    """-1 is the last; size and -size-1 lie outside; two names of one place are refused."""
+    assert unknown("unit", "xyz", ["cat"]) == "There is no unit 'xyz'; there is 'cat'."  # no near one is guessed
+    assert unknown("unit", "bat", []) == "There is no unit 'bat'; there is none."
+    given: dict[Any, Any] = {None: None, 3: (3,), range(3): (0, 1, 2), (2, 0): (2, 0)}
+    assert {one: as_indices("steps", one) for one in given} == given
     assert within("steps", None, 3, "it") == [0, 1, 2]
     assert within("steps", (-1, 0), 3, "it") == [2, 0]
-    for wrong in (3, -4):
+    for places in ((3,), (-4,), (-1, 2)):
         with refused():
-            _ = within("steps", (wrong,), 3, "it")
-    with refused():
-        _ = within("steps", (-1, 2), 3, "it")
+            _ = within("steps", places, 3, "it")
 
 
-def test_layers_are_listed_with_their_sizes(pair: nn.Module) -> None:
-    """Names, inputs, units, signals and parameters as torch counts them; registration order."""
+def test_layers_are_listed_with_their_sizes(pair: nn.Module, tagger: Any) -> None:
+    """Names, inputs, units, signals and parameters as torch counts them, in a line each; nothing is called."""
     described = probe.inspect(pair)
     assert described.model == "Pair"
     assert [layer.name for layer in described.layers] == ["low[0]", "high[0]", "idle[0]"]
     low, high, _ = described.layers
-    assert (low.inputs, low.units, high.inputs, high.units) == (3, 5, 5, 5)
-    assert low.cell == "LSTM"
-    assert low.parameters == 4 * 5 * (3 + 5 + 2)
+    assert (low.cell, low.inputs, low.units, high.inputs, high.units) == ("LSTM", 3, 5, 5, 5)
+    assert low.parameters == sum(parameter.numel() for parameter in pair.get_submodule("low").parameters())
     assert low.signals == tuple(Signal)[:10]
-
-
-def test_the_description_can_be_read() -> None:
-    """Printed, it is one line a layer."""
-    text = str(probe.inspect(nn.LSTM(3, 5)))
-    assert text.splitlines()[0] == "LSTM"
-    assert "[0]: LSTM, 3 inputs, 5 units, 200 parameters; signals input_gate_preactivation," in text
-    assert repr(probe.inspect(nn.LSTM(3, 5))) == text
-
-
-def test_the_model_is_not_called(tagger: nn.Module) -> None:
-    """Inspecting reads weights only."""
-    _ = probe.inspect(tagger)
+    assert "lstm[0]: LSTM, 3 inputs, 5 units, 200 parameters; signals input_gate" in str(probe.inspect(tagger))
     assert tagger.times_called == 0
-
-
-def test_a_model_without_recurrent_layers_raises() -> None:
-    """The message says what was looked for."""
     with refused():
         _ = probe.inspect(nn.Sequential(nn.Linear(2, 2)))
+
+
+# What the lowest layer read: by that probes know which states are one, and what needs no memory.
+
+X = torch.randn(6, 5, 3, generator=torch.Generator().manual_seed(0))
+LENGTHS = torch.tensor([5, 2, 4, 5, 1, 3])
+
+
+def cells(m: Any, x: Tensor) -> Tensor:
+    """Call two cells on top of each other in a loop, and return the upper one's last state."""
+    h, top = x.new_zeros(len(x), 4), x.new_zeros(len(x), 2)
+    for now in x.unbind(1):
+        h = m.low(now, h)
+        top = m.high(h, top)
+    return top
+
+
+MODELS = {
+    "stacked both ways": nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True),
+    "time first": nn.Sequential(nn.GRU(3, 4)),
+    "cells": Model(cells, low=nn.GRUCell(3, 4), high=nn.GRUCell(4, 2)),
+    "a cell of ours": CustomGRU(3, 4, batch_first=True),
+    "packed": nn.GRU(3, 4, batch_first=True, bidirectional=True),
+}
+
+
+@pytest.mark.parametrize("steps", [None, -1])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_first_layer_of_a_module_says_what_the_module_read(name: str, steps: int | None) -> None:
+    """At all steps, (batch, time, feature), 0 at padding, whatever is kept; the others of the module say nothing."""
+    x: Any = (X.transpose(0, 1) if name == "time first" else X).clone()
+    x = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False) if name == "packed" else x
+    recording = probe.record(MODELS[name], x, steps=None if name == "cells" else steps)
+    (x.data if name == "packed" else x).zero_()  # a change of the caller's tensor changes nothing
+    assert recording.inputs is not None
+    real = torch.arange(5) < LENGTHS[:, None]
+    assert torch.equal(recording.inputs, X * real[:, :, None] if name == "packed" else X)
+    later = [part.inputs is not None for part in recording.parts[1:]]
+    assert later == [name == "cells"] * len(later)
+
+
+def test_each_call_has_its_own_inputs() -> None:
+    """A layer that is called twice read two; where another layer of the module is chosen, the module's are kept."""
+    recording = probe.record(Model(lambda m, x: m.gru(2 * m.gru(x)[0])[0], gru=nn.GRU(3, 3, batch_first=True)), X)
+    first, second = (recording.call(number) for number in (0, 1))
+    assert first.inputs is not None
+    assert second.inputs is not None
+    assert torch.equal(first.inputs, X)
+    assert torch.equal(second.inputs, 2 * first["hidden_state"])
+    upper = probe.record(nn.LSTM(3, 4, 2, batch_first=True), X, layers=["[1]"])
+    assert upper.inputs is not None
+    assert torch.equal(upper.inputs, X)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_files_keep_what_was_read(tmp_path: Path, streamed: bool) -> None:
+    """A saved recording, and one that was streamed into a folder."""
+    recording = probe.record(nn.GRU(3, 4, batch_first=True), X, out=tmp_path / "run" if streamed else None)
+    if not streamed:
+        recording.save(tmp_path / "run")
+    read = probe.load_recording(tmp_path / "run")
+    assert read.inputs is not None
+    assert torch.equal(read.inputs, X)
+
+
+# Numbers in another type: what this cannot hold is refused, and the message says what can.
+
+
+@pytest.mark.parametrize("to_disk", [False, True])
+def test_a_type_that_cannot_hold_a_state_is_refused(to_disk: bool, tmp_path: Path) -> None:
+    """It was kept as infinity; the type that the message names holds it, and a number that rounds to the largest."""
+    sums: Any = nn.RNN(3, 3, batch_first=True, nonlinearity="relu", bias=False)
+    _ = nn.init.eye_(sums.weight_ih_l0), nn.init.eye_(sums.weight_hh_l0)
+    x, out = torch.full((2, 5, 3), 1e10), tmp_path / "run" if to_disk else None
+    with refused():
+        _ = probe.record(sums, x, dtype=torch.float16, out=out)
+    kept = probe.record(sums, x, dtype=torch.float32, out=out)
+    assert kept["hidden_state"][:, -1].tolist() == torch.full((2, 3), 5e10).tolist()
+    assert probe.record(sums, torch.full((1, 1, 3), 65510.0), dtype=torch.float16)["hidden_state"].max() == 65504
+    with refused():
+        _ = probe.record(sums.double(), torch.full((1, 4, 3), 1e60, dtype=torch.float64), dtype=torch.float32)
+
+
+def test_a_derivative_that_a_type_cannot_hold_is_refused() -> None:
+    """The signal's own values fit."""
+    options: dict[str, Any] = {"dtype": torch.float16, "signals": ["hidden_state"]}
+    with refused():
+        _ = probe.record(
+            nn.LSTM(3, 5), torch.randn(4, 2, 3), gradient_of=lambda output: 1e6 * output[0][-1].sum(), **options
+        )
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        probe.clamp("cell_state", 5e10),
+        probe.steer("cell_state", [-1e9] * 5),
+        probe.edit("cell_state", lambda value, _: value.float() - 1e9),
+    ],
+)
+def test_an_edit_whose_numbers_the_model_cannot_hold_is_refused(edit: probe.Edit) -> None:
+    """A clamp of a half-precision model at 5e10 put in infinity; in float32 the same edit acts."""
+    module, x = nn.LSTM(3, 5, batch_first=True), torch.randn(2, 4, 3)
+    with refused():
+        _ = probe.record(module.half(), x.half(), edits=[edit])
+    assert probe.record(module.float(), x, edits=[edit])["cell_state"].abs().max() >= 1e9
+
+
+def test_a_complex_number_is_not_put_into_a_real_signal() -> None:
+    """Its imaginary part was left out."""
+    with refused():
+        _ = probe.record(nn.LSTM(3, 5), torch.randn(4, 2, 3), edits=[probe.clamp("cell_state", torch.tensor(1j))])
+
+
+def test_inputs_of_a_file_that_the_network_cannot_hold_are_refused(tmp_path: Path, capsys: Any) -> None:
+    """At the command line, where they are converted to the network's type."""
+    save_file(dict(nn.LSTM(3, 5).state_dict()), tmp_path / "lstm.safetensors")
+    np.save(tmp_path / "x.npy", np.full((2, 4, 3), 1e60))
+    command = ["record", "lstm.safetensors", "x.npy", "-o", "run.safetensors"]
+    with pytest.raises(SystemExit):
+        main.main([str(tmp_path / one) if "." in one else one for one in command])
+    assert "x.npy holds 1e+60, and float32 holds at most" in capsys.readouterr().err

@@ -1,15 +1,15 @@
-"""What `probe.record` promises: the module's own run, opened at every step, and nothing else changed."""
+"""What `probe.record` promises: the module's own run, opened at every step; the drawn networks try its equations."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, cast
 
-import numpy as np
 import pytest
+import reference
 import torch
-from comparing import flat
+from bodies import Model, hidden, lstm
+from comparing import distance, flat
 from refusing import refused
 from torch import Tensor, nn
 
@@ -17,160 +17,42 @@ import probe
 from probe import Signal
 from probe.recurrent.cells import cell
 
-SIGMOID = {"input_gate", "forget_gate", "output_gate"}
-#: torch's documentation of nn.LSTM: rows of weight_ih_l0 are W_ii, W_if, W_ig, W_io.
-ORDER = ("input_gate", "forget_gate", "cell_candidate", "output_gate")
+STATE = torch.randn(2, 1, 4, 5, generator=torch.Generator().manual_seed(2))
 
 
-def textbook(module: nn.LSTM, x: Tensor, h: Tensor, c: Tensor, order: tuple[str, ...] = ORDER) -> dict[str, Tensor]:
-    """Run the LSTM equations in numpy's float64, step by step, independently of the library.
-
-    The arguments are x (batch, time, input) and states (batch, unit); the result is (batch, time, unit).
-    """
-    values = {name: parameter.detach().double().numpy() for name, parameter in module.named_parameters()}
-    units = module.hidden_size
-    rows = {name: slice(units * k, units * (k + 1)) for k, name in enumerate(order)}
-    bias = values.get("bias_ih_l0", 0.0) + values.get("bias_hh_l0", np.zeros(4 * units))
-    h_t, c_t = h.double().numpy(), c.double().numpy()
-    steps: dict[str, list[Any]] = {}
-    for t in range(x.shape[1]):
-        a = x[:, t].double().numpy() @ values["weight_ih_l0"].T + h_t @ values["weight_hh_l0"].T + bias
-        now = {f"{name}_preactivation": a[:, rows[name]] for name in order}
-        for name in order:
-            z = a[:, rows[name]]
-            now[name] = 1 / (1 + np.exp(-z)) if name in SIGMOID else np.tanh(z)
-        c_t = now["forget_gate"] * c_t + now["input_gate"] * now["cell_candidate"]
-        h_t = now["output_gate"] * np.tanh(c_t)
-        now |= {"cell_state": c_t, "hidden_state": h_t}
-        for name, value in now.items():
-            steps.setdefault(name, []).append(value)
-    return {name: torch.from_numpy(np.stack(value, axis=1)) for name, value in steps.items()}
-
-
-def largest_difference(recording: probe.Recording, expected: dict[str, Tensor]) -> float:
-    """Return the largest difference over all signals, relative to max(1, |value|)."""
-    differences = [
-        ((recording[name].double() - value).abs() / value.abs().clamp(min=1)).max().item()
-        for name, value in expected.items()
-    ]
-    return max(differences)
-
-
-def zeros(batch: int, units: int) -> Tensor:
-    """Return an initial state of zeros."""
-    return torch.zeros(batch, units)
-
-
-def test_recorded_signals_satisfy_the_lstm_equations(lstm: nn.LSTM, x: Tensor) -> None:
-    """Every gate, pre-activation and state agrees with equations written out in numpy."""
-    recording = probe.record(lstm, x, signals=Signal)
-    expected = textbook(lstm, x, zeros(4, 5), zeros(4, 5))
-    assert set(expected) == {str(signal) for signal in recording.parts[0].signals}
-    assert largest_difference(recording, expected) < 1e-6
-
-
-@pytest.mark.parametrize("first", range(4))
-@pytest.mark.parametrize("second", range(4))
-def test_exchanged_gates_would_be_noticed(lstm: nn.LSTM, x: Tensor, first: int, second: int) -> None:
-    """The control arm: equations with two gates exchanged disagree, so agreement above means something."""
-    order = list(ORDER)
-    order[first], order[second] = order[second], order[first]
-    expected = textbook(lstm, x, zeros(4, 5), zeros(4, 5), tuple(order))
-    difference = largest_difference(probe.record(lstm, x, signals=Signal), expected)
-    assert (difference < 1e-6) == (first == second)
-
-
-def test_given_initial_states_enter_the_equations(lstm: nn.LSTM, x: Tensor) -> None:
-    """The first step starts from the states that the caller gave, and the recording keeps them."""
-    h, c = torch.randn(4, 5), torch.randn(4, 5)
-    recording = probe.record(lstm, x, (h[None], c[None]), signals=Signal)
-    assert largest_difference(recording, textbook(lstm, x, h, c)) < 1e-6
-    assert torch.equal(recording.initial[Signal.HIDDEN_STATE], h)
-    assert torch.equal(recording.initial[Signal.CELL_STATE], c)
-    assert largest_difference(recording, textbook(lstm, x, zeros(4, 5), zeros(4, 5))) > 1e-3
-
-
-def test_a_layer_without_bias_is_recorded(x: Tensor) -> None:
-    """`bias=False` leaves the equations without b."""
-    module = nn.LSTM(3, 5, batch_first=True, bias=False)
-    recording = probe.record(module, x, signals=Signal)
-    assert largest_difference(recording, textbook(module, x, zeros(4, 5), zeros(4, 5))) < 1e-6
-
-
-def test_arrays_are_batch_time_unit_whatever_batch_first_says(lstm: nn.LSTM, x: Tensor) -> None:
-    """The same weights and data give the same recording with the axes of the input exchanged."""
-    time_first = nn.LSTM(3, 5)
-    _ = time_first.load_state_dict(lstm.state_dict())
-    one, two = probe.record(lstm, x), probe.record(time_first, x.transpose(0, 1))
-    for signal in ("forget_gate", "cell_state", "hidden_state"):
-        assert one[signal].shape == (4, 7, 5)
-        assert torch.allclose(one[signal], two[signal], atol=1e-6)
-
-
-def test_an_unbatched_input_is_a_batch_of_one(lstm: nn.LSTM, x: Tensor) -> None:
-    """An input (time, input), with states (1, unit), is recorded as one row."""
-    state = (torch.randn(1, 5), torch.randn(1, 5))
-    recording = probe.record(lstm, x[0], state, signals=Signal)
-    assert recording["cell_state"].shape == (1, 7, 5)
-    assert largest_difference(recording, textbook(lstm, x[:1], *state)) < 1e-6
+@pytest.mark.parametrize("signals", [None, Signal])
+@pytest.mark.parametrize("way", ["zeros", "a state", "unbatched", "keywords", "unchecked", "in stretches"])
+def test_recorded_signals_are_the_oracles(
+    way: str, signals: Any, lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every gate, pre-activation and state, whatever the call looks like, from the states that were given."""
+    state = None if way == "zeros" else (STATE[0], STATE[1])
+    if way == "in stretches":
+        monkeypatch.setattr(cell, "CHUNK", 3 * 4 * 20)  # steps, rows, rows of the matrices
+    if way == "keywords":
+        recording = probe.record(lstm, kwargs={"input": x, "hx": state}, signals=signals)
+    elif way == "unbatched":
+        state, x = (STATE[0, :, 0], STATE[1, :, 0]), x[:1]
+        recording = probe.record(lstm, x[0], state, signals=signals)
+        state = (state[0][None], state[1][None])
+    else:
+        recording = probe.record(lstm, x, *[state] * (way != "zeros"), signals=signals, check=way != "unchecked")
     with torch.no_grad():
-        assert torch.equal(recording.output[0], lstm(x[0], state)[0])
-
-
-def test_inputs_by_keyword_are_recorded(lstm: nn.LSTM, x: Tensor) -> None:
-    """`kwargs=` goes to the model, and a layer called with keywords is read like any other."""
-    state = (torch.randn(1, 4, 5), torch.randn(1, 4, 5))
-    by_keyword = probe.record(lstm, kwargs={"input": x, "hx": state})
-    assert torch.equal(by_keyword["cell_state"], probe.record(lstm, x, state)["cell_state"])
-
-
-def test_the_output_is_the_bare_calls_bit_for_bit(lstm: nn.LSTM, x: Tensor) -> None:
-    """Output and both last states are the very numbers of a bare call under no_grad.
-
-    Under autograd torch's float32 kernel on the CPU adds in another order, with or without this library.
-    """
-    with torch.no_grad():
-        h, (h_last, c_last) = lstm(x)
-    output, (h_n, c_n) = probe.record(lstm, x).output
-    assert torch.equal(output, h)
-    assert torch.equal(h_n, h_last)
-    assert torch.equal(c_n, c_last)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_hidden_states_are_the_modules_own(lstm: nn.LSTM, x: Tensor, dtype: torch.dtype) -> None:
-    """Hidden states are not recomputed: they are the kernel's, bit for bit, in every dtype."""
-    lstm.to(dtype)
-    recording = probe.record(lstm, x.to(dtype))
-    assert torch.equal(recording["hidden_state"], recording.output[0])
-    assert recording["cell_state"].dtype == dtype
-
-
-def test_a_chaotic_network_is_followed_and_not_predicted() -> None:
-    """On weights where a free-running copy ends elsewhere, recorded states stay with the module's."""
-    module = nn.LSTM(2, 40, batch_first=True)
-    for parameter in module.parameters():
-        _ = nn.init.normal_(parameter, std=3.0)
-    x = torch.randn(2, 400, 2)
-    recording = probe.record(module, x, signals=Signal)
-    free = textbook(module, x, zeros(2, 40), zeros(2, 40))["hidden_state"]
-    assert (free - recording["hidden_state"]).abs().max() > 0.1
-    assert recording.max_error is not None
-    assert recording.max_error < 1e-5
-
-
-def test_every_step_is_kept_and_not_the_last_one_only(tagger: nn.Module, x: Tensor) -> None:
-    """Baukit's Trace keeps the last step of a cell that is called in a loop; here all of them are there."""
-    recording = probe.record(tagger, x)
-    assert recording["hidden_state"].shape[1] == x.shape[1]
-    assert len({tuple(step.tolist()) for step in recording["hidden_state"][0]}) == x.shape[1]
+        expected = reference.run(lstm, x, state).signals
+    assert len(recording.parts[0].signals) == (10 if signals is Signal else 6)
+    for signal, value in recording.parts[0].signals.items():
+        assert distance(value, expected["[0]", str(signal)]) < 1e-6
+    if state is not None:
+        assert torch.equal(recording.initial["hidden_state"], state[0][0])
+        assert torch.equal(recording.initial["cell_state"], state[1][0])
 
 
 def test_every_call_of_a_layer_is_kept(pair: nn.Module, x: Tensor) -> None:
-    """A layer called twice has two calls, numbered in their order; the second starts from the first's end."""
-    recording = probe.record(pair, x, layers=["low[0]", "high[0]"])
+    """A layer called twice has two calls, in their order; one that the model passed by is named."""
+    recording = probe.record(pair, x)
     assert recording.layers == ("low[0]", "high[0]")
     assert recording.calls == {"low[0]": 1, "high[0]": 2}
+    assert recording.not_called == ("idle[0]",)
     first, second = recording.call(0), recording.call(1)
     assert second.layers == ("high[0]",)
     assert torch.equal(second["hidden_state"], recording.output)
@@ -179,209 +61,173 @@ def test_every_call_of_a_layer_is_kept(pair: nn.Module, x: Tensor) -> None:
     assert not torch.equal(first["high[0]", "cell_state"], second["cell_state"])
 
 
-def test_the_recording_asks_for_a_choice_where_it_must(pair: nn.Module, x: Tensor) -> None:
-    """Several layers, several calls, an unknown layer, signal or call: each has its own message."""
-    recording = probe.record(pair, x)
-    with refused():
-        _ = recording["cell_state"]
-    with refused():
-        _ = recording["high[0]", "cell_state"]
-    with refused():
-        _ = recording["lwo[0]", "cell_state"]
-    with refused():
-        _ = recording["low[0]", "cel_state"]
-    with refused():
-        _ = recording.call(2)
-
-
-def test_layers_that_were_not_called_are_named(pair: nn.Module, x: Tensor) -> None:
-    """A layer that the model passed by is listed, so that nobody takes silence for zeros."""
-    assert probe.record(pair, x).not_called == ("idle[0]",)
-    assert probe.record(pair, x, layers=["low[0]"]).not_called == ()
-
-
-def test_layers_chooses_what_is_recorded(pair: nn.Module, x: Tensor) -> None:
-    """`layers=` keeps the named layers only."""
-    assert probe.record(pair, x, layers=["high[0]"]).layers == ("high[0]",)
-
-
-def test_signals_chooses_what_is_kept(lstm: nn.LSTM, x: Tensor) -> None:
-    """`signals=` keeps the named signals; the default leaves out the pre-activations."""
-    (part,) = probe.record(lstm, x, signals=["forget_gate"]).parts
-    assert list(part.signals) == [Signal.FORGET_GATE]
-    (part,) = probe.record(lstm, x).parts
-    assert set(part.signals) == set(ORDER) | {"cell_state", "hidden_state"}
-
-
-def test_steps_chooses_what_is_kept(lstm: nn.LSTM, x: Tensor) -> None:
-    """`steps=` keeps those steps, in that order."""
+def test_layers_signals_and_steps_choose_what_is_kept(lstm: nn.LSTM, pair: nn.Module, x: Tensor) -> None:
+    """Those named, steps in their order, all of a run's own; no rows are no error."""
+    one = probe.record(pair, x, layers=["low[0]"])
+    assert (one.layers, one.not_called) == (("low[0]",), ())
+    assert list(probe.record(lstm, x, signals=["forget_gate"]).parts[0].signals) == [Signal.FORGET_GATE]
     everything, some = probe.record(lstm, x), probe.record(lstm, x, steps=[4, 1])
     assert some.steps == (4, 1)
-    for signal in ("input_gate", "cell_state", "hidden_state"):
-        assert torch.equal(some[signal], everything[signal][:, [4, 1]])
+    for signal, value in everything.parts[0].signals.items():
+        assert torch.equal(some[signal], value[:, [4, 1]])
     assert torch.equal(probe.record(lstm, x, steps=6)["cell_state"], everything["cell_state"][:, 6:])
+    assert probe.record(lstm, torch.zeros(0, 7, 3))["cell_state"].shape == (0, 7, 5)
 
 
-def test_max_error_is_a_measurement(lstm: nn.LSTM, x: Tensor) -> None:
-    """It is small in float32, smaller in float64, and the tolerance decides by it."""
-    single = probe.record(lstm, x).max_error
-    double = probe.record(lstm.double(), x.double()).max_error
-    assert single is not None
-    assert double is not None
-    assert 0 < single < 1e-6
-    assert double < 1e-14
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layers": ["lstn[0]"]},
+        {"layers": "lstm[0]"},
+        {"layers": []},
+        {"signals": ["forget_gat"]},
+        {"signals": "forget_gate"},
+        {"signals": []},
+        {"steps": [1, 1]},
+        {"steps": []},
+        {"dtype": torch.int32},
+        {"dtype": torch.bool},
+        {"device": "nope"},
+        {"device": "meta"},
+        {"tolerance": -1.0},
+        {"tolerance": float("nan")},
+        {"steps": [7]},
+        {"steps": [-8]},
+    ],
+)
+def test_an_option_that_a_recording_cannot_follow_is_refused(tagger: Any, x: Tensor, options: dict[str, Any]) -> None:
+    """Before the model is called, but for steps beyond the input, which are told at the call; no hook stays."""
     with refused():
-        _ = probe.record(lstm.float(), x, tolerance=1e-12)
+        _ = probe.record(tagger, x, **options)
+    assert tagger.times_called == ("[7]" in str(options) or "[-8]" in str(options))
+    assert not tagger.lstm._forward_hooks
+
+
+def test_the_recording_asks_for_a_choice_where_it_must(lstm: nn.LSTM, pair: nn.Module, x: Tensor) -> None:
+    """Several layers or calls, an unknown layer, signal or call, and what was not kept: each has its own message."""
+    two, one, none = probe.record(pair, x), probe.record(lstm, x), probe.record(Model(lambda m, x: x, rnn=lstm), x)
+    asked: list[Callable[[], Any]] = [
+        lambda: two["cell_state"],
+        lambda: two["high[0]", "cell_state"],
+        lambda: two["lwo[0]", "cell_state"],
+        lambda: two["low[0]", "cel_state"],
+        lambda: two.call(2),
+        lambda: two.initial["cell_state"],
+        lambda: "cell_state" in two.initial,
+        lambda: one["forget_gate_preactivation"],
+        lambda: one.initial["input_gate"],
+        lambda: one.initial["[0]", "input_gate"],
+        none.to_frame,
+        none.to_xarray,
+        lambda: none["cell_state"],
+    ]
+    for ask in asked:
+        with refused():
+            _ = ask()
 
 
 def test_max_error_is_the_largest_of_all_layers(pair: nn.Module, x: Tensor) -> None:
-    """A good layer does not hide a bad one, whichever is called first."""
-    alone = [probe.record(pair, x, layers=[name]).max_error for name in ("low[0]", "high[0]")]
-    assert alone[0] != alone[1]
-    assert probe.record(pair, x).max_error == max(error for error in alone if error is not None)
+    """It is measured, the tolerance decides by it, and a good layer does not hide a bad one."""
+    alone = [probe.record(pair, x, layers=[name]).max_error or 0.0 for name in ("low[0]", "high[0]")]
+    assert 0 < min(alone) < max(alone) < 1e-6
+    assert probe.record(pair, x).max_error == max(alone)
+    with refused():
+        _ = probe.record(pair, x, tolerance=1e-12)
+    assert (probe.record(pair.double(), x.double()).max_error or 0.0) < 1e-14
+
+
+def scaled(output: Any) -> Any:
+    """Change what a layer returned, from step 3 on where it returns several."""
+    if isinstance(output, Tensor):
+        return output * 1.01
+    h, state = output
+    return torch.cat([h[:3], 1.5 * h[3:]]) if h.dim() == 3 else 1.01 * h, state
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_a_replaced_forward_makes_max_error_raise(kind: Any, x: Tensor) -> None:
+    """Values of a module that does not compute its weights are refused, in a recording and while it is watched."""
+    module: nn.Module = kind(3, 5)
+    x = x[:, 0] if isinstance(module, nn.RNNCellBase) else x.transpose(0, 1)
+    assert (probe.record(module, x).max_error or 0) < 1e-6
+    original = module.forward
+    module.forward = lambda *inputs: scaled(original(*inputs))
+    with refused():
+        _ = probe.record(module, x)
+    with probe.watch(module) as recordings, refused():
+        _ = module(x)
+    assert recordings == []
+    assert (probe.record(module, x, tolerance=10.0).max_error or 0) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["a last cell state", "a small error in float64", "nan"])
+def test_a_false_state_a_small_error_and_a_nan_are_refused(kind: str, lstm: nn.LSTM, x: Tensor) -> None:
+    """Hidden states vouch for no c_n; 1e-8 is rounding in float32 alone; NaN compares false with everything."""
+    module: Any = lstm.double()
+    original = module.forward
+
+    def forward(*inputs: Any) -> Any:
+        h, (h_n, c_n) = original(*inputs)
+        return h + 1e-8 * (kind == "a small error in float64"), (h_n, c_n + 0.01 * (kind == "a last cell state"))
+
+    module.forward = forward
+    x = x.double()
+    x[1, 2] = torch.nan if kind == "nan" else x[1, 2]
+    with refused():
+        _ = probe.record(lstm, x)
+
+
+def test_what_is_no_input_of_a_layer_is_named() -> None:
+    """A module that hands its layer something else is refused before torch's own words; one without a layer too."""
+
+    class Odd(nn.LSTM):
+        def forward(self, input: list[Tensor]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return super().forward(input[0])[0]
+
+    for model, x in ((Odd(3, 5), [torch.zeros(4, 7, 3)]), (nn.Linear(3, 5), torch.zeros(4, 3))):
+        with refused():
+            _ = probe.record(model, x)
 
 
 def test_the_recording_is_a_value(lstm: nn.LSTM, x: Tensor) -> None:
     """Changing the output, the inputs or the weights afterwards does not reach into it."""
-    h, c = torch.randn(1, 4, 5), torch.randn(1, 4, 5)
-    recording = probe.record(lstm, x, (h, c), signals=Signal)
-    before = {signal: value.clone() for signal, value in recording.parts[0].signals.items()}
-    initial = {signal: value.clone() for signal, value in recording.initial.items()}
+    recording = probe.record(lstm, x, (STATE[0].clone(), STATE[1].clone()), signals=Signal)
+    (part,) = recording.parts
+    before = [value.clone() for value in (*part.signals.values(), *part.initial.values())]
     with torch.no_grad():
-        for tensor in (x, h, c, *lstm.parameters(), recording.output[0], *recording.output[1]):
+        for tensor in (x, *lstm.parameters(), recording.output[0], *recording.output[1]):
             _ = tensor.add_(1)
-    assert all(torch.equal(recording[signal], value) for signal, value in before.items())
-    assert all(torch.equal(recording.initial[signal], value) for signal, value in initial.items())
+    assert all(map(torch.equal, (*part.signals.values(), *part.initial.values()), before))
     with pytest.raises(AttributeError):
         recording.max_error = 0.0  # pyright: ignore[reportAttributeAccessIssue]
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_as_found(tagger: Any, x: Tensor, training: bool) -> None:
-    """Mode, gradients, weights, other people's hooks, random state and thread counts stay."""
-    tagger.train(training)
-    tagger.lstm.weight_ih_l0.requires_grad_(False)
-    seen: list[int] = []
-    foreign = tagger.lstm.register_forward_hook(lambda *_: seen.append(1))
-    weights = {name: value.clone() for name, value in tagger.state_dict().items()}
-    wanted = {name: p.requires_grad for name, p in tagger.named_parameters()}
-    random, threads, hooks = torch.get_rng_state(), torch.get_num_threads(), dict(tagger.lstm._forward_hooks)
-    recording = probe.record(tagger, x)
-    assert seen == [1]
-    assert tagger.training is training
-    assert {name: p.requires_grad for name, p in tagger.named_parameters()} == wanted
-    assert all(p.grad is None for p in tagger.parameters())
-    assert all(torch.equal(value, weights[name]) for name, value in tagger.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), random)
-    assert torch.get_num_threads() == threads
-    assert dict(tagger.lstm._forward_hooks) == hooks
-    assert not recording.output.requires_grad
-    assert torch.is_grad_enabled()
-    foreign.remove()
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.LSTM])
+def test_a_recording_is_not_changed_by_whoever_gets_the_output(kind: Any, check: bool) -> None:
+    """The model's own code changes what a layer returned in place; its signals stay."""
 
+    def body(m: Any, x: Tensor) -> Any:
+        output = m.rnn(x)
+        _ = [part.mul_(0.5) for part in flat(output)]
+        return output
 
-def test_dropout_draws_what_the_bare_call_draws(x: Tensor) -> None:
-    """The random state after recording is what the bare call would have left."""
-
-    class Dropping(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lstm = nn.LSTM(3, 5, batch_first=True)
-            self.drop = nn.Dropout(0.5)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.drop(self.lstm(self.drop(x))[0])
-
-    model = Dropping()
-    _ = torch.manual_seed(3)
-    with torch.no_grad():
-        bare, after = model(x), torch.get_rng_state()
-    _ = torch.manual_seed(3)
-    assert torch.equal(probe.record(model, x).output, bare)
-    assert torch.equal(torch.get_rng_state(), after)
-
-
-def test_two_threads_record_two_models(make_tagger: Callable[[], nn.Module], x: Tensor) -> None:
-    """Recordings made at the same time in one process do not mix."""
-    models = [make_tagger() for _ in range(2)]
-    alone = [probe.record(model, x)["cell_state"] for model in models]
-    results: list[list[Tensor]] = [[], []]
-
-    def work(number: int) -> None:
-        for _ in range(20):
-            results[number].append(probe.record(models[number], x)["cell_state"])
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for number in range(2):
-        assert len(results[number]) == 20
-        assert all(torch.equal(result, alone[number]) for result in results[number])
+    model = Model(body, rnn=kind(3, 5))
+    x = torch.randn(4, 3) if isinstance(model.rnn, nn.RNNCellBase) else torch.randn(2, 4, 3)
+    found = probe.record(model, x, check=check)
+    for signal, value in probe.record(model.get_submodule("rnn"), x).parts[0].signals.items():
+        torch.testing.assert_close(found[signal], value)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
-def test_wrapped_models_keep_their_names(tagger: nn.Module, x: Tensor) -> None:
+def test_wrapped_models_keep_their_names() -> None:
     """What torch.compile and DataParallel put around a model is not part of its layers' names, in any order."""
+    model = hidden()
     for wrapped in (
-        nn.DataParallel(tagger),
-        torch.compile(tagger),
-        torch.compile(nn.DataParallel(tagger)),
-        nn.DataParallel(cast("nn.Module", torch.compile(tagger))),
+        nn.DataParallel(model),
+        torch.compile(model),
+        torch.compile(nn.DataParallel(model)),
+        nn.DataParallel(cast("nn.Module", torch.compile(model))),
     ):
-        assert isinstance(wrapped, nn.Module)
-        assert [layer.name for layer in probe.inspect(wrapped).layers] == ["lstm[0]"]
-    assert [layer.name for layer in probe.inspect(nn.DataParallel(nn.LSTM(3, 5))).layers] == ["[0]"]
-    assert probe.record(tagger, x).layers == ("lstm[0]",)
-
-
-@pytest.mark.parametrize("signals", [None, Signal])
-def test_a_long_run_is_opened_in_stretches(
-    lstm: nn.LSTM, x: Tensor, signals: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Three steps at a time, each stretch starts where the one before it ended."""
-    state = (torch.randn(1, 4, 5), torch.randn(1, 4, 5))
-    whole = probe.record(lstm, x, state, signals=signals)
-    monkeypatch.setattr(cell, "CHUNK", 3 * 4 * 20)  # steps, rows, rows of the matrices
-    opened = probe.record(lstm, x, state, signals=signals)
-    for signal, value in whole.parts[0].signals.items():
-        assert torch.allclose(opened[signal], value, atol=1e-7)
-
-
-@pytest.mark.parametrize("signals", [None, Signal])
-def test_an_unchecked_recording_starts_from_the_given_states(lstm: nn.LSTM, x: Tensor, signals: Any) -> None:
-    """With check=False too, values follow from the states that the caller gave."""
-    h, c = torch.randn(4, 5), torch.randn(4, 5)
-    recording = probe.record(lstm, x, (h[None], c[None]), signals=signals, check=False)
-    expected = {name: v for name, v in textbook(lstm, x, h, c).items() if name in recording.parts[0].signals}
-    assert len(expected) == (10 if signals is Signal else 6)
-    assert largest_difference(recording, expected) < 1e-6
-
-
-def test_an_empty_batch_is_recorded(lstm: nn.LSTM) -> None:
-    """No rows are no error."""
-    assert probe.record(lstm, torch.zeros(0, 7, 3))["cell_state"].shape == (0, 7, 5)
-
-
-@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.LSTM])
-def test_an_unchecked_recording_is_not_changed_by_whoever_gets_the_output(kind: Any) -> None:
-    """The model's own code changes what a layer returned in place; its signals stay."""
-
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn = kind(3, 5)
-
-        def forward(self, x: Tensor) -> Any:
-            output = self.rnn(x)
-            for part in flat(output):
-                part.mul_(0.5)
-            return output
-
-    model, x = Model(), torch.randn(4, 3)
-    x = x if isinstance(model.rnn, nn.RNNCellBase) else x[:, None].repeat(2, 1, 1)
-    expected = probe.record(model.rnn, x)
-    found = probe.record(model, x, check=False)
-    for signal, value in expected.parts[0].signals.items():
-        torch.testing.assert_close(found[signal], value)
+        assert [layer.name for layer in probe.inspect(cast("nn.Module", wrapped)).layers] == ["rnn[0]"]
+    assert [layer.name for layer in probe.inspect(nn.DataParallel(lstm())).layers] == ["[0]"]
