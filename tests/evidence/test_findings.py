@@ -168,7 +168,7 @@ def test_the_medians_interval_is_of_two_values_or_none(
     values: list[float], level: float, interval: tuple[float, float] | None
 ) -> None:
     """The binomial distribution says which; so few values have none."""
-    assert median_interval(values, level) == interval
+    assert median_interval([float(value) for value in values], level) == interval
 
 
 @pytest.mark.parametrize(("n", "level"), [(9, 0.95), (25, 0.99), (50, 0.9)])
