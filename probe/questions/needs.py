@@ -10,7 +10,6 @@ import numpy as np
 
 from ..errors import ProbeError
 from ..methods.abstraction.automata import as_symbols
-from ..methods.causal import alignment
 from ..methods.causal.pairs import all_pairs
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.signals import Signal
@@ -19,7 +18,6 @@ from ..subjects.answers import only_last, rows_at_steps
 from ..subjects.ends import affordable_runs, ends_of, machine_of, step_of, why_not
 from ..subjects.heads import MOST_LEVELS
 from ..subjects.pairs import can_occur, input_pairs, pairs_by_step, usual_steps
-from ..subjects.plans import search_length
 from ..subjects.readouts import EVERY, NUMBER
 from ..subjects.stacks import not_from_states
 from ..subjects.states import sample_of, studied_layer
@@ -93,11 +91,6 @@ def _impossible(subject: Subject) -> bool:
     end = ends_of(subject)
     pairs = all_pairs(end.machine, step_of(subject, None), most=SPLICES, seed=subject.seed)
     return not can_occur(subject, end, pairs.base, pairs.source, pairs.step).all()
-
-
-def _too_long(subject: Subject) -> bool:
-    step, most = step_of(subject, None), alignment.ITERATIONS
-    return not search_length(subject, step, searches=4, pairs=alignment.PAIRS, most=most)
 
 
 def _too_few_states(subject: Subject) -> str | None:
@@ -175,12 +168,6 @@ splices = Need(
     "some sequences that are spliced of two cannot occur by valid, and this question splices all",
     (_known_after,),
 )
-_gradient = Need(
-    lambda s: s.head is not None and not s.head.differentiable,
-    "its readout has no gradient, which a search for directions follows; write it in torch",
-    (splices,),
-)
-search = Need(_too_long, "a search for directions would take too long for these layers and pairs", (_gradient,))
 #: Enough whole sequences can be run from any state, with answers after several steps.
 runs = Need(
     lambda s: affordable_runs(s, RUNS) < 2 * LEAST_SEQUENCES <= len(s.x),

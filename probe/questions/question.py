@@ -83,7 +83,6 @@ class Question:
         tell: what the page of one network says and shows; None says what the rules come to.
         settings: keyword arguments of `measure`. With another setting it is measured again.
         version: raised by hand when what the question computes is changed.
-        usual: whether it is asked where a study chooses no questions; False for one that takes long.
         together: whether `measure` takes all networks of a study at once, to compare them with each other.
         copies: how many networks with random weights are measured beside a network at most; None for all there are.
             A rule is judged against one of a pair.
@@ -101,7 +100,6 @@ class Question:
     tell: Callable[[Answered], Told] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
-    usual: bool = True
     together: bool = False
     copies: int | None = 1
     text: str = ""

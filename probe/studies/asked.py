@@ -38,7 +38,6 @@ MODULES = (
     "interventions.single_answers",
     "interventions.class_means",
     "interventions.directions",
-    "interventions.alignment",
     "interventions.erasure",
     "interventions.steering",
     "interventions.gate_shares",
@@ -67,7 +66,7 @@ def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -
     named = any(not isinstance(one, Question) for one in asked)
     known = {question.name: question for question in (every_question(first) if named else ())}
     others = OF_MANY if single else (*OF_ONE, card.name)
-    usual = [question for name, question in known.items() if question.usual and name not in others]
+    usual = [question for name, question in known.items() if name not in others]
     found: list[Question] = []
     for one in asked:
         if isinstance(one, Question):

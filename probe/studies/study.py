@@ -86,8 +86,7 @@ class Study:
         title: the title of the page.
         seed: the seed of all random numbers.
         questions: which questions are asked, by name, or `probe.questions.Question`s of your own; None for every
-            question whose needs a network meets. The name `usual` stands for these too, beside others. The search
-            for directions, `alignment`, takes long, and is run only where it is chosen.
+            question whose needs a network meets. The name `usual` stands for these too, beside your own.
         rules: rules of your own, judged beside those of the questions.
         tolerance: how far recomputed states may lie from those that the network computed, in every run of the study:
             the `tolerance` of `probe.record`. The page says it where it is given.

@@ -175,16 +175,8 @@ def test_the_figures_show_every_subject_with_its_own_look(table: Any):
 
 
 def test_an_alignment_that_does_not_fit_is_refused():
-    """A concept of other steps, a wrong variable of other rows, a step that is not there."""
+    """A concept of other steps, a step that is not there."""
     with refused():
         alignment.measure(subjects(NETWORKS[:1], X, WINS[:, :3], **READ))
-    with refused():
-        alignment.measure(
-            subjects(NETWORKS[:1], X, WINS, **READ),
-            ranks=(),
-            steps=(),
-            iterations=1,
-            wrong={"half": X[:5, 0, 0]},
-        )
     with refused():
         alignment.measure(subjects(NETWORKS[:1], X, WINS, **READ), step=9)

@@ -20,12 +20,10 @@ from safetensors.torch import save_file
 from studied import FUNCTIONS, UNITS, head, planted
 from torch import nn
 
-from probe import ProbeError, Readout, Study
+from probe import ProbeError, Readout
 from probe.evidence import Control, Network, Range, Rule, measurement
 from probe.questions import Question
-from probe.studies.asked import chosen
 from probe.studies.pages.sections import told
-from probe.studies.prepare import prepare
 from probe.studies.run import MEASURED
 from probe.subjects.subject import Subject
 
@@ -321,20 +319,3 @@ def test_a_page_says_how_networks_were_measured_and_in_how_many_a_claim_is_true(
     check_told(points(text), every)
     check_table(text, every)
     assert 'class="pills"' not in text
-
-
-def test_the_search_for_directions_is_run_where_it_is_chosen() -> None:
-    """It takes long; `usual` stands for all that is asked where a study chooses nothing."""
-    networks = {"trained": list(counters(2))}
-    usual = {one.name for one in questions_of(study(networks, questions=None))}
-    assert "alignment" not in usual
-    assert {one.name for one in questions_of(study(networks, questions=["usual", "alignment"]))} == {
-        *usual,
-        "alignment",
-    }
-
-
-def questions_of(given: Study) -> list[Question]:
-    """Return what a study asks."""
-    subjects = prepare(given)
-    return chosen(given, subjects[0], len(subjects) == 1, {one.network.role for one in subjects})

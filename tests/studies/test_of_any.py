@@ -169,10 +169,9 @@ def studied(model: nn.Module, folder: Path, *, head: bool) -> dict[str, pd.DataF
         else probe.Readout("held", output=(torch.sign, lambda y: y))
     )
     x = BITS[(BITS[:, 0] != 0)[:, 0]]
-    asked = (*QUESTIONS, "alignment") if head else QUESTIONS  # which takes long
-    _ = probe.Study(model, x, {"held": held}, readout=readout, questions=asked).run(folder)
+    _ = probe.Study(model, x, {"held": held}, readout=readout, questions=QUESTIONS).run(folder)
     found = {}
-    for name in asked:
+    for name in QUESTIONS:
         table = probe.Finding.read(folder / "findings" / name).measurements
         table = table[table["role"] == "trained"].drop(columns=["network", "layer", "signal"])
         found[name] = table.reset_index(drop=True)

@@ -125,11 +125,10 @@ def last(x: np.ndarray) -> np.ndarray:
 def test_where_the_state_decides_nothing_no_direction_is_scored(many: bool, tmp_path: Path) -> None:
     """The whole state's patch changes no right answer, so that nothing is judged or drawn, and the page says why."""
     networks = {"trained": [small(), small(seed=1)]} if many else small()
-    page = study(networks, "directions", "alignment", concept=last, scores=2).run(tmp_path)
-    for name in ("directions", "alignment"):
-        found = Finding.read(tmp_path / "findings" / name)
-        assert not found.claims
-        assert not found.figures
+    page = study(networks, "directions", concept=last, scores=2).run(tmp_path)
+    found = Finding.read(tmp_path / "findings" / "directions")
+    assert not found.claims
+    assert not found.figures
     assert "not clearly more often than always giving the most frequent answer" in page.render()
 
 
