@@ -16,12 +16,12 @@ from probe.evidence import Control, Range, Rule
 from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import slope
 from probe.methods.causal.ablation import Resampling
+from probe.methods.decomposition.shapley import pooled_shares
 from probe.methods.probing.monotone import HALF, each_unit_read, monotone_predictions
 from probe.methods.probing.splits import folds
 from probe.questions.interventions import directions
-from probe.questions.interventions.pair_shares import pair_shares
-from probe.questions.interventions.unit_ablation import Score
-from probe.questions.interventions.unit_shares import pairs_of
+from probe.questions.interventions.unit_ablation import accuracy_of
+from probe.questions.interventions.unit_shares import exact_table
 from probe.questions.question import Question
 from probe.subjects.alphabet import around, at_lengths
 from probe.subjects.answers import answers_to
@@ -159,7 +159,7 @@ def _answering(subject: Subject) -> dict[str, np.ndarray]:
     """Return the tests that are about the answer, of each unit, (unit,); NaN where a score is undefined."""
     end = ends_of(subject)
     units = end.machine.dynamics.units
-    carries = pair_shares(subject, pairs_of(subject, CHANGED, STEP, units)).pooled.values
+    carries = pooled_shares(*exact_table(subject, CHANGED, STEP)).values
     moved = {
         int(place["units"]): value
         for name, value, place in directions.of_units(subject, STEP, directions.PAIRS_OF_UNIT)
@@ -172,14 +172,14 @@ def _answering(subject: Subject) -> dict[str, np.ndarray]:
 def alone_of(subject: Subject) -> np.ndarray:
     """Return what each unit keeps alone of what the network can do, (unit,), as `unit_ablation` scores it."""
     end = ends_of(subject)
-    machine, score = end.machine, Score(end.values[:, -1])
+    machine, right = end.machine, end.values[:, -1]
     resampling = Resampling(machine, draws=DRAWS, seed=subject.seed)
     units, unit = range(machine.dynamics.units), machine.dynamics.unit
 
     def without(gone: Iterable[int]) -> float:
-        return score.of(resampling.answers([column for one in gone for column in unit(one)]))
+        return accuracy_of(resampling.answers([column for one in gone for column in unit(one)]), right)
 
-    own, none = score.of(machine.clean.answers), without(units)
+    own, none = accuracy_of(machine.clean.answers, right), without(units)
     if own == none:
         return np.full(len(units), np.nan)
     kept = [without(other for other in units if other != kept) for kept in units]

@@ -14,13 +14,12 @@ from analyses.counter import common
 from probe.evidence import Control, DataFigure, Range, Rule
 from probe.evidence.measurements import measurement, tabulate
 from probe.evidence.strongest import STRONGEST
+from probe.methods.decomposition.shapley import shapley_values
 from probe.plots.legends import legend_above
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import ROLE_STYLE, new_figure
-from probe.questions.interventions.pair_shares import PairShares, pair_shares
-from probe.questions.interventions.unit_shares import pairs_of
+from probe.questions.interventions.unit_shares import exact_table
 from probe.questions.question import Question
-from probe.subjects.ends import ends_of
 from probe.subjects.subject import Subject
 
 NAME = "relay"
@@ -50,9 +49,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
-    end = ends_of(subject)
-    found = pair_shares(subject, pairs_of(subject, CHANGED, STEP, end.machine.dynamics.units))
-    for metric, value, pairs in _numbers(found):
+    for metric, value, pairs in _numbers(*exact_table(subject, CHANGED, STEP)):
         if not np.isnan(value):
             yield measurement(NAME, metric, subject.network, value, step=STEP, n=pairs)
 
@@ -89,19 +86,19 @@ def relay_index(
     return together / within, together, within
 
 
-def _numbers(found: PairShares) -> Iterator[tuple[str, float, int]]:
+def _numbers(table: np.ndarray, weight: np.ndarray) -> Iterator[tuple[str, float, int]]:
     """Yield metric, value and number of pairs."""
-    pairs = len(found.whole)
+    added, whole, pairs = shapley_values(table), table[:, -1] - table[:, 0], len(table)
     for metric, value in zip(
         ("relay_index", "pooled_participation", "mean_participation"),
-        relay_index(found.added, found.weight),
+        relay_index(added, weight),
         strict=True,
     ):
         yield metric, value, pairs
-    kept = np.abs(found.whole) >= TINY
+    kept = np.abs(whole) >= TINY
     yield "pairs_left_out", float(1 - kept.mean()), pairs
     if kept.any():
-        shares = found.added[kept] / found.whole[kept, None]
+        shares = added[kept] / whole[kept, None]
         yield "per_context_participation", float(np.median(participation(np.abs(shares)))), len(shares)
         yield "largest_pair_share", float(np.median(shares.max(1))), len(shares)
 

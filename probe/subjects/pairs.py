@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -199,10 +198,8 @@ def input_pairs(subject: Subject, changed: int, step: int, *, most: int | None =
     return InputPairs((base[kept], source[kept]), step)
 
 
-def pairs_by_step(subject: Subject, steps: Iterable[int] | None = None) -> dict[int, InputPairs]:
-    """Return the pairs that differ at a step, for each of several steps; None for 16 of those that have enough."""
-    if steps is not None:
-        return {step: input_pairs(subject, step, step) for step in steps}
+def pairs_by_step(subject: Subject) -> dict[int, InputPairs]:
+    """Return the pairs that differ at a step, for each step but the first that has enough, or for 16 of these."""
     length, by_step = ends_of(subject).steps, dict[int, InputPairs]()
     reason = "Each sequence has a single step, and no state before it."
     for step in np.unique(np.linspace(1, length - 1, min(length - 1, MOST_STEPS)).round().astype(int)).tolist():

@@ -28,9 +28,9 @@ from probe.plots.style import style
 from probe.questions.interventions import gate_shares, routes, unit_shares
 
 
-def measured(model: nn.Module, concept: torch.Tensor = WINS, **options: Any) -> pd.DataFrame:
+def measured(model: nn.Module, concept: torch.Tensor = WINS) -> pd.DataFrame:
     """Return the table of one network."""
-    return gate_shares.measure(subjects([Network("it", "trained", model, 0)], concept=concept), **options)
+    return gate_shares.measure(subjects([Network("it", "trained", model, 0)], concept=concept))
 
 
 def shares(table: pd.DataFrame) -> dict[str, float]:
@@ -78,18 +78,10 @@ def test_a_gru_has_its_own_gates_and_a_plain_rnn_one_place() -> None:
     assert set(plain["metric"]) == {"gate_share", "gate_share_at_step"}
 
 
-def test_steps_are_chosen_and_checked() -> None:
-    """One step alone has its own shares, the first one too; steps beyond the input are named."""
-    model = Reader("lstm")
-    by_step = measured(model)
-    one = measured(model, steps=[-1])
-    last = by_step[(by_step["metric"] == "gate_share_at_step") & (by_step["step"] == 4)]
-    assert list(shares(one).values()) == pytest.approx(last["value"].tolist())
-    assert sum(shares(measured(model, steps=[0])).values()) == pytest.approx(1)
+def test_a_concept_that_never_differs_has_no_gate_shares() -> None:
+    """There is no pair."""
     with refused():
-        measured(model, steps=[5])
-    with refused():
-        measured(model, torch.zeros_like(WINS))
+        measured(Reader("lstm"), torch.zeros_like(WINS))
 
 
 def test_the_figures_show_shares_and_the_most_lasting_unit() -> None:

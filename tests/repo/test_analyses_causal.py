@@ -72,7 +72,7 @@ def test_a_straight_push_fails_where_the_code_is_curved(planted: list[Subject]) 
 
 def test_ablation_finds_the_units_that_count(planted: list[Subject]) -> None:
     """One carrier scores 1 alone, two share, and of ten delayed bits each costs half of the answers or more."""
-    table = ablation_question.measure(planted, draws=4, search_draws=1)
+    table = ablation_question.measure(planted, draws=4)
     score = by_network(table, "best_single_unit_score")
     assert [score[name] for name in ("ones", "ones-alone", "geometric", "decoy", "illusion")] == [1] * 5
     assert max(score["rotated"], score["delay-line"]) < 0.1

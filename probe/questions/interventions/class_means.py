@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 
 from ...evidence.claims import Control
+from ...evidence.measurements import only
 from ...methods.causal.class_means import classes_at
-from ...recurrent.signals import within
 from ...subjects.answers import task_of
 from ...subjects.ends import machine_of
 from ...subjects.subject import Subject
@@ -20,7 +20,6 @@ from ..question import Question
 from ..rules import ANSWERING, FITTED, rule
 from .patching import Value, draw_lines, table_of
 
-QUESTION = "class_means"
 _RATIO, _BALANCED = "class_mean_ratio", "balanced_class_mean_ratio"
 
 
@@ -52,8 +51,8 @@ def question(subject: Subject) -> Question:
     )
 
 
-def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) -> pd.DataFrame:
-    """Measure how accurate answers stay where every state at a step is the mean state of its concept's value.
+def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Measure how accurate answers stay where every state at a step but the last is the mean of its value's states.
 
     A value that one prefix alone has is left out, since its mean is that prefix's own state. Metrics by step:
     `class_mean_accuracy`, over the rows that remain; `class_mean_ratio`, that over the network's own accuracy on
@@ -62,27 +61,19 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
     `worst_class_mean_ratio` and `worst_balanced_class_mean_ratio`, the smallest over steps. A ratio is left out where
     the network has no right answer among those rows.
 
-    Args:
-        steps: after which steps; None takes all but the last.
-
     Raises:
-        ProbeError: a step does not exist, or the concept is not aligned to (batch, time) or does not follow from what
-            was read so far.
+        ProbeError: the concept is not aligned to (batch, time) or does not follow from what was read so far.
 
     Reference:
         Chan et al. 2022, Causal scrubbing, with the mean of a class in place of a state drawn from it;
         docs/science.md, "Class mean at (t, n)".
     """
-    wanted = None if steps is None else tuple(steps)
-    return table_of(QUESTION, subjects, lambda subject: _measured(subject, wanted))
+    return table_of("class_means", subjects, _measured)
 
 
-def _measured(subject: Subject, steps: tuple[int, ...] | None) -> Iterator[Value]:
-    machine, task = machine_of(subject), task_of(subject)
-    task.check_fits(machine.clean.inputs)
-    length, ratios = machine.clean.inputs.shape[1], dict[str, list[tuple[float, int]]]()
-    chosen = tuple(range(length - 1)) if steps is None else steps
-    for step in within("steps", chosen, length, "the input's time axis"):
+def _measured(subject: Subject) -> Iterator[Value]:
+    ratios = dict[str, list[tuple[float, int]]]()
+    for step in range(machine_of(subject).clean.inputs.shape[1] - 1):
         for name, value in _at_step(subject, step):
             yield name, value, {"step": step}
             ratios.setdefault(name, []).append((value, step))
@@ -113,7 +104,7 @@ def _at_step(subject: Subject, step: int) -> Iterator[tuple[str, float]]:
         yield _BALANCED, float(balanced / own_balanced)
 
 
-#: Draws the ratio of accuracies by step: the median over networks and its interval; each planted network a line.
-draw = partial(
-    draw_lines, metric=_RATIO, at="step", x="steps read when the class mean is put in", y="accuracy over own accuracy"
-)
+def draw(frame: pd.DataFrame) -> Axes:
+    """Draw the ratio of accuracies by step: medians over networks, and each planted network a line."""
+    x, y = "steps read when the class mean is put in", "accuracy over own accuracy"
+    return draw_lines(only(frame, metric=_RATIO), at="step", x=x, y=y)

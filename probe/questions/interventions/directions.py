@@ -25,7 +25,6 @@ from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
 from .patching import Value, table_of
 
-QUESTION = "directions"
 #: Of a study: the most pairs that are run along a direction, and for each unit; a share of so many is known to .02.
 STUDIED_PAIRS, STUDIED_OF_UNIT = 4_096, 512
 #: Units stand beside the directions and there are many of them: their pairs are drawn.
@@ -101,7 +100,7 @@ def measure(
         for metric, value, place in (*along_directions(subject, at, most), *of_units(subject, at, most_of_unit)):
             yield metric, value, {"step": at, **place}
 
-    return table_of(QUESTION, subjects, values)
+    return table_of("directions", subjects, values).dropna(subset="value", ignore_index=True)
 
 
 @per_subject

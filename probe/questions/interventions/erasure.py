@@ -44,7 +44,6 @@ from ..question import Question
 from ..rules import ANSWERING, FITTED, ONE_STEP, rule
 from .patching import Value, find, table_of
 
-QUESTION = "erasure"
 #: Orders of labels that the shuffled control is the mean of; dimensions that are projected out, and random subspaces.
 SHUFFLES, RANK, RANDOM = 20, 2, 50
 #: Answers that are right more often than the floor by no more are no better than the later inputs allow.
@@ -75,7 +74,7 @@ def question(subject: Subject) -> Question:
         draw=draw,
         text=f"What goes along with {name} in these states is in part erased with it, so this does not tell whether "
         "the answer uses the concept or that.",
-        # A search for directions takes long; a study runs one where it chooses the question `alignment`.
+        # A study's search for directions is that of the question `interchange`.
         settings={"iterations": 0},
         rules=(
             rule(
@@ -137,7 +136,7 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, iterations:
         for metric, value in found.items():
             yield metric, value, {"step": at}
 
-    return table_of(QUESTION, subjects, values)
+    return table_of("erasure", subjects, values)
 
 
 @dataclass(frozen=True, eq=False)

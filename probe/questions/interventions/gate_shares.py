@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,20 +13,15 @@ from ...errors import several
 from ...evidence.measurements import only
 from ...methods.decomposition.gates import gate_table, gates_of, input_places, kept_to_the_end, with_constant_gates
 from ...methods.decomposition.shapley import pooled_shares
-from ...plots.networks import draw_role_lines
-from ...plots.style import axes_or_new
-from ...recurrent.signals import Signal, as_indices, within
+from ...recurrent.signals import Signal
 from ...subjects.ends import ends_of
 from ...subjects.pairs import pairs_by_step
 from ...subjects.subject import Subject
 from .. import needs
-from ..answers.wrong import frequent_share
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
-from ..told import of_network
-from .shares import AVERAGED, Value, draw_columns, largest_share, measured
-
-QUESTION = "gate_shares"
+from .patching import Value, draw_lines, table_of
+from .shares import draw_columns, setup_of
 
 
 def question(subject: Subject) -> Question:
@@ -55,10 +50,11 @@ def question(subject: Subject) -> Question:
     )
 
 
-def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure what each gate does with an input, as Shapley shares of what the input changes.
 
-    Base and source differ in one input. At that step every subset of what sees the input (i, f, g and o of an LSTM;
+    Base and source differ in one input, at every step but the first, or 16 of them, where enough sequences differ in
+    it (see `probe.subjects.pairs`). At that step every subset of what sees the input (i, f, g and o of an LSTM;
     r, z and n of a GRU; one place in a plain RNN) is given the source's, the others the base's, and the run goes on
     with the base's inputs to the end. Shares are the sum of the Shapley values over steps, pairs and continuations,
     over the sum of the whole differences.
@@ -69,25 +65,18 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
     a unit and step: how much of what the step left in the unit is still there at the end, the product of all later
     forget (update) gates, mean over the sequences. A plain RNN has the first two only.
 
-    Args:
-        steps: at which steps an input is changed, counted in the subject's machine; None for all but the first, or 16
-            of them, where enough sequences differ in the input (see `probe.subjects.pairs`).
-
     Raises:
-        ProbeError: the concept is not aligned to (batch, time), there is no pair that differs at a step, a step or
-            layer does not exist, or the cell is of an unknown kind.
+        ProbeError: the concept is not aligned to (batch, time), there is no pair that differs at a step, the layer
+            does not exist, or the cell is of an unknown kind.
 
     Reference:
         Shapley 1953, A value for n-person games; docs/science.md, claims 15a, 15b, 15c.
     """
-    asked = None if steps is None else as_indices("steps", steps)
-    return measured(QUESTION, subjects, partial(_values, steps=asked))
+    return table_of("gate_shares", subjects, _values)
 
 
-def _values(subject: Subject, steps: tuple[int, ...] | None) -> Iterator[Value]:
-    end = ends_of(subject)
-    wanted = None if steps is None else within("steps", steps, end.steps, "the input's time axis")
-    pairs = pairs_by_step(subject, wanted)
+def _values(subject: Subject) -> Iterator[Value]:
+    end, pairs = ends_of(subject), pairs_by_step(subject)
     tables = {step: gate_table(end.machine, of_step.pairs, step) for step, of_step in pairs.items()}
     together = (np.concatenate(parts) for parts in zip(*tables.values(), strict=True))
     signals = tuple(input_places(end.machine.cell))
@@ -116,10 +105,9 @@ draw = partial(draw_columns, metric="gate_share", name=name)
 
 def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how much of what each step wrote is left at the end in the network's most lasting unit: medians."""
-    ax = draw_role_lines(most_lasting(frame), ax=axes_or_new(ax), at="step")
+    x, y = "step at which it was written", "left of it at the end"
+    ax = draw_lines(most_lasting(frame), at="step", x=x, y=y, ax=ax)
     ax.set_ylim(0, None)
-    ax.set_xlabel("step at which it was written")
-    ax.set_ylabel("left of it at the end")
     return ax
 
 
@@ -132,20 +120,7 @@ def most_lasting(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def tell(answered: Answered) -> Told:
-    """Say through which gates an input acts in one network."""
-    answer = largest_share(answered, "gate_share", lambda signal: f"the {name(signal)}")
-    end = ends_of(answered.subject)
-    right, own = end.values[:, -1], end.machine.clean.answers.chosen.double().numpy()
-    for accuracy in of_network(answered, "constant_gates_accuracy")["value"]:
-        answer += (
-            f" With its gates frozen at their means of each step, the network answers {accuracy:.0%} right (with its "
-            f"own gates {(own == right).mean():.0%}; always giving the most frequent answer "
-            f"{frequent_share(right):.0%})."
-        )
-    pairs = pairs_by_step(answered.subject).values()
-    count = sum(len(each.pairs[0]) for each in pairs)
-    setup = (
-        f"We ran {end.said}. At each of {several(len(pairs), 'step')} one input is changed and every subset of the "
-        f"gates sees it, in {several(count, 'pair')}. {AVERAGED}"
-    )
-    return Told({"answer": answer, "setup": setup})
+    """Say how one network was measured."""
+    pairs = pairs_by_step(answered.subject)
+    how = f"At each of {several(len(pairs), 'step')} one input is changed and every subset of the gates sees it."
+    return Told({"setup": setup_of(answered.subject, pairs.values(), how)})

@@ -142,11 +142,11 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """
     network = as_subjects(subjects)[0]
     patching = _patching_of(network)
-    return table_of(
-        QUESTION,
-        subjects,
-        lambda subject: _of_network(patching) if subject is network else _of_control(subject, patching),
-    )
+
+    def values(subject: Subject) -> Iterator[Value]:
+        return _of_network(patching) if subject is network else _of_control(subject, patching)
+
+    return table_of(QUESTION, subjects, values).dropna(subset="value", ignore_index=True)
 
 
 def _of_network(patching: _Patching) -> Iterator[Value]:

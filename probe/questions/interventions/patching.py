@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ...errors import ProbeError
-from ...evidence.measurements import measurement, only, tabulate
+from ...evidence.measurements import measurement, tabulate
 from ...methods.causal.alignment import PAIRS, Alignment, Search, search
 from ...methods.causal.alignment_loss import answer_loss
 from ...plots.networks import draw_role_lines
@@ -19,19 +18,18 @@ from ...subjects.ends import machine_of
 from ...subjects.plans import search_length
 from ...subjects.subject import Subject, as_subjects
 
-#: Metric, value, and its place in the table.
+#: A metric, its value, and where it was measured, as keywords of `measurement`.
 Value = tuple[str, float, Mapping[str, Any]]
 
 
 def table_of(
-    question: str, subjects: Sequence[Subject], measure: Callable[[Subject], Iterable[Value]]
+    question: str, subjects: Sequence[Subject], values: Callable[[Subject], Iterable[Value]]
 ) -> pd.DataFrame:
-    """Return the table of what a question measures of each subject at its layer; NaN is left out."""
+    """Return the table of what a question measures of each subject at its layer."""
     return tabulate(
         measurement(question, metric, subject.network, value, **{"layer": subject.layer, **place})
         for subject in as_subjects(subjects)
-        for metric, value, place in measure(subject)
-        if not math.isnan(value)
+        for metric, value, place in values(subject)
     )
 
 
@@ -46,12 +44,11 @@ def find(
     return search(machine, step, searches, loss=loss, iterations=many, pairs=pairs, seed=seed)
 
 
-def draw_lines(frame: pd.DataFrame, metric: str, *, at: str, x: str, y: str, kind: str = "") -> Axes:
+def draw_lines(rows: pd.DataFrame, *, at: str, x: str, y: str, ax: Axes | None = None) -> Axes:
     """Draw a metric along a column: medians over networks with their interval, planted networks one by one."""
-    rows = only(frame, metric=metric, kind=kind)
     if rows.empty:
-        raise ProbeError(f"The table has no {metric}{f' of kind {kind!r}' * bool(kind)}; measure the question first.")
-    ax = draw_role_lines(rows, ax=axes_or_new(None), at=at)
+        raise ProbeError("The table has nothing to draw; measure the question first.")
+    ax = draw_role_lines(rows, ax=axes_or_new(ax), at=at)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     return ax

@@ -7,7 +7,6 @@ from functools import partial
 
 import pandas as pd
 
-from ...errors import several
 from ...methods.decomposition.routes import route_table, routes_of
 from ...methods.decomposition.shapley import pooled_shares
 from ...recurrent.signals import Signal
@@ -17,9 +16,8 @@ from ...subjects.subject import Subject
 from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
-from .shares import AVERAGED, Value, draw_columns, largest_share, measured
-
-QUESTION = "routes"
+from .patching import Value, table_of
+from .shares import draw_columns, setup_of
 
 
 def question(subject: Subject) -> Question:
@@ -82,7 +80,7 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: in
     Reference:
         Shapley 1953, A value for n-person games; docs/science.md, claim 7a.
     """
-    return measured(QUESTION, subjects, partial(_values, step=step, changed=changed))
+    return table_of("routes", subjects, partial(_values, step=step, changed=changed))
 
 
 def _values(subject: Subject, step: int | None, changed: int | None) -> Iterator[Value]:
@@ -105,14 +103,10 @@ draw = partial(draw_columns, metric="route_share", name=name)
 
 
 def tell(answered: Answered) -> Told:
-    """Say by which routes a difference goes on in one network."""
+    """Say how one network was measured."""
     before, at = usual_steps(answered.subject)
-    count = len(input_pairs(answered.subject, before, at).pairs[0])
-    setup = (
-        f"We ran {ends_of(answered.subject).said}. A base and a source differ in the input at step {before + 1} of "
-        f"these alone. Their states after step {at + 1} go into the next step by every subset of the routes; then "
-        f"the run goes on. We used {several(count, 'pair')}. {AVERAGED}"
+    how = (
+        f"A base and a source differ in the input at step {before + 1} of these alone. Their states after step "
+        f"{at + 1} go into the next step by every subset of the routes; then the run goes on."
     )
-    return Told(
-        {"answer": largest_share(answered, "route_share", lambda route: f"the route {name(route)}"), "setup": setup}
-    )
+    return Told({"setup": setup_of(answered.subject, [input_pairs(answered.subject, before, at)], how)})

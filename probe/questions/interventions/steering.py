@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,10 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError
+from ...evidence.measurements import only
 from ...methods.causal.class_means import Classes, classes_at
 from ...methods.causal.directions import shift_by_one
 from ...methods.causal.support import Support
-from ...methods.causal.task import Task
-from ...methods.machines import Machine
 from ...subjects.answers import task_of
 from ...subjects.ends import machine_of, step_of
 from ...subjects.subject import Subject
@@ -25,10 +23,10 @@ from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
 from .patching import Value, draw_lines, table_of
 
-QUESTION = "steering"
 #: The ways to push a state: to another class mean, and along the encoding slope.
 MEANS, SLOPE = "class_mean", "linear"
-#: How far states are pushed for the dose-response, in steps of the concept.
+#: How far states are pushed, in steps of the concept: by one, and for the dose-response.
+ONES = (-1.0, 1.0)
 DOSES = tuple(half / 2 for half in range(-6, 7))
 
 
@@ -59,12 +57,12 @@ def question(subject: Subject) -> Question:
 
 def values_decide(subject: Subject) -> str | None:
     """A concept whose value decides what follows, with values that are one apart."""
-    push = _Push.of(subject, step_of(subject, None))
+    classes = classes_at(machine_of(subject), task_of(subject), step_of(subject, None))
     try:
-        pushed = [len(push.target(push.rows(dose, between_values=True)[0], dose)) for dose in (-1.0, 1.0)]
+        targets = [_target(subject, classes, _pushed(subject, classes, MEANS, dose)[0], dose) for dose in ONES]
     except ProbeError as error:
         return str(error).rstrip(".")
-    if any(pushed):
+    if any(map(len, targets)):
         return None
     return f"at the one step that is patched, no two values of “{subject.concept.name}” are one apart"
 
@@ -89,83 +87,63 @@ def measure(subjects: Sequence[Subject], *, step: int | None = -1) -> pd.DataFra
     """
 
     def values(subject: Subject) -> Iterator[Value]:
-        at = step_of(subject, step)
-        push = _Push.of(subject, at)
+        machine = machine_of(subject)
+        classes = classes_at(machine, task_of(subject), step_of(subject, step))
         for kind in (MEANS, SLOPE):
-            for name, value in _pushed_by_one(push, kind):
-                yield name, value, {"step": at, "kind": kind}
+            for name, value in _by_one(subject, classes, kind):
+                yield name, value, {"step": classes.step, "kind": kind}
         for kind in (MEANS, SLOPE):
             for dose in DOSES:
-                rows, states = push.states(kind, dose)
+                rows, states = _pushed(subject, classes, kind, dose, anywhere=kind == SLOPE)
                 if len(rows):
-                    change = float(push.change(rows, states)[1].mean())
-                    yield "dose_response", change, {"step": at, "kind": kind, "at": dose}
+                    moved = (
+                        machine.answers(states, rows, classes.step).expected - machine.clean.answers.expected[rows]
+                    )
+                    yield "dose_response", float(moved.mean()), {"step": classes.step, "kind": kind, "at": dose}
 
-    return table_of(QUESTION, subjects, values)
-
-
-@dataclass(frozen=True, eq=False)
-class _Push:
-    """States that are pushed at one step; `one` is how far the linear way goes for a unit of the concept."""
-
-    machine: Machine
-    task: Task
-    classes: Classes
-    one: Tensor
-
-    @classmethod
-    def of(cls, subject: Subject, step: int) -> _Push:
-        machine, task = machine_of(subject), task_of(subject)
-        classes = classes_at(machine, task, step)
-        return cls(machine, task, classes, torch.as_tensor(shift_by_one(classes)))
-
-    def rows(self, dose: float, *, between_values: bool) -> tuple[Tensor, Tensor]:
-        """Return the rows that a dose keeps among the values, and the class that each then has (-1: none)."""
-        values = self.classes.values
-        new = values + dose
-        place = np.abs(new[:, None] - values).argmin(1)
-        place[~np.isclose(new, values[place])] = -1
-        kept = place >= 0 if between_values else (new >= values[0] - 1e-9) & (new <= values[-1] + 1e-9)
-        rows = torch.as_tensor(kept)[self.classes.of_row].nonzero().flatten()
-        return rows, torch.as_tensor(place)[self.classes.of_row[rows]]
-
-    def states(self, kind: str, dose: float) -> tuple[Tensor, Tensor]:
-        """Return the rows that a dose is given to and their pushed states."""
-        rows, new = self.rows(dose, between_values=kind == MEANS)
-        own = self.machine.clean.states[rows, self.classes.step]
-        if kind == SLOPE:
-            return rows, own + dose * self.one
-        means = torch.as_tensor(self.classes.means)
-        return rows, own + means[new] - means[self.classes.of_row[rows]]
-
-    def target(self, rows: Tensor, dose: float) -> Tensor:
-        """Return what rows should answer after a dose, (row,)."""
-        step = self.classes.step
-        return self.task.with_value(self.task.so_far(rows, step) + dose, rows, step)
-
-    def change(self, rows: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what rows answer from pushed states, and how far the expected answer moved."""
-        answers = self.machine.answers(states, rows, self.classes.step)
-        return answers.chosen, answers.expected - self.machine.clean.answers.expected[rows]
+    return table_of("steering", subjects, values)
 
 
-def _pushed_by_one(push: _Push, kind: str) -> Iterator[tuple[str, float]]:
-    hits, moved, ways, far, support = [], [], [], [], Support.of(push.classes)
-    for dose in (-1.0, 1.0):
-        # The same rows for both ways: those whose new value occurs.
-        rows, _ = push.rows(dose, between_values=True)
-        given, states = push.states(kind, dose)
-        states = states[torch.isin(given, rows)]
-        (chosen, change), target = push.change(rows, states), push.target(rows, dose)
-        hits.append(chosen.double() == target)
-        moved.append(change)
-        ways.append(target - push.task.final(rows))
+def _pushed(
+    subject: Subject, classes: Classes, kind: str, dose: float, *, anywhere: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return the rows that a dose is given to, and their pushed states.
+
+    It leads from one of the values to another, or anywhere among them.
+    """
+    values, new = classes.values, classes.values + dose
+    place = np.abs(new[:, None] - values).argmin(1)
+    kept = (new >= values[0] - 1e-9) & (new <= values[-1] + 1e-9) if anywhere else np.isclose(new, values[place])
+    rows = torch.as_tensor(kept)[classes.of_row].nonzero().flatten()
+    own, member = machine_of(subject).clean.states[rows, classes.step], classes.of_row[rows]
+    if kind == SLOPE:
+        return rows, own + dose * torch.as_tensor(shift_by_one(classes))
+    means = torch.as_tensor(classes.means)
+    return rows, own + means[torch.as_tensor(place)[member]] - means[member]
+
+
+def _target(subject: Subject, classes: Classes, rows: Tensor, dose: float) -> Tensor:
+    """Return what rows should answer after a dose, (row,)."""
+    task, step = task_of(subject), classes.step
+    return task.with_value(task.so_far(rows, step) + dose, rows, step)
+
+
+def _by_one(subject: Subject, classes: Classes, kind: str) -> Iterator[tuple[str, float]]:
+    """Yield what comes of a push by one, down and up; both kinds are given to the same rows."""
+    machine, task, support = machine_of(subject), task_of(subject), Support.of(classes)
+    hits, moved, ways, far = [], [], [], []
+    for dose in ONES:
+        rows, states = _pushed(subject, classes, kind, dose)
+        answers, target = machine.answers(states, rows, classes.step), _target(subject, classes, rows, dose)
+        hits.append(answers.chosen.double() == target)
+        moved.append(answers.expected - machine.clean.answers.expected[rows])
+        ways.append(target - task.final(rows))
         far.append(support.distances(states.numpy()))
     hit, way, change = torch.cat(hits), torch.cat(ways), torch.cat(moved)
     if not len(hit):
         raise ProbeError(
-            f"No two of the concept's values at step {push.classes.step} are one apart; they are "
-            f"{', '.join(f'{value:g}' for value in push.classes.values)}. Give a concept that counts in ones."
+            f"No two of the concept's values at step {classes.step} are one apart; they are "
+            f"{', '.join(f'{value:g}' for value in classes.values)}. Give a concept that counts in ones."
         )
     yield "steered_exact", float(hit.double().mean())
     yield "steered_off_support", float(np.median(np.concatenate(far)))
@@ -176,6 +154,6 @@ def _pushed_by_one(push: _Push, kind: str) -> Iterator[tuple[str, float]]:
 def draw(frame: pd.DataFrame) -> Axes:
     """Draw how far the expected answer goes for each dose along the slope, beside a line that goes as far."""
     x, y = "push of the state, in steps of the concept", "change of the expected answer"
-    ax = draw_lines(frame, "dose_response", kind=SLOPE, at="at", x=x, y=y)
+    ax = draw_lines(only(frame, metric="dose_response", kind=SLOPE), at="at", x=x, y=y)
     ax.axline((0, 0), slope=1, color="black", linewidth=1, linestyle=":", zorder=0)
     return ax

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from torch import Tensor
 
-from ...errors import ProbeError
 from ...evidence.measurements import one, only
 from ...evidence.words import largest, listed, said
 from ...methods.causal.ablation import Resampling
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...methods.readouts import Answers
-from ...plots.networks import draw_role_lines
-from ...plots.style import axes_or_new
 from ...subjects import ends
 from ...subjects.answers import takes_levels
 from ...subjects.subject import Subject
 from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, rule
-from ..states.targets import following
+from ..states.targets import by_following
 from ..told import controls_of
-from .shares import Value, draw_ranked, measured
+from .patching import Value, draw_lines, table_of
+from .shares import draw_ranked
 
-QUESTION = "unit_ablation"
 #: A unit is called needed if its ablation costs more than this.
 COSTLY = 0.05
 #: Where not all units are ablated, so many are those that follow the concept most; the others are random.
 FOLLOWING = 16
 #: So many units are kept together.
 KEPT = 4
-#: The kind of a drop whose unit is a random one.
-DRAWN = "drawn"
 
 
 def question(subject: Subject) -> Question:
@@ -62,8 +55,8 @@ def question(subject: Subject) -> Question:
         ),
         draw=draw,
         tell=tell,
-        settings={"draws": ends.DRAWS, "search_draws": 1, "keep": KEPT, "by_value": True},
-        version=5,
+        settings={"draws": ends.DRAWS, "keep": KEPT, "by_value": True},
+        version=6,
     )
 
 
@@ -71,17 +64,15 @@ def measure(
     subjects: Sequence[Subject],
     *,
     draws: int = 32,
-    search_draws: int = 4,
     keep: int | None = None,
     by_value: bool = False,
 ) -> pd.DataFrame:
     """Measure what is lost without a unit, and what is kept with a few alone.
 
     After every step the states of the ablated units (for an LSTM the pairs c_u, h_u) are those after another distinct
-    prefix of as many steps, each as likely, drawn anew for each step; of several units, after the same prefix. Of
-    answers that take few values the accuracy is the share that is right, of other numbers see `Score`. A stack's
-    units have their layer before their number (`units`). Of more than 24 units 24 are ablated: the 16 that follow
-    the concept most, and random ones, which have the `kind` drawn.
+    prefix of as many steps, each as likely, drawn anew for each step; of several units, after the same prefix. For
+    the accuracy see `accuracy_of`. A stack's units have their layer before their number (`units`). Of more than 24
+    units 24 are ablated: the 16 that follow the concept most, and random ones.
 
     Metrics: `unit_drop`, own accuracy minus that without the unit; `unit_answer_change`, the mean absolute change of
     the expected answer; `costly_units`, how many drops exceed .05; `own_accuracy`, `none_kept_accuracy`. But for
@@ -91,10 +82,9 @@ def measure(
     out where that is at most .05.
 
     Args:
-        draws: how many other prefixes each prefix is given.
-        search_draws: how many of them the search for the next unit uses.
+        draws: how many other prefixes each prefix is given; the search for the next unit uses an eighth of them.
         keep: how many units the search keeps at most; None for all.
-        by_value: give each value of the right answer the same weight, see `Score`.
+        by_value: give each value of the right answer the same weight, see `accuracy_of`.
 
     Raises:
         ProbeError: no draw is asked for, or a network cannot be run from its states.
@@ -103,79 +93,57 @@ def measure(
         Chan et al. 2022, Causal scrubbing; Lakretz et al. 2019, The emergence of number and syntax units, section 3
         (ablation of every unit); docs/science.md, claim 14.
     """
-    if not 1 <= search_draws <= draws:
-        raise ProbeError(f"search_draws={search_draws} must be from 1 to draws={draws}.")
-    options = {"draws": draws, "search_draws": search_draws, "keep": keep, "by_value": by_value}
-    return measured(QUESTION, subjects, partial(_values, **options))
+    return table_of("unit_ablation", subjects, partial(_values, draws=draws, keep=keep, by_value=by_value))
 
 
-@dataclass(frozen=True, eq=False)
-class Score:
-    """How right answers are: the share that is right, or 1 minus the error in deviations of the right answers.
+def accuracy_of(answers: Answers, right: np.ndarray, *, levels: bool = True, by_value: bool = False) -> float:
+    """Return how right answers are: the share that is right, or 1 minus the error in deviations of the right answers.
 
-    Attributes:
+    Args:
+        answers: those of one sequence stand one after the other.
         right: the right answers, (sequence,).
         levels: whether answers take a few values, so that they can be right or wrong.
         by_value: whether each value of the right answer has the same weight, values that fewer than 8 sequences
             have together; of numbers that take many it has not.
     """
-
-    right: np.ndarray
-    levels: bool = True
-    by_value: bool = False
-
-    @cached_property
-    def weights(self) -> np.ndarray | None:
-        """The weight of each sequence, (sequence,), which add up to 1; None where all are the same."""
-        if not (self.levels and self.by_value):
-            return None
-        _, value, counts = np.unique(self.right, return_inverse=True, return_counts=True)
-        together = np.where(counts >= LEAST_SEQUENCES, np.arange(len(counts)), -1)[value]
-        _, group, sizes = np.unique(together, return_inverse=True, return_counts=True)
-        return 1 / (len(sizes) * sizes[group])
-
-    def _mean(self, values: Tensor) -> float:
-        """Return the mean of numbers; those of one sequence stand one after the other."""
-        if self.weights is None:
-            return float(values.double().mean())
-        return float(values.double().view(len(self.right), -1).mean(1) @ torch.as_tensor(self.weights))
-
-    @property
-    def _spread(self) -> float:
-        return float(np.std(self.right)) or 1.0
-
-    def of(self, answers: Answers) -> float:
-        """Return the accuracy of answers; those of one sequence stand one after the other."""
-        right = torch.as_tensor(self.right).repeat_interleave(len(answers.chosen) // len(self.right))
-        if self.levels:
-            return self._mean(torch.isclose(answers.chosen.double(), right))
-        return 1 - self._mean((answers.expected - right).abs()) / self._spread
+    wanted = torch.as_tensor(right).repeat_interleave(len(answers.chosen) // len(right))
+    if not levels:
+        return 1 - float((answers.expected - wanted).abs().double().mean()) / (float(np.std(right)) or 1.0)
+    hits = torch.isclose(answers.chosen.double(), wanted).double()
+    if not by_value:
+        return float(hits.mean())
+    _, value, counts = np.unique(right, return_inverse=True, return_counts=True)
+    together = np.where(counts >= LEAST_SEQUENCES, np.arange(len(counts)), -1)[value]
+    _, group, sizes = np.unique(together, return_inverse=True, return_counts=True)
+    return float(hits.view(len(right), -1).mean(1) @ torch.as_tensor(1 / (len(sizes) * sizes[group])))
 
 
-def _values(subject: Subject, draws: int, search_draws: int, keep: int | None, *, by_value: bool) -> Iterator[Value]:
-    end = ends.ends_of(subject)
+def _values(subject: Subject, draws: int, keep: int | None, *, by_value: bool) -> Iterator[Value]:
+    end, levels = ends.ends_of(subject), takes_levels(subject)
     resampling = Resampling(end.machine, draws=draws, seed=subject.seed)
-    score = Score(end.values[:, -1], levels=takes_levels(subject), by_value=by_value)
     every, clean = range(end.machine.dynamics.units), end.machine.clean.answers
-    units, random = _units(subject, end)
+    units = _units(subject, end)
+
+    def score(answers: Answers) -> float:
+        return accuracy_of(answers, end.values[:, -1], levels=levels, by_value=by_value)
 
     def without(gone: Sequence[int], count: int | None = None) -> Answers:
         return resampling.answers([column for unit in gone for column in end.machine.dynamics.unit(unit)], count)
 
     def only_with(kept: Sequence[int], count: int | None = None) -> float:
-        return score.of(without([unit for unit in every if unit not in kept], count))
+        return score(without([unit for unit in every if unit not in kept], count))
 
     def named(kept: Sequence[int]) -> dict[str, str]:
         return {"units": " ".join(map(end.name, kept))}
 
-    own, none, costly = score.of(clean), score.of(without(every)), 0
+    own, none, costly = score(clean), score(without(every)), 0
     yield "own_accuracy", own, {}
     yield "none_kept_accuracy", none, {}
     for unit in units:
         answers = without([unit])
-        drop, expected = own - score.of(answers), clean.expected.repeat_interleave(draws)
+        drop, expected = own - score(answers), clean.expected.repeat_interleave(draws)
         costly += drop > COSTLY
-        yield "unit_drop", drop, named([unit]) | {"kind": DRAWN * (unit in random)}
+        yield "unit_drop", drop, named([unit])
         yield "unit_answer_change", float((answers.expected - expected).abs().mean()), named([unit])
     yield "costly_units", float(costly), {}
     if subject.network.role != FITTED:
@@ -187,21 +155,19 @@ def _values(subject: Subject, draws: int, search_draws: int, keep: int | None, *
             yield "best_single_unit_score", (max(alone) - none) / (own - none), named(kept)
         while len(kept) < (len(units) if keep is None else min(keep, len(units))):
             rest = [unit for unit in units if unit not in kept]
-            added = [only_with([*kept, unit], search_draws) for unit in rest] if len(rest) > 1 else [0.0]
+            added = [only_with([*kept, unit], max(1, draws // 8)) for unit in rest] if len(rest) > 1 else [0.0]
             kept = [*kept, rest[int(np.argmax(added))]]
             yield "best_kept_accuracy", own if len(kept) == len(every) else only_with(kept), named(kept)
 
 
-def _units(subject: Subject, end: ends.Ends) -> tuple[list[int], list[int]]:
-    """Return which units are ablated, and which of them are random ones."""
+def _units(subject: Subject, end: ends.Ends) -> list[int]:
+    """Return which units are ablated."""
     units = end.machine.dynamics.units
     if units <= ends.UNITS:
-        return list(range(units)), []
-    follows = following(subject, end)
-    first = [] if follows is None else [int(unit) for unit in np.argsort(-follows, kind="stable")[:FOLLOWING]]
+        return list(range(units))
+    first = (by_following(subject, end) or [])[:FOLLOWING]
     rest, rng = np.setdiff1d(np.arange(units), first), np.random.default_rng([subject.seed, 7])
-    random = sorted(int(unit) for unit in rng.choice(rest, ends.UNITS - len(first), replace=False))
-    return [*first, *random], random
+    return [*first, *sorted(rng.choice(rest, ends.UNITS - len(first), replace=False).tolist())]
 
 
 draw = partial(draw_ranked, metric="unit_drop", label="accuracy lost")
@@ -209,10 +175,8 @@ draw = partial(draw_ranked, metric="unit_drop", label="accuracy lost")
 
 def draw_kept(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the accuracy with k units alone, each the one that adds most: medians over networks."""
-    ax = draw_role_lines(kept_by_number(frame), ax=axes_or_new(ax), at="kept")
+    ax = draw_lines(kept_by_number(frame), at="kept", x="units kept", y="accuracy", ax=ax)
     ax.set_ylim(0, 1.05)
-    ax.set_xlabel("units kept")
-    ax.set_ylabel("accuracy")
     return ax
 
 

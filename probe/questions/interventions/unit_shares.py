@@ -9,24 +9,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...errors import several
-from ...evidence.words import said
+from ...evidence.words import between, largest, listed, said
 from ...methods.decomposition.sampled_shares import SampledShares, sampled_shares
-from ...methods.decomposition.shapley import MOST_PLAYERS, Shares
+from ...methods.decomposition.shapley import MOST_PLAYERS, Shares, pooled_shares
+from ...methods.decomposition.units import unit_table
 from ...methods.probing.monotone import within_step_correlation
 from ...methods.probing.prefixes import StepStates, pool
 from ...subjects.ends import Ends, ends_of
 from ...subjects.pairs import InputPairs, input_pairs, usual_steps
 from ...subjects.stacks import cost
-from ...subjects.subject import Subject
+from ...subjects.subject import Subject, per_subject
 from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
-from ..told import of_network
-from .pair_shares import pair_shares
-from .shares import AVERAGED, Value, draw_ranked, largest_share, measured
+from ..told import controls_of, of_network
+from .patching import Value, table_of
+from .shares import draw_ranked, setup_of
 
-QUESTION = "unit_shares"
 #: Of more than 16 units: how many orders of joining are drawn (and run backwards too), by what they cost.
 FEWEST_DRAWS, MOST_DRAWS = 32, 256
 #: Of at most 16 units: at least so many pairs are run, and more as far as the budget goes.
@@ -105,30 +104,36 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: in
         Shapley 1953, A value for n-person games; Castro, Gomez & Tejada 2009, Polynomial calculation of the Shapley
         value based on sampling; docs/science.md, claims 1d and 5c.
     """
-    return measured(QUESTION, subjects, partial(_values, step=step, changed=changed))
+    return table_of("unit_shares", subjects, partial(_values, step=step, changed=changed))
 
 
-def pairs_of(subject: Subject, changed: int, step: int, units: int) -> InputPairs:
+def pairs_of(subject: Subject, changed: int, step: int) -> InputPairs:
     """Return the pairs whose difference is shared; fewer of them where all subsets of many units are run."""
-    each = _cost(subject, step) * 2**units
-    most = subject.budget.most_pairs
-    most = most if units > MOST_PLAYERS else int(np.clip(subject.budget.ends / each, FEWEST_PAIRS, most))
+    units, most = ends_of(subject).machine.dynamics.units, subject.budget.most_pairs
+    if units <= MOST_PLAYERS:
+        most = int(np.clip(subject.budget.ends / (_cost(subject, step) * 2**units), FEWEST_PAIRS, most))
     return input_pairs(subject, changed, step, most=most)
 
 
-def _shares(subject: Subject, pairs: InputPairs, units: int) -> Shares | SampledShares:
+@per_subject
+def exact_table(subject: Subject, changed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the answers with every subset of the units from the source, see `unit_table`; once a subject."""
+    pairs = pairs_of(subject, changed, step)
+    return unit_table(ends_of(subject).machine, pairs.pairs, step)
+
+
+def _shares(subject: Subject, changed: int, step: int) -> Shares | SampledShares:
+    units = ends_of(subject).machine.dynamics.units
     if units <= MOST_PLAYERS:
-        return pair_shares(subject, pairs).pooled
-    each = _cost(subject, pairs.step) * 2 * units
+        return pooled_shares(*exact_table(subject, changed, step))
+    pairs, each = pairs_of(subject, changed, step), _cost(subject, step) * 2 * units
     draws = int(np.clip(subject.budget.ends / each, FEWEST_DRAWS, MOST_DRAWS))
-    return sampled_shares(ends_of(subject).machine, pairs.pairs, pairs.step, draws=draws, seed=subject.seed)
+    return sampled_shares(ends_of(subject).machine, pairs.pairs, step, draws=draws, seed=subject.seed)
 
 
 def _values(subject: Subject, step: int | None, changed: int | None) -> Iterator[Value]:
     end, (before, at) = ends_of(subject), usual_steps(subject, step, changed)
-    units = end.machine.dynamics.units
-    shares = _shares(subject, pairs_of(subject, before, at, units), units)
-    place: dict[str, Any] = {"step": at}
+    shares, place = _shares(subject, before, at), {"step": at}
 
     def of(unit: int) -> tuple[float, dict[str, Any]]:
         where = {"units": end.name(unit), **place}
@@ -136,7 +141,7 @@ def _values(subject: Subject, step: int | None, changed: int | None) -> Iterator
             where |= {"low": shares.low[unit], "high": shares.high[unit], "n": shares.orders}
         return shares.values[unit], where
 
-    for unit in range(units):
+    for unit in range(end.machine.dynamics.units):
         yield "unit_share", *of(unit)
     yield "largest_unit_share", *of(int(np.argmax(shares.values)))
     yield "negative_unit_shares", shares.negative, place
@@ -167,23 +172,34 @@ draw = partial(draw_ranked, metric="unit_share", label="share of the change")
 
 def tell(answered: Answered) -> Told:
     """Say how the difference is shared among the units of one network."""
-    answer = largest_share(answered, "unit_share", lambda unit: f"unit {unit}", "largest_unit_share")
-    against = float(of_network(answered, "negative_unit_shares")["value"].iloc[0])
-    spread = float(of_network(answered, "unit_participation")["value"].iloc[0])
+    subject, shares = answered.subject, of_network(answered, "unit_share")
+    best = of_network(answered, "largest_unit_share").iloc[0]
+    against, spread = (
+        float(of_network(answered, metric)["value"].iloc[0])
+        for metric in ("negative_unit_shares", "unit_participation")
+    )
+    most = listed([f"unit {unit}" for unit in largest(dict(zip(shares["units"], shares["value"], strict=True)))])
+    have, each = ("have", " each") if " and " in most else ("has", "")
+    if not each and np.isfinite(best["low"]):
+        each = f" ({between((best['low'], best['high']))})"
+    answer = (
+        f"U{most[1:]} {have} the largest share of the mean change, {said(best['value'])}{each}"
+        f"{controls_of(answered, 'largest_unit_share')}."
+    )
     if spread >= 1:
         answer += (
             f" The shares are spread as over {spread:.1f} equal units; the negative ones add up to {said(-against)}."
         )
-    subject, orders = answered.subject, of_network(answered, "largest_unit_share")["n"].iloc[0]
     end, (before, at) = ends_of(subject), usual_steps(subject)
     how = "every subset of the units is taken from the source; the shares are exact"
     if end.machine.dynamics.units > MOST_PLAYERS:
         how = (
-            f"we drew {orders:,} orders in which units are taken from the source, half of them another one backwards"
+            f"we drew {best['n']:,} orders in which units are taken from the source, half of them another one "
+            "backwards"
         )
-    pairs = pairs_of(subject, before, at, end.machine.dynamics.units)
-    setup = (
-        f"We ran {end.said}. A base and a source differ in the input at step {before + 1} of these alone, and states "
-        f"are patched after step {at + 1}: {how}. We used {several(len(pairs.pairs[0]), 'pair')}. {AVERAGED}"
+    pairs = pairs_of(subject, before, at)
+    how = (
+        f"A base and a source differ in the input at step {before + 1} of these alone, and states are patched after "
+        f"step {at + 1}: {how}."
     )
-    return Told({"answer": answer, "setup": setup})
+    return Told({"answer": answer, "setup": setup_of(subject, [pairs], how)})
