@@ -95,9 +95,9 @@ def test_one_answer_alone_follows_its_direction_and_keeps_no_others() -> None:
 def test_how_many_answers_are_judged_is_known() -> None:
     """Of each pair that differs in a bit: the steps after the patch and before the base's next pulse on it."""
     step = 4
-    table = single_answers.measure(subjects(Latch()), steps=step, pairs=50, seed=3)
+    table = single_answers.measure(subjects(Latch()), steps=step, pairs=50)
     x = pulses().numpy()
-    generator = np.random.default_rng([3, step])
+    generator = np.random.default_rng([0, step])
     test = generator.permutation(len(x))[len(x) // 2 :]
     base, source = (test[generator.integers(0, len(test), 50)] for _ in range(2))
     for bit in range(BITS):

@@ -243,7 +243,8 @@ CASES = [
         "one direction carries the answer, and states move along another",
         lambda: clocked("single-answers", "directions", "quantised-states", "other-lengths", "reduced-models"),
         says=(
-            r"Along the direction in which states move with “zeros”, \d+% of .* We tried no other direction\.",
+            r"states move with “zeros” carries it: later answers follow it alone: 0\.\d+ [^)]*\), not true of",
+            r"We tried no other direction\.",
             r"The answer follows the direction that a least-squares probe reads: 1 ",
             r"On the nearest of \d+ mean states, one for each step and value of “zeros”, the network keeps",
             "A low share does not show that the network needs more",

@@ -63,11 +63,8 @@ def route_table(
     Raises:
         ProbeError: no step follows.
     """
-    length = machine.clean.inputs.shape[1]
-    if not 0 <= step < length - 1:
-        raise ProbeError(
-            f"step={step} has no route out of its state; choose one from 0 to {length - 2}, which another follows."
-        )
+    if not 0 <= step < machine.clean.inputs.shape[1] - 1:
+        raise ProbeError("No route leads on from the state after the last step; choose an earlier step.")
     contexts = Contexts(machine, pairs, source_step=step, step=step + 1)
     states = machine.clean.states[:, step]
     base, source = (machine.dynamics.parts(states[rows]) for rows in (contexts.base, contexts.source))

@@ -19,6 +19,11 @@ from ..rules import ANSWERING, rule
 from .patching import Value, table_of
 from .shares import draw_columns, setup_of
 
+_GOES_ON = needs.Need(
+    lambda s: ends_of(s).steps == step_of(s, None) + 1 > 1,
+    "states are patched after the last step, which no route leads on from; interchange_step names another",
+)
+
 
 def question(subject: Subject) -> Question:
     """Return the question; its rule names the concept and the route that the cell keeps its state by."""
@@ -28,7 +33,7 @@ def question(subject: Subject) -> Question:
         "routes",
         "By which route does a difference in the state reach the next state?",
         measure,
-        (needs.gates, needs.scale, _goes_on, needs.differing_inputs, needs.used_state),
+        (needs.gates, needs.scale, _GOES_ON, needs.differing_inputs, needs.used_state),
         ANSWERING,
         rules=(
             rule(
@@ -46,14 +51,6 @@ def question(subject: Subject) -> Question:
         tell=tell,
         version=2,
     )
-
-
-def _goes_on(subject: Subject) -> str | None:
-    """A step after the one at which states are patched."""
-    steps = ends_of(subject).steps
-    if steps == 1 or step_of(subject, None) < steps - 1:
-        return None
-    return "states are patched after the last step, which no route leads on from; interchange_step names another"
 
 
 def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: int | None = None) -> pd.DataFrame:

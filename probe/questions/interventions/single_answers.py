@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from torch import Tensor
 
 from ...errors import ProbeError, several
-from ...evidence.claims import Control, Rule
-from ...evidence.measurements import measurement, only, tabulate
+from ...evidence.claims import Control
 from ...evidence.words import listed
 from ...methods.causal.directions import joint_directions
 from ...methods.causal.later import later_states
-from ...methods.causal.pairs import Pairs, Put, along_coordinate, whole
+from ...methods.causal.pairs import Pairs, Put, along_coordinate, columns, whole
 from ...methods.machines import Machine
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.networks import draw_dots
@@ -27,9 +25,10 @@ from ...subjects.subject import Subject, by_network
 from .. import needs, uses
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, rule
-from ..told import figure_of, of_network
+from .patching import Value, table_of
 
-QUESTION = "single_answers"
+#: Puts nothing in.
+NOTHING = columns([])
 #: Of which answers shares are counted: with the coordinate, with nothing, and with the whole state put in.
 _PUTS = ("followed", "followed_unpatched", "followed_whole")
 #: Of several concepts the worst -> the metric of one.
@@ -39,22 +38,48 @@ _WORST = {
     "worst_score": "followed_score",
     "worst_kept": "others_kept",
 }
-#: Of a study: how many steps are patched, and on how many pairs at most; the rules' bound, and their distance.
+_ONE_DIRECTION = needs.Need(
+    lambda s: s.concept.is_categorical and len(s.concept.levels) > 2,
+    "“{0.concept.name}” has several categories, and one direction holds a number or one of two categories",
+)
+#: Of a study: how many steps are patched, and on how many pairs at most.
 STEPS, PAIRS = 3, 500
-BOUND, MARGIN = 0.95, 0.05
 
 
 def question(subject: Subject) -> Question:
     """Return the question, asked where the readout answers after more than the last step."""
-    wanted = (needs.runs, needs.exact, _of_spliced, _steps_to_patch, uses.guessing_at_steps)
+    wanted = (needs.runs, needs.exact, _ONE_DIRECTION, _steps_to_patch, uses.guessing_at_steps)
     askable = all(need(subject) is None for need in wanted)
+    name, beside = f"“{subject.concept.name}”", (Control(FITTED, 0.05),)
     return Question(
         "single-answers",
         "Does the direction in which states move with the answer carry it from step to step?",
         measure,
         wanted,
         ANSWERING,
-        rules=_rules(subject.concept.name),
+        rules=(
+            rule(
+                "single-followed",
+                f"The direction in which states move with {name} carries it: later answers follow it alone.",
+                "worst_followed",
+                definition="Share of right answers to the spliced sequence, after steps at which it has another "
+                "right answer than the base, where the source's coordinate of the concept was put into the base's "
+                "state, on sequences that the direction was not found on.",
+                source="Geiger et al. 2024; Sussillo & Barak 2013",
+                at_least=0.95,
+                controls=beside,
+            ),
+            rule(
+                "single-score",
+                f"Along that direction the answers to {name} follow as far as along the whole state.",
+                "worst_score",
+                definition="(followed - followed with nothing put in) / (followed with the whole state - followed "
+                "with nothing put in).",
+                source="Geiger et al. 2024; Sussillo & Barak 2013",
+                at_least=0.95,
+                controls=beside,
+            ),
+        ),
         draw=draw,
         settings=_settings(subject) if askable else {},
         tell=tell,
@@ -62,68 +87,9 @@ def question(subject: Subject) -> Question:
     )
 
 
-def _rules(name: str) -> tuple[Rule, ...]:
-    worst, beside = "of several concepts the worst.", (Control(FITTED, MARGIN),)
-    stated = {
-        "followed": (
-            f"The direction in which states move with “{name}” carries it: later answers follow it alone.",
-            "Share of right answers to the spliced sequence, after steps at which it has another right answer than "
-            "the base, where the source's coordinate of one concept was put into the base's state, on sequences that "
-            f"the directions were not found on; {worst}",
-            beside,
-        ),
-        "score": (
-            f"Along that direction the answers to “{name}” follow as far as along the whole state.",
-            "(followed - followed with nothing put in) / (followed with the whole state - followed with nothing put "
-            f"in); {worst}",
-            beside,
-        ),
-        "kept": (
-            f"The answers to other concepts than “{name}” stay as they were.",
-            f"Share of the other concepts' later answers that stay the base's own; {worst}",
-            (),
-        ),
-    }
-    return tuple(
-        rule(
-            f"single-{key}",
-            statement,
-            f"worst_{key}",
-            definition=definition,
-            source="Geiger et al. 2024; Sussillo & Barak 2013",
-            at_least=BOUND,
-            controls=controls,
-        )
-        for key, (statement, definition, controls) in stated.items()
-    )
-
-
 def _settings(subject: Subject) -> dict[str, Any]:
     sequences = affordable_runs(subject, needs.RUNS)
-    part = part_of(subject, sequences)
-    return {"steps": usual_steps(part), "pairs": min(PAIRS, sequences), "sequences": sequences}
-
-
-def _setup(subject: Subject) -> str:
-    """Return how a network of a study was measured."""
-    found = _settings(subject)
-    steps = [str(step + 1) for step in found["steps"]]
-    return (
-        f"We ran {said_of(subject, found['sequences'])}. On one half of them we fitted the direction in which states "
-        f"move with “{subject.answered.name}”; among the others we drew {several(found['pairs'], 'pair')} for each "
-        f"place of the patch, after {listed(steps)} step{'s' * (steps != ['1'])}. We judge a later answer if the "
-        "right answer to the spliced sequence is not the base's."
-    )
-
-
-def _of_spliced(subject: Subject) -> str | None:
-    """A concept with a value on any sequence, which one direction can hold: a number, or one of two categories."""
-    concept = subject.concept
-    if concept.function is None:
-        return f"“{concept.name}” is given as an array, and only a function has values on spliced sequences"
-    if concept.is_categorical and len(concept.levels) > 2:
-        return f"“{concept.name}” has several categories, and one direction holds a number or one of two categories"
-    return None
+    return {"steps": usual_steps(part_of(subject, sequences)), "pairs": min(PAIRS, sequences), "sequences": sequences}
 
 
 def _steps_to_patch(subject: Subject) -> str | None:
@@ -158,8 +124,7 @@ def measure(
     subjects: Sequence[Subject],
     *,
     steps: int | Iterable[int],
-    pairs: int = 500,
-    seed: int = 0,
+    pairs: int = PAIRS,
     sequences: int | None = None,
 ) -> pd.DataFrame:
     """Interchange one concept of several along one direction, and measure which later answers follow.
@@ -184,97 +149,83 @@ def measure(
         sequences: how many of the subjects' sequences are run at most, drawn by their seed; None for all.
 
     Raises:
-        ProbeError: a network cannot be run from its states, a concept is no function of a sequence, a step does not
-            exist or is the last, or fewer than 8 sequences go on after it.
+        ProbeError: a network cannot be run from its states, a step does not exist or is the last, or fewer than 8
+            sequences go on after it.
 
     Reference:
         Geiger et al. 2024, Finding alignments between interpretable causal variables and distributed representations
         (distributed interchange of one variable of several).
     """
-    return tabulate(row for given in by_network(subjects) for row in _rows(given, steps, pairs, seed, sequences))
+    groups = {given[0].network.name: given for given in by_network(subjects)}
+    wanted = as_indices("steps", steps)
+
+    def values(first: Subject) -> Iterator[Value]:
+        group = [part_of(subject, sequences) for subject in groups[first.network.name]]
+        return _of_network(group, wanted, pairs)
+
+    return table_of("single_answers", [given[0] for given in groups.values()], values)
 
 
-def _rows(
-    given: Sequence[Subject], steps: int | Iterable[int], pairs: int, seed: int, sequences: int | None
-) -> Iterator[dict[str, Any]]:
-    """Yield the rows of one network."""
-    group = [part_of(subject, sequences) for subject in given]
-    for subject in group:
-        if subject.answered.function is None:
-            raise ProbeError(
-                f"The concept {subject.asked.concept!r} is an array, which says nothing of spliced sequences; give a "
-                "function of one sequence's inputs."
-            )
+def _of_network(group: Sequence[Subject], steps: tuple[int, ...] | None, pairs: int) -> Iterator[Value]:
     machine, time = runs_of(group[0]), group[0].x.shape[1]
-    chosen = within("steps", as_indices("steps", steps), time, "the input's time axis")
+    chosen = within("steps", steps, time, "the input's time axis")
     if max(chosen) == time - 1:
         raise ProbeError(f"steps names {time - 1}, the last one, after which there is no later answer.")
-    counts = [_Counts(time) for _ in group]
-    for step in chosen:
-        train, drawn = _halves(group, machine, step, pairs, seed)
-        _interchange(group, train, drawn, counts)
-    network, layer, values = group[0].network, group[0].layer, dict[str, list[float]]()
-    for subject, counted in zip(group, counts, strict=True):
-        for metric, value, place in counted.values():
-            yield measurement(QUESTION, metric, network, value, layer=layer, kind=subject.asked.concept, **place)
+    by_step = [_interchange(group, *_halves(group, machine, step, pairs)) for step in chosen]
+    values = dict[str, list[float]]()
+    for subject, own in zip(group, zip(*by_step, strict=True), strict=True):
+        judged, stay = zip(*own, strict=True)
+        for metric, value, place in _values(pd.concat(judged), np.concatenate(stay)):
+            yield metric, value, {"kind": subject.asked.concept, **place}
             values.setdefault(metric, []).append(value)
     for worst, metric in _WORST.items():
         if metric in values:
-            yield measurement(QUESTION, worst, network, min(values[metric]), layer=layer)
+            yield worst, min(values[metric]), {}
 
 
-class _Counts:
-    """Of one concept, by steps since the patch: how many answers were judged, and how many followed each put."""
-
-    def __init__(self, time: int) -> None:
-        self.judged, self.followed = np.zeros(time), {name: np.zeros(time) for name in _PUTS}
-        self.others, self.kept = 0, 0
-
-    def values(self) -> Iterator[tuple[str, float, dict[str, Any]]]:
-        """Yield each metric, its value, and its place."""
-        every = int(self.judged.sum())
-        if not every:
-            raise ProbeError("No pair differs in a concept after a later step; give more pairs or longer sequences.")
-        shares = {name: float(counted.sum() / every) for name, counted in self.followed.items()}
-        for name, share in shares.items():
-            yield name, share, {"n": every}
-        along, nothing, all_of_it = shares.values()
-        if all_of_it != nothing:
-            yield "followed_score", (along - nothing) / (all_of_it - nothing), {"n": every}
-        if self.others:
-            yield "others_kept", self.kept / self.others, {"n": self.others}
-        for after in np.flatnonzero(self.judged):
-            place = {"at": float(after), "n": int(self.judged[after])}
-            for name in ("followed", "followed_whole"):
-                yield f"{name}_after", float(self.followed[name][after] / self.judged[after]), place
+def _values(judged: pd.DataFrame, stay: np.ndarray) -> Iterator[Value]:
+    """Yield the metrics of one concept: of the answers that are judged, and of the others' answers."""
+    if judged.empty:
+        raise ProbeError("No pair differs in a concept after a later step; give more pairs or longer sequences.")
+    shares = judged[list(_PUTS)].mean()
+    for name, share in shares.items():
+        yield str(name), share, {"n": len(judged)}
+    along, nothing, all_of_it = shares
+    if all_of_it != nothing:
+        yield "followed_score", (along - nothing) / (all_of_it - nothing), {"n": len(judged)}
+    if len(stay):
+        yield "others_kept", stay.mean(), {"n": len(stay)}
+    for after, own in judged.groupby("after"):
+        for name in ("followed", "followed_whole"):
+            yield f"{name}_after", own[name].mean(), {"at": after, "n": len(own)}
 
 
-def _interchange(group: Sequence[Subject], train: np.ndarray, pairs: Pairs, counts: Sequence[_Counts]) -> None:
-    """Run the pairs of one step and add up what followed."""
+def _interchange(
+    group: Sequence[Subject], train: np.ndarray, pairs: Pairs
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+    """Yield for each concept which judged answers followed each put, and which answers to the others stayed."""
     machine, step = pairs.machine, pairs.step
     concepts = np.column_stack([subject.answered.values[train, step] for subject in group])
     states = machine.clean.states[train, step].numpy()
-    puts: list[Put] = [_nothing for _ in group]
+    puts: list[Put] = [NOTHING] * len(group)
     if np.ptp(states, axis=0).any():
         puts = [along_coordinate(*both) for both in zip(*joint_directions(states, concepts), strict=True)]
     there, right_own, right = _right(group, pairs)
-    unpatched, spliced = _answers(group, pairs, _nothing), _answers(group, pairs, whole)
-    for place, (subject, counted) in enumerate(zip(group, counts, strict=True)):
-        patched = _answers(group, pairs, puts[place])
+    unpatched, spliced = _answers(group, pairs, NOTHING), _answers(group, pairs, whole)
+    for place, subject in enumerate(group):
+        given = _answers(group, pairs, puts[place]), unpatched, spliced
         judged = there & ~np.isclose(right[place], right_own[place])
-        counted.judged[1 : 1 + judged.shape[1]] += judged.sum(0)
-        for name, given in zip(_PUTS, (patched, unpatched, spliced), strict=True):
-            hits = np.isclose(given[place], right[place]) & judged
-            counted.followed[name][1 : 1 + judged.shape[1]] += hits.sum(0)
+        hits = [np.isclose(each[place], right[place])[judged] for each in given]
         values = subject.answered.values[:, step]
         differ = (values[pairs.base] != values[pairs.source])[:, None] & there
-        for other in range(len(group)):
-            if other != place:
-                counted.others += int(differ.sum())
-                counted.kept += int((np.isclose(patched[other], unpatched[other]) & differ).sum())
+        stay = np.isclose(given[0], unpatched)[[other != place for other in range(len(group))]]
+        yield (
+            pd.DataFrame({"after": judged.nonzero()[1] + 1} | dict(zip(_PUTS, hits, strict=True))),
+            stay[:, differ].ravel(),
+        )
 
 
-def _halves(group: Sequence[Subject], machine: Machine, step: int, most: int, seed: int) -> tuple[np.ndarray, Pairs]:
+def _halves(group: Sequence[Subject], machine: Machine, step: int, most: int) -> tuple[np.ndarray, Pairs]:
     """Return the sequences on which directions are found, and pairs of the others; all go on after the step."""
     defined = np.all([np.isfinite(subject.answered.values[:, step]) for subject in group], axis=0)
     rows = np.flatnonzero(machine.clean.has(step + 1).numpy() & defined)
@@ -283,7 +234,7 @@ def _halves(group: Sequence[Subject], machine: Machine, step: int, most: int, se
             f"{several(len(rows), 'sequence')} of the network {group[0].network.name!r} go on after step {step} and "
             f"have a value of all concepts there; at least {LEAST_SEQUENCES} are needed."
         )
-    generator = np.random.default_rng([seed, step])
+    generator = np.random.default_rng([0, step])
     order = generator.permutation(rows)
     train, test = np.sort(order[: len(rows) // 2]), order[len(rows) // 2 :]
     base, source = (torch.as_tensor(test[generator.integers(0, len(test), most)]) for _ in range(2))
@@ -313,33 +264,21 @@ def _right(group: Sequence[Subject], pairs: Pairs) -> tuple[np.ndarray, list[np.
     return known, of_base, of_splice
 
 
-def _nothing(pairs: Pairs) -> Tensor:
-    return pairs.base_states
-
-
 def draw(frame: pd.DataFrame) -> Axes:
-    """Draw for each network the share of answers that follow one direction, the whole state, and are kept."""
-    metrics = {
-        "worst_followed": "follow their\ndirection",
-        "worst_followed_whole": "follow the\nwhole state",
-        "worst_kept": "other answers\nthat stay",
-    }
-    ax = draw_dots(frame, {metric: label for metric, label in metrics.items() if (frame["metric"] == metric).any()})
-    ax.set_ylabel("share of answers, worst concept")
+    """Draw for each network the share of answers that follow one direction, and the whole state."""
+    ax = draw_dots(frame, {"worst_followed": "their\ndirection", "worst_followed_whole": "the\nwhole state"})
+    ax.set_ylabel("share of answers that follow")
     return ax
 
 
 def tell(answered: Answered) -> Told:
-    """Return how many later answers follow the direction, beside the whole state, nothing and a fitted head."""
-    along, nothing, whole_state = (float(of_network(answered, metric)["value"].iloc[0]) for metric in _PUTS)
-    text = (
-        f"Along the direction in which states move with “{answered.subject.answered.name}”, {along:.0%} of later "
-        f"answers follow a patch; with the whole state {whole_state:.0%}, with nothing {nothing:.0%}. We tried no "
-        "other direction."
+    """Say how one network was measured."""
+    subject, found = answered.subject, _settings(answered.subject)
+    steps = [str(step + 1) for step in found["steps"]]
+    setup = (
+        f"We ran {said_of(subject, found['sequences'])}. On one half of them we fitted the direction in which states "
+        f"move with “{subject.answered.name}”; among the others we drew {several(found['pairs'], 'pair')} for each "
+        f"place of the patch, after {listed(steps)} step{'s' * (steps != ['1'])}. We judge a later answer if the "
+        "right answer to the spliced sequence is not the base's. We tried no other direction."
     )
-    heads = only(answered.table, metric="worst_followed", role="fitted head")["value"]
-    if len(heads):
-        text += f" In a network with random weights and a fitted head it is {heads.median():.1%}."
-    title, caption = "Later answers that follow a patch", "Each mark is a network, the one under study or a control."
-    picture = figure_of(answered, draw, "worst_followed", title=title, alt=text, caption=caption)
-    return Told({"answer": text, "setup": _setup(answered.subject)}, picture)
+    return Told({"setup": setup})

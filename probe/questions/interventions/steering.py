@@ -25,8 +25,7 @@ from .patching import Value, draw_lines, table_of
 
 #: The ways to push a state: to another class mean, and along the encoding slope.
 MEANS, SLOPE = "class_mean", "linear"
-#: How far states are pushed, in steps of the concept: by one, and for the dose-response.
-ONES = (-1.0, 1.0)
+#: How far states are pushed for the dose-response, in steps of the concept.
 DOSES = tuple(half / 2 for half in range(-6, 7))
 
 
@@ -36,7 +35,7 @@ def question(subject: Subject) -> Question:
         "steering",
         f"Does the answer move when the state is pushed by one step of “{subject.concept.name}”?",
         measure,
-        (needs.exact_answers, needs.splices, needs.numbers, needs.whole_numbers, values_decide, needs.used_state),
+        (needs.exact_answers, needs.splices, needs.numbers, needs.whole_numbers, needs.used_state),
         ANSWERING,
         draw=draw,
         settings={"step": None},
@@ -53,18 +52,6 @@ def question(subject: Subject) -> Question:
         ),
         version=2,
     )
-
-
-def values_decide(subject: Subject) -> str | None:
-    """A concept whose value decides what follows, with values that are one apart."""
-    classes = classes_at(machine_of(subject), task_of(subject), step_of(subject, None))
-    try:
-        targets = [_target(subject, classes, _pushed(subject, classes, MEANS, dose)[0], dose) for dose in ONES]
-    except ProbeError as error:
-        return str(error).rstrip(".")
-    if any(map(len, targets)):
-        return None
-    return f"at the one step that is patched, no two values of “{subject.concept.name}” are one apart"
 
 
 def measure(subjects: Sequence[Subject], *, step: int | None = -1) -> pd.DataFrame:
@@ -107,10 +94,7 @@ def measure(subjects: Sequence[Subject], *, step: int | None = -1) -> pd.DataFra
 def _pushed(
     subject: Subject, classes: Classes, kind: str, dose: float, *, anywhere: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return the rows that a dose is given to, and their pushed states.
-
-    It leads from one of the values to another, or anywhere among them.
-    """
+    """Return the rows that a dose leads to another of the values, or anywhere among them, and their pushed states."""
     values, new = classes.values, classes.values + dose
     place = np.abs(new[:, None] - values).argmin(1)
     kept = (new >= values[0] - 1e-9) & (new <= values[-1] + 1e-9) if anywhere else np.isclose(new, values[place])
@@ -122,19 +106,14 @@ def _pushed(
     return rows, own + means[torch.as_tensor(place)[member]] - means[member]
 
 
-def _target(subject: Subject, classes: Classes, rows: Tensor, dose: float) -> Tensor:
-    """Return what rows should answer after a dose, (row,)."""
-    task, step = task_of(subject), classes.step
-    return task.with_value(task.so_far(rows, step) + dose, rows, step)
-
-
 def _by_one(subject: Subject, classes: Classes, kind: str) -> Iterator[tuple[str, float]]:
     """Yield what comes of a push by one, down and up; both kinds are given to the same rows."""
     machine, task, support = machine_of(subject), task_of(subject), Support.of(classes)
     hits, moved, ways, far = [], [], [], []
-    for dose in ONES:
+    for dose in (-1.0, 1.0):
         rows, states = _pushed(subject, classes, kind, dose)
-        answers, target = machine.answers(states, rows, classes.step), _target(subject, classes, rows, dose)
+        answers = machine.answers(states, rows, classes.step)
+        target = task.with_value(task.so_far(rows, classes.step) + dose, rows, classes.step)
         hits.append(answers.chosen.double() == target)
         moved.append(answers.expected - machine.clean.answers.expected[rows])
         ways.append(target - task.final(rows))
