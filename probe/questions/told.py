@@ -73,15 +73,15 @@ def controls_of(answered: Answered, metric: str, **columns: str) -> str:
 
 
 def figure_of(
-    answered: Answered, draw: Callable[[pd.DataFrame], Any], metric: str, *, title: str, alt: str, caption: str
+    answered: Answered, draw: Callable[[pd.DataFrame], Any], rows: Any, *, title: str, alt: str, caption: str
 ) -> Callable[[], tuple[DataFigure]]:
-    """Return what draws the picture of a network with its controls, with the rows of a metric as its data."""
+    """Return what draws the picture of a network with its controls; its data are these rows, or those of a metric."""
 
     def picture() -> tuple[DataFigure]:
-        rows: Any = only(answered.table, metric=metric)
+        given: Any = only(answered.table, metric=rows) if isinstance(rows, str) else rows
         with drawing():
             figure: Any = draw(answered.table).figure
-            data = rows.loc[:, (rows != "").any() & rows.notna().any()].reset_index(drop=True)
+            data = given.loc[:, (given != "").any() & given.notna().any()].reset_index(drop=True)
             return (drawn(figure, name=answered.name, title=title, alt=alt, caption=caption, data=data),)
 
     return picture

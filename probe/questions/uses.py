@@ -47,11 +47,7 @@ def guessing(subject: Subject) -> str | None:
         if own.mean() < guess.mean() and _wins(own < guess, guess < own):
             return None
         return f"its answers to {sequences} are not clearly nearer to “{subject.answered.name}” than its mean"
-    values, counts = np.unique(right, return_counts=True)
-    own, guess = np.isclose(given, right), right == values[counts.argmax()]
-    if _wins(own & ~guess, guess & ~own) or bool(own.all() and not guess.all()):
-        return None
-    return _no_better(subject, f"right on {own.mean():.1%} of {sequences}", guess.mean())
+    return _no_better(subject, given[:, None], right[:, None], "on", sequences)
 
 
 def mostly_one(subject: Subject) -> str | None:
@@ -78,21 +74,21 @@ def guessing_at_steps(subject: Subject) -> str | None:
     rows = rows_at_steps(subject)
     given, _ = answers_at_steps(subject, rows)
     right = np.where(np.isfinite(given), subject.answered.values[rows], np.nan)
+    return _no_better(subject, given, right, "in", several(int(np.isfinite(right).sum()), "answer"))
+
+
+def _no_better(subject: Subject, given: np.ndarray, right: np.ndarray, at: str, counted: str) -> str | None:
+    """Return why answers, (sequence, step), are no better than the most frequent one of each step, or None."""
     own, guess = np.isclose(given, right), np.zeros(right.shape, dtype=bool)
     for step, values in enumerate(right.T):
         levels, counts = np.unique(values[np.isfinite(values)], return_counts=True)
         guess[:, step] = values == (levels[counts.argmax()] if len(levels) else np.nan)
-    ahead, asked = own.sum(1) - guess.sum(1), int(np.isfinite(right).sum())
+    ahead, asked = own.sum(1) - guess.sum(1), max(int(np.isfinite(right).sum()), 1)
     if _wins(ahead > 0, ahead < 0) or guess.sum() < own.sum() == asked:
         return None
-    share = own.sum() / max(asked, 1)
-    return _no_better(subject, f"right in {share:.1%} of {several(asked, 'answer')}", guess.sum() / max(asked, 1))
-
-
-def _no_better(subject: Subject, right: str, guess: float) -> str:
     return (
-        f"the network answers “{subject.answered.name}” {right}, not clearly more often than always giving the most "
-        f"frequent answer ({guess:.1%})"
+        f"the network answers “{subject.answered.name}” right {at} {own.sum() / asked:.1%} of {counted}, not clearly "
+        f"more often than always giving the most frequent answer ({guess.sum() / asked:.1%})"
     )
 
 
@@ -167,9 +163,8 @@ def _pairs(subject: Subject, step: int) -> Pairs:
     most = affordable_pairs(subject, step, 1, most=8 * MOST)
     pairs = all_pairs(end.machine, step, most=most, seed=subject.seed)
     so_far = torch.as_tensor(end.values[:, step])
-    differ = so_far[pairs.base] != so_far[pairs.source]
-    defined = torch.isfinite(so_far)
-    differ &= defined[pairs.base] & defined[pairs.source]
+    # Where one of them is undefined, NaN is no more than 0.
+    differ = (so_far[pairs.base] - so_far[pairs.source]).abs() > 0
     if not bool(differ.any()):
         differ = task.final(pairs.base) != task.final(pairs.source)
     rows = differ.nonzero().flatten()

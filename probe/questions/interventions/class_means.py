@@ -72,15 +72,14 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def _measured(subject: Subject) -> Iterator[Value]:
-    ratios = dict[str, list[tuple[float, int]]]()
+    worst = dict[str, tuple[float, int]]()
     for step in range(machine_of(subject).clean.inputs.shape[1] - 1):
         for name, value in _at_step(subject, step):
             yield name, value, {"step": step}
-            ratios.setdefault(name, []).append((value, step))
+            worst[name] = min(worst.get(name, (value, step)), (value, step))
     for name in (_RATIO, _BALANCED):
-        if name in ratios:
-            value, step = min(ratios[name])
-            yield f"worst_{name}", value, {"step": step}
+        if name in worst:
+            yield f"worst_{name}", worst[name][0], {"step": worst[name][1]}
 
 
 def _at_step(subject: Subject, step: int) -> Iterator[tuple[str, float]]:

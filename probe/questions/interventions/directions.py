@@ -120,17 +120,15 @@ def along_directions(subject: Subject, step: int, most: int) -> tuple[Value, ...
 @per_subject
 def of_units(subject: Subject, step: int, most: int) -> tuple[Value, ...]:
     """Return what `measure` has of units after a step, from 0, on so many pairs; computed once a subject."""
-    dynamics, best, rows = machine_of(subject).dynamics, dict[str, float](), list[Value]()
+    dynamics, rows = machine_of(subject).dynamics, list[Value]()
     pairs = _pairs(subject, step, dynamics.units, most)
     patched = Interchange(pairs, task_of(subject), support=True)
     for unit in range(dynamics.units):
         numbers = patched.scores(columns(dynamics.unit(unit))).numbers
         rows += [(f"unit_{name}", value, {"units": str(unit), "n": len(pairs)}) for name, value in numbers.items()]
-        if not math.isnan(numbers["score"]):
-            best[str(unit)] = numbers["score"]
-    if best:
-        unit = max(best, key=lambda one: best[one])
-        rows.append(("best_unit_score", best[unit], {"units": unit, "n": len(pairs)}))
+    if scores := [row for row in rows if row[0] == "unit_score" and not math.isnan(row[1])]:
+        _, best, place = max(scores, key=lambda row: row[1])
+        rows.append(("best_unit_score", best, place))
     return tuple(rows)
 
 

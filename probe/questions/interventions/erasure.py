@@ -17,7 +17,6 @@ mean in its place; `random_projected_accuracy`, the mean of 50 random ones. `era
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -32,8 +31,7 @@ from ...evidence.measurements import only
 from ...methods.causal.alignment import ITERATIONS
 from ...methods.causal.alignment_controls import halves, random_bases
 from ...methods.causal.erasure import Eraser, leace, one_hot, projected_out
-from ...methods.causal.task import Task
-from ...methods.machines import CHUNK, Machine
+from ...methods.machines import CHUNK
 from ...plots.networks import draw_dots
 from ...subjects.answers import task_of
 from ...subjects.ends import ends_of, machine_of, step_of
@@ -58,8 +56,6 @@ COLUMNS = {
     "random_projected_accuracy": "random\ndirections",
     "floor": "the whole\nstate",
 }
-#: From states and their concept to what erases it from others.
-Make = Callable[[np.ndarray, np.ndarray], Eraser]
 
 
 def question(subject: Subject) -> Question:
@@ -96,7 +92,7 @@ def _above_floor(subject: Subject) -> str | None:
     """Answers that are better than the later inputs allow: of others the rule's bound could not be missed."""
     at = step_of(subject, None)
     try:
-        erasing = _Erasing.of(subject, at)
+        erasing = _Erasing(subject, at)
     except ProbeError as error:
         return str(error).rstrip(".")
     own, floor = erasing.own(), erasing.floor()
@@ -126,7 +122,7 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, iterations:
 
     def values(subject: Subject) -> Iterator[Value]:
         at = step_of(subject, step)
-        erasing = _Erasing.of(subject, at)
+        erasing = _Erasing(subject, at)
         searches = [search_of(subject, at, RANK, erasing.task, train) for train, _ in erasing.ways]
         bases = [one.basis.numpy() for one in find(subject, at, searches, most=iterations)]
         found = dict(_accuracies(erasing, bases))
@@ -139,31 +135,24 @@ def measure(subjects: Sequence[Subject], *, step: int | None = None, iterations:
     return table_of("erasure", subjects, values)
 
 
-@dataclass(frozen=True, eq=False)
 class _Erasing:
     """Where something is erased, and how the run that goes on from there is judged; `ways` are (train, test) rows."""
 
-    machine: Machine
-    task: Task
-    step: int
-    ways: tuple[tuple[Tensor, Tensor], ...]
-
-    @classmethod
-    def of(cls, subject: Subject, step: int) -> _Erasing:
-        machine, task = machine_of(subject), task_of(subject)
-        task.check_fits(machine.clean.inputs)
-        if not bool((task.concept[:, step] != task.concept[0, step]).any()):
+    def __init__(self, subject: Subject, step: int) -> None:
+        self.machine, self.task, self.step = machine_of(subject), task_of(subject), step
+        self.task.check_fits(self.machine.clean.inputs)
+        if not bool((self.task.concept[:, step] != self.task.concept[0, step]).any()):
             raise ProbeError(f"The concept is the same in every row at step {step}; there is nothing to erase.")
-        ways = tuple((half.train, half.test) for half in halves(machine, step))
-        return cls(machine, task, step, ways)
+        self.ways = [(half.train, half.test) for half in halves(self.machine, step)]
 
     def states(self, rows: Tensor) -> np.ndarray:
         return self.machine.clean.states[rows, self.step].detach().numpy()
 
-    def distinct(self, rows: Tensor) -> Tensor:
-        """Return a row for each distinct prefix among rows."""
+    def fitted(self, rows: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Return the states of the distinct prefixes among rows, and their concept."""
         first = self.machine.clean.prefixes[self.step].rows
-        return first[torch.isin(first, rows)]
+        first = first[torch.isin(first, rows)]
+        return self.states(first), self.task.so_far(first, self.step).numpy()
 
     def accuracy(self, erasers: Sequence[Eraser], rows: Tensor) -> float:
         """Return how often rows are answered rightly that go on from their erased states, the mean over erasers."""
@@ -195,7 +184,7 @@ class _Erasing:
         ways = [(half.train, half.test) for half in halves(self.machine, step, least=2)]
         frequent = fmean(_most_frequent(group, answers, train.numpy(), test.numpy()) for train, test in ways)
         whole = np.eye(self.machine.dynamics.size)
-        means = [(projected_out(self.states(self.distinct(train)), whole), test) for train, test in ways]
+        means = [(projected_out(self.fitted(train)[0], whole), test) for train, test in ways]
         return max(frequent, fmean(self.accuracy([at_mean], test) for at_mean, test in means))
 
     def own(self) -> float:
@@ -203,11 +192,10 @@ class _Erasing:
         chosen = self.machine.clean.answers.chosen.double()
         return float((chosen == self.task.final(torch.arange(len(chosen)))).double().mean())
 
-    def held_out(self, makes: Iterable[Make]) -> float:
+    def held_out(self, makes: Iterable[Callable[[np.ndarray, np.ndarray], Eraser]]) -> float:
         """Return the mean accuracy on held-out prefixes of all that is made of the states and concept of others."""
-        fitted = [self.distinct(train) for train, _ in self.ways]
-        given = [(self.states(rows), self.task.so_far(rows, self.step).numpy()) for rows in fitted]
-        by_way = zip(*([make(states, values) for states, values in given] for make in makes), strict=True)
+        given = [self.fitted(train) for train, _ in self.ways]
+        by_way = zip(*([make(*own) for own in given] for make in makes), strict=True)
         return fmean(self.accuracy(own, test) for own, (_, test) in zip(by_way, self.ways, strict=True))
 
 
@@ -216,8 +204,8 @@ def _accuracies(erasing: _Erasing, bases: Sequence[np.ndarray]) -> Iterator[tupl
     yield "floor", erasing.floor()
     yield "own_accuracy", erasing.own()
     yield "erased_accuracy", erasing.held_out([lambda states, values: leace(states, one_hot(values))])
-    distinct = erasing.distinct(every)
-    whole = leace(erasing.states(distinct), one_hot(erasing.task.so_far(distinct, erasing.step).numpy()))
+    states, values = erasing.fitted(every)
+    whole = leace(states, one_hot(values))
     yield "erased_rank", float(whole.rank)
     yield "in_sample_erased_accuracy", erasing.accuracy([whole], every)
     yield "scalar_erased_accuracy", erasing.held_out([leace])
@@ -247,7 +235,5 @@ def draw(frame: pd.DataFrame) -> Axes:
     """Draw how often answers are right after something was erased, a dot a network; the floor is without a state."""
     columns = {metric: label for metric, label in COLUMNS.items() if len(only(frame, metric=metric))}
     ax = draw_dots(frame, columns)
-    ax.set_ylim(-0.02, 1.03)
-    ax.set_xlabel("what is erased from the state")
-    ax.set_ylabel("share of right answers")
+    ax.set(xlabel="what is erased from the state", ylabel="share of right answers", ylim=(-0.02, 1.03))
     return ax

@@ -19,7 +19,6 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError, several
-from ...evidence.findings import DataFigure
 from ...evidence.measurements import one, only
 from ...evidence.words import said
 from ...methods.causal.alignment import Search
@@ -30,7 +29,7 @@ from ...methods.causal.pairs import Pairs, Put, along, columns, whole
 from ...methods.causal.support import FAR
 from ...methods.causal.task import Task
 from ...plots.networks import draw_dots
-from ...plots.study_figures import drawing, drawn, labels, spread
+from ...plots.study_figures import labels
 from ...subjects.answers import right_answer, takes_levels, task_of
 from ...subjects.ends import Ends, alike, ends_of
 from ...subjects.pairs import LEAST, SplicedPairs, spliced_pairs
@@ -41,13 +40,12 @@ from ..answers.wrong import wrong_in
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING
 from ..states.targets import by_following
+from ..told import figure_of
 from .patching import Value, find, table_of
 
 QUESTION = "interchange"
 #: Random subspaces, and the fewest distinct prefixes of which half are held out.
 RANDOM, LEAST_HELD_OUT = 5, 64
-#: Of a stack of more layers only some are patched whole, the first and the last among them.
-MOST_LAYERS = 12
 #: The whole state moves answers if more follow by more than this.
 MORE = 0.1
 _SCORES = ("followed", "shift", "off_support")
@@ -91,7 +89,7 @@ def _patching_of(subject: Subject) -> _Patching:
 def question(subject: Subject) -> Question:
     """Return the question."""
     title, asked = "Does the answer follow the state?", (needs.machine, _why_not)
-    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=4, leads=True)
+    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=5, leads=True)
 
 
 def _why_not(subject: Subject) -> str | None:
@@ -182,8 +180,8 @@ def _followed(patching: _Patching, scores: Scores, place: dict[str, Any]) -> Ite
 def _patches(patching: _Patching) -> Iterator[tuple[str, dict[str, Any], Put]]:
     """Yield each part of the state that is patched: its kind, where it is, and what puts it in."""
     subject, end, dynamics = patching.subject, patching.end, patching.end.machine.dynamics
-    for number in spread(len(end.stack), MOST_LAYERS) if len(end.stack) > 1 else ():
-        yield "part", {"layer": end.stack[number].name}, columns(end.layer_columns(number))
+    for number, layer in enumerate(end.stack if len(end.stack) > 1 else ()):
+        yield "part", {"layer": layer.name}, columns(end.layer_columns(number))
     for signal in dynamics.signals if len(dynamics.signals) > 1 else ():
         yield "part", {"signal": signal}, columns(dynamics.columns(signal))
     if (order := by_following(subject, end)) is not None:
@@ -256,38 +254,29 @@ def _name(kind: str, layer: str, signal: str, units: str, at: float, *, alone: b
 
 def draw(frame: pd.DataFrame) -> Axes:
     """Draw how far the answers follow each patch, a dot a network."""
-    column = _scored(frame)
-    rows = summary(frame).rename(columns={"patched": "metric", column: "value"})
+    rows = summary(frame)
+    column = "followed" if "followed" in rows else "shift"
+    rows = rows.rename(columns={"patched": "metric", column: "value"})
     names = list(rows["metric"].unique())
     ax = draw_dots(rows, dict(zip(names, labels(names, 34), strict=True)))
     ax.set_ylabel("answers that follow" if column == "followed" else "share of the way")
     return ax
 
 
-def _scored(table: pd.DataFrame) -> str:
-    """Return which score the sentences are about: `followed` where answers are right or wrong, else `shift`."""
-    return "followed" if (table["metric"] == "followed").any() else "shift"
-
-
 def tell(answered: Answered) -> Told:
     """Return the sentences and the picture of a page of one network."""
     table, patching = answered.table, _patching_of(answered.subject)
     answer = _answer(table, answered.subject, patching.plan)
-
-    def picture() -> tuple[DataFigure]:
-        caption = "Each dot is a network: what we patched, and how far its answers follow."
-        with drawing():
-            figure: Any = draw(table).figure
-            title, data = "What the answer follows", summary(table)
-            return (drawn(figure, name=answered.name, title=title, alt=answer, caption=caption, data=data),)
-
+    title, caption = "What the answer follows", "Each dot is a network: how far its answers follow what we patched."
+    picture = figure_of(answered, draw, summary(table), title=title, alt=answer, caption=caption)
     return Told({"answer": answer, "setup": _setup(table, patching)}, picture)
 
 
 def _answer(table: pd.DataFrame, subject: Subject, plan: Plan) -> str:
     """Return how far the answers follow the whole state, and the best part of it beside the best control."""
-    column, rows = _scored(table), summary(table)
+    rows = summary(table)
     own, kind = rows["role"] == subject.network.role, rows["kind"]
+    column = "followed" if "followed" in rows else "shift"
     whole_state, nothing = (float(rows[own & (kind == name)][column].iloc[0]) for name in ("whole", "nothing"))
     unit = "of the answers follow" if column == "followed" else "of the way to the right answer is gone"
     text = f"With another sequence's whole state put in {plan.where}, {whole_state:.0%} {unit}, with nothing put in "
@@ -307,7 +296,7 @@ def _answer(table: pd.DataFrame, subject: Subject, plan: Plan) -> str:
 
 
 def _setup(table: pd.DataFrame, patching: _Patching) -> str:
-    subject, plan, layers = patching.subject, patching.plan, len(patching.end.stack)
+    subject, plan = patching.subject, patching.plan
     text = (
         f"We patch the state of one sequence (the source) into the run of another (the base) {plan.where}, of "
         f"{patching.end.said}. The right answer is {right_answer(subject)}. "
@@ -319,7 +308,6 @@ def _setup(table: pd.DataFrame, patching: _Patching) -> str:
     )
     searched = len(only(table, kind="searched"))
     notes = {
-        f"Of {layers} layers {MOST_LAYERS} were patched whole.": layers > MOST_LAYERS,
         "The study does not say which sequences can occur (valid under [inputs]).": subject.allowed is None,
         "We patched last states only: this is about what the readout reads, not about what is remembered.": (
             not plan.left and subject.asked.interchange_step is None

@@ -49,6 +49,5 @@ def draw_lines(rows: pd.DataFrame, *, at: str, x: str, y: str, ax: Axes | None =
     if rows.empty:
         raise ProbeError("The table has nothing to draw; measure the question first.")
     ax = draw_role_lines(rows, ax=axes_or_new(ax), at=at)
-    ax.set_xlabel(x)
-    ax.set_ylabel(y)
+    ax.set(xlabel=x, ylabel=y)
     return ax

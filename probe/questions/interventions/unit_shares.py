@@ -62,16 +62,15 @@ def question(subject: Subject) -> Question:
 def affordable(subject: Subject) -> str | None:
     """A network of which the fewest orders of joining can be run."""
     units = ends_of(subject).machine.dynamics.units
-    each = _cost(subject, usual_steps(subject)[1]) * 2 * units
-    if units <= MOST_PLAYERS or each * FEWEST_DRAWS <= TOO_MUCH * subject.budget.ends:
+    if units <= MOST_PLAYERS or TOO_MUCH * _runs(subject, usual_steps(subject)[1]) / (2 * units) >= FEWEST_DRAWS:
         return None
     return f"it has {units:,} units, and {FEWEST_DRAWS} orders of them take more than the budget allows"
 
 
-def _cost(subject: Subject, step: int) -> float:
-    """Return about how many operations one run to the end takes from the state after a step."""
+def _runs(subject: Subject, step: int) -> float:
+    """Return about how many runs to the end from the state after a step the budget allows."""
     end = ends_of(subject)
-    return cost(end.stack) * max(end.steps - 1 - step, 1)
+    return subject.budget.ends / (cost(end.stack) * max(end.steps - 1 - step, 1))
 
 
 def measure(subjects: Sequence[Subject], *, step: int | None = None, changed: int | None = None) -> pd.DataFrame:
@@ -111,7 +110,7 @@ def pairs_of(subject: Subject, changed: int, step: int) -> InputPairs:
     """Return the pairs whose difference is shared; fewer of them where all subsets of many units are run."""
     units, most = ends_of(subject).machine.dynamics.units, subject.budget.most_pairs
     if units <= MOST_PLAYERS:
-        most = int(np.clip(subject.budget.ends / (_cost(subject, step) * 2**units), FEWEST_PAIRS, most))
+        most = int(np.clip(_runs(subject, step) / 2**units, FEWEST_PAIRS, most))
     return input_pairs(subject, changed, step, most=most)
 
 
@@ -126,8 +125,8 @@ def _shares(subject: Subject, changed: int, step: int) -> Shares | SampledShares
     units = ends_of(subject).machine.dynamics.units
     if units <= MOST_PLAYERS:
         return pooled_shares(*exact_table(subject, changed, step))
-    pairs, each = pairs_of(subject, changed, step), _cost(subject, step) * 2 * units
-    draws = int(np.clip(subject.budget.ends / each, FEWEST_DRAWS, MOST_DRAWS))
+    pairs = pairs_of(subject, changed, step)
+    draws = int(np.clip(_runs(subject, step) / (2 * units), FEWEST_DRAWS, MOST_DRAWS))
     return sampled_shares(ends_of(subject).machine, pairs.pairs, step, draws=draws, seed=subject.seed)
 
 
@@ -147,8 +146,7 @@ def _values(subject: Subject, step: int | None, changed: int | None) -> Iterator
     yield "negative_unit_shares", shares.negative, place
     yield "unit_participation", shares.participation, place
     yield "whole_difference", shares.whole, place
-    follows = _correlated_unit(end)
-    if follows is not None:
+    if (follows := _correlated_unit(end)) is not None:
         yield "correlated_unit_share", *of(follows)
 
 
@@ -190,16 +188,12 @@ def tell(answered: Answered) -> Told:
         answer += (
             f" The shares are spread as over {spread:.1f} equal units; the negative ones add up to {said(-against)}."
         )
-    end, (before, at) = ends_of(subject), usual_steps(subject)
+    before, at = usual_steps(subject)
     how = "every subset of the units is taken from the source; the shares are exact"
-    if end.machine.dynamics.units > MOST_PLAYERS:
-        how = (
-            f"we drew {best['n']:,} orders in which units are taken from the source, half of them another one "
-            "backwards"
-        )
-    pairs = pairs_of(subject, before, at)
+    if ends_of(subject).machine.dynamics.units > MOST_PLAYERS:
+        how = f"we drew {best['n']:,} orders in which units are taken from it, half of them another one backwards"
     how = (
         f"A base and a source differ in the input at step {before + 1} of these alone, and states are patched after "
         f"step {at + 1}: {how}."
     )
-    return Told({"answer": answer, "setup": setup_of(subject, [pairs], how)})
+    return Told({"answer": answer, "setup": setup_of(subject, [pairs_of(subject, before, at)], how)})
