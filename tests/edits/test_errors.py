@@ -71,6 +71,8 @@ def test_an_edit_of_another_model_raises_before_this_one_is_called(tagger: Any, 
     for edit in wrong:
         with refused(), probe.intervene(tagger, good, edit):
             tagger(x)
+    with refused(), probe.intervene(pair, good):  # of several layers that have the signal
+        pair(x)
     assert tagger.times_called == 0
     assert not tagger.lstm._forward_hooks
 
