@@ -18,9 +18,9 @@ from refusing import refused
 from torch import nn
 
 from analyses.counter import common, noise_margin
-from models import planted, zoo
+from models import zoo
 from models.checkpoints import weights_digest
-from models.counter import Coded, Counter, answer, expected_answer
+from models.counter import Counter, answer, expected_answer
 from models.data import Strings, described_strings, training_strings
 from models.fitted_head import HEADS, PENALTIES, FittedHead, fit_head
 from models.learning import Adam, take_step
@@ -55,26 +55,19 @@ def fitted(trained: zoo.Trained) -> FittedHead:
     return control
 
 
-def test_the_recurrent_weights_are_the_untrained_ones(trained: zoo.Trained, fitted: FittedHead) -> None:
-    """Nothing of the layer is touched, nothing shared, and the untrained head is not used."""
+@torch.no_grad()
+def test_the_line_is_the_least_squares_one_on_untrained_states(trained: zoo.Trained, fitted: FittedHead) -> None:
+    """The layer is neither touched nor shared; on its own 500 strings the residual is orthogonal to states and 1."""
     assert trained.untrained is not None
     for name, tensor in trained.untrained.layer.state_dict().items():
         assert torch.equal(fitted.layer.state_dict()[name], tensor)
         assert fitted.layer.state_dict()[name].data_ptr() != tensor.data_ptr()
     assert not fitted.training
-
-
-@torch.no_grad()
-def test_the_line_is_the_least_squares_one(trained: zoo.Trained, fitted: FittedHead) -> None:
-    """On its own 500 strings the residual is orthogonal to every state and to 1, and on no others."""
     strings = described_strings(trained.config)
-    assert len(strings.x) == 500
-    double = fitted.double()
+    double = copy.deepcopy(fitted).double()
     hidden = double.layer(strings.x.double())[0][:, -1]
     residual = double(strings.x.double()) - strings.last_labels
-    fitted.float()
     columns = torch.cat([hidden, torch.ones(500, 1, dtype=torch.float64)], 1)
-    assert float((columns.T @ residual).abs().max()) < 1e-2
     assert float(residual.std()) < 0.2
     cosine = (columns.T @ residual) / (columns.norm(dim=0) * residual.norm())
     assert float(cosine.abs().max()) < 1e-4
@@ -91,16 +84,6 @@ def test_it_answers_by_the_nearest_count(trained: zoo.Trained, fitted: FittedHea
     assert fitted(bit_strings(7)).shape == (128,)
 
 
-def test_a_machine_runs_it(fitted: FittedHead) -> None:
-    """From any state it gives what the network gives on the spliced string."""
-    machine = Machine.of(fitted, X, answer=answer, expected=expected_answer)
-    base, source = torch.arange(1024), torch.arange(1024).flip(0)
-    control = machine.answers(machine.clean.states[source, 4], base, 4).expected
-    with torch.no_grad():
-        spliced = fitted(torch.cat([X[source, :5], X[base, 5:]], 1))
-    np.testing.assert_allclose(control.detach().numpy(), spliced.numpy(), rtol=0, atol=1e-3)
-
-
 @torch.no_grad()
 def test_strings_of_several_lengths_are_read_at_their_own_ends() -> None:
     """The control of a network trained on cut strings is right on cut strings about as often as on whole ones."""
@@ -112,13 +95,6 @@ def test_strings_of_several_lengths_are_read_at_their_own_ends() -> None:
     errors = y - strings.last_labels
     assert float(errors.mean().abs()) < 1e-3
     assert float(errors.std()) < 0.7
-
-
-def test_a_gru_gets_a_fitted_head_too() -> None:
-    """Its layer keeps its name."""
-    (gru,) = zoo.networks("gru", [0])
-    fitted = fit_head(initialise(RECIPES["gru"], 0), described_strings(gru.config))
-    assert [name for name, _ in fitted.named_children()] == ["gru", "head"]
 
 
 @pytest.fixture(scope="module")
@@ -197,18 +173,15 @@ def test_the_noise_follows_from_the_seed_alone(trained: zoo.Trained) -> None:
         assert weights_digest(one) == weights_digest(two)
 
 
-def test_noise_is_fitted_in_a_gru_and_on_strings_of_several_lengths() -> None:
-    """Its state is h alone; each string is read at its own end."""
-    for name in ("gru", "truncated"):
-        (network,) = zoo.networks(name, [0])
-        control = fit_head(initialise(RECIPES[name], 0), described_strings(network.config), "noise")
-        assert bool(control.head.weight.isfinite().all())
-
-
-def test_another_way_to_fit_a_head_is_refused(trained: zoo.Trained) -> None:
-    """The message names the ways there are."""
-    with refused():
-        trained.with_fitted_head("rigde")
+@pytest.mark.parametrize("how", HEADS)
+@pytest.mark.parametrize("name", ["gru", "truncated"])
+def test_a_head_is_fitted_to_a_gru_and_to_strings_of_several_lengths(name: str, how: str) -> None:
+    """Its state is h alone, and its layer keeps its name; each string is read at its own end."""
+    (network,) = zoo.networks(name, [0])
+    start = initialise(RECIPES[name], 0)
+    control = fit_head(start, described_strings(network.config), how)
+    assert [one for one, _ in control.named_children()] == [one for one, _ in start.named_children()]
+    assert bool(control.head.weight.isfinite().all())
 
 
 def test_without_its_first_weights_a_network_has_no_fitted_head() -> None:
@@ -217,7 +190,8 @@ def test_without_its_first_weights_a_network_has_no_fitted_head() -> None:
     for each in (network, *zoo.networks("gru", [0])):
         assert each.untrained is None
         assert each.with_fitted_head() is None
-    assert fit_head(network.model, described_strings(network.config)).head.out_features == 1
+    with refused():
+        zoo.networks(seeds=[0])[0].with_fitted_head("rigde")
 
 
 COUNTER = RECIPES["counter"]
@@ -256,18 +230,6 @@ def doubled(recipe: Recipe) -> tuple[Counter, Strings]:
     return initialise(recipe, 0).double(), dataclasses.replace(strings, x=strings.x.double())
 
 
-@pytest.mark.parametrize("name", ["counter", "every-step", "truncated"])
-def test_permuting_labels_and_the_heads_rows_is_the_same_training(name: str) -> None:
-    """Softmax, loss, Adam and the zero start know no order of the classes."""
-    recipe = RECIPES[name]
-    start, strings = doubled(recipe)
-    order = torch.randperm(11, generator=torch.Generator().manual_seed(0))
-    other = dataclasses.replace(strings, labels=order[strings.labels])
-    plain = trained_on(copy.deepcopy(start), strings, recipe)
-    permuted = trained_on(relabelled(start, order), other, recipe)
-    assert_same(relabelled(plain, order), permuted, relabelled(start, order))
-
-
 def test_the_reversed_code_is_the_mirrored_question() -> None:
     """Trained on 1/0, a network is the one trained on the mirrored strings with its labels reversed."""
     start, strings = doubled(RECIPES["code-reversed"])
@@ -292,10 +254,8 @@ def turned(model: Counter) -> Counter:
 def test_the_mirrored_network_is_trained_byte_for_byte(name: str) -> None:
     """In a symmetric code, in float32: complemented strings and negated input weights give the same training.
 
-    The complement of a string holds as many zeros as the string holds ones. So with the labels as they were the
-    network counts zeros, and after any number of steps it has the bytes of the first one, its input weights negated.
-    With its labels and its head's rows reversed as well it counts ones. Then the sums over the eleven classes come in
-    another order, and after 300 steps single weights differ by rounding.
+    With the labels as they were the network counts zeros, and has the bytes of the first one, its input weights
+    negated. With labels and head's rows reversed it counts ones; sums over the classes come in another order then.
     """
     recipe = RECIPES[name]
     strings, start, back = training_strings(recipe, 0), initialise(recipe, 0), torch.arange(10, -1, -1)
@@ -304,11 +264,11 @@ def test_the_mirrored_network_is_trained_byte_for_byte(name: str) -> None:
     assert torch.equal(complement.x, -strings.x)
     assert torch.equal(complement.last_labels, 10 - strings.last_labels)
     zeros = dataclasses.replace(complement, labels=strings.labels)
-    own = trained_on(copy.deepcopy(start), strings, recipe, steps=300)
-    counts_zeros = trained_on(turned(start), zeros, recipe, steps=300)
+    own = trained_on(copy.deepcopy(start), strings, recipe, steps=100)
+    counts_zeros = trained_on(turned(start), zeros, recipe, steps=100)
     assert weights_digest(counts_zeros) == weights_digest(turned(own))
     assert weights_digest(own) != weights_digest(start)
-    counts_ones = trained_on(relabelled(turned(start), back), complement, recipe, steps=300)
+    counts_ones = trained_on(relabelled(turned(start), back), complement, recipe, steps=100)
     mirrored = relabelled(turned(own), back).state_dict()
     for key, tensor in counts_ones.state_dict().items():
         assert torch.allclose(tensor, mirrored[key], atol=1e-6, rtol=0), key
@@ -319,16 +279,6 @@ def drift(model: nn.Module) -> float:
     (subject,) = common.subjects([Network("n", "other", model)])
     table = other_lengths.measure([replace(subject, x=subject.x.double())], most=2**14)
     return float(table[table["metric"] == "drift"]["value"].iloc[0])
-
-
-@pytest.mark.parametrize("name", ["ones", "drift-0.25", "drift-0.8", "balance", "zeros"])
-def test_the_reversed_code_turns_a_drift_round(name: str) -> None:
-    """Fed 1 for 0, with its head's rows reversed, a network with drift d answers the count with drift 1 - d."""
-    model = planted.battery(torch.float64)[name]
-    reversed_ = Coded(relabelled(model, torch.arange(10, -1, -1)), zero=1.0, one=0.0)
-    with torch.no_grad():
-        assert torch.equal(answer(reversed_(X.double())), COUNTS[:, -1])
-    assert drift(reversed_) == pytest.approx(1 - drift(model), abs=1e-9)
 
 
 #: Functions g of the step with g = 0 after the last: ones, zeros, balance, and one that is no line.
