@@ -64,18 +64,14 @@ def test_hidden_states_and_probabilities_are_the_frameworks(file: str) -> None:
     assert (torch.softmax(scores, 1) - torch.from_numpy(expected["probs"])).abs().max() < 1e-5
 
 
-def test_another_forget_bias_is_another_network() -> None:
-    """The control arm: what the file leaves open decides the answers."""
-    expected = reference("tf1-counter/")
-    checkpoint = probe.load(DATA / "tf1-counter/weights.npz", forget_bias=0.0)
-    assert checkpoint.check(expected["x"], expected["h"]) > 0.1
-
-
 @pytest.mark.parametrize("file", [file for file, (choices, *_) in TRAINED.items() if choices])
 def test_what_the_file_leaves_open_must_be_said(file: str) -> None:
     """Without it nothing is loaded, and the message says which argument decides, why, and what is usual."""
     with refused():
         _ = probe.load(DATA / file)
+    if file.endswith("weights.npz"):  # another choice is another network
+        expected = reference("tf1-counter/")
+        assert probe.load(DATA / file, forget_bias=0.0).check(expected["x"], expected["h"]) > 0.1
 
 
 def test_what_the_file_says_itself_cannot_be_overruled() -> None:
@@ -92,27 +88,6 @@ def test_what_the_file_says_itself_cannot_be_overruled() -> None:
         (*_, name) = wrong
         with pytest.raises(ProbeError, match=rf"{name}=.* decides nothing in .*: either the file says it itself"):
             _ = probe.load(DATA / file, **wrong)
-
-
-def test_the_source_says_what_was_found_and_what_was_decided() -> None:
-    """Framework, format, layout, order of gates, what was chosen and what was taken for granted."""
-    source = probe.load(DATA / "tf1-counter/model.ckpt-10000", forget_bias=1.0).source
-    assert (source.framework, source.format) == ("TensorFlow", "TensorFlow checkpoint")
-    assert source.layouts == {"rnn/basic_lstm_cell": "TensorFlow 1 basic_lstm_cell"}
-    assert source.gate_orders == {"rnn/basic_lstm_cell": "i j f o"}
-    assert source.chosen == ("forget_bias=1.0 for rnn/basic_lstm_cell",)
-    assert any("activation='tanh'" in sentence for sentence in source.assumed)
-    source = probe.load(DATA / "keras-counter/model.keras").source
-    assert (source.framework, source.version, source.assumed) == ("Keras", "3.15.1", ())
-    assert source.gate_orders == {"lstm": "i f c o"}
-
-
-def test_the_table_says_what_was_found() -> None:
-    """Printed, a checkpoint lists modules with their arrays, and what is left."""
-    text = str(probe.load(DATA / "tf1-counter/model.ckpt-10000", forget_bias=1.0))
-    assert "rnn/basic_lstm_cell: LSTM(1, 12, batch_first=True), from TensorFlow 1 basic_lstm_cell (i j f o)" in text
-    assert "  rnn/basic_lstm_cell/kernel\n" in text
-    assert "other: softmax_w (12, 11)" in text
 
 
 def test_a_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
@@ -190,10 +165,3 @@ def test_the_damage_would_be_noticed(tmp_path: Path) -> None:
     assert fuzz.tried(path, {}, original)[0] in ("same network", "other weights")
     assert fuzz.tried(path, {"names": {"gru.*": None}}, original)[0] == "other network"
     assert fuzz.tried(path, {"no_such_option": 3}, original)[0] == "wrong exception"
-
-
-def test_processes_that_die_are_counted() -> None:
-    """The outcomes of a run in processes of their own are one a file, in order."""
-    outcomes = list(fuzz.outcomes("tf1-data", 20, 7))
-    assert [seed for seed, *_ in outcomes] == list(range(7, 27))
-    assert {kind for _, kind, _ in outcomes} <= {"refused", "same network"}

@@ -279,14 +279,6 @@ def test_a_mask_reaches_the_layers_below_it() -> None:
     assert [bool(by) for by in hidden(*branches, kind="Functional").values()] == [True, False]
 
 
-def test_a_layer_can_be_left_out(tmp_path: Path) -> None:
-    """What cannot be loaded does not keep the others from it, if the caller says so."""
-    path = rewritten(DATA / "keras3_wide.keras", _options(1, activation="gelu"), tmp_path / "a.keras")
-    checkpoint = probe.load(path, names={"lstm": None})
-    assert len(checkpoint.recurrent) == len(WIDE) - 1
-    assert "layers/lstm/cell/vars/0" in checkpoint.tensors
-
-
 def test_a_hard_sigmoid_of_no_version_is_asked_for(tmp_path: Path) -> None:
     """The two generations mean two functions by one name."""
     _ = (tmp_path / "a.h5").write_bytes((DATA / "keras3_wide.h5").read_bytes())
