@@ -1,15 +1,13 @@
-"""Training: the seed decides everything, an interrupted run ends at the same bits, bad input is named."""
+"""Training: the seed decides everything, an interrupted run ends at the same bits, in many processes too."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
+import math
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,23 +16,24 @@ import pytest
 import torch
 from refusing import refused
 
+from models import populations, training
 from models import train as command
-from models import training
 from models.checkpoints import load, load_config
 from models.describe import errors
+from models.populations import Population
 from models.recipes import RECIPES, Recipe
-from models.training import initialise, split, train
+from models.training import Job, initialise, split, train, train_job
+from probe.studies import workers
+from probe.studies.workers import locked, parallel
 
 ROOT = Path(__file__).parents[2]
-EPOCHS = 160
 RECIPE = RECIPES["counter"]
-SHORT = dataclasses.replace(RECIPE, epochs=EPOCHS)
 TINY = dataclasses.replace(RECIPE, epochs=2)
-# Ctrl-C as a terminal sends it: a test run started in the background would hand down "ignore".
-START = (
-    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "runpy.run_module('models.train', run_name='__main__', alter_sys=True)"
+#: Each part of a recipe that decides strings, labels or lengths, at once.
+MIXED = dataclasses.replace(
+    RECIPES["truncated"], cell="gru", question="template", every_step=True, zero=-1.0, epochs=4
 )
+CONFIG, MODEL = "config.json", "model.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -46,50 +45,27 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The short training, never interrupted."""
-    torch.set_num_threads(1)
-    return train(SHORT, 0, tmp_path_factory.mktemp("trained") / "seed-0")
-
-
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, hidden ones too, except the lock."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
-
-
-def start(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """The program in a process of its own, with nothing on its terminal."""
-    line = [sys.executable, "-c", START, "--out", str(folder), "--epochs", str(EPOCHS), *options]
-    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(path: Path) -> None:
-    """Return when a file has appeared."""
-    end = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} never appeared"
-        time.sleep(0.01)
+    """Every file below a folder, hidden ones too, except an empty lock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_the_seed_decides_initialisation_and_split() -> None:
-    """The same seed gives the same numbers, another seed others, in every random part."""
+    """The same seed gives the same numbers, another seed others; 500 of all strings to train on, shuffled."""
     for part in ("lstm.weight_ih_l0", "lstm.weight_hh_l0", "head.weight"):
         once, again, other = (initialise(RECIPE, seed).state_dict()[part] for seed in (3, 3, 4))
         assert torch.equal(once, again)
         assert not torch.equal(once, other)
-    once, again, other = (split(RECIPE, seed)[0] for seed in (3, 3, 4))
-    assert torch.equal(once, again)
-    assert not torch.equal(once, other)
-
-
-def test_the_split_covers_all_strings_once_and_is_shuffled() -> None:
-    """500 to train on, the other 524 for the test; another hidden size leaves it alone."""
-    train_rows, test_rows = split(RECIPE, 0)
-    assert (len(train_rows), len(test_rows)) == (500, 524)
-    assert sorted([*train_rows.tolist(), *test_rows.tolist()]) == list(range(1024))
-    assert train_rows.tolist() != sorted(train_rows.tolist())
-    assert torch.equal(split(dataclasses.replace(RECIPE, hidden_size=4), 0)[0], train_rows)
+    (rows, rest), again, other = (split(RECIPE, seed) for seed in (3, 3, 4))
+    assert torch.equal(rows, again[0])
+    assert not torch.equal(rows, other[0])
+    assert (len(rows), len(rest)) == (500, 524)
+    assert sorted([*rows.tolist(), *rest.tolist()]) == list(range(1024))
+    assert rows.tolist() != sorted(rows.tolist())
+    for function in (initialise, split):
+        with refused():
+            function(RECIPE, -1)
 
 
 def test_the_global_generator_is_neither_read_nor_moved(tmp_path: Path) -> None:
@@ -127,142 +103,88 @@ def test_every_number_of_the_recipe_changes_the_network(tmp_path: Path) -> None:
         "zero": -1.0,
         "one": 2.0,
     }
-    names = {field.name for field in dataclasses.fields(Recipe)} - {"name"}
-    assert set(changes) == names
-    plain = (train(TINY, 0, tmp_path / "plain") / "model.safetensors").read_bytes()
+    assert set(changes) == {field.name for field in dataclasses.fields(Recipe)} - {"name"}
+    plain = (train(TINY, 0, tmp_path / "plain") / MODEL).read_bytes()
     for name, value in changes.items():
         other = train(dataclasses.replace(TINY, **{name: value}), 0, tmp_path / name)  # pyright: ignore[reportArgumentType]
-        assert (other / "model.safetensors").read_bytes() != plain, name
+        assert (other / MODEL).read_bytes() != plain, name
 
 
-def test_training_learns_and_writes_what_it_promises(finished: Path) -> None:
+def test_training_learns_and_writes_what_it_promises(tmp_path: Path) -> None:
     """Weights, control and description; it errs less than before; no clock and no path in any of them."""
-    assert sorted(contents(finished)) == ["config.json", "model.safetensors", "untrained.safetensors"]
-    config = load_config(finished)
-    assert config["recipe"] == SHORT.to_dict()
-    assert (config["seed"], config["steps"]) == (0, SHORT.steps)
-    assert config["errors"] == errors(load(finished), SHORT, *split(SHORT, 0))
-    before = errors(load(finished, which="untrained"), SHORT, *split(SHORT, 0))
-    assert config["errors"]["all"]["error"] < before["all"]["error"]
-    assert str(finished.parent) not in (finished / "config.json").read_text()
-    untrained = load(finished, which="untrained").state_dict()
-    for name, tensor in initialise(SHORT, 0).state_dict().items():
-        assert torch.equal(untrained[name], tensor)
-        assert torch.equal(load(finished).state_dict()[name], tensor) == (name == "lstm.bias_hh_l0")
+    short = dataclasses.replace(RECIPE, epochs=40)
+    folder = train(short, 0, tmp_path / "run")
+    assert sorted(contents(folder)) == [CONFIG, MODEL, "untrained.safetensors"]
+    config = load_config(folder)
+    assert (config["recipe"], config["seed"], config["steps"]) == (short.to_dict(), 0, short.steps)
+    model, untrained = load(folder), load(folder, which="untrained")
+    assert config["errors"] == errors(model, short, *split(short, 0))
+    assert config["errors"]["all"]["error"] < errors(untrained, short, *split(short, 0))["all"]["error"]
+    assert str(tmp_path) not in (folder / CONFIG).read_text()
+    for name, tensor in initialise(short, 0).state_dict().items():
+        assert torch.equal(untrained.state_dict()[name], tensor)
+        assert torch.equal(model.state_dict()[name], tensor) == (name == "lstm.bias_hh_l0")
 
 
-def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(finished: Path, tmp_path: Path) -> None:
-    """SIGKILL leaves no network; resuming ends at the same weights and description, byte for byte."""
-    folder = tmp_path / "run"
-    process = start(folder)
-    wait_for(folder / ".lock")
-    delay = random.uniform(0.05, 0.5)  # any moment must do, so none is fixed
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not (folder / "config.json").exists(), f"finished within {delay} s: the short recipe is too short"
-    train(SHORT, 0, folder, resume=True)
-    assert contents(folder) == contents(finished), f"killed {delay} s after the beginning"
-
-
-def test_ctrl_c_exits_130_and_the_command_resumes(finished: Path, tmp_path: Path) -> None:
-    """Ctrl-C says how to go on; a piped run is silent but for the path and size on its last line."""
-    folder = tmp_path / "run"
-    process = start(folder)
-    wait_for(folder / ".lock")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    assert process.returncode == 130
-    assert out == ""
-    assert err == (
-        "error: Interrupted. With --resume, and without --overwrite, the same command goes on from here.\n"
-    )
-    process = start(folder, "--resume")
-    out, err = process.communicate()
-    assert (process.returncode, err) == (0, "")
-    size = sum(len(data) for data in contents(folder).values())
-    assert out.splitlines()[-1] == f"{folder} {size} bytes"
-    assert contents(folder) == contents(finished)
-
-
-def test_an_interrupt_leaves_no_network(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often a run is interrupted, it ends as one that never was."""
-    real, steps = training.take_step, list[int]()
+@pytest.mark.parametrize("recipe", [dataclasses.replace(RECIPE, epochs=4), MIXED], ids=["counter", "mixed"])
+def test_a_stopped_training_leaves_no_network_and_resumes_to_the_same_bits(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is interrupted, or the disk full, it ends as one that never was."""
+    whole, folder = contents(train(recipe, 1, tmp_path / "whole")), tmp_path / "run"
+    real, steps, sync, calls = training.take_step, list[int](), os.fsync, list[int]()
 
     def interrupted(*given: Any, t: int, **more: Any) -> object:
         steps.append(t)
-        if t in (1, 300) and steps.count(t) == 1:
+        if t in (1, 13) and steps.count(t) == 1:
             raise KeyboardInterrupt
         return real(*given, t=t, **more)
-
-    monkeypatch.setattr(training, "take_step", interrupted)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            train(SHORT, 0, tmp_path / "run", resume=True)
-    train(SHORT, 0, tmp_path / "run", resume=True)
-    assert steps == [1, *range(1, 301), *range(1, 801)]
-    assert contents(tmp_path / "run") == contents(finished)
-
-
-def test_a_full_disk_leaves_no_network(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what is wrong; with space again the run ends at the same bits."""
-    real, calls = os.fsync, []
 
     def full(handle: int) -> None:
         calls.append(handle)
         if len(calls) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(handle)
+        sync(handle)
 
+    monkeypatch.setattr(training, "take_step", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, 1, folder, resume=True)
     monkeypatch.setattr(os, "fsync", full)
     with refused():
-        train(SHORT, 0, tmp_path / "run")
-    assert "config.json" not in contents(tmp_path / "run")
-    train(SHORT, 0, tmp_path / "run", resume=True)
-    assert contents(tmp_path / "run") == contents(finished)
+        train(recipe, 1, folder, resume=True)
+    assert CONFIG not in contents(folder)
+    train(recipe, 1, folder, resume=True)
+    assert steps[:15] == [1, *range(1, 14), 1]
+    assert contents(folder) == whole
 
 
 def test_a_finished_network_is_refused_resumed_or_replaced(tmp_path: Path) -> None:
-    """Without a flag nothing is touched; --resume leaves it; --overwrite trains anew."""
+    """Without a flag nothing is touched; --resume leaves it; --overwrite trains anew; a file is no folder."""
     folder = train(TINY, 0, tmp_path / "run")
     before = contents(folder)
     with refused():
         train(TINY, 1, folder)
-    assert contents(folder) == before
     train(TINY, 0, folder, resume=True)
-    assert contents(folder) == before
     with refused():
         train(TINY, 1, folder, resume=True)
-    train(TINY, 1, folder, overwrite=True)
-    assert load_config(folder)["seed"] == 1
-    assert contents(folder).keys() == before.keys()
     with refused():
         train(TINY, 1, folder, overwrite=True, resume=True)
-
-
-def test_an_output_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    """A file in the place of the folder, or of a folder above it."""
+    assert contents(folder) == before
+    train(TINY, 1, folder, overwrite=True)
+    assert load_config(folder)["seed"] == 1
     file = tmp_path / "file"
     file.write_text("mine")
-    with refused():
-        train(TINY, 0, file, overwrite=True)
-    with refused():
-        train(TINY, 0, file / "below")
+    for place in (file, file / "below"):
+        with refused():
+            train(TINY, 0, place, overwrite=True)
     assert file.read_text() == "mine"
-
-
-@pytest.mark.parametrize("function", [initialise, split])
-def test_a_negative_seed_is_refused(function: object) -> None:
-    """The message says which seeds there are."""
-    assert callable(function)
-    with refused():
-        function(RECIPE, -1)
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
+        (["--out", ""], 2, "give the network a folder of its own"),
         (["--seed", "-1"], 1, "seed -1 is negative"),
         (["--recipe", "countr"], 1, "no recipe 'countr'; there is 'counter', 'every-step',"),
         (["--epochs", "0"], 1, "epochs = 0; it must be at least 1"),
@@ -272,16 +194,19 @@ def test_a_negative_seed_is_refused(function: object) -> None:
         (["--seeds", "0:99999999999999999999"], 2, "which means 0 to 9, of 100000 at most"),
         (["--resume", "--overwrite"], 2, "--resume or --overwrite, not both"),
         (["--seed", "one"], 2, "Invalid value for --seed: 'one' is no whole number; give one such as 3."),
-        (["--epochs", "1.5"], 2, "Invalid value for --epochs: '1.5' is no whole number; give one such as 3."),
         (["--jobs", "0"], 2, "--jobs is 0; give 1 or more"),
         (["--sed", "1"], 2, "--sed"),
+        (["--population", "frst"], 1, "no population 'frst'"),
+        (["--population", "first", "--seed", "1"], 2, "give it without --recipe, --seed and --seeds"),
+        (["--population", "first", "--recipe", "counter"], 2, "give it without --recipe, --seed and --seeds"),
     ],
 )
 def test_the_command_says_what_is_wrong(
     options: list[str], code: int, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Wrong usage exits 2, what cannot be done exits 1; nothing is written in either case."""
-    assert command.main(["--out", str(tmp_path / "run"), *options]) == code
+    out = [] if "--out" in options else ["--out", str(tmp_path / "run")]
+    assert command.main([*out, *options]) == code
     out, err = capfd.readouterr()
     assert message in " ".join(err.replace("│", " ").split())
     assert "Traceback" not in err
@@ -289,21 +214,109 @@ def test_the_command_says_what_is_wrong(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_output_is_refused(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An empty --out, which a script's unset variable gives, would mean the current folder."""
-    monkeypatch.chdir(tmp_path)
-    assert command.main(["--out", ""]) == 2
-    assert "give the network a folder of its own" in capfd.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_several_seeds_go_into_a_folder_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--seeds 4:6 trains 4 and 5, each as --seed would have."""
-    assert command.main(["--seeds", "4:6", "--epochs", "2", "--out", str(tmp_path / "all")]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{tmp_path / 'all'} ")
+def test_several_seeds_go_into_a_folder_each(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each as --seed would have, on any number of jobs, with a line of progress; none where one is taken."""
+    few, everything = ["--epochs", "2", "--out", str(tmp_path / "all")], ["--seeds", "4:6", "--jobs", "2"]
+    assert command.main(["--seed", "5", *few[:2], "--out", str(tmp_path / "all" / "seed-5")]) == 0
+    one = contents(tmp_path / "all" / "seed-5")
+    assert command.main([*everything, *few]) == 1
+    assert "already holds 'config.json'" in capfd.readouterr().err
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["seed-5"]
+    assert command.main([*everything, *few, "--overwrite"]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith(f"{tmp_path / 'all'} ")
+    lines = err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["1 of 2", "2 of 2"]
+    assert sorted(line.split(", ")[2].split(": ")[0] for line in lines) == ["seed 4", "seed 5"]
+    assert all(line.endswith("%") for line in lines)
+    assert contents(tmp_path / "all" / "seed-5") == one
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["seed-4", "seed-5"]
-    assert command.main(["--seed", "5", "--epochs", "2", "--out", str(tmp_path / "one")]) == 0
-    assert contents(tmp_path / "one") == contents(tmp_path / "all" / "seed-5")
-    assert command.main(["--seeds", "4:6", "--epochs", "2", "--out", str(tmp_path / "all")]) == 1
+
+
+def test_a_population_goes_into_a_folder_for_each_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RECIPE/seed-N, as in models/zoo."""
+    small = (Population("first", "counter", range(7, 9)), Population("third", "code-signed", range(7, 8)))
+    monkeypatch.setattr(populations, "POPULATIONS", small)
+    assert command.main(["--population", "all", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    made = sorted(str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob(CONFIG))
+    assert made == ["code-signed/seed-7", "counter/seed-7", "counter/seed-8"]
+
+
+def test_workers_are_other_processes_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One result for each call; two threads are slower on small networks, and add in another order."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert list(parallel(os.getpid, [()])) == [os.getpid()]
+    for jobs in (1, 2):
+        assert sorted(parallel(math.hypot, [(3, 4), (5, 12), (8, 15)], jobs=jobs)) == [5.0, 13.0, 17.0]
+        assert list(parallel(math.hypot, [], jobs=jobs)) == []
+    assert os.getpid() not in set(parallel(os.getpid, [()] * 4, jobs=2))
+    assert set(parallel(torch.get_num_threads, [()] * 4, jobs=2)) == {1}
+    assert set(parallel(os.getenv, [("OMP_NUM_THREADS",), ("MKL_NUM_THREADS",)], jobs=2)) == {"1"}
+
+
+def test_more_jobs_than_work_do_no_harm(tmp_path: Path) -> None:
+    """A process of its own, since joblib calls here what is alone, and there the parent is another process."""
+    runs = [["--epochs", "2", "--seed", "3", "--jobs", jobs, "--out", str(tmp_path / jobs)] for jobs in ("9", "1")]
+    code = f"from models.train import main\nfor words in {runs!r}: assert main(words) == 0"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert contents(tmp_path / "9") == contents(tmp_path / "1") != {}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux lists the open files of a process")
+def test_nothing_of_workers_is_left() -> None:
+    """No thread, no worker and no pipe stays, but those of Python's two resource trackers, which a process keeps."""
+    code = """
+import os, threading, time
+import torch
+from probe.studies.workers import parallel
+
+def left():
+    return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+def nothing():
+    end = time.monotonic() + 60
+    while (threads < left()[0] or files + 2 < left()[1]) and time.monotonic() < end:
+        time.sleep(0.05)  # a thread that was told to end may need a moment
+    assert left()[0] <= threads and left()[1] <= files + 2, (left(), threading.enumerate())
+
+threads, files = left()
+assert sorted(parallel(pow, [(2, 2), (3, 2)], jobs=2)) == [4, 9]
+nothing()
+calls = parallel(time.sleep, [(0.01,), (60,), (60,)], jobs=2)
+next(calls)
+calls.close()
+try:
+    list(parallel(int, [("1",), ("x",)], jobs=2))
+except ValueError:
+    pass
+nothing()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_goes_wrong_in_a_worker_is_told() -> None:
+    """An exception comes through; a dead worker is named with what to do; fewer than one job is refused."""
+    with pytest.raises(ValueError, match="math domain error"):
+        list(parallel(math.sqrt, [(1,), (-1,)], jobs=2))
+    with refused():
+        list(parallel(os._exit, [(1,), (1,)], jobs=2, again="Go and look."))
+    assert sorted(parallel(math.hypot, [(3, 4), (5, 12)], jobs=2)) == [5.0, 13.0]  # the next call has workers again
+    with refused():
+        parallel(abs, [(-1,)], jobs=0)
+
+
+def test_a_job_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given out again, a finished network is left alone; a folder that another process holds is refused."""
+    job = Job(TINY, 3, tmp_path / "run")
+    found, error = train_job(job)
+    before = {path: path.stat().st_mtime_ns for path in job.folder.iterdir()}
+    assert (found, 0 < error <= 1) == (job, True)
+    assert train_job(job) == (job, error)
+    assert {path: path.stat().st_mtime_ns for path in job.folder.iterdir()} == before
+    monkeypatch.setattr(workers, "PATIENCE", 0.0)
+    with locked(job.folder), refused():
+        train_job(job)
+    with refused():
+        Job(RECIPE, -1, tmp_path)
