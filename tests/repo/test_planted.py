@@ -131,7 +131,7 @@ def test_the_delay_line_is_right_up_to_its_length_and_forgets_beyond(name: str) 
     assert drift(model) == pytest.approx(0.25, abs=0.001)
 
 
-@pytest.mark.parametrize("name", ["ones", "drift-0.25", "drift-0.5", "drift-0.8", "zeros"])
+@pytest.mark.parametrize("name", ["ones", "drift-0.25", "zeros"])
 def test_unit_0_is_the_count_at_every_step_whatever_the_drift(name: str) -> None:
     """The theorem on networks: per-step correlation and IIA of unit 0 are 1 for every d."""
     for step in range(10):
@@ -143,10 +143,13 @@ def test_unit_0_is_the_count_at_every_step_whatever_the_drift(name: str) -> None
 
 
 def test_a_drift_of_0_is_the_ones_counter_and_of_1_the_zeros_counter() -> None:
-    """The named ends of the family are its members, to the bit."""
+    """The named ends of the family are its members, to the bit; what is no drift is refused."""
     for named, member in ((planted.ones_counter(), 0.0), (planted.zeros_counter(), 1.0)):
         weights = planted.drift_counter(member).state_dict()
         assert all(torch.equal(tensor, weights[key]) for key, tensor in named.state_dict().items())
+    for wrong in (-0.1, 1.5):
+        with refused():
+            planted.drift_counter(wrong)
 
 
 def test_idle_units_take_their_share_of_the_variance() -> None:
@@ -195,19 +198,17 @@ def test_the_curved_code_is_exact_and_no_line(name: str) -> None:
         assert 0.965 < np.corrcoef(cells(name, step)[:, 0], prefix_counts(step))[0, 1] < 0.995
 
 
-@pytest.mark.parametrize(("change", "by_a_line"), [(-3, 0.256), (-1, 0.786), (1, 0.965), (3, 0.566)])
+@pytest.mark.parametrize(("change", "by_a_line"), [(-3, 0.256), (1, 0.965)])
 def test_a_class_mean_steers_the_curved_code_and_a_line_does_not(change: int, by_a_line: float) -> None:
     """Moved after seven bits to another count's class mean, every answer follows; by the mean slope many do not."""
     m, ones = machine("geometric"), COUNTS[:, HEADLINE]
     rows = torch.arange(1024)[(ones + change >= 0) & (ones + change <= 7)]
     states = m.clean.states[rows, HEADLINE].detach()
     slope = np.polyfit(prefix_counts(HEADLINE), cells("geometric", HEADLINE)[:, 0], 1)[0]
-    right = {}
-    for how, moved in (("line", states[:, 0] + slope * change), ("mean", states[:, 0] * 0.8**-change)):
+    for moved, share in ((states[:, 0] + slope * change, by_a_line), (states[:, 0] * 0.8**-change, 1)):
         patched = torch.cat([moved[:, None], states[:, 1:]], 1)
-        right[how] = float((m.answers(patched, rows, HEADLINE).chosen == COUNTS[rows, -1] + change).double().mean())
-    assert right["mean"] == 1
-    assert right["line"] == pytest.approx(by_a_line, abs=0.001)
+        right = (m.answers(patched, rows, HEADLINE).chosen == COUNTS[rows, -1] + change).double().mean()
+        assert float(right) == pytest.approx(share, abs=0.001)
 
 
 def test_the_decoy_is_found_by_every_probe_and_used_by_nothing() -> None:
@@ -296,10 +297,3 @@ def test_the_leaky_cell_forgets_a_part_of_each_one() -> None:
     assert above / below == pytest.approx(0.083, abs=0.001)
     assert drift(BATTERY["leaky"]) == pytest.approx(0.043, abs=0.0005)
     assert shares("leaky") == pytest.approx([1] + [0] * 11, abs=1e-9)
-
-
-@pytest.mark.parametrize("wrong", [-0.1, 1.5])
-def test_a_drift_that_cannot_be_planted_is_refused(wrong: float) -> None:
-    """The message says what is allowed."""
-    with refused():
-        planted.drift_counter(wrong)
