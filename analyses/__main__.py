@@ -145,7 +145,7 @@ def _rolling(made: Study, panel: Sequence[str]) -> list[str]:
     from probe.studies.prepare import prepare
 
     done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    names = [group.member for group in groups_of(prepare(made), controls=()) if group.member not in panel]
+    names = [name for name in groups_of(prepare(made), controls=()) if name not in panel]
     ranked = sorted(names, key=lambda name: hashlib.sha256(f"{done.stdout.strip()} {name}".encode()).digest())
     return ranked[: -(-len(ranked) // ONE_IN)]
 

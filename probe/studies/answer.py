@@ -23,12 +23,6 @@ from ..subjects.subject import Subject
 ANSWER, SETUP, MISSING, TEXT = "answer", "setup", "missing", "text"
 
 
-def answer(question: Question, subjects: Sequence[Subject], rules: Sequence[Rule] = ()) -> Finding:
-    """Return what a question finds of one network and its controls; without measurements where it cannot be asked."""
-    table, reason = measured(question, subjects)
-    return not_asked(question, reason) if table is None else of_one(question, subjects, table, rules)
-
-
 def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFrame | None, str]:
     """Return the measurements of a network and its controls, or None and the reason why there are none."""
     trained = sum(one.network.role == "trained" for one in subjects)
@@ -75,25 +69,22 @@ def of_many(
     family: int,
     *,
     reasons: Sequence[str] = (),
-    setup: str = "",
+    subjects: Sequence[Subject] = (),
 ) -> Finding:
-    """Return what was measured of several networks, judged over them."""
+    """Return what was measured of several networks, judged over them; of the first ones, how it was measured."""
     claims = judged(table, (*question.rules, *rules), family)
     why = "; ".join(sorted({one.rstrip(".") for one in reasons}))
     missing = [f"Not asked of {several(len(reasons), 'network')}: {why}."] if reasons else []
-    notes = {ANSWER: in_words(question, table, claims), TEXT: question.text, SETUP: setup}
+    notes = {ANSWER: in_words(question, table, claims), TEXT: question.text}
+    rows = table[table["network"].isin([one.network.name for one in subjects])]
+    if len(rows) and (said := _told(question, Answered(question.name, rows, (), tuple(subjects))).notes[SETUP]):
+        notes[SETUP] = f"Of {subjects[0].network.name}: {said}"
     notes[MISSING] = " ".join([*missing, *_unjudged(question, table)])
     return Finding(question.name, question.title, table, claims, figures(question, table), notes=_some(notes))
 
 
 def _some(notes: dict[str, str]) -> dict[str, str]:
     return {name: text for name, text in notes.items() if text}
-
-
-def setup_of(question: Question, subjects: Sequence[Subject], table: pd.DataFrame) -> str:
-    """Return how a question was measured on a network; empty where it does not say so."""
-    rows = table[table["network"].isin([one.network.name for one in subjects])]
-    return _told(question, Answered(question.name, rows, (), tuple(subjects))).notes.get(SETUP, "")
 
 
 def _told(question: Question, answered: Answered) -> Told:

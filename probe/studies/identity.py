@@ -1,13 +1,27 @@
-"""Decides whether two runs are the same study: network, inputs, concepts, readout, programs, version."""
+"""Decides whether two runs are the same study, by digests: of networks, inputs, concepts, readout, programs, version.
+
+A digest is of arrays, texts and numbers, and of functions by their code and all that it refers to.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import dis
+import functools
+import hashlib
+import os
+import pickle
 import platform
-from collections.abc import Mapping, Sequence
+import sys
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
 from .. import __version__
 from ..errors import ProbeError
@@ -16,36 +30,31 @@ from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
 from ..subjects.budget import Budget
 from ..subjects.controls import is_same
-from ..subjects.functions import answers_of
+from ..subjects.functions import answers_of, of_package
 from ..subjects.networks import random_weights
 from ..subjects.subject import Subject, per_subject
-from .digest import digest, is_plain
 
 #: What the version is called beside the digests, and the digest of all networks where there are many.
 VERSION, NETWORKS = "version of rnn-probe", "networks"
 INITIAL = "own initialisation"
 LIBRARIES = ("rnn-probe", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
-#: Programs are compared on sequences of so many steps in all.
+#: Programs are compared on so many steps.
 _STEPS = 50_000
-
-
-def parts(subject: Subject, title: str) -> dict[str, str]:
-    """Return a digest of each part of a study, by its name in messages.
-
-    What was measured is reused if all digests and the version are the same; the versions of other libraries are only
-    noted. A network counts by its weights, its modules' code and their numbers, a function by its code and all that
-    it refers to, a program also by its answers.
-    """
-    return shared(subject) | own(subject) | {"title and seed": digest(title, subject.seed)}
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
+#: What is held by what only calls a function.
+_HELD = ("func", "args", "keywords", "__func__", "__self__", "fget", "fset")
+#: What counts of a class, beside what can be called.
+_MEMBERS = (*_PLAIN, tuple, list, set, frozenset, dict, np.ndarray, Tensor, property, staticmethod, classmethod)
 
 
 def of_study(subjects: Sequence[Subject], title: str) -> dict[str, str]:
-    """Return the digests of a study of one network or many: with many, one of all that is each network's own."""
-    first = parts(subjects[0], title)
-    if len(subjects) == 1:
-        return first
-    common = {name: first[name] for name in first if name not in own(subjects[0])}
-    return common | {NETWORKS: digest(by_network(subjects))}
+    """Return a digest of each part of a study, by its name in messages.
+
+    A network counts by its weights, its modules' code and their numbers, a function by its code and all that it
+    refers to, a program also by its answers.
+    """
+    first = subjects[0]
+    return shared(first) | {"title and seed": digest(title, first.seed), NETWORKS: digest(by_network(subjects))}
 
 
 def by_network(subjects: Sequence[Subject]) -> dict[str, str]:
@@ -74,33 +83,24 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
-def of_question(question: Question) -> str:
-    """Return the digest of what a question measures."""
-    measured = (question.version, question.settings, question.measure, question.needs, question.roles)
-    return digest(question.name, *measured, question.copies, question.together, random_weights.VERSION)
-
-
-def of_version(question: Question) -> str:
-    """Return what ties a question's measurements in a study with a version: no code, so alike on every machine."""
-    settings = {name: given for name, given in question.settings.items() if is_plain(given)}
+def of_question(question: Question, *, code: bool = True) -> str:
+    """Return what ties measurements to a question; without code the same on every machine."""
     asked = (question.roles, question.copies, question.together, random_weights.VERSION)
+    if code:
+        measured = (question.version, question.settings, question.measure, question.needs)
+        return digest(question.name, *measured, *asked)
+    settings = {name: given for name, given in question.settings.items() if is_plain(given)}
     return f"{question.version} {digest(settings, *asked)[:16]}"
 
 
 @per_subject
 def own(subject: Subject) -> dict[str, str]:
     """Return the digests of what is a network's own."""
-    readout, head = subject.readout, subject.head
-    said: list[Any] = []
-    if readout is not None:
-        said = [readout.concept, readout.output, readout.function, readout.combine, readout.layer]
-        said += [readout.interchange_step, readout.steps]
-    if head is not None and subject.read is not None:
-        said += [head, head.values, subject.read.name]
+    read = subject.read and subject.read.name
     return {
         "weights": digest(subject.model),
         "layers": digest([layer.name for layer in subject.layers]),
-        "readout": digest(*said),
+        "readout": digest(subject.readout, subject.head, read),
     }
 
 
@@ -129,10 +129,9 @@ def shared(subject: Subject) -> dict[str, str]:
 
 
 def _programs(subject: Subject) -> list[Any]:
-    """Return the programs, each with its answers to all sequences, or to a random part of them."""
-    rows, most = len(subject.x), max(1, _STEPS // subject.x.shape[1])
-    drawn = range(rows) if rows <= most else np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
-    sequences = [as_tuples(subject.x[row : row + 1, : subject.lengths[row]])[0] for row in drawn]
+    """Return the programs, each with its answers to the first sequences."""
+    rows = range(len(subject.x))[: max(1, _STEPS // subject.x.shape[1])]
+    sequences = [as_tuples(subject.x[row : row + 1, : subject.lengths[row]])[0] for row in rows]
     return [(name, program, answers_of(name, program, sequences)) for name, program in subject.programs.items()]
 
 
@@ -149,3 +148,108 @@ def check_different(subjects: Sequence[Subject]) -> None:
                 "some signs. Each trained network counts as a training of its own, and a control that is the network "
                 "itself shows nothing. Give each network once, and as a control the weights from before training."
             )
+
+
+def digest(*values: Any) -> str:
+    """Return the SHA-256 of values, the same in every process.
+
+    A function counts by its code, its defaults, and the values of all names in it; one of an installed package by its
+    name. A value that can be told in no such way, such as an open file, has another digest each time.
+    """
+    return _of(values, {})
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value is made of numbers, texts and arrays: its digest is the same on every machine."""
+    if isinstance(value, Mapping):
+        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
+    return isinstance(value, (*_PLAIN, np.ndarray, Tensor)) or (
+        isinstance(value, (tuple, list, set, frozenset)) and all(map(is_plain, value))
+    )
+
+
+def _of(value: Any, met: dict[int, tuple[Any, str]]) -> str:
+    """Return the digest of a value, of which parts were met."""
+    if isinstance(value, _PLAIN):
+        return _sha(type(value).__name__, value if isinstance(value, bytes) else repr(value))
+    if id(value) not in met:
+        # What is met again meanwhile holds itself. The value is kept, or another could get its id.
+        met[id(value)] = value, "itself"
+        met[id(value)] = value, _sha(type(value).__name__, *(_of(part, met) for part in _parts(value)))
+    return met[id(value)][1]
+
+
+def _sha(*texts: str | bytes) -> str:
+    sha = hashlib.sha256()
+    for text in texts:
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
+        sha.update(b"%d:" % len(data) + data)
+    return sha.hexdigest()
+
+
+def _parts(value: Any) -> Iterable[Any]:  # noqa: PLR0911 - a case a kind
+    """Return what a value is made of."""
+    match value:
+        case np.ndarray():
+            whole = value.tolist() if value.dtype.hasobject else np.ascontiguousarray(value).tobytes()
+            return str(value.dtype), value.shape, whole
+        case Tensor():
+            plain = value.detach().cpu()
+            return str(value.dtype), (plain.double() if plain.is_floating_point() else plain).numpy()
+        case nn.Module():
+            modules = dict(value.named_modules())
+            held = {name: {key: v for key, v in vars(one).items() if key[0] != "_"} for name, one in modules.items()}
+            told = {name: {key: v for key, v in own.items() if is_plain(v)} for name, own in held.items()}
+            return value.state_dict(), {name: type(one) for name, one in modules.items()}, told
+        case Mapping():
+            return value.items()
+        case set() | frozenset():
+            return sorted(value, key=digest)
+        case tuple() | list():
+            return value
+        case types.CodeType():
+            return value.co_code, value.co_consts, value.co_names, value.co_varnames, value.co_freevars
+        case functools.partial() | types.MethodType() | staticmethod() | classmethod() | property():
+            return [getattr(value, name, None) for name in _HELD]
+        case types.FunctionType() | type() | types.ModuleType() if _is_installed(value):
+            return getattr(value, "__module__", ""), getattr(value, "__qualname__", value.__name__)
+        case types.FunctionType():
+            return _of_function(value)
+        case type():
+            plain = {name: one for name, one in vars(value).items() if isinstance(one, _MEMBERS) and name[:2] != "__"}
+            called = {name: one for name, one in vars(value).items() if callable(one)}
+            return value.__qualname__, value.__bases__, plain, called
+        case types.ModuleType():
+            file = Path(value.__file__ or "")
+            return value.__name__, file.read_bytes() if file.is_file() else b""
+    return _of_other(value)
+
+
+def _of_function(function: types.FunctionType) -> Iterable[Any]:
+    """Return code, defaults, what is closed over, and the global values that the code names, also inside of it."""
+    closed, names, codes = [], set(), [function.__code__]
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # a name without a value yet
+            closed.append(cell.cell_contents)
+    for code in codes:
+        names |= {str(one.argval) for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"}
+        codes += [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    known = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
+    return function.__code__, function.__defaults__, function.__kwdefaults__, closed, known
+
+
+def _of_other(value: Any) -> Iterable[Any]:
+    if callable(value) and hasattr(value, "__wrapped__"):
+        return (getattr(value, "__wrapped__"),)  # noqa: B009 - of functools.lru_cache
+    if hasattr(value, "__dict__") and (dataclasses.is_dataclass(value) or not _is_installed(type(value))):
+        return type(value), vars(value)
+    with suppress(Exception):
+        return type(value), pickle.dumps(value, protocol=5)
+    return (os.urandom(16),)
+
+
+def _is_installed(value: Any) -> bool:
+    """Return whether a function, class or module is of Python, of this library or of an installed package."""
+    name = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None) or ""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return name.partition(".")[0] in sys.stdlib_module_names or (file is not None and of_package(file))

@@ -1,25 +1,32 @@
-"""Measures the networks of a study, each with its controls: what was measured before on the same networks is kept."""
+"""Asks the networks of a study its questions, each with its controls: what was measured before is kept.
+
+One list of questions serves one network and many; its order is that in which the page tells them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from ..errors import ProbeError, unknown
+from ..evidence.claims import Control
 from ..evidence.measurements import CONTROLS, tabulate
 from ..questions.question import Question
+from ..questions.states import linear_readout, network_card
 from ..subjects.controls import fitted_head, random_weights_controls
 from ..subjects.states import copies_of
-from ..subjects.subject import Subject
+from ..subjects.subject import Subject, by_network
 from . import identity
 from .answer import measured
-from .asked import chosen
-from .networks import about
-from .store import Measured, Store
+from .prepare import about
+from .store import Answer, Measured, Store
 from .workers import one_thread, parallel
 
 if TYPE_CHECKING:
@@ -29,6 +36,38 @@ if TYPE_CHECKING:
 TOGETHER = "all networks together"
 #: The roles of networks that stand alone, whatever their pair is.
 ALONE = ("planted", "other")
+#: Stands among the names of questions for all that a study asks which chooses none.
+USUAL = "usual"
+#: The modules of `probe.questions` whose `question` is asked, after a question for each concept that probes read, and
+#: before the card of the network.
+MODULES = (
+    "states.one_sequence",
+    "states.linear_readout",
+    "states.single_units",
+    "states.gate_activity",
+    "states.state_space",
+    "answers.answers",
+    "answers.programs",
+    "answers.other_lengths",
+    "answers.bit_effects",
+    "states.reduced_models",
+    "states.noise_margin",
+    "states.quantised_states",
+    "interventions.unit_ablation",
+    "interventions.unit_shares",
+    "interventions.interchange",
+    "interventions.single_answers",
+    "interventions.class_means",
+    "interventions.directions",
+    "interventions.erasure",
+    "interventions.steering",
+    "interventions.gate_shares",
+    "interventions.routes",
+    "states.dynamics",
+)
+#: What `reading-*` measures of one network too, and what shows one network.
+OF_MANY = ("linear-readout",)
+OF_ONE = ("one-sequence", "state-space")
 
 
 @dataclass(frozen=True)
@@ -52,27 +91,25 @@ Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """A network with its controls, or one that stands alone; `member` is the name of the first."""
-
-    member: str
-    subjects: tuple[Subject, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Call:
     """What a group is asked, where that is kept, and what measurements of its networks and questions are tied to."""
 
-    group: Group
+    member: str
+    subjects: tuple[Subject, ...]
     questions: Sequence[Question]
     store: Store
     networks: Mapping[str, str]
     versions: Mapping[str, int | str]
 
     @property
+    def asked(self) -> list[Question]:
+        """Its questions whose needs the network meets."""
+        return [one for one in self.questions if one.why_not(self.subjects[0]) is None]
+
+    @property
     def held(self) -> Measured:
         """What counts of what was measured before."""
-        return self.store.held(self.group.member, self.networks, self.versions)
+        return self.store.held(self.member, self.networks, self.versions)
 
 
 @dataclass(frozen=True)
@@ -84,23 +121,22 @@ class Outcome:
     reasons: Mapping[str, str]
 
 
-def groups_of(subjects: Sequence[Subject], copies: int = 1, controls: Collection[str] = CONTROLS) -> list[Group]:
-    """Return each trained network with its controls, and every other network alone.
+def groups_of(
+    subjects: Sequence[Subject], copies: int = 1, controls: Collection[str] = CONTROLS
+) -> dict[str, tuple[Subject, ...]]:
+    """Return each trained network with its controls, and every other network alone, by the name of the first.
 
     Its controls are those that were given with its pair, and those that the study makes: `copies` networks with
     random weights, and one that was not trained (its own initialisation where that was given) with a head that is
     fitted to it. Of several networks each has random weights of its own: one draw would be counted as many.
     """
-    by_name: dict[str, list[Subject]] = {}
-    for subject in subjects:
-        by_name.setdefault(subject.network.name, []).append(subject)
-    networks = [tuple(own) for own in by_name.values()]
+    networks = by_network(subjects)
     single = sum(own[0].network.role == "trained" for own in networks) == 1
     given: dict[str, list[Subject]] = {}
     for own in networks:
         if own[0].network.role not in ("trained", *ALONE) and own[0].network.pair:
             given.setdefault(str(own[0].network.pair), []).extend(own)
-    found = []
+    found: dict[str, tuple[Subject, ...]] = {}
     for own in networks:
         subject, network = own[0], own[0].network
         if network.role == "trained":
@@ -111,9 +147,9 @@ def groups_of(subjects: Sequence[Subject], copies: int = 1, controls: Collection
                 beside += random_weights_controls(subject, copies, seed, own_start)
             if CONTROLS[1] in controls and beside and (fitted := fitted_head(subject, beside[0])):
                 beside.append(fitted)
-            found.append(Group(network.name, (*own, *beside)))
+            found[network.name] = (*own, *beside)
         elif network.role in ALONE or not network.pair:
-            found.append(Group(network.name, own))
+            found[network.name] = own
     return found
 
 
@@ -132,30 +168,24 @@ def measure(call: Call, report: Report | None = None) -> Outcome:
 
     Where nothing is told of its progress networks are measured side by side, each on one thread.
     """
-    group, held, fresh, reasons = call.group, call.held, list[str](), dict[str, str]()
+    held, fresh, reasons = call.held.tables, list[str](), dict[str, str]()
+    tell = report or (lambda _: None)
     with nullcontext() if report is not None else one_thread():
         for number, question in enumerate(call.questions, start=1):
             state, name = "kept", question.name
-            if name not in held.tables:
-                _tell(report, call, name, number, "started")
-                with about(f"The network {group.member!r}" if report is None and group.member != TOGETHER else ""):
-                    table, reason = measured(question, group.subjects)
+            if name not in held:
+                tell(Progress(name, number, len(call.questions), "started"))
+                with about(f"The network {call.member!r}" if report is None and call.member != TOGETHER else ""):
+                    table, reason = measured(question, call.subjects)
                 if table is None:
                     reasons[name] = reason
                 else:
-                    new = Measured(
-                        call.networks, {name: call.versions[name]}, {name: table}, {name: identity.versions()}
-                    )
-                    call.store.add(group.member, new, list(call.versions))
+                    new = Answer(call.versions[name], table, identity.versions())
+                    call.store.add(call.member, Measured(call.networks, {name: new}))
                     fresh.append(name)
                 state = "answered"
-            _tell(report, call, name, number, state)
-    return Outcome(group.member, tuple(fresh), reasons)
-
-
-def _tell(report: Report | None, call: Call, question: str, number: int, state: str) -> None:
-    if report is not None:
-        report(Progress(question, number, len(call.questions), state))
+            tell(Progress(name, number, len(call.questions), state))
+    return Outcome(call.member, tuple(fresh), reasons)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,12 +200,8 @@ class Plan:
         found = []
         for call in self.calls:
             there = call.held.tables
-            lacks = [
-                one.name
-                for one in call.questions
-                if one.name not in there and one.why_not(call.group.subjects[0]) is None
-            ]
-            found += [f"{call.group.member}: {', '.join(lacks)}"] if lacks else []
+            lacks = [one.name for one in call.asked if one.name not in there]
+            found += [f"{call.member}: {', '.join(lacks)}"] if lacks else []
         return found
 
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -186,11 +212,10 @@ class Plan:
                 tables[name].append(table)
         return {name: pd.concat(own, ignore_index=True) if own else tabulate([]) for name, own in tables.items()}
 
-    def pack(self) -> int:
-        """Put the parts of all groups into the store's file, and return how many there were."""
-        members = {call.group.member: call.networks for call in self.calls}
+    def pack(self) -> None:
+        """Put the parts of all groups into the store's file."""
         versions = {name: version for call in self.calls for name, version in call.versions.items()}
-        return self.calls[0].store.pack(members, {one.name: versions[one.name] for one in self.questions})
+        self.calls[0].store.pack({call.member: call.networks for call in self.calls}, versions)
 
 
 def plan_of(study: Study, subjects: Sequence[Subject], store: Store) -> Plan:
@@ -200,36 +225,84 @@ def plan_of(study: Study, subjects: Sequence[Subject], store: Store) -> Plan:
     """
     single = alone(subjects)
     groups = groups_of(subjects, copies_of(subjects[0]) if single else 1, study.controls)
-    questions = chosen(study, subjects[0], single, {one.network.role for group in groups for one in group.subjects})
+    every = tuple(one for group in groups.values() for one in group)
+    questions = chosen(study, subjects[0], single, {one.network.role for one in every})
     together = [one for one in questions if one.together] if len(groups) > 1 else []
     apart = [one for one in questions if one not in together]
-    every = Group(TOGETHER, tuple(one for group in groups for one in group.subjects))
-    asked = [*((group, apart) for group in groups), *([(every, together)] if together else [])]
-    tells = identity.of_version if study.version else identity.of_question
-    known = {one.name: tells(one) for one in questions}
+    asked = [*((*group, apart) for group in groups.items()), *([(TOGETHER, every, together)] if together else [])]
+    known = {one.name: identity.of_question(one, code=study.version is None) for one in questions}
     tied = identity.tied(subjects, study.version)
     calls = [
         Call(
+            member,
             group,
             own,
             store,
-            {one.network.name: tied[one.network.name] for one in group.subjects if one.network.name in tied},
+            {one.network.name: tied[one.network.name] for one in group if one.network.name in tied},
             {question.name: known[question.name] for question in own},
         )
-        for group, own in asked
+        for member, group, own in asked
     ]
     return Plan(questions, calls)
 
 
-def measure_all(
-    plan: Plan, report: Report | None = None, *, jobs: int = 1, again: str = "Run it again."
-) -> list[Outcome]:
+def measure_all(plan: Plan, report: Report | None = None, *, jobs: int = 1) -> list[Outcome]:
     """Measure what is missing of all groups, and return what that came to, in their order."""
     report, calls = report or (lambda _: None), plan.calls
     if len(calls) == 1:
         return [measure(calls[0], report)]
     found: dict[str, Outcome] = {}
-    for number, outcome in enumerate(parallel(measure, [(one,) for one in calls], jobs=jobs, again=again), start=1):
+    done = parallel(measure, [(one,) for one in calls], jobs=jobs, again="The same command goes on from here.")
+    for number, outcome in enumerate(done, start=1):
         report(Progress(f"network {number}", number, len(calls), "answered"))
         found[outcome.member] = outcome
-    return [found[call.group.member] for call in calls]
+    return [found[call.member] for call in calls]
+
+
+def every_question(subject: Subject) -> tuple[Question, ...]:
+    """Return all questions about networks of the same task."""
+    readings = (linear_readout.reading(subject, name) for name in subject.concepts)
+    usual = (import_module(f"probe.questions.{name}").question(subject) for name in MODULES)
+    return (*readings, *usual, network_card.question(subject))
+
+
+def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -> list[Question]:
+    """Return the questions that a study asks, each name once.
+
+    Each has a question for each of its concepts. One network has a card and is shown; many have what compares
+    networks instead. Which question is asked of whom follows from its needs alone.
+    """
+    known = {question.name: question for question in every_question(first)}
+    *_, card = known.values()
+    others = OF_MANY if single else (*OF_ONE, card.name)
+    usual = [question for name, question in known.items() if name not in others]
+    found: list[Question] = []
+    for one in (USUAL,) if study.questions is None else study.questions:
+        if isinstance(one, Question):
+            found.append(one)
+        elif one == USUAL:
+            found += usual
+        elif one in known:
+            found.append(known[one])
+        else:
+            raise ProbeError(unknown("question", one, [*known, USUAL]))
+    if single:
+        found = [one for one in found if one.name != card.name] + [card]
+    if not found:
+        raise ProbeError(
+            "questions=[] asks nothing of the networks; name questions, such as 'noise-margin', or "
+            "leave it out for all whose needs they meet."
+        )
+    return [_with_controls(question, roles) for question in {one.name: one for one in found}.values()]
+
+
+def _with_controls(question: Question, roles: Collection[str]) -> Question:
+    """Return a question whose rules ask for networks with random weights where no own initialisation was given."""
+    if "own initialisation" in roles:
+        return question
+
+    def swapped(one: Control) -> Control:
+        return dataclasses.replace(one, role="random weights") if one.role == "own initialisation" else one
+
+    rules = (dataclasses.replace(rule, controls=tuple(map(swapped, rule.controls))) for rule in question.rules)
+    return dataclasses.replace(question, rules=tuple(rules))

@@ -1,38 +1,44 @@
-"""Checks a study's parts, and returns the subject: inputs of one shape, concepts as numbers, a working readout."""
+"""Checks a study's parts, and returns its networks: inputs of one shape, concepts as numbers, a working readout.
+
+Networks are one, or many with a role and a pair each, as modules or as files of weights.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..errors import ProbeError, several
-from ..evidence.measurements import Network
+from ..errors import ProbeError, several, unknown
+from ..evidence.measurements import FITTED_HEADS, ROLES, Network
 from ..evidence.words import listed
+from ..loading.checkpoint import Checkpoint
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.finding import find_layers
-from ..recurrent.layers import Layer, OpenLayer
+from ..recurrent.inspection import described
+from ..recurrent.layers import Layer
 from ..recurrent.refusals import converted
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
 from ..subjects import heads
 from ..subjects.alphabet import fixed_of, reading_tokens, symbols_of
 from ..subjects.concepts import Known, resolve
 from ..subjects.functions import calling
-from ..subjects.networks.network_file import Opened, open_network
+from ..subjects.networks.network_file import open_network
 from ..subjects.networks.seen import seen_layers
 from ..subjects.networks.starts import starting_alike
 from ..subjects.own_output import answering, in_words, is_bare, own_output, taken
-from ..subjects.readouts import Head, Readout
+from ..subjects.readouts import Readout
 from ..subjects.states import packed
 from ..subjects.subject import Subject
-from .networks import Named, about, named
 
 if TYPE_CHECKING:
     from .study import Study
@@ -43,6 +49,25 @@ ALIKE = ("trained", "own initialisation", "random weights", "template")
 OUTPUT = "its output"
 #: On so many sequences each network is tried before it is studied.
 FIRST = 2
+_WANTED = (
+    "give one network (a torch module, what probe.load returned, or the path of a file of weights), a list of them, "
+    "several probe.evidence.Network, or a table: role -> networks, paths or a pattern such as 'trained/*.safetensors'"
+)
+_NETWORK = (nn.Module, Checkpoint, str, os.PathLike)
+#: The roles of which each network of one belongs to one of the other.
+INITIAL = ("trained", "own initialisation")
+#: The roles that a table of networks may give; a study makes the other controls itself.
+GIVEN = tuple(role for role in ROLES if role not in ("null", *FITTED_HEADS))
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """A network as it was given, with its role; the name in tables and the pair are empty where it has none."""
+
+    given: Any
+    role: str = "trained"
+    name: str = ""
+    pair: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +132,9 @@ def _check_alike(subjects: Sequence[Subject]) -> None:
 
 def _kind(layer: Layer) -> str:
     """Return what a layer is, in words: `GRU of 8 units`."""
-    if isinstance(layer, OpenLayer):
-        return f"{type(layer.module).__name__} of {several(layer.units, 'number')} of state"
-    kind, projected = type(layer.cell).__name__.removesuffix("Cell"), layer.size(layer.output)
-    kind += f" ({layer.module.nonlinearity})" if hasattr(layer.module, "nonlinearity") else ""
-    return f"{kind} of {several(layer.units, 'unit')}" + f" projected to {projected}" * (projected != layer.units)
+    what, kind = described(layer), getattr(layer.module, "nonlinearity", "")
+    name = f"{what.cell}{kind and f' ({kind})'} of {several(what.units, 'unit')}"
+    return name if what.projected is None else f"{name} projected to {what.projected}"
 
 
 def _subject(study: Study, given: _Given, one: Named) -> Subject:
@@ -123,7 +146,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         card = {"token ids": f"read by {embedding!r}, an embedding of {tokens:,} tokens"}
         opened = dataclasses.replace(opened, model=model, card={**opened.card, **card})
     found = find_layers(opened.model)
-    if not given.tokens and (one.given is not opened.model or isinstance(opened.model, torch.nn.RNNBase)):
+    if not given.tokens and (one.given is not opened.model or isinstance(opened.model, nn.RNNBase)):
         check_features(given.inputs, found[0].inputs)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
     if dtype == torch.bfloat16 and not given.tokens:
@@ -137,7 +160,12 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     readout, said = _answer(study, opened.model, x, given)
     if study.tolerance is not None:
         said |= {"recomputed states may differ from the network's own by": f"{study.tolerance:g} of max(1, |value|)"}
-    read, head = _head(readout, opened, x[:FIRST], given, study.tolerance)
+    read = head = None
+    if readout is not None and readout.output is None:
+        reads = None if readout.layer is None else [readout.layer]
+        read = seen_layers(opened.model, x[:FIRST], reads, tolerance=study.tolerance)[-1]
+        units, concept = read.size(read.output), given.concepts[readout.concept]
+        head = heads.build(readout, concept, opened, units, len(given.lengths))
     return Subject(
         Network(one.name or opened.name, one.role, opened.model, one.pair),
         x,
@@ -158,7 +186,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
 
 
 @torch.no_grad()
-def _alike(model: torch.nn.Module, x: Tensor, lengths: np.ndarray) -> torch.nn.Module:
+def _alike(model: nn.Module, x: Tensor, lengths: np.ndarray) -> nn.Module:
     """Return a network that starts every call alike, or raise where it cannot be run or has a weight of NaN."""
     wrong = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
     if wrong:
@@ -188,7 +216,7 @@ def _check_exchange(readout: Readout | None, concepts: Mapping[str, Known], leng
         )
 
 
-def _answer(study: Study, model: torch.nn.Module, x: Tensor, given: _Given) -> tuple[Readout | None, dict[str, str]]:
+def _answer(study: Study, model: nn.Module, x: Tensor, given: _Given) -> tuple[Readout | None, dict[str, str]]:
     """Return what a network answers, by the study or by its own output, and what the page says of its output."""
     readout = study.readout
     if is_bare(model) if readout is None else not readout.is_own_output:
@@ -222,17 +250,6 @@ def _of_one_answer(subjects: list[Subject]) -> list[Subject]:
     ]
 
 
-def _head(
-    readout: Readout | None, opened: Opened, few: Tensor, given: _Given, tolerance: float | None
-) -> tuple[Layer | None, Head | None]:
-    if readout is None or readout.output is not None:
-        return None, None
-    named = None if readout.layer is None else [readout.layer]
-    read = seen_layers(opened.model, few, named, tolerance=tolerance)[-1]
-    units = read.size(read.output)
-    return read, heads.build(readout, given.concepts[readout.concept], opened, units, len(given.lengths))
-
-
 def _array(given: Any) -> tuple[np.ndarray, bool]:
     """Return inputs as numbers, (batch, time, feature), and whether they are token ids, (batch, time)."""
     if isinstance(given, Tensor):  # numpy has no bfloat16
@@ -257,3 +274,124 @@ def _lengths(given: Any, shape: tuple[int, ...]) -> np.ndarray:
     lengths = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     check_lengths(lengths, batch, time)
     return lengths.astype(int)
+
+
+def named(networks: Any) -> list[Named]:
+    """Return the networks of a study, the trained ones first.
+
+    Networks of a table are paired by the name of their file, or by their place where they are modules.
+    """
+    if isinstance(networks, Mapping) and not _is_state_dict(networks):
+        alone = len(networks) == 1
+        found = [one for role, given in networks.items() for one in _of_role(role, given, alone=alone)]
+    elif isinstance(networks, (list, tuple)) and any(isinstance(one, Network) for one in networks):
+        found = _of_list(networks)
+    elif isinstance(networks, _NETWORK) and not (isinstance(networks, nn.ModuleList) or _is_pattern(networks)):
+        found = [Named(networks)]
+    else:
+        found = _of_role("trained", networks)
+    paired = _paired(found)
+    _check(paired)
+    return sorted(paired, key=lambda one: one.role != "trained")
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Begin what an error says with the network that it is about, of many."""
+    try:
+        yield
+    except ProbeError as error:
+        raise type(error)(f"{what}: {error}" if what else str(error)) from error.__cause__ or error
+
+
+def _paired(found: Sequence[Named]) -> list[Named]:
+    """Give each trained network without a pair one of its own, which its controls share; a single one is pair 0."""
+    single = sum(one.role == "trained" for one in found) == 1
+    paired = INITIAL if single else ("trained",)
+    return [
+        dataclasses.replace(one, pair="0" if single else one.name) if one.role in paired and not one.pair else one
+        for one in found
+    ]
+
+
+def _is_pattern(given: Any) -> bool:
+    return isinstance(given, (str, os.PathLike)) and glob.has_magic(os.fspath(given)) and not Path(given).exists()
+
+
+def _of_list(networks: Sequence[Any]) -> list[Named]:
+    """Return networks of which each says its role."""
+    for one in networks:
+        if not isinstance(one, Network):
+            raise ProbeError(
+                f"One of the networks is a {type(one).__name__} beside probe.evidence.Network; {_wanted(one)}."
+            )
+    return [Named(one.model, one.role, one.name, str(one.pair)) for one in networks]
+
+
+def _is_state_dict(given: Any) -> bool:
+    return isinstance(given, Mapping) and any(isinstance(one, Tensor) for one in given.values())
+
+
+def _wanted(given: Any) -> str:
+    """Return what a network may be, and of a state_dict how it becomes one."""
+    if not _is_state_dict(given):
+        return _WANTED
+    return (
+        "a state_dict is no network yet. Load it into its module, model.load_state_dict(...), and give the module; "
+        "or save it, torch.save(state_dict, 'weights.pt'), and give the path"
+    )
+
+
+def _of_role(role: Any, given: Any, *, alone: bool = True) -> list[Named]:
+    """Return the networks of a role, each by its file or its place; a single one has no place where it is alone."""
+    if role not in GIVEN:
+        raise ProbeError(unknown("role of a network", role, GIVEN))
+    if _is_pattern(given):
+        paths = sorted(glob.glob(os.fspath(given)))
+        if not paths:
+            raise ProbeError(f"The pattern {str(given)!r} of the {role} networks matches no file.")
+        given = paths
+    several = list(given) if isinstance(given, (list, tuple, nn.ModuleList)) else [given]
+    for one in several:
+        if not isinstance(one, _NETWORK):
+            raise ProbeError(f"One of the {role} networks is a {type(one).__name__}; {_wanted(one)}.")
+    numbered = len(several) > 1 or not alone
+    called = [_stem(one) or str(place) * numbered for place, one in enumerate(several)]
+    return [Named(one, role, *name_and_pair(role, name)) for one, name in zip(several, called, strict=True)]
+
+
+def name_and_pair(role: str, called: str) -> tuple[str, str]:
+    """Return what tables call a network, and what it is paired by."""
+    name = called if role == "trained" else f"{called}/{role}" if called else role
+    return name, "" if role in ("planted", "other") else called
+
+
+def _stem(given: Any) -> str:
+    """Return the name of a network's file without its ending; empty where there is none."""
+    path = given.source.path if isinstance(given, Checkpoint) else given
+    return Path(path).stem if isinstance(path, (str, os.PathLike)) else ""
+
+
+def _check(networks: Sequence[Named]) -> None:
+    if not any(one.role == "trained" for one in networks):
+        roles = ", ".join(dict.fromkeys(one.role for one in networks)) or "none"
+        raise ProbeError(
+            f"No network of the study is trained (roles: {roles}); a study asks what training made. It holds "
+            f"{len(networks)}: {_WANTED}."
+        )
+    pairs, names = [(one.role, one.pair) for one in networks if one.pair], [one.name for one in networks]
+    advice = "give each its own: files of different names, or probe.evidence.Network(name, role, module, pair)"
+    for pair in pairs:
+        if pairs.count(pair) > 1:
+            raise ProbeError(f"Two {pair[0]} networks have the pair {pair[1]!r}; {advice}.")
+    for name in names if len(names) > 1 else ():
+        if not name or names.count(name) > 1:
+            raise ProbeError(f"Two networks are called {name!r}, or one has no name; {advice}.")
+    trained, initial = ([pair for role, pair in pairs if role == wanted] for wanted in INITIAL)
+    alone = sorted(set(trained) ^ set(initial)) if initial else []
+    if alone:
+        raise ProbeError(
+            f"Of the pair {alone[0]!r} one of the trained network and its own initialisation is missing. Trained "
+            f"networks have the pairs {listed(trained[:8])}, initialisations {listed(initial[:8])}. Give both the "
+            "same pair (in a table the same place, or files of the same name), and each trained network one, or none."
+        )

@@ -16,7 +16,8 @@ from ..recurrent.double import default_type_put_back
 from ..storage.files import write_atomically
 from ..subjects.states import states_of
 from . import identity
-from .answer import judging, not_asked, of_many, of_one, setup_of
+from .answer import judging, not_asked, of_many, of_one
+from .identity import NETWORKS
 from .measuring import Outcome, Plan, Progress, Report, alone, measure_all, plan_of
 from .pages import page
 from .prepare import prepare
@@ -24,8 +25,6 @@ from .store import SUFFIX, Store
 from .workers import locked
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..report import Page
     from .study import Study
 
@@ -54,7 +53,9 @@ def run(
     with locked(folder, "running a study"):
         _claim(folder, parts, identity.by_network(subjects), overwrite=overwrite)
         _ = states_of(subjects[0])  # a network that cannot be recorded stops the study
-        plan = plan_of(study, subjects, Store(folder / MEASURED, folder / MEASURED, POPULATION))
+        plan = plan_of(
+            study, subjects, Store(folder / MEASURED / f"{POPULATION}{SUFFIX}", folder / MEASURED / POPULATION)
+        )
         outcomes = measure_all(plan, progress, jobs=jobs)
         written = []
         for finding in _findings(study, plan, outcomes, single=alone(subjects)):
@@ -62,7 +63,7 @@ def run(
             if figures is not None:
                 _ = whole.save_figures(Path(figures) / finding.question)
             written.append(Finding.read(whole.write(folder / FINDINGS / finding.question)))
-        beside = plan.calls[0].group.subjects[1:]
+        beside = plan.calls[0].subjects[1:]
         made = page.build(subjects, beside, study.title, written, {one.name for one in plan.questions if one.leads})
         _ = made.write(folder / PAGE)
     return made
@@ -72,9 +73,12 @@ def _findings(
     study: Study, plan: Plan, outcomes: Sequence[Outcome] = (), *, single: bool = False
 ) -> Iterator[Finding]:
     """Yield the finding of each question: of one network in the question's words, of several judged over them."""
-    tables, first = plan.tables(), plan.calls[0].group.subjects
+    tables, first = plan.tables(), plan.calls[0].subjects
     rules = [*study.rules, *(rule for question in plan.questions for rule in question.rules)]
     counted = sum(not rule.check and any(judging(table, rule) for table in tables.values()) for rule in rules)
+    family = study.family or max(counted, 1)
+    # Committed studies are judged without running a network.
+    ran = first if outcomes else ()
     for question in plan.questions:
         name, table = question.name, tables[question.name]
         reasons = [one.reasons[name] for one in outcomes if name in one.reasons]
@@ -84,17 +88,13 @@ def _findings(
         elif single:
             yield of_one(question, first, table, study.rules)
         else:
-            # Committed studies are judged without running a network.
-            asked = outcomes and first[0].network.name in set(table["network"])
-            said = setup_of(question, first, table) if asked else ""
-            setup = f"Of {first[0].network.name}: {said}" if said else ""
-            yield of_many(question, table, study.rules, study.family or max(counted, 1), reasons=reasons, setup=setup)
+            yield of_many(question, table, study.rules, family, reasons=reasons, subjects=ran)
 
 
 def _claim(folder: Path, parts: Parts, networks: Parts, *, overwrite: bool) -> None:
     """Mark a folder as a study's, unless it holds the answers of another study; those that are replaced are removed.
 
-    A study of many networks is the same when networks are added to it.
+    A study is the same when networks are added to it.
     """
     mark = folder / MARK
     if mark.is_file():
@@ -103,9 +103,7 @@ def _claim(folder: Path, parts: Parts, networks: Parts, *, overwrite: bool) -> N
             kept = before[EACH].items() <= networks.items()
         except (ValueError, TypeError, KeyError, AttributeError):
             before, kept = {}, False
-        changed = [name for name in parts if before.get(name) != parts[name]]
-        if kept and identity.NETWORKS in before and identity.NETWORKS in changed:
-            changed.remove(identity.NETWORKS)
+        changed = [name for name in parts if before.get(name) != parts[name] and not (kept and name == NETWORKS)]
         if changed and not overwrite:
             raise ProbeError(
                 f"{str(folder)!r} holds the report of another study: {', '.join(changed)} differ. Give another "
@@ -131,25 +129,20 @@ def _provenance(parts: Parts) -> dict[str, Any]:
 def measure(study: Study, path: Any, parts: Any, *, jobs: int, progress: Report | None) -> int:
     """Measure what is missing of several networks; see `Study.measure`."""
     found = plan(study, Path(path), Path(parts))
-    outcomes = measure_all(found, progress, jobs=jobs, again="The same command goes on from here.")
-    _ = found.pack()
+    outcomes = measure_all(found, progress, jobs=jobs)
+    found.pack()
     return sum(bool(one.fresh) for one in outcomes)
 
 
 def findings(study: Study, path: Any) -> dict[str, Finding]:
     """Return what was measured, judged; see `Study.findings`."""
-    found = _whole(study, path)
+    found = whole(study, path)
     tied = {name: digest for call in found.calls for name, digest in call.networks.items()}
-    made = _provenance({identity.NETWORKS: identity.digest(tied), identity.VERSION: identity.__version__})
+    made = _provenance({NETWORKS: identity.digest(tied), identity.VERSION: identity.__version__})
     return {one.question: dataclasses.replace(one, provenance=made) for one in _findings(study, found)}
 
 
-def tables(study: Study, path: Any) -> dict[str, pd.DataFrame]:
-    """Return what was measured; see `Study.tables`."""
-    return _whole(study, path).tables()
-
-
-def _whole(study: Study, path: Any) -> Plan:
+def whole(study: Study, path: Any) -> Plan:
     """Return what a study measures, of which nothing is missing in a file."""
     found = plan(study, Path(path), Path(path).parent / "parts")
     if missing := found.missing():
@@ -166,4 +159,4 @@ def plan(study: Study, path: Path, parts: Path) -> Plan:
     identity.check_different(subjects)
     if not path.name.endswith(SUFFIX):
         raise ProbeError(f"{str(path)!r} is no file of measurements; give a name that ends in {SUFFIX}.")
-    return plan_of(study, subjects, Store(path.parent, parts, path.name.removesuffix(SUFFIX)))
+    return plan_of(study, subjects, Store(path, parts / path.name.removesuffix(SUFFIX)))

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ProbeError, several, unknown
+from ..errors import ProbeError, unknown
 from ..evidence.measurements import CONTROLS
-from ..evidence.words import listed
 from ..subjects.concepts import Concept, brief, check_given
 from ..subjects.readouts import Readout
 
@@ -140,9 +139,6 @@ class Study:
             value, default = getattr(self, what), type(self).__dataclass_fields__[what].default
             if not (right(value) or (value is None and default is None)):
                 raise ProbeError(f"{what} is {brief(value)}; give {wanted}.")
-        for name, program in self.programs.items():
-            if not callable(program):
-                raise ProbeError(f"The program {name!r} is {brief(program)}; give a function of a sequence.")
         if self.readout is not None and self.readout.concept not in self.concepts:
             raise ProbeError("The readout: " + unknown("concept", self.readout.concept, self.concepts))
         strange = [one for one in self.controls if one not in CONTROLS]
@@ -163,13 +159,8 @@ class Study:
             check_given(name, concept, shape if len(shape) >= 2 else None)
 
     def __repr__(self) -> str:
-        networks: Any = self.networks
-        if isinstance(networks, Mapping):
-            networks = listed([f"{role}: {_networks(given)}" for role, given in networks.items()])
-        parts = [_networks(networks), f"inputs={brief(self.inputs)}", f"concepts={', '.join(self.concepts)}"]
-        if self.readout is not None:
-            parts.append(f"readout={self.readout.concept}")
-        return f"Study({', '.join(parts)})"
+        concepts, readout = ", ".join(self.concepts), f", readout={self.readout.concept}" if self.readout else ""
+        return f"Study({brief(self.networks)}, inputs={brief(self.inputs)}, concepts={concepts}{readout})"
 
     def run(
         self,
@@ -185,7 +176,7 @@ class Study:
         What is measured is written into `measured/` in the folder at once. If a run was interrupted, the next run
         reuses what was measured for the same network, inputs, concepts, readout, programs, seed, versions of the
         questions and version of rnn-probe. Verdicts, sentences and pictures are made anew, in `findings/`. Networks
-        can be added to a study of many; what was measured of the others is reused.
+        can be added to a study; what was measured of the others is reused.
 
         Args:
             folder: where the page is written; it is made if it does not exist.
@@ -250,9 +241,9 @@ class Study:
         Raises:
             ProbeError: as of `findings`.
         """
-        from .run import tables
+        from .run import whole
 
-        return tables(self, path)
+        return whole(self, path).tables()
 
     def verify(
         self, path: str | os.PathLike[str], members: Sequence[str] | None = None, *, jobs: int = 1
@@ -270,12 +261,3 @@ class Study:
         from .verify import verify
 
         return verify(self, path, members, jobs=jobs)
-
-
-def _networks(given: Any) -> str:
-    """Return networks in a few letters: a path, the class of a module, or how many there are."""
-    if isinstance(given, (str, os.PathLike)):
-        return os.fspath(given)
-    if isinstance(given, (list, tuple)):
-        return several(len(given), "network")
-    return type(given).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +19,36 @@ from ..storage.input_files import Given, read_array
 from ..subjects.concepts import Concept
 from ..subjects.functions import calling, load_file, load_function
 from ..subjects.readouts import COMBINES, LAST, Readout
-from .networks import name_and_pair
+from .prepare import name_and_pair
 from .study import Study
 
-#: Arguments of `probe.load`, where a file leaves a choice open, and what each must be.
-CHOICES: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "forget_bias": ((int, float), "a number, such as 1.0"),
-    "gate_activation": ((str,), "a text, such as 'sigmoid'"),
-    "activation": ((str,), "a text, such as 'tanh'"),
-    "reset": ((str,), "a text, 'before' or 'after'"),
-    "gate_order": ((str,), "a text, such as 'i o f g'"),
-    "names": ((dict,), 'texts, such as {"old" = "new", "left_out" = ""}'),
-    "memory": ((int,), "a whole number of bytes"),
+#: Arguments of `probe.load`, where a file leaves a choice open.
+CHOICES: Mapping[str, Any] = {
+    **dict.fromkeys(("gate_activation", "activation", "reset", "gate_order"), str),
+    "forget_bias": int | float,
+    "names": dict,
+    "memory": int,
 }
 #: What each table of a study file may have.
 KEYS = {
     "": ("title", "seed", "questions", "network", "inputs", "concepts", "readout", "programs"),
     "network": ("file", "module", "name", "layers", "controls", "tolerance", *CHOICES),
     "inputs": ("file", "key", "lengths", "valid", "symbols", "fixed"),
-    "readout": (
-        "concept",
-        "weight",
-        "bias",
-        "transposed",
-        "function",
-        "kind",
-        "answers",
-        "layer",
-        "combine",
-        "interchange_step",
-        "steps",
-    ),
+    "readout": tuple(one.name for one in dataclasses.fields(Readout) if one.name != "output"),
 }
 CONCEPT = ("file", "key", "function", "kind", "description")
+#: What is checked where it is used; of all others a text is wanted, or what `TYPES` says.
+FREE = (*KEYS[""], "controls", "tolerance", "symbols", "fixed", "transposed", "interchange_step", "steps")
+TYPES = {**dict.fromkeys(FREE, object), "layers": list, "answers": list, "key": str | list, **CHOICES}
+#: What a message calls a type.
+WORDS = {
+    str: "a text",
+    int: "a whole number",
+    int | float: "a number",
+    list: 'a list, such as ["rnn[0]"]',
+    str | list: "a text, or several in brackets",
+    dict: 'texts, such as {"old" = "new", "left_out" = ""}',
+}
 
 
 def read_study(path: Path, seed: int | None = None) -> Study:
@@ -78,10 +75,10 @@ def _of_toml(path: Path) -> Study:
         ) from error
     folder = path.parent
     for name, keys in KEYS.items():
-        _check(content if not name else _table(content, name), keys, name)
+        _check(_table(content, name) if name else content, keys, name)
     network, inputs = _table(content, "network"), _table(content, "inputs")
     given, lengths = _inputs(folder, inputs)
-    valid = _get(inputs, "inputs", "valid")
+    valid = inputs.get("valid")
     return Study(
         networks=_networks(folder, network),
         inputs=given,
@@ -89,8 +86,8 @@ def _of_toml(path: Path) -> Study:
         lengths=lengths,
         symbols=inputs.get("symbols"),
         valid=None if valid is None else load_function(valid, folder, "inputs.valid"),
-        name=_get(network, "network", "name"),
-        layers=_names(network, "network", "layers"),
+        name=network.get("name"),
+        layers=network.get("layers"),
         readout=_readout(folder, _table(content, "readout")) if "readout" in content else None,
         programs={
             name: load_function(_text({name: one}, "programs", name), folder, f"programs.{name}")
@@ -164,44 +161,31 @@ def _table(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found
 
 
-def _check(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
-    for key in table:
+def _check(table: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
+    """Raise if a table has a key that it may not have, or under one what that may not be."""
+    for key, found in table.items():
         if key not in keys:
             raise ProbeError((f"Under [{where}]: " if where else "The study: ") + unknown("key", key, keys))
-
-
-def _get(
-    table: Mapping[str, Any], where: str, key: str, kind: type | tuple[type, ...] = str, wanted: str = "a text"
-) -> Any:
-    """Return what a table says under a key, or None where it says nothing."""
-    found = table.get(key)
-    if found is not None and (not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool)):
-        raise ProbeError(f"{key} under [{where}] is {str(found)[:60]!r}; it must be {wanted}.")
-    return found
+        kind = TYPES.get(key, str)
+        right = isinstance(found, kind) and (kind is object or not isinstance(found, bool))
+        if right and key in ("names", "layers", "key"):
+            parts: Any = found.values() if isinstance(found, dict) else found
+            right = all(isinstance(one, str) for one in parts)
+        if not right:
+            raise ProbeError(f"{key} under [{where}] is {str(found)[:60]!r}; it must be {WORDS[kind]}.")
 
 
 def _text(table: Mapping[str, Any], where: str, key: str) -> str:
-    found = _get(table, where, key)
-    if found is None or not found.strip():
+    """Return a text that must be there."""
+    found = table.get(key)
+    if not isinstance(found, str) or not found.strip():
         raise ProbeError(f"{key} under [{where}] is missing; it must be a text, such as a file's path.")
-    return found
-
-
-def _names(table: Mapping[str, Any], where: str, key: str) -> list[str] | None:
-    wanted = f'names in brackets: {key} = ["rnn[0]"]'
-    found = _get(table, where, key, list, wanted)
-    if found is not None and (not found or not all(isinstance(one, str) for one in found)):
-        raise ProbeError(f"{key} under [{where}] is {str(found)[:60]!r}; it must be {wanted}.")
     return found
 
 
 def _choices(network: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `probe.load` under [network]; an empty name leaves an array out."""
-    given = {name: _get(network, "network", name, *CHOICES[name]) for name in CHOICES if name in network}
-    if not all(isinstance(new, str) for new in given.get("names", {}).values()):
-        raise ProbeError(f"names under [network] is {str(given['names'])[:60]!r}; it must be {CHOICES['names'][1]}.")
-    if "forget_bias" in given:
-        given["forget_bias"] = float(given["forget_bias"])
+    given = {name: network[name] for name in CHOICES if name in network}
     if "names" in given:
         given["names"] = {old: new or None for old, new in given["names"].items()}
     return given
@@ -222,8 +206,7 @@ def _given(folder: Path, table: Mapping[str, Any], where: str) -> Given:
     path = folder / _text(table, where, "file")
     if not path.is_file():
         raise ProbeError(f"{where}: there is no file {str(path)!r}. Paths in a study are relative to its own folder.")
-    key = _names(table, where, "key") if isinstance(table.get("key"), list) else _get(table, where, "key")
-    return read_array(path, key, where)
+    return read_array(path, table.get("key"), where)
 
 
 def _concept(folder: Path, name: str, table: Any, lengths: np.ndarray | None) -> Concept:
@@ -235,7 +218,7 @@ def _concept(folder: Path, name: str, table: Any, lengths: np.ndarray | None) ->
         values: Any = _aligned(_given(folder, table, where), lengths, where)
     else:
         values = load_function(_text(table, where, "function"), folder, where)
-    return Concept(values, _get(table, where, "kind"), str(table.get("description", "")))
+    return Concept(values, table.get("kind"), str(table.get("description", "")))
 
 
 def _aligned(given: Given, lengths: np.ndarray | None, where: str) -> np.ndarray:
@@ -255,16 +238,14 @@ def _aligned(given: Given, lengths: np.ndarray | None, where: str) -> np.ndarray
 
 
 def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
-    combine, function = (_get(table, "readout", name) for name in ("combine", "function"))
+    combine, function = table.get("combine"), table.get("function")
     if combine is not None and combine not in COMBINES and ":" in combine:
         combine = load_function(combine, folder, "readout.combine")
     return Readout(
         concept=_text(table, "readout", "concept"),
-        **{name: _get(table, "readout", name) for name in ("weight", "bias", "kind", "layer")},
-        transposed=_get(table, "readout", "transposed", bool, "true or false"),
+        **{name: table.get(name) for name in ("weight", "bias", "kind", "layer", "answers", "interchange_step")},
+        transposed=table.get("transposed"),
         function=None if function is None else load_function(function, folder, "readout.function"),
-        answers=_get(table, "readout", "answers", list, "a list, such as [1, 3]"),
         combine=combine,
-        interchange_step=table.get("interchange_step"),
         steps=table.get("steps", LAST),
     )

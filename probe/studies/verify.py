@@ -57,7 +57,7 @@ class Again:
 
 def verify(study: Study, path: Any, members: Sequence[str] | None = None, *, jobs: int = 1) -> Iterator[Again]:
     """Yield what came of measuring networks again; see `Study.verify`."""
-    calls = {call.group.member: call for call in plan(study, Path(path), Path(path).parent / "parts").calls}
+    calls = {call.member: call for call in plan(study, Path(path), Path(path).parent / "parts").calls}
     for name in members or ():
         if name not in calls:
             raise ProbeError(unknown("network of the study", name, list(calls)))
@@ -70,18 +70,16 @@ def again(call: Call) -> Again:
     start, held = time.process_time(), call.held
     faults, values, excused = [], 0, 0
     with one_thread():
-        for question in call.questions:
-            if question.why_not(call.group.subjects[0]) is not None:
-                continue
+        for question in call.asked:
             if question.name not in held.tables:
-                faults.append(f"{call.group.member}: {question.name} (version {question.version}) was not measured.")
+                faults.append(f"{call.member}: {question.name} (version {question.version}) was not measured.")
                 continue
-            new = _measured(question, call.group.subjects)
-            far, moved = compare(question, call.group.subjects, held.tables[question.name], new)
+            new = _measured(question, call.subjects)
+            far, moved = compare(question, call.subjects, held.tables[question.name], new)
             if len(moved):
-                faults.append(f"{call.group.member}: {_told(question, moved, len(new))}")
+                faults.append(f"{call.member}: {_told(question, moved, len(new))}")
             values, excused = values + len(new), excused + far - len(moved)
-    return Again(call.group.member, values, excused, tuple(faults), time.process_time() - start)
+    return Again(call.member, values, excused, tuple(faults), time.process_time() - start)
 
 
 def _measured(question: Question, subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -121,7 +119,7 @@ def differences(old: pd.DataFrame, new: pd.DataFrame, near: Sequence[pd.DataFram
     index = list(dict.fromkeys(key for each in tables for key in each))
     before, after, *around = ([each.get(key) for key in index] for each in tables)
     size = _distance(before, after)
-    known = np.abs(_numbers(after))
+    known = np.abs(np.array(after, dtype=float))
     limit = np.where(np.isfinite(known), RTOL * known, 0.0)
     whose = [[key[KEY.index(name)] for key in index] for name in ("metric", "signal", "network")]
     for each in around:
@@ -140,14 +138,10 @@ def _values(table: pd.DataFrame) -> dict[tuple[str | int, ...], float]:
     return dict(zip(zip(*columns, number, strict=True), table["value"].astype(float), strict=True))
 
 
-def _numbers(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([np.nan if each is None else each for each in values], dtype=float)
-
-
 def _distance(one: Sequence[float | None], other: Sequence[float | None]) -> np.ndarray:
     """Return how far values lie apart: 0 where both are missing, infinite where one is, or is no finite number."""
     alike = np.array([(left is None) == (right is None) for left, right in zip(one, other, strict=True)], dtype=bool)
-    left, right = _numbers(one), _numbers(other)
+    left, right = np.array(one, dtype=float), np.array(other, dtype=float)
     with np.errstate(invalid="ignore"):  # two infinities are equal, and their difference is no number
         apart = np.nan_to_num(np.abs(left - right), nan=np.inf)
     return np.where(alike & ((left == right) | (np.isnan(left) & np.isnan(right))), 0.0, apart)

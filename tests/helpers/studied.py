@@ -154,8 +154,9 @@ def without_pictures() -> Iterator[None]:
 
 def answer(study: Study, question: str) -> Finding:
     """Return what a study answers to one of its questions; the others are not asked."""
-    from probe.studies.answer import answer as found
-    from probe.studies.asked import every_question
+    from answering import answer as found
+
+    from probe.studies.measuring import every_question
     from probe.studies.prepare import prepare
 
     (subject,) = prepare(study)
@@ -163,12 +164,19 @@ def answer(study: Study, question: str) -> Finding:
     return found(asked, beside(subject))
 
 
+def parts(subject: Subject) -> dict[str, str]:
+    """Return the digest of each part of a study of one network."""
+    from probe.studies.identity import own, shared
+
+    return shared(subject) | own(subject)
+
+
 def beside(subject: Subject) -> tuple[Subject, ...]:
     """Return a network with the controls that a study puts beside it."""
     from probe.studies.measuring import groups_of
     from probe.subjects.states import copies_of
 
-    return groups_of([subject], copies_of(subject))[0].subjects
+    return next(iter(groups_of([subject], copies_of(subject)).values()))
 
 
 def written(folder: Path, text: str = STUDY) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from answering import answer
 from known_machines import Reader, Tally, X, subjects
 from refusing import refused
 from studied import planted, study_of
@@ -20,9 +21,8 @@ from torch import Tensor, nn
 from probe import Readout, Study
 from probe.evidence.measurements import Network
 from probe.questions.answers import answers, programs
-from probe.studies.answer import answer, judged
-from probe.studies.asked import every_question
-from probe.studies.measuring import groups_of
+from probe.studies.answer import judged
+from probe.studies.measuring import every_question, groups_of
 from probe.studies.prepare import prepare
 from probe.subjects.answers import answers_to
 from probe.subjects.subject import Subject
@@ -59,7 +59,7 @@ def test_of_all_sequences_the_share_is_exact_and_of_some_it_has_an_interval() ->
 def test_the_page_of_one_network_says_how_often_it_is_right_and_compares_programs_at_other_lengths() -> None:
     """Programs are scored on the study's own sequences, and drawn over the lengths around them."""
     (subject,) = prepare(study_of(planted(), programs={"count": sum, "length": len}))
-    group = groups_of([subject])[0].subjects
+    group = next(iter(groups_of([subject]).values()))
     said = answer(answers.question(subject), group).notes["answer"]
     assert said.startswith("The network answers “ones” right on 100.0% of 160 sequences after the last step; ")
     found = answer(programs.question(subject), group)

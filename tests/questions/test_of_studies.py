@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from answering import answer
 from studied import bits, head, planted, study_of, without_pictures
 from torch import nn
 
@@ -18,7 +19,6 @@ from probe.evidence.measurements import only
 from probe.questions.interventions import gate_shares, routes, unit_shares
 from probe.questions.question import Question
 from probe.questions.states import noise_margin, quantised_states
-from probe.studies.answer import answer
 from probe.studies.measuring import groups_of
 from probe.studies.prepare import prepare
 from probe.subjects.ends import ends_of
@@ -62,7 +62,7 @@ def test_pairs_of_drawn_sequences_share_what_is_known_by_hand() -> None:
 def test_pairs_are_those_of_the_seed_and_the_same_for_a_control() -> None:
     """Two runs draw alike; a network with random weights gets the same pairs; another seed draws others."""
     one, again, other = subject_of(), subject_of(), subject_of(seed=1)
-    control = groups_of([one])[0].subjects[1]
+    control = next(iter(groups_of([one]).values()))[1]
     steps = usual_steps(one)
     base = {
         name: input_pairs(each, *steps, most=40).pairs[0].tolist()
@@ -94,7 +94,7 @@ def test_sequences_of_several_lengths_are_asked_at_their_ends() -> None:
         assert torch.equal(end.machine.clean.initial[base], end.machine.clean.initial[source])
     with without_pictures():
         for module in EVERY:
-            asked = answer(module.question(subject), groups_of([subject])[0].subjects)
+            asked = answer(module.question(subject), next(iter(groups_of([subject]).values())))
             if module in (noise_margin, quantised_states):
                 assert asked.notes["answer"] == "Not asked: its sequences differ in length."
                 continue
@@ -202,7 +202,7 @@ def test_answers_that_are_never_exact_are_asked_for_shares_alone() -> None:
 def test_the_page_of_one_network_says_in_sentences_what_was_found(question: Callable[[Subject], Question]) -> None:
     """An answer with a number, how it was measured, and a picture; beside the answer the controls, or none."""
     subject = subject_of(inputs=bits(100, 6))
-    asked = answer(question(subject), groups_of([subject])[0].subjects)
+    asked = answer(question(subject), next(iter(groups_of([subject]).values())))
     assert ("fitted head" in asked.notes["answer"]) is (asked.question not in ("gate-shares", "routes"))
     for text in (*asked.notes.values(), *(figure.alt for figure in asked.figures)):
         assert text.endswith(".")

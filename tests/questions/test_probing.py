@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from answering import answer
 from known_machines import subjects
 from known_studies import brackets, depth
 from refusing import refused
@@ -26,7 +27,6 @@ from probe.methods.probing.scores import of_parts
 from probe.methods.probing.splits import folds
 from probe.plots.style import style
 from probe.questions.states import linear_readout, single_units
-from probe.studies.answer import answer
 from probe.studies.measuring import groups_of
 from probe.studies.prepare import prepare
 from probe.subjects.states import step_states
@@ -136,7 +136,7 @@ QUESTIONS = (single_units, linear_readout)
 
 def group(study: Study, copies: int = 2) -> tuple[Subject, ...]:
     """Return a study's network with its controls."""
-    return groups_of(prepare(study), copies=copies)[0].subjects
+    return next(iter(groups_of(prepare(study), copies=copies).values()))
 
 
 def gru(features: int, layers: int = 1) -> nn.GRU:

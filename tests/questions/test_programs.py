@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from answering import answer
 from known_machines import subjects
 from refusing import refused
 from torch import Tensor, nn
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 from probe.evidence.measurements import Network
 from probe.methods.abstraction.programs import Drifting
 from probe.questions.answers import programs
-from probe.studies.answer import answer
 
 REFERENCE = 6
 ALPHABET = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # a win, a loss

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from answering import answer
 from known_machines import LEAD, READ, WINS, Reader, Tally, X, machine_of, subjects
 from refusing import refused
 from studied import bits, planted, study_of
@@ -26,7 +27,6 @@ from probe.methods.causal.support import Support
 from probe.methods.causal.task import Task
 from probe.plots.style import style
 from probe.questions.interventions import alignment, interchange, steering
-from probe.studies.answer import answer
 from probe.studies.prepare import prepare
 from probe.subjects.answers import task_of
 from probe.subjects.plans import affordable_pairs

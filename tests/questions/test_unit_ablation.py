@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from answering import answer
 from known_machines import LENGTH, WINS, Reader, Tally, X, machine_of, subjects
 from refusing import refused
 from studied import bits
@@ -20,7 +21,6 @@ from probe.methods.machines import Machine
 from probe.methods.readouts import Answers
 from probe.plots.style import style
 from probe.questions.interventions import unit_ablation
-from probe.studies.answer import answer
 from probe.studies.prepare import prepare
 from probe.subjects.subject import Subject
 

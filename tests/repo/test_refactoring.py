@@ -29,8 +29,8 @@ found = {{}}
 for part in ("judged", "recipes"):
     made = study.STUDIES[part]()
     for call in plan(made, study.FOLDER / f"{{part}}.csv.xz", study.FOLDER).calls:
-        asked = [one.name for one in call.questions if one.why_not(call.group.subjects[0]) is None]
-        found[call.group.member] = [name for name in asked if name not in call.held.tables]
+        asked = [one.name for one in call.questions if one.why_not(call.subjects[0]) is None]
+        found[call.member] = [name for name in asked if name not in call.held.tables]
 print(json.dumps(found))
 """
 #: A report about a network of one's own, into the folder that it is given; prints which questions were taken up

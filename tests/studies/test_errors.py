@@ -126,7 +126,7 @@ def test_a_readout_is_one_thing(given: dict[str, Any]) -> None:
         (("[programs]", "programs = 3\n[more]"), "no key 'more'"),
         (("[network]", "[network]\nname = 'lstm'"), "no network 'lstm'"),
         (("[network]", "[network]\nlayers = ['[9]']"), r"no layer '\[9\]'"),
-        (("[network]", "[network]\nlayers = 3"), "must be names in brackets"),
+        (("[network]", "[network]\nlayers = 3"), "must be a list"),
         (("title =", "title ="), ""),
         (("[network]", "[network"), "is no TOML"),
     ],

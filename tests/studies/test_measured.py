@@ -139,7 +139,7 @@ def test_a_setting_ties_a_measurement_and_a_function_does_not() -> None:
         for other in ({"step": 4}, {"of": {"a": np.zeros(2)}}, {"how": abs})
     ]
     changed += [replace(with_number, roles=("trained",)), replace(with_number, version=2)]
-    told = [identity.of_version(one) for one in (with_number, *changed)]
+    told = [identity.of_question(one, code=False) for one in (with_number, *changed)]
     assert told[3] == told[0]
     assert len(set(told)) == len(told) - 1
 
@@ -149,11 +149,11 @@ def test_prepared_networks_are_measured_with_the_controls_among_them(tmp_path: P
     pairs = [reader(name, role, "7") for name, role in (("a", "trained"), ("h", "ridge head"), ("i", "noise head"))]
     both = answers_of(Latch(), "latch")
     given = [*pairs, reader("p", "planted"), reader("o", "other", "7")]
-    members = [[each.network.name for each in group.subjects] for group in groups_of([*given, *both], controls=())]
+    members = [[each.network.name for each in group] for group in groups_of([*given, *both], controls=()).values()]
     assert members == [["a", "h", "i"], ["p"], ["o"], ["latch", "latch"]]
     assert Study.of(given).controls == ()
-    (group, *_) = groups_of(given, controls=("random weights",))
-    assert [each.network.role for each in group.subjects][3:] == ["random weights"]
+    group = groups_of(given, controls=("random weights",))["a"]
+    assert [each.network.role for each in group][3:] == ["random weights"]
     path = tmp_path / "all.csv.xz"
     Study.of(both, questions=[SIZE], version=1).measure(path, parts=tmp_path)
     assert read(path)["latch"].tables["size"]["value"].tolist()[1] == 2

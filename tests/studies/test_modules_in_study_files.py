@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 from refusing import refused
-from studied import bits, ones, planted, study_of, without_pictures
+from studied import bits, ones, parts, planted, study_of, without_pictures
 from torch import nn
 
 from probe import Finding, Study
 from probe.command_line import main
 from probe.questions.states import held_inputs
-from probe.studies.identity import parts
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 
@@ -164,7 +163,7 @@ def test_fixed_inputs_have_names(tmp_path: Path) -> None:
     }
     assert words == "the inputs that the study names"
     other = study_of(planted(), fixed_inputs=[[0.0], [1.0]], symbols={"n": 0, "e": 1})
-    assert parts(prepare(named)[0], "")["fixed_inputs"] != parts(prepare(other)[0], "")["fixed_inputs"]
+    assert parts(prepare(named)[0])["fixed_inputs"] != parts(prepare(other)[0])["fixed_inputs"]
     path = study_file(tmp_path, 'module = "net.py:make"')
     path.write_text(path.read_text() + "[inputs.fixed]\nsilence = [0]\n")
     assert read_study(path).fixed_inputs == {"silence": [0]}

@@ -19,13 +19,12 @@ import numpy as np
 import pytest
 import torch
 from refusing import refused
-from studied import answer, bits, head, ones, planted, report_of, study_of, without_pictures, written
+from studied import answer, bits, head, ones, parts, planted, report_of, study_of, without_pictures, written
 from torch import Tensor, nn
 
 from probe import Readout
 from probe.command_line import main
-from probe.studies.digest import digest
-from probe.studies.identity import parts
+from probe.studies.identity import digest
 from probe.studies.prepare import prepare
 
 QUITS = """
@@ -62,8 +61,8 @@ def test_code_that_ends_the_process_is_an_error(
 ) -> None:
     """`sys.exit(0)` in a study's file would leave exit code 0, no message and no page."""
     study = written(tmp_path)
-    parts = {"top": "", "concept": "", "program": ""} | {place: "sys.exit(0)"}
-    _ = (tmp_path / "functions.py").write_text(QUITS.format(**parts), encoding="utf-8")
+    places = {"top": "", "concept": "", "program": ""} | {place: "sys.exit(0)"}
+    _ = (tmp_path / "functions.py").write_text(QUITS.format(**places), encoding="utf-8")
     assert main.run(["report", str(study), "-o", str(tmp_path / "report"), "--quiet"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -262,7 +261,7 @@ def given(**more: Any) -> dict[str, str]:
         }
         | more,
     )
-    return parts(prepare(study)[0], "")
+    return parts(prepare(study)[0])
 
 
 READOUT = ("output", "combine", "interchange_step")
@@ -350,7 +349,7 @@ def test_functions_are_told_by_all_that_they_do(monkeypatch: pytest.MonkeyPatch)
 def test_a_function_is_the_same_in_another_process() -> None:
     """No address and no order of a set is in its digest."""
     code = (
-        "from probe.studies.digest import digest\n"
+        "from probe.studies.identity import digest\n"
         "def inner(x, kind=frozenset('abc')):\n    return x in {'a', 'b', 'c'} or (lambda y: y)(kind)\n"
         "print(digest(inner, [inner], {'one', 'two', 'three'}))"
     )

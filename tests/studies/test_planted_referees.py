@@ -11,7 +11,7 @@ import torch
 from planted_cases import EXACT, Planted, bits, emptied, every, first_feature
 
 from probe import Readout, Study
-from probe.studies.networks import named
+from probe.studies.prepare import named
 
 
 def first_symbol(x: np.ndarray) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from answering import answer
 from refusing import refused
 from studied import STUDY, bits, planted, report_of, study_of, written
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from probe.evidence import Control, Network, Range, Rule, judge, measurement
 from probe.evidence.measurements import tabulate
 from probe.questions import Question
 from probe.questions.interventions import interchange
-from probe.studies.answer import allowed, answer
+from probe.studies.answer import allowed
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 from probe.subjects.states import recorded_rows, sample_of

@@ -19,13 +19,12 @@ from known_studies import (
     texts,
 )
 from refusing import refused
-from studied import answer, bits, ones, planted, study_of
+from studied import answer, bits, ones, parts, planted, study_of
 from torch import nn
 
 from probe import Finding, Readout, Study
 from probe.methods.causal.pairs import Pairs
 from probe.questions.interventions import interchange
-from probe.studies.identity import parts
 from probe.studies.prepare import prepare
 from probe.subjects.answers import task_of
 from probe.subjects.ends import ends_of
@@ -228,9 +227,9 @@ def test_answers_of_another_step_or_other_sequences_are_not_taken_up() -> None:
     given = study_of(planted()).readout
     assert given is not None
     readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-2)
-    own = parts(prepare(study_of(planted()))[0], "")
-    step = parts(prepare(study_of(planted(), readout=readout))[0], "")
-    valid = parts(prepare(study_of(planted(), valid=lambda x: True))[0], "")
+    own = parts(prepare(study_of(planted()))[0])
+    step = parts(prepare(study_of(planted(), readout=readout))[0])
+    valid = parts(prepare(study_of(planted(), valid=lambda x: True))[0])
     assert {name for name in own if own[name] != step[name]} == {"readout"}
     assert {name for name in own if own[name] != valid[name]} == {"inputs"}
 

@@ -9,15 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from studied import STUDY, Report, answer, bits, head, ones, planted, report_of, study_of, without_pictures, written
+from studied import (
+    STUDY,
+    Report,
+    answer,
+    bits,
+    head,
+    ones,
+    parts,
+    planted,
+    report_of,
+    study_of,
+    without_pictures,
+    written,
+)
 from torch import nn
 
 from probe import Finding, Readout, Study
 from probe.evidence import Network
 from probe.evidence.measurements import only
 from probe.questions import needs
-from probe.studies.asked import every_question
-from probe.studies.identity import parts
+from probe.studies.measuring import every_question
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 from probe.subjects.answers import answers_at_steps
@@ -236,7 +248,7 @@ def test_a_study_file_says_after_which_steps_it_answers(line: str, steps: object
 def test_answers_after_other_steps_are_of_another_study(tmp_path: Path) -> None:
     """Nothing else of it differs; a file that says what is meant anyhow is the same study."""
     lines = ("", 'steps = "last"', 'steps = "every"')
-    silent, last, every = (parts(subject_of(tmp_path, line), "") for line in lines)
+    silent, last, every = (parts(subject_of(tmp_path, line)) for line in lines)
     assert silent == last
     assert {name for name in last if last[name] != every[name]} == {"readout"}
 

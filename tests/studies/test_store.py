@@ -14,7 +14,7 @@ from torch import nn
 from probe import ProbeError
 from probe.evidence.measurements import COLUMNS, Network, measurement, tabulate
 from probe.studies import workers
-from probe.studies.store import Measured, Store, read, write
+from probe.studies.store import Answer, Measured, Store, read, write
 from probe.studies.workers import locked
 
 NETWORKS = {"counter/seed-0": "a" * 16 + "+" + "b" * 16}
@@ -34,13 +34,12 @@ def rows(question: str, *values: float) -> pd.DataFrame:
 
 def group(networks: dict[str, str] = NETWORKS, /, **tables: pd.DataFrame) -> Measured:
     """Return tables as they would have been measured here."""
-    made = {question: {"commit": "abc"} for question in tables}
-    return Measured(networks, {question: VERSIONS[question] for question in tables}, tables, made)
+    return Measured(networks, {name: Answer(VERSIONS[name], one, {"commit": "abc"}) for name, one in tables.items()})
 
 
 def written(folder: Path, **tables: pd.DataFrame) -> Path:
     """Write tables of one group as a population's file."""
-    return write(folder / "counter.csv.xz", {"seed-0": group(**tables)}, ORDER)
+    return write(folder / "counter.csv.xz", {"seed-0": group(**tables)})
 
 
 def missing(held: Measured) -> list[str]:
@@ -53,10 +52,9 @@ def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
     first = rows("accuracy", 1 / 3, -1e-12, float("nan"), float("inf"), 12345678.9)
     path = written(tmp_path, programs=rows("programs"), accuracy=first, routes=rows("routes", 2.0))
     found = read(path)["seed-0"]
-    assert list(found.tables) == ["accuracy", "routes", "programs"]
+    assert list(found.tables) == ["accuracy", "programs", "routes"]
     assert found.networks == NETWORKS
-    assert found.versions == {question: VERSIONS[question] for question in found.tables}
-    assert found.made["routes"] == {"commit": "abc"}
+    assert {(one.version, one.made["commit"]) for one in found.answers.values()} == {(1, "abc")}
     assert_frame_equal(found.tables["accuracy"], first, rtol=1e-8, atol=0)
     assert_frame_equal(found.tables["routes"], rows("routes", 2.0))
     assert list(found.tables["programs"].columns) == list(COLUMNS)
@@ -73,14 +71,14 @@ def test_each_group_of_a_file_keeps_its_own_rows_in_their_order(tmp_path: Path) 
         "seed-0": group(accuracy=rows("accuracy", 2.0)),
         "seed-2": Measured({"counter/seed-2": "y"}),
     }
-    found = read(write(tmp_path / "counter.csv.xz", groups, ORDER))
+    found = read(write(tmp_path / "counter.csv.xz", groups))
     assert list(found) == ["seed-1", "seed-0", "seed-2"]
     for member, each in groups.items():
         assert found[member].networks == each.networks
         assert list(found[member].tables) == list(each.tables)
         for question, table in each.tables.items():
             assert_frame_equal(found[member].tables[question], table)
-    assert not read(write(tmp_path / "empty.csv.xz", {"seed-2": groups["seed-2"]}, ORDER))["seed-2"].tables
+    assert not read(write(tmp_path / "empty.csv.xz", {"seed-2": groups["seed-2"]}))["seed-2"].tables
 
 
 def test_no_changed_byte_goes_unseen(tmp_path: Path) -> None:
@@ -127,35 +125,35 @@ def test_a_file_that_was_edited_is_refused(old: str, new: str, tmp_path: Path) -
 
 def test_what_another_process_wrote_meanwhile_is_kept(tmp_path: Path) -> None:
     """Two commands measure two questions of one group: the later one takes nothing away from the earlier."""
-    path = Store(tmp_path, tmp_path, "counter").add("seed-0", group(programs=rows("programs", 1.0)), ORDER)
-    assert Store(tmp_path, tmp_path, "counter").add("seed-0", group(accuracy=rows("accuracy", 0.5)), ORDER) == path
+    store = Store(tmp_path / "counter.csv.xz", tmp_path / "counter")
+    path = store.add("seed-0", group(programs=rows("programs", 1.0)))
+    assert store.add("seed-0", group(accuracy=rows("accuracy", 0.5))) == path
     assert list(read(path)["seed-0"].tables) == ["accuracy", "programs"]
     with locked(path.parent), pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "PATIENCE", 0.0)
         with refused():
-            Store(tmp_path, tmp_path, "counter").add("seed-0", group(accuracy=rows("accuracy", 0.5)), ORDER)
+            store.add("seed-0", group(accuracy=rows("accuracy", 0.5)))
         with refused():
-            Store(tmp_path / "packed", tmp_path, "counter").pack({"seed-0": NETWORKS}, VERSIONS)
+            store.pack({"seed-0": NETWORKS}, VERSIONS)
 
 
 def test_parts_are_packed_beside_what_the_file_holds(tmp_path: Path) -> None:
     """New answers of a group join its old ones, which stay, as do other groups and parts of others."""
     folder, parts = tmp_path / "measured", tmp_path / "parts"
-    store = Store(folder, parts, "counter")
+    store = Store(folder / "counter.csv.xz", parts)
     old = {"seed-0": group(accuracy=rows("accuracy", 0.5), routes=rows("routes", 1.0)), "seed-5": group({"e": "5"})}
-    write(folder / "counter.csv.xz", old, ORDER)
+    write(folder / "counter.csv.xz", old)
     asked = {"seed-0": NETWORKS, "seed-10": {"counter/seed-10": "x"}, "seed-2": {"counter/seed-2": "y"}}
     for member in ("seed-10", "seed-2"):
-        store.add(member, group(asked[member], accuracy=rows("accuracy", 1.0)), ORDER)
-    store.add("seed-0", group(accuracy=rows("accuracy", 0.25), programs=rows("programs", 2.0)), ORDER)
-    left = store.add("seed-77", group({"counter/seed-77": "z"}, accuracy=rows("accuracy", 1.0)), ORDER)
-    assert store.pack(asked, VERSIONS) == 3
+        store.add(member, group(asked[member], accuracy=rows("accuracy", 1.0)))
+    store.add("seed-0", group(accuracy=rows("accuracy", 0.25), programs=rows("programs", 2.0)))
+    left = store.add("seed-77", group({"counter/seed-77": "z"}, accuracy=rows("accuracy", 1.0)))
+    store.pack(asked, VERSIONS)
     found = read(folder / "counter.csv.xz")
     assert list(found) == ["seed-0", "seed-2", "seed-5", "seed-10"]
     values = {name: table["value"].tolist() for name, table in found["seed-0"].tables.items()}
     assert values == {"accuracy": [0.5], "routes": [1.0], "programs": [2.0]}
-    assert list((parts / "counter").glob("*.xz")) == [left]
-    assert store.pack(asked, VERSIONS) == 0
+    assert list(parts.glob("*.xz")) == [left]
 
 
 @pytest.mark.parametrize("wrong", ["another version", "other weights", "damaged"])
@@ -164,16 +162,16 @@ def test_a_part_that_does_not_count_takes_nothing_away(
 ) -> None:
     """It was left by an interrupted command of another checkout: the file's answers stay, and the part goes."""
     folder, parts = tmp_path / "measured", tmp_path / "parts"
-    store = Store(folder, parts, "counter")
+    store = Store(folder / "counter.csv.xz", parts)
     written(folder, accuracy=rows("accuracy", 0.5))
     with monkeypatch.context() as patch:
         patch.setitem(VERSIONS, "accuracy", 0 if wrong == "another version" else 1)
         networks = {"counter/seed-0": "other"} if wrong == "other weights" else NETWORKS
-        part = store.add("seed-0", group(networks, accuracy=rows("accuracy", 0.1)), ORDER)
+        part = store.add("seed-0", group(networks, accuracy=rows("accuracy", 0.1)))
     if wrong == "damaged":
         part.write_bytes(b"broken")
     assert "accuracy" in store.held("seed-0", NETWORKS, VERSIONS).tables
-    assert store.pack({"seed-0": NETWORKS}, VERSIONS) == 1
+    store.pack({"seed-0": NETWORKS}, VERSIONS)
     assert read(folder / "counter.csv.xz")["seed-0"].tables["accuracy"]["value"].tolist() == [0.5]
     assert not part.exists()
 
@@ -181,10 +179,10 @@ def test_a_part_that_does_not_count_takes_nothing_away(
 def test_a_damaged_file_is_not_packed_over(tmp_path: Path) -> None:
     """It may be restored; the parts stay where they are."""
     folder, parts = tmp_path / "measured", tmp_path / "parts"
-    store = Store(folder, parts, "counter")
+    store = Store(folder / "counter.csv.xz", parts)
     path = written(folder, accuracy=rows("accuracy", 0.5))
     path.write_bytes(path.read_bytes()[:-9])
-    part = store.add("seed-1", group({"counter/seed-1": "x"}, accuracy=rows("accuracy", 1.0)), ORDER)
+    part = store.add("seed-1", group({"counter/seed-1": "x"}, accuracy=rows("accuracy", 1.0)))
     with refused():
         store.pack({"seed-1": {"counter/seed-1": "x"}}, VERSIONS)
     assert part.exists()
@@ -195,12 +193,12 @@ def test_a_damaged_file_is_not_packed_over(tmp_path: Path) -> None:
 def test_what_is_right_is_kept_and_the_rest_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question in another version is missing alone; of other networks all are; a damaged part is nothing."""
     folder, parts = tmp_path / "measured", tmp_path / "parts"
-    store = Store(folder, parts, "counter")
+    store = Store(folder / "counter.csv.xz", parts)
     written(folder, accuracy=rows("accuracy", 0.5), programs=rows("programs", 1.0))
     known = store.held("seed-0", NETWORKS, VERSIONS)
     assert missing(known) == ["routes"]
     assert_frame_equal(known.tables["programs"], rows("programs", 1.0))
-    part = store.add("seed-0", group(routes=rows("routes", 2.0)), ORDER)
+    part = store.add("seed-0", group(routes=rows("routes", 2.0)))
     assert missing(store.held("seed-0", NETWORKS, VERSIONS)) == []
     other = {"counter/seed-0": "c"}
     assert missing(store.held("seed-0", other, VERSIONS)) == ORDER
@@ -211,5 +209,5 @@ def test_what_is_right_is_kept_and_the_rest_is_missing(tmp_path: Path, monkeypat
         "routes",
         "programs",
     ]
-    nowhere = Store(tmp_path / "no", parts, "counter").held("seed-0", NETWORKS, VERSIONS)
+    nowhere = Store(tmp_path / "no.csv.xz", parts).held("seed-0", NETWORKS, VERSIONS)
     assert missing(nowhere) == ORDER

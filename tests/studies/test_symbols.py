@@ -20,7 +20,7 @@ from known_studies import OPENS, SYMBOLS, Brackets, brackets, depth, language_mo
 from refusing import refused
 from safetensors.torch import save_file
 from scipy.stats import norm
-from studied import answer, bits, ones, planted, report_of, study_of
+from studied import answer, bits, ones, parts, planted, report_of, study_of
 from torch import nn
 
 from probe import Concept, Finding, Readout, Study, load
@@ -28,7 +28,6 @@ from probe.methods.probing.fits import Logistic
 from probe.methods.probing.scores import of_categories
 from probe.methods.probing.splits import by_sequence
 from probe.questions.states import held_inputs
-from probe.studies.identity import parts
 from probe.studies.pages import live_network
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
@@ -85,7 +84,7 @@ def test_the_authors_symbols_stand_for_inputs(tmp_path: Path) -> None:
         held, _ = held_inputs.inputs_of(subject)
         assert list(held) == ["the input “)”", "the input “(”"]
         assert len(live_network.blocks(subject)) == 1
-    one, other = (parts(prepare(study)[0], "") for study in (studies[0], Study(model.encoder, x, {"depth": depth})))
+    one, other = (parts(prepare(study)[0]) for study in (studies[0], Study(model.encoder, x, {"depth": depth})))
     assert one["inputs"] != other["inputs"]
 
 

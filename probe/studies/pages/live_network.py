@@ -50,29 +50,33 @@ def said_letters(alphabet: Mapping[str, object]) -> str:
 
 def explorer(subject: Subject, controls: Sequence[Subject] = ()) -> Explorer | str:
     """Return the explorer, or the sentence why the page has none."""
+    try:
+        with calling("The network", "The explorer runs it on one sequence at a time."):
+            return _explorer(subject, controls)
+    except ProbeError as error:
+        return f"The page does not run the network: {error}"
+
+
+def _explorer(subject: Subject, controls: Sequence[Subject]) -> Explorer:
     head, softmax = _head(subject)
-    reason = _other_run(subject, head)
-    if reason is not None:
-        return f"The page does not run the network: {reason}"
     name, role = subject.network.name, subject.network.role
     look = role if role in LOOKS else "trained"
     network = ExplorerNetwork(name, subject.model, "the network of this study", head=head, softmax=softmax, look=look)
-    reason = network.why_not
-    if reason is None and network.parameters > PARAMETERS:
-        reason = (
-            f"{subject.network.name} has {network.parameters:,} parameters, and the page of a study carries "
-            f"networks of up to {PARAMETERS:,} to stay small enough to be sent; probe.record and probe.intervene run "
-            "it in Python."
+    if head is None and not is_bare(subject.model) and _is_last(find_layers(subject.model)[-1]):
+        raise ProbeError(
+            f"no linear layer of {name} makes its output of the last hidden state alone, so the explorer could not "
+            "show what it answers."
         )
-    if reason is not None:
-        return f"The page does not run the network: {reason}"
+    if reason := network.why_not:
+        raise ProbeError(reason)
+    if network.parameters > PARAMETERS:
+        raise ProbeError(
+            f"{name} has {network.parameters:,} parameters, and the page of a study carries networks of up to "
+            f"{PARAMETERS:,} to stay small enough to be sent; probe.record and probe.intervene run it in Python."
+        )
     example, alphabet = _example(subject)
     networks = [network, *_beside(controls, softmax, PARAMETERS - network.parameters)]
-    try:
-        with calling("The network", "The explorer runs it on one sequence at a time."):
-            return Explorer(networks, example, alphabet, _classes(subject, softmax))
-    except ProbeError as error:
-        return f"The page does not run the network: {error}"
+    return Explorer(networks, example, alphabet, _classes(subject, softmax))
 
 
 def _beside(controls: Sequence[Subject], softmax: bool, room: int) -> list[ExplorerNetwork]:
@@ -86,27 +90,6 @@ def _beside(controls: Sequence[Subject], softmax: bool, room: int) -> list[Explo
         made = ExplorerNetwork(name, control.model, role, head=head, softmax=True, look=look)
         return [made] if made.why_not is None and made.parameters <= room else []
     return []
-
-
-def _other_run(subject: Subject, head: nn.Linear | None) -> str | None:
-    """Return the sentence why the page cannot run one stack of torch's as the model runs it, or None."""
-    layers, model = find_layers(subject.model), subject.model
-    kind: Any = layers[0].module
-    if is_bare(model) or not isinstance(kind, nn.RNNBase) or any(one.module is not kind for one in layers):
-        return None
-    name, reads, given = subject.network.name, layers[0].inputs, subject.x.shape[2]
-    if reads != given or not kind.batch_first:
-        axes = "batch, time" if kind.batch_first else "time, batch"
-        return (
-            f"{name} changes the inputs before its layer reads them, as ({axes}, {reads}) and not as (batch, time, "
-            f"{given}), and the explorer runs the layer alone."
-        )
-    if head is None and not kind.bidirectional:
-        return (
-            f"no linear layer of {name} makes its output of the last hidden state alone, so the explorer could not "
-            "show what it answers."
-        )
-    return None
 
 
 def _head(subject: Subject) -> tuple[nn.Linear | None, bool]:

@@ -63,12 +63,13 @@ def build(
     pills = Pills(
         [Pill(str(decided.count(one)), Verdict(one), "#claims") for one in VERDICTS], several(len(decided), "claim")
     )
+    limits = [ONE_NETWORK] * single + [LINEAR] + [WITHOUT_READOUT] * (subjects[0].readout is None) + [INPUTS]
     sections = [
         *(_section(one[""]) for one in asked.values()),
         Section("Run it yourself", live_network.blocks(subjects[0], controls), key="explore"),
         *not_asked([finding for finding in findings if finding.measurements.empty]),
         *([Section("Every claim", claims_table(asked, CLAIMS), key="claims")] if [*claims_of(asked)] else []),
-        Section("What this page cannot say", [Points(_limits(subjects[0], single=single))], key="limits"),
+        Section("What this page cannot say", [Points(limits)], key="limits"),
         Section("The networks", _networks(subjects, roles, asked), key="networks"),
     ]
     return Page(
@@ -85,10 +86,10 @@ def _fitting(findings: Sequence[Finding]) -> list[Finding]:
     room, found = ROOM, list[Finding]()
     for one in findings:
         size = sum(len(figure.svg) for figure in one.figures)
-        fits, room = size <= room, room - size
+        room -= size
         where = f"Its pictures lie in findings/{one.question}/figures, so that this page stays small."
         notes = {**one.notes, MISSING: f"{one.notes.get(MISSING, '')} {where}".strip()}
-        found.append(one if fits or not size else dataclasses.replace(one, figures=(), notes=notes))
+        found.append(dataclasses.replace(one, figures=(), notes=notes) if size and room < 0 else one)
     return found
 
 
@@ -136,15 +137,6 @@ def _card(subjects: Sequence[Subject], roles: Mapping[str, int], called: str, *,
         "sequences": len(first.x),
     }
     return Table(list(values), [list(values.values())], "What was studied, and what it read.")
-
-
-def _limits(first: Subject, *, single: bool) -> list[str]:
-    return [
-        *([ONE_NETWORK] if single else []),
-        LINEAR,
-        *([WITHOUT_READOUT] if first.readout is None else []),
-        INPUTS,
-    ]
 
 
 def _networks(subjects: Sequence[Subject], roles: Mapping[str, int], asked: Mapping[str, Asked]) -> list[Block]:

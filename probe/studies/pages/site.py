@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from html.parser import HTMLParser
+from html import unescape
 from pathlib import Path
 
 from ...errors import ProbeError, several
@@ -16,49 +16,21 @@ from ...storage.files import as_path, read_bytes
 FIRST = "index.html"
 TITLE = "What recurrent networks have learned"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_HEAD = (re.compile(r"<title>(.*?)</title>", re.DOTALL), re.compile(r'<p class="lead"[^>]*>(.*?)</p>', re.DOTALL))
+_TAG = re.compile(r"<[^>]*>")
 _PICTURE = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 #: A picture of more bytes is too fine to be seen as a thumbnail, and an index should stay light.
 THUMBNAIL = 25_000
 
 
-class _Reader(HTMLParser):
-    """Reads a page's title and its first sentences."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found = {"title": "", "lead": ""}
-        self._part = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "title" and not self.found["title"]:
-            self._part = "title"
-        elif tag == "p" and dict(attrs).get("class") == "lead":
-            self._part = "lead"
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("title", "p"):
-            self._part = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._part:
-            self.found[self._part] += data
-
-
 def head_of(path: Path) -> tuple[str, str]:
     """Return a page's title and first sentences."""
-    reader = _Reader()
-    reader.feed(_read(path))
-    title, lead = (" ".join(text.split()) for text in reader.found.values())
+    text = read_bytes(path).decode(errors="replace")
+    found = [part.search(text) for part in _HEAD]
+    title, lead = (" ".join(unescape(_TAG.sub("", one[1])).split()) if one else "" for one in found)
     if not title or not lead:
         raise ProbeError(f"{str(path)!r} has no title or no first sentences; it is no page of probe.report.")
     return title, lead
-
-
-def _read(path: Path) -> str:
-    try:
-        return read_bytes(path).decode(errors="replace")
-    except OSError as error:
-        raise ProbeError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
 
 
 def write_site(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike[str], *, title: str = TITLE) -> Path:
@@ -90,10 +62,11 @@ def write_site(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike
 def _section(study: Path) -> Section:
     first, folder = study / FIRST, study.resolve().name
     title, lead = head_of(first)
-    picture = _PICTURE.search(_read(first))
+    text = read_bytes(first).decode(errors="replace")
+    picture = _PICTURE.search(text)
     shown = picture[0] if picture and len(picture[0]) <= THUMBNAIL else ""
     others = sorted(path for path in study.glob("*.html") if path.name != FIRST)
     points = [[Link(head_of(path)[0], f"{folder}/{path.name}")] for path in others]
-    name = f"Read it{', and run the network' * ('explorer-data' in _read(first))}"
+    name = f"Read it{', and run the network' * ('explorer-data' in text)}"
     blocks: list[Block] = [Cards([Card(name, f"{folder}/{FIRST}", lead, shown)])]
     return Section(title, [*blocks, *([Points(points)] if points else [])], key=folder.replace("_", "-"))
