@@ -143,7 +143,8 @@ def _check(recording: Recording) -> None:
     for part in recording.parts:
         values = [*part.signals.values(), *part.gradients.values()]
         places = {tuple(value.shape[:2]) for value in values}
-        whole = all(value.dim() == 3 and is_continuous(value) for value in values)
+        # A state may count in whole numbers, which have no gradient.
+        whole = all(value.dim() == 3 for value in values) and all(map(is_continuous, part.gradients.values()))
         if not part.signals or not whole or len(places) != 1 or part.call < 0:
             raise ValueError(f"the signals of layer {part.layer!r} do not fit together")
         ((batch, time),) = places

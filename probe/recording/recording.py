@@ -267,8 +267,9 @@ class Recording:
         steps = np.asarray(self._times(part))[time]
         table = {"layer": part.layer, "call": part.call, "batch": batch, "step": steps, "unit": unit}
         for name, value in values.items():
-            # A projected hidden state has fewer units than its layer's other signals.
-            filled = np.pad(value, ((0, 0), (0, 0), (0, widest - value.shape[2])), constant_values=np.nan)
+            # A projected hidden state has fewer units than its layer's other signals; whole numbers know no NaN.
+            known = value if np.issubdtype(value.dtype, np.inexact) else value.astype(float)
+            filled = np.pad(known, ((0, 0), (0, 0), (0, widest - value.shape[2])), constant_values=np.nan)
             table[name] = filled.ravel()
         frame = pd.DataFrame(table)
         if part.lengths is None:

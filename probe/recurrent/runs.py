@@ -177,10 +177,12 @@ def _worst(errors: Tensor, state: States, final: States, lengths: Tensor | None)
     last = by_step[-1]
     with np.errstate(all="ignore"):
         for signal, value in final.items():
-            own = _array(value)
-            apart = abs(_array(state[signal]) - own)
+            found, own = (
+                _array(one) + 0.0 for one in (state[signal], value)
+            )  # numbers, also of whole ones and truths
+            apart = abs(found - own)
             apart /= np.maximum(abs(own), 1)
-            last = np.maximum(last, np.maximum.reduce(apart, axis=None))
+            last = np.maximum(last, np.maximum.reduce(apart, axis=None, initial=0))
     by_step[-1] = last
     worst = int(by_step.argmax())  # NaN counts as the largest
     error = float(by_step[worst])
