@@ -62,8 +62,6 @@ registered_cells: dict[type[nn.Module], Form] = {}
 _found: WeakIdKeyDictionary = WeakIdKeyDictionary()
 #: Those that were called without a state while nothing told where it stands.
 _unclear: WeakSet[nn.Module] = WeakSet()
-#: Whether those that were called without a state began at zero.
-_zero: WeakIdKeyDictionary = WeakIdKeyDictionary()
 #: In how many ways arguments are tried, and how many weights are copied for that.
 _WAYS, _LARGE = 10, 2**26
 
@@ -227,14 +225,12 @@ def _copied(module: nn.Module) -> nn.Module | None:
 
 def begins_at_zero(module: nn.Module, form: Form, given: Mapping[str, Any], returned: Any) -> bool:
     """Return whether a module that is called without a state computes what it computes from zeros."""
-    if module not in _zero:
-        state = pytree.tree_map_only(Tensor, torch.zeros_like, form.state_out(returned))
-        parts = state if len(form.given) > 1 else (state,)
-        copied = _copied(module)
-        again = None if copied is None else _called(copied, {**given, **dict(zip(form.given, parts, strict=True))})
-        pairs = zip(tensors(returned), tensors(again), strict=False)
-        _zero[module] = again is not None and all(torch.allclose(one, two, atol=1e-6) for one, two in pairs)
-    return _zero[module]
+    state = pytree.tree_map_only(Tensor, torch.zeros_like, form.state_out(returned))
+    parts = state if len(form.given) > 1 else (state,)
+    copied = _copied(module)
+    again = None if copied is None else _called(copied, {**given, **dict(zip(form.given, parts, strict=True))})
+    pairs = zip(tensors(returned), tensors(again), strict=False)
+    return again is not None and all(torch.allclose(one, two, atol=1e-6) for one, two in pairs)
 
 
 def _called(module: nn.Module, given: Mapping[str, Any]) -> Any:
