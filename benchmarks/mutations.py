@@ -100,12 +100,12 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.steps.trails",
-        "tests/recurrent/test_zero_states.py",
+        "tests/recurrent/test_cells_in_loops.py",
         ("trails: a state that is set to zero goes on", "name in _ANEW", "False"),
     ),
     *of(
         "probe.recurrent.cells.step_cell",
-        "tests/recurrent/test_steps.py",
+        "tests/recurrent/test_wrong_steps.py",
         ("steps: outputs are not compared", "difference(after[OUTPUT].detach(), h[step].detach())", "0"),
     ),
     *of(

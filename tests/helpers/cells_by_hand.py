@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-import probe
 
 FEATURES, UNITS = 3, 4
 
@@ -16,13 +14,13 @@ FEATURES, UNITS = 3, 4
 class Leaky(nn.Module):
     """A cell with one vector."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: int = FEATURES) -> None:
         super().__init__()
-        self.enters, self.back = nn.Linear(FEATURES, UNITS), nn.Linear(UNITS, UNITS)
+        self.enters, self.back = nn.Linear(features, UNITS), nn.Linear(UNITS, UNITS)
 
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+    def forward(self, x: Tensor, h: Any) -> Any:
         """Return the next state."""
-        return 0.7 * h + 0.3 * torch.tanh(self.enters(x) + self.back(h))
+        return 0.7 * h + 0.3 * torch.tanh(self.enters(x) + (self.back(h) if isinstance(h, Tensor) else h))
 
 
 class OwnLSTM(nn.Module):
@@ -32,11 +30,9 @@ class OwnLSTM(nn.Module):
         super().__init__()
         self.gates = nn.Linear(FEATURES + UNITS, 4 * UNITS)
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, state: Any = None) -> Any:
         """Return the next state."""
-        if state is None:
-            state = (x.new_zeros(len(x), UNITS), x.new_zeros(len(x), UNITS))
-        h, c = state
+        h, c = (x.new_zeros(len(x), UNITS), x.new_zeros(len(x), UNITS)) if state is None else state
         i, f, g, o = self.gates(torch.cat([x, h], -1)).chunk(4, -1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
@@ -45,7 +41,7 @@ class OwnLSTM(nn.Module):
 class TwoArguments(OwnLSTM):
     """The same with h and c as two arguments."""
 
-    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore
+    def forward(self, x: Tensor, h: Tensor, c: Tensor) -> Any:  # pyright: ignore
         """Return the next h and c."""
         return super().forward(x, (h, c))
 
@@ -53,14 +49,10 @@ class TwoArguments(OwnLSTM):
 class WithOutput(OwnLSTM):
     """The same with an output of its own before the state: `y, (h, c) = cell(x, (h, c))`."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.out = nn.Linear(UNITS, UNITS)
-
     def forward(self, x: Tensor, state: Any = None) -> Any:
         """Return the output and the next state."""
         h, c = super().forward(x, state)
-        return self.out(h), (h, c)
+        return torch.sin(3 * h), (h, c)
 
 
 class LikeTorch(OwnLSTM):
@@ -88,79 +80,68 @@ class NormGRU(nn.Module):
         return output, [output]
 
 
-class Zoneout(nn.Module):
-    """A GRU's cell whose units stay as they are at random while it is trained."""
+class Zoneout(Leaky):
+    """A cell whose units stay as they are at random while it is trained."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = Leaky()
-
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+    def forward(self, x: Tensor, h: Any) -> Any:
         """Return the next state."""
-        new = self.inner(x, h)
-        if not self.training:
-            return 0.9 * new + 0.1 * h
-        return torch.where(torch.rand_like(h) < 0.1, h, new)
+        new = super().forward(x, h)
+        return torch.where(torch.rand_like(h) < 0.1, h, new) if self.training else 0.9 * new + 0.1 * h
 
 
-class WithMemory(nn.Module):
+class WithMemory(Leaky):
     """A cell whose state is a dict of a vector and a matrix."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner, self.key = Leaky(), nn.Linear(FEATURES, UNITS)
-
-    def forward(self, x: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, x: Tensor, state: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return what is read from memory, and the next state."""
-        h = self.inner(x, state["h"])
-        key = torch.softmax(self.key(x), -1)
+        h = super().forward(x, state["h"])
+        key = torch.softmax(self.enters(x), -1)
         memory = 0.9 * state["memory"] + key[:, :, None] * h[:, None, :]
         return (memory * key[:, :, None]).sum(1), {"h": h, "memory": memory}
 
 
-def zeros(kind: type[nn.Module], rows: int) -> Any:
+def zeros(cell: nn.Module, rows: int) -> Any:
     """Return the state before the first step."""
     h = torch.zeros(rows, UNITS)
-    if kind is WithMemory:
+    if isinstance(cell, WithMemory):
         return {"h": h, "memory": torch.zeros(rows, UNITS, UNITS)}
-    if issubclass(kind, OwnLSTM):
+    if isinstance(cell, (OwnLSTM, nn.LSTMCell)):
         return (h, h.clone())
-    return [h] if kind is NormGRU else h
+    return [h] if isinstance(cell, NormGRU) else h
 
 
 class Loop(nn.Module):
-    """A cell in a Python loop over (batch, time, feature), and a readout.
+    """A cell in a Python loop over (batch, time, feature).
 
-    `changed` is done to what the cell returned, before anybody reads it; `between` to the state between two calls.
+    `begin` makes the first state of an input; `between` is done to each part of the state before a step, and `follow`
+    makes the next state of a state, what the cell returned and the input; `changed` is an edit, before anybody reads.
     """
 
-    def __init__(self, kind: type[nn.Module], *, begin_with_none: bool = False) -> None:
+    def __init__(self, cell: nn.Module, begin: Callable[[Tensor], Any] | None = None) -> None:
         super().__init__()
-        self.cell, self.readout, self.none = kind(), nn.Linear(UNITS, 2), begin_with_none
-        self.changed: Callable[[int, Any], Any] = lambda step, state: state
+        self.cell, self.begin = cell, begin or (lambda x: zeros(cell, len(x)))
         self.between: Callable[[Tensor, int], Tensor] = lambda part, step: part
-        self.no_grad = False
+        self.follow: Callable[[Any, Any, Tensor], Any] = lambda state, returned, x: returned
+        self.changed: Callable[[int, Any], Any] = lambda step, state: state
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the readout at every step, (batch, time, 2)."""
-        state = None if self.none else zeros(type(self.cell), len(x))
-        outputs = []
+        """Return the output at every step, (batch, time, unit): the state where the cell returns none."""
+        state, outputs = self.begin(x), []
         for step, now in enumerate(x.unbind(1)):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.no_grad):
-                y, state = self.called(now, state, step)
-            outputs.append(self.readout(y))
+            y, state = self.called(now, state, step)
+            outputs.append(y)
         return torch.stack(outputs, 1)
 
     def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
-        """Return what the readout reads, and the next state."""
-        state = None if state is None else mapped(lambda part: self.between(part, step), state)
-        returned = self.cell(x, *state) if isinstance(self.cell, TwoArguments) else self.cell(x, state)
+        """Return an output and the next state."""
+        before = mapped(lambda part: self.between(part, step), state)
+        returned = self.cell(x, *before) if isinstance(self.cell, TwoArguments) else self.cell(x, before)
         if isinstance(self.cell, (WithOutput, LikeTorch, NormGRU, WithMemory)):
             y, state = returned
             after = self.changed(step, state)
             moved = isinstance(self.cell, (LikeTorch, NormGRU)) and after is not state
             return (after[0] if moved else y), after
-        state = self.changed(step, returned)
+        state = self.changed(step, self.follow(before, returned, x))
         return (state[0] if isinstance(state, tuple) else state), state
 
 
@@ -170,11 +151,13 @@ def mapped(function: Callable[[Tensor], Tensor], state: Any) -> Any:
         return {name: mapped(function, part) for name, part in state.items()}
     if isinstance(state, (tuple, list)):
         return type(state)(mapped(function, part) for part in state)
-    return function(state)
+    return function(state) if isinstance(state, Tensor) else state
 
 
-def parts(state: Any) -> dict[str, Tensor]:
-    """Return the parts of a state by what probe calls them."""
+def parts(state: Any, cell: nn.Module) -> dict[str, Tensor]:
+    """Return the parts of a state by what probe calls them, of a cell of torch the one that its next step reads."""
+    if isinstance(cell, nn.RNNCellBase):
+        return {"hidden_state": state[0] if isinstance(state, tuple) else state}
     if isinstance(state, dict):
         return {f"state.{name}": part for name, part in state.items()}
     if isinstance(state, (tuple, list)):
@@ -182,159 +165,10 @@ def parts(state: Any) -> dict[str, Tensor]:
     return {"state": state}
 
 
-class BothWays(nn.Module):
-    """One cell over a sequence and over the sequence turned round, or twice in a stack."""
-
-    def __init__(self, *, stacked: bool) -> None:
-        super().__init__()
-        self.cell, self.stacked = Leaky(), stacked
-        self.narrow = nn.Linear(UNITS, FEATURES)
-
-    def forward(self, x: Tensor, at: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
-        """Return the states of both, (batch, time, unit) each; those `at` a sequence and a step are set to 1."""
-
-        def set_at(number: int, step: int, h: Tensor) -> Tensor:
-            return torch.ones_like(h) if at == (number, step) else h
-
-        one = two = torch.zeros(len(x), UNITS)
-        first, second = [], []
-        for step, now in enumerate(x.unbind(1)):
-            one = set_at(0, step, self.cell(now, one))
-            first.append(one)
-            if self.stacked:
-                two = set_at(1, step, self.cell(self.narrow(one), two))
-                second.append(two)
-        if not self.stacked:
-            two = torch.zeros(len(x), UNITS)
-            for step, now in enumerate(x.flip(1).unbind(1)):
-                two = set_at(1, step, self.cell(now, two))
-                second.append(two)
-        return torch.stack(first, 1), torch.stack(second, 1)
-
-
-class Twice(nn.Module):
-    """A cell that returns one tensor in both places of its state, as JANET does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = nn.Linear(FEATURES + UNITS, UNITS)
-
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the next state."""
-        h, c = state
-        new = 0.5 * c + torch.tanh(self.inner(torch.cat([x, h], -1)))
-        return new, new
-
-
-class CTRNN(nn.Module):
-    """The continuous-time network of neurogym's examples: a loop over a method."""
-
-    def __init__(self, alpha: float = 0.2) -> None:
-        super().__init__()
-        self.alpha, self.hidden_size = alpha, UNITS
-        self.input2h, self.h2h = nn.Linear(FEATURES, UNITS), nn.Linear(UNITS, UNITS)
-
-    def recurrence(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """Return the next state."""
-        h_new = torch.relu(self.input2h(x) + self.h2h(hidden))
-        return hidden * (1 - self.alpha) + h_new * self.alpha
-
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the states, (time, batch, unit), and the last one."""
-        hidden = x.new_zeros(x.shape[1], self.hidden_size) if hidden is None else hidden
-        output = []
-        for now in x:
-            hidden = self.recurrence(now, hidden)
-            output.append(hidden)
-        return torch.stack(output), hidden
-
-
-class CTRNNStep(probe.Step):
-    """Its step."""
-
-    names: ClassVar = {"state": "rate"}
-    given: Tensor | None = None
-
-    def inputs(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Return the sequences."""
-        self.given = hidden
-        return x.transpose(0, 1)
-
-    def initial(self, batch: int) -> Any:
-        """Return the state before the first step."""
-        return torch.zeros(batch, self.module.hidden_size) if self.given is None else self.given
-
-    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return the state twice."""
-        h = self.module.recurrence(x, state)
-        return h, h
-
-    def outputs(self, returned: Any) -> Tensor:
-        """Return the states."""
-        return returned[0].transpose(0, 1)
-
-    def final(self, returned: Any) -> Any:
-        """Return the last state."""
-        return returned[1]
-
-    def returned(self, returned: Any, outputs: Tensor, state: Any) -> Any:
-        """Return the states and the last one."""
-        return outputs.transpose(0, 1), state
-
-
-class LowRank(nn.Module):
-    """A network of rank one with noise, as in Dubreuil et al. 2022: one loop in its forward."""
-
-    def __init__(self, noise: float = 0.0) -> None:
-        super().__init__()
-        self.wi, self.wo = nn.Parameter(torch.randn(FEATURES, UNITS)), nn.Parameter(torch.randn(UNITS, 2))
-        self.m, self.n = nn.Parameter(torch.randn(UNITS, 1)), nn.Parameter(torch.randn(UNITS, 1))
-        self.alpha, self.noise_std = 0.2, noise
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the readout, (batch, time, 2)."""
-        h = torch.zeros(len(x), UNITS)
-        output = []
-        for now in x.unbind(1):
-            h = self.advanced(h, now) + self.noise_std * torch.randn(len(x), UNITS)
-            output.append(torch.tanh(h) @ self.wo / UNITS)
-        return torch.stack(output, 1)
-
-    def advanced(self, h: Tensor, x: Tensor) -> Tensor:
-        """Return the next state without noise."""
-        return h + self.alpha * (-h + torch.tanh(h) @ self.n @ self.m.T / UNITS + x @ self.wi)
-
-
-class LowRankStep(probe.Step):
-    """Its step."""
-
-    def inputs(self, x: Tensor) -> Tensor:
-        """Return the sequences."""
-        return x
-
-    def initial(self, batch: int) -> Any:
-        """Return zeros."""
-        return torch.zeros(batch, UNITS)
-
-    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return the readout and the next state."""
-        h = self.module.advanced(state, x)
-        return torch.tanh(h) @ self.module.wo / UNITS, h
-
-
-class Stack(nn.Module):
-    """Cells of two layers in one loop, with their states in one tensor: torchrecurrent's layers are written so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cells, self.narrow = nn.ModuleList([Leaky(), Leaky()]), nn.Linear(UNITS, FEATURES)
-
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the upper layer's states, (batch, time, unit), and the last state of both layers."""
-        state = x.new_zeros(2, len(x), UNITS) if state is None else state
-        outputs = []
-        for now in x.unbind(1):
-            lower = self.cells[0](now, state[0])
-            state = torch.stack([lower, self.cells[1](self.narrow(lower), state[1])])
-            outputs.append(state[1])
-        return torch.stack(outputs, 1), state
+def with_part(state: Any, number: int, value: float) -> Any:
+    """Return a state with one of its parts set to a number."""
+    if isinstance(state, Tensor):
+        return torch.full_like(state, value)
+    names = list(state) if isinstance(state, dict) else range(len(state))
+    changed = [torch.full_like(state[name], value) if names[number] == name else state[name] for name in names]
+    return dict(zip(names, changed, strict=True)) if isinstance(state, dict) else type(state)(changed)

@@ -11,6 +11,8 @@ from drawn import Network
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+import probe
+
 #: What rounding may do to one step of an ordinary network.
 FLOOR = {torch.float32: 1e-5, torch.float64: 1e-10}
 
@@ -29,6 +31,11 @@ def padded(module: nn.RNNBase, output: Any) -> Tensor:
     if isinstance(output[0], PackedSequence):
         return pad_packed_sequence(output[0], batch_first=True)[0]
     return output[0] if module.batch_first else output[0].transpose(0, 1)
+
+
+def recorded(recording: probe.Recording) -> dict[tuple[str, str], Tensor]:
+    """Return every signal of every layer."""
+    return {(part.layer, str(name)): value for part in recording.parts for name, value in part.signals.items()}
 
 
 def same(one: Any, two: Any) -> bool:

@@ -20,6 +20,8 @@ FUNCTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "negate": lambda value, _step: -value,
     "shrink": lambda value, _step: 0.5 * value,
 }
+#: Torch's layers.
+LAYERS = ("lstm", "projected", "gru", "tanh", "relu")
 KINDS = ("clamp", "zero", "mean", "resample", "patch", "steer", "edit")
 #: Kinds whose values come from another run; its steps are counted from 0, as its rows have ends of their own.
 FROM_SOURCE = ("mean", "resample", "patch")
@@ -30,42 +32,40 @@ class Network:
     """A module and a call of it; `lengths` of a packed call, else every sequence has `steps` inputs."""
 
     kind: str
-    inputs: int
-    units: int
-    layers: int
-    bidirectional: bool
-    projected: int
-    bias: bool
-    batch_first: bool
-    double: bool
-    scale: float
-    batch: int
-    steps: int
-    lengths: tuple[int, ...] | None
-    given: bool
-    seed: int
+    inputs: int = 3
+    units: int = 4
+    layers: int = 1
+    bidirectional: bool = False
+    projected: int = 0
+    bias: bool = True
+    batch_first: bool = False
+    double: bool = True
+    scale: float = 1.0
+    batch: int = 3
+    steps: int = 5
+    lengths: tuple[int, ...] | None = None
+    given: bool = False
+    seed: int = 0
+
+    @classmethod
+    def of(cls, kind: str, **options: Any) -> Network:
+        """Return a network of one of `LAYERS`."""
+        return cls("lstm" if kind == "projected" else kind, projected=2 * (kind == "projected"), **options)
 
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of weights and inputs."""
         return torch.float64 if self.double else torch.float32
 
-    def module(self) -> nn.RNNBase:
+    def module(self) -> Any:
         """Return the module, in eval mode, its weights scaled."""
         kinds = {"lstm": nn.LSTM, "gru": nn.GRU, "tanh": nn.RNN, "relu": nn.RNN}
         options: dict[str, Any] = {"nonlinearity": self.kind} if self.kind in ("tanh", "relu") else {}
         if self.projected:
             options["proj_size"] = self.projected
+        options |= {"bidirectional": self.bidirectional, "bias": self.bias, "batch_first": self.batch_first}
         _ = torch.manual_seed(self.seed)
-        module = kinds[self.kind](
-            self.inputs,
-            self.units,
-            self.layers,
-            bidirectional=self.bidirectional,
-            bias=self.bias,
-            batch_first=self.batch_first,
-            **options,
-        )
+        module = kinds[self.kind](self.inputs, self.units, self.layers, **options)
         with torch.no_grad():
             for weight in module.parameters():
                 _ = weight.mul_(self.scale)

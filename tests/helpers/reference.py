@@ -1,7 +1,7 @@
-"""The oracle: torch's recurrent layers as a plain, slow loop that can be edited anywhere.
+"""The oracle: recurrent layers and cells of torch and of this library as a plain, slow loop, edited anywhere.
 
-It shares no code with `probe`. The formulas are those of torch's documentation, one line each. Everything is
-differentiable. Rows of a batch never meet, so sequences of different lengths are run side by side: a row that has
+It shares no code with `probe`. The formulas are those of torch's and Keras's documentation, one line each. Everything
+is differentiable. Rows of a batch never meet, so sequences of different lengths are run side by side: a row that has
 ended keeps its state.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 #: (layer, signal, step, value (batch, unit)) -> the value that is used from there on.
 Edit = Callable[[str, str, int, Tensor], Tensor]
@@ -21,15 +22,28 @@ State = dict[str, Tensor]
 #: (layer, signal) -> (batch, time, unit), in input order, NaN at padding.
 Signals = dict[tuple[str, str], Tensor]
 
-LSTM = (
-    *(f"{name}_preactivation" for name in ("input_gate", "forget_gate", "cell_candidate", "output_gate")),
-    *("input_gate", "forget_gate", "cell_candidate", "output_gate", "cell_state"),
-)
-GRU = (
-    *("reset_gate_preactivation", "update_gate_preactivation", "reset_gate", "update_gate"),
-    *("candidate_recurrent", "candidate_preactivation", "candidate", "hidden_state"),
-)
-RNN = ("hidden_state_preactivation", "hidden_state")
+SIGNALS = {
+    "LSTM": (
+        *(f"{name}_preactivation" for name in ("input_gate", "forget_gate", "cell_candidate")),
+        *("input_gate", "forget_gate", "cell_candidate", "cell_state", "output_gate_preactivation", "output_gate"),
+        "hidden_state",
+    ),
+    "GRU": (
+        *("reset_gate_preactivation", "update_gate_preactivation", "reset_gate", "update_gate"),
+        *("candidate_recurrent", "candidate_preactivation", "candidate", "hidden_state"),
+    ),
+    "RNN": ("hidden_state_preactivation", "hidden_state"),
+}
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": lambda a: torch.where(a > 0, a, 0 * a),
+    "linear": lambda a: 1 * a,
+    # Keras 2.2, keras/backend: 0 below -2.5, 1 above 2.5, 0.2 x + 0.5 between.
+    "hard_sigmoid_keras2": lambda a: torch.where(a < -2.5, 0 * a, torch.where(a > 2.5, 0 * a + 1, 0.2 * a + 0.5)),
+    # Keras 3: 0 below -3, 1 above 3, x / 6 + 0.5 between.
+    "hard_sigmoid_keras3": lambda a: torch.where(a < -3, 0 * a, torch.where(a > 3, 0 * a + 1, a / 6 + 0.5)),
+}
 
 
 @dataclass(frozen=True)
@@ -47,85 +61,101 @@ class Reference:
     signals: Signals
 
 
-def signals_of(module: nn.RNNBase) -> tuple[str, ...]:
+def kind_of(module: Any) -> str:
+    """Return "LSTM", "GRU" or "RNN", whatever was made of the class."""
+    names = {base.__name__.removeprefix("Custom").removesuffix("Cell") for base in type(module).__mro__}
+    return next(kind for kind in SIGNALS if kind in names)
+
+
+def signals_of(module: Any) -> tuple[str, ...]:
     """Return the signals of a module in the order in which a step computes them."""
-    if isinstance(module, nn.LSTM):
-        return (*LSTM, "unprojected_hidden_state", "hidden_state") if module.proj_size else (*LSTM, "hidden_state")
-    return GRU if isinstance(module, nn.GRU) else RNN
+    names = SIGNALS[kind_of(module)]
+    return (*names[:-1], "unprojected_hidden_state", names[-1]) if getattr(module, "proj_size", 0) else names
 
 
-def layers_of(module: nn.RNNBase) -> list[str]:
+def layers_of(module: Any) -> list[str]:
     """Return the layers' names in the order in which torch numbers them."""
-    ends = ("", ".reverse") if module.bidirectional else ("",)
-    return [f"[{number}]{end}" for number in range(module.num_layers) for end in ends]
+    ends = ("", ".reverse") if getattr(module, "bidirectional", False) else ("",)
+    return [f"[{number}]{end}" for number in range(getattr(module, "num_layers", 1)) for end in ends]
 
 
-def _linear(module: nn.RNNBase, kind: str, layer: str, x: Tensor) -> Tensor:
+def _linear(module: Any, kind: str, layer: str, x: Tensor) -> Tensor:
     """Return W x + b for the layer's `ih` (input), `hh` (recurrent) or `hr` (projection, without b)."""
     number, _, end = layer[1:].partition("]")
     suffix = f"_{kind}_l{number}{end.replace('.', '_')}"
+    suffix = f"_{kind}" if hasattr(module, f"weight_{kind}") else suffix  # of a cell
     y = x @ getattr(module, "weight" + suffix).T
     return y + getattr(module, "bias" + suffix) if module.bias and kind != "hr" else y
 
 
-def lstm_step(module: nn.LSTM, layer: str, x: Tensor, state: State, see: See) -> State:
+def _function(module: Any, name: str, usual: str) -> Callable[[Tensor], Tensor]:
+    """Return one of the functions that a module was asked for."""
+    asked = getattr(module, "options", {"activation": getattr(module, "nonlinearity", "tanh")})
+    return FUNCTIONS[asked.get(name, usual)]
+
+
+def lstm_step(module: Any, layer: str, x: Tensor, state: State, see: See) -> State:
     """Return the state after one step of an LSTM."""
-    h, c = state["hidden_state"], state["cell_state"]
+    gate, h, c = _function(module, "gate_activation", "sigmoid"), state["hidden_state"], state["cell_state"]
+
+    def peephole(letter: str, cell: Tensor) -> Tensor | int:
+        weight = getattr(module, f"weight_peephole_{letter}", None)
+        return 0 if weight is None else weight * cell
+
     i, f, g, o = (_linear(module, "ih", layer, x) + _linear(module, "hh", layer, h)).chunk(4, dim=1)
-    i = see("input_gate_preactivation", i)
-    f = see("forget_gate_preactivation", f)
+    i = see("input_gate_preactivation", i + peephole("i", c))
+    f = see("forget_gate_preactivation", f + peephole("f", c))
     g = see("cell_candidate_preactivation", g)
-    o = see("output_gate_preactivation", o)
-    i = see("input_gate", torch.sigmoid(i))
-    f = see("forget_gate", torch.sigmoid(f))
-    g = see("cell_candidate", torch.tanh(g))
-    o = see("output_gate", torch.sigmoid(o))
+    i = see("input_gate", gate(i))
+    f = see("forget_gate", gate(f))
+    g = see("cell_candidate", _function(module, "activation", "tanh")(g))
     c = see("cell_state", f * c + i * g)
-    h = o * torch.tanh(c)
-    if module.proj_size:
+    o = see("output_gate_preactivation", o + peephole("o", c))
+    o = see("output_gate", gate(o))
+    h = o * _function(module, "output_activation", "tanh")(c)
+    if getattr(module, "proj_size", 0):
         h = _linear(module, "hr", layer, see("unprojected_hidden_state", h))
     return {"hidden_state": see("hidden_state", h), "cell_state": c}
 
 
-def gru_step(module: nn.GRU, layer: str, x: Tensor, state: State, see: See) -> State:
+def gru_step(module: Any, layer: str, x: Tensor, state: State, see: See) -> State:
     """Return the state after one step of a GRU."""
-    h = state["hidden_state"]
+    gate, h = _function(module, "gate_activation", "sigmoid"), state["hidden_state"]
+    before = getattr(module, "options", {}).get("reset") == "before"
     r_x, z_x, n_x = _linear(module, "ih", layer, x).chunk(3, dim=1)
     r_h, z_h, n_h = _linear(module, "hh", layer, h).chunk(3, dim=1)
     r = see("reset_gate_preactivation", r_x + r_h)
     z = see("update_gate_preactivation", z_x + z_h)
-    r = see("reset_gate", torch.sigmoid(r))
-    z = see("update_gate", torch.sigmoid(z))
-    recurrent = see("candidate_recurrent", n_h)
-    n = see("candidate_preactivation", n_x + r * recurrent)
-    n = see("candidate", torch.tanh(n))
+    r = see("reset_gate", gate(r))
+    z = see("update_gate", gate(z))
+    recurrent = _linear(module, "hh", layer, r * h).chunk(3, dim=1)[2] if before else n_h
+    recurrent = see("candidate_recurrent", recurrent)
+    n = see("candidate_preactivation", n_x + (recurrent if before else r * recurrent))
+    n = see("candidate", _function(module, "activation", "tanh")(n))
     return {"hidden_state": see("hidden_state", (1 - z) * n + z * h)}
 
 
-def rnn_step(module: nn.RNN, layer: str, x: Tensor, state: State, see: See) -> State:
+def rnn_step(module: Any, layer: str, x: Tensor, state: State, see: See) -> State:
     """Return the state after one step of a plain RNN."""
     a = _linear(module, "ih", layer, x) + _linear(module, "hh", layer, state["hidden_state"])
     a = see("hidden_state_preactivation", a)
-    return {"hidden_state": see("hidden_state", torch.tanh(a) if module.nonlinearity == "tanh" else torch.relu(a))}
+    return {"hidden_state": see("hidden_state", _function(module, "activation", "tanh")(a))}
 
 
-def step(module: nn.RNNBase, layer: str, x: Tensor, state: State, see: See) -> State:
+def step(module: Any, layer: str, x: Tensor, state: State, see: See) -> State:
     """Return the state after one step: x (batch, input), states (batch, unit)."""
-    if isinstance(module, nn.LSTM):
-        return lstm_step(module, layer, x, state, see)
-    if isinstance(module, nn.GRU):
-        return gru_step(module, layer, x, state, see)
-    assert isinstance(module, nn.RNN)
-    return rnn_step(module, layer, x, state, see)
+    return {"LSTM": lstm_step, "GRU": gru_step, "RNN": rnn_step}[kind_of(module)](module, layer, x, state, see)
 
 
-def initial(module: nn.RNNBase, layer: str, x: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None) -> State:
-    """Return a layer's states before its first step, (batch, unit) each; zero where none are given."""
-    units = {"hidden_state": module.proj_size or module.hidden_size}
-    if isinstance(module, nn.LSTM):
+def initial(module: Any, layer: str, x: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None) -> State:
+    """Return a layer's states before its first step, (batch, unit) each: given, learned, or zero."""
+    units = {"hidden_state": getattr(module, "proj_size", 0) or module.hidden_size}
+    if kind_of(module) == "LSTM":
         units["cell_state"] = module.hidden_size
     if hx is None:
-        return {name: x.new_zeros(len(x), size) for name, size in units.items()}
+        learned = {name: getattr(module, f"{name[0]}_0", None) for name in units}
+        zeros = {name: x.new_zeros(size) for name, size in units.items()}
+        return {name: (zeros[name] if one is None else one).expand(len(x), -1) for name, one in learned.items()}
     given = hx if isinstance(hx, tuple) else (hx,)
     number = layers_of(module).index(layer)
     return {name: value[number] for name, value in zip(units, given, strict=True)}
@@ -139,7 +169,7 @@ def valid_steps(x: Tensor, lengths: Sequence[int] | None, *, ahead: int = 0) -> 
 
 
 def _run_layer(
-    module: nn.RNNBase, layer: str, x: Tensor, state: State, *, valid: Tensor, edit: Edit | None
+    module: Any, layer: str, x: Tensor, state: State, *, valid: Tensor, edit: Edit | None
 ) -> tuple[dict[str, Tensor], State]:
     """Return every signal of a layer, (batch, time, unit), and its last state."""
     time = x.shape[1]
@@ -159,7 +189,7 @@ def _run_layer(
 
 
 def run(
-    module: nn.RNNBase,
+    module: Any,
     x: Tensor,
     hx: Tensor | tuple[Tensor, Tensor] | None = None,
     lengths: Sequence[int] | None = None,
@@ -168,19 +198,20 @@ def run(
     """Run a module in eval mode, step by step.
 
     Args:
-        module: an nn.LSTM, nn.GRU or nn.RNN.
+        module: a layer or a cell, of torch or of this library.
         x: (batch, time, input) or (time, batch, input), as `batch_first` says; padded if lengths are given.
         hx: initial states, as the module takes them.
         lengths: of each sequence; a reverse layer starts at each sequence's own last input.
         edit: called with every signal of every step in the order of computation. What it returns for rows that
             have ended (or not begun, in a reverse layer) is ignored.
     """
-    below = x if module.batch_first else x.transpose(0, 1)
+    batch_first = getattr(module, "batch_first", False)
+    below = x if batch_first else x.transpose(0, 1)
     valid = valid_steps(below, lengths)
     padding = ~valid[:, :, None]
     signals: Signals = {}
     finals: list[State] = []
-    for number in range(module.num_layers):
+    for number in range(getattr(module, "num_layers", 1)):
         outputs = []
         for layer in (name for name in layers_of(module) if name.startswith(f"[{number}]")):
             seen, last = _run_layer(module, layer, below, initial(module, layer, below, hx), valid=valid, edit=edit)
@@ -190,13 +221,13 @@ def run(
         below = torch.cat(outputs, dim=2).masked_fill(padding, 0)
     final = [torch.stack([last[name] for last in finals]) for name in finals[0]]
     return Reference(
-        below if module.batch_first else below.transpose(0, 1),
-        (final[0], final[1]) if isinstance(module, nn.LSTM) else final[0],
+        below if batch_first else below.transpose(0, 1),
+        (final[0], final[1]) if len(final) > 1 else final[0],
         signals,
     )
 
 
-def input_of(module: nn.RNNBase, layer: str, x: Tensor, signals: Mapping[tuple[str, str], Tensor]) -> Tensor:
+def input_of(module: Any, layer: str, x: Tensor, signals: Mapping[tuple[str, str], Tensor]) -> Tensor:
     """Return what a layer reads, (batch, time, input): x, or the recorded hidden states of the layers below."""
     number = int(layer[1:].partition("]")[0])
     if number == 0:
@@ -206,7 +237,7 @@ def input_of(module: nn.RNNBase, layer: str, x: Tensor, signals: Mapping[tuple[s
 
 
 def state_before(
-    module: nn.RNNBase,
+    module: Any,
     layer: str,
     signals: Mapping[tuple[str, str], Tensor],
     hx: Tensor | tuple[Tensor, Tensor] | None,
@@ -226,7 +257,7 @@ def state_before(
 
 
 def one_step_each(
-    module: nn.RNNBase,
+    module: Any,
     x: Tensor,
     signals: Mapping[tuple[str, str], Tensor],
     *,

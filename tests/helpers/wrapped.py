@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from custom_by_hand import Kind
-from drawn import Plan
+from drawn import Network, Plan
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules import module as torchs
@@ -19,8 +19,7 @@ from torch.utils.checkpoint import checkpoint
 import probe
 from probe.recurrent import CustomGRU, CustomLSTM
 
-INPUTS = 3
-TORCHS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "tanh": nn.RNN, "relu": nn.RNN}
+TORCHS = ("lstm", "gru", "tanh", "relu")
 CELLS: dict[str, Any] = {
     "lstm cell": nn.LSTMCell,
     "gru cell": nn.GRUCell,
@@ -32,15 +31,15 @@ CUSTOM = {"custom lstm": Kind(CustomLSTM, {"peepholes": True}), "custom gru": Ki
 SCALES, HOOKS_INPUT, HOOKS_LAYER, HOOKS_CELL, HOOKS_MODEL, ZONEOUT = 2.0, 0.5, 1.5, 0.9, 1.25, 0.1
 
 
-@dataclass(frozen=True)
-class Case:
-    """A model, a call of it, and what is asked; it prints as what it takes to build it again.
+@dataclass(frozen=True, kw_only=True)
+class Case(Network):
+    """A network in a model, a call of it, and what is asked; it prints as what it takes to build it again.
 
     Attributes:
         kind: of TORCHS, CELLS or CUSTOM.
         given: whether the model hands states of its own to the layer's first call.
-        twice: whether the model calls the layer a second time.
         lengths: of the sequences that the model packs, or None; behind them, the input is zero, as the model knows.
+        twice: whether the model calls the layer a second time.
         weights: "own"; "norm", "old norm": weight norm; "shared" with a second module, which is called second;
             "alias": the layer has a second name; "functional": others, by functional_call.
         forward: what the layer's class or the instance puts around the forward, or "".
@@ -60,17 +59,6 @@ class Case:
         plans: the edits, each with its call=.
     """
 
-    kind: str
-    units: int
-    layers: int
-    bidirectional: bool
-    projected: int
-    bias: bool
-    batch_first: bool
-    batch: int
-    steps: int
-    lengths: tuple[int, ...] | None
-    given: bool
     twice: bool
     weights: str
     forward: str
@@ -88,7 +76,6 @@ class Case:
     asked: str
     every: bool
     plans: tuple[tuple[Plan, int | None], ...]
-    seed: int
 
     @property
     def is_cell(self) -> bool:
@@ -99,15 +86,6 @@ class Case:
     def family(self) -> str:
         """The kind without its way to be called: lstm, gru, tanh or relu."""
         return self.kind.removesuffix(" cell").removeprefix("custom ")
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the layers."""
-        modules = ["inner.rnn", "inner.other"] if self.weights == "shared" else ["inner.rnn"]
-        if self.is_cell:
-            return modules
-        ends = ("", ".reverse") if self.bidirectional else ("",)
-        return [f"{name}[{number}]{end}" for name in modules for number in range(self.layers) for end in ends]
 
     @property
     def calls_each(self) -> int:
@@ -133,53 +111,38 @@ class Case:
         """Return the lengths that the forward that packs takes."""
         return [max(1, self.steps - row % self.batch % 3) for row in range(batch)]
 
-    def plain(self, seed: int = 0) -> Any:
+    def module(self) -> Any:
         """Return the layer as torch has it, or as this library has it, in double precision."""
-        torch.manual_seed(self.seed + seed)
+        torch.manual_seed(self.seed)
         if self.kind in CUSTOM:
             return CUSTOM[self.kind].make(batch_first=self.batch_first)
-        options: dict[str, Any] = {"bias": self.bias}
-        if self.family in ("tanh", "relu"):
-            options["nonlinearity"] = self.family
-        if self.is_cell:
-            return CELLS[self.kind](INPUTS, self.units, **options).double()
-        if self.projected:
-            options["proj_size"] = self.projected
-        options |= {"bidirectional": self.bidirectional, "batch_first": self.batch_first}
-        return TORCHS[self.kind](INPUTS, self.units, self.layers, **options).double()
-
-    @property
-    def width(self) -> int:
-        """How many numbers the layer returns a step."""
-        return (self.projected or self.units) * (1 + self.bidirectional)
+        if not self.is_cell:
+            return super().module()
+        options = {"nonlinearity": self.family} if self.family in ("tanh", "relu") else {}
+        return CELLS[self.kind](self.inputs, self.units, bias=self.bias, **options).double()
 
     def x(self, seed: int = 0) -> Tensor:
         """Return inputs, (batch, time, input)."""
         generator = torch.Generator().manual_seed(self.seed + 7 + seed)
-        x = torch.randn(self.batch, self.steps, INPUTS, dtype=torch.float64, generator=generator)
-        ends = torch.tensor(self.lengths or [self.steps] * self.batch)
-        return x * (torch.arange(self.steps) < ends[:, None])[..., None]
+        x = torch.randn(self.batch, self.steps, self.inputs, dtype=torch.float64, generator=generator)
+        return x * (torch.arange(self.steps) < self.ends()[:, None])[..., None]
 
     def start(self, x: Tensor) -> Any:
         """Return the states of the layer's first call, (layer, batch, unit) each, which depend on the input."""
         if not self.given:
             return None
         sizes = [self.projected or self.units, self.units][: 2 if self.family == "lstm" else 1]
+        number = self.layers * (1 + self.bidirectional)
         states = [
-            torch.stack([0.3 * (k + n + 1) * x[:, 0, :1].expand(-1, size) for k in range(self.layers * self.sides)])
+            torch.stack([0.3 * (k + n + 1) * x[:, 0, :1].expand(-1, size) for k in range(number)])
             for n, size in enumerate(sizes)
         ]
         return tuple(states) if len(states) > 1 else states[0]
 
-    @property
-    def sides(self) -> int:
-        """How many directions there are."""
-        return 1 + self.bidirectional
-
     def head(self) -> nn.Linear:
         """Return the head, (unit) -> 2."""
         torch.manual_seed(self.seed + 3)
-        return nn.Linear(self.width, 2).double()
+        return nn.Linear((self.projected or self.units) * (1 + self.bidirectional), 2).double()
 
 
 class Inner(nn.Module):
@@ -192,7 +155,7 @@ class Inner(nn.Module):
         self.head = case.head()
         self.other = self.rnn
         if case.weights == "shared":
-            self.other = case.plain()
+            self.other = case.module()
             for name in dict(self.other.named_parameters()):
                 setattr(self.other, name, getattr(self.rnn, name))
         elif case.weights != "alias":
@@ -248,7 +211,7 @@ class Outer(nn.Module):
         self.case = case
         self.weights: dict[str, Tensor] = {}
         if case.weights == "functional":
-            names = dict(case.plain(1).named_parameters())
+            names = dict(replace(case, seed=case.seed + 1).module().named_parameters())
             self.weights = {f"rnn.{name}": value.detach().requires_grad_() for name, value in names.items()}
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -291,7 +254,7 @@ class Recomputed(torch.autograd.Function):
 
 
 def _layer(case: Case) -> nn.Module:
-    layer = case.plain()
+    layer = case.module()
     if case.forward and not case.forward.startswith("replaced"):
         layer.__class__ = _own_class(type(layer), case)
     if case.forward.startswith("replaced"):

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import reference
 import torch
-from custom_by_hand import by_hand
 from torch import Tensor, nn
 from wrapped import (
-    CUSTOM,
     HOOKS_CELL,
     HOOKS_INPUT,
     HOOKS_LAYER,
     HOOKS_MODEL,
-    INPUTS,
     SCALES,
-    TORCHS,
     ZONEOUT,
     Case,
 )
@@ -79,15 +76,14 @@ class ByHand:
             x = SCALES * x
         if case.is_cell:
             return self._loop(name, number, x, state, wrapped=wrapped)
-        run = self._custom if case.kind in CUSTOM else self._torchs
-        h, final = run(name, number, x, state)
+        h, final = self._run(name, number, x, state)
         if wrapped and case.forward == "clips":
             final[-1] = final[-1].clamp(-case.bound, case.bound)
         if wrapped and self._hooked("layer", "output"):
             h, final = HOOKS_LAYER * h, [HOOKS_LAYER * part for part in final]
         return h, [part.transpose(0, 1) for part in final]
 
-    def _torchs(self, name: str, number: int, x: Tensor, state: Any) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, name: str, number: int, x: Tensor, state: Any) -> tuple[Tensor, list[Tensor]]:
         case = self.case
         packs = case.forward == "packs" and name == "inner.rnn"
         lengths = case.inner_lengths(len(x)) if packs else case.lengths
@@ -100,17 +96,6 @@ class ByHand:
         self.signals |= {(name + layer, number, signal): v for (layer, signal), v in found.signals.items()}
         h = found.output if case.batch_first else found.output.transpose(0, 1)
         return h, list(found.final) if isinstance(found.final, tuple) else [found.final]
-
-    def _custom(self, name: str, number: int, x: Tensor, state: Any) -> tuple[Tensor, list[Tensor]]:
-        def change(signal: str, step: int, value: Tensor) -> Tensor:
-            return self.edit(f"{name}[0]", number, signal, step, value)
-
-        parts = state if isinstance(state, tuple) else (state,)
-        states = None if state is None else tuple(part[0] for part in parts)
-        found = by_hand(CUSTOM[self.case.kind], self.module, x, states, change)
-        self.signals |= {(f"{name}[0]", number, signal): value for signal, value in found.items()}
-        finals = [found[signal][:, -1][None] for signal in ("hidden_state", "cell_state") if signal in found]
-        return found["hidden_state"], finals
 
     def _loop(self, name: str, number: int, x: Tensor, state: Any, *, wrapped: bool) -> tuple[Tensor, list[Tensor]]:
         case, given = self.case, state is not None
@@ -140,17 +125,11 @@ class ByHand:
 
 def _with_weights(case: Case) -> Any:
     """Return a layer with the weights that the model's has, all of them leaves."""
-    layer = case.plain(1 if case.weights == "functional" else 0)
-    own = dict(layer.named_parameters())
-    if case.is_cell:
-        options: dict[str, Any] = {"nonlinearity": case.family} if case.family in ("tanh", "relu") else {}
-        layer: Any = TORCHS[case.family](INPUTS, case.units, bias=case.bias, batch_first=True, **options).double()
-    with torch.no_grad():
-        for name, parameter in layer.named_parameters():
-            parameter.copy_(own[name.removesuffix("_l0") if case.is_cell else name])
-        if "norm" in case.weights:
-            # Each row keeps its direction; its length, which is a parameter of its own there, is multiplied.
-            layer.weight_hh_l0.mul_(1.3)
+    layer = replace(case, seed=case.seed + (case.weights == "functional")).module()
+    if "norm" in case.weights:
+        # Each row keeps its direction; its length, which is a parameter of its own there, is multiplied.
+        with torch.no_grad():
+            layer.get_parameter("weight_hh" if case.is_cell else "weight_hh_l0").mul_(1.3)
     return layer
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
-from drawn import Plan
+from drawn import Plan, networks
+from drawn import plans as of_network
 from wrapped import CELLS, CUSTOM, TORCHS, Case
-from wrapped_by_hand import ByHand
 
 ASKED = ("record", "unchecked", "edited", "watch", "intervene", "sweep", "gradient")
 WITH_EDITS = ("edited", "intervene", "sweep")
@@ -22,34 +22,25 @@ def cases(draw: st.DrawFn, asked: str) -> Case:
         """Draw the first value, or in one of `of` cases one of all."""
         return draw(st.sampled_from(values)) if draw(st.integers(1, of)) == 1 else values[0]
 
-    kind = one(*TORCHS, *CELLS, *CUSTOM)
-    units = 5 if kind in CUSTOM else draw(st.integers(1, 5))
-    layers, bidirectional = (draw(st.integers(1, 2)), draw(st.booleans())) if kind in TORCHS else (1, False)
-    batch, steps = draw(st.integers(1, 3)), draw(st.integers(1, 5))
+    network = draw(networks(double=True, longest=5, scales=[1.0]))
+    kind = one(network.kind, *CELLS, *CUSTOM) if draw(st.booleans()) else network.kind
+    if kind not in TORCHS:
+        plain: dict[str, Any] = {"inputs": 3, "layers": 1, "bidirectional": False, "projected": 0, "lengths": None}
+        units, batch_first = (5, network.batch_first) if kind in CUSTOM else (network.units, True)
+        network = replace(network, kind=kind, units=units, batch_first=batch_first, **plain)
     forward = one("", "passes", "clips", "scales", "replaced", "replaced by itself", "packs", "zoneout", of=4)
     if (forward == "packs" and kind not in TORCHS) or (forward == "zoneout" and kind not in CELLS):
         forward = "passes"
-    lengths = None
-    if kind in TORCHS and forward != "packs" and draw(st.booleans()):
-        lengths = tuple(draw(st.lists(st.integers(1, steps), min_size=batch, max_size=batch)))
-        lengths = (steps, *lengths[1:])
+    if forward == "packs":
+        network = replace(network, lengths=None)
     weights = one("own", "norm", "old norm", "shared", "alias", "functional", of=2)
     if kind in CUSTOM and "norm" in weights:
         weights = "own"
     in_a_context = asked in ("watch", "intervene")
     case = Case(
-        kind=kind,
-        units=units,
-        layers=layers,
-        bidirectional=bidirectional,
-        projected=draw(st.integers(1, units - 1)) if kind == "lstm" and units > 1 and draw(st.booleans()) else 0,
-        bias=draw(st.booleans()),
-        batch_first=draw(st.booleans()) or kind in CELLS,
-        batch=batch,
-        steps=steps,
-        lengths=lengths,
-        given=draw(st.booleans()),
-        twice=(draw(st.booleans()) and (steps > 1 or kind in CELLS)) or weights == "shared",  # one step: one sequence
+        **vars(network),
+        # Two calls of one step each would be one sequence.
+        twice=(draw(st.booleans()) and (network.steps > 1 or kind in CELLS)) or weights == "shared",
         weights=weights,
         forward=forward,
         bound=draw(st.sampled_from([0.05, 10.0])),
@@ -66,7 +57,6 @@ def cases(draw: st.DrawFn, asked: str) -> Case:
         asked=asked,
         every=draw(st.booleans()),
         plans=(),
-        seed=draw(st.integers(0, 2**16)),
     )
     if case.outside and case.hook_on == "model":
         case = replace(case, hook="")  # nothing calls it there
@@ -80,34 +70,11 @@ def cases(draw: st.DrawFn, asked: str) -> Case:
 @st.composite
 def plans(draw: st.DrawFn, case: Case) -> tuple[Plan, int | None]:
     """Draw an edit of a case, and its call=."""
-    signals = ByHand(replace(case, forward="", hook="", way="call"))
-    signals.run(case.x())
-    layer, _, signal = draw(st.sampled_from(sorted(signals.signals)))
-    width = signals.signals[layer, 0, signal].shape[2]
-
-    def some(size: int) -> tuple[int, ...] | None:
-        return tuple(draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=3, unique=True)))
-
-    rows = some(case.batch) if draw(st.booleans()) else None
-    kind = draw(st.sampled_from(["clamp", "zero", "steer", "patch"]))
-    ends = case.lengths or (case.steps,) * case.batch
-    steps = some(min(ends[row] for row in rows or range(case.batch)))
-    choice = draw(st.integers(0, 3))
-    if choice == 0:
-        steps = None
-    elif choice == 1 and not case.is_cell and kind != "patch":
-        steps = (-1,)
-    calls = [None, None, 0, *range(1, case.calls_each)]
-    plan = Plan(
-        kind=kind,
-        layer=layer,
-        signal=signal,
-        units=some(width) if draw(st.booleans()) else None,
-        steps=steps,
-        rows=rows,
-        source_rows=None,
-        value=draw(st.sampled_from([-1.0, -0.25, 0.5, 1.0])),
-        function="",
-        seed=draw(st.integers(0, 2**16)),
-    )
-    return plan, draw(st.sampled_from(calls))
+    plan = draw(of_network(case, ["clamp", "zero", "steer", "patch"]))
+    if plan.steps == (-1,) and (case.is_cell or plan.kind == "patch"):
+        plan = replace(plan, steps=(0,))
+    name = draw(st.sampled_from(["inner.rnn", "inner.other"])) if case.weights == "shared" else "inner.rnn"
+    layer = name if case.is_cell else name + plan.layer
+    value = draw(st.sampled_from([-1.0, -0.25, 0.5, 1.0]))
+    call = draw(st.sampled_from([None, None, 0, *range(1, case.calls_each)]))
+    return replace(plan, layer=layer, source_rows=None, value=value), call

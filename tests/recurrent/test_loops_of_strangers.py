@@ -3,173 +3,62 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from cells_by_hand import FEATURES, UNITS, Leaky, Loop
 from refusing import refused, warned
 from torch import Tensor, nn
 
 import probe
 from probe.recurrent.steps import forms
 
-ROWS, TIME, INPUTS, UNITS, AT = 3, 8, 4, 5, 4
-#: A first state that has another form than those that follow.
-FIRST: dict[str, Callable[[Tensor], Any]] = {
-    "one row": lambda x: x.new_zeros(1, UNITS),
-    "no rows": lambda x: torch.linspace(-1, 1, UNITS),
-    "a number": lambda x: 0.0,
-    "all rows": lambda x: x.new_zeros(len(x), UNITS),
-}
+ROWS, TIME, AT = 3, 8, 4
 
 
 @pytest.fixture(autouse=True)
 def _nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forms, "registered_cells", {})
-    torch.manual_seed(0)
 
 
 @pytest.fixture
 def x() -> Tensor:
     """Return inputs, (batch, time, feature)."""
-    return torch.randn(ROWS, TIME, INPUTS)
+    return torch.randn(ROWS, TIME, FEATURES)
 
 
-class Cell(nn.Module):
-    """A plain cell."""
-
-    def __init__(self, inputs: int = INPUTS) -> None:
-        super().__init__()
-        self.x2h, self.h2h = nn.Linear(inputs, UNITS), nn.Linear(UNITS, UNITS)
-
-    def forward(self, x: Tensor, h: Any) -> Any:
-        """Return the next state."""
-        return torch.tanh(self.x2h(x) + (self.h2h(h) if isinstance(h, Tensor) else h))
+def zeros(x: Tensor) -> Tensor:
+    """Return the state before the first step."""
+    return x.new_zeros(len(x), UNITS)
 
 
-class Looped(nn.Module):
-    """A loop that returns the states that its next steps read.
-
-    Args:
-        cell: the cell.
-        begin: makes the first state.
-        follow: from a state, what the cell returned and the input to the next state.
-    """
-
-    def __init__(self, cell: nn.Module, begin: Callable[[Tensor], Any], follow: Callable[..., Any] | None = None):
-        super().__init__()
-        self.cell, self.begin, self.follow = cell, begin, follow
-
-    def forward(self, x: Tensor, zero: int | None = None) -> Tensor:
-        """Return all states; after step `zero` the state is set to zero, as an edit there would."""
-        h, states = self.begin(x), []
-        for step in range(x.shape[1]):
-            returned = self.cell(x[:, step], h)
-            returned = returned * 0 if step == zero else returned
-            h = returned if self.follow is None else self.follow(h, returned, x[:, step])
-            states.append(h)
-        return torch.stack(states, 1)
-
-
-@pytest.mark.parametrize("first", FIRST)
-def test_a_first_state_of_another_form_is_step_0(first: str, x: Tensor) -> None:
-    """All steps are there, and an edit at a step equals the loop that does the same, also when it is run again."""
-    model = Looped(Cell(), FIRST[first])
-    for _ in range(2):
-        recording = probe.record(model, x)
-        torch.testing.assert_close(recording["state"], model(x))
-        assert recording.initial["state"].shape == (ROWS, UNITS)
-        edited = probe.record(model, x, edits=[probe.clamp("state", 0.0, steps=AT)])
-        torch.testing.assert_close(edited.output, model(x, AT))
-
-
-class Pair(nn.Module):
-    """Returns a tuple, and was given a list at first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gates = nn.Linear(INPUTS + UNITS, 4 * UNITS)
-
-    def forward(self, x: Tensor, state: Any) -> Any:
-        """Return h and c."""
-        h, c = state
-        i, f, g, o = self.gates(torch.cat([x, h], 1)).chunk(4, 1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
-
-
-def test_a_list_becomes_a_tuple(x: Tensor) -> None:
-    """Its parts are those of the tuple that comes back."""
-    model = Looped(Pair(), lambda x: [x.new_zeros(len(x), UNITS), x.new_zeros(len(x), UNITS)])
-    cell = model.cell
-    state, states = model.begin(x), []
-    for step in range(TIME):
-        state = cell(x[:, step], state)
-        states.append(state[1])
-    model.forward = lambda x: _last(cell, model.begin(x), x)  # pyright: ignore
-    torch.testing.assert_close(probe.record(model, x)["state[1]"], torch.stack(states, 1))
-
-
-def _last(cell: nn.Module, state: Any, x: Tensor) -> Tensor:
-    for now in x.unbind(1):
-        state = cell(now, state)
-    return state[0]
-
-
-def euler(h: Tensor, change: Tensor, _: Tensor) -> Tensor:
-    """Return h + dt f(x, h)."""
-    return h + 0.2 * change
-
-
-def gated(h: Tensor, z: Tensor, x: Tensor) -> Tensor:
-    """Return what a gate makes of a state and an input."""
-    return z * h + (1 - z) * x.sum(1, keepdim=True)
-
-
-@pytest.mark.parametrize("follow", [euler, gated])
-def test_what_is_no_state_is_said_to_be_none(follow: Callable[..., Tensor], x: Tensor) -> None:
+@pytest.mark.parametrize(
+    "follow", [lambda h, change, x: h + 0.2 * change, lambda h, z, x: z * h + (1 - z) * x.sum(1, keepdim=True)]
+)
+def test_what_is_no_state_is_said_to_be_none(follow: Any, x: Tensor) -> None:
     """What the cell returns is not what the next step reads: a sentence says so."""
-    model = Looped(Cell(), FIRST["all rows"], follow)
+    model = Loop(Leaky())
+    model.follow = follow
     with warned():
         _ = probe.record(model, x)
 
 
-@pytest.mark.parametrize(
-    "follow",
-    [
-        lambda h, new, x: new * (torch.arange(len(x)) > 0).float()[:, None],
-        lambda h, new, x: torch.where(torch.arange(len(x))[:, None] > 1, torch.zeros_like(new), new),
-        lambda h, new, x: nn.functional.layer_norm(new, (UNITS,)),
-        lambda h, new, x: new.clamp(-0.5, 0.5),
-        lambda h, new, x: new.detach().clone(),
-    ],
-)
-def test_masks_norms_and_copies_are_said_nothing_of(follow: Callable[..., Tensor], x: Tensor) -> None:
-    """pytest makes an error of every warning here."""
-    (part,) = probe.record(Looped(Cell(), FIRST["all rows"], follow), x).parts
-    assert part.signals[probe.Signal("state")].shape == (ROWS, TIME, UNITS)
-
-
-class LookAhead(Looped):
+class _LookAhead(Loop):
     """Calls the cell a second time from each state, and throws that away."""
 
-    def forward(self, x: Tensor, zero: int | None = None) -> Tensor:
-        """Return all states."""
-        h, states = self.begin(x), []
-        for step in range(x.shape[1]):
-            new = self.cell(x[:, step], h)
-            _ = self.cell(torch.zeros_like(x[:, step]), h)
-            h = new
-            states.append(h)
-        return torch.stack(states, 1)
+    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
+        new = self.cell(x, state)
+        _ = self.cell(torch.zeros_like(x), state)
+        return new, new
 
 
-@pytest.mark.parametrize("cell", [Cell(), nn.RNNCell(INPUTS, UNITS)])
+@pytest.mark.parametrize("cell", [Leaky(), nn.RNNCell(FEATURES, UNITS)])
 def test_a_branch_is_no_step_of_the_sequence(cell: nn.Module, x: Tensor) -> None:
     """The main sequence has its steps, branches stand alone with a sentence, and steps cannot be named."""
-    model = LookAhead(cell, lambda x: x.new_ones(len(x), UNITS))
+    model = _LookAhead(cell, lambda x: x.new_ones(len(x), UNITS))
     signal = "hidden_state" if isinstance(cell, nn.RNNCell) else "state"
     with warned():
         recording = probe.record(model, x)
@@ -179,208 +68,259 @@ def test_a_branch_is_no_step_of_the_sequence(cell: nn.Module, x: Tensor) -> None
         _ = probe.record(model, x, edits=[probe.clamp(signal, 0.0, steps=AT)])
 
 
-class Spiking(nn.Module):
+class _Spiking(Leaky):
     """Reads (mem, spk) and returns (spk, mem)."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.x2h = nn.Linear(INPUTS, UNITS)
-
-    def forward(self, x: Tensor, mem: Tensor, spk: Tensor) -> tuple[Tensor, Tensor]:
-        """Return spikes and potentials."""
-        mem = 0.9 * mem * (1 - spk) + 3 * self.x2h(x)
+    def forward(self, x: Tensor, mem: Tensor, spk: Tensor) -> Any:  # pyright: ignore
+        mem = 0.9 * mem * (1 - spk) + 3 * self.enters(x)
         return (mem > 1).float(), mem
 
 
-class Spikes(nn.Module):
-    """A loop over it."""
+class _Spikes(Loop):
+    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
+        spk, mem = self.cell(x, *state)
+        mem = mem * 0 if step == self.changed(step, None) else mem
+        return mem, (mem, spk)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell = Spiking()
 
-    def forward(self, x: Tensor, zero: int | None = None) -> Tensor:
-        """Return all potentials."""
-        mem, spk, found = x.new_full((len(x), UNITS), 0.5), x.new_zeros(len(x), UNITS), []
-        for step in range(x.shape[1]):
-            spk, mem = self.cell(x[:, step], mem, spk)
-            mem = mem * 0 if step == zero else mem
-            found.append(mem)
-        return torch.stack(found, 1)
+class _Readable(Leaky):
+    """Returns its state first, and an output of the same size."""
+
+    def forward(self, x: Tensor, h: Any) -> Any:
+        return super().forward(x, h), torch.tanh(self.enters(x))
+
+
+class _OfReadable(Loop):
+    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
+        return self.cell(x, state)[::-1]
+
+
+class _Turned(Leaky):
+    """Has its state first."""
+
+    def forward(self, h: Tensor, x: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().forward(x, h)
+
+
+class _OfTurned(Loop):
+    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
+        state = self.cell(state, x)
+        return state, state
+
+
+class _Guided(Leaky):
+    """Reads a context of its state's shape, and returns an output too."""
+
+    def forward(self, x: Tensor, h: Tensor, context: Tensor) -> Any:  # pyright: ignore
+        h = super().forward(x, h + 0.1 * context)
+        return 2 * h, h
+
+
+class _OfGuided(Loop):
+    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
+        _, state = self.cell(x, state, x.new_ones(len(x), UNITS))
+        return state, state
 
 
 def test_swapped_parts_are_refused_and_can_be_said(x: Tensor) -> None:
     """The message is a line that works."""
-    model = Spikes()
+    model = _Spikes(_Spiking(), lambda x: (x.new_full((len(x), UNITS), 0.5), zeros(x)))
     with refused():
         _ = probe.record(model, x)
-    probe.register(Spiking, state=("mem", "spk"), returns=(1, 0))
+    probe.register(_Spiking, state=("mem", "spk"), returns=(1, 0))
     edited = probe.record(model, x, edits=[probe.clamp("state[0]", 0.0, steps=AT)])
-    torch.testing.assert_close(edited.output, model(x, AT))
+    model.changed = lambda step, state: AT
+    torch.testing.assert_close(edited.output, model(x))
 
 
-class Readable(Cell):
-    """Returns its state first, and an output of the same size."""
-
-    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the state and an output."""
-        h = super().forward(x, h)
-        return h, torch.tanh(self.x2h(x))
-
-
-class OfReadable(Looped):
-    """A loop over it."""
-
-    def forward(self, x: Tensor, zero: int | None = None) -> Tensor:
-        """Return all outputs."""
-        h, found = self.begin(x), []
-        for now in x.unbind(1):
-            h, y = self.cell(now, h)
-            found.append(y)
-        return torch.stack(found, 1)
-
-
-def test_an_output_taken_for_the_state_is_refused(x: Tensor) -> None:
-    """The message is a line that works."""
-    model = OfReadable(Readable(), FIRST["all rows"])
+@pytest.mark.filterwarnings("ignore:Cell 'cell' was called with a state:UserWarning")
+@pytest.mark.parametrize(
+    ("loop", "cell", "said"),
+    [(_OfReadable, _Readable, {"returns": 0}), (_OfTurned, _Turned, {}), (_OfGuided, _Guided, {"returns": 1})],
+)
+def test_a_state_that_cannot_be_told_is_refused_until_it_is_said(
+    loop: type[Loop], cell: type[nn.Module], said: dict[str, Any], x: Tensor
+) -> None:
+    """An output beside it, a state that stands first, and a context of its shape."""
+    model = loop(cell(), zeros)
     with refused():
-        _ = probe.record(model, x)
-    probe.register(Readable, state="h", returns=0)
-    assert probe.record(model, x)["state"].shape == (ROWS, TIME, UNITS)
+        _ = probe.record(model, x, edits=[probe.clamp("state[1]", 0.0, steps=AT)] if cell is _Guided else ())
+    probe.register(cell, state="h", **said)
+    recording = probe.record(model, x)
+    assert recording["state"].shape == (ROWS, TIME, UNITS)
+    assert cell is _Readable or torch.equal(recording["state"], recording.output)
 
 
-class Chunked(nn.Module):
+class _Chunked(Leaky):
     """Loops over the steps that it is given itself."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell = nn.Linear(INPUTS + UNITS, UNITS)
-
-    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Return all states and the last one."""
+    def forward(self, x: Tensor, h: Any) -> Any:
         states = []
         for now in x.unbind(1):
-            h = torch.tanh(self.cell(torch.cat([now, h], 1)))
+            h = super().forward(now, h)
             states.append(h)
         return torch.stack(states, 1), h
 
 
-class InChunks(nn.Module):
-    """Gives it two steps at a time."""
-
+class _InChunks(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.layer = Chunked()
+        self.layer = _Chunked()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return all states."""
-        h, found = x.new_zeros(len(x), UNITS), []
+        h, found = zeros(x), []
         for chunk in x.split(2, 1):
             y, h = self.layer(chunk, h)
             found.append(y)
         return torch.cat(found, 1)
 
 
-def test_a_layer_of_several_steps_a_call_is_refused(x: Tensor) -> None:
-    """A step would be a chunk."""
-    with refused():
-        _ = probe.record(InChunks(), x)
-
-
-class Counting(Cell):
+class _Counting(Leaky):
     """Counts its steps in its state."""
 
     def forward(self, x: Tensor, h: Any) -> Any:
-        """Return the state and the count."""
         return super().forward(x, h[0]), h[1] + 1
 
 
-class Turned(nn.Module):
+class _BatchLast(Leaky):
     """Has the batch last in its state."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.randn(UNITS, UNITS + INPUTS))
-
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        """Return (unit, batch)."""
-        return torch.tanh(self.w @ torch.cat([h, x.T]))
+    def forward(self, x: Tensor, h: Tensor) -> Any:
+        return super().forward(x, h.T).T
 
 
-def test_states_without_rows_are_refused(x: Tensor) -> None:
-    """A count, and a batch that stands last."""
-    counting = Looped(Counting(), lambda x: (x.new_zeros(len(x), UNITS), torch.tensor(0)), lambda h, new, x: new)
-    counting.forward = lambda x: _last(counting.cell, counting.begin(x), x)  # pyright: ignore
-    with refused():
-        _ = probe.record(counting, x)
-    probe.register(Turned, state="h")
-    with refused():
-        _ = probe.record(Looped(Turned(), lambda x: x.new_zeros(UNITS, len(x))), x)
-
-
-class Mapped(Looped):
+class _Mapped(Loop):
     """Runs its cell by torch.vmap."""
 
-    def forward(self, x: Tensor, zero: int | None = None) -> Tensor:
-        """Return the last state."""
-        h = self.begin(x)
-        for now in x.unbind(1):
-            h = torch.vmap(self.cell)(now, h)
-        return h
+    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
+        state = torch.vmap(self.cell)(x, state)
+        return state, state
 
 
-def test_a_transform_is_refused_by_name(x: Tensor) -> None:
-    """Tensors carry more than numbers there."""
-    with refused():
-        _ = probe.record(Mapped(Cell(), FIRST["all rows"]), x)
+def test_states_without_rows_chunks_and_transforms_are_refused(x: Tensor) -> None:
+    """A step would be a chunk; a count, and a batch that stands last; tensors that carry more than numbers."""
+    probe.register(_BatchLast, state="h")
+    for model in (
+        _InChunks(),
+        Loop(_Counting(), lambda x: (zeros(x), torch.tensor(0))),
+        Loop(_BatchLast(), lambda x: zeros(x).T),
+        _Mapped(Leaky(), zeros),
+    ):
+        with refused():
+            _ = probe.record(model, x)
 
 
-class Answering(nn.Module):
+class _Answering(nn.Module):
     """Begins with torch.zeros, as people write it, and answers a number."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.cell, self.out = Cell(1), nn.Linear(UNITS, 1)
+        self.cell, self.out = Leaky(1), nn.Linear(UNITS, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return a number a sequence."""
         h = torch.zeros(len(x), UNITS)
         for now in x.unbind(1):
             h = self.cell(now, h)
         return self.out(h)[:, 0]
 
 
-def test_a_study_runs_in_float64_what_begins_with_torch_zeros(tmp_path: Any) -> None:
+def test_a_study_runs_in_float64_what_begins_with_torch_zeros(tmp_path: Path) -> None:
     """The default type is float64 while a copy runs, and what it was afterwards."""
     bits = np.array(list(itertools.product([0.0, 1.0], repeat=6)), dtype=np.float32)[:, :, None]
-    readout = probe.Readout("ones", output=(torch.round, lambda y: y))
-    questions = ["interchange", "fixed-points"]
-    study = probe.Study(
-        Answering(), bits, {"ones": lambda one: one[:, 0].cumsum()}, readout=readout, questions=questions
-    )
-    _ = study.run(tmp_path / "page")
-    assert sorted(path.name for path in (tmp_path / "page" / "findings").iterdir()) >= ["fixed-points", "interchange"]
+    readout, concepts = probe.Readout("ones", output=(torch.round, lambda y: y)), {"ones": lambda one: one.cumsum()}
+    _ = probe.Study(_Answering(), bits, concepts, readout=readout, questions=["fixed-points"]).run(tmp_path / "page")
+    assert (tmp_path / "page" / "findings" / "fixed-points").exists()
     assert torch.get_default_dtype() == torch.float32
 
 
-class Beside(nn.Module):
+class _Beside(nn.Module):
     """A cell beside a layer of torch."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.gru, self.cell = nn.GRU(INPUTS, INPUTS, batch_first=True), Cell()
+        self.gru, self.loop = nn.GRU(FEATURES, FEATURES, batch_first=True), Loop(Leaky())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the last state."""
-        h = x.new_zeros(len(x), UNITS)
-        for now in self.gru(x)[0].unbind(1):
-            h = self.cell(now, h)
-        return h
+        return self.loop(self.gru(x)[0])
 
 
 def test_a_cell_beside_layers_of_torch_is_named(x: Tensor) -> None:
     """The message says how it is opened."""
     with refused():
-        _ = probe.record(Beside(), x, layers=["cell"])
-    probe.register(Cell, state="h")
-    assert probe.record(Beside(), x)["cell", "state"].shape == (ROWS, TIME, UNITS)
+        _ = probe.record(_Beside(), x, layers=["loop.cell"])
+    probe.register(Leaky, state="h")
+    assert probe.record(_Beside(), x)["loop.cell", "state"].shape == (ROWS, TIME, UNITS)
+
+
+class _Neuron(nn.Module):
+    """A neuron as snntorch writes it: it keeps its membrane, begins with none, and with zeros of the last batch."""
+
+    kept: Tensor
+    states: tuple[str, ...] = ("spike", "membrane")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enters = nn.Linear(FEATURES, UNITS)
+        self.register_buffer("kept", torch.zeros(0), persistent=False)
+
+    def forward(self, x: Tensor, spike: Tensor | None = None, membrane: Tensor | None = None) -> Any:
+        x = self.enters(x)
+        before, back = (
+            torch.zeros_like(x) if one is None or one.shape != x.shape else one for one in (membrane, spike)
+        )
+        self.kept = 0.9 * before + x - 0.5 * back - (before > 1).float()
+        return (self.kept > 1).float(), self.kept
+
+
+class _Plain(_Neuron):
+    """The same, which reads no spikes."""
+
+    states = ("membrane",)
+
+    def forward(self, x: Tensor, membrane: Tensor | None = None) -> Any:  # pyright: ignore
+        return super().forward(x, None, membrane)
+
+
+class _Neurons(Loop):
+    """Begins with what the neuron keeps, emptied, for each of its states."""
+
+    def __init__(self, cell: Any) -> None:
+        def first(_: Tensor) -> tuple[Tensor, ...]:
+            cell.kept = torch.zeros_like(cell.kept)
+            return (cell.kept,) * len(cell.states)
+
+        super().__init__(cell, first)
+
+    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
+        state = self.changed(step, self.cell(x, *state)[-len(state) :])
+        return state[-1], state
+
+
+#: A neuron keeps its membrane on the module, which every run puts back.
+@pytest.mark.filterwarnings("ignore:The run changed model")
+@pytest.mark.parametrize("kind", [_Plain, _Neuron])
+@pytest.mark.parametrize("said", [False, True])
+def test_a_tensor_without_elements_is_no_state(kind: type[_Neuron], said: bool) -> None:
+    """Recorded, edited and swept as the loop itself, registered or not, also with another number of rows after it."""
+    model = _Neurons(kind()).eval()
+    if said:
+        probe.register(kind, state=kind.states, returns=(0, 1) if kind is _Neuron else 1)
+    for rows in (4, 7):
+        x = 2 * torch.randn(rows, TIME, FEATURES)
+        recording = probe.record(model, x)
+        with torch.no_grad():
+            assert torch.equal(recording.output, model(x))
+        states = [signal for signal in recording.parts[0].signals if signal != "output"]
+        assert len(states) == len(kind.states)
+        for place, signal in enumerate(states):
+            assert recording["cell", signal].shape == (rows, TIME, UNITS)
+            assert not bool(recording.initial[signal].any())
+            edit = probe.clamp(signal, 0.3, steps=AT)
+            found = probe.record(model, x, edits=[edit]).output, probe.sweep(model, x, edits=[edit])[0]
+            model.changed = lambda step, state, place=place: (
+                (*state[:place], torch.full_like(state[place], 0.3), *state[place + 1 :]) if step == AT else state
+            )
+            with torch.no_grad():
+                wanted = model(x)
+            model.changed = lambda step, state: state
+            assert all(torch.equal(one, wanted) for one in found)

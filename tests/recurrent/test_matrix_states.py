@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from layer_by_hand import registered
 from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe import Step
 from probe.recurrent.signals import Signal, as_units, flat_units
-from probe.recurrent.steps import registry
+from probe.storage import digests
 
 ROWS, TIME, AT = 3, 6, 2
 SHAPE = (4, 5)
@@ -42,14 +43,14 @@ class Fast(Weights):
         return self.out(self.added(x).cumsum(1).flatten(2))
 
 
-class FastStep(Step):
+class FastStep(probe.Step):
     """Its step; beside the matrix, the number of steps."""
 
-    names = {"state[0]": "memory", "state[1]": "count"}  # noqa: RUF012
+    names: ClassVar = {"state[0]": "memory", "state[1]": "count"}
 
-    def inputs(self, *arguments: Any, **keywords: Any) -> Tensor:
-        """Return the input."""
-        return arguments[0]
+    def inputs(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the sequences."""
+        return x
 
     def initial(self, batch: int) -> Any:
         """Return zeros."""
@@ -87,18 +88,16 @@ class Loop(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def registered() -> Iterator[None]:
-    """Register the layer for one test."""
-    probe.register(Fast, FastStep)
-    yield
-    registry._registered.pop(Fast, None)
+def _registered() -> Iterator[None]:
+    with registered(Fast, FastStep):
+        yield
 
 
-@pytest.fixture(params=["layer", "loop"])
-def model(request: pytest.FixtureRequest) -> nn.Module:
-    """Return a network of each kind."""
+@pytest.fixture(params=["memory", "state"])
+def of(request: pytest.FixtureRequest) -> tuple[nn.Module, str]:
+    """Return a layer, or a loop of a cell, and the name of its matrix."""
     torch.manual_seed(0)
-    return nn.Sequential(Fast()) if request.param == "layer" else Loop()
+    return nn.Sequential(Fast()) if request.param == "memory" else Loop(), request.param
 
 
 @pytest.fixture
@@ -107,99 +106,86 @@ def x() -> Tensor:
     return torch.randn(ROWS, TIME, 3, generator=torch.Generator().manual_seed(1))
 
 
-def name_of(model: nn.Module) -> str:
-    """Return the name of the matrix."""
-    return "state" if isinstance(model, Loop) else "memory"
-
-
-def by_hand(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the matrix after each step, (batch, time, key, value)."""
-    weights: Any = model.get_submodule("cell" if isinstance(model, Loop) else "0")
-    return weights.added(x).cumsum(1)
-
-
-@torch.no_grad()
-def test_a_recording_has_the_axes_of_the_state(model: nn.Module, x: Tensor) -> None:
-    """(batch, time, key, value); so have initial states, and what is printed says it."""
-    recording, name = probe.record(model, x), name_of(model)
-    assert recording[name].shape == (ROWS, TIME, *SHAPE)
-    assert torch.allclose(recording[name], by_hand(model, x), atol=1e-5)
+def test_a_recording_has_the_axes_of_the_state(of: tuple[Any, str], x: Tensor, tmp_path: Path) -> None:
+    """(batch, time, key, value): in memory, files and tables, of gradients, and in what is printed."""
+    model, name = of
+    recording = probe.record(model, x, gradient_of=lambda output: output[:, -1].sum())
+    assert recording[name].shape == recording.gradient[name].shape == (ROWS, TIME, *SHAPE)
+    added = model.get_submodule("cell" if name == "state" else "0").added(x).cumsum(1)
+    assert torch.allclose(recording[name], added, atol=1e-5)
     assert recording.initial[name].shape == (ROWS, *SHAPE)
-    assert f"3 x 6 x (4 x 5) (batch, time, unit): {name}" in str(recording)
+    assert "3 x 6 x (4 x 5)" in str(recording)
     assert "3 x 6 x (4 x 5)" in recording._repr_html_()
+    edit = probe.clamp(name, float(recording[name][0, AT, 1, 3]) + 1, units=(1, 3), steps=AT, rows=[0])
+    moved = probe.record(model, x, edits=[edit]).output[0, -1].sum() - recording.output[0, -1].sum()
+    assert abs(float(moved) - float(recording.gradient[name][0, AT, 1, 3])) < 1e-4
+    recording = probe.record(model, x)
+    recording.save(tmp_path / "one.safetensors")
+    for other in (probe.load_recording(tmp_path / "one.safetensors"), probe.record(model, x, out=tmp_path / "many")):
+        assert torch.allclose(torch.as_tensor(other[name]), recording[name], atol=1e-6)
+        own = probe.record(model, x, edits=[probe.patch(name, other, units=[(1, 3)], steps=AT)])
+        assert torch.allclose(own.output, recording.output, atol=1e-6)
+    frame = recording.to_frame()
+    for unit in (0, 8, 19):
+        row = frame[(frame["batch"] == 1) & (frame["step"] == AT) & (frame["unit"] == unit)]
+        assert float(row[name].iloc[0]) == float(recording[name][(1, AT, *np.unravel_index(unit, SHAPE))])
+    array = recording.to_xarray()[recording.layers[0]][name]
+    assert array.dims == ("batch", "time", f"{name}_0", f"{name}_1")
+    assert np.array_equal(np.asarray(array), recording[name].numpy())
 
 
 def test_inspect_says_the_shape() -> None:
-    """Where it is known before a call: in words, in a notebook, and as numbers."""
+    """Where it is known before a call: in words, and as numbers."""
     described = probe.inspect(nn.Sequential(Fast()))
     assert "signals memory (4 x 5), count, output" in str(described)
-    assert "memory (4 x 5), count, output" in described._repr_html_()
     assert described.layers[0].shapes == {Signal("memory"): SHAPE}
     assert probe.inspect(nn.LSTM(3, 5)).layers[0].shapes == {}
 
 
-@pytest.mark.parametrize("units", [[(1, 3)], (1, 3), [[1, -2]], np.array([[1, 3]]), torch.tensor([[-3, 3]])])
-def test_an_index_tuple_is_one_unit(model: nn.Module, x: Tensor, units: Any) -> None:
-    """In every spelling: the same number of the state is set, and no other."""
-    clean, name = probe.record(model, x), name_of(model)
-    edited = probe.record(model, x, edits=[probe.clamp(name, 7.0, units=units, steps=AT)])
+UNITS = [[(1, 3)], (1, 3), [[1, -2]], np.array([[1, 3]]), torch.tensor([[-3, 3]])]
+DIAGONAL = [(2, 2), [2, 2], [(2, 2)], (-2, 2), np.array([2, 2])]
+
+
+@pytest.mark.parametrize(("units", "place"), [(one, (1, 3)) for one in UNITS] + [(one, (2, 2)) for one in DIAGONAL])
+def test_an_index_tuple_is_one_unit(of: tuple[Any, str], x: Tensor, units: Any, place: tuple[int, int]) -> None:
+    """In every spelling, two equal numbers too: the same number of the state is set, in JSON and a plot as well."""
+    model, name = of
+    clean, edit = probe.record(model, x), probe.clamp(name, 7.0, units=units, steps=AT)
+    edited = probe.record(model, x, edits=[probe.Edit.from_json(edit.to_json())])
     wanted = clean[name][:, AT].clone()
-    wanted[:, 1, 3] = 7.0
+    wanted[(slice(None), *place)] = 7.0
     assert torch.equal(edited[name][:, AT], wanted)
     moved = (edited.output != clean.output).any(-1).any(0).tolist()
     assert moved == [step > AT for step in range(TIME)]
+    assert len(edited.plot.traces(signal=name, units=units).lines) == 1
 
 
-def test_every_edit_takes_index_tuples(model: nn.Module, x: Tensor) -> None:
-    """Values stand in the order in which the units do."""
-    clean, name = probe.record(model, x), name_of(model)
-    units = [(0, 1), (3, 4), (2, 0)]
-    given = {
-        "clamp": probe.clamp(name, [1.0, 2.0, 3.0], units=units, steps=AT),
-        "ablate": probe.ablate(name, units=units, steps=AT, kind="mean", reference=clean),
-        "patch": probe.patch(name, clean, units=units, steps=AT, source_rows=[1, 2, 0]),
-        "steer": probe.steer(name, [1.0, 2.0, 3.0], units=units, steps=AT),
-        "edit": probe.edit(name, lambda value, site: value * torch.tensor([1.0, 2.0, 3.0]), units=units, steps=AT),
+def test_every_edit_takes_index_tuples(of: tuple[Any, str], x: Tensor) -> None:
+    """Values stand in the order in which the units do; each edit of a sweep is that alone."""
+    model, name = of
+    clean, units, numbers = probe.record(model, x), [(0, 1), (3, 4), (2, 0)], torch.tensor([1.0, 2.0, 3.0])
+    before = clean[name][:, AT]
+    picked = torch.stack([before[:, i, j] for i, j in units], 1)
+    site: dict[str, Any] = {"units": units, "steps": AT}
+    rest = torch.ones(SHAPE, dtype=torch.bool)
+    rest[[0, 3, 2], [1, 4, 0]] = False
+    kinds: dict[probe.Edit, Tensor] = {
+        probe.clamp(name, [1.0, 2.0, 3.0], **site): numbers.expand(ROWS, 3),
+        probe.ablate(name, kind="mean", reference=clean, **site): picked.mean(0).expand(ROWS, 3),
+        probe.patch(name, clean, source_rows=[1, 2, 0], **site): picked[[1, 2, 0]],
+        probe.steer(name, [1.0, 2.0, 3.0], **site): picked + numbers,
+        probe.edit(name, lambda value, site: value * numbers, **site): picked * numbers,
     }
-    before, numbers = clean[name][:, AT], torch.tensor([1.0, 2.0, 3.0])
-    picked = torch.stack([before[:, 0, 1], before[:, 3, 4], before[:, 2, 0]], 1)
-    wanted = {
-        "clamp": numbers.expand(ROWS, 3),
-        "ablate": picked.mean(0).expand(ROWS, 3),
-        "patch": picked[[1, 2, 0]],
-        "steer": picked + numbers,
-        "edit": picked * numbers,
-    }
-    for kind, edit in given.items():
-        after = probe.record(model, x, edits=[edit])[name][:, AT]
-        assert torch.allclose(torch.stack([after[:, 0, 1], after[:, 3, 4], after[:, 2, 0]], 1), wanted[kind])
-        rest = torch.ones(SHAPE, dtype=torch.bool)
-        rest[[0, 3, 2], [1, 4, 0]] = False
+    swept = probe.sweep(model, x, edits=list(kinds))
+    for number, (edit, wanted) in enumerate(kinds.items()):
+        run = probe.record(model, x, edits=[edit])
+        after = run[name][:, AT]
+        assert torch.allclose(torch.stack([after[:, i, j] for i, j in units], 1), wanted)
         assert torch.equal(after[:, rest], before[:, rest])
-        if kind != "edit":
+        assert torch.allclose(swept[number], run.output, atol=1e-6)
+        if number < 4:  # a function has no JSON
             assert probe.Edit.from_json(edit.to_json()) == edit
-            assert probe.Edit.from_json(edit.to_json()).site.units == tuple(units)
-    assert "units=((0, 1), (3, 4), (2, 0))" in repr(given["clamp"])
-
-
-def test_a_sweep_over_units(model: nn.Module, x: Tensor) -> None:
-    """Each as alone, and each another one."""
-    name = name_of(model)
-    edits = [probe.ablate(name, units=[(i, j)], steps=AT) for i in range(SHAPE[0]) for j in range(SHAPE[1])]
-    swept = probe.sweep(model, x, edits=edits)
-    for edit, output in zip(edits, swept, strict=True):
-        assert torch.allclose(probe.record(model, x, edits=[edit]).output, output, atol=1e-6)
-    assert len({round(float(output.sum()), 5) for output in swept}) == len(edits)
-
-
-@pytest.mark.parametrize("units", [(2, 2), [2, 2], [(2, 2)], (-2, 2), np.array([2, 2])])
-def test_a_unit_of_the_diagonal_is_an_index_tuple_as_any_other(model: nn.Module, x: Tensor, units: Any) -> None:
-    """Two equal numbers name one place of a matrix, in JSON and in a plot too."""
-    edit = probe.Edit.from_json(probe.clamp(name_of(model), 7.0, units=units, steps=AT).to_json())
-    sevens = probe.record(model, x, edits=[edit])[name_of(model)][:, AT] == 7
-    assert sevens[:, 2, 2].all()
-    assert sevens.sum() == ROWS
-    assert len(probe.record(model, x).plot.traces(signal=name_of(model), units=units).lines) == 1
+            assert edit.site.units == tuple(units)
 
 
 def test_equal_numbers_are_an_index_tuple_where_there_are_as_many_axes() -> None:
@@ -213,71 +199,31 @@ def test_equal_numbers_are_an_index_tuple_where_there_are_as_many_axes() -> None
 @pytest.mark.parametrize(
     "units", [[(4, 0)], [(0, -6)], [(1, 2, 3)], (1, 2, 3), 7, [(1, 2), (1, -3)], [(2, 2), (2, 2)], (2, 2, 2)]
 )
-def test_what_is_no_unit_of_it_is_refused(model: nn.Module, x: Tensor, units: Any) -> None:
+def test_what_is_no_unit_of_it_is_refused(of: tuple[Any, str], x: Tensor, units: Any) -> None:
     """The message names the shape."""
+    model, name = of
     with refused():
-        _ = probe.record(model, x, edits=[probe.clamp(name_of(model), 0.0, units=units)])
-    clean = probe.record(model, x)
+        _ = probe.record(model, x, edits=[probe.clamp(name, 0.0, units=units)])
     with refused():
-        _ = probe.patch(name_of(model), clean, units=units)
+        _ = probe.patch(name, probe.record(model, x), units=units)
 
 
 def test_units_that_are_none_are_refused_where_the_edit_is_made(x: Tensor) -> None:
-    """Empty tuples, a unit twice, and an index tuple of two numbers for a vector."""
-    for units in ([()], []):
+    """Empty tuples, a unit twice, matrices of values, and an index tuple of two numbers for a vector."""
+    for value, units in ((0.0, [()]), (0.0, []), (0.0, [(1, 2), (1, 2)]), (torch.zeros(SHAPE), None)):
         with refused():
-            _ = probe.clamp("memory", 0.0, units=units)
+            _ = probe.clamp("memory", value, units=units)
     with refused():
-        _ = probe.clamp("memory", 0.0, units=[(1, 2), (1, 2)])
+        _ = probe.steer("memory", torch.zeros(SHAPE))
     lstm = nn.LSTM(3, 5, batch_first=True)
     with refused():
         _ = probe.record(lstm, x, edits=[probe.clamp("cell_state", 0.0, units=[(1, 2)])])
     one = probe.record(lstm, x, edits=[probe.clamp("cell_state", 0.0, units=(1, 2))])
     assert not one["cell_state"][..., 1:3].any()
-    with refused():
-        _ = probe.clamp("memory", torch.zeros(SHAPE))
-    with refused():
-        _ = probe.steer("memory", torch.zeros(SHAPE))
-
-
-def test_files_and_tables_keep_the_shape(model: nn.Module, x: Tensor, tmp_path: Path) -> None:
-    """Saved, streamed, as a table row by row, and as labelled arrays."""
-    recording, name = probe.record(model, x), name_of(model)
-    recording.save(tmp_path / "one.safetensors")
-    for other in (probe.load_recording(tmp_path / "one.safetensors"), probe.record(model, x, out=tmp_path / "many")):
-        assert torch.allclose(torch.as_tensor(other[name]), recording[name], atol=1e-6)
-        assert str(other).splitlines()[1:] == str(recording).splitlines()[1:]
-        patch = probe.patch(name, other, units=[(1, 3)], steps=AT)
-        own = probe.record(model, x, edits=[patch])
-        assert torch.allclose(own.output, recording.output, atol=1e-6)
-    frame = recording.to_frame()
-    for unit in (0, 8, 19):
-        row = frame[(frame["batch"] == 1) & (frame["step"] == AT) & (frame["unit"] == unit)]
-        assert float(row[name].iloc[0]) == float(recording[name][(1, AT, *np.unravel_index(unit, SHAPE))])
-    tree = recording.to_xarray()
-    layer = recording.layers[0]
-    assert tree[layer][name].dims == ("batch", "time", f"{name}_0", f"{name}_1")
-    assert np.array_equal(np.asarray(tree[layer][name]), recording[name].numpy())
-
-
-def test_gradients_have_the_axes_too(model: nn.Module, x: Tensor) -> None:
-    """Each entry is the derivative with respect to that entry."""
-    name = name_of(model)
-    recording = probe.record(model, x, gradient_of=lambda output: output[:, -1].sum())
-    gradient = recording.gradient[name]
-    assert gradient.shape == (ROWS, TIME, *SHAPE)
-    value = float(recording[name][0, AT, 1, 3]) + 1
-    edit = probe.clamp(name, value, units=(1, 3), steps=AT, rows=[0])
-    moved = probe.record(model, x, edits=[edit]).output[0, -1].sum() - recording.output[0, -1].sum()
-    assert abs(float(moved) - float(gradient[0, AT, 1, 3])) < 1e-4
 
 
 def test_a_file_with_another_shape_is_refused(x: Tensor, tmp_path: Path) -> None:
     """Of a folder whose description was changed and sealed again."""
-    import json
-
-    from probe.storage import digests
-
     _ = probe.record(nn.Sequential(Fast()), x, out=tmp_path / "run")
     file = tmp_path / "run" / "recording.json"
     described = json.loads(file.read_text())

@@ -38,56 +38,47 @@ def x() -> Tensor:
 
 
 @pytest.mark.parametrize("made", [None, CustomLSTM])
-@pytest.mark.parametrize("check", [True, False])
-def test_a_recording_is_in_the_inputs_order(made: Any, check: bool, x: Tensor, tmp_path: Path) -> None:
-    """Every signal, gradient and initial state is that of torch's own reverse direction, also on disk."""
+def test_a_recording_is_in_the_inputs_order(made: Any, x: Tensor, tmp_path: Path) -> None:
+    """Every signal and gradient is that of torch's own reverse direction, checked or not, and on disk."""
     both, wrapped = pair(made=made)
-    kept: Any = probe.Signal
-    expected = probe.record(both, x, signals=kept)
-    found = probe.record(wrapped, x, signals=kept, check=check)
-    assert found.layers == (FORWARD, BACKWARD)
-    streamed = probe.record(wrapped, x, signals=kept, out=tmp_path / "run")
-    for own, of_torch in OF_TORCH.items():
-        for signal in expected.parts[0].signals:
-            for recording in (found, streamed):
-                assert torch.allclose(recording[own, signal], expected[of_torch, signal], rtol=0, atol=1e-12)
-    some = probe.record(wrapped, x, steps=[1, -1])
-    assert torch.allclose(some[BACKWARD, "cell_state"], expected["[0].reverse", "cell_state"][:, [1, -1]])
 
     def answer(output: Any) -> Tensor:
         return output[0][:, 2].sum()
 
-    one = probe.record(both, x, gradient_of=answer).gradient
-    two = probe.record(wrapped, x, gradient_of=answer).gradient
+    expected = probe.record(both, x, signals=probe.Signal, gradient_of=answer)
+    found = probe.record(wrapped, x, signals=probe.Signal, gradient_of=answer)
+    assert found.layers == (FORWARD, BACKWARD)
+    unchecked = probe.record(wrapped, x, signals=probe.Signal, check=False)
+    streamed = probe.record(wrapped, x, signals=probe.Signal, out=tmp_path / "run")
     for own, of_torch in OF_TORCH.items():
-        assert torch.allclose(two[own, "cell_state"], one[of_torch, "cell_state"], rtol=0, atol=1e-12)
+        for signal in expected.parts[0].signals:
+            for recording in (found, unchecked, streamed):
+                assert torch.allclose(recording[own, signal], expected[of_torch, signal], rtol=0, atol=1e-12)
+            gradients = found.gradient[own, signal], expected.gradient[of_torch, signal]
+            assert torch.allclose(*gradients, rtol=0, atol=1e-12)
+    some = probe.record(wrapped, x, steps=[1, -1])
+    assert torch.allclose(some[BACKWARD, "cell_state"], expected["[0].reverse", "cell_state"][:, [1, -1]])
 
 
 @pytest.mark.parametrize("made", [None, CustomLSTM])
 @pytest.mark.parametrize("step", [0, 2, -1, None])
 def test_an_edit_acts_at_the_inputs_step(made: Any, step: int | None, x: Tensor) -> None:
-    """Clamps, patches and sweeps change what they change in torch's own reverse direction."""
+    """Clamps and sweeps change what they change in torch's own reverse direction, and so do values per step."""
     both, wrapped = pair(made=made)
-    source = probe.record(both, x.flip(0))
     for own, of_torch in OF_TORCH.items():
         for signal in ("input_gate", "cell_state"):
-            clamps = [probe.clamp(signal, 0.7, layer=name, steps=step, units=1) for name in (own, of_torch)]
-            values = source[of_torch, signal] if step is None else source[of_torch, signal][:, [step]]
-            patches = [
-                probe.edit(signal, lambda _value, _site, new=values: new[:, 0], layer=name, steps=step)
-                if step is not None
-                else clamp
-                for name, clamp in zip((own, of_torch), clamps, strict=True)
-            ]
-            for edits in (clamps, patches):
-                with torch.no_grad(), probe.intervene(wrapped, edits[0]):
-                    found = wrapped(x)[0]
-                with torch.no_grad(), probe.intervene(both, edits[1]):
-                    expected = both(x)[0]
-                assert not torch.allclose(found, both(x)[0])
-                assert torch.allclose(found, expected, rtol=0, atol=1e-12)
-            swept = probe.sweep(wrapped, x, edits=[clamps[0]] * 2)
-            assert torch.allclose(swept[0][1], probe.sweep(both, x, edits=[clamps[1]] * 2)[0][1], atol=1e-12)
+            one, two = (
+                probe.edit(signal, lambda value, site: value + sum(site.steps or ()), layer=name, steps=step, units=1)
+                if signal == "cell_state"
+                else probe.clamp(signal, 0.7, layer=name, steps=step, units=1)
+                for name in (own, of_torch)
+            )
+            found, expected = (
+                probe.record(model, x, edits=[edit]).output[0] for model, edit in ((wrapped, one), (both, two))
+            )
+            assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+            assert (step == 0 and signal == "cell_state") or not torch.allclose(found, both(x)[0])
+            assert torch.allclose(probe.sweep(wrapped, x, edits=[one] * 2)[0][1], expected, atol=1e-12)
 
 
 def test_a_module_alone_and_one_turned_twice(x: Tensor) -> None:
