@@ -110,10 +110,6 @@ def _read_otherwise(subject: Subject) -> bool:
     return not all(symbol in given for symbol in read)
 
 
-def _beginnings(subject: Subject) -> int:
-    return sum(len(prefixes.rows) for prefixes in machine_of(subject).clean.prefixes)
-
-
 # Of the answer.
 readout = Need(lambda s: s.readout is None, "what the network answers is not known: the study has no readout")
 right_answers = Need(
@@ -175,7 +171,7 @@ runs = Need(
     (Need(lambda s: s.read is not None and not_from_states(s, s.read), first=(several_steps,)),),
 )
 whole_sequences = Need(
-    lambda s: _beginnings(s) > MOST_BEGINNINGS,
+    lambda s: sum(len(prefixes.rows) for prefixes in machine_of(s).clean.prefixes) > MOST_BEGINNINGS,
     f"its sequences have too many distinct beginnings; at most {MOST_BEGINNINGS:,} can be fitted",
     (
         Need(lambda s: not ends_of(s).whole, "only the ends of its long sequences are run from states", (machine,)),

@@ -106,11 +106,6 @@ class Question:
     leads: bool = False
 
     def __post_init__(self) -> None:
-        if not callable(self.measure):
-            raise ProbeError(
-                f"The question {self.name!r} has a {type(self.measure).__name__} as its measure; give a function of "
-                "subjects that returns a table."
-            )
         name = self.name
         if name in ("", ".", "..") or name != name.strip() or {*"/\\\0"} & {*name}:
             raise ProbeError(

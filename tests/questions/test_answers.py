@@ -14,7 +14,6 @@ import pytest
 import torch
 from answering import answer
 from known_machines import Reader, Tally, X, subjects
-from refusing import refused
 from studied import planted, study_of
 from torch import Tensor, nn
 
@@ -197,13 +196,6 @@ def test_a_network_without_training_rows_has_no_floor(networks: list[Network]):
     """A planted network was trained on nothing, so that no label was withheld from it."""
     table = answers.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"all": range(8)})
     assert "all_floor" not in set(table["metric"])
-
-
-@pytest.mark.parametrize("rows", [[], [0, 8], [-1]])
-def test_a_group_without_rows_or_beyond_the_batch_is_refused(networks: list[Network], rows: list[int]):
-    """An empty group has no error, and a negative row would silently count from the end."""
-    with refused():
-        answers.measure(asked(networks, torch.zeros(8, 1, 1)), groups=lambda _: {"test": rows})
 
 
 class Scorer(nn.Module):

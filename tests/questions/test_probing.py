@@ -127,8 +127,6 @@ def test_the_figures_show_what_the_table_says(data: Data, networks: list[Network
         lines = {line.get_label(): line for line in linear_readout.draw(readout).lines}
         assert np.asarray(lines["trained"].get_xdata()).tolist() == [1, 2, 3, 4, 5, 6]
         assert lines["trained"].get_marker() != lines["own initialisation"].get_marker()
-        controls = linear_readout.draw_controls(readout)
-        assert controls.get_xticklabels()[0].get_text() == "R² of the\nlast state"
 
 
 QUESTIONS = (single_units, linear_readout)

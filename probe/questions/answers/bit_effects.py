@@ -58,9 +58,9 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
         machine, before = end.machine, subject.x.shape[1] - end.steps
         length = machine.clean.inputs.shape[1]
         wanted = later_steps(steps, range(max(1, length - LATE), length), length)
-        effects = {step: _change(machine, step, chosen=not gives_number(subject)) for step in wanted}
+        effects = {before + step: _change(machine, step, chosen=not gives_number(subject)) for step in wanted}
         grown = concept.diff(dim=1).numpy()
-        added = {step: grown[machine.clean.prefixes[step].rows, step - 1] for step in wanted}
+        added = {before + step: grown[machine.clean.prefixes[step].rows, step - 1] for step in wanted}
         amounts = np.unique(np.concatenate(list(added.values())))
         if len(amounts) > MOST_AMOUNTS:
             raise ProbeError(
@@ -68,8 +68,7 @@ def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) 
                 f"{MOST_AMOUNTS} can be compared; round it, or cut it into a few values."
             )
         for metric, value, about in _effects(effects, added, amounts):
-            step = {"step": about["step"] + before} if "step" in about else {}
-            rows.append(measurement(QUESTION, metric, subject.network, value, layer=subject.layer, **(about | step)))
+            rows.append(measurement(QUESTION, metric, subject.network, value, layer=subject.layer, **about))
     return tabulate(rows)
 
 

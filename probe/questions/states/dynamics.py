@@ -15,7 +15,6 @@ from torch import Tensor
 from ...errors import ProbeError, several
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, one, only, tabulate
 from ...methods import fixed_points
-from ...methods.fixed_points import Points
 from ...methods.machines import Machine
 from ...plots.networks import draw_dots
 from ...plots.study_figures import shortened
@@ -26,7 +25,6 @@ from ..answers.bit_effects import later_steps
 from ..question import Answered, Question, Told
 from ..told import figure_of, of_network
 from . import held_inputs
-from .held_inputs import Start
 from .stable_answers import by_point, counts
 
 QUESTION = "dynamics"
@@ -41,6 +39,7 @@ COUNTS = {
 }
 #: Draws how many points each network has, a mark for each input.
 draw = partial(draw_dots, metrics=COUNTS)
+_Row = partial[dict[str, Any]]
 #: A fitted head reads the states of another network of the study.
 ASKED = tuple(role for role in ROLES if role not in (*FITTED_HEADS, "null"))
 
@@ -95,24 +94,16 @@ def measure(
         raise ProbeError("Give silent and driving inputs together, or none of them.")
     rows: list[dict[str, Any]] = []
     for subject in as_subjects(subjects):
-        values: Iterable[_Found] = ()
+        row = partial(measurement, QUESTION, network=subject.network, layer=subject.layer)
         if silent is not None and driving is not None:
             machine, inputs = machine_of(subject), torch.cat([silent.unsqueeze(0), driving]).double()
             length = machine.clean.inputs.shape[1]
-            values = _speeds(machine, inputs, later_steps(steps, range(1, length), length))
-        where: dict[str, Any] = {"question": QUESTION, "network": subject.network, "layer": subject.layer}
-        rows += [
-            measurement(metric=metric, value=value, kind=kind, at=point, step=step, n=count, **where)
-            for metric, value, kind, point, step, count in (*values, *_of_inputs(subject, silent))
-        ]
+            rows += _speeds(row, machine, inputs, later_steps(steps, range(1, length), length))
+        rows += _at_rest(row, subject, silent)
     return tabulate(rows)
 
 
-#: (metric, value, input, point, step, of how many starts)
-_Found = tuple[str, float, str, float | None, int | None, int | None]
-
-
-def _speeds(machine: Machine, inputs: Tensor, steps: Sequence[int]) -> Iterator[_Found]:
+def _speeds(row: _Row, machine: Machine, inputs: Tensor, steps: Sequence[int]) -> Iterator[dict[str, Any]]:
     means: dict[str, list[tuple[float, float]]] = {"silent": [], "driven": []}
     for step in steps:
         before = machine.clean.states[machine.clean.prefixes[step - 1].rows, step - 1]
@@ -126,38 +117,30 @@ def _speeds(machine: Machine, inputs: Tensor, steps: Sequence[int]) -> Iterator[
             means["driven" if number else "silent"].append((speed, of_state))
             values = {"speed": speed, "change": float(change.mean()), "state_speed": of_state}
             name = ",".join(f"{value:g}" for value in fixed_input.tolist())
-            yield from ((metric, value, name, None, step, None) for metric, value in values.items())
+            yield from (row(metric, value=value, kind=name, step=step) for metric, value in values.items())
     for name, each in means.items():
         speed, of_state = np.mean(each, axis=0).tolist()
-        yield f"{name}_speed", speed, "", None, None, None
-        yield f"{name}_state_speed", of_state, "", None, None, None
+        yield row(f"{name}_speed", value=speed)
+        yield row(f"{name}_state_speed", value=of_state)
 
 
-def _of_inputs(subject: Subject, silent: Tensor | None) -> Iterator[_Found]:
+def _at_rest(row: _Row, subject: Subject, silent: Tensor | None) -> Iterator[dict[str, Any]]:
     """Yield what is measured while each input is held fixed, within bounds, or one without them."""
     start = held_inputs.start_of(subject)
-    if silent is not None:
-        points = fixed_points.find_points(start.dynamics, silent.double(), start.states)
-        yield from _of_input(subject, start, "", silent.double(), points)
-        return
-    for name, held in held_inputs.inputs_of(subject)[0].items():
-        points = fixed_points.find_points(start.dynamics, held, start.states, bound=start.bound)
-        yield from _of_input(subject, start, name, held, points)
-        yield "neutral_points", float((points.fixed & points.neutral).sum()), name, None, None, len(start.states)
-
-
-def _of_input(subject: Subject, start: Start, name: str, held: Tensor, points: Points) -> Iterator[_Found]:
-    around = fixed_points.eigenvalues(fixed_points.jacobians(start.dynamics, start.states, held))
-    values = {**counts(points), "slow_modes": np.median((np.abs(around) >= SLOW_MODE).sum(1))}
-    for metric, value in values.items():
-        yield metric, float(value), name, None, None, len(start.states)
-    columns = by_point(points, start.states)
+    bound = start.bound if silent is None else None
     alone = needs.machine(subject) is None and [layer.name for layer in ends_of(subject).stack] == [start.layer.name]
-    if alone and len(points):
-        columns["point_answer"] = machine_of(subject).answers(torch.as_tensor(points.states)).expected.numpy()
-    for metric, column in columns.items():
-        for number, value in enumerate(column.tolist()):
-            yield metric, value, name, float(number), None, None
+    for name, held in (held_inputs.inputs_of(subject)[0] if silent is None else {"": silent.double()}).items():
+        points = fixed_points.find_points(start.dynamics, held, start.states, bound=bound)
+        around = fixed_points.eigenvalues(fixed_points.jacobians(start.dynamics, start.states, held))
+        values = {**counts(points), "slow_modes": float(np.median((np.abs(around) >= SLOW_MODE).sum(1)))}
+        if silent is None:
+            values["neutral_points"] = float((points.fixed & points.neutral).sum())
+        yield from (row(metric, value=value, kind=name, n=len(start.states)) for metric, value in values.items())
+        columns = by_point(points, start.states)
+        if alone and len(points):
+            columns["point_answer"] = machine_of(subject).answers(torch.as_tensor(points.states)).expected.numpy()
+        for metric, column in columns.items():
+            yield from (row(metric, value=value, kind=name, at=at) for at, value in enumerate(column.tolist()))
 
 
 def tell(answered: Answered) -> Told:

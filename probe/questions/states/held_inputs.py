@@ -51,25 +51,19 @@ def first_layer(subject: Subject) -> str | None:
     """A layer that reads the inputs themselves, can be run from its states, and is small enough for a search."""
     if not subject.layers:
         return "it has no recurrent layer"
-    layer = subject.layers[0]
-    reason = _why_not_run(subject, layer)
-    if reason is None and not _reads_inputs(subject):
-        return f"{layer.name} does not read the inputs themselves, and the search holds fixed what a layer reads"
-    if reason is None and _affordable(subject) < FEWEST:
-        return f"{layer.name} is so large that a search for fixed points takes too long"
-    return reason
-
-
-def _why_not_run(subject: Subject, layer: Layer) -> str | None:
-    """Return why a layer cannot be run from its states and from the beginning, or None."""
+    layer, reason = subject.layers[0], ""
     if isinstance(layer, OpenLayer):
-        reason = not_from_states(subject, layer)
-        return None if reason is None else reason.rstrip(".")
-    if not isinstance(layer.module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
+        reason = (not_from_states(subject, layer) or "").rstrip(".")
+    elif not isinstance(layer.module, (nn.LSTM, nn.GRU, nn.RNN, nn.RNNCellBase)):
         kind = type(layer.module).__name__
-        return f"{layer.name} is a {kind}, which is not a layer of torch, and we cannot run it from its states"
-    backwards = f"{layer.name} reads from the end, and we hold an input fixed from the beginning"
-    return backwards if layer.reads_back else None
+        reason = f"{layer.name} is a {kind}, which is not a layer of torch, and we cannot run it from its states"
+    elif layer.reads_back:
+        reason = f"{layer.name} reads from the end, and we hold an input fixed from the beginning"
+    if not reason and not _reads_inputs(subject):
+        reason = f"{layer.name} does not read the inputs themselves, and the search holds fixed what a layer reads"
+    if not reason and _affordable(subject) < FEWEST:
+        reason = f"{layer.name} is so large that a search for fixed points takes too long"
+    return reason or None
 
 
 def _affordable(subject: Subject) -> int:
@@ -114,28 +108,24 @@ def inputs_of(subject: Subject) -> tuple[dict[str, Tensor], str]:
 
     They are those that the study names, or each that occurs, or the mean of all inputs where many different ones do.
     """
-    named, features = subject.fixed_inputs, subject.x.shape[2]
-    is_mean, words = False, "the inputs that the study names"
+    named = subject.fixed_inputs
+    called = {tuple(value.tolist()): f"the input “{symbol}”" for symbol, value in subject.symbols.items()}
+    words, seen = "each input that occurs", subject.x.double().numpy()[subject.data]
+    values = np.unique(seen[:LOOKED_AT], axis=0)
     if named is not None:
-        values = fixed_of(named, features)
-    else:
-        words, seen = "each input that occurs", subject.x.double().numpy()[subject.data]
-        values = np.unique(seen[:LOOKED_AT], axis=0)
-        is_mean = len(values) > MOST_INPUTS
-        if is_mean:
-            values, words = seen.mean(0, keepdims=True), "the mean of all inputs, because many different ones occur"
-    symbols = {tuple(value.tolist()): symbol for symbol, value in subject.symbols.items()}
-    names, given = [], list(named) if isinstance(named, Mapping) else [None] * len(values)
-    for place, value in enumerate(values):
-        symbol = given[place] or symbols.get(tuple(value.tolist()))
-        numbers = f" ({', '.join(f'{number:.3g}' for number in value)})" if len(value) <= MOST_NUMBERS else ""
-        if symbol is not None:
-            names.append(f"the input “{symbol}”")
-        elif is_mean:
-            names.append(f"the mean of all inputs{numbers}")
-        else:
-            names.append(f"the input{numbers}" if numbers else f"input {place + 1} of {len(values)}")
+        words, values = "the inputs that the study names", fixed_of(named, subject.x.shape[2])
+    elif len(values) > MOST_INPUTS:
+        values, words = seen.mean(0, keepdims=True), "the mean of all inputs, because many different ones occur"
+        called = {tuple(values[0].tolist()): f"the mean of all inputs{_numbers(values[0])}"}
+    names = [f"the input “{name}”" for name in named] if isinstance(named, Mapping) else []
+    for place, value in enumerate(values[len(names) :], start=1):
+        one = f"the input{_numbers(value)}" if _numbers(value) else f"input {place} of {len(values)}"
+        names.append(called.get(tuple(value.tolist()), one))
     return dict(zip(names, torch.as_tensor(np.asarray(values)), strict=True)), words
+
+
+def _numbers(value: np.ndarray) -> str:
+    return f" ({', '.join(f'{number:.3g}' for number in value)})" if len(value) <= MOST_NUMBERS else ""
 
 
 @per_subject

@@ -54,7 +54,7 @@ def question(subject: Subject) -> Question:
         f"Can a linear probe read {name}?",
         measure,
         (needs.states,),
-        draw=draw_controls,
+        draw=partial(draw_dots, metrics={"last_step_r_squared": "R² of the\nlast state"}),
         text="A probe is fitted to half of the states of a step and scored on the other half, both ways.",
         version=2,
         leads=True,
@@ -231,19 +231,4 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
     ax = draw_role_lines(rows, ax=axes_or_new(ax), at="step")
     ax.set_xlabel("steps read")
     ax.set_ylabel("held-out R²")
-    return ax
-
-
-def draw_controls(frame: pd.DataFrame) -> Axes:
-    """Draw what tells a code from a side effect: selectivity and the share of variance the concept explains."""
-    named = [str(signal) for signal in frame["signal"] if signal]
-    # What the layer returns was measured last.
-    hidden = frame[frame["signal"].isin(["", Signal.HIDDEN_STATE if Signal.HIDDEN_STATE in named else named[-1]])]
-    metrics = {
-        "last_step_r_squared": "R² of the\nlast state",
-        "selectivity": "R² minus that of\nother memories",
-        "between_concept_share": "variance between\nconcept values",
-    }
-    ax = draw_dots(hidden, metrics)
-    ax.axhline(0, color="black", linewidth=0.8)
     return ax

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ...evidence.measurements import Network, measurement, tabulate
+from ...evidence.measurements import measurement, tabulate
 from ...methods.probing.controls import clock_features, inputs_read, relabelled
 from ...methods.probing.scores import MARGIN, Score, of_categories
 from ...subjects.networks.random_weights import kind_of
@@ -44,14 +43,15 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     target, scores = Target.of(subject, concept), places_of(subject)[concept]
     at, fit = best_of(scores), target.fit.name
     sequences = len(np.unique(target.sequence))
-    row = partial(_row, question, subject.network)
 
-    def held_out(score: Score) -> dict[str, Any]:
+    def row(metric: str, value: float, place: tuple[str, str] = ("", ""), **more: Any) -> dict[str, Any]:
+        about = {"network": subject.network, "layer": place[0], "signal": place[1], **more}
+        return measurement(question, metric, value=value, **about)
+
+    rows, best_of_random = [], {}
+    for place, score in scores.items():
         low, high = score.interval(subject.seed)
-        return {"low": low, "high": high, "n": sequences}
-
-    rows = [row("score", score.value, place, kind=fit, **held_out(score)) for place, score in scores.items()]
-    best_of_random = {}
+        rows.append(row("score", score.value, place, kind=fit, low=low, high=high, n=sequences))
     for control in (one for one in others if one.network.role == RANDOM):
         by_place = _by_place(control, target)
         best_of_random[control.network] = by_place[best_of(by_place)]
@@ -79,14 +79,6 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     pair = {"pair": subject.network.pair or str(subject.seed)}
     rows += [row("best_score", s.value - nothing, network=one, kind=fit) | pair for one, s in compared.items()]
     return tabulate(rows)
-
-
-def _row(
-    question: str, own: Network, metric: str, value: float, place: tuple[str, str] = ("", ""), **more: Any
-) -> dict[str, Any]:
-    """Return a row of the table; `network=` names another network than the one under study."""
-    network = more.pop("network", own)
-    return measurement(question, metric, network, value, layer=place[0], signal=place[1], **more)
 
 
 def ratios(drawn: Mapping[str, float], score: float) -> tuple[float, float]:

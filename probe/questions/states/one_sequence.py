@@ -85,7 +85,7 @@ def _of_example(subject: Subject, example: int) -> Iterator[dict[str, Any]]:
     with suppress(ProbeError):
         if subject.readout is not None:
             yield from along("answer", answers_if_asked(subject, np.array([row]))[0], kind=subject.answered.name)
-    layer, signal = followed(subject, ordered(subject)[0])[0]
+    layer, signal = followed(subject, ordered(subject)[0])
     states = _whole(subject, (layer, signal), example)
     for unit in _shown(subject, (layer, signal)):
         yield from along("state", states[:, unit], layer=layer, signal=str(signal), units=str(unit))
@@ -140,12 +140,9 @@ def tell(answered: Answered) -> Told:
     answers = only(table, metric="answer")["kind"].unique().tolist()
     if answers and len(only(table, metric="concept", kind=answers[0])):
         parts.append(f"the network, asked there, would be {_hits(table, subject.answered, 'answer')}")
-    near = subject.concepts[name].near
-    exact = "exactly the value" if subject.concepts[name].is_named else f"within {near:g} of the value"
-    right = f"Right is {exact}. " if _is_alone(subject.concepts[name]) else ""
     setup = (
         f"The {shown} are of about median length, those in which the concept changes most; examples prove nothing. "
-        f"{right}The map has {several(rows['units'].nunique(), 'unit')} of "
+        f"The map has {several(rows['units'].nunique(), 'unit')} of "
         f"{place(str(rows['layer'].iloc[0]), str(rows['signal'].iloc[0]))}. Each probe was fitted without the states "
         "that the sequence shares with others."
     )
@@ -153,20 +150,15 @@ def tell(answered: Answered) -> Told:
     return Told({"answer": answer, "setup": setup}, lambda: tuple(_figure(answered, row) for row in sequences))
 
 
-def _is_alone(concept: Known) -> bool:
-    """Return whether no value is near to two of the concept's."""
-    return bool(2 * concept.near <= np.diff(concept.levels).min(initial=np.inf))
-
-
 def _hits(table: pd.DataFrame, concept: Known, metric: str) -> str:
-    """Return after how many steps values of a metric are near the concept's; right, where no other is as near."""
+    """Return after how many steps values of a metric are near the concept's."""
     values, true = (
         only(table, metric=one, kind=concept.name).set_index(["at", "step"])["value"].astype(float)
         for one in (metric, "concept")
     )
     both = values.index.intersection(true.index)
     close = int(((values[both] - true[both]).abs() <= concept.near).sum())
-    how = "right" if _is_alone(concept) else f"within {concept.near:g}"
+    how = "right" if concept.is_named else f"within {concept.near:g}"
     return f"{how} after {close} of {several(len(both), 'step')}"
 
 

@@ -110,8 +110,6 @@ draw = partial(
 def tell(answered: Answered) -> Told:
     """Say how well one network runs on a state for each value, and show it."""
     end, name = ends_of(answered.subject), f"“{answered.subject.concept.name}”"
-    if not float(of_network(answered, "own_accuracy")["value"].iloc[0]):
-        return Told({"answer": "The network answers nothing right, and so there is nothing to keep."})
     kept, few = (float(of_network(answered, f"accuracy_kept_{kind}")["value"].iloc[0]) for kind in CODEBOOKS)
     sizes = of_network(answered, "states").set_index("kind")["value"]
     controls = controls_of(answered, "accuracy_kept_by_step")

@@ -20,6 +20,7 @@ from ...subjects.ends import machine_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..answers.other_lengths import LANDMARKS
+from ..needs import Need
 from ..question import Question
 from ..rules import ANSWERING, INITIAL, rule
 
@@ -101,11 +102,11 @@ draw = partial(
 )
 
 
-def _number(subject: Subject) -> str | None:
-    """A readout that answers with a number: the mean of classes by their probabilities is no answer."""
-    if subject.readout is None or gives_number(subject):
-        return needs.readout(subject)
-    return "it answers with one of several classes, and the drift predicts a number"
+_number = Need(
+    lambda s: s.readout is not None and not gives_number(s),
+    "it answers with one of several classes, and the drift predicts a number",
+    (needs.readout,),
+)
 
 
 def question(subject: Subject) -> Question:

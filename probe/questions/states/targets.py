@@ -73,12 +73,10 @@ def unit_follows(subject: Subject, name: str, at: Place) -> bool:
     return target.best_unit(states)[0].above(best, subject.seed)[0] > 0
 
 
-def followed(subject: Subject, name: str) -> tuple[Place, int]:
-    """Return the unit that follows a concept most: where, and which."""
+def followed(subject: Subject, name: str) -> Place:
+    """Return where the unit is that follows a concept most."""
     target, states = Target.of(subject, name), states_of(subject).states
-    how = {at: target.follows(every[target.picked]) for at, every in states.items()}
-    at = max(how, key=lambda place: how[place].max())
-    return at, int(np.argmax(how[at]))
+    return max(states, key=lambda at: target.follows(states[at][target.picked]).max())
 
 
 def why_no_target(subject: Subject, name: str) -> str | None:
@@ -91,8 +89,7 @@ def why_no_target(subject: Subject, name: str) -> str | None:
     if float(np.ptp(values)) == 0 and concept.is_named and len(concept.levels) > 1:
         return (
             f"of the values of “{name}”, only “{concept.said(values[0])}” has states in at least {LEAST_SEQUENCES} "
-            "sequences, where each distinct beginning is used once, in one sequence that has it; the others have too "
-            "few to hold any out"
+            "sequences, where each distinct beginning is used once"
         )
     if float(np.ptp(values)) == 0:
         known = f"“{concept.said(values[0])}”" if concept.is_categorical else concept.said(values[0])
@@ -100,9 +97,8 @@ def why_no_target(subject: Subject, name: str) -> str | None:
     count = len(np.unique(sample.sequence[picked]))
     if count < LEAST_SEQUENCES:
         return (
-            f"“{name}” is defined after {several(len(values), 'distinct beginning')} of sequences. Each is used "
-            f"once, in one sequence that has it, which gives {several(count, 'sequence')}. With fewer than "
-            f"{LEAST_SEQUENCES} no part of them can be held out, so neither a probe nor its controls were scored"
+            f"“{name}” is defined after {several(len(values), 'distinct beginning')} of sequences, each used once, "
+            f"in {several(count, 'sequence')}; {LEAST_SEQUENCES} are needed to hold some out"
         )
     return None
 
