@@ -174,10 +174,10 @@ def write(
     full: bool,
     seed: int,
 ) -> int:
-    """Write a golden file and return how many runs it holds.
+    """Write runs.json and runs.f64 into a folder, and return how many runs they hold.
 
     Args:
-        folder: gets runs.json and runs.f64.
+        folder: where to.
         chosen: networks with a head.
         strings: the rows of every batch.
         sources: strings that patches and ablations take their values from.

@@ -19,7 +19,6 @@ from analyses.flipflop.pictures import BIT, STEP
 from analyses.flipflop.study import BITS, CALLED, CELLS, NAMES, QUESTIONS
 from probe import Finding
 from probe.evidence.measurements import only
-from probe.report import Page
 
 COMMITTED = Path(__file__).parents[2] / "reports" / "flipflop" / "index.html"
 
@@ -40,45 +39,34 @@ def findings(built: tuple[Path, str]) -> dict[str, Finding]:
     return {name: Finding.read(built[0] / name) for name in names}
 
 
-def built_of(findings: dict[str, Finding]) -> Page:
-    """Return the page of findings."""
-    return page.build(
-        {one.name: {CALLED[cell]: findings[f"{cell}-{one.name}"] for cell in CELLS} for one in QUESTIONS}
-    )
-
-
-def test_the_page_is_built_from_the_findings_alone(built: tuple[Path, str], tmp_path: Path) -> None:
-    """The verdicts are printed; `--pages` judges nothing, and writes the same page."""
+def test_the_page_is_built_from_the_findings_alone(
+    built: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The verdicts are printed; `--pages` judges nothing, and writes the same page; no other question is asked."""
     folder, printed = built
     assert printed.count("established\n") > printed.count("F4   undecided\n") == 1
     assert run(["flipflop", "--pages", "--out", str(tmp_path), "--findings", str(folder)]) == 0
     assert (tmp_path / "index.html").read_bytes() == (folder / "page" / "index.html").read_bytes()
-
-
-def test_a_question_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """And the nearest one."""
     assert run(["flipflop", "step-answer"]) == FAILED
-    assert "There is no question 'step_answer'" in (said := capsys.readouterr().err)
-    assert "Did you mean 'step_answers'?" in said
+    assert "Did you mean 'step_answers'?" in capsys.readouterr().err
 
 
 def test_the_committed_page_says_what_was_found(findings: dict[str, Finding]) -> None:
-    """Each claim once in its section and once in the table, with the number and the verdict of its cell."""
+    """Each claim in its section and in the table, with its cell's number; one open cell is asked about."""
     text = COMMITTED.read_text(encoding="utf-8")
     claims = [claim for finding in findings.values() for claim in finding.claims]
     check_table(text, claims)
     assert +lead(text) == Counter(claim.verdict for claim in claims)
-    assert all(section.title in text for section in built_of(findings).sections)
     check_told(points(text), claims)
-
-
-def test_the_first_words_ask_where_a_rule_is_not_established(findings: dict[str, Finding]) -> None:
-    """In one cell it is enough."""
     name = "rnn-stable_answers"
     (first,) = findings[name].claims
-    found, asked = findings[name], replace(findings[name], claims=(replace(first, verdict="undecided"),))
-    for one, said in ((found, first.rule.on_page), (asked, asked.title)):
-        assert f">{said}.</strong>" in built_of(findings | {name: one}).render()
+    asked = replace(findings[name], claims=(replace(first, verdict="undecided"),))
+    for one, said in ((findings[name], first.rule.on_page), (asked, asked.title)):
+        given = findings | {name: one}
+        answers = {one.name: {CALLED[cell]: given[f"{cell}-{one.name}"] for cell in CELLS} for one in QUESTIONS}
+        built = page.build(answers)
+        assert f">{said}.</strong>" in built.render()
+        assert all(section.title in text for section in built.sections[1:])
 
 
 def test_what_is_drawn_of_one_network_is_what_the_table_counts(findings: dict[str, Finding]) -> None:
@@ -96,19 +84,16 @@ def test_what_is_drawn_of_one_network_is_what_the_table_counts(findings: dict[st
 
 
 def test_the_interchange_that_is_drawn_changes_one_bit_until_its_next_pulse() -> None:
-    """From the patch on, and no other bit."""
-    pulses, base, patched = pictures.one_interchange(pictures.shown())
+    """From the patch on, and no other bit; an answer stands until the pulse that changes it."""
+    group = pictures.shown()
+    pulses, base, patched = pictures.one_interchange(group)
     until = STEP + 1 + int(np.flatnonzero(pulses[STEP + 1 :, BIT])[0])
     differ = np.sign(patched) != np.sign(base)
     assert differ[STEP + 1 : until, BIT].all()
     assert not differ[until:, BIT].any()
     assert not np.delete(differ[STEP:], BIT, axis=1).any()
     assert np.isnan(patched[:STEP]).all()
-
-
-def test_an_answer_stands_until_the_pulse_that_changes_it() -> None:
-    """In the picture as in the table: just before each step the line is where the answer after the last step is."""
-    group = pictures.shown()
+    # In the picture as in the table: just before each step the line is where the answer after the last step is.
     drawn = [figure.figure for figure in (pictures.task(group), pictures.interchange(group))]
     axes = [ax for figure in drawn if figure is not None for ax in figure.axes]
     lines = [line for ax in axes for line in ax.lines if str(line.get_label())[0] != "_"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -16,31 +14,18 @@ from analyses.counter import common, explored, programs
 from models.counter import answer
 from models.populations import SECOND_JUDGED
 from models.tasks import bit_strings
-from probe.evidence.measurements import Network
-from probe.explorer import Explorer
 
-#: The counter of median drift in `made`.
+#: The counter of median drift.
 SEED = SECOND_JUDGED.seeds[(len(SECOND_JUDGED.seeds) - 1) // 2]
 
 
-@cache
-def made() -> tuple[Explorer, Sequence[Network]]:
-    """Return the explorer for drifts that rise with the seed, and the networks in its order."""
+def test_the_page_runs_the_networks_that_were_studied() -> None:
+    """Those of median drift, bit for bit (of a fitted head the answers), in the colours of their roles."""
     rows = [(f"counter/seed-{seed}", (seed - 2000) / 66) for seed in SECOND_JUDGED.seeds]
     rows += [(f"{explored.RECIPE}/seed-{seed}", (seed - 1000) / 10) for seed in (1002, 1000, 1001)]
+    explorer = explored.explorer(pd.Series(dict(rows)))
     trained, _, fitted = common.with_controls("counter", SEED)[:3]
     networks = [trained, fitted, *common.planted_networks(["ones"]), *common.of_recipe(explored.RECIPE, [1001])]
-    return explored.explorer(pd.Series(dict(rows))), networks
-
-
-def offset(step: Any) -> float:
-    """Return what a program adds for a symbol."""
-    return step[1] if isinstance(step, tuple) else step
-
-
-def test_the_page_runs_the_networks_that_were_studied() -> None:
-    """Each gives the scores of its network, bit for bit; of a fitted head the answers."""
-    explorer, networks = made()
     assert explorer.refused == ()
     for length in (4, 10, 13):
         bits = bit_strings(length)[::7]
@@ -51,6 +36,22 @@ def test_the_page_runs_the_networks_that_were_studied() -> None:
                 assert torch.equal(scores.argmax(1), answer(own).clamp(0, 10))
             else:
                 assert torch.equal(scores, own), shown.name
+    first, *_, last = explorer.networks
+    assert f"shifts its answer by {(SEED - 2000) / 66:.2f}" in first.role
+    assert "Of 3 such networks it has the median drift: a missing bit shifts its answer by 0.10 on av" in last.role
+    lengths = {one.name: one.trained_lengths for one in explorer.networks if one.trained_lengths}
+    assert lengths == {explored.EVERY_STEP: list(range(1, 11))}
+    assert explorer.data is not None
+    data = json.loads(explorer.data)
+    beside = [data["networks"][place] for place in data["beside"]]
+    assert [one["look"] for one in beside] == ["trained", "fitted head", "planted"]
+    assert [one["name"] for one in beside] == list(explored.BESIDE)
+    assert (data["truth"], data["networks"][-1]["look"]) == ("count ones", "trained")
+
+
+def offset(step: Any) -> float:
+    """Return what a program adds for a symbol."""
+    return step[1] if isinstance(step, tuple) else step
 
 
 def test_the_programs_of_the_page_are_those_of_the_analysis() -> None:
@@ -65,24 +66,3 @@ def test_the_programs_of_the_page_are_those_of_the_analysis() -> None:
             for bits in list(itertools.product((0, 1), repeat=length))[::5]:
                 answered = one.start + sum(offset(one.steps[str(bit)]) for bit in bits)
                 assert answered == pytest.approx((asked | by_formula)[one.name](bits), abs=1e-9)
-
-
-def test_the_networks_are_those_of_median_drift() -> None:
-    """The counter in detail first, a control of it, a planted one, and of another recipe the middle one."""
-    first, *_, last = made()[0].networks
-    assert f"shifts its answer by {(SEED - 2000) / 66:.2f}" in first.role
-    assert "Of 3 such networks it has the median drift: a missing bit shifts its answer by 0.10 on av" in last.role
-    lengths = {one.name: one.trained_lengths for one in made()[0].networks if one.trained_lengths}
-    every = list(range(1, 11))
-    assert lengths == {explored.EVERY_STEP: every}
-
-
-def test_trained_untrained_and_planted_are_drawn_beside_each_other() -> None:
-    """In the colours that the figures give their roles, against the count of ones."""
-    explorer, *_ = made()
-    assert explorer.data is not None
-    data = json.loads(explorer.data)
-    assert [data["networks"][place]["look"] for place in data["beside"]] == ["trained", "fitted head", "planted"]
-    assert [data["networks"][place]["name"] for place in data["beside"]] == list(explored.BESIDE)
-    assert data["truth"] == "count ones"
-    assert data["networks"][-1]["look"] == "trained"
