@@ -7,34 +7,38 @@ import os
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from commands import printed
+from commands import printed, started
 
 import probe
 
-HEAVY = ("torch", "numpy", "pandas", "xarray", "matplotlib", "seaborn", "sklearn", "scipy")
-LIST_LOADED = f"import sys; print([name for name in {HEAVY!r} if name in sys.modules])"
+HEAVY = ("torch", "numpy", "pandas", "xarray", "matplotlib", "seaborn", "sklearn", "scipy", "safetensors")
+LIST_LOADED = f"import sys; print([name for name in {(*HEAVY, 'probe.report')!r} if name in sys.modules])"
+RECORDED = "import torch, probe; recording = probe.record(torch.nn.GRU(1, 2), torch.ones(3, 1, 1))"
+RUN = (
+    "import contextlib, io, probe.command_line.main as main\nwith contextlib.redirect_stdout(io.StringIO()): main.run"
+)
 
 
-def test_importing_probe_loads_nothing_heavy() -> None:
-    """Not one of the libraries that take seconds."""
-    assert printed(f"import probe; {LIST_LOADED}") == "[]"
-
-
-def test_the_measurement_would_notice() -> None:
-    """The control arm: one name of the library is used, and torch is there."""
-    assert "torch" in printed(f"import probe; probe.record; {LIST_LOADED}")
-
-
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["show", "--help"], ["shwo"]])
-def test_the_command_line_answers_without_anything_heavy(words: list[str]) -> None:
-    """Help, version and usage errors need no torch."""
-    quietly = "import contextlib, io, probe.command_line.main\nwith contextlib.redirect_stdout(io.StringIO()):"
-    code = f"{quietly}\n    probe.command_line.main.run({words!r})"
-    assert printed(f"{code}\n{LIST_LOADED}") == "[]"
+@pytest.mark.parametrize(
+    ("code", "absent", "there"),
+    [
+        ("import probe", HEAVY, ()),
+        ("import probe; probe.record", (), ("torch",)),
+        ("import probe.report", ("torch", "matplotlib", "seaborn", "sklearn"), ()),
+        (RECORDED, ("matplotlib", "probe.report"), ()),
+        (f"{RECORDED}; recording._repr_html_()", ("matplotlib",), ("probe.report",)),
+        (f"{RECORDED}; recording.plot", (), ("matplotlib",)),
+        *((f"{RUN}({words.split()!r})", HEAVY, ()) for words in ("--help", "--version", "record --help", "shwo")),
+    ],
+)
+def test_nothing_is_loaded_before_it_is_needed(code: str, absent: tuple[str, ...], there: tuple[str, ...]) -> None:
+    """Not one of the libraries that take seconds; those that are used are seen."""
+    loaded = printed(f"{code}\n{LIST_LOADED}")
+    assert [name for name in absent if f"'{name}'" in loaded] == []
+    assert [name for name in there if f"'{name}'" not in loaded] == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.wait4 is POSIX")
@@ -55,32 +59,19 @@ def test_help_takes_less_than_a_third_of_a_second() -> None:
     assert min(spent) < 0.3
 
 
-def type_checking_names() -> set[str]:
-    """Return the names that `probe/__init__.py` imports for type checkers."""
-    assert probe.__file__ is not None
-    tree = ast.parse(Path(probe.__file__).read_text())
-    blocks = [node for node in tree.body if isinstance(node, ast.If)]
-    return {
-        alias.name
-        for block in blocks
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-
-
 def test_type_checkers_see_the_names_that_exist() -> None:
-    """`__all__`, the imports under TYPE_CHECKING and the lazy table hold the same names, sorted, once."""
-    assert set(probe.__all__) == type_checking_names()
-    assert len(set(probe.__all__)) == len(probe.__all__)
-    assert set(probe.__all__) <= set(dir(probe))
-
-
-@pytest.mark.parametrize("name", probe.__all__)
-def test_every_name_resolves(name: str) -> None:
-    """Each public name is found, and is what its own module calls by that name."""
-    value = getattr(probe, name)
-    assert getattr(sys.modules[value.__module__], name) is value
+    """`__all__` and the imports under TYPE_CHECKING have the same names, each what its own module calls so."""
+    assert probe.__file__ is not None
+    blocks = [node for node in ast.parse(Path(probe.__file__).read_text()).body if isinstance(node, ast.If)]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    names = sorted(alias.name for node in imports for alias in node.names)
+    assert sorted(probe.__all__) == names
+    assert set(names) <= set(dir(probe))
+    for name in names:
+        value = getattr(probe, name)
+        assert getattr(sys.modules[value.__module__], name) is value
+    with pytest.raises(AttributeError, match="module 'probe' has no attribute 'recrod'"):
+        _ = probe.recrod  # pyright: ignore[reportAttributeAccessIssue]
 
 
 LOOKED_AT = """
@@ -95,18 +86,19 @@ print(names <= set(dict(inspect.getmembers(probe))), all(map(pydoc.plain(pydoc.r
 """
 
 
-@pytest.mark.parametrize("missing", [(), ("h5py", "msgpack", "onnx", "xarray"), ("matplotlib", "pandas", "sklearn")])
+@pytest.mark.parametrize("missing", [("h5py", "msgpack", "onnx", "xarray"), ("matplotlib", "pandas", "sklearn")])
 def test_looking_at_all_names_raises_nothing(missing: tuple[str, ...]) -> None:
     """A star import, `hasattr`, `getmembers` and `help` work, also without a library that some calls need."""
     assert printed(LOOKED_AT.format(missing=missing)).split() == ["True", "True", "False", "True", "True"]
 
 
-def test_the_version_is_the_installed_one() -> None:
-    """What `probe` says of itself is what the installed package declares."""
-    assert probe.__version__ == version("rnn-probe")
+BARE = Path(__file__).with_name("bare.py")
 
 
-def test_an_unknown_name_raises() -> None:
-    """A misspelt name is an AttributeError that names it, as of any module."""
-    with pytest.raises(AttributeError, match="module 'probe' has no attribute 'recrod'"):
-        _ = probe.recrod  # pyright: ignore[reportAttributeAccessIssue]
+def test_all_but_formats_needs_no_extra_and_these_name_their_own() -> None:
+    """A process that cannot import the libraries of any extra loads, records, edits, draws, studies and saves."""
+    started("-W", "error", BARE)
+    code = "import sys; sys.path.insert(0, {!r}); import bare; sys.meta_path.insert(0, bare.Refuse()); import {}"
+    for library in ("xarray", "h5py"):
+        _, said = started("-c", code.format(str(BARE.parent), library), code=1)
+        assert f"ModuleNotFoundError: No module named '{library}'" in said

@@ -20,6 +20,9 @@ from probe.recurrent.steps import registry
 
 ROWS, TIME, CHANNELS, ORDER = 6, 7, 3, 2
 LENGTHS = (7, 3, 5, 7, 1, 4)
+#: A concept that changes along each sequence, and one that does not.
+MOVING = np.add.outer(np.arange(ROWS), np.arange(TIME)) % 3
+FIXED = np.array(["low", "high", "low", "high", "low", "low"])
 
 
 class Diagonal(nn.Module):
@@ -73,6 +76,16 @@ class Recorded:
     signal: str
     values: np.ndarray
     lengths: tuple[int, ...] = (TIME,) * ROWS
+
+    @property
+    def real(self) -> np.ndarray:
+        """Return which places are no padding, (batch, time)."""
+        return np.arange(TIME) < np.array(self.lengths)[:, None]
+
+    @property
+    def second(self) -> Any:
+        """Return what a plot calls the second unit."""
+        return (0, 1) if self.signal == "ssm_state" else 1
 
 
 def _of(

@@ -1,12 +1,8 @@
-"""Plots of state space, and legends.
-
-- Trajectories and saturated gates: what is drawn is what was recorded, seen along the right directions.
-- A space of three coordinates on paper: where points stand, what is drawn.
-- A legend has as many names abreast as there is room for, and the names of columns do not run into each other.
-"""
+"""Plots of state space, seen along the right directions, in two and three of them; and legends that have room."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -22,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.quiver import Quiver
 from painted import contrast
-from recorded import KINDS, ROWS, TIME, Recorded, recorded
+from recorded import KINDS, MOVING, ROWS, TIME, Recorded, recorded
 from refusing import refused
 
 from probe import Signal
@@ -34,21 +30,20 @@ from probe.plots.spaces import UNSTABLE_STYLE, draw_cube, draw_fixed_points, see
 from probe.plots.state_space import principal
 from probe.plots.style import COLUMN_WIDTH, INK, STEPS, VALUES, colours, new_figure, style
 
-MOVING = np.add.outer(np.arange(ROWS), np.arange(TIME)) % 3
-
-
-def real(own: Recorded) -> np.ndarray:
-    """Return which places are no padding, (batch, time)."""
-    return np.arange(TIME) < np.array(own.lengths)[:, None]
-
 
 def by_hand(own: Recorded) -> tuple[np.ndarray, np.ndarray]:
     """Return where states stand along the eigenvectors of their covariance, (batch, time, 2), and the shares."""
-    states = own.values[real(own)]
+    states = own.values[own.real]
     variances, vectors = np.linalg.eigh(np.cov(states.T))
     first = vectors[:, ::-1][:, :2]
     first = first * np.sign(np.take_along_axis(first, np.abs(first).argmax(axis=0)[None], axis=0))
     return (own.values - states.mean(axis=0)) @ first, variances[::-1][:2] / variances.sum()
+
+
+def paths_in(ax: Axes) -> LineCollection:
+    """Return the paths that axes show."""
+    (paths,) = (one for one in ax.collections if isinstance(one, LineCollection))
+    return paths
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,16 +52,14 @@ def test_each_sequence_is_a_path_of_its_steps(kind: str) -> None:
     own = recorded(kind)
     ax = own.recording.plot.trajectories(layer=own.layer)
     places, shares = by_hand(own)
-    (paths,) = (one for one in ax.collections if isinstance(one, LineCollection))
-    pieces = np.array(paths.get_segments())
     wanted = [(places[row, step - 1 : step + 1], step) for row in range(ROWS) for step in range(1, own.lengths[row])]
+    pieces = np.array(paths_in(ax).get_segments())
     assert pieces == pytest.approx(np.array([piece for piece, _ in wanted]), abs=1e-6)
     inks = colours(TIME, STEPS)
-    assert [to_hex(one) for one in np.asarray(paths.get_colors())] == [inks[step] for _, step in wanted]
+    assert [to_hex(one) for one in np.asarray(paths_in(ax).get_colors())] == [inks[step] for _, step in wanted]
     assert ax.get_xlabel() == f"first direction ({100 * shares[0]:.0f} % of the variance)"
     assert ax.get_ylabel() == f"second direction ({100 * shares[1]:.0f} % of the variance)"
-    dots = np.concatenate([np.array(line.get_data()).T for line in ax.get_lines()])
-    assert len(dots) == sum(own.lengths)
+    assert sum(np.size(line.get_xdata()) for line in ax.get_lines()) == sum(own.lengths)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,137 +68,35 @@ def test_each_value_of_a_concept_is_a_path_of_mean_states(kind: str) -> None:
     own = recorded(kind)
     ax = own.recording.plot.trajectories(by=MOVING, layer=own.layer, name="rest")
     places, _ = by_hand(own)
-    lines = {colour: [] for colour in colours(3, VALUES)}
+    drawn: dict[str, list[np.ndarray]] = {}
     for line in ax.get_lines():
-        lines.setdefault(str(line.get_color()), []).append(np.array(line.get_data()).T)
+        drawn.setdefault(str(line.get_color()), []).append(np.array(line.get_data()).T)
     for value, colour in enumerate(colours(3, VALUES)):
-        (path,) = lines[colour]
-        means = [
-            places[(MOVING[:, step] == value) & real(own)[:, step], step].mean(axis=0)
-            for step in range(TIME)
-            if ((MOVING[:, step] == value) & real(own)[:, step]).any()
-        ]
+        (path,) = drawn.pop(colour)
+        there = [(MOVING[:, step] == value) & own.real[:, step] for step in range(TIME)]
+        means = [places[rows, step].mean(axis=0) for step, rows in enumerate(there) if rows.any()]
         assert path == pytest.approx(np.array(means), abs=1e-6)
-    (grey,) = set(lines) - set(colours(3, VALUES))
-    assert len(lines[grey]) == TIME
+    ((_, grey),) = drawn.items()
+    assert len(grey) == TIME
     assert [one.get_text() for one in ax.texts] == ["0", "1", "2"]
     assert ax.get_title("left") == "a path for each value: rest"
 
 
-def test_three_directions_are_seen_from_one_side() -> None:
-    """In a cube as wide as the farthest state, with the share of each direction."""
+def test_three_directions_are_seen_from_one_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a cube as wide as the farthest state, with the share of each; no view makes a length longer."""
     own = recorded("gru")
     ax = trajectories(own.recording, directions=3)
     plane = principal(own.values.reshape(-1, 4), 3)
     places = plane(own.values)
     flat = seen(places / np.abs(places).max())
-    (paths,) = (one for one in ax.collections if isinstance(one, LineCollection))
-    assert np.array(paths.get_segments())[:, 1] == pytest.approx(flat[:, 1:].reshape(-1, 2), abs=1e-6)
+    assert (np.linalg.norm(flat, axis=-1) <= np.linalg.norm(places / np.abs(places).max(), axis=-1) + 1e-12).all()
+    segments = np.array(paths_in(ax).get_segments())
+    assert segments[:, 1] == pytest.approx(flat[:, 1:].reshape(-1, 2), abs=1e-6)
     assert [one.get_text().split(",")[0] for one in ax.texts] == ["first", "second", "third"]
     assert plane.directions @ plane.directions.T == pytest.approx(np.eye(3), abs=1e-9)
     assert (np.diff(plane.shares) < 0).all()
-
-
-def test_the_whole_state_of_an_lstm_has_its_fixed_points() -> None:
-    """By how many directions they are unstable in; plain states are points."""
-    own = recorded("lstm")
-    both = np.concatenate([own.values, own.recording["hidden_state"].double().numpy()], axis=2)
-    states = both[:2, -1]
-    jacobians = np.stack([0.5 * np.eye(8), np.diag([2.0, *[0.5] * 7])])
-    found = Points(states, np.zeros(2), jacobians, np.ones(2, bool), 1.0)
-    parts = ("cell_state", "hidden_state")
-    ax = trajectories(own.recording, signal=parts, points=found)
-    places = principal(both.reshape(-1, 8), 2)(states)
-    marked = {line.get_label(): np.array(line.get_data())[:, 0] for line in ax.get_lines()}
-    assert marked["stable"] == pytest.approx(places[0])
-    assert marked["1 unstable direction"] == pytest.approx(places[1])
-    plain = trajectories(own.recording, signal=parts, points=torch.tensor(states), by=MOVING)
-    (dots,) = (line for line in plain.get_lines() if line.get_label() == "points")
-    assert pytest.approx(places) == np.array(dots.get_data()).T
-    with refused():
-        _ = trajectories(own.recording, points=found)
-
-
-def test_arrows_show_where_a_step_leads() -> None:
-    """From a grid in the plane: states that shrink go to the origin."""
-    own = recorded("lstm")
-    mean = own.values[real(own)].mean(axis=0)
-    ax = trajectories(own.recording, flow=lambda states: torch.tensor(mean + 0.5 * (states - mean)))
-    (arrows,) = (one for one in ax.collections if isinstance(one, Quiver))
-    assert arrows.N == 14 * 14
-    assert np.array([arrows.U, arrows.V]) == pytest.approx(-0.5 * np.asarray(arrows.XY).T)
-    with refused():
-        _ = trajectories(own.recording, flow=lambda states: states[:, :3])
-    with refused():
-        _ = trajectories(own.recording, flow=lambda states: states, directions=3)
-
-
-def test_a_space_that_is_not_there_is_refused() -> None:
-    """Too few units, states that do not move, another number of directions."""
-    own = recorded("lstm")
-    with refused():
-        _ = trajectories(own.recording, units=[2])
-    with refused():
-        _ = trajectories(own.recording, signal=())
-    with refused():
-        _ = trajectories(own.recording, directions=4)
-    still = replace(own.recording.parts[0], signals={Signal.CELL_STATE: torch.ones(ROWS, TIME, 4)})
-    with refused():
-        _ = trajectories(replace(own.recording, parts=(still,)))
-
-
-@pytest.mark.parametrize("kind", ["lstm", "gru", "packed", "bidirectional"])
-def test_saturation_is_the_share_of_steps(kind: str) -> None:
-    """Above 0.9 across and below 0.1 upwards, a dot a unit, over what is no padding."""
-    own = recorded(kind)
-    part = next(one for one in own.recording.parts if own.layer in (None, one.layer))
-    for gate, value in part.signals.items():
-        if gate.endswith("_gate"):
-            value.copy_((value - 0.5) * 8 + 0.5)  # far open, or far closed
-    figure = own.recording.plot.saturation(layer=own.layer)
-    assert isinstance(figure, Figure)
-    gates = [gate for gate in part.signals if gate.endswith("_gate")]
-    assert [ax.get_title("left").replace(" ", "_") for ax in figure.axes] == [str(gate) for gate in gates]
-    for ax, gate in zip(figure.axes, gates, strict=True):
-        values = part.signals[gate].numpy()[real(own)]
-        _, dots = ax.get_lines()
-        assert np.array(dots.get_data()) == pytest.approx(
-            np.array([(values > 0.9).mean(axis=0), (values < 0.1).mean(axis=0)])
-        )
-        assert np.ptp(np.array(dots.get_data())) > 0
-
-
-def test_one_gate_has_axes() -> None:
-    """And a gate that is none, or a layer without gates, is refused."""
-    own = recorded("lstm")
-    ax = saturation(own.recording, gates="forget_gate", units=[1, 2])
-    assert isinstance(ax, Axes)
-    assert len(np.array(ax.get_lines()[1].get_xdata())) == 2
-    assert contrast(str(ax.get_lines()[1].get_color()), "#ffffff") >= 3
-    with refused():
-        _ = saturation(own.recording, gates="cell_state")
-    with refused():
-        _ = saturation(recorded("state space").recording)
-    with refused():
-        _ = saturation(own.recording, gates=[])
-
-
-def looks(given: Any) -> list[str]:
-    """Return the names in the legends of a figure."""
-    return [one.get_text() for legend in given.figure.findobj(Legend) for one in legend.get_texts()]
-
-
-def test_points_have_a_legend() -> None:
-    """Without points there is none."""
-    own = recorded("gru")
-    assert looks(trajectories(own.recording)) == []
-    assert looks(trajectories(own.recording, points=own.values[0, :2])) == ["points"]
-    mine = Figure().subplots()
-    assert looks(trajectories(own.recording, points=own.values[0, :2], ax=mine)) == ["points"]
-
-
-def test_points_stand_where_an_orthographic_view_puts_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the front the first and the third axis are seen; a tilt of 90 degrees looks from above."""
+    cube = draw_cube(["one", "two", "three"])
+    assert (len(cube.get_lines()), cube.get_aspect()) == (12, 1)
     points = np.array([[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]])
     for turn, tilt, axes in ((0, 0, [0, 2]), (0, 90, [0, 1]), (90, 0, [1, 2])):
         monkeypatch.setattr(spaces, "TURN", turn)
@@ -213,56 +104,114 @@ def test_points_stand_where_an_orthographic_view_puts_them(monkeypatch: pytest.M
         assert np.allclose(seen(points), points[:, axes])
 
 
-def test_no_view_makes_a_length_longer() -> None:
-    """What is projected is as long as before, or shorter; so it is in any number of leading axes."""
-    points = np.random.default_rng(0).normal(size=(4, 5, 3))
-    flat = seen(points)
-    assert flat.shape == (4, 5, 2)
-    assert (np.linalg.norm(flat, axis=-1) <= np.linalg.norm(points, axis=-1) + 1e-12).all()
+def looks(given: Any) -> list[str]:
+    """Return the names in the legends of a figure."""
+    return [one.get_text() for legend in given.figure.findobj(Legend) for one in legend.get_texts()]
 
 
-def test_a_cube_has_twelve_edges_and_three_names() -> None:
-    """Each of its edges is a line, and the axes are as the reader counts on them: equal in all directions."""
-    ax = draw_cube(["one", "two", "three"])
-    assert len(ax.get_lines()) == 12
-    assert [text.get_text() for text in ax.texts] == ["one", "two", "three"]
-    assert ax.get_aspect() == 1
+def test_the_whole_state_of_an_lstm_has_its_fixed_points() -> None:
+    """By how many directions they are unstable in; plain states are points; without points there is no legend."""
+    own = recorded("lstm")
+    both = np.concatenate([own.values, own.recording["hidden_state"].double().numpy()], axis=2)
+    states, parts = both[:2, -1], ("cell_state", "hidden_state")
+    jacobians = np.stack([0.5 * np.eye(8), np.diag([2.0, *[0.5] * 7])])
+    found = Points(states, np.zeros(2), jacobians, np.ones(2, bool), 1.0)
+    ax = trajectories(own.recording, signal=parts, points=found)
+    places = principal(both.reshape(-1, 8), 2)(states)
+    marked = {line.get_label(): np.array(line.get_data())[:, 0] for line in ax.get_lines()}
+    assert marked["stable"] == pytest.approx(places[0])
+    assert marked["1 unstable direction"] == pytest.approx(places[1])
+    plain = trajectories(own.recording, signal=parts, points=torch.tensor(states), by=MOVING, ax=Figure().subplots())
+    (dots,) = (line for line in plain.get_lines() if line.get_label() == "points")
+    assert pytest.approx(places) == np.array(dots.get_data()).T
+    assert (looks(plain), looks(trajectories(own.recording))) == (["points"], [])
+    with refused():
+        _ = trajectories(own.recording, points=found)
+
+
+def test_arrows_show_where_a_step_leads() -> None:
+    """From a grid in the plane: states that shrink go to the origin."""
+    own = recorded("lstm")
+    mean = own.values[own.real].mean(axis=0)
+    ax = trajectories(own.recording, flow=lambda states: torch.tensor(mean + 0.5 * (states - mean)))
+    (arrows,) = (one for one in ax.collections if isinstance(one, Quiver))
+    assert arrows.N == 14 * 14
+    assert np.array([arrows.U, arrows.V]) == pytest.approx(-0.5 * np.asarray(arrows.XY).T)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "packed", "bidirectional"])
+def test_saturation_is_the_share_of_steps(kind: str) -> None:
+    """Above 0.9 across and below 0.1 upwards, a dot a unit, over what is no padding."""
+    own = recorded(kind)
+    part = next(one for one in own.recording.parts if own.layer in (None, one.layer))
+    gates = [gate for gate in part.signals if gate.endswith("_gate")]
+    for gate in gates:
+        part.signals[gate].copy_((part.signals[gate] - 0.5) * 8 + 0.5)  # far open, or far closed
+    figure = own.recording.plot.saturation(layer=own.layer)
+    assert isinstance(figure, Figure)
+    assert [ax.get_title("left").replace(" ", "_") for ax in figure.axes] == [str(gate) for gate in gates]
+    for ax, gate in zip(figure.axes, gates, strict=True):
+        values = part.signals[gate].numpy()[own.real]
+        shown = np.array(ax.get_lines()[1].get_data())
+        assert shown == pytest.approx(np.array([(values > 0.9).mean(axis=0), (values < 0.1).mean(axis=0)]))
+        assert np.ptp(shown) > 0
+    one = saturation(own.recording, gates=gates[0], units=[1, 2], layer=own.layer)
+    assert isinstance(one, Axes)
+    assert np.size(one.get_lines()[1].get_xdata()) == 2
+    assert contrast(str(one.get_lines()[1].get_color()), "#ffffff") >= 3
 
 
 def test_fixed_points_are_told_apart_by_their_unstable_directions() -> None:
-    """A marker each, named in the legend; more directions than there are markers share the last."""
-    frame = pd.DataFrame({"a": range(5), "b": 0.0, "c": 0.0, "unstable": [0, 0, 1, 3, 4]})
-    _, axes = new_figure()
-    ax = axes[0, 0]
-    draw_fixed_points(frame, ["a", "b", "c"], ax=ax)
-    labels = [line.get_label() for line in ax.get_lines()]
-    assert labels == ["stable", "1 unstable direction", "3 unstable directions or more"]
-    assert [len(line.get_xdata()) for line in ax.get_lines()] == [2, 1, 2]
-    _, axes = new_figure()
-    draw_fixed_points(frame.assign(unstable=0, neutral=[1, 1, 1, 0, 0]), ["a", "b", "c"], ax=axes[0, 0])
-    assert [line.get_label() for line in axes[0, 0].get_lines()] == ["neutral", "stable"]
+    """A marker each, in ink, named in the legend; more directions than there are markers share the last."""
+
+    def lines(count: int, **more: Any) -> list[Any]:
+        _, axes = new_figure()
+        frame = pd.DataFrame({"a": range(count), "b": 0.0, "c": 0.0} | more)
+        draw_fixed_points(frame, ["a", "b", "c"], ax=axes[0, 0])
+        return axes[0, 0].get_lines()
+
+    found = {line.get_label(): len(line.get_xdata()) for line in lines(5, unstable=[0, 0, 1, 3, 4])}
+    assert found == {"stable": 2, "1 unstable direction": 1, "3 unstable directions or more": 2}
+    neutral = lines(5, unstable=0, neutral=[1, 1, 1, 0, 0])
+    assert [line.get_label() for line in neutral] == ["neutral", "stable"]
+    each = lines(4, unstable=range(4))
+    assert {line.get_color() for line in each} == {INK}
+    assert [line.get_markerfacecolor() for line in each] == [INK, "none", "none", "none"]
+    assert len({line.get_marker() for line in each}) == len({marker for marker, _ in UNSTABLE_STYLE}) == 4
 
 
-def test_the_stable_ones_are_filled_and_the_others_told_apart_by_their_marker() -> None:
-    """All in ink, which is the colour of no role."""
-    _, axes = new_figure()
-    frame = pd.DataFrame({"a": range(4), "b": range(4), "unstable": range(4)})
-    draw_fixed_points(frame, ["a", "b"], ax=axes[0, 0])
-    lines = axes[0, 0].get_lines()
-    assert {line.get_color() for line in lines} == {INK}
-    assert [line.get_markerfacecolor() for line in lines] == [INK, "none", "none", "none"]
-    assert len({line.get_marker() for line in lines}) == len({marker for marker, _ in UNSTABLE_STYLE}) == 4
+def paths(kind: str = "lstm", **asked: Any) -> Axes:
+    """Draw the states of a kind of network."""
+    return trajectories(recorded(kind).recording, **asked)
 
 
-def test_what_has_no_three_coordinates_is_refused() -> None:
-    """Points and names."""
+def still() -> Axes:
+    """Draw states that do not move."""
+    recording = recorded("lstm").recording
+    part = replace(recording.parts[0], signals={Signal.CELL_STATE: torch.ones(ROWS, TIME, 4)})
+    return trajectories(replace(recording, parts=(part,)))
+
+
+WRONG: list[Callable[[], object]] = [
+    lambda: paths(flow=lambda states: states[:, :3]),
+    lambda: paths(flow=lambda states: states, directions=3),
+    lambda: paths(units=[2]),
+    lambda: paths(signal=()),
+    lambda: paths(directions=4),
+    still,
+    lambda: saturation(recorded("lstm").recording, gates="cell_state"),
+    lambda: saturation(recorded("state space").recording),
+    lambda: saturation(recorded("lstm").recording, gates=[]),
+    lambda: seen(np.zeros((1, 2))),
+    lambda: draw_cube(["one"]),
+]
+
+
+@pytest.mark.parametrize("draw", WRONG, ids=range(len(WRONG)))
+def test_a_space_that_is_not_there_is_refused(draw: Callable[[], object]) -> None:
+    """Too few units or coordinates, states that do not move, another number of directions, no gate."""
     with refused():
-        _ = seen(np.zeros((1, 2)))
-    with refused():
-        _ = draw_cube(["one"])
-
-
-LONG = "initialisation"
+        _ = draw()
 
 
 def columns_of(legend: Legend | None) -> int:
@@ -274,39 +223,26 @@ def columns_of(legend: Legend | None) -> int:
     return len({round(text.get_window_extent().x0) for text in legend.get_texts()})
 
 
-def named(count: int, width: float = COLUMN_WIDTH):
-    """Return a figure and axes with so many long names."""
-    figure, axes = new_figure(width=width)
-    for number in range(count):
-        axes[0, 0].plot([0, 1], [0, number], label=f"{LONG} {number}")
-    return figure, axes[0, 0]
-
-
-@pytest.mark.parametrize(("width", "columns"), [(2.0, 1), (COLUMN_WIDTH, 2), (9.0, 3)])
-def test_a_legend_is_not_wider_than_its_figure(width: float, columns: int) -> None:
-    """Three names stand one, two or three abreast; three abreast would be wider than a figure of the usual width."""
+@pytest.mark.parametrize(
+    ("panels", "width", "columns"), [(1, 2.0, 1), (1, COLUMN_WIDTH, 2), (1, 9.0, 3), (2, COLUMN_WIDTH, 1)]
+)
+def test_a_legend_is_not_wider_than_its_panel(panels: int, width: float, columns: int) -> None:
+    """Three long names stand one, two or three abreast; axes without names have no legend."""
     with style():
-        figure, ax = named(3, width)
+        figure, axes = new_figure(panels, width=width)
+        ax = axes[0, 0]
+        for number in range(3):
+            ax.plot([0, 1], [0, number], label=f"initialisation {number}")
         legend = legend_above(ax)
-        assert legend is not None
         assert columns_of(legend) == columns
-        assert legend.get_window_extent().width <= figure.bbox.width
+        assert legend is not None
+        assert legend.get_window_extent().width <= figure.bbox.width / panels
+        if panels > 1:
+            assert legend_above(axes[0, 1]) is None
+            return
         below = figure_legend(figure, *ax.get_legend_handles_labels(), where="lower")
         assert figure.legends == [below]
-        assert columns_of(below) == columns
-        assert columns_of(legend_above(ax, most=1)) == 1
-
-
-def test_panels_side_by_side_have_narrower_legends() -> None:
-    """A panel has its part of the figure's width; axes without names have no legend."""
-    with style():
-        _, axes = new_figure(2)
-        for number in range(2):
-            axes[0, 0].plot([0, 1], [0, number], label=f"{LONG} {number}")
-        legend = legend_above(axes[0, 0])
-        assert legend is not None
-        assert columns_of(legend) == 1
-        assert legend_above(axes[0, 1]) is None
+        assert (columns_of(below), columns_of(legend_above(ax, most=1))) == (columns, 1)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,6 @@ from benchmarks.mutations import MUTATIONS, Mutation
 ROOT = Path(__file__).resolve().parents[2]
 #: Quick tests that load the package, its data files and its entry point.
 QUICK = (
-    "command_line/test_bare.py",
     "command_line/test_import_is_light.py",
     "edits/test_files.py",
     "edits/test_errors.py",
