@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
+import torch
+
 import probe
 from models.zoo import networks
 from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
@@ -31,31 +36,50 @@ def page_of(explorer: Explorer) -> Page:
     return Page("Explore", "It runs here.", [Section("Run it", [explorer], "run")])
 
 
+@cache
 def counters() -> Explorer:
     """Return an explorer of a trained counter, its own initialisation and a trained GRU."""
     lstm, gru = networks(seeds=[0])[0], networks("gru", seeds=[0])[0]
     assert lstm.untrained is not None
     given = {"trained": lstm.model, "own initialisation": lstm.untrained, "GRU": gru.model}
-    drift = ExplorerProgram("with a drift", 3, {"0": -0.3, "1": 0.7})
-    own = {"trained": [drift]}
+    own = {"trained": [ExplorerProgram("with a drift", 3, {"0": -0.3, "1": 0.7})]}
     chosen = [
         ExplorerNetwork(name, model, f"The {name} one.", programs=own.get(name, ()), look=LOOKS.get(name, "trained"))
         for name, model in given.items()
     ]
     classes = [str(count) for count in range(11)]
-    return Explorer(
-        chosen,
-        EXAMPLE,
-        {"0": 0.0, "1": 1.0},
-        classes,
-        [10],
-        programs=PROGRAMS,
-        experiments=EXPERIMENTS,
-        truth="ones",
-    )
+    more = {"programs": PROGRAMS, "experiments": EXPERIMENTS, "truth": "ones"}
+    return Explorer(chosen, EXAMPLE, {"0": 0.0, "1": 1.0}, classes, [10], **more)
+
+
+def written(folder: Path) -> Path:
+    """Write the page of these networks, and return its path."""
+    return page_of(counters()).write(folder / "index.html")
+
+
+@cache
+def counter() -> torch.nn.Module:
+    """Return the trained counter in float64."""
+    return networks(seeds=[0])[0].model.double()
+
+
+def recorded(strings: list[str], *edits: probe.Edit) -> probe.Recording:
+    """Return every signal of the trained counter on some strings."""
+    return probe.record(counter(), encoded(strings, 1), edits=edits, signals=probe.Signal)
+
+
+def answers(string: str, *edits: probe.Edit) -> list[int]:
+    """Return what the trained counter would answer after each bit, by its head on PyTorch's hidden states."""
+    with torch.no_grad():
+        scores = counter().get_submodule("head")(recorded([string], *edits)["hidden_state"][0])
+    return scores.argmax(1).tolist()
 
 
 def answer(string: str, *edits: probe.Edit) -> int:
     """Return what the trained counter says to a string."""
-    model = networks(seeds=[0])[0].model.double()
-    return int(probe.record(model, encoded([string], 1), edits=edits).output.argmax())
+    return int(recorded([string], *edits).output.argmax())
+
+
+def says(string: str, *edits: probe.Edit) -> str:
+    """Return how a page begins to tell that answer."""
+    return f"{answer(string, *edits)} (probability"

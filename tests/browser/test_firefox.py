@@ -7,18 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.browser.explorers import answer, counters, page_of
-from tests.browser.tools import PAGES, need, run
+from tests.browser.explorers import EXAMPLE, says, written
+from tests.browser.tools import PAGES, run
+
+NEEDS = ("Firefox",)
 
 FAULTY = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>t</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; img-src *"></head>
 <body><main><p style="color: red">styled</p><img src="http://example.org/x.png">
 <script>console.log("said"); throw new Error("thrown")</script></main></body></html>"""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tools() -> None:
-    need("Firefox")
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +24,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("pages") / "made"
     folder.mkdir()
     (folder / "faulty.html").write_text(FAULTY, encoding="utf-8")
-    explorer = page_of(counters()).write(folder / "explorer.html")
-    report = run("firefox.mjs", *PAGES, explorer, folder / "faulty.html")
+    report = run("firefox.mjs", *PAGES, written(folder), folder / "faulty.html")
     assert report["version"].startswith("firefox/")
     return {named(Path(path)): page for path, page in report["pages"].items()}
 
@@ -38,23 +34,20 @@ def named(path: Path) -> str:
     return f"{path.parent.name}-{path.stem}"
 
 
-@pytest.mark.parametrize("name", [*map(named, PAGES), "made-explorer"])
+@pytest.mark.parametrize("name", [*map(named, PAGES), "made-index"])
 def test_a_page_asks_says_and_violates_nothing(found: dict[str, Any], name: str) -> None:
     """Opened from disk, every detail unfolded, scrolled to its end: no request, no message, no violation."""
     page = found[name]
-    assert page["requests"] == []
-    assert page["console"] == []
-    assert page["csp"] == []
-    assert page["overflow"] == 0
+    assert (page["requests"], page["console"], page["csp"], page["overflow"]) == ([], [], [], 0)
     assert page["words"] > 100
 
 
 def test_the_explorer_is_used_by_keyboard_alone(found: dict[str, Any]) -> None:
     """Tab reaches the sequence; what is typed is answered as the network itself does, and stands in the address."""
-    explorer = found["made-explorer"]["explorer"]
+    explorer = found["made-index"]["explorer"]
     assert explorer["tabs"] < 20
-    assert f"{answer('0110101101')} (probability" in explorer["before"]
-    assert f"{answer('111011')} (probability" in explorer["typed"]
+    assert says(EXAMPLE) in explorer["before"]
+    assert says("111011") in explorer["typed"]
     assert explorer["typed"] != explorer["before"]
     assert "x=111011" in explorer["hash"]
 

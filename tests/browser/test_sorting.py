@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages_read import page_of
 from torch import nn
 
 from probe.explorer import Explorer, ExplorerNetwork
-from probe.report import Page, Section, Table, Verdict
-from tests.browser.tools import need, run
+from probe.report import Table, Verdict
+from tests.browser.tools import checked, run
 
 #: Name, number, interval, verdict, words of numbers, and a column with verdicts of its own beside other words.
 ROWS: tuple[tuple[Any, ...], ...] = (
@@ -35,19 +35,13 @@ SORTED = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _tools() -> None:
-    need("Chromium")
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a page with a sortable table beside an explorer."""
     explorer = Explorer([ExplorerNetwork("a GRU", nn.GRU(1, 2))], "ab", {"a": 0.0, "b": 1.0})
     rows = [list(row) for row in ROWS]
     table = Table(COLUMNS, rows, "Rows in any order.", verdict="verdict", name="rows", sortable=True)
-    built = Page("Sorted", "By any column.", [Section("Rows", [table], "rows"), Section("Run", [explorer], "run")])
-    return built.write(tmp_path_factory.mktemp("sorting") / "index.html")
+    return page_of(table, explorer).write(tmp_path_factory.mktemp("sorting") / "index.html")
 
 
 @pytest.fixture(scope="module")
@@ -67,35 +61,12 @@ def test_each_head_sorts_up_down_and_back(found: dict[str, Any], how: str) -> No
             assert state["heads"] == [said if other == place else None for other in range(len(COLUMNS))]
 
 
-def test_the_focus_stays_on_the_head(found: dict[str, Any]) -> None:
-    """Who sorts by the keyboard sorts on from where they are."""
+def test_a_sortable_page_is_read_and_printed_as_any_other(page: Path, found: dict[str, Any]) -> None:
+    """One column counts at a time, the focus stays on its head, and without scripts or on paper it has no button."""
     assert [state["focus"] for state in found["entered"]["verdict"]][1:] == ["verdict"] * 3
-
-
-def test_one_column_counts_at_a_time(found: dict[str, Any]) -> None:
-    """Sorting by another column begins from the order given, and says so in its head alone."""
     assert "".join(found["second"]["rows"]) == SORTED["interval"][0]
     assert found["second"]["heads"] == [None, None, "ascending", None, None, None]
-
-
-def test_without_scripts_no_button_is_shown(found: dict[str, Any]) -> None:
-    """A reader without scripts, or in a frame that allows none, sees heads as in any table."""
-    assert found["unscripted"] == 0
-    assert found["refused"] == {}
-
-
-def test_print_has_the_heads_and_no_buttons(found: dict[str, Any]) -> None:
-    """On paper a head is its words."""
-    assert found["printed"].split() == list(COLUMNS)
-    assert found["printedButtons"] == 0
-
-
-def test_nothing_is_fetched_said_or_forbidden(found: dict[str, Any]) -> None:
-    """The policy of the page allows both scripts, and they keep it."""
+    assert (found["unscripted"], found["refused"]) == (0, {})
+    assert (found["printed"].split(), found["printedButtons"]) == (list(COLUMNS), 0)
     assert found["log"] == {"requests": [], "console": [], "csp": []}
-
-
-def test_a_sortable_page_passes_every_check(page: Path) -> None:
-    """It reads the same with scripts, without them and in a sandbox, and axe finds nothing in it."""
-    report = run("check_page.mjs", page)
-    assert report["wrong"] == [], json.dumps(report, indent=1)
+    _ = checked(page)

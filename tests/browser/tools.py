@@ -74,6 +74,19 @@ def lost_on_paper(texts: list[str], pdf: Path) -> list[str]:
     return [text for text in texts if _squeezed(text) not in printed]
 
 
+def checked(page: Path, pdf: Path | None = None) -> dict[str, Any]:
+    """Return what the checker says of a page that must keep every bar, also when it is printed.
+
+    Args:
+        page: the page.
+        pdf: where it is printed to, or None for nowhere.
+    """
+    report = run("check_page.mjs", page, *(["--pdf", pdf] if pdf else []))
+    assert report["wrong"] == [], json.dumps(report, indent=1)
+    assert pdf is None or lost_on_paper(report["print"]["texts"], pdf) == []
+    return report
+
+
 def _squeezed(text: str) -> str:
     return re.sub(r"\s+", "", unicodedata.normalize("NFKC", text))
 
