@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from bodies import Model
-from cells_by_hand import CTRNN, FEATURES, CTRNNStep
+from cells_by_hand import FEATURES
 from refusing import refused
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
@@ -188,6 +188,62 @@ def test_a_place_that_never_comes_is_refused_where_the_context_ends(where: dict[
     for ask in (probe.record, partial(probe.sweep, batch_axis=1)):
         with refused():
             ask(wrapper, seen, edits=[edit])
+
+
+class CTRNN(nn.Module):
+    """The continuous-time network of neurogym's examples: a loop over a method."""
+
+    def __init__(self, alpha: float = 0.2) -> None:
+        super().__init__()
+        self.alpha, self.hidden_size = alpha, UNITS
+        self.input2h, self.h2h = nn.Linear(FEATURES, UNITS), nn.Linear(UNITS, UNITS)
+
+    def recurrence(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """Return the next state."""
+        h_new = torch.relu(self.input2h(x) + self.h2h(hidden))
+        return hidden * (1 - self.alpha) + h_new * self.alpha
+
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the states, (time, batch, unit), and the last one."""
+        hidden = x.new_zeros(x.shape[1], self.hidden_size) if hidden is None else hidden
+        output = []
+        for now in x:
+            hidden = self.recurrence(now, hidden)
+            output.append(hidden)
+        return torch.stack(output), hidden
+
+
+class CTRNNStep(probe.Step):
+    """Its step."""
+
+    names: ClassVar = {"state": "rate"}
+    given: Tensor | None = None
+
+    def inputs(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Return the sequences."""
+        self.given = hidden
+        return x.transpose(0, 1)
+
+    def initial(self, batch: int) -> Any:
+        """Return the state before the first step."""
+        return torch.zeros(batch, self.module.hidden_size) if self.given is None else self.given
+
+    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Return the state twice."""
+        h = self.module.recurrence(x, state)
+        return h, h
+
+    def outputs(self, returned: Any) -> Tensor:
+        """Return the states."""
+        return returned[0].transpose(0, 1)
+
+    def final(self, returned: Any) -> Any:
+        """Return the last state."""
+        return returned[1]
+
+    def returned(self, returned: Any, outputs: Tensor, state: Any) -> Any:
+        """Return the states and the last one."""
+        return outputs.transpose(0, 1), state
 
 
 def test_a_layer_with_a_step_of_its_own_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ def test_watching_a_bare_cell_says_what_to_register(monkeypatch: pytest.MonkeyPa
     """Recordings of nothing are an error; once the cell is registered there is one a call."""
 
     def played(cell: nn.Module) -> list[probe.Recording]:
-        state = zeros(WithOutput, BATCH)
+        state = zeros(cell, BATCH)
         with torch.no_grad(), probe.watch(cell) as recordings:
             for x in torch.randn(TIME, BATCH, FEATURES):
                 _, state = cell(x, state)
