@@ -139,6 +139,9 @@ class Study:
             value, default = getattr(self, what), type(self).__dataclass_fields__[what].default
             if not (right(value) or (value is None and default is None)):
                 raise ProbeError(f"{what} is {brief(value)}; give {wanted}.")
+        for name, program in self.programs.items():
+            if not callable(program):
+                raise ProbeError(f"The program {name!r} is {brief(program)}; give a function of a sequence.")
         if self.readout is not None and self.readout.concept not in self.concepts:
             raise ProbeError("The readout: " + unknown("concept", self.readout.concept, self.concepts))
         strange = [one for one in self.controls if one not in CONTROLS]
