@@ -136,7 +136,7 @@ def draw(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) ->
         if len(shown) > 1:
             row[0].set_ylabel(shortened(layer, 16))
     for ax, gate in zip(axes[0], gates, strict=True):
-        ax.set_title(fill(_words(gate), 8))
+        ax.set_title(fill(_named("", gate), 8))
     handles = {name: one for ax in axes.ravel() for one, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     _ = figure_legend(figure, list(handles.values()), list(handles), most=2)
     figure.supxlabel(
@@ -183,8 +183,5 @@ def _most(answered: Answered, metric: str, words: str) -> str:
 
 
 def _named(layer: str, gate: str) -> str:
-    return f"{_words(gate)} of {layer}" if layer else _words(gate)
-
-
-def _words(gate: str) -> str:
-    return str(gate).replace("_", " ")
+    words = str(gate).replace("_", " ")
+    return f"{words} of {layer}" if layer else words

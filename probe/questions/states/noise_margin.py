@@ -34,7 +34,10 @@ DOSES = (0.001, 0.003, 0.01, 0.03, 0.06, 0.2, 0.5)
 
 def question(subject: Subject) -> Question:
     """Return the question; its rule names the concept."""
-    draws = _draws(subject)
+    draws = DRAWS
+    if needs.exact_answers(subject) is None:
+        end = ends_of(subject)
+        draws = int(np.clip(BUDGET / (cost(end.stack) * end.steps * len(end.rows)), FEWEST, DRAWS))
     return Question(
         "noise-margin",
         "How much noise in its state do the answers survive?",
@@ -112,14 +115,6 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_ylabel("accuracy")
     legend_above(ax)
     return ax
-
-
-def _draws(subject: Subject) -> int:
-    """Return how often every sequence runs at the judged dose: fewer times where a run takes long."""
-    if needs.exact_answers(subject) is not None:
-        return DRAWS
-    end = ends_of(subject)
-    return int(np.clip(BUDGET / (cost(end.stack) * end.steps * len(end.rows)), FEWEST, DRAWS))
 
 
 def tell(answered: Answered, draws: int = DRAWS) -> Told:

@@ -62,10 +62,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     most, of many units those that do. Values of categories are their places in the concept's order.
     """
     subject = as_subjects(subjects)[0]
-    rows: list[dict[str, Any]] = []
-    for example in examples_of(subject):
-        rows += _of_example(subject, example)
-    return tabulate(rows)
+    return tabulate(row for example in examples_of(subject) for row in _of_example(subject, example))
 
 
 def _of_example(subject: Subject, example: int) -> Iterator[dict[str, Any]]:

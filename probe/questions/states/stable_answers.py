@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,8 @@ def measure(
         levels = [[subject.answered.said(level) for level in subject.answered.levels] for subject in group]
         combinations = [",".join(each) for each in itertools.product(*levels)]
         points, visited = find(group[0], silent=silent, starts=starts, noise=noise)
-        values = _of_points(points, answers_at(group, points.states), combinations, visited)
-        rows += [
-            measurement(QUESTION, metric, group[0].network, float(value), layer=group[0].layer, kind=kind, at=at)
-            for metric, value, kind, at in values
-        ]
+        row = partial(measurement, QUESTION, network=group[0].network, layer=group[0].layer)
+        rows += _of_points(row, points, answers_at(group, points.states), combinations, visited)
     return tabulate(rows)
 
 
@@ -103,17 +101,14 @@ def by_point(points: Points, starts: Tensor) -> dict[str, np.ndarray]:
 
 
 def _of_points(
-    points: Points, answers: list[str], combinations: list[str], visited: Tensor
-) -> Iterator[tuple[str, float, str, float | None]]:
-    """Yield each metric, its value, what is answered there, and a number."""
-    unstable, answering = (
-        points.unstable_directions,
-        Counter(itertools.compress(answers, points.fixed & points.stable)),
-    )
-    yield from ((metric, value, "", None) for metric, value in counts(points).items())
-    yield "one_stable_each", all(answering[kind] == 1 for kind in combinations), "", None
-    yield from (("stable_points_answering", answering[kind], kind, None) for kind in combinations)
+    row: partial[dict[str, Any]], points: Points, answers: list[str], combinations: list[str], visited: Tensor
+) -> Iterator[dict[str, Any]]:
+    unstable, stable = points.unstable_directions, points.fixed & points.stable
+    answering = Counter(itertools.compress(answers, stable))
+    yield from (row(metric, value=value) for metric, value in counts(points).items())
+    yield row("one_stable_each", value=float(all(answering[kind] == 1 for kind in combinations)))
+    yield from (row("stable_points_answering", value=float(answering[kind]), kind=kind) for kind in combinations)
     for number, count in enumerate(np.bincount(unstable[points.fixed & ~points.neutral], minlength=1)):
-        yield "points_unstable_in", count, "", float(number)
+        yield row("points_unstable_in", value=float(count), at=number)
     for metric, values in (by_point(points, visited) | {"point_unstable": unstable}).items():
-        yield from ((metric, value, answers[at], float(at)) for at, value in enumerate(values))
+        yield from (row(metric, value=float(one), kind=answers[at], at=at) for at, one in enumerate(values))
