@@ -34,8 +34,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "recurrent.steps.registry": ("register",),
-    "edits.kinds": ("Edit",),
-    "edits.constructors": ("ablate", "clamp", "edit", "patch", "steer"),
+    "edits.constructors": ("Edit", "ablate", "clamp", "edit", "patch", "steer"),  # all kinds, for Edit.from_json
     "errors": ("ProbeError",),
     "evidence.findings": ("Finding",),
     "probes.linear_probe": ("linear_probe",),

@@ -224,7 +224,7 @@ CASES = [
     Planted(
         "large whole numbers, step by step",
         lambda: study(written(ones=1), {"large": lambda x: 90_000_000 * ones(x)}, "one-sequence"),
-        says=("a probe reads “large” right after 40 of 40 steps",),
+        says=(r"a probe reads “large” within 4.5e\+07 after 40 of 40 steps",),
     ),
 ]
 

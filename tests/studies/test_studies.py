@@ -261,7 +261,7 @@ def test_few_sequences_and_constant_concepts_are_said(tmp_path: Path) -> None:
     constant = np.ones(bits().shape[:2])
     few = report_of(study_of(planted(), inputs=bits(5), readout=None), tmp_path).findings["reading-ones"]
     same = answer(study_of(planted(), concepts={"ones": ones, "same": constant}, readout=None), "reading-same")
-    assert "which gives 5 sequences. With fewer than" in few.notes["answer"]
+    assert "in 5 sequences; 8 are needed to hold some out" in few.notes["answer"]
     assert "does not vary cannot be read" in same.notes["answer"]
     assert few.measurements.empty
     assert same.measurements.empty
