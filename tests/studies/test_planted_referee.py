@@ -203,7 +203,7 @@ CASES = [
         says=(
             "The readout answers after every step",
             r"100% of the answers follow, with nothing put in 0%",
-            "with the whole state 100%, with nothing",
+            "later answers follow it alone: 1 ",
         ),
         never=("cannot give", "left out because"),
     ),
