@@ -67,7 +67,8 @@ def _is_differentiable(scores: Any, tried: Tensor) -> bool:
     small = tried.tanh() / 2
     for states in (tried, small, small.abs()):
         with suppress(RuntimeError, TypeError, ValueError), torch.enable_grad():
-            if gradcheck(scores, states.clone().requires_grad_(), check_undefined_grad=False, **bounds):
+            at = states.clone().requires_grad_()
+            if scores(at).requires_grad and gradcheck(scores, at, check_undefined_grad=False, **bounds):
                 return True
     return False
 

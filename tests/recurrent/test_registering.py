@@ -35,7 +35,6 @@ def test_what_is_registered_wrongly_is_refused_at_once() -> None:
         ((Layer, "LayerStep"), {}),
         ((Layer,), {}),
         ((Layer,), {"state": "h"}),
-        ((Cell,), {"state": "h", "returns": "h"}),
         ((Layer, Two), {}),
     ):
         with refused():

@@ -240,7 +240,7 @@ CASES = [
         lambda: shared("ablation", "single-units", "unit-shares", "steering"),
         says=(
             r"units \d, \d, \d and \d alone keep [01]\.\d\d, which is not enough",
-            r"Not asked: at the one step that is patched, no two values of “diff” are one apart",
+            r"Not asked: No two of the concept's values at step 7 are one apart",
         ),
         never=("The best", "One unit carries “diff”", r"as a unit of a control does: within steps \|r\| is"),
     ),
