@@ -16,6 +16,8 @@ import pictured
 import pytest
 import torch
 
+from probe.recurrent.steps import forms, registry
+
 torch.set_num_threads(1)
 painted.watch()
 pictured.watch()
@@ -23,10 +25,14 @@ pictured.watch()
 
 @pytest.fixture(autouse=True)
 def tidy() -> Iterator[None]:
-    """Start every test from the same random numbers and leave no figure open."""
+    """Start every test from the same random numbers, leave no figure open and no layer registered."""
     torch.manual_seed(0)
+    registered = [(known, dict(known)) for known in (registry._registered, forms.registered_cells)]
     yield
     plt.close("all")
+    for known, before in registered:
+        known.clear()
+        known.update(before)
 
 
 @pytest.fixture(autouse=True)

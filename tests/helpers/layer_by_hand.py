@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 import probe
-from probe.recurrent.steps import registry
 
 ROWS, TIME, FEATURES, UNITS = 4, 12, 3, 5
 
@@ -82,13 +79,3 @@ class LayerStep(probe.Step):
 def going_on(x: Tensor, lengths: Tensor) -> Tensor:
     """Return sequences with a last feature that says which steps a row has."""
     return torch.cat([x, (torch.arange(x.shape[1]) < lengths[:, None]).to(x.dtype)[..., None]], -1)
-
-
-@contextmanager
-def registered(layer: type[nn.Module], step: type[probe.Step]) -> Iterator[None]:
-    """Register a layer's step for a while."""
-    probe.register(layer, step)
-    try:
-        yield
-    finally:
-        registry._registered.pop(layer, None)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,6 @@ import probe
 from probe import Recording, Step
 from probe.recording.recording import LayerRecording
 from probe.recurrent.signals import Signal
-from probe.recurrent.steps import registry
 
 ROWS, TIME, CHANNELS, ORDER = 6, 7, 3, 2
 LENGTHS = (7, 3, 5, 7, 1, 4)
@@ -110,18 +108,8 @@ def recorded(kind: str) -> Recorded:
     if kind == "bidirectional":
         model = nn.LSTM(CHANNELS, 4, num_layers=2, bidirectional=True, batch_first=True)
         return _of(model, x, "[1].reverse", "cell_state")
-    with registered():
-        return _of(Diagonal(), x, None, "ssm_state")
-
-
-@contextmanager
-def registered() -> Iterator[None]:
-    """Let the state-space layer be recorded."""
     probe.register(Diagonal, DiagonalStep)
-    try:
-        yield
-    finally:
-        registry._registered.pop(Diagonal, None)
+    return _of(Diagonal(), x, None, "ssm_state")
 
 
 def recording_of(

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from recorded import KINDS, recorded, registered
+from recorded import KINDS, recorded
 from refusing import refused
 
 import probe
@@ -143,8 +143,7 @@ def test_what_is_drawn_is_chosen_and_kept_steps_stand_where_they_were() -> None:
     ax: Any = twice.plot.traces(layer="rnn[0]/1", units=0)
     wanted = twice.call(1)["cell_state"][:, :, 0].mean(0).numpy()
     assert np.array(ax.get_lines()[0].get_ydata()) == pytest.approx(wanted)
-    with registered():
-        assert recorded("state space").recording.plot.traces(signal="output", units=0) is not None
+    assert recorded("state space").recording.plot.traces(signal="output", units=0) is not None
     assert plots.traces(abs(array() * 1j), units=0) is not None
 
 

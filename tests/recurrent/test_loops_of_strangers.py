@@ -14,14 +14,8 @@ from refusing import refused, warned
 from torch import Tensor, nn
 
 import probe
-from probe.recurrent.steps import forms
 
 ROWS, TIME, AT = 3, 8, 4
-
-
-@pytest.fixture(autouse=True)
-def _nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms, "registered_cells", {})
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from layer_by_hand import FEATURES, ROWS, TIME, UNITS, Layer, LayerStep, going_on, registered
+from layer_by_hand import FEATURES, ROWS, TIME, UNITS, Layer, LayerStep, going_on
 from refusing import refused
 from torch import Tensor, nn
 
@@ -244,20 +243,20 @@ def test_a_right_step_passes(name: str) -> None:
     found = check_step(step, module, *given, **keywords)
     assert max(found.stepwise, found.spliced, found.gradient) < 1e-5
     gauges = [step.names.get(path, path) for path in step.gauges]
-    with registered(kind, step):
-        recording = probe.record(module, *given, kwargs=keywords)
-        assert len(recording.parts) == 1
-        for signal, values in recording.parts[0].signals.items():
-            if signal in ("output", *gauges) or not values.numel():
-                continue
-            edit = probe.patch(signal, recording, steps=3, source_rows=[1, 2, 3, 0])
-            if torch.equal(values[0], values[1]):
-                edit = probe.clamp(signal, 9.0, steps=3)  # all rows have counted to one number
-            one = probe.record(module, *given, kwargs=keywords, edits=[edit]).output
-            swept = probe.sweep(module, *given, kwargs=keywords, edits=[edit], batch_axis=axis)
-            clean, one, swept = (x if isinstance(x, Tensor) else x[0] for x in (recording.output, one, swept))
-            assert torch.equal(swept[0], one)
-            assert not torch.equal(one, clean)
+    probe.register(kind, step)
+    recording = probe.record(module, *given, kwargs=keywords)
+    assert len(recording.parts) == 1
+    for signal, values in recording.parts[0].signals.items():
+        if signal in ("output", *gauges) or not values.numel():
+            continue
+        edit = probe.patch(signal, recording, steps=3, source_rows=[1, 2, 3, 0])
+        if torch.equal(values[0], values[1]):
+            edit = probe.clamp(signal, 9.0, steps=3)  # all rows have counted to one number
+        one = probe.record(module, *given, kwargs=keywords, edits=[edit]).output
+        swept = probe.sweep(module, *given, kwargs=keywords, edits=[edit], batch_axis=axis)
+        clean, one, swept = (x if isinstance(x, Tensor) else x[0] for x in (recording.output, one, swept))
+        assert torch.equal(swept[0], one)
+        assert not torch.equal(one, clean)
 
 
 class _Model(nn.Module):
@@ -270,10 +269,10 @@ class _Model(nn.Module):
 
 
 @pytest.fixture
-def model() -> Iterator[nn.Module]:
+def model() -> nn.Module:
     """Return a model of one odd layer below one of torch's."""
-    with registered(Odd, OddStep):
-        yield _Model()
+    probe.register(Odd, OddStep)
+    return _Model()
 
 
 @pytest.fixture
