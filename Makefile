@@ -61,7 +61,7 @@ study: $(VENV)/.installed  ## train and measure every network of the study; what
 panel: $(VENV)/.installed  ## measure a fixed panel of networks and a hundredth of the others again, and compare
 	$(PY) -m analyses counter --verify --jobs $(JOBS)
 
-nightly: exhaustive packages mutants  ## all that takes hours: long tests, all mutations, all measurements, other Pythons and processors
+nightly: exhaustive packages coverage mutants  ## all that takes hours: long tests, all mutations, all measurements, other Pythons and processors
 	$(PY) -m analyses counter --verify --everything --jobs $(JOBS)
 	$(PY) -m analyses flipflop --verify --everything --jobs $(JOBS)
 	for core in $(CORETYPES); do OPENBLAS_CORETYPE=$$core $(MAKE) pages && git diff --exit-code reports/ || exit 1; done
@@ -86,9 +86,9 @@ check: lint types test  ## what a change must pass: style, types, tests
 # A file's tests stay in one process: tests/conftest.py.
 TESTS := $(PY) -m pytest -n $(JOBS) --durations=10
 
-# To check each call against its annotations (shapes too) takes a third of the time; `make coverage` does, and so does CI.
+# ONLY: what pytest takes to choose files or folders. With CHECKED=1 each call is checked against its annotations, as in CI.
 test: $(VENV)/.installed  ## run the tests
-	JAXTYPING_DISABLE=1 $(TESTS)
+	$(if $(CHECKED),,JAXTYPING_DISABLE=1) $(TESTS) $(ONLY)
 
 packages: $(VENV)/.installed  ## run the tests with networks that are downloaded from packages
 	$(PY) -m pytest -q -m packages
@@ -96,10 +96,8 @@ packages: $(VENV)/.installed  ## run the tests with networks that are downloaded
 exhaustive: $(VENV)/.installed  ## run the long tests, which make test leaves out
 	JAXTYPING_DISABLE=1 $(TESTS) -m exhaustive
 
-# ONLY: what pytest takes to choose files or folders, whose lines join those that .coverage has already.
-ONLY ?=
-coverage: $(VENV)/.installed  ## run the tests with every annotation checked; fail where less than 95 % of probe/ is run
-	$(TESTS) $(ONLY) --cov $(if $(ONLY),--cov-append) --cov-report=term:skip-covered --cov-fail-under=95
+coverage: $(VENV)/.installed  ## run the tests, and fail where less than 95 % of probe/ is run
+	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 mutants: $(VENV)/.installed  ## break the code on purpose, one theorem or contract at a time, and see that a test fails
 	$(PY) -m benchmarks.mutants
