@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from bodies import BATCH, INPUTS, TIME, UNITS, Model, loop, lstm
 from refusing import refused
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -16,29 +17,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import probe
 from probe.recurrent import CustomGRU, CustomLSTM
 
-BATCH, TIME, INPUTS, UNITS = 4, 5, 3, 6
-
-
-class Around(nn.Module):
-    """A model that runs another one in a way of its own."""
-
-    def __init__(self, inner: nn.Module, way: Callable[[Any, Tensor], Any]) -> None:
-        super().__init__()
-        self.inner, self.way = inner, way
-
-    def forward(self, x: Tensor) -> Any:
-        """Run it."""
-        return self.way(self.inner, x)
-
-
-def looped(cell: Any, x: Tensor) -> Tensor:
-    """Return the hidden states of a cell that is called once for each step."""
-    state, states = None, []
-    for step in x.unbind(1):
-        state = cell(step, state)
-        states.append(state[0])
-    return torch.stack(states, 1)
-
 
 def first(output: Any) -> Tensor:
     """Return the hidden states."""
@@ -46,9 +24,9 @@ def first(output: Any) -> Tensor:
 
 
 KINDS: dict[str, Callable[[], nn.Module]] = {
-    "lstm": lambda: nn.LSTM(INPUTS, UNITS, batch_first=True),
+    "lstm": lstm,
     "gru": lambda: nn.GRU(INPUTS, UNITS, 2, bidirectional=True, batch_first=True),
-    "cell": lambda: Around(nn.LSTMCell(INPUTS, UNITS), looped),
+    "cell": lambda: Model(loop, cell=nn.LSTMCell(INPUTS, UNITS)),
     "custom": lambda: CustomLSTM(INPUTS, UNITS, batch_first=True),
 }
 
@@ -76,37 +54,37 @@ USES: dict[str, Callable[[nn.Module, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_type_is_kept_through_every_use(kind: str, use: str) -> None:
+def test_one_type_is_kept_through_every_use(kind: str) -> None:
     """A bfloat16 model gives bfloat16, under autocast too; other types, and the meta device, are refused."""
-    model, x = KINDS[kind](), torch.randn(BATCH, TIME, INPUTS)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        _ = model(x)
+    for use in USES.values():
+        model, x = KINDS[kind](), torch.randn(BATCH, TIME, INPUTS)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            _ = model(x)
+            with refused():
+                _ = use(model, x)
+        model, x = model.bfloat16(), x.bfloat16()
+        for enabled in (False, True):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+                result = use(model, x)
+            assert first(getattr(result, "output", result)).dtype == torch.bfloat16
+        model = model.to("meta")
+        assert probe.inspect(model).layers[0].units == UNITS
         with refused():
-            _ = USES[use](model, x)
-    model, x = model.bfloat16(), x.bfloat16()
-    for enabled in (False, True):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            result = USES[use](model, x)
-        assert first(result.output if isinstance(result, probe.Recording) else result).dtype == torch.bfloat16
-    model = model.to("meta")
-    assert probe.inspect(model).layers[0].units == UNITS
-    with refused():
-        _ = USES[use](model, x.to("meta"))
+            _ = use(model, x.to("meta"))
 
 
-ODD: dict[str, Callable[[Tensor], Any]] = {
-    "float64": lambda x: x.double(),
-    "bfloat16": lambda x: x.bfloat16(),
-    "whole numbers": lambda x: x.long(),
-    "complex": lambda x: x.to(torch.complex64),
-    "sparse": lambda x: x.to_sparse(),
-    "quantized": lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
-    "nested": lambda x: torch.nested.nested_tensor(list(x)),
-    "elsewhere": lambda x: x.to("meta"),
-    "packed float64": lambda x: pack_padded_sequence(x.double(), torch.tensor([5, 4, 4, 2]), batch_first=True),
-}
+ODD: tuple[Callable[[Tensor], Any], ...] = (
+    lambda x: x.double(),
+    lambda x: x.bfloat16(),
+    lambda x: x.long(),
+    lambda x: x.to(torch.complex64),
+    lambda x: x.to_sparse(),
+    lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
+    lambda x: torch.nested.nested_tensor(list(x)),
+    lambda x: x.to("meta"),
+    lambda x: pack_padded_sequence(x.double(), torch.tensor([5, 4, 4, 2]), batch_first=True),
+)
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
@@ -114,26 +92,29 @@ ODD: dict[str, Callable[[Tensor], Any]] = {
 @pytest.mark.parametrize("use", [use for use in USES if use != "intervene"])
 def test_other_tensors_are_refused(use: str) -> None:
     """What is not dense numbers of the weights' type is named before the module fails on it in its own words."""
-    lstm, x = nn.LSTM(INPUTS, UNITS, batch_first=True), torch.randn(BATCH, TIME, INPUTS)
-    for change in ODD.values():
+    model, x = lstm(), torch.randn(BATCH, TIME, INPUTS)
+    for change in ODD:
         with refused():
-            _ = USES[use](lstm, change(x))
-    state = torch.zeros(1, BATCH, UNITS, dtype=torch.float64)
+            _ = USES[use](model, change(x))
+
+
+class Rounds(nn.LSTM):
+    """Rounds what it returns, and so is another layer than its weights say."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Return the outputs in half precision."""
+        output, state = super().forward(input, hx)
+        return output.half(), state
+
+
+def test_a_state_and_an_output_of_another_type_are_refused() -> None:
+    """Of the call, and of a layer's own forward."""
+    x, state = torch.randn(BATCH, TIME, INPUTS), torch.zeros(1, BATCH, UNITS, dtype=torch.float64)
     with refused():
-        _ = probe.record(lstm, x, (state, state), check=False)
-
-
-def test_an_output_of_another_type_is_refused() -> None:
-    """A layer that rounds what it returns is another one than its weights say."""
-
-    class Rounds(nn.LSTM):
-        def forward(self, input: Any, hx: Any = None) -> Any:
-            output, state = super().forward(input, hx)
-            return output.half(), state
-
+        _ = probe.record(lstm(), x, (state, state), check=False)
     for use in ("record", "watch"):
         with refused():
-            _ = USES[use](Rounds(INPUTS, UNITS), torch.randn(TIME, BATCH, INPUTS))
+            _ = USES[use](Rounds(INPUTS, UNITS), x)
 
 
 def _of_weights(model: nn.Module, x: Tensor) -> Any:
@@ -156,13 +137,14 @@ TRANSFORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
-@pytest.mark.parametrize("use", ["record", "unchecked", "intervene"])
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_transforms_are_refused(transform: str, use: str) -> None:
+def test_transforms_are_refused(transform: str) -> None:
     """Inside a transform an edit would lose what a tensor carries beside its numbers; a bare call runs there."""
-    model, x = Around(CustomGRU(INPUTS, UNITS, batch_first=True), TRANSFORMS[transform]), torch.randn(4, 5, INPUTS)
-    with refused():
-        _ = USES[use](model, x)
+    model = Model(lambda m, x: TRANSFORMS[transform](m.rnn, x), rnn=CustomGRU(INPUTS, UNITS, batch_first=True))
+    x = torch.randn(BATCH, TIME, INPUTS)
+    for use in ("record", "unchecked", "intervene"):
+        with refused():
+            _ = USES[use](model, x)
     _ = model(x)
 
 

@@ -1,97 +1,227 @@
-"""Cells of torch that a model calls in a Python loop: their calls make sequences, edited step by step."""
+"""Cells in a loop, of torch and as people write them, unregistered: recorded and edited, against the loop itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from comparing import distance
+from bodies import Model
+from cells_by_hand import (
+    FEATURES,
+    UNITS,
+    Leaky,
+    LikeTorch,
+    Loop,
+    NormGRU,
+    OwnLSTM,
+    TwoArguments,
+    WithMemory,
+    WithOutput,
+    Zoneout,
+    parts,
+    with_part,
+)
 from refusing import refused, warned
 from torch import Tensor, nn
 
 import probe
-from probe import Signal
 
-INPUTS, UNITS, BATCH, TIME = 3, 4, 2, 5
-KINDS = (nn.LSTMCell, nn.GRUCell, nn.RNNCell)
-HandOn = Callable[[Tensor], Tensor]
-
-
-@pytest.fixture(autouse=True)
-def _no_grad() -> Iterator[None]:
-    """Call modules as `probe.record` does."""
-    with torch.no_grad():
-        yield
+ROWS, TIME, AT = 3, 5, 2
+#: What a loop may do to a state between two steps.
+BETWEEN: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "nothing": lambda part, step: part,
+    "reset": lambda part, step: (
+        part * (1 - (torch.arange(ROWS) == step - 1).float()).view(-1, *[1] * (part.dim() - 1))
+    ),
+    "detach": lambda part, step: part.detach(),
+    "clone": lambda part, step: part.clone(),
+    "norm": lambda part, step: nn.functional.layer_norm(part, part.shape[-1:]),
+    "where": lambda part, step: torch.where(part > 0.4, torch.zeros_like(part), part),
+    "clip": lambda part, step: part.clamp(-0.5, 0.5),
+}
+#: First states of another form than those that follow.
+FIRST: dict[str, Callable[[Tensor], Any]] = {
+    "one row": lambda x: x.new_zeros(1, UNITS),
+    "no rows": lambda x: torch.linspace(-1, 1, UNITS),
+    "a number": lambda x: 0.0,
+    "a list": lambda x: [x.new_zeros(len(x), UNITS), x.new_ones(len(x), UNITS)],
+    "none": lambda x: None,
+}
 
 
 @pytest.fixture
-def steps() -> Tensor:
-    """Return inputs, (time, batch, input)."""
-    return torch.randn(TIME, BATCH, INPUTS, dtype=torch.float64)
+def x() -> Tensor:
+    """Return inputs, (batch, time, feature)."""
+    return torch.randn(ROWS, TIME, FEATURES)
 
 
-class Loop(nn.Module):
-    """A cell in a loop; `hand_on` is done to the state between two calls."""
-
-    def __init__(self, kind: Any = nn.GRUCell, hand_on: HandOn = lambda state: state, **options: Any) -> None:
-        super().__init__()
-        self.cell = kind(INPUTS, UNITS, dtype=torch.float64, **options)
-        self.hand_on = hand_on
-
-    def forward(self, x: Tensor, state: Any = None) -> Tensor:
-        """Return hidden states, (time, batch, unit)."""
-        outputs = []
-        for step in x:
-            state = self.cell(step) if state is None else self.cell(step, state)
-            if isinstance(state, tuple):
-                state = (self.hand_on(state[0]), self.hand_on(state[1]))
-            else:
-                state = self.hand_on(state)
-            outputs.append(state[0] if isinstance(state, tuple) else state)
-        return torch.stack(outputs)
+def made(kind: Any) -> nn.Module:
+    """Return a cell."""
+    return kind(*((FEATURES, UNITS) if issubclass(kind, nn.RNNCellBase) else ()))
 
 
-def from_nowhere(state: Tensor) -> Tensor:
-    """Return half of a state, by way of numpy, where nobody sees it."""
-    return torch.as_tensor(state.detach().numpy() * 0.5)
+@torch.no_grad()
+def by_hand(model: Loop, x: Tensor, name: str = "", value: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the outputs and states of a loop in which a part of the state after step `AT` is set to a number."""
+    kept: dict[str, list[Tensor]] = {}
+
+    def change(step: int, state: Any) -> Any:
+        if name and step == AT:
+            state = with_part(state, list(parts(state, model.cell)).index(name), value)
+        for path, part in parts(state, model.cell).items():
+            kept.setdefault(path, []).append(part.clone())
+        return state
+
+    plain, model.changed = model.changed, change
+    try:
+        output = model(x)
+    finally:
+        model.changed = plain
+    return output, {path: torch.stack(each, 1) for path, each in kept.items()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_state_is_known_by_its_value(kind: Any, steps: Tensor) -> None:
-    """A scaled state goes on with its sequence; one from nowhere stands alone, with a warning."""
-    model = Loop(kind, lambda state: state * 0.5)
-    assert probe.record(model, steps).calls == {"cell": 1}
-    model.hand_on = from_nowhere
+def far(one: Tensor, two: Tensor) -> float:
+    """Return the largest difference."""
+    return float((one - two).abs().max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "between", "begin"),
+    [(kind, "nothing", None) for kind in (Leaky, OwnLSTM, WithOutput, LikeTorch, Zoneout, nn.LSTMCell)]
+    + [(Leaky, name, None) for name in BETWEEN if name != "nothing"]
+    + [(kind, "reset", None) for kind in (TwoArguments, NormGRU, WithMemory, nn.RNNCell)]
+    + [(OwnLSTM if begin in ("a list", "none") else Leaky, "nothing", begin) for begin in FIRST]
+    + [(LikeTorch, "nothing", "none"), (nn.LSTMCell, "clone", "none")]
+    + [(nn.GRUCell, "detach", "none"), (nn.GRUCell, "norm", None)],
+)
+def test_a_cell_in_a_loop(kind: type[nn.Module], between: str, begin: str | None, x: Tensor) -> None:
+    """Every part of the state is that of the loop, and an edit gives the loop with that part changed.
+
+    Resets, detach, copies, norms and masks between two calls do not cut the sequence, and neither does a first state
+    of another form, or none.
+    """
+    model = Loop(made(kind), None if begin is None else FIRST[begin]).eval()
+    model.between = BETWEEN[between]
+    plain, states = by_hand(model, x)
+    recording = probe.record(model, x)
+    assert set(recording.calls.values()) == {1}
+    assert torch.equal(recording.output, plain)
+    for name, value in states.items():
+        assert far(recording["cell", name], value) < 1e-6
+        assert recording.initial[name].shape == (ROWS, *value.shape[2:])
+        edited = probe.record(model, x, edits=[probe.clamp(name, 0.3, layer="cell", steps=AT)])
+        wanted, wanted_states = by_hand(model, x, name, 0.3)
+        assert far(edited.output, wanted) < 1e-6
+        assert all(far(edited["cell", one], wanted_states[one]) < 1e-6 for one in states)
+        moved = (edited.output != plain).any(-1).any(0)
+        assert not bool(moved[:AT].any())
+        assert bool(moved[AT + 1 :].all())
+        own = [probe.patch(name, recording, layer="cell", steps=step) for step in (0, AT, TIME - 1)]
+        assert torch.equal(probe.record(model, x, edits=own).output, plain)
+        with refused():
+            _ = probe.record(model, x, edits=[probe.clamp(name, 0.0, layer="cell", steps=TIME)])
+    edited = probe.record(model, x, edits=[probe.clamp(next(iter(states)), 0.3, steps=0)])
+    assert bool((edited[next(iter(states))][:, 0] == torch.tensor(0.3)).all())
+
+
+class _NoGrad(OwnLSTM):
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        with torch.no_grad():
+            return super().forward(x, state)
+
+
+class _Janet(OwnLSTM):
+    """Returns one tensor in both places of its state."""
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        return (super().forward(x, state)[0],) * 2
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"), [(Zoneout, ["state"]), (_NoGrad, ["state[1]"]), (_Janet, ["state[0]", "state[1]"])]
+)
+def test_what_a_cell_does_itself_is_done_in_its_own_run(cell: Any, names: list[str], x: Tensor) -> None:
+    """Masks of training are not drawn again; a cell may set no_grad, and return one tensor in two places."""
+    model = Loop(cell()).train()
+    for name in names:
+        torch.manual_seed(1)
+        wanted, _ = by_hand(model, x, name, 0.3)
+        torch.manual_seed(1)
+        assert far(probe.record(model, x, edits=[probe.clamp(name, 0.3, steps=AT)]).output, wanted) < 1e-6
+
+
+def from_nowhere(state: Tensor, factor: float = 0.5) -> Tensor:
+    """Return a part of a state, by way of numpy, where nobody sees it."""
+    return torch.as_tensor(state.detach().numpy() * factor)
+
+
+def two_at_once(m: Any, x: Tensor, first: Any, at: Any = None, hand_on: Any = lambda h: h) -> tuple[Tensor, Tensor]:
+    """Run one cell over a sequence and over it turned round, or over its own states, from one tensor."""
+    one = two = first(len(x), UNITS)
+    below, found = x.flip(1).unbind(1), []
+    for step, now in enumerate(x.unbind(1)):
+        one = hand_on(m.cell(now, one))
+        one = torch.ones_like(one) if at == (0, step) else one
+        two = hand_on(m.cell(m.narrow(one) if m.stacked else below[step], two))
+        two = torch.ones_like(two) if at == (1, step) else two
+        found.append((one, two))
+    first_states, second_states = (torch.stack(states, 1) for states in zip(*found, strict=True))
+    return first_states, second_states
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("kind", [Leaky, nn.GRUCell])
+def test_one_cell_for_two_sequences(kind: type[nn.Module], stacked: bool, x: Tensor) -> None:
+    """Two directions, or two layers, of one cell are two calls, recorded and edited each on its own.
+
+    From one state they are told apart by their memory alone: equal states from nowhere are nobody's.
+    """
+    state = "state" if kind is Leaky else "hidden_state"
+    model = Model(two_at_once, cell=made(kind), stacked=stacked, narrow=nn.Linear(UNITS, FEATURES))
+    recording = probe.record(model, x, torch.zeros)
+    assert recording.calls == {"cell": 2}
+    for number, states in enumerate(recording.output):
+        assert far(recording.call(number)[state], states) < 1e-6
+        edited = probe.record(model, x, torch.zeros, edits=[probe.clamp(state, 1.0, call=number, steps=AT)])
+        with torch.no_grad():
+            wanted = model(x, torch.zeros, (number, AT))
+        assert all(far(one, two) < 1e-6 for one, two in zip(edited.output, wanted, strict=True))
+    if kind is nn.GRUCell and not stacked:
+        x = torch.cat([x[:, :2], -x[:, 2:3], x[:, :2].flip(1)], 1)  # which begins as it ends
+        assert probe.record(model, x, torch.ones, None, torch.clone).calls == {"cell": 2}
+        with refused():
+            probe.record(model, x, torch.ones, None, lambda h: from_nowhere(h, 1.0))
+
+
+def test_a_state_that_nobody_can_follow_stands_alone(x: Tensor) -> None:
+    """With a warning; an edit that counts steps is refused there: step 0 would be every step."""
+    model = Loop(nn.GRUCell(FEATURES, UNITS), torch.ones)
+    model.begin = lambda x: x.new_ones(len(x), UNITS)
+    model.between = lambda part, step: from_nowhere(part) if step else part
     with warned():
-        recording = probe.record(model, steps)
+        recording = probe.record(model, x)
     assert recording.calls == {"cell": TIME}
-    assert all(recording.call(number)["hidden_state"].shape == (BATCH, 1, UNITS) for number in range(TIME))
-
-
-@pytest.mark.filterwarnings("ignore:Cell 'cell' was called with a state:UserWarning")
-@pytest.mark.parametrize("where", [{"steps": 0}, {"call": 0}, {"steps": [0, 2], "units": 1}])
-def test_an_edit_that_counts_steps_is_refused_where_nobody_can_count(where: dict[str, Any], steps: Tensor) -> None:
-    """A loop whose state leaves torch hands on what no call returned: step 0 would be every step."""
-    model, edit = Loop(hand_on=from_nowhere), probe.clamp("hidden_state", 1.0, **where)
-    with refused(), probe.intervene(model, edit):
-        model(steps)
-    with refused():
-        probe.record(model, steps, edits=[edit])
-    with refused():
-        probe.sweep(model, steps, edits=[edit, edit], batch_axis=1)
-    h = steps.new_ones(BATCH, UNITS)  # which this gate keeps
-    with warned(), probe.intervene(model, probe.clamp("update_gate", 1.0)):
-        assert distance(model(steps, h)[-1], h * 0.5**TIME) < 1e-12
+    assert all(recording.call(number)["hidden_state"].shape == (ROWS, 1, UNITS) for number in range(TIME))
+    with warned(), torch.no_grad(), probe.intervene(model, probe.clamp("update_gate", 1.0)):  # keeps the state
+        assert far(model(x)[:, -1], torch.full((ROWS, UNITS), 0.5 ** (TIME - 1))) < 1e-6
+    for where in ({"steps": 0}, {"call": 0}, {"steps": [0, 2], "units": 1}):
+        edit = probe.clamp("hidden_state", 1.0, **where)
+        with refused(), probe.intervene(model, edit):
+            model(x)
+        with refused():
+            probe.record(model, x, edits=[edit])
+        with refused():
+            probe.sweep(model, x, edits=[edit, edit])
 
 
 @pytest.mark.parametrize("hand_on", [lambda h: h, torch.detach, lambda h: h.view(-1).view(h.shape), torch.clone])
-@pytest.mark.parametrize("batched", [True, False])
-def test_zero_states_that_are_handed_on_make_one_sequence(hand_on: HandOn, batched: bool, steps: Tensor) -> None:
+def test_zero_states_that_are_handed_on_make_one_sequence(hand_on: Callable[[Tensor], Tensor], x: Tensor) -> None:
     """An edit of step 0 acts once, also where every state is zero; new zeros, or zeros in place, are refused."""
-    model, x = Loop(nn.RNNCell, hand_on, nonlinearity="relu"), steps if batched else steps[:, 0]
-    nn.init.constant_(model.cell.bias_ih, -50.0)
+    model = Loop(nn.RNNCell(FEATURES, UNITS, nonlinearity="relu"), FIRST["none"])
+    nn.init.constant_(model.cell.get_parameter("bias_ih"), -50.0)
+    model.between = lambda part, step: hand_on(part)
     recording = probe.record(model, x)
     assert recording.calls == {"cell": 1}
     assert not recording["hidden_state"].any()
@@ -99,145 +229,136 @@ def test_zero_states_that_are_handed_on_make_one_sequence(hand_on: HandOn, batch
     edit = probe.edit("hidden_state", lambda value, _: seen.append(1) or value + 1, steps=0)
     probe.record(model, x, edits=[edit])
     assert len(seen) == 1
-    for model.hand_on in (torch.zeros_like, lambda h: h.add_(1).zero_()):
+    for anew in (torch.zeros_like, lambda h: h.add_(1).zero_()):
+        model.between = lambda part, step, anew=anew: anew(part)
         with refused():
             probe.record(model, x)
 
 
-class Interleaved(Loop):
-    """Reads two sequences at once, a step of each in turn, from one state."""
-
-    def forward(self, x: Tensor, y: Tensor, state: Any = None) -> Any:  # pyright: ignore
-        """Return the last states of both."""
-        one = two = state
-        for a, b in zip(x, y, strict=True):
-            one, two = self.hand_on(self.cell(a, one)), self.hand_on(self.cell(b, two))
-        return one, two
+def translated(m: Any, x: Tensor) -> Tensor:
+    """Begin a loop with the last state of an encoder."""
+    m.loop.begin = lambda _: m.encoder(x)[1][0]
+    return m.loop(x)
 
 
-def test_equal_states_of_two_sequences_are_told_apart_by_their_memory_alone(steps: Tensor) -> None:
-    """The very tensors, or copies, make two sequences from one state; equal ones from nowhere are nobody's."""
-    other, start = steps * torch.tensor([1, 1, -1, 1, -1.0])[:, None, None], steps.new_ones(BATCH, UNITS)
-    for hand_on in (lambda h: h, torch.clone):
-        recording = probe.record(Interleaved(hand_on=hand_on), steps, other, start)
-        assert recording.calls == {"cell": 2}
-        assert [recording.call(number)["hidden_state"].shape[1] for number in (0, 1)] == [TIME, TIME]
-    with refused():
-        probe.record(Interleaved(hand_on=lambda h: torch.as_tensor(h.numpy().copy())), steps, other, start)
-
-
-class Translator(Loop):
-    """Begins with the last state of an encoder."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.GRU(INPUTS, UNITS, dtype=torch.float64)
-
-    def forward(self, x: Tensor, state: Any = None) -> Tensor:
-        """Return hidden states."""
-        return super().forward(x, self.encoder(x)[1][0])
-
-
-def test_a_state_from_elsewhere_begins_each_pass_without_a_warning(steps: Tensor) -> None:
+def test_a_state_from_elsewhere_begins_each_pass_without_a_warning(x: Tensor) -> None:
     """A decoder that starts from its encoder's state is one sequence a forward pass, under edits and nesting too."""
-    model = Translator()
-    with probe.intervene(model, probe.clamp("update_gate", 0.5, layer="cell", steps=1)):
-        runs = [probe.record(model, steps) for _ in range(2)]
+    loop = Loop(nn.GRUCell(FEATURES, UNITS))
+    model = Model(translated, encoder=nn.GRU(FEATURES, UNITS, batch_first=True), loop=loop)
+    with torch.no_grad(), probe.intervene(model, probe.clamp("update_gate", 0.5, layer="loop.cell", steps=1)):
+        runs = [probe.record(model, x) for _ in range(2)]
         with probe.watch(model) as watched:
-            _ = [model(steps) for _ in range(2)]
-    assert [run.calls for run in (*runs, *watched)] == [{"encoder[0]": 1, "cell": 1}] * 4
+            _ = [model(x) for _ in range(2)]
+    assert [run.calls for run in (*runs, *watched)] == [{"encoder[0]": 1, "loop.cell": 1}] * 4
     assert all(torch.equal(run.output, runs[0].output) for run in (*runs, *watched))
-    assert not torch.equal(runs[0].output, model(steps))
+    assert not torch.equal(runs[0].output, model(x))
     # An edit inside the encoder reaches the decoder through the state that is handed over.
-    deeper = probe.record(model, steps, edits=[probe.ablate("hidden_state", layer="encoder[0]", steps=2)])
-    assert distance(deeper.output[0], model(steps)[0]) > 1e-3
+    deeper = probe.record(model, x, edits=[probe.ablate("hidden_state", layer="encoder[0]", steps=2)])
+    assert not torch.isclose(deeper.output[:, 0], model(x)[:, 0], atol=1e-3).all()
 
 
-class Twice(nn.Module):
-    """Runs a loop twice, the second time from a state."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.part = Loop()
-
-    def forward(self, x: Tensor, state: Any = None) -> Tensor:
-        """Return the hidden states of both."""
-        return torch.cat([self.part(x), self.part(x.flip(0), state)])
-
-
-def test_a_zero_or_absent_state_starts_a_new_sequence(steps: Tensor) -> None:
+@torch.no_grad()
+def test_a_zero_or_absent_state_starts_a_new_sequence(x: Tensor) -> None:
     """Two loops over one cell are two calls, also for an edit around the model while a part of it is watched."""
-    model = Twice()
-    for state in (None, torch.zeros(BATCH, UNITS, dtype=torch.float64)):
-        recording = probe.record(model, steps, state)
+    loop = Loop(nn.GRUCell(FEATURES, UNITS))
+    model = Model(lambda m, x: torch.cat([m.part(x), m.part(x.flip(1))], 1), part=loop)
+    for loop.begin in (FIRST["none"], lambda x: x.new_zeros(len(x), UNITS)):
+        recording = probe.record(model, x)
         assert recording.calls == {"part.cell": 2}
         both = torch.cat([recording.call(number)["hidden_state"] for number in (0, 1)], 1)
-        assert torch.equal(both.transpose(0, 1), recording.output)
+        assert torch.equal(both, recording.output)
     edit = probe.clamp("update_gate", 0.5, layer="part.cell", steps=1, call=1)
-    expected = probe.record(model, steps, edits=[edit]).output
-    with probe.intervene(model, edit), probe.watch(model.part) as parts:
-        assert torch.equal(model(steps), expected)
-    assert len(parts) == 2
-    moved = (expected != model(steps)).flatten(1).any(1).tolist()
+    expected = probe.record(model, x, edits=[edit]).output
+    with probe.intervene(model, edit), probe.watch(loop) as passes:
+        assert torch.equal(model(x), expected)
+    assert len(passes) == 2
+    moved = (expected != model(x)).any(-1).any(0).tolist()
     assert moved == [False] * (TIME + 1) + [True] * (TIME - 1)
 
 
-@pytest.mark.parametrize("at", [[TIME], [1, TIME + 2]])
-def test_a_step_that_never_comes_raises(at: list[int], steps: Tensor) -> None:
-    """An edit of a step beyond the loop is no silent nothing, in a model and in a bare loop."""
-    model, loop, edit = Loop(), Loop(), probe.clamp("update_gate", 0.5, steps=at)
-    loop.cell = model.cell  # so that its forward is the caller's own loop here: nobody follows a pass of it
-    with refused(), probe.intervene(model.cell, edit):
-        _ = loop(steps)
-    assert not model.cell._forward_hooks
-    with refused(), probe.intervene(model.cell, edit):
-        pass
-    own = probe.record(model, steps)
-    longer = torch.cat([steps, steps])
-    for x, edits in (
-        (steps, [edit]),
-        (steps, [probe.clamp("update_gate", 0.5, steps=-1)]),
-        (longer, [probe.patch("hidden_state", own)]),
+def test_a_step_of_a_loop_that_never_comes_raises(x: Tensor) -> None:
+    """Behind its end, from its end, and of a patch that holds fewer; those that came are kept where asked for."""
+    model = Loop(nn.GRUCell(FEATURES, UNITS))
+    own, longer = probe.record(model, x), torch.cat([x, x], 1)
+    for given, edit in (
+        (x, probe.clamp("update_gate", 0.5, steps=[1, TIME + 2])),
+        (x, probe.clamp("update_gate", 0.5, steps=-1)),
+        (longer, probe.patch("hidden_state", own)),
     ):
         with refused():
-            _ = probe.record(model, x, edits=edits)
+            _ = probe.record(model, given, edits=[edit])
     with refused():
-        _ = probe.record(model, steps, steps=[5])
-    some = probe.record(model, steps, steps=[3, -1], check=False)
+        _ = probe.record(model, x, steps=[TIME])
+    some = probe.record(model, x, steps=[3, -1], check=False)
     assert torch.equal(some["hidden_state"], own["hidden_state"][:, [3, 4]])
 
 
-def test_a_bare_cell_is_recorded_and_edited_in_the_callers_loop(steps: Tensor) -> None:
+@torch.no_grad()
+def test_a_bare_cell_is_recorded_and_edited_in_the_callers_loop(x: Tensor) -> None:
     """A loop in the caller's own code is a sequence for edits; watching keeps a recording a call, or every third."""
-    model = Loop(nn.LSTMCell)
+    model = Loop(nn.LSTMCell(FEATURES, UNITS))
     cell, edit = model.cell, probe.ablate("cell_state", steps=2, units=[0])
-    expected, state = probe.record(model, steps, edits=[edit]), None
+    expected, state = probe.record(model, x, edits=[edit]), None
     with probe.intervene(cell, edit), probe.watch(cell) as recordings, probe.watch(cell, every=3) as some:
-        for step in steps:
+        for step in x.unbind(1):
             state = cell(step, state)
     assert (len(recordings), len(some)) == (TIME, 2)
     assert torch.equal(torch.cat([one["cell_state"] for one in recordings], dim=1), expected["cell_state"])
-    assert state is not None
-    assert torch.equal(state[0], expected.output[-1])
-    one = probe.record(cell, steps[0])
+    assert torch.equal((state or x)[0], expected.output[:, -1])
+    one = probe.record(cell, x[:, 0])
     assert torch.equal(one["hidden_state"][:, 0], one.output[0])
     for _ in range(2):  # a context counts from 0, whatever an earlier one has seen
         with probe.intervene(cell, probe.ablate("cell_state", steps=2, units=[0], call=0)):
-            assert torch.equal(model(steps), expected.output)
+            assert torch.equal(model(x), expected.output)
 
 
 @pytest.mark.filterwarnings("ignore:The run changed model.h")
-def test_an_initial_state_is_what_the_call_was_given(steps: Tensor) -> None:
+def test_an_initial_state_is_what_the_call_was_given(x: Tensor) -> None:
     """A model that keeps its state in place changes no recording of it."""
 
-    class Keeps(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn, self.h = nn.GRU(INPUTS, UNITS).double(), steps.new_ones(1, BATCH, UNITS)
+    def body(m: Any, x: Tensor) -> Tensor:
+        output, h = m.rnn(x, m.h)
+        m.h.copy_(h)
+        return output
 
-        def forward(self, x: Tensor) -> Tensor:
-            output, h = self.rnn(x, self.h)
-            self.h.copy_(h)
-            return output
+    model = Model(body, rnn=nn.GRU(FEATURES, UNITS, batch_first=True), h=torch.ones(1, ROWS, UNITS))
+    assert bool((probe.record(model, x).initial["hidden_state"] == 1).all())
 
-    assert bool((probe.record(Keeps(), steps).initial[Signal.HIDDEN_STATE] == 1).all())
+
+def test_an_output_is_the_states_or_stands_beside_it(x: Tensor) -> None:
+    """An edit of the state itself is refused, and its gradient is the state's; another moves its own step alone."""
+    model = Loop(Leaky())
+    with refused():
+        _ = probe.record(model, x, edits=[probe.clamp("output", 0.0, steps=AT)])
+    gradient = probe.record(model, x, gradient_of=lambda output: output[:, -1].square().sum()).gradient
+    assert far(gradient["output"], gradient["state"]) == 0
+    kept: list[Tensor] = []
+    model.changed = lambda step, state: (
+        kept.append(state.detach().requires_grad_()) or kept[-1] if step == AT else state
+    )
+    model(x)[:, -1].square().sum().backward()
+    assert far(gradient["state"][:, AT], kept[0].grad if kept[0].grad is not None else x) < 1e-6
+    model = Loop(WithOutput())
+    plain, edited = (probe.record(model, x, edits=edits) for edits in ([], [probe.clamp("output", 0.0, steps=AT)]))
+    assert (edited.output != plain.output).any(-1).any(0).tolist() == [step == AT for step in range(TIME)]
+    assert torch.equal(edited["state[1]"], plain["state[1]"])
+
+
+@pytest.mark.parametrize(("kind", "state"), [(Leaky, "state"), (nn.GRUCell, "hidden_state")])
+def test_a_sequence_without_a_batch(kind: type[nn.Module], state: str, x: Tensor) -> None:
+    """Vectors go in and come out: a batch of one."""
+
+    def body(m: Any, x: Tensor, at: int | None = None) -> Tensor:
+        h, states = torch.zeros(UNITS), []
+        for step, now in enumerate(x):
+            h = torch.ones(UNITS) if step == at else m.cell(now, h)
+            states.append(h)
+        return torch.stack(states)
+
+    model = Model(body, cell=made(kind))
+    recording = probe.record(model, x[0])
+    assert recording[state].shape == (1, TIME, UNITS)
+    assert far(recording[state][0], recording.output) < 1e-6
+    with torch.no_grad():
+        edited = probe.record(model, x[0], edits=[probe.clamp(state, 1.0, steps=AT)])
+        assert far(edited.output, model(x[0], AT)) < 1e-6

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from bodies import Model
 from cells_by_hand import FEATURES, UNITS, Leaky, Loop
 from refusing import refused, warned
 from torch import Tensor, nn
@@ -29,6 +31,13 @@ def zeros(x: Tensor) -> Tensor:
     return x.new_zeros(len(x), UNITS)
 
 
+def looped(way: Callable[..., Any], cell: nn.Module, begin: Callable[[Tensor], Any] = zeros) -> Loop:
+    """Return a loop that calls its cell in a way of its own, which gives an output and the next state."""
+    model = Loop(cell, begin)
+    vars(model)["called"] = lambda x, state, step: way(cell, x, state, step)
+    return model
+
+
 @pytest.mark.parametrize(
     "follow", [lambda h, change, x: h + 0.2 * change, lambda h, z, x: z * h + (1 - z) * x.sum(1, keepdim=True)]
 )
@@ -40,24 +49,20 @@ def test_what_is_no_state_is_said_to_be_none(follow: Any, x: Tensor) -> None:
         _ = probe.record(model, x)
 
 
-class _LookAhead(Loop):
-    """Calls the cell a second time from each state, and throws that away."""
+@pytest.mark.parametrize(("cell", "signal"), [(Leaky(), "state"), (nn.RNNCell(FEATURES, UNITS), "hidden_state")])
+def test_a_branch_is_no_step_of_the_sequence(cell: nn.Module, signal: str, x: Tensor) -> None:
+    """The main sequence has its steps, branches stand alone with a sentence, and steps cannot be named."""
 
-    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
-        new = self.cell(x, state)
-        _ = self.cell(torch.zeros_like(x), state)
+    def ahead(cell: Any, x: Tensor, state: Any, _: int) -> Any:
+        new = cell(x, state)
+        _ = cell(torch.zeros_like(x), state)
         return new, new
 
-
-@pytest.mark.parametrize("cell", [Leaky(), nn.RNNCell(FEATURES, UNITS)])
-def test_a_branch_is_no_step_of_the_sequence(cell: nn.Module, x: Tensor) -> None:
-    """The main sequence has its steps, branches stand alone with a sentence, and steps cannot be named."""
-    model = _LookAhead(cell, lambda x: x.new_ones(len(x), UNITS))
-    signal = "hidden_state" if isinstance(cell, nn.RNNCell) else "state"
+    model = looped(ahead, cell, lambda x: x.new_ones(len(x), UNITS))
     with warned():
         recording = probe.record(model, x)
-    longest = max(recording.parts, key=lambda part: part.signals[probe.Signal(signal)].shape[1])
-    torch.testing.assert_close(longest.signals[probe.Signal(signal)], model(x))
+    longest = max((part.signals[probe.Signal(signal)] for part in recording.parts), key=lambda one: one.shape[1])
+    torch.testing.assert_close(longest, model(x))
     with refused():
         _ = probe.record(model, x, edits=[probe.clamp(signal, 0.0, steps=AT)])
 
@@ -70,11 +75,22 @@ class _Spiking(Leaky):
         return (mem > 1).float(), mem
 
 
-class _Spikes(Loop):
-    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
-        spk, mem = self.cell(x, *state)
-        mem = mem * 0 if step == self.changed(step, None) else mem
+def test_swapped_parts_are_refused_and_can_be_said(x: Tensor) -> None:
+    """The message is a line that works."""
+    zeroed: set[int] = set()
+
+    def way(cell: Any, x: Tensor, state: Any, step: int) -> Any:
+        spk, mem = cell(x, *state)
+        mem = mem * 0 if step in zeroed else mem
         return mem, (mem, spk)
+
+    model = looped(way, _Spiking(), lambda x: (x.new_full((len(x), UNITS), 0.5), zeros(x)))
+    with refused():
+        _ = probe.record(model, x)
+    probe.register(_Spiking, state=("mem", "spk"), returns=(1, 0))
+    edited = probe.record(model, x, edits=[probe.clamp("state[0]", 0.0, steps=AT)])
+    zeroed.add(AT)
+    torch.testing.assert_close(edited.output, model(x))
 
 
 class _Readable(Leaky):
@@ -84,22 +100,11 @@ class _Readable(Leaky):
         return super().forward(x, h), torch.tanh(self.enters(x))
 
 
-class _OfReadable(Loop):
-    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
-        return self.cell(x, state)[::-1]
-
-
 class _Turned(Leaky):
     """Has its state first."""
 
     def forward(self, h: Tensor, x: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return super().forward(x, h)
-
-
-class _OfTurned(Loop):
-    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
-        state = self.cell(state, x)
-        return state, state
 
 
 class _Guided(Leaky):
@@ -110,33 +115,23 @@ class _Guided(Leaky):
         return 2 * h, h
 
 
-class _OfGuided(Loop):
-    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
-        _, state = self.cell(x, state, x.new_ones(len(x), UNITS))
-        return state, state
-
-
-def test_swapped_parts_are_refused_and_can_be_said(x: Tensor) -> None:
-    """The message is a line that works."""
-    model = _Spikes(_Spiking(), lambda x: (x.new_full((len(x), UNITS), 0.5), zeros(x)))
-    with refused():
-        _ = probe.record(model, x)
-    probe.register(_Spiking, state=("mem", "spk"), returns=(1, 0))
-    edited = probe.record(model, x, edits=[probe.clamp("state[0]", 0.0, steps=AT)])
-    model.changed = lambda step, state: AT
-    torch.testing.assert_close(edited.output, model(x))
+def _guided(cell: Any, x: Tensor, state: Any, _: int) -> Any:
+    return (cell(x, state, x.new_ones(len(x), UNITS))[1],) * 2
 
 
 @pytest.mark.filterwarnings("ignore:Cell 'cell' was called with a state:UserWarning")
 @pytest.mark.parametrize(
-    ("loop", "cell", "said"),
-    [(_OfReadable, _Readable, {"returns": 0}), (_OfTurned, _Turned, {}), (_OfGuided, _Guided, {"returns": 1})],
+    ("way", "cell", "said"),
+    [
+        (lambda cell, x, state, _: cell(x, state)[::-1], _Readable, {"returns": 0}),
+        (lambda cell, x, state, _: (cell(state, x),) * 2, _Turned, {}),
+        (_guided, _Guided, {"returns": 1}),
+    ],
+    ids=["an output of the same size", "a state that stands first", "a context of its shape"],
 )
-def test_a_state_that_cannot_be_told_is_refused_until_it_is_said(
-    loop: type[Loop], cell: type[nn.Module], said: dict[str, Any], x: Tensor
-) -> None:
+def test_a_state_that_cannot_be_told_is_refused_until_it_is_said(way: Any, cell: Any, said: Any, x: Tensor) -> None:
     """An output beside it, a state that stands first, and a context of its shape."""
-    model = loop(cell(), zeros)
+    model = looped(way, cell())
     with refused():
         _ = probe.record(model, x, edits=[probe.clamp("state[1]", 0.0, steps=AT)] if cell is _Guided else ())
     probe.register(cell, state="h", **said)
@@ -156,17 +151,11 @@ class _Chunked(Leaky):
         return torch.stack(states, 1), h
 
 
-class _InChunks(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = _Chunked()
-
-    def forward(self, x: Tensor) -> Tensor:
-        h, found = zeros(x), []
-        for chunk in x.split(2, 1):
-            y, h = self.layer(chunk, h)
-            found.append(y)
-        return torch.cat(found, 1)
+def _in_chunks(m: Any, x: Tensor) -> Tensor:
+    h = zeros(x)
+    for chunk in x.split(2, 1):
+        _, h = m.layer(chunk, h)
+    return h
 
 
 class _Counting(Leaky):
@@ -183,67 +172,37 @@ class _BatchLast(Leaky):
         return super().forward(x, h.T).T
 
 
-class _Mapped(Loop):
-    """Runs its cell by torch.vmap."""
-
-    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
-        state = torch.vmap(self.cell)(x, state)
-        return state, state
-
-
 def test_states_without_rows_chunks_and_transforms_are_refused(x: Tensor) -> None:
     """A step would be a chunk; a count, and a batch that stands last; tensors that carry more than numbers."""
     probe.register(_BatchLast, state="h")
     for model in (
-        _InChunks(),
+        Model(_in_chunks, layer=_Chunked()),
         Loop(_Counting(), lambda x: (zeros(x), torch.tensor(0))),
         Loop(_BatchLast(), lambda x: zeros(x).T),
-        _Mapped(Leaky(), zeros),
+        looped(lambda cell, x, state, _: (torch.vmap(cell)(x, state),) * 2, Leaky()),
     ):
         with refused():
             _ = probe.record(model, x)
 
 
-class _Answering(nn.Module):
-    """Begins with torch.zeros, as people write it, and answers a number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell, self.out = Leaky(1), nn.Linear(UNITS, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = torch.zeros(len(x), UNITS)
-        for now in x.unbind(1):
-            h = self.cell(now, h)
-        return self.out(h)[:, 0]
-
-
 def test_a_study_runs_in_float64_what_begins_with_torch_zeros(tmp_path: Path) -> None:
     """The default type is float64 while a copy runs, and what it was afterwards."""
+    model = Model(lambda m, x: m.out(m.loop(x)[:, -1])[:, 0], loop=Loop(Leaky(1)), out=nn.Linear(UNITS, 1))
     bits = np.array(list(itertools.product([0.0, 1.0], repeat=6)), dtype=np.float32)[:, :, None]
     readout, concepts = probe.Readout("ones", output=(torch.round, lambda y: y)), {"ones": lambda one: one.cumsum()}
-    _ = probe.Study(_Answering(), bits, concepts, readout=readout, questions=["fixed-points"]).run(tmp_path / "page")
+    _ = probe.Study(model, bits, concepts, readout=readout, questions=["fixed-points"]).run(tmp_path / "page")
     assert (tmp_path / "page" / "findings" / "fixed-points").exists()
     assert torch.get_default_dtype() == torch.float32
 
 
-class _Beside(nn.Module):
-    """A cell beside a layer of torch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gru, self.loop = nn.GRU(FEATURES, FEATURES, batch_first=True), Loop(Leaky())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.loop(self.gru(x)[0])
-
-
 def test_a_cell_beside_layers_of_torch_is_named(x: Tensor) -> None:
     """The message says how it is opened."""
+    gru = nn.GRU(FEATURES, FEATURES, batch_first=True)
+    model = Model(lambda m, x: m.loop(m.gru(x)[0]), gru=gru, loop=Loop(Leaky()))
     with refused():
-        _ = probe.record(_Beside(), x, layers=["loop.cell"])
+        _ = probe.record(model, x, layers=["loop.cell"])
     probe.register(Leaky, state="h")
-    assert probe.record(_Beside(), x)["loop.cell", "state"].shape == (ROWS, TIME, UNITS)
+    assert probe.record(model, x)["loop.cell", "state"].shape == (ROWS, TIME, UNITS)
 
 
 class _Neuron(nn.Module):
@@ -275,28 +234,26 @@ class _Plain(_Neuron):
         return super().forward(x, None, membrane)
 
 
-class _Neurons(Loop):
-    """Begins with what the neuron keeps, emptied, for each of its states."""
-
-    def __init__(self, cell: Any) -> None:
-        def first(_: Tensor) -> tuple[Tensor, ...]:
-            cell.kept = torch.zeros_like(cell.kept)
-            return (cell.kept,) * len(cell.states)
-
-        super().__init__(cell, first)
-
-    def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
-        state = self.changed(step, self.cell(x, *state)[-len(state) :])
-        return state[-1], state
-
-
 #: A neuron keeps its membrane on the module, which every run puts back.
 @pytest.mark.filterwarnings("ignore:The run changed model")
 @pytest.mark.parametrize("kind", [_Plain, _Neuron])
 @pytest.mark.parametrize("said", [False, True])
 def test_a_tensor_without_elements_is_no_state(kind: type[_Neuron], said: bool) -> None:
     """Recorded, edited and swept as the loop itself, registered or not, also with another number of rows after it."""
-    model = _Neurons(kind()).eval()
+    changed: list[int] = []
+
+    def emptied(_: Tensor) -> tuple[Tensor, ...]:
+        neuron.kept = torch.zeros_like(neuron.kept)
+        return (neuron.kept,) * len(kind.states)
+
+    def way(cell: Any, x: Tensor, state: Any, step: int) -> Any:
+        state = [*cell(x, *state)[-len(state) :]]
+        for place in changed if step == AT else ():
+            state[place] = torch.full_like(state[place], 0.3)
+        return state[-1], tuple(state)
+
+    neuron = kind()
+    model = looped(way, neuron, emptied).eval()
     if said:
         probe.register(kind, state=kind.states, returns=(0, 1) if kind is _Neuron else 1)
     for rows in (4, 7):
@@ -311,10 +268,65 @@ def test_a_tensor_without_elements_is_no_state(kind: type[_Neuron], said: bool) 
             assert not bool(recording.initial[signal].any())
             edit = probe.clamp(signal, 0.3, steps=AT)
             found = probe.record(model, x, edits=[edit]).output, probe.sweep(model, x, edits=[edit])[0]
-            model.changed = lambda step, state, place=place: (
-                (*state[:place], torch.full_like(state[place], 0.3), *state[place + 1 :]) if step == AT else state
-            )
+            changed.append(place)
             with torch.no_grad():
                 wanted = model(x)
-            model.changed = lambda step, state: state
+            changed.clear()
             assert all(torch.equal(one, wanted) for one in found)
+
+
+class _Learned(Leaky):
+    """Begins with a state that it has learned, and keeps count of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.calls = nn.Parameter(torch.ones(UNITS)), 0
+
+    def forward(self, x: Tensor, h: Any = None) -> Any:
+        self.calls += 1
+        return super().forward(x, self.first.expand(len(x), -1) if h is None else h)
+
+
+def test_what_a_state_of_none_stands_for(x: Tensor) -> None:
+    """Zeros where the cell computes what it computes from zeros, and NaN otherwise, with nothing left behind.
+
+    Where the first call brings no state and cannot be tried, its step is not passed over in silence.
+    """
+    model = Loop(_Learned(), lambda x: None).eval()
+    for learned in (False, True):
+        nn.init.constant_(model.cell.get_parameter("first"), float(learned))
+        vars(model.cell)["calls"], random = 0, torch.get_rng_state()
+        initial = probe.record(model, x, layers=["cell"]).initial["state"]
+        assert torch.equal(random, torch.get_rng_state())
+        assert vars(model.cell)["calls"] == TIME
+        assert bool(initial.isnan().all() if learned else (initial == 0).all())
+    model = Loop(_Learned(), lambda x: None).eval()
+    vars(model.cell)["busy"] = (step for step in range(TIME))  # nobody can copy a generator
+    with refused():
+        _ = probe.record(model, x, layers=["cell"])
+
+
+class _Stack(nn.Module):
+    """Cells of two layers in one loop, with their states in one tensor: torchrecurrent's layers are written so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.narrow = nn.ModuleList([Leaky(), Leaky()]), nn.Linear(UNITS, FEATURES)
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        state = x.new_zeros(2, len(x), UNITS) if state is None else state
+        outputs = []
+        for now in x.unbind(1):
+            lower = self.cells[0](now, state[0])
+            state = torch.stack([lower, self.cells[1](self.narrow(lower), state[1])])
+            outputs.append(state[1])
+        return torch.stack(outputs, 1), state
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_what_runs_cells_in_a_loop_is_no_cell(given: bool, x: Tensor) -> None:
+    """A layer that takes and returns states, and loops over cells itself, leaves the recording to its cells."""
+    model = Model(lambda m, x: m.rnn(x, torch.rand(2, len(x), UNITS) if given else None)[0], rnn=_Stack())
+    recording = probe.record(model, x)
+    assert recording.calls == {"rnn.cells.0": 1, "rnn.cells.1": 1}
+    assert torch.allclose(recording["rnn.cells.1", "state"], recording.output, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The oracle of helpers/reference.py against torch's own modules: its control arm. Nothing here uses `probe`."""
+"""The oracle of reference.py against torch's own modules: its control arm. Nothing here uses `probe`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 FORMS: dict[str, dict[str, Any]] = {
-    "plain": {},
     "stacked": {"layers": 3, "bias": False},
     "everything": {"layers": 2, "bidirectional": True, "batch_first": True},
     "packed": {"layers": 2, "bidirectional": True, "batch_first": True, "lengths": (2, 5, 1)},
@@ -54,41 +53,27 @@ def test_the_oracle_is_torch(kind: str, form: str) -> None:
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_each_row_and_each_step_stand_alone(kind: str) -> None:
-    """A row equals a run of its own; single steps from a recording give it, edited or not; from a wrong one not."""
-    network = Network.of(kind, given=True, **FORMS["packed"])
-    module, call, lengths = network.module(), network.call(), network.ends().tolist()
-
-    def turn(_layer: str, signal: str, step: int, value: Tensor) -> Tensor:
-        return torch.cos(value) if signal == "hidden_state" and step in (1, 3) else value
-
-    for edit in (None, turn):
-        signals = reference.run(module, call.x, call.hx, lengths, edit).signals
-        for row, length in enumerate(lengths):
-            hx: Any = tuple(state[:, row : row + 1] for state in flat(call.hx))
-            alone = reference.run(module, call.x[[row], :length], hx if len(hx) > 1 else hx[0], edit=edit)
-            for place, value in alone.signals.items():
-                assert close(signals[place][row, :length], value[0])
-                assert bool(signals[place][row, length:].isnan().all())
-        again = reference.one_step_each(module, call.x, signals, hx=call.hx, lengths=lengths, edit=edit)
-        assert list(again) == list(signals)
-        assert all(close(again[place], signals[place]) for place in signals)
-        other = None if edit else turn
-        wrong = reference.one_step_each(module, call.x, signals, hx=call.hx, lengths=lengths, edit=other)
-        assert not all(close(wrong[place], signals[place]) for place in signals)
-
-
-@pytest.mark.parametrize("kind", LAYERS)
-def test_an_edited_state_is_where_torch_goes_on_from(kind: str) -> None:
-    """After an edit of the states, the rest of the run is torch's own, begun from what was put there."""
+def test_an_edited_run_goes_on_from_what_was_put_there(kind: str) -> None:
+    """As torch does from that state; single steps from a recording give it, those of other edits do not."""
     network = Network.of(kind, given=True, batch_first=True)
-    module, x, put, at = network.module(), network.call().x, network.call().hx, 2
-    values = dict(zip(("hidden_state", "cell_state"), flat(put), strict=False))
+    module, call, at = network.module(), network.call(), 2
+    values = dict(zip(("hidden_state", "cell_state"), flat(call.hx), strict=False))
 
     def place(_layer: str, signal: str, step: int, value: Tensor) -> Tensor:
         return values[signal][0] if step == at and signal in values else value
 
-    ours = reference.run(module, x, edit=place)
-    rest, final = module(x[:, at + 1 :], put)
-    assert close((ours.output[:, at + 1 :], ours.final), (rest, final))
-    assert close(ours.output[:, :at], module(x)[0][:, :at])
+    ours = reference.run(module, call.x, edit=place)
+    assert close((ours.output[:, at + 1 :], ours.final), module(call.x[:, at + 1 :], call.hx))
+    assert close(ours.output[:, :at], module(call.x)[0][:, :at])
+    packed = Network.of(kind, given=True, **FORMS["packed"])
+    module, call, lengths = packed.module(), packed.call(), packed.lengths
+
+    def turn(_layer: str, signal: str, step: int, value: Tensor) -> Tensor:
+        return torch.cos(value) if signal == "hidden_state" and step in (1, 3) else value
+
+    signals = {edit: reference.run(module, call.x, call.hx, lengths, edit).signals for edit in (None, turn)}
+    for one, found in signals.items():
+        for edit in signals:
+            again = reference.one_step_each(module, call.x, found, hx=call.hx, lengths=lengths, edit=edit)
+            assert list(again) == list(found)
+            assert all(close(again[place], found[place]) for place in found) == (edit is one)
