@@ -42,7 +42,7 @@ def inputs() -> Tensor:
 FORMS: dict[str, tuple[dict[str, Any], bool, float]] = {
     "one layer": ({}, False, 1e-5),
     "projected": ({"proj_size": 64}, False, 1e-6),
-    "packed, both directions, two layers": ({"bidirectional": True, "num_layers": 2}, True, 1e-5),
+    "packed, both directions": ({"bidirectional": True}, True, 1e-5),
 }
 
 
@@ -63,12 +63,8 @@ def test_a_large_cell_state_may_round(form: str) -> None:
     assert (probe.record(lstm, read, edits=clamps[:1]).max_error or 0) > exceeded
     if not packed:
         assert len(probe.sweep(lstm, x, edits=clamps)[0]) == 2
-
-
-def test_a_bound_that_was_given_holds() -> None:
-    """`tolerance=` is the caller's own bound: rounding moves it no further."""
-    with refused():
-        _ = probe.record(adding(), inputs(), tolerance=1e-5)
+    with refused():  # a bound that was given holds
+        _ = probe.record(lstm, read, tolerance=exceeded)
 
 
 def _with_weights(name: str, change: Callable[[Tensor], Tensor]) -> Callable[[nn.LSTM], Any]:
@@ -100,7 +96,6 @@ def _in_a_loop(lstm: nn.LSTM) -> Any:
 
 CHANGED: dict[str, Callable[[nn.LSTM], Any]] = {
     "W is a thousandth larger": _with_weights("weight_ih_l0", lambda W: W * 1.001),
-    "U is a thousandth larger": _with_weights("weight_hh_l0", lambda U: U * 1.001),
     "a bias is forgotten": _with_weights("bias_hh_l0", torch.zeros_like),
     "W was in half precision": _with_weights("weight_ih_l0", lambda W: W.half().float()),
     "another tanh": _in_a_loop,

@@ -81,7 +81,6 @@ class _Other(Layer):
     how = ""
 
     def advanced(self, x: Tensor, state: Any, order: Any = (0, 1, 2, 3)) -> tuple[Tensor, Any]:
-        state = tuple(part.detach() for part in state) if self.how == "cut state" else state
         y, state = super().advanced(x, state, order)
         if self.how == "spikes":
             return self.out((state[0] > 0).float() + state[0].sigmoid() - state[0].sigmoid().detach()), state
@@ -100,19 +99,9 @@ class _TimeFirst(Layer):
         return y.transpose(0, 1), tuple(part[None] for part in last)
 
 
-class _TimeFirstStep(LayerStep):
-    def inputs(self, x: Any, state: Any = None, lengths: Any = None) -> Tensor:
-        self.given = None if state is None else tuple(part[0] for part in state)
-        return x.transpose(0, 1)
-
-    def outputs(self, returned: Any) -> Tensor:
-        return returned[0].transpose(0, 1)
-
-    def final(self, returned: Any) -> Any:
-        return tuple(part[0] for part in returned[1])
-
-    def returned(self, returned: Any, outputs: Tensor, state: Any) -> Any:
-        return outputs.transpose(0, 1), tuple(part[None] for part in state)
+def _time_first(step: Any, x: Tensor, state: Any = None) -> Tensor:
+    step.given = None if state is None else tuple(part[0] for part in state)
+    return x.transpose(0, 1)
 
 
 class _LastAlone(Layer):
@@ -122,21 +111,8 @@ class _LastAlone(Layer):
         return super().forward(x)[0][:, -1]
 
 
-class _LastAloneStep(LayerStep):
-    read: Any = None
-
-    def inputs(self, x: Any, state: Any = None, lengths: Any = None) -> Tensor:
-        self.read = x
-        return x
-
-    def outputs(self, returned: Any) -> Tensor:
-        return torch.cat([Layer.forward(self.module, self.read)[0][:, :-1], returned[:, None]], 1)
-
-    def final(self, returned: Any) -> Any:
-        return None
-
-    def returned(self, returned: Any, outputs: Tensor, state: Any) -> Any:
-        return outputs[:, -1]
+def _earlier_outputs(step: Any, returned: Any) -> Tensor:
+    return torch.cat([Layer.forward(step.module, step.read)[0][:, :-1], returned[:, None]], 1)
 
 
 class _Named(NamedTuple):
@@ -159,20 +135,6 @@ class _ReturnsNames(Layer):
     def forward(self, *, tokens: Tensor, dt: float = 1.0) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         y, (h, _) = super().forward(dt * self.embedding(tokens))
         return _Named(y[..., :1].contiguous(), y[..., 1:].contiguous(), h, "a word")
-
-
-class _ReturnsNamesStep(LayerStep):
-    def inputs(self, *, tokens: Tensor, dt: float = 1.0) -> Tensor:  # pyright: ignore
-        return dt * self.module.embedding(tokens)
-
-    def outputs(self, returned: Any) -> Tensor:
-        return torch.cat([returned.left, returned.right], -1)
-
-    def final(self, returned: Any) -> Any:
-        return returned.h, None
-
-    def returned(self, returned: Any, outputs: Tensor, state: Any) -> Any:
-        return returned._replace(left=outputs[..., :1], right=outputs[..., 1:], h=state[0])
 
 
 class _MaskedStep(LayerStep):
@@ -199,37 +161,60 @@ class _Around(nn.Module):
         return self.out(h), last[0]
 
 
-class _AroundStep(LayerStep):
-    def initial(self, batch: int) -> Any:
-        return torch.zeros(batch, UNITS)
-
-    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        h = self.module.rnn(x[:, None], state[None])[1][0]
-        return self.module.out(h), h
+def _around(step: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    h = step.module.rnn(x[:, None], state[None])[1][0]
+    return step.module.out(h), h
 
 
 def _other(how: str) -> type[Layer]:
     return type(how.title().replace(" ", ""), (_Other,), {"how": how})
 
 
-HOW = ("wide", "cut output", "cut state", "without autograd", "spikes")
 STATE = tuple(torch.linspace(-1, 1, ROWS * UNITS).reshape(1, ROWS, UNITS) * k for k in (1, 2))
 TOKENS = torch.arange(ROWS * TIME).reshape(ROWS, TIME) % 7
-RIGHT: dict[str, tuple[type[nn.Module], type[LayerStep], dict[str, Any]]] = {
-    "plain": (Layer, LayerStep, {}),
+#: A layer, its step or what its step does otherwise than LayerStep, and keywords of the call.
+RIGHT: dict[str, tuple[type[nn.Module], Any, dict[str, Any]]] = {
     "from a state": (Layer, LayerStep, {"state": (STATE[0][0], STATE[1][0])}),
     "odd types": (Odd, OddStep, {}),
     "an index": (_Automaton, LayerStep, {}),
     "a stabiliser": (_Stabilised, _StabilisedStep, {}),
-    **{
-        how: (_other(how), LayerStep, {}) for how in ("wide", "cut output", "cut state", "without autograd", "spikes")
-    },
-    "time first": (_TimeFirst, _TimeFirstStep, {}),
-    "time first, from a state": (_TimeFirst, _TimeFirstStep, {"state": STATE}),
-    "the last output alone": (_LastAlone, _LastAloneStep, {}),
-    "names": (_ReturnsNames, _ReturnsNamesStep, {"tokens": TOKENS, "dt": 0.5}),
+    **{how: (_other(how), LayerStep, {}) for how in ("wide", "cut output", "without autograd", "spikes")},
+    "time first, from a state": (
+        _TimeFirst,
+        {
+            "inputs": _time_first,
+            "outputs": lambda step, returned: returned[0].transpose(0, 1),
+            "final": lambda step, returned: tuple(part[0] for part in returned[1]),
+            "returned": lambda step, _, y, state: (y.transpose(0, 1), tuple(part[None] for part in state)),
+        },
+        {"state": STATE},
+    ),
+    "the last output alone": (
+        _LastAlone,
+        {
+            "inputs": lambda step, x: vars(step).update(read=x) or x,
+            "outputs": _earlier_outputs,
+            "final": lambda step, returned: None,
+            "returned": lambda step, _, y, state: y[:, -1],
+        },
+        {},
+    ),
+    "names": (
+        _ReturnsNames,
+        {
+            "inputs": lambda step, *, tokens, dt=1.0: dt * step.module.embedding(tokens),
+            "outputs": lambda step, returned: torch.cat([returned.left, returned.right], -1),
+            "final": lambda step, returned: (returned.h, None),
+            "returned": lambda step, old, y, state: old._replace(left=y[..., :1], right=y[..., 1:], h=state[0]),
+        },
+        {"tokens": TOKENS, "dt": 0.5},
+    ),
     "lengths": (Layer, _MaskedStep, {"lengths": torch.tensor([12, 10, 12, 9])}),
-    "around a layer of torch": (_Around, _AroundStep, {}),
+    "around a layer of torch": (
+        _Around,
+        {"names": {}, "initial": lambda step, rows: torch.zeros(rows, UNITS), "step": _around},
+        {},
+    ),
 }
 
 
@@ -237,6 +222,7 @@ RIGHT: dict[str, tuple[type[nn.Module], type[LayerStep], dict[str, Any]]] = {
 def test_a_right_step_passes(name: str) -> None:
     """What is measured is rounding; recording, an edit and a sweep agree, of every part of the state."""
     kind, step, keywords = RIGHT[name]
+    step = type("OwnStep", (LayerStep,), step) if isinstance(step, dict) else step
     torch.manual_seed(1)
     module, axis = kind().eval(), int("time first" in name)
     given = () if "tokens" in keywords else (torch.randn((TIME, ROWS, FEATURES) if axis else (ROWS, TIME, FEATURES)),)
