@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from painted import DARK_PAGE, WHITE, contrast, faults, looked_at, meaning
+from painted import DARK_PAGE, WHITE, contrast, faults, looked_at
 
 import probe
 from probe.colours import MEANINGS, OF_PAGES, ROLES, STEP, VALUE, of_role, parts
 from probe.plots import networks
-from probe.plots.style import GREY, INK, ROLE_STYLE, SIGNS, STEPS, VALUES, RoleStyle, colours, new_figure
+from probe.plots.style import GREY, INK, ROLE_STYLE, STEPS, VALUES, RoleStyle, colours, new_figure
 
 FOLDER = Path(probe.__file__).parent
 #: The distance of two colours in OKLab that is kept between two meanings; .02 is just visible.
@@ -100,18 +100,6 @@ def test_the_style_sheets_have_the_colours_of_the_table_and_greys() -> None:
             assert np.hypot(*oklab(colour)[1:]) < 0.025, f"{sheet.name}: {colour}"
 
 
-def test_what_colours_mean() -> None:
-    """Roles, scales, and nothing; of others the table has none; a sign has the colour of low or high values."""
-    assert [meaning(look.color) for look in ROLE_STYLE.values()] == list(ROLES)
-    assert (meaning(STEPS(0.37)), meaning(VALUES(0.7))) == (STEP, VALUE)
-    assert {meaning(one) for one in (INK, GREY, WHITE, (0, 0, 0, 0.3))} == {""}
-    assert meaning("#d1495b") is None
-    for place, end in ((0.0, 0), (1.0, -1)):
-        for scale in (SIGNS, VALUES):
-            assert to_rgb(MEANINGS[VALUE][end]) == pytest.approx(scale(place)[:3], abs=1 / 255)
-    assert SIGNS(0.5)[:3] == pytest.approx((1, 1, 1), abs=1 / 100)
-
-
 def line(ax: Axes, colour: str, **words: Any) -> Any:
     """Draw a line in a colour."""
     return ax.plot([0, 1], color=colour, **words)[0]
@@ -139,17 +127,12 @@ def test_a_colour_that_says_something_else_is_found(fault: str) -> None:
     assert any(fault in one for one in faults(figure))
 
 
-def test_figures_of_the_package_are_looked_at(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_figures_of_the_package_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Around each test; one in the colours of its roles has no fault, one in another colour is found once."""
-    assert {"nothing_is_lost", "one_colour_one_meaning", "tidy"} <= set(request.fixturenames)
     figure, axes = new_figure(2)
     for ax, role in zip(axes[0], ("trained", "planted"), strict=True):
         ax.plot([0, 1], **ROLE_STYLE[role].line(), label=role)
         ax.fill_between([0, 1], [0, 1], [1, 2], color=of_role(role), alpha=0.2)
-        ax.axhline(0, color=INK)
-    axes[0, 0].legend()
     assert faults(figure) == []
     alone, axes = new_figure()
     line(axes[0, 0], TRAINED)

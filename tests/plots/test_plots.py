@@ -24,7 +24,7 @@ HARDLY_APART: Places = [([across, across + 1e-3], [up, up + 1]) for across in ra
 FAR_APART: Places = [([1e-12], [0.0]), ([1.0], [1.0]), ([0.0, 1e6], [2.0, 3.0])]
 
 
-@pytest.mark.parametrize("dpi", [100, 144, 300])
+@pytest.mark.parametrize("dpi", [100, 300])
 @pytest.mark.parametrize("places", [GRID, ONE_AT_A_TIME, HARDLY_APART, FAR_APART], ids=range(4))
 def test_every_dot_is_in_the_pixels_and_round(places: Places, dpi: int) -> None:
     """At places between pixels, of a colour of its own, two of one place, numbers of any size: in each format."""
@@ -41,7 +41,7 @@ def test_every_dot_is_in_the_pixels_and_round(places: Places, dpi: int) -> None:
         assert max(abs(high - wide) for high, wide in sizes) <= 2
 
 
-@pytest.mark.parametrize(("height", "named"), [(2.9, 10), (4.6, 20), (1.8, 4)])
+@pytest.mark.parametrize(("height", "named"), [(4.6, 20), (1.8, 4)])
 def test_a_scale_names_as_many_colours_as_have_room(height: float, named: int) -> None:
     """Names never touch, and none is left out where there is room."""
     figure, axes = new_figure(height=height)

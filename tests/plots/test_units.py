@@ -77,22 +77,6 @@ def test_against_a_concept_each_step_is_a_line_of_means(kind: str) -> None:
     assert ax.get_title("left").endswith(f", r = {r:.2f}".replace("-", "\N{MINUS SIGN}"))
 
 
-def test_a_unit_that_holds_the_concept_is_one_line() -> None:
-    """And the names beside the lines keep the order in which the lines end."""
-    own = recorded("lstm")
-    count = np.cumsum(np.arange(ROWS)[:, None] > np.arange(TIME), axis=1)
-    (part,) = own.recording.parts
-    part.signals["cell_state"][:, :, 2] = own.recording["cell_state"].new_tensor(count)  # pyright: ignore
-    ax = against(own.recording, count, units=2)
-    assert all(np.allclose(x, y) for x, y in data(ax))
-    assert isinstance(ax, Axes)
-    assert ax.get_title("left") == "cell state 2, r = 1.00"
-    heights = {one.get_text(): one.get_position()[1] for one in ax.texts if one.get_text() != MARK}
-    order = sorted(heights, key=lambda name: heights[name])
-    assert order == [f"after {step} step{'s' * (step > 1)}" for step in range(1, TIME + 1)]
-    assert (np.diff(sorted(heights.values())) > 0.07).all()
-
-
 def test_other_groups_and_one_line() -> None:
     """Lines of another concept, of texts in alphabetical order, and all steps together; texts stand below."""
     own = recorded("packed")
@@ -104,10 +88,6 @@ def test_other_groups_and_one_line() -> None:
     ((x, y),) = data(against(own.recording, MOVING, by=None, units=0))
     assert x.tolist() == [0, 1, 2]
     assert y == pytest.approx([own.values[(value == MOVING) & own.real, 0].mean() for value in range(3)])
-    ax = against(recorded("gru").recording, FIXED, units=0)
-    assert isinstance(ax, Axes)
-    assert [one.get_text() for one in ax.get_xticklabels()] == ["high", "low"]
-    assert ax.get_title("left") == "hidden state 0"
 
 
 def test_where_a_concept_is_not_defined_nothing_is_drawn() -> None:
@@ -116,8 +96,6 @@ def test_where_a_concept_is_not_defined_nothing_is_drawn() -> None:
     some = np.where(np.arange(TIME) < 2, np.nan, 1.0) * np.ones((ROWS, 1))
     ax = against(own.recording, some, units=0)
     assert len(data(ax)) == TIME - 2
-    assert isinstance(ax, Axes)
-    assert "after 3 steps" in [one.get_text() for one in ax.texts]
     lines = data(traces(own.recording, by=np.array([["", None, *"abcab"]] * ROWS, dtype=object), units=0))
     assert len(lines) == 3
     assert np.isfinite(lines[2][1]).tolist() == [False] * 4 + [True] + [False] * 2
