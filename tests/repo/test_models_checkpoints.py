@@ -20,7 +20,7 @@ from models.checkpoints import CONFIG_KINDS, load, load_config
 from models.counter import answer, expected_answer
 from models.describe import errors
 from models.packing import unpack
-from models.planted import building, ones_counter
+from models.planted import ones_counter
 from models.recipes import RECIPES, Recipe, recipe
 from models.tasks import bit_strings, format_bits, parse_bits, running_count
 from models.training import initialise, split, train
@@ -41,11 +41,9 @@ def test_bit_strings_are_all_strings_in_lexicographic_order() -> None:
     "call",
     [
         lambda: bit_strings(0),
-        lambda: bit_strings(-3),
         lambda: bit_strings(21),
         lambda: parse_bits(""),
         lambda: parse_bits("0120"),
-        lambda: parse_bits("01 1"),
         lambda: parse_bits("\u0661"),  # a digit one of another script: int() would take it
         lambda: format_bits(torch.full((1, 3, 1), 0.6)),
         lambda: recipe("countr"),
@@ -99,16 +97,12 @@ def rewrite(folder: Path, change: Callable[[Tensors], object]) -> None:
     path.write_bytes(safetensors.torch.save(tensors))
 
 
-def test_a_network_loads_in_evaluation_mode_as_it_was_trained(folder: Path) -> None:
-    """The second bias stays frozen; model and untrained are two networks."""
+def test_a_network_loads_as_it_was_trained_and_is_left_alone(folder: Path) -> None:
+    """In evaluation mode, the second bias frozen; training it into its folder again changes no file."""
     model, untrained = load(folder), load(folder, which="untrained")
     assert not model.training
     assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["lstm.bias_hh_l0"]
     assert not torch.equal(model.head.weight, untrained.head.weight)
-
-
-def test_a_finished_network_is_left_alone(folder: Path) -> None:
-    """One that came out of the zoo too: training it into its folder changes no file."""
     assert checkpoint(folder).seed == 1
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert train(RECIPES["counter"], 1, folder, resume=True) == folder
@@ -119,11 +113,9 @@ def test_a_finished_network_is_left_alone(folder: Path) -> None:
     "change",
     [
         lambda t: t.pop("head.bias"),
-        lambda t: t.update(extra=torch.zeros(1)),
         lambda t: t.update({"head.weight": torch.zeros(11, 13)}),
         lambda t: t.update({"head.bias": t["head.bias"].double()}),
         lambda t: t["lstm.weight_ih_l0"][0].fill_(torch.nan),
-        lambda t: t["head.bias"][2:4].fill_(torch.inf),
         lambda t: t["head.bias"].add_(1e-6),
     ],
 )
@@ -150,19 +142,15 @@ def test_a_damaged_description_is_refused(folder: Path, content: str | None) -> 
 
 
 def test_a_folder_that_is_none_is_refused(folder: Path, tmp_path: Path) -> None:
-    """Missing, a file in its place, cut weights, another name, fields of another version, or empty of weights."""
+    """Missing, cut weights, another name, fields of another version, or empty of weights."""
     with refused():
         load(tmp_path / "gone")
-    (tmp_path / "file").write_text("")
-    with refused():
-        load_config(tmp_path / "file")
     with refused():
         load(folder, which="untraned")
     weights = (folder / "model.safetensors").read_bytes()
-    for keep in (0, 7, 2000):
-        (folder / "model.safetensors").write_bytes(weights[:keep])
-        with refused():
-            load(folder)
+    (folder / "model.safetensors").write_bytes(weights[:2000])
+    with refused():
+        load(folder)
     config = load_config(folder)
     config["recipe"]["colour"] = config["recipe"].pop("epsilon")
     (folder / "config.json").write_text(json.dumps(config))
@@ -202,8 +190,7 @@ def test_the_zoo_counts_and_its_initialisations_do_not() -> None:
         assert float(wrong.float().mean()) > 0.5
 
 
-@pytest.mark.parametrize("distractors", [0, 1, 11])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("distractors", "dtype"), [(0, torch.float64), (11, torch.float32)])
 def test_the_planted_counter_counts_in_one_cell(distractors: int, dtype: torch.dtype) -> None:
     """c_0 is a tenth of the count after every step, and the answer is right at every length up to 10."""
     model = ones_counter(distractors=distractors, dtype=dtype)
@@ -218,22 +205,3 @@ def test_the_planted_counter_counts_in_one_cell(distractors: int, dtype: torch.d
         assert torch.equal(answer(logits), counts)
         # science.md: beta makes the smallest top probability .9999
         assert float(torch.softmax(logits, 1).amax(1).min()) > 0.9999
-
-
-def test_the_distractors_live_but_are_neither_heard_nor_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They change with the seed; the answers and the counting cell do not."""
-    x = bit_strings(10)
-    first = ones_counter()
-    monkeypatch.setattr(building, "SEED", 1)
-    second = ones_counter()
-    with torch.no_grad():
-        h_first, h_second = first.lstm(x)[0], second.lstm(x)[0]
-        assert torch.equal(first(x), second(x))
-    assert torch.equal(h_first[:, :, 0], h_second[:, :, 0])
-    for unit in range(1, 12):
-        assert float(h_first[:, -1, unit].std()) > 0.001
-        assert not torch.equal(h_first[:, :, unit], h_second[:, :, unit])
-    recurrent = first.lstm.get_parameter("weight_hh_l0").detach().view(4, 12, 12)
-    assert torch.count_nonzero(recurrent[:, 0]) + torch.count_nonzero(recurrent[:, :, 0]) == 0
-    assert torch.count_nonzero(first.head.weight[:, 1:]) == 0
-    assert first.lstm.get_parameter("bias_ih_l0").view(4, 12)[1, 1:].tolist() == [1.0] * 11

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from refusing import refused
-from torch import nn
 
 from analyses.counter import common, noise_margin
 from models import zoo
@@ -33,7 +30,6 @@ from probe.methods.causal.interchange import Scores, interchange
 from probe.methods.causal.pairs import all_pairs, along, columns
 from probe.methods.causal.task import Task
 from probe.methods.machines import Machine
-from probe.questions.answers import other_lengths
 from probe.questions.states import linear_readout, single_units
 from probe.subjects.subject import Subject
 
@@ -57,7 +53,7 @@ def fitted(trained: zoo.Trained) -> FittedHead:
 
 @torch.no_grad()
 def test_the_line_is_the_least_squares_one_on_untrained_states(trained: zoo.Trained, fitted: FittedHead) -> None:
-    """The layer is neither touched nor shared; on its own 500 strings the residual is orthogonal to states and 1."""
+    """The layer is not shared; on its own 500 strings the residual is orthogonal; rounded, it counts all others."""
     assert trained.untrained is not None
     for name, tensor in trained.untrained.layer.state_dict().items():
         assert torch.equal(fitted.layer.state_dict()[name], tensor)
@@ -71,17 +67,10 @@ def test_the_line_is_the_least_squares_one_on_untrained_states(trained: zoo.Trai
     assert float(residual.std()) < 0.2
     cosine = (columns.T @ residual) / (columns.norm(dim=0) * residual.norm())
     assert float(cosine.abs().max()) < 1e-4
-
-
-@torch.no_grad()
-def test_it_answers_by_the_nearest_count(trained: zoo.Trained, fitted: FittedHead) -> None:
-    """One number a row at any length; rounded, it counts strings that it was not fitted on without any training."""
     test = torch.tensor(trained.config["split"]["test"])
     y = fitted(X)
-    assert y.shape == (1024,)
     assert torch.equal(expected_answer(y), y)
     assert float((answer(y)[test] == COUNTS[test, -1]).double().mean()) > 0.99
-    assert fitted(bit_strings(7)).shape == (128,)
 
 
 @torch.no_grad()
@@ -122,13 +111,6 @@ def noisy(network: Network) -> float:
     return float(table[table["metric"] == "noisy_accuracy"]["value"].iloc[0])
 
 
-def test_a_penalty_makes_the_weights_small_and_costs_hardly_an_answer(heads: dict[str, Network]) -> None:
-    """The ridge head's weights are less than half as long as those of least squares, at as many right answers."""
-    assert norm(heads["least squares"]) == pytest.approx(369, abs=1)
-    assert norm(heads["ridge"]) < 0.4 * norm(heads["least squares"])
-    assert right(heads["ridge"]) >= right(heads["least squares"]) - 0.002
-
-
 def test_the_penalty_is_the_largest_with_the_most_right_answers(heads: dict[str, Network]) -> None:
     """With each string left out of the fit in turn, no penalty answers more right, and no larger one as many."""
     (explored,) = zoo.networks(seeds=[1001])
@@ -160,7 +142,7 @@ def test_a_head_that_was_fitted_under_noise_stands_noise_best(heads: dict[str, N
 
 
 def test_the_noise_follows_from_the_seed_alone(trained: zoo.Trained) -> None:
-    """The same seed gives the same bytes, another one other weights; the other ways have no noise."""
+    """The same seed gives the same bytes, another one other weights."""
     strings = described_strings(trained.config)
     assert trained.untrained is not None
     first, again, other = (fit_head(trained.untrained, strings, "noise", seed=seed) for seed in (0, 0, 1))
@@ -168,20 +150,6 @@ def test_the_noise_follows_from_the_seed_alone(trained: zoo.Trained) -> None:
     control = trained.with_fitted_head("noise")
     assert control is not None
     assert weights_digest(control) == weights_digest(first)
-    for how in ("least squares", "ridge"):
-        one, two = (fit_head(trained.untrained, strings, how, seed=seed) for seed in (0, 1))
-        assert weights_digest(one) == weights_digest(two)
-
-
-@pytest.mark.parametrize("how", HEADS)
-@pytest.mark.parametrize("name", ["gru", "truncated"])
-def test_a_head_is_fitted_to_a_gru_and_to_strings_of_several_lengths(name: str, how: str) -> None:
-    """Its state is h alone, and its layer keeps its name; each string is read at its own end."""
-    (network,) = zoo.networks(name, [0])
-    start = initialise(RECIPES[name], 0)
-    control = fit_head(start, described_strings(network.config), how)
-    assert [one for one, _ in control.named_children()] == [one for one, _ in start.named_children()]
-    assert bool(control.head.weight.isfinite().all())
 
 
 def test_without_its_first_weights_a_network_has_no_fitted_head() -> None:
@@ -194,7 +162,6 @@ def test_without_its_first_weights_a_network_has_no_fitted_head() -> None:
         zoo.networks(seeds=[0])[0].with_fitted_head("rigde")
 
 
-COUNTER = RECIPES["counter"]
 STEPS = 25
 
 
@@ -216,32 +183,6 @@ def trained_on(model: Counter, strings: Strings, recipe: Recipe, *, steps: int =
     return model
 
 
-def assert_same(one: Counter, other: Counter, start: Counter) -> None:
-    """Two networks have the same weights to 1e-9, and not those that training started from."""
-    for name, tensor in one.state_dict().items():
-        assert torch.allclose(tensor, other.state_dict()[name], atol=1e-9, rtol=0), name
-    moved = one.layer.get_parameter("weight_hh_l0") - start.layer.get_parameter("weight_hh_l0")
-    assert float(moved.detach().abs().max()) > 1e-3
-
-
-def doubled(recipe: Recipe) -> tuple[Counter, Strings]:
-    """A recipe's first weights and strings in float64."""
-    strings = training_strings(recipe, 0)
-    return initialise(recipe, 0).double(), dataclasses.replace(strings, x=strings.x.double())
-
-
-def test_the_reversed_code_is_the_mirrored_question() -> None:
-    """Trained on 1/0, a network is the one trained on the mirrored strings with its labels reversed."""
-    start, strings = doubled(RECIPES["code-reversed"])
-    back = torch.arange(10, -1, -1)
-    mirrored = Strings(1 - strings.bits, 1 - strings.bits.double(), running_count(1 - strings.bits))
-    assert torch.equal(mirrored.x, strings.x)
-    assert torch.equal(mirrored.last_labels, 10 - strings.last_labels)
-    own = trained_on(copy.deepcopy(start), strings, RECIPES["code-reversed"])
-    other = trained_on(relabelled(start, back), mirrored, COUNTER)
-    assert_same(relabelled(own, back), other, relabelled(start, back))
-
-
 def turned(model: Counter) -> Counter:
     """The same network with its input weights negated: on the negated code it has the same states."""
     other = copy.deepcopy(model)
@@ -250,14 +191,13 @@ def turned(model: Counter) -> Counter:
     return other
 
 
-@pytest.mark.parametrize("name", ["code-signed", "code-half-signed"])
-def test_the_mirrored_network_is_trained_byte_for_byte(name: str) -> None:
+def test_the_mirrored_network_is_trained_byte_for_byte() -> None:
     """In a symmetric code, in float32: complemented strings and negated input weights give the same training.
 
     With the labels as they were the network counts zeros, and has the bytes of the first one, its input weights
     negated. With labels and head's rows reversed it counts ones; sums over the classes come in another order then.
     """
-    recipe = RECIPES[name]
+    recipe = RECIPES["code-signed"]
     strings, start, back = training_strings(recipe, 0), initialise(recipe, 0), torch.arange(10, -1, -1)
     bits = 1 - strings.bits
     complement = Strings(bits, recipe.encode(bits), running_count(bits))
@@ -274,24 +214,9 @@ def test_the_mirrored_network_is_trained_byte_for_byte(name: str) -> None:
         assert torch.allclose(tensor, mirrored[key], atol=1e-6, rtol=0), key
 
 
-def drift(model: nn.Module) -> float:
-    """The drift by science.md's definition."""
-    (subject,) = common.subjects([Network("n", "other", model)])
-    table = other_lengths.measure([replace(subject, x=subject.x.double())], most=2**14)
-    return float(table[table["metric"] == "drift"]["value"].iloc[0])
-
-
-#: Functions g of the step with g = 0 after the last: ones, zeros, balance, and one that is no line.
-CLOCKS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "zeros": lambda t: 10 - t,
-    "balance": lambda t: (10 - t) / 2,
-    "crooked": lambda t: (10 - t) * torch.tensor([3.0, -1.0] * 5, dtype=torch.float64),
-}
-
-
-def with_clock(name: str) -> torch.Tensor:
-    """The concept n1 + g(t)."""
-    return COUNTS + CLOCKS[name](torch.arange(1, 11, dtype=torch.float64))
+#: The count n1, and n1 + g(t), where g is 0 after the last step and no line.
+CROOKED = (10 - torch.arange(1, 11, dtype=torch.float64)) * torch.tensor([3.0, -1.0] * 5, dtype=torch.float64)
+CONCEPTS = COUNTS.double(), COUNTS + CROOKED
 
 
 @pytest.fixture(scope="module")
@@ -300,13 +225,12 @@ def machine() -> Machine:
     return Machine.of(zoo.networks(seeds=[1])[0].model, X, answer=answer, expected=expected_answer)
 
 
-@pytest.mark.parametrize("clock", CLOCKS)
-def test_equal_step_interchange_scores_the_count_as_the_count_and_a_clock(machine: Machine, clock: str) -> None:
+def test_equal_step_interchange_scores_the_count_as_the_count_and_a_clock(machine: Machine) -> None:
     """The theorem: at every step every score of n1 + g(t) is that of n1, to the bit."""
     draws = torch.Generator().manual_seed(0)
     direction = torch.randn(machine.dynamics.size, generator=draws, dtype=torch.float64)
     scores: list[list[Scores]] = []
-    for concept in (COUNTS.double(), with_clock(clock)):
+    for concept in CONCEPTS:
         found = []
         for step in range(10):
             pairs = all_pairs(machine, step, most=2**12)
@@ -319,12 +243,11 @@ def test_equal_step_interchange_scores_the_count_as_the_count_and_a_clock(machin
     assert len({score.shift for score in scores[0]}) > 10
 
 
-@pytest.mark.parametrize("clock", ["zeros", "crooked"])
-def test_no_probe_at_a_fixed_step_can_tell_them_either(clock: str) -> None:
+def test_no_probe_at_a_fixed_step_can_tell_them_either() -> None:
     """Held-out R2, within-step correlation and monotone reading of n1 + g(t) are those of n1; pooled ones are not."""
     network = Network("n", "trained", zoo.networks(seeds=[1])[0].model)
     tables = []
-    for concept in (COUNTS.double(), with_clock(clock)):
+    for concept in CONCEPTS:
         asked = [Subject.of(network, X, concept)]
         readout = linear_readout.measure(asked)
         tables.append((readout[readout["signal"] == Signal.CELL_STATE], single_units.measure(asked)))

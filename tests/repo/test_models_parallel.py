@@ -107,26 +107,3 @@ def test_ctrl_c_ends_all_processes_with_one_line(whole: dict[str, bytes], tmp_pa
     assert alive == []
     assert resume(tmp_path / "run") == 0
     assert contents(tmp_path / "run") == whole
-
-
-def test_a_damaged_file_is_named_and_trained_again(
-    whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One changed bit in a finished network is found by its digest; without it, resuming starts anew."""
-    folder = tmp_path / "run"
-    for name, data in whole.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    weights = folder / "seed-2" / MODEL
-    weights.write_bytes(whole[f"seed-2/{MODEL}"][:-5] + bytes([whole[f"seed-2/{MODEL}"][-5] ^ 1]) + bytes(4))
-    assert resume(folder) == 1
-    err = capsys.readouterr().err
-    assert f"The weights in '{weights}' are not those that config.json beside it describes" in err
-    assert "--resume trains it afresh" in err
-    for path in weights.parent.iterdir():
-        path.unlink()
-    assert resume(folder) == 0
-    assert contents(folder) == whole
-    weights.with_name(CONFIG).unlink()
-    assert resume(folder) == 0
-    assert contents(folder) == whole

@@ -6,8 +6,6 @@ import dataclasses
 import errno
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,6 @@ from models.training import Job, initialise, split, train, train_job
 from probe.studies import workers
 from probe.studies.workers import locked, parallel
 
-ROOT = Path(__file__).parents[2]
 RECIPE = RECIPES["counter"]
 TINY = dataclasses.replace(RECIPE, epochs=2)
 #: Each part of a recipe that decides strings, labels or lengths, at once.
@@ -160,7 +157,7 @@ def test_a_stopped_training_leaves_no_network_and_resumes_to_the_same_bits(
 
 
 def test_a_finished_network_is_refused_resumed_or_replaced(tmp_path: Path) -> None:
-    """Without a flag nothing is touched; --resume leaves it; --overwrite trains anew; a file is no folder."""
+    """Without a flag nothing is touched; --resume leaves it; --overwrite trains anew."""
     folder = train(TINY, 0, tmp_path / "run")
     before = contents(folder)
     with refused():
@@ -173,32 +170,19 @@ def test_a_finished_network_is_refused_resumed_or_replaced(tmp_path: Path) -> No
     assert contents(folder) == before
     train(TINY, 1, folder, overwrite=True)
     assert load_config(folder)["seed"] == 1
-    file = tmp_path / "file"
-    file.write_text("mine")
-    for place in (file, file / "below"):
-        with refused():
-            train(TINY, 0, place, overwrite=True)
-    assert file.read_text() == "mine"
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (["--out", ""], 2, "give the network a folder of its own"),
-        (["--seed", "-1"], 1, "seed -1 is negative"),
-        (["--recipe", "countr"], 1, "no recipe 'countr'; there is 'counter', 'every-step',"),
-        (["--epochs", "0"], 1, "epochs = 0; it must be at least 1"),
         (["--seed", "1", "--seeds", "0:2"], 2, "--seed or --seeds, not both"),
         (["--seeds", "3"], 2, "--seeds is '3'; give a range such as 0:10"),
-        (["--seeds", "2:2"], 2, "give a range such as 0:10"),
-        (["--seeds", "0:99999999999999999999"], 2, "which means 0 to 9, of 100000 at most"),
         (["--resume", "--overwrite"], 2, "--resume or --overwrite, not both"),
         (["--seed", "one"], 2, "Invalid value for --seed: 'one' is no whole number; give one such as 3."),
         (["--jobs", "0"], 2, "--jobs is 0; give 1 or more"),
-        (["--sed", "1"], 2, "--sed"),
         (["--population", "frst"], 1, "no population 'frst'"),
         (["--population", "first", "--seed", "1"], 2, "give it without --recipe, --seed and --seeds"),
-        (["--population", "first", "--recipe", "counter"], 2, "give it without --recipe, --seed and --seeds"),
     ],
 )
 def test_the_command_says_what_is_wrong(
@@ -225,10 +209,7 @@ def test_several_seeds_go_into_a_folder_each(tmp_path: Path, capfd: pytest.Captu
     assert command.main([*everything, *few, "--overwrite"]) == 0
     out, err = capfd.readouterr()
     assert out.startswith(f"{tmp_path / 'all'} ")
-    lines = err.splitlines()
-    assert [line.split(",")[0] for line in lines] == ["1 of 2", "2 of 2"]
-    assert sorted(line.split(", ")[2].split(": ")[0] for line in lines) == ["seed 4", "seed 5"]
-    assert all(line.endswith("%") for line in lines)
+    assert [line.split(",")[0] for line in err.splitlines()] == ["1 of 2", "2 of 2"]
     assert contents(tmp_path / "all" / "seed-5") == one
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["seed-4", "seed-5"]
 
@@ -248,52 +229,9 @@ def test_workers_are_other_processes_on_one_thread_each(monkeypatch: pytest.Monk
     assert list(parallel(os.getpid, [()])) == [os.getpid()]
     for jobs in (1, 2):
         assert sorted(parallel(math.hypot, [(3, 4), (5, 12), (8, 15)], jobs=jobs)) == [5.0, 13.0, 17.0]
-        assert list(parallel(math.hypot, [], jobs=jobs)) == []
     assert os.getpid() not in set(parallel(os.getpid, [()] * 4, jobs=2))
     assert set(parallel(torch.get_num_threads, [()] * 4, jobs=2)) == {1}
     assert set(parallel(os.getenv, [("OMP_NUM_THREADS",), ("MKL_NUM_THREADS",)], jobs=2)) == {"1"}
-
-
-def test_more_jobs_than_work_do_no_harm(tmp_path: Path) -> None:
-    """A process of its own, since joblib calls here what is alone, and there the parent is another process."""
-    runs = [["--epochs", "2", "--seed", "3", "--jobs", jobs, "--out", str(tmp_path / jobs)] for jobs in ("9", "1")]
-    code = f"from models.train import main\nfor words in {runs!r}: assert main(words) == 0"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert contents(tmp_path / "9") == contents(tmp_path / "1") != {}
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux lists the open files of a process")
-def test_nothing_of_workers_is_left() -> None:
-    """No thread, no worker and no pipe stays, but those of Python's two resource trackers, which a process keeps."""
-    code = """
-import os, threading, time
-import torch
-from probe.studies.workers import parallel
-
-def left():
-    return threading.active_count(), len(os.listdir("/proc/self/fd"))
-
-def nothing():
-    end = time.monotonic() + 60
-    while (threads < left()[0] or files + 2 < left()[1]) and time.monotonic() < end:
-        time.sleep(0.05)  # a thread that was told to end may need a moment
-    assert left()[0] <= threads and left()[1] <= files + 2, (left(), threading.enumerate())
-
-threads, files = left()
-assert sorted(parallel(pow, [(2, 2), (3, 2)], jobs=2)) == [4, 9]
-nothing()
-calls = parallel(time.sleep, [(0.01,), (60,), (60,)], jobs=2)
-next(calls)
-calls.close()
-try:
-    list(parallel(int, [("1",), ("x",)], jobs=2))
-except ValueError:
-    pass
-nothing()
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_what_goes_wrong_in_a_worker_is_told() -> None:
