@@ -93,7 +93,7 @@ def _cell(name: str, rows: int, steps: int) -> Made:
     return Made(layer, Step, (torch.randn(rows, steps, 16),), loop=step)
 
 
-#: Some of its 41 layers, with one vector or two for a state; tests/repo/opens_small.py tries all.
+#: Some of its 41 layers, with one vector or two for a state.
 CELLS = ("MGU", "UGRNN", "coRNN", "LEM", "PeepholeLSTM", "SCRN")
 CASES = (
     Case("Mamba of mambapy", "mambapy", "mambapy==1.2.0", _mamba),

@@ -65,14 +65,11 @@ VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
     "between": (rule(), [table([0.7] * 12)], "undecided", ""),
     "a bound inside": (rule(), [table([0.88] * 5 + [0.95] * 7)], "undecided", "is not wholly in the range ≥ 0.9"),
     "too few": (rule(needs=13), [TRAINED], "undecided", "12 networks; a verdict about the recipe needs 13"),
-    "just enough": (rule(needs=12), [TRAINED], "established", ""),
-    "one network": (rule(needs=1), [table([0.95])], "undecided", ""),
     "a check in all": (rule(check=True), [table([0.95, 0.97])], "passed", ""),
     "a check in some": (rule(check=True), [table([0.95, 0.97, 0.1])], "failed", "1 of 3 networks fail"),
     "a large share": (SHARE, [table([1.0] * 19 + [0.0])], "established", ""),
     "a share of none": (SHARE, [table([0.0] * 20)], "refuted", ""),
     "a control as high": (controlled(OWN), [TRAINED, less([0.0] * 12)], "not specific", f"the {OWN} ("),
-    "a control within the margin": (controlled(OWN, margin=0.3), [TRAINED, less([0.25] * 12)], "not specific", ""),
     "a control below the margin": (controlled(OWN, margin=0.2), [TRAINED, less([0.25] * 12)], "established", ""),
     "exactly the margin": (
         controlled(OWN, margin=0.5),
@@ -86,12 +83,6 @@ VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
         "undecided",
         f"the difference to the {OWN} (",
     ),
-    "differences below 0": (
-        controlled(OWN, margin=0.0),
-        [TRAINED, less([0.01 * (k - 12) for k in range(12)])],
-        "not specific",
-        "",
-    ),
     "a control not measured": (controlled(HEAD), [TRAINED], "undecided", "'fitted head' was not measured"),
     "too few pairs": (
         controlled(OWN),
@@ -99,7 +90,6 @@ VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
         "undecided",
         "9 pairs with 'own initialisation'; a verdict needs 10",
     ),
-    "enough pairs": (controlled(OWN), [TRAINED, table(LOW[:10], OWN)], "established", ""),
     "no interval of pairs": (
         controlled(OWN, needs=3),
         [TRAINED, table(LOW[:3], OWN)],
@@ -125,7 +115,6 @@ def test_the_interval_is_over_networks() -> None:
     assert (claim.n, claim.value) == (12, pytest.approx(np.median(SPREAD)))
     assert claim.interval is not None
     assert set(claim.interval) <= set(SPREAD)
-    assert judged(rule(needs=1), table([0.95])).interval is None
     assert judged(rule(), table([0.95] * 9 + [0.2] * 3)).holds_in == 9
     with refused():
         _ = judged(rule(), TRAINED, TRAINED)
@@ -214,9 +203,7 @@ def test_ranges_know_their_ends() -> None:
         {"established_if": Range.at_least(0.91)},
         {"refuted_if": Range.below(0.5)},
         {"controls": (Control(OWN, 0.1),)},
-        {"needs": 11},
         {"statement": "It counts well."},
-        {"check": True},
     ],
 )
 def test_a_rule_that_was_changed_after_it_was_judged_is_refused(change: dict[str, Any]) -> None:
@@ -248,8 +235,6 @@ def test_a_control_without_a_pair_is_paired_with_none() -> None:
         ),
         lambda: rule(needs=0),
         lambda: Range(1.0, 0.5),
-        lambda: Range(math.nan, 1.0),
-        lambda: judge(TRAINED, [rule()], family=0),
         lambda: judge(TRAINED.drop(columns=["pair", "value"]), [rule()]),
         lambda: judge(TRAINED, [rule(signal="cell_state")]),
         lambda: Claim.from_dict(json.loads(json.dumps(judged(rule(), TRAINED).to_dict())) | {"verdict": "sure"}),

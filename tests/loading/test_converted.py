@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 import probe
 from probe import Checkpoint, ProbeError
-from probe.command_line import main
 from probe.loading.checkpoint import Source, run
 from probe.loading.converted import convert
 from probe.loading.modules import Backwards, BothWays, Masked
@@ -240,19 +239,3 @@ def test_what_is_there_is_kept(tmp_path: Path, folder: Path) -> None:
     assert (folder / "model.safetensors").read_bytes() == before
     _ = convert(one, folder, overwrite=True)
     assert isinstance(probe.load(folder).recurrent["enc"], nn.GRU)
-
-
-def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A choice that is made once is made for good: what was converted is recorded without it, to the bit."""
-    torch.save(nn.RNN(2, 3, nonlinearity="relu").state_dict(), tmp_path / "w.pt")
-    words = ["convert", str(tmp_path / "w.pt"), "-o", str(tmp_path / "out")]
-    assert main.run(words) == 1
-    assert not (tmp_path / "out").exists()
-    _ = capsys.readouterr()
-    assert main.run([*words, "--activation", "relu"]) == 0
-    size = (tmp_path / "out" / "model.safetensors").stat().st_size
-    assert capsys.readouterr().out == f"{tmp_path / 'out' / 'model.safetensors'} {size} bytes\n"
-    (module,) = probe.load(tmp_path / "out").recurrent.values()
-    (expected,) = probe.load(tmp_path / "w.pt", activation="relu").recurrent.values()
-    assert torch.equal(outputs(module), outputs(expected))
-    assert "library_name: rnn-probe" in (tmp_path / "out" / "README.md").read_text()

@@ -130,33 +130,14 @@ def test_the_gradient_is_that_of_torch_through_a_differentiable_qr(kind: str, cl
         assert float(wanted.norm()) > 1e-5
 
 
-def test_the_steps_are_adams():
-    """Ten fused steps come where torch's plain ones come with the same gradients, of several columns and searches."""
-    machine = Machine.of(Reader("lstm"), X, **READ)
-    wanted = [Search(rank, TASK, torch.arange(1024)) for rank in (2, 3)]
-    found = search(machine, 2, wanted, iterations=10, pairs=20)
-    batch = _Batch(machine, 2, wanted, 200, 0)
-    run = Suffixes(machine, 2, 40, answer_loss)
-    free = nn.Parameter(batch._start.clone())
-    adam = torch.optim.Adam([free], lr=0.02, foreach=False)
-    for number in range(10):
-        free.grad = batch._gradient(free.detach(), slice(20 * number, 20 * (number + 1)), run)
-        adam.step()
-    for one, plain in zip(found, free.detach(), strict=True):
-        basis = torch.linalg.qr(plain)[0][:, : one.basis.shape[1]]
-        assert torch.allclose(one.basis @ one.basis.T, basis @ basis.T, atol=1e-12)
-
-
 def test_a_loss_that_is_not_finite_is_refused() -> None:
-    """An output that overflows says so, whether it is read as scores or as one number."""
-    for classes in (LENGTH + 1, None):
-        machine, states = Machine.of(Reader("lstm", classes), X, **READ), torch.full((6, 4), math.nan).double()
-        given = states, torch.arange(4), torch.zeros(4, dtype=torch.float64)
-        for linear in (LinearOutput.of(machine), None):
-            with mock.patch.object(LinearOutput, "of", return_value=linear):
-                run = Suffixes(machine, LENGTH - 2, 4, answer_loss)
-            with refused():
-                _ = run.gradient(*given)
+    """An output that overflows says so, whether it is linear or not."""
+    machine, states = Machine.of(Reader("lstm"), X, **READ), torch.full((6, 4), math.nan).double()
+    for linear in (LinearOutput.of(machine), None):
+        with mock.patch.object(LinearOutput, "of", return_value=linear):
+            run = Suffixes(machine, LENGTH - 2, 4, answer_loss)
+        with refused():
+            _ = run.gradient(states, torch.arange(4), torch.zeros(4, dtype=torch.float64))
 
 
 def test_halves_split_prefixes_and_not_rows(rotated: Machine):
@@ -206,10 +187,9 @@ def test_a_search_is_reproducible_and_its_columns_are_orthonormal():
     assert [bool((one.scale == 1).all()) for one in first] == [True, False, True, False]
     (alone,) = search(machine, 2, wanted[:1], iterations=5)
     assert torch.allclose(alone.basis, first[0].basis, atol=1e-9)
-    drawn, twice = (list(random_bases(7, 2, 2, seed=1)) for _ in range(2))
+    drawn, twice = (np.array(list(random_bases(7, 2, 2, seed=1))) for _ in range(2))
     assert np.array_equal(drawn, twice)
     assert np.allclose(drawn[1].T @ drawn[1], np.eye(2), atol=1e-12)
-    assert not np.allclose(drawn[0], drawn[1])
 
 
 def test_losses_are_cross_entropy_and_squared_error():
@@ -223,23 +203,17 @@ def refusable() -> list[Any]:
     """Return outputs without a loss, and searches that cannot be made."""
     lstm, gru = (Machine.of(Reader(kind), X, **READ) for kind in ("lstm", "gru"))
     rows, same = torch.arange(1024), (COUNT[:, 2] == 1).nonzero().flatten()
-
-    def constant(value: float) -> Task:
-        return Task(COUNT, combine=lambda source, _base, _final: torch.full_like(source, value))
-
-    outputs: list[tuple[Any, list[float]]] = [
-        *((torch.zeros(2, 3), [0.0, value]) for value in (3.0, -1.0, 0.5)),
-        (torch.zeros(2, 3, 1), [0.0, 0.0]),
-        ((torch.zeros(2),), [0.0, 0.0]),
-    ]
+    beyond, between = (
+        Task(COUNT, combine=lambda source, _base, _final, value=value: torch.full_like(source, value))
+        for value in (6.0, 0.5)
+    )
     return [
-        *(lambda pair=pair: answer_loss(pair[0], torch.tensor(pair[1])) for pair in outputs),
+        lambda: answer_loss(torch.zeros(2, 3), torch.tensor([0.0, -1.0])),
+        lambda: answer_loss(torch.zeros(2, 3, 1), torch.tensor([0.0, 0.0])),
+        lambda: answer_loss((torch.zeros(2),), torch.tensor([0.0, 0.0])),
         # Whichever way the gradient is computed.
-        *(
-            lambda one=one, value=value: search(one, 2, [Search(1, constant(value), rows)], iterations=1)
-            for one in (lstm, gru)
-            for value in (6.0, 0.5)
-        ),
+        lambda: search(lstm, 2, [Search(1, beyond, rows)], iterations=1),
+        lambda: search(gru, 2, [Search(1, between, rows)], iterations=1),
         lambda: search(lstm, 2, [Search(13, TASK, rows)]),
         lambda: search(lstm, 2, [Search(1, TASK, same)]),
     ]
@@ -258,17 +232,17 @@ def test_the_closed_form_of_a_linear_readout():
     machine = Machine.of(model, X, **READ)
     weight = model.head.weight.detach()[0].numpy()
     assert np.allclose(mean_gradient(machine, LENGTH - 1), weight, atol=1e-14)
-    for given in (machine, Machine.of(Reader("gru").double(), X, **READ)):
-        states, rest = given.clean.states[:, 2].detach(), given.clean.inputs[:, 3:]
-        for number in range(3):
-            shift = torch.zeros(3, dtype=torch.float64)
-            shift[number] = 1e-5
-            with torch.no_grad():
-                up, down = (
-                    expected(given.readout.read(given.dynamics.advance(states + sign * shift, rest))).mean()
-                    for sign in (1, -1)
-                )
-            assert mean_gradient(given, 2)[number] == pytest.approx(float(up - down) / 2e-5, abs=1e-9)
+    given = Machine.of(Reader("gru").double(), X, **READ)
+    states, rest = given.clean.states[:, 2].detach(), given.clean.inputs[:, 3:]
+    for number in range(3):
+        shift = torch.zeros(3, dtype=torch.float64)
+        shift[number] = 1e-5
+        with torch.no_grad():
+            up, down = (
+                expected(given.readout.read(given.dynamics.advance(states + sign * shift, rest))).mean()
+                for sign in (1, -1)
+            )
+        assert mean_gradient(given, 2)[number] == pytest.approx(float(up - down) / 2e-5, abs=1e-9)
 
 
 def test_wrong_variables_have_their_own_targets(rotated: Machine):
@@ -295,17 +269,8 @@ class Bent(Reader):
         return self.head(torch.relu(out + 1))
 
 
-class Squared(Reader):
-    """A reader whose scores are products of hidden states: an operation that is linear in each of its two sides."""
-
-    def forward(self, x: Tensor):
-        """Return scores (batch, class)."""
-        out = self.rnn(x)[0][:, -1]
-        return out.mm(out[: LENGTH + 1].T)
-
-
 def test_only_a_linear_output_is_taken_for_one():
-    """Weights and biases of a head are found; squares and a bend beyond all clean states are seen."""
+    """Weights and biases of a head are found; a bend beyond all clean states is seen."""
     reader = Reader("lstm")
     linear = LinearOutput.of(Machine.of(reader, X, **READ))
     assert linear is not None
@@ -315,4 +280,3 @@ def test_only_a_linear_output_is_taken_for_one():
     bent = Machine.of(Bent("lstm"), X, **READ)
     assert float(bent.clean.states[:, -1, 3:].min()) > -1
     assert LinearOutput.of(bent) is None
-    assert LinearOutput.of(Machine.of(Squared("lstm"), X, **READ)) is None

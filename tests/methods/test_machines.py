@@ -52,18 +52,6 @@ def test_a_state_is_cell_then_hidden_and_a_unit_is_the_pair() -> None:
     assert torch.equal(run.dynamics.joined(run.dynamics.parts(states)), states)
 
 
-def test_many_rows_go_through_the_narrow_loop_with_the_same_answers() -> None:
-    """With enough rows the units-first loop runs; it agrees with the textbook loop to 1e-12."""
-    run = machine(Reader("lstm"))
-    rows = torch.arange(32).repeat(20)
-    with torch.no_grad():
-        many, *few = (
-            run.dynamics.advance(run.clean.states[r, 0], run.clean.inputs[r, 1:]) for r in (rows, *rows.split(32))
-        )
-    assert many.T.is_contiguous()
-    assert torch.allclose(many, torch.cat(few), atol=1e-12, rtol=0)
-
-
 @pytest.mark.parametrize("kept", [(0, 1, 2), (1,), (0, 2)], ids=str)
 def test_some_units_are_computed_alone_where_the_others_are_given(kept: tuple[int, ...]) -> None:
     """Over several blocks of rows, a step of some units equals those units in the step of all, to 1e-14."""

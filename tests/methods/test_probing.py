@@ -15,8 +15,8 @@ from probe.methods.probing.controls import clock_r_squared, online_codelength, s
 from probe.methods.probing.fits import LeastSquares, Logistic, Ridge
 from probe.methods.probing.linear import fit_linear, r_squared
 from probe.methods.probing.monotone import monotone_score, within_step_correlation
-from probe.methods.probing.prefixes import StepStates, grouped_prefixes, pool
-from probe.methods.probing.scores import of_parts, of_rounding
+from probe.methods.probing.prefixes import StepStates, pool
+from probe.methods.probing.scores import of_parts
 from probe.methods.probing.splits import by_sequence, folds, training_rows
 from probe.subjects.states import step_states
 from probe.subjects.subject import Subject
@@ -42,27 +42,6 @@ def states(length: int = 8) -> tuple[list[StepStates], torch.Tensor, torch.Tenso
     return step_states(subject(nn.LSTM(1, 5, batch_first=True), x, count), STATES), x, count
 
 
-def test_prefixes_are_counted_once_each():
-    """After t bits there are 2^t states, however many strings share them, and each row shows its own prefix."""
-    x = strings(6)
-    rows = [rows for rows, _ in grouped_prefixes(x)]
-    assert [len(step) for step in rows] == [2, 4, 8, 16, 32, 64]
-    for step, chosen in enumerate(rows):
-        prefixes = {tuple(x[row, : step + 1, 0].tolist()) for row in chosen}
-        assert len(prefixes) == len(chosen)
-
-
-def test_states_are_those_of_the_module_in_float64():
-    """A float64 copy of the model runs; the model itself keeps its dtype."""
-    torch.manual_seed(0)
-    model, x = nn.LSTM(1, 5, batch_first=True), strings(5)
-    by_step = step_states(subject(model, x, x[:, :, 0].cumsum(1)), STATES)
-    expected = model.double()(x.double())[0].detach().numpy()
-    for item in by_step:
-        assert np.array_equal(item.states[Signal.HIDDEN_STATE], expected[item.rows, item.step])
-        assert item.concept.tolist() == x[item.rows, : item.step + 1, 0].sum(1).tolist()
-
-
 def test_pooled_steps_weigh_the_same():
     """The step with 256 states weighs as much as the step with two, so the clock explains what theory says."""
     by_step, _, _ = states(8)
@@ -86,14 +65,6 @@ def test_folds_hold_every_point_out_once_and_follow_the_seed():
         assert not set(training_rows(parts, number)) & set(part)
     assert not np.array_equal(parts[0], folds(101, 4, seed=4)[0])
     assert np.array_equal(parts[0], folds(101, 4, seed=3)[0])
-
-
-def test_rounding_accuracy_counts_exact_readings():
-    """A prediction off by less than a half is exact, by more is not."""
-    inputs, parts = np.arange(40.0), folds(40, 2)
-    for off, weight, share in ((0.4, None, 1), (0.6, None, 0), (np.where(inputs < 10, 0.6, 0), inputs >= 10, 1)):
-        given = None if weight is None else weight.astype(float)
-        assert of_rounding(inputs, inputs + off, parts, given).value == share
 
 
 def test_a_score_of_parts_is_the_mean_of_their_r_squared():
@@ -151,16 +122,12 @@ def test_signed_sums_nearly_cancel_and_are_never_the_count():
     assert set(np.unique(signs)) == {-1.0, 1.0}
     assert np.abs(signs.sum(0)).max() <= 2
     assert not np.array_equal(signs, signed_sums(x, count=50, seed=2)[:, -1])
-    two = signed_sums(torch.ones(1, 6, 2), count=5)
-    assert np.abs(two[0, -1]).max() <= 2
-    assert np.abs(np.diff(two[0], axis=0)).max() <= 2
 
 
 def test_what_cannot_be_probed_is_refused():
     """Errors give both shapes."""
     cases: list[Any] = [
         lambda: subject(nn.LSTM(1, 3, batch_first=True), strings(4), torch.zeros(16, 3)),
-        lambda: fit_linear(np.zeros((3, 1)), np.zeros((2, 1))),
         lambda: signed_sums(torch.zeros(3, 1, 1)),
     ]
     for ask in cases:

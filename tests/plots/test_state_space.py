@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from matplotlib.axes import Axes
@@ -25,10 +23,9 @@ from probe import Signal
 from probe.methods.fixed_points import Points
 from probe.plots import saturation, trajectories
 from probe.plots.legends import figure_legend, legend_above
-from probe.plots.networks import name_columns
-from probe.plots.spaces import UNSTABLE_STYLE, draw_cube, draw_fixed_points, seen
+from probe.plots.spaces import draw_cube, seen
 from probe.plots.state_space import principal
-from probe.plots.style import COLUMN_WIDTH, INK, STEPS, VALUES, colours, new_figure, style
+from probe.plots.style import COLUMN_WIDTH, STEPS, VALUES, colours, new_figure, style
 
 
 def by_hand(own: Recorded) -> tuple[np.ndarray, np.ndarray]:
@@ -157,24 +154,6 @@ def test_saturation_is_the_share_of_steps(kind: str) -> None:
     assert contrast(str(one.get_lines()[1].get_color()), "#ffffff") >= 3
 
 
-def test_fixed_points_are_told_apart_by_their_unstable_directions() -> None:
-    """A marker each, in ink, named in the legend; more directions than there are markers share the last."""
-
-    def lines(count: int, **more: Any) -> list[Any]:
-        _, axes = new_figure()
-        frame = pd.DataFrame({"a": range(count), "b": 0.0, "c": 0.0} | more)
-        draw_fixed_points(frame, ["a", "b", "c"], ax=axes[0, 0])
-        return axes[0, 0].get_lines()
-
-    found = {line.get_label(): len(line.get_xdata()) for line in lines(5, unstable=[0, 0, 1, 3, 4])}
-    assert found == {"stable": 2, "1 unstable direction": 1, "3 unstable directions or more": 2}
-    neutral = lines(5, unstable=0, neutral=[1, 1, 1, 0, 0])
-    assert [line.get_label() for line in neutral] == ["neutral", "stable"]
-    each = lines(4, unstable=range(4))
-    assert {line.get_color() for line in each} == {INK}
-    assert len({line.get_marker() for line in each}) == len(UNSTABLE_STYLE) == 4
-
-
 def paths(kind: str = "lstm", **asked: Any) -> Axes:
     """Draw the states of a kind of network."""
     return trajectories(recorded(kind).recording, **asked)
@@ -222,24 +201,3 @@ def test_a_legend_is_not_wider_than_its_panel(width: float, columns: int) -> Non
         assert legend_above(axes[0, 1]) is None
         below = figure_legend(figure, *axes[0, 0].get_legend_handles_labels(), where="lower")
         assert figure.legends == [below]
-
-
-@pytest.mark.parametrize(
-    ("names", "upright"),
-    [
-        (["the first of them", "the second of them", "the third of them"], False),
-        (["logistic", "directions that carry it", "nothing", "labels", "ridge", "other"], True),
-    ],
-)
-def test_names_of_columns_do_not_meet(names: list[str], upright: bool) -> None:
-    """They take several lines, or stand upright where one word is wider than a column."""
-    with style():
-        figure, axes = new_figure()
-        name_columns(axes[0, 0], names)
-        axes[0, 0].set_xlim(-0.5, len(names) - 0.5)
-        figure.draw_without_rendering()
-        texts = axes[0, 0].get_xticklabels()
-    assert [" ".join(text.get_text().split()) for text in texts] == names
-    assert {text.get_rotation() for text in texts} == {90.0 if upright else 0.0}
-    boxes = [text.get_window_extent() for text in texts]
-    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))

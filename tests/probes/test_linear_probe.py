@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from planted_states import BATCH, BITS, COUNT, NOISE, ONES, RNG, STEP, TIME, UNITS, untrained, with_units
 from recorded import recording_of
 from refusing import refused
@@ -110,21 +109,10 @@ def test_directions_of_planted_units_are_theirs() -> None:
     assert np.allclose(along.numpy(), [3, -2, 0, 0, 0, 0], atol=0.02)
     names = np.array(["none", "some", "many"])[np.clip(COUNT.astype(int) // 5, 0, 2)]
     reading = probe.linear_probe(recording_of(states), names)
-    to_many = reading.direction("hidden_state", value="many")
-    assert to_many[0] > 1
-    assert to_many[1] < -0.5
+    assert reading.direction("hidden_state", value="many")[0] > 1
     assert reading.weights("hidden_state")[0].shape == (3, UNITS)
     with refused():
         reading.direction("hidden_state")
-
-
-def test_the_direction_of_one_step_is_that_steps_own() -> None:
-    """The unit rises with the count at every step but the third, where it falls."""
-    states = NOISE * 0.05
-    states[:, :, 0] += COUNT * np.where(np.arange(TIME) == 2, -1, 1)
-    reading = probe.linear_probe(recording_of(states), COUNT)
-    assert reading.direction("hidden_state")[0] > 0.5
-    assert reading.direction("hidden_state", step=2)[0] == pytest.approx(-1, abs=0.05)
 
 
 def test_complex_states_are_read_and_steered() -> None:
@@ -181,8 +169,6 @@ def test_it_shows_itself_and_draws_a_mark_for_each_score() -> None:
     recording, signals = probe.record(lstm, BITS), ["cell_state", "hidden_state"]
     reading = probe.linear_probe(recording, ONES, controls=controls, signals=signals, name="<ones>")
     assert "510 states of 256 sequences" in reading.title
-    assert "beside 3 other networks" in reading.title
-    assert [line.split()[0] for line in repr(reading).splitlines()[-2:]] == signals
     assert "<ones>" not in reading._repr_html_()
     ax = reading.plot()
     assert isinstance(ax, Axes)
@@ -192,35 +178,25 @@ def test_it_shows_itself_and_draws_a_mark_for_each_score() -> None:
     for name in ("other", "step alone", "last 4 inputs"):
         assert np.array_equal(labels[name], rows[name].to_numpy())
     assert len(labels["random weights"]) == 4
-    figure = probe.linear_probe(recording, ONES, signals=signals, one_map=False).plot()
-    assert isinstance(figure, Figure)
-    assert [panel.get_title(loc="left") for panel in figure.axes] == signals
 
 
 @pytest.mark.parametrize(
     "ask",
     [
         lambda r: probe.linear_probe(r, np.ones(BATCH)),
-        lambda r: probe.linear_probe(r, COUNT[:, :-1]),
         lambda r: probe.linear_probe(r, np.where(np.arange(BATCH)[:, None] < 5, COUNT, np.nan)),
         lambda r: probe.linear_probe(r, COUNT + 1j),
         lambda r: probe.linear_probe(r, COUNT, controls={"a": r}),
         lambda r: probe.linear_probe(r, COUNT, fit="logistic"),
-        lambda r: probe.linear_probe(r, COUNT > 3, fit="ridge"),
-        lambda r: probe.linear_probe(r, COUNT, fit="lasso"),
         lambda r: probe.linear_probe(r, COUNT, folds=2),
-        lambda r: probe.linear_probe(r, COUNT, seed=-1),
         lambda r: probe.linear_probe(r, COUNT, signals="hidden_state"),
         lambda r: probe.linear_probe(r, COUNT, layers=["rn"]),
         lambda r: probe.linear_probe(r, COUNT).direction("cell_state"),
         lambda r: probe.linear_probe(r, STEP).direction("hidden_state"),
         lambda r: probe.linear_probe(r, RANDOM).direction("hidden_state"),
-        lambda r: probe.linear_probe(r, COUNT).direction("hidden_state", value="x"),
         lambda r: probe.single_units(r, COUNT).weights("hidden_state"),
-        lambda r: probe.linear_probe(r, COUNT, signals=[]),
         lambda r: probe.linear_probe(r, COUNT, controls={"step alone": recording_of(NOISE)}),
         lambda r: probe.linear_probe(r, np.where(COUNT > 9, np.inf, COUNT)),
-        lambda r: probe.linear_probe(r, [[1, 2], [3]]),
         lambda r: probe.linear_probe(r, 90 * NOISE[:, :, 0] < COUNT).direction("hidden_state"),
         lambda _: probe.linear_probe(recording_of(np.where(np.arange(UNITS) == 2, np.nan, NOISE)), COUNT),
         lambda _: probe.random_weights(untrained(), BITS, count=0),
@@ -236,13 +212,9 @@ def test_controls_that_read_something_else_are_refused() -> None:
     """Other steps, and other sequences of the same shape."""
     lstm = untrained()
     recording = probe.record(lstm, BITS, steps=[-1])
-    with refused():
-        probe.linear_probe(recording, ONES[:, -1], controls={"first": probe.record(lstm, BITS, steps=[0])})
-    with refused():
-        turned = probe.record(lstm, BITS.flip(1))
-        probe.linear_probe(probe.record(lstm, BITS), ONES, controls={"turned": turned})
-    controls = probe.random_weights(lstm, BITS, count=2, steps=[-1])
-    assert probe.linear_probe(recording, ONES[:, [-1]], controls=controls, signals=["cell_state"]).title
+    for other in (probe.record(lstm, BITS, steps=[0]), probe.record(lstm, BITS.flip(1), steps=[-1])):
+        with refused():
+            probe.linear_probe(recording, ONES[:, -1], controls={"other": other})
 
 
 def test_random_weights_are_other_networks_in_the_models_own_mode() -> None:

@@ -12,7 +12,6 @@ from recorded import recording_of
 from torch import nn
 
 import probe
-from probe.methods.probing.controls import relabelled
 from probe.probes.reading import Reading
 
 
@@ -70,15 +69,6 @@ def test_each_way_reads_and_names_its_own_unit(
     assert named in (None, (rows[0]["unit"], rows[1]["unit"]))
 
 
-def test_a_concept_in_any_unit_of_measure_gives_the_same() -> None:
-    """Grams or tonnes: scores, units and correlations do not change, and a direction is scaled."""
-    states = recording_of(with_units({4: COUNT}))
-    one, other = (probe.single_units(states, COUNT * scale) for scale in (1, 1e-12))
-    assert one.summary["unit"].tolist() == other.summary["unit"].tolist() == ["4", "4"]
-    assert np.allclose(one.table["r"].dropna(), other.table["r"].dropna())
-    assert np.allclose(one.direction("hidden_state") * 1e12, other.direction("hidden_state"))
-
-
 def test_the_last_input_and_the_time_are_no_memory() -> None:
     """A unit that repeats the input is not above the input itself, and a clock not above the step."""
     x = RNG.normal(size=(BATCH, TIME, 1))
@@ -122,19 +112,6 @@ def test_no_unit_is_named_where_a_shuffled_concept_is_read_as_well() -> None:
         (row,) = probe.single_units(slow, label).summary.to_dict("records")
         named += row["unit"] != ""
     assert named <= 1
-
-
-def test_a_label_of_sequences_is_shuffled_among_sequences() -> None:
-    """States of a sequence are not independent; a concept that varies in it is shuffled within steps."""
-    sequence, step = np.repeat(np.arange(30), 4), np.tile(np.arange(4), 30)
-    label = np.repeat(np.random.default_rng(0).integers(0, 3, 30), 4).astype(float)
-    for order in relabelled(label, step, sequence, 5, seed=0):
-        assert np.array_equal(order, np.repeat(order[::4], 4))
-        assert sorted(order) == sorted(label)
-        assert not np.array_equal(order, label)
-    label[0] += 1
-    (order,) = relabelled(label, step, sequence, 1, seed=0)
-    assert not np.array_equal(order[1::4], order[2::4])
 
 
 def test_a_counter_written_by_hand_is_no_control_of_itself() -> None:

@@ -31,7 +31,6 @@ TF1 = {"forget_bias": 1.0}
 TRAINED: dict[str, tuple[dict[str, Any], str, str]] = {
     "tf1-counter/model.ckpt-10000": (TF1, "softmax_w", "softmax_b"),
     "tf1-counter/model.ckpt-10000.index": (TF1, "softmax_w", "softmax_b"),
-    "tf1-counter/model.ckpt-10000.data-00000-of-00001": (TF1, "softmax_w", "softmax_b"),
     "tf1-counter/weights.npz": (TF1, "softmax_w", "softmax_b"),
     "keras-counter/model.keras": ({}, "layers/dense/vars/0", "layers/dense/vars/1"),
     "keras-counter/model.h5": ({}, "softmax/sequential/softmax/kernel", "softmax/sequential/softmax/bias"),
@@ -80,14 +79,8 @@ def test_what_the_file_says_itself_cannot_be_overruled() -> None:
         assert list(probe.load(DATA / file, gate_activation="sigmoid", activation="tanh").recurrent) == ["lstm"]
         with refused():
             _ = probe.load(DATA / file, gate_activation="hard_sigmoid_keras2")
-    idle: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("keras-counter/model.h5", {"forget_bias": 1.0}),
-        ("tf1-counter/weights.npz", {"forget_bias": 1.0, "reset": "before"}),
-    )
-    for file, wrong in idle:
-        (*_, name) = wrong
-        with pytest.raises(ProbeError, match=rf"{name}=.* decides nothing in .*: either the file says it itself"):
-            _ = probe.load(DATA / file, **wrong)
+    with pytest.raises(ProbeError, match=r"forget_bias=.* decides nothing in .*: either the file says it itself"):
+        _ = probe.load(DATA / "keras-counter/model.h5", forget_bias=1.0)
 
 
 def test_a_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
@@ -99,14 +92,6 @@ def test_a_flipped_bit_of_a_checkpoint_is_found(tmp_path: Path) -> None:
         _ = (tmp_path / name).write_bytes(content)
     with refused():
         _ = probe.load(tmp_path / "model.ckpt-10000", forget_bias=1.0)
-
-
-def test_a_folder_of_orbax_is_known_and_refused(tmp_path: Path) -> None:
-    """By what lies in it."""
-    (tmp_path / "default").mkdir()
-    _ = (tmp_path / "default" / "manifest.ocdbt").write_bytes(b"")
-    with refused():
-        _ = probe.load(tmp_path)
 
 
 class Mine(Networks, PyTorchModelHubMixin):
@@ -136,7 +121,7 @@ def test_the_hub_reads_and_writes_a_converted_folder(tmp_path: Path, monkeypatch
 SEALED = ("torch", "torchscript", "npz", "keras", "tf1-index", "tf1-data")
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(60, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [10, pytest.param(60, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("kind", FILES)
 def test_a_damaged_file_is_refused_or_the_same_network(kind: str, count: int, tmp_path: Path) -> None:
     """Nothing but a ProbeError comes out of it; and where there are checksums, no other weights."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def test_a_cell_of_flax(file: str, start: str, name: str) -> None:
     assert not any("cell" in array for array in checkpoint.tensors)
 
 
-@pytest.mark.parametrize(("cell", "name"), [("LSTMCell_0", "lstm"), ("GRUCell_0", "gru"), ("LSTMCell", "lstm")])
+@pytest.mark.parametrize(("cell", "name"), [("LSTMCell_0", "lstm"), ("GRUCell_0", "gru")])
 def test_a_cell_of_flax_that_nobody_named(cell: str, name: str, tmp_path: Path) -> None:
     """Flax's default names are those of TensorFlow 1's cells too: the arrays below them decide."""
     arrays = {array.replace(f".{name}.", f".{cell}."): one for array, one in flax().items() if f".{name}." in array}
@@ -125,10 +124,8 @@ def _reshaped(part: str, *shape: int) -> Callable[[Arrays], Arrays]:
     "change",
     [
         _without("lstm.if"),
-        _without("gru.iz"),
         _reshaped("lstm.ii.kernel", 3, 3, 2, 3),
         _reshaped("lstm.hf.bias", 4),
-        _reshaped("gru.in.kernel", 5, 3),
     ],
 )
 def test_other_cells_of_flax_are_refused(change: Callable[[Arrays], Arrays], tmp_path: Path) -> None:
@@ -142,9 +139,7 @@ def test_other_cells_of_flax_are_refused(change: Callable[[Arrays], Arrays], tmp
     "arrays",
     [
         {"lstm/linear/w": (5, 12)},
-        {"lstm/linear/w": (3, 12), "lstm/linear/b": (12,)},
         {"gru/w_i": (2, 12), "gru/w_h": (3, 12), "gru/b": (12,)},
-        {"vanilla_rnn/linear/w": (2, 3)},
         {"lstm/linear/w": (5, 12, "truth"), "lstm/linear/b": (12, "truth")},  # nothing can be added to them
     ],
 )
@@ -199,7 +194,6 @@ def test_chunks_and_bfloat16_are_read(tmp_path: Path) -> None:
         b"\x81\xa1a\xdd\xff\xff\xff\xff",
         b"\x81\xa1a" + b"\x91" * 5000,
         written({"a": extension((1 << 40,), "float32", b"")}),
-        written({"a": extension(("x",), "float32", b"")}),
         written({"a": extension((1,), "object", b"12345678")}),
         written({"a": {"__msgpack_chunked_array__": True, "shape": {}, "chunks": {"0": 1}}}),
         written({"a": 1}) + b"more",
@@ -210,10 +204,3 @@ def test_a_damaged_file_of_flax_is_refused(content: bytes, tmp_path: Path) -> No
     _ = (tmp_path / "a.msgpack").write_bytes(content)
     with refused():
         _ = probe.load(tmp_path / "a.msgpack")
-
-
-def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without msgpack the error says how to get it."""
-    monkeypatch.setitem(sys.modules, "msgpack", None)
-    with refused():
-        _ = probe.load(DATA / "flax.msgpack")

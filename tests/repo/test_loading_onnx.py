@@ -138,7 +138,6 @@ def saved(proto: onnx.ModelProto, folder: Path) -> Path:
 
 
 SOFT = {"activations": ["Softsign", "Tanh", "Tanh"]}
-LEAKY = {"activations": ["Sigmoid", "LeakyRelu", "Tanh"]}
 STEEP = {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [0.3], "activation_beta": [0.5]}
 #: One list that gives HardSigmoid 0.2 or 0.9.
 TWO_WAYS = {"activations": ["Tanh", "HardSigmoid", "Tanh"], "activation_alpha": [0.9, 0.2, 0.0]}
@@ -150,16 +149,12 @@ TWO_WAYS = {"activations": ["Tanh", "HardSigmoid", "Tanh"], "activation_alpha": 
         model({"clip": 3.0}),
         model({"input_forget": 1}),
         model(SOFT),
-        model(LEAKY),
         model(STEEP),
         model(TWO_WAYS),
-        model({"activations": ["Tanh"]}),
         model({"direction": "sideways"}),
-        model({"hidden_size": 4}),
         model(constant=False),
         model(R=np.zeros((1, 12, 4), "float32")),
         model(inputs=("B",), B=np.zeros((1, 12), "float32")),
-        model(W=np.full((1, 12, 2), np.nan, "float32")),
         model(kind="DynamicQuantizeLSTM"),
         model(inputs=("", "", "h"), h=np.arange(6, dtype="float32").reshape(1, 2, 3)),
     ],
@@ -218,8 +213,8 @@ def test_weights_that_an_exporter_computes_of_constants_are_computed(operation: 
         assert np.array_equal(expected, W)
 
 
-def test_an_initial_state_of_zeros_is_none(tmp_path: Path) -> None:
-    """As exporters write it: zeros of a shape that depends on the batch, which torch's module starts from anyway."""
+def test_a_state_that_a_node_starts_from_is_zeros_or_said(tmp_path: Path) -> None:
+    """Zeros of a shape that depends on the batch, as exporters write them, are none; what a graph is given is hx."""
     zeros = helper.make_node(
         "ConstantOfShape", ["shape"], ["h"], value=numpy_helper.from_array(np.zeros(1, "float32"))
     )
@@ -227,10 +222,6 @@ def test_an_initial_state_of_zeros_is_none(tmp_path: Path) -> None:
     checkpoint = probe.load(saved(model(nodes=(shape, zeros), inputs=("", "", "h", "h")), tmp_path))
     assert type(checkpoint.recurrent["node"]) is nn.LSTM
     assert checkpoint.source.assumed == ()
-
-
-def test_a_state_that_the_graph_is_given_is_said(tmp_path: Path) -> None:
-    """It is no weight: the module takes it as hx, and the source says so; lengths likewise."""
     checkpoint = probe.load(saved(model(inputs=("", "lengths", "h")), tmp_path))
     assert type(checkpoint.recurrent["node"]) is nn.LSTM
     assert any("starts from hx, or from zeros" in sentence for sentence in checkpoint.source.assumed)
@@ -267,17 +258,6 @@ def test_a_graph_that_lost_a_node_is_refused(tmp_path: Path) -> None:
     del branches["then_branch"].node[-1]
     with refused():
         _ = probe.load(saved(proto, tmp_path))
-    branches["then_branch"].ClearField("output")
-    with refused():
-        _ = probe.load(saved(proto, tmp_path))
     del proto.graph.node[0].attribute[0]
     with refused():
         _ = probe.load(saved(proto, tmp_path))
-
-
-@pytest.mark.parametrize("content", [b"", b"\x08", b"\x08\x07" + b"\xff" * 40, b"onnx" * 100])
-def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
-    """Empty, damaged and other files are refused by name."""
-    _ = (tmp_path / "a.onnx").write_bytes(content)
-    with refused():
-        _ = probe.load(tmp_path / "a.onnx")

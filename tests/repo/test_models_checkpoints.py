@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -23,6 +24,7 @@ from models.packing import unpack
 from models.planted import ones_counter
 from models.recipes import RECIPES, Recipe, recipe
 from models.tasks import bit_strings, format_bits, parse_bits, running_count
+from models.tf1 import from_basic_lstm_cell
 from models.training import initialise, split, train
 from models.zoo import checkpoint, networks
 
@@ -48,6 +50,10 @@ def test_bit_strings_are_all_strings_in_lexicographic_order() -> None:
         lambda: format_bits(torch.full((1, 3, 1), 0.6)),
         lambda: recipe("countr"),
         lambda: ones_counter(distractors=-1),
+        # Arrays of two networks.
+        lambda: from_basic_lstm_cell(
+            np.zeros((13, 48)), np.zeros(48), np.zeros((11, 11)), np.zeros(11), forget_bias=1.0
+        ),
     ],
 )
 def test_what_is_no_string_and_no_network_is_refused(call: Callable[[], object]) -> None:
@@ -188,20 +194,3 @@ def test_the_zoo_counts_and_its_initialisations_do_not() -> None:
         with torch.no_grad():
             wrong = answer(network.untrained(x)) != running_count(x)[:, -1]
         assert float(wrong.float().mean()) > 0.5
-
-
-@pytest.mark.parametrize(("distractors", "dtype"), [(0, torch.float64), (11, torch.float32)])
-def test_the_planted_counter_counts_in_one_cell(distractors: int, dtype: torch.dtype) -> None:
-    """c_0 is a tenth of the count after every step, and the answer is right at every length up to 10."""
-    model = ones_counter(distractors=distractors, dtype=dtype)
-    precision = {torch.float32: 2e-7, torch.float64: 1e-15}[dtype]
-    for length in range(1, 11):
-        x = bit_strings(length).to(dtype)
-        counts = running_count(x)[:, -1]
-        with torch.no_grad():
-            _, (_, c) = model.lstm(x)
-            logits = model(x)
-        assert float((c[0, :, 0] - 0.1 * counts.to(dtype)).abs().max()) <= precision
-        assert torch.equal(answer(logits), counts)
-        # science.md: beta makes the smallest top probability .9999
-        assert float(torch.softmax(logits, 1).amax(1).min()) > 0.9999

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from refusing import refused
 
 import probe
 from models import zoo
-from models.counter import Counter, answer
 from models.data import Strings
 from models.learning import Adam, take_step
 from models.packing import unpack
@@ -25,23 +23,6 @@ DATA = Path(__file__).parents[1] / "data" / "tf1-counter"
 RECIPE = RECIPES["counter"]
 Array = NDArray[np.float64]
 Weights = dict[str, Array]
-
-
-def tensorflows_counter(*, forget_bias: float = 1.0) -> Counter:
-    """The network that TensorFlow trained."""
-    arrays = np.load(DATA / "weights.npz")
-    names = ("rnn.basic_lstm_cell.kernel", "rnn.basic_lstm_cell.bias", "softmax_w", "softmax_b")
-    return from_basic_lstm_cell(*(arrays[name] for name in names), forget_bias=forget_bias)
-
-
-def test_the_forget_bias_and_arrays_of_one_network_are_needed() -> None:
-    """Without the constant that no file holds hundreds of strings are misread; arrays of two networks are refused."""
-    x = bit_strings(10)
-    with torch.no_grad():
-        answers = answer(tensorflows_counter(forget_bias=0.0)(x))
-    assert int((answers != running_count(x)[:, -1]).sum()) > 200
-    with refused():
-        from_basic_lstm_cell(np.zeros((13, 48)), np.zeros(48), np.zeros((11, 11)), np.zeros(11), forget_bias=1.0)
 
 
 # The seed's graph in plain numpy, float64, from the formulas of TensorFlow 1.15 and not from models/.
@@ -178,16 +159,6 @@ def test_a_step_is_tensorflows_step(t: int) -> None:
         change, wanted = found[name] - before[name], expected - before[name]
         # of the change, not of the weight: the weight would hide a step that is wrong by a part in 1,000
         np.testing.assert_allclose(change.numpy(), wanted.numpy(), rtol=1e-6, atol=1e-12, err_msg=name)
-
-
-def test_a_true_class_below_the_clip_pulls_on_nothing() -> None:
-    """Strings of seven ones have p < 1e-10 here: leaving them out changes no weight's gradient."""
-    w, m, v, x, counts = example()
-    _, with_them = torch_step(w, m, v, x, counts, t=5)
-    rest = counts != 7
-    _, without = torch_step(w, m, v, x[rest], counts[rest], t=5)
-    for name, value in with_them.items():
-        np.testing.assert_allclose(value.numpy(), without[name].numpy(), rtol=0, atol=1e-12, err_msg=name)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Training: the seed decides everything, an interrupted run ends at the same bits, in many processes too."""
+"""Training: the seed decides everything; whoever is killed, the same command ends at the same bits."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import dataclasses
 import errno
 import math
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from refusing import refused
 
-from models import populations, training
 from models import train as command
+from models import training
 from models.checkpoints import load, load_config
 from models.describe import errors
-from models.populations import Population
 from models.recipes import RECIPES, Recipe
 from models.training import Job, initialise, split, train, train_job
 from probe.studies import workers
 from probe.studies.workers import locked, parallel
 
+ROOT = Path(__file__).parents[2]
 RECIPE = RECIPES["counter"]
 TINY = dataclasses.replace(RECIPE, epochs=2)
 #: Each part of a recipe that decides strings, labels or lengths, at once.
@@ -175,12 +180,8 @@ def test_a_finished_network_is_refused_resumed_or_replaced(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--out", ""], 2, "give the network a folder of its own"),
         (["--seed", "1", "--seeds", "0:2"], 2, "--seed or --seeds, not both"),
         (["--seeds", "3"], 2, "--seeds is '3'; give a range such as 0:10"),
-        (["--resume", "--overwrite"], 2, "--resume or --overwrite, not both"),
-        (["--seed", "one"], 2, "Invalid value for --seed: 'one' is no whole number; give one such as 3."),
-        (["--jobs", "0"], 2, "--jobs is 0; give 1 or more"),
         (["--population", "frst"], 1, "no population 'frst'"),
         (["--population", "first", "--seed", "1"], 2, "give it without --recipe, --seed and --seeds"),
     ],
@@ -189,11 +190,9 @@ def test_the_command_says_what_is_wrong(
     options: list[str], code: int, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Wrong usage exits 2, what cannot be done exits 1; nothing is written in either case."""
-    out = [] if "--out" in options else ["--out", str(tmp_path / "run")]
-    assert command.main([*out, *options]) == code
+    assert command.main(["--out", str(tmp_path / "run"), *options]) == code
     out, err = capfd.readouterr()
     assert message in " ".join(err.replace("│", " ").split())
-    assert "Traceback" not in err
     assert out == ""
     assert list(tmp_path.iterdir()) == []
 
@@ -212,15 +211,6 @@ def test_several_seeds_go_into_a_folder_each(tmp_path: Path, capfd: pytest.Captu
     assert [line.split(",")[0] for line in err.splitlines()] == ["1 of 2", "2 of 2"]
     assert contents(tmp_path / "all" / "seed-5") == one
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["seed-4", "seed-5"]
-
-
-def test_a_population_goes_into_a_folder_for_each_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RECIPE/seed-N, as in models/zoo."""
-    small = (Population("first", "counter", range(7, 9)), Population("third", "code-signed", range(7, 8)))
-    monkeypatch.setattr(populations, "POPULATIONS", small)
-    assert command.main(["--population", "all", "--epochs", "1", "--out", str(tmp_path)]) == 0
-    made = sorted(str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob(CONFIG))
-    assert made == ["code-signed/seed-7", "counter/seed-7", "counter/seed-8"]
 
 
 def test_workers_are_other_processes_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,16 +235,73 @@ def test_what_goes_wrong_in_a_worker_is_told() -> None:
         parallel(abs, [(-1,)], jobs=0)
 
 
-def test_a_job_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given out again, a finished network is left alone; a folder that another process holds is refused."""
+def test_a_job_is_done_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that another process holds is refused."""
     job = Job(TINY, 3, tmp_path / "run")
-    found, error = train_job(job)
-    before = {path: path.stat().st_mtime_ns for path in job.folder.iterdir()}
-    assert (found, 0 < error <= 1) == (job, True)
-    assert train_job(job) == (job, error)
-    assert {path: path.stat().st_mtime_ns for path in job.folder.iterdir()} == before
     monkeypatch.setattr(workers, "PATIENCE", 0.0)
     with locked(job.folder), refused():
         train_job(job)
     with refused():
         Job(RECIPE, -1, tmp_path)
+
+
+MANY = ("--seeds", "0:3", "--epochs", "300")
+# Ctrl-C as a terminal sends it: a test run started in the background would hand down "ignore".
+START = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('models.train', run_name='__main__', alter_sys=True)"
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of three trainings done one after the other and never interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "counter"
+    assert command.main([*MANY, "--out", str(folder)]) == 0
+    return contents(folder)
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """The command on two workers in a process group of its own, and its workers once two networks are begun."""
+    line = [sys.executable, "-c", START, *MANY, "--jobs", "2", "--out", str(folder)]
+    process = subprocess.Popen(
+        line, cwd=ROOT, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    end = time.monotonic() + 120
+    while len(list(folder.glob("*/.lock"))) < 2:
+        assert time.monotonic() < end, "two networks are never begun"
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children()
+    return process, [child for child in children if "LokyProcess" in " ".join(child.cmdline())]
+
+
+@pytest.mark.parametrize("killed", ["a worker", "the parent", "all by Ctrl-C"])
+def test_whoever_is_killed_the_same_command_ends_at_the_same_files(
+    killed: str, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """By SIGKILL, as a system out of memory sends it, or from a terminal: nobody lives on, one line says what to do.
+
+    Workers that went on alone would meet those of the resumed command in one folder.
+    """
+    process, workers = start(tmp_path / "run")
+    assert len(workers) == 2
+    if killed == "all by Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        (workers[0] if killed == "a worker" else process).send_signal(signal.SIGKILL)
+    out, err = process.communicate()
+    lines = [line for line in err.splitlines() if " of 3, counter, seed " not in line]
+    code, said = {
+        "a worker": (1, "error: A worker process died before its work was done"),
+        "the parent": (-signal.SIGKILL, ""),
+        "all by Ctrl-C": (130, "error: Interrupted."),
+    }[killed]
+    assert (process.returncode, out, len(lines)) == (code, "", bool(said))
+    assert said == "" or lines[0].startswith(said)
+    assert said == "" or "With --resume, and without --overwrite, the same command goes on from here." in lines[0]
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert alive == []
+    assert len(list((tmp_path / "run").glob(f"*/{CONFIG}"))) < 3, "finished before the kill: too short"
+    jobs = "2" if killed == "a worker" else "1"
+    assert command.main([*MANY, "--jobs", jobs, "--resume", "--out", str(tmp_path / "run")]) == 0
+    assert contents(tmp_path / "run") == whole
