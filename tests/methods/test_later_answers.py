@@ -24,7 +24,7 @@ from probe.methods.fixed_points import visited_states
 from probe.methods.machines import Machine
 from probe.methods.readouts import Answers
 from probe.recurrent.finding import find_layers
-from probe.subjects.answers import answers_at_steps, answers_to
+from probe.subjects.answers import answers_at_steps
 from probe.subjects.concepts import NUMERIC, Known
 from probe.subjects.ends import runs_of
 from probe.subjects.heads import build
@@ -132,22 +132,6 @@ def test_the_last_of_the_later_answers_is_the_answer() -> None:
     found, rows = later_answers(pairs, whole).expected, torch.arange(len(pairs))
     ends = found[rows, torch.as_tensor(LENGTHS)[pairs.base] - 3]
     assert torch.allclose(ragged.answers(pairs.source_states, pairs.base, 2).expected, ends, atol=1e-12)
-
-
-def test_answers_at_steps_are_the_models_own() -> None:
-    """Through two layers and padding: what the model gives at each step that is answered, and NaN elsewhere."""
-    model = EveryStep("lstm")
-    for steps in ("every", "last"):
-        given = subject(model, steps=steps)
-        there = given.asked.answered(given.lengths, TIME)
-        assert there.sum() == (LENGTHS.sum() if steps == "every" else len(LENGTHS))
-        _, expected = answers_at_steps(given, np.arange(len(LENGTHS)))
-        with torch.no_grad():
-            wanted = model(given.x).numpy()
-        assert np.array_equal(np.isfinite(expected), there)
-        assert np.abs(expected - wanted)[there].max() < 1e-9
-    lasts = wanted[np.arange(len(LENGTHS)), LENGTHS - 1]
-    assert np.allclose(answers_to(given, given.x, LENGTHS)[1], lasts, atol=1e-9)
 
 
 def refusable() -> list[Any]:

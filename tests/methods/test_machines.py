@@ -15,7 +15,6 @@ from probe.methods.abstraction.reduced import fit_affine
 from probe.methods.decomposition.contexts import Contexts
 from probe.methods.dynamics import StackDynamics
 from probe.methods.machines import Machine
-from probe.recurrent.cells import narrow
 
 LENGTH = X.shape[1]
 
@@ -50,22 +49,6 @@ def test_a_state_is_cell_then_hidden_and_a_unit_is_the_pair() -> None:
     assert torch.equal(cells, run.clean.recorded(Signal.CELL_STATE))
     states = run.clean.states[:, 1]
     assert torch.equal(run.dynamics.joined(run.dynamics.parts(states)), states)
-
-
-@pytest.mark.parametrize("kept", [(0, 1, 2), (1,), (0, 2)], ids=str)
-def test_some_units_are_computed_alone_where_the_others_are_given(kept: tuple[int, ...]) -> None:
-    """Over several blocks of rows, a step of some units equals those units in the step of all, to 1e-14."""
-    run = machine(Reader("lstm"))
-    rows = torch.arange(32).repeat(320)
-    cell = run.dynamics.narrow_cell
-    assert cell is not None
-    c, h = run.clean.states[rows, 1].T.split(3)
-    given = h[[unit for unit in range(3) if unit not in kept]]
-    with torch.no_grad():
-        x = run.clean.inputs[rows, 2].unsqueeze(0)
-        found = narrow.last(narrow.Steps.of(cell, kept), x, c[[*kept]], h[[*kept]], given)
-    wanted = run.clean.states[rows, 2].T[[start + unit for start in (0, 3) for unit in kept]]
-    assert torch.allclose(found, wanted, atol=1e-14, rtol=0)
 
 
 def test_the_model_is_left_as_it_was() -> None:

@@ -73,19 +73,6 @@ def test_a_change_moves_what_follows_and_the_layers_above(kind: str) -> None:
         assert apart == [False] * 5 + [follows] * 7, one
 
 
-@pytest.mark.parametrize("kind", RECURRENT)
-def test_the_whole_state_is_all_that_is_known_of_the_past(kind: str) -> None:
-    """Row 1's state, in row 0 after step 4, gives the logits of the spliced input."""
-    model, ids = Logits(kind), tokens()
-    clean = probe.record(model, ids)
-    edits = [
-        probe.patch(signal, clean, layer=layer, steps=4, rows=[0], source_rows=[1]) for layer, signal in states(clean)
-    ]
-    patched = probe.record(model, ids, edits=edits).output[0, 5:]
-    with torch.no_grad():
-        assert far(patched, model(torch.cat([ids[1:2, :5], ids[:1, 5:]], dim=1))[0, 5:]) <= 1e-5
-
-
 @pytest.mark.parametrize("kind", PLACES)
 def test_generate_is_recorded_and_its_snapshots_stay(kind: str) -> None:
     """Each call goes on from the cache, which later calls change in place; a recording keeps what it saw."""
