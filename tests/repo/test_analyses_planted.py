@@ -1,0 +1,128 @@
+"""What the counter's questions measured of planted networks, beyond what rules judge: it follows from their weights.
+
+The measurements are the committed ones; what rules judge of them, test_planted_expected.py computes again.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from tables_read import rows, value
+
+from analyses.counter import alignment, common, programs, study
+from models import planted
+from models.counter import answer, expected_answer
+from models.tasks import bit_strings
+from probe.evidence.measurements import only
+from probe.methods.abstraction.automata import automaton_of
+from probe.methods.causal.alignment_controls import halves, pairs_among
+from probe.methods.causal.interchange import interchange
+from probe.methods.causal.pairs import along
+from probe.methods.causal.task import Task
+from probe.methods.machines import Machine
+from probe.studies.store import read
+
+NETWORKS = tuple(planted.battery())
+
+
+@cache
+def committed(question: str, *names: str) -> pd.DataFrame:
+    """Return the committed measurements of planted networks, or of others, by their short names."""
+    groups = read(study.FOLDER / "judged.csv.xz")
+    tables = [groups[name if "/" in name else f"planted/{name}"].tables[question] for name in names or NETWORKS]
+    found = pd.concat(tables, ignore_index=True)
+    return found.assign(network=found["network"].str.removeprefix("planted/"))
+
+
+#: Question, metric, its other columns -> how near, and what planted networks have.
+FACTS: list[tuple[str, str, dict[str, Any], float, dict[str, float]]] = [
+    ("dynamics", "silent_speed", {}, 0.05, {"ones": 0, "drift-0.25": 0.25, "drift-0.5": 0.5, "drift-0.8": 0.8}),
+    ("dynamics", "driven_speed", {}, 0.06, {"ones": 1, "drift-0.25": 0.75, "drift-0.5": 0.5, "drift-0.8": 0.2}),
+    ("programs", "unseen_agreement", {"kind": "ones"}, 0, {"ones": 1, "zeros": 0, "geometric": 0}),
+    ("programs", "unseen_agreement", {"kind": "zeros backwards"}, 0, {"zeros": 1, "geometric": 1, "ones": 0}),
+    ("programs", "unseen_agreement", {"kind": "balance"}, 1e-12, {"balance": 1, "drift-0.5": 1, "ones": 0.2}),
+    ("quantised_states", "states", {"kind": "over_steps"}, 0, {"ones-alone": 11}),
+    # The theorem: on ten bits no share of a unit can tell what a network adds to the count.
+    ("unit_shares", "unit_share", {"units": "0"}, 1e-6, {f"drift-{d}": 1.0 for d in (0.25, 0.5, 0.8)}),
+    ("unit_shares", "unit_participation", {}, 1e-3, {"ones": 1, "zeros": 1, "balance": 2}),
+    ("routes", "route_share", {"signal": "cell_candidate"}, 1e-6, {"delay-line": 1, "ones": 0}),
+    ("gate_shares", "gate_share", {"signal": "forget_gate"}, 1e-3, {"geometric": 1, "ones": 0}),
+    ("directions", "unit_score", {"units": "11"}, 0, {"decoy": 0}),
+    ("directions", "best_unit_score", {"units": "0"}, 0.1, {"ones": 1, "decoy": 1, "rotated": 0, "balance": 0.25}),
+    ("unit_ablation", "costly_units", {}, 0, {"ones": 1, "balance": 2, "decoy": 1, "delay-line": 10}),
+    ("steering", "steered_exact", {"kind": "linear"}, 1e-3, {"ones": 1, "geometric": 0.8755, "decoy": 0.8755}),
+    ("erasure", "floor", {}, 1e-6, dict.fromkeys(NETWORKS, 35 / 128)),
+    ("accuracy", "automaton_states", {}, 0, dict.fromkeys(NETWORKS, 66)),
+    ("estimators", "reading", {"kind": "ols"}, 1e-4, dict.fromkeys(("ones", "zeros", "balance", "decoy"), 1.0)),
+    ("moving_zero", "best_shifted_read", {}, 1e-3, dict.fromkeys(("ones", "drift-0.5", "zeros", "balance"), 1.0)),
+]
+
+
+@pytest.mark.parametrize(("question", "metric", "where", "near", "wanted"), FACTS)
+def test_what_was_measured_follows_from_the_weights(
+    question: str, metric: str, where: dict[str, Any], near: float, wanted: dict[str, float]
+) -> None:
+    """Speeds, programs, states, shares, scores and floors are those that were built in."""
+    table = committed(question)
+    found = {name: value(table, metric, network=name, **where) for name in wanted}
+    assert found == pytest.approx(wanted, abs=near)
+
+
+def test_all_programs_agree_on_ten_bits() -> None:
+    """Of the counters that each of them describes; a delay line's cell knows one bit, whatever its zero."""
+    table = only(committed("programs", "ones", "zeros", "balance", "geometric"), metric="agreement")
+    assert (table[table["at"] == 10].groupby(["network", "kind"])["value"].sum() == 1).all()
+    assert set(table["kind"]) == set(programs.PROGRAMS)
+    assert value(committed("moving_zero"), "best_shifted_read", network="delay-line") < 0.7
+
+
+def test_scores_of_estimators_are_those_of_the_directions() -> None:
+    """The same pairs and the same numbers: rule 8's among them."""
+    scores, others = (
+        rows(committed(name, "counter/seed-2000"), metric, network="counter/seed-2000").set_index("kind")["value"]
+        for name, metric in (("estimators", "score"), ("directions", "direction_score"))
+    )
+    assert scores.to_dict() == others.to_dict()
+
+
+@pytest.mark.parametrize("name", ["programs", "reduced_models"])
+def test_figures_do_without_controls(name: str) -> None:
+    """Without its own initialisation and a fitted head beside it, a figure says nothing of them."""
+    draw = study.questions([name])[0].draw
+    assert draw is not None
+    table = pd.concat(
+        [committed(name), only(committed(name, "counter/seed-2000"), role="trained")], ignore_index=True
+    )
+    figure = draw(table)
+    assert "nan" not in figure.alt
+    assert ": ." not in figure.alt
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["with idle units", "alone"])
+def test_in_the_planted_rotated_network_the_direction_is_not_unique(alone: bool) -> None:
+    """Along (v, 0) and along (v, v), cosine .71, every answer follows, also where no idle unit writes across v."""
+    model = planted.rotated_counter(dtype=torch.float64)
+    if alone:
+        model.lstm.get_parameter("weight_hh_l0").detach().zero_()
+    machine = Machine.of(model, common.STRINGS, answer=answer, expected=expected_answer)
+    v = planted.counting.rotated_direction()
+    directions = torch.cat([v, torch.zeros_like(v)]), torch.cat([v, v]) / 2**0.5
+    assert float(directions[0] @ directions[1]) == pytest.approx(0.5**0.5, abs=1e-12)
+    pairs = pairs_among(machine, alignment.STEP, halves(machine, alignment.STEP)[0].test, most=2**13)
+    for direction in directions:
+        assert interchange(pairs, Task(common.COUNTS), along(direction)).score == 1.0
+
+
+def test_the_count_of_ten_bits_is_66_states_and_askable_strings_have_answers() -> None:
+    """The ideal of claim 0, and the restriction of the lengths above ten."""
+    ideal = automaton_of(common.STRINGS, common.COUNTS[:, -1].numpy())
+    assert ideal is not None
+    assert ideal.sizes == tuple(range(1, 12))
+    x = bit_strings(12)
+    count = x[[common.askable(bits) for bits in x.numpy()]][:, :, 0].sum(1)
+    assert (int(count.min()), int(count.max())) == (2, 10)
+    assert len(count) == 4096 - 2 * (1 + 12)
