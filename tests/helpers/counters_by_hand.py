@@ -3,73 +3,60 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from known_machines import CLASSES, LENGTH
 from torch import Tensor, nn
 
 OPEN = 40.0
+COUNTS = torch.arange(CLASSES).double()
 
 
 class ByHand(nn.Module):
-    """An LSTM of two features with all weights zero and all gates open, until something is set."""
+    """An LSTM of two features with weights of zero and open gates but where said; `read` takes the last h.
 
-    def __init__(self, units: int) -> None:
+    Args:
+        units: how many.
+        read: from h (batch, unit) to the output.
+        given: parameter, gate in torch's order i f g o -> its value for all units.
+    """
+
+    def __init__(self, units: int, read: Callable[[Tensor], Tensor], **given: dict[int, Tensor | float]) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            self.lstm = nn.LSTM(2, units, batch_first=True)
+        self.read, self.lstm = read, nn.LSTM(2, units, batch_first=True)
         with torch.no_grad():
-            for parameter in self.parameters():
+            for name, parameter in self.lstm.named_parameters():
                 parameter.zero_()
-            self.of("bias_ih_l0")[[0, 1, 3]] = OPEN
-
-    def of(self, name: str) -> Tensor:
-        """Return a parameter as (gate, unit, ...), the gates in torch's order i f g o."""
-        return self.lstm.get_parameter(name).view(4, self.lstm.hidden_size, -1)
-
-
-class Balance(ByHand):
-    """Two units: the first holds the wins, the second the losses; their difference is read."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-        with torch.no_grad():
-            self.of("weight_ih_l0")[2] = math.atanh(0.02) * torch.eye(2)
+                gates = parameter.view(4, units, -1)
+                if name == "bias_ih_l0":
+                    gates[[0, 1, 3]] = OPEN
+                for gate, value in given.get(name.removesuffix("_l0"), {}).items():
+                    gates[gate] = value
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return scores: the nearer the difference to a level, the higher."""
-        h = self.lstm(x)[0][:, -1].double()
-        wins = torch.arange(CLASSES).to(h)
-        levels = torch.tanh(0.02 * wins) - torch.tanh(0.02 * (LENGTH - wins))
-        return -1e6 * (h[:, :1] - h[:, 1:] - levels) ** 2
+        """Return what is read."""
+        return self.read(self.lstm(x)[0][:, -1].double())
 
 
-class ByInputGate(ByHand):
-    """One unit whose candidate is the same whatever comes: a win opens the input gate, a loss shuts it."""
-
-    def __init__(self) -> None:
-        super().__init__(1)
-        with torch.no_grad():
-            self.of("bias_ih_l0")[2] = math.atanh(0.1)
-            self.of("bias_ih_l0")[0] = -OPEN
-            self.of("weight_ih_l0")[0, 0, 0] = 2 * OPEN
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return scores: the nearer the unit to a level, the higher."""
-        h = self.lstm(x)[0][:, -1].double()
-        return -1e5 * (h - torch.tanh(0.1 * torch.arange(CLASSES).to(h))) ** 2
+def balance() -> ByHand:
+    """Return two units: the first holds the wins, the second the losses; their difference is read."""
+    levels = torch.tanh(0.02 * COUNTS) - torch.tanh(0.02 * (LENGTH - COUNTS))
+    given: dict[int, Tensor | float] = {2: math.atanh(0.02) * torch.eye(2)}
+    return ByHand(2, lambda h: -1e6 * (h[:, :1] - h[:, 1:] - levels) ** 2, weight_ih=given)
 
 
-class Handed(ByHand):
-    """A count that is written anew at each step: nothing is kept in the cell, h goes into the candidate."""
+def by_input_gate() -> ByHand:
+    """Return one unit whose candidate is the same whatever comes: a win opens the input gate, a loss shuts it."""
+    return ByHand(
+        1,
+        lambda h: -1e5 * (h - torch.tanh(0.1 * COUNTS)) ** 2,
+        bias_ih={0: -OPEN, 2: math.atanh(0.1)},
+        weight_ih={0: torch.tensor([2 * OPEN, 0.0])},
+    )
 
-    def __init__(self) -> None:
-        super().__init__(1)
-        with torch.no_grad():
-            self.of("bias_ih_l0")[1] = -OPEN
-            self.of("weight_ih_l0")[2, 0, 0] = 0.02
-            self.of("weight_hh_l0")[2] = 1.0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the hidden state as a number of wins, one a row."""
-        return self.lstm(x)[0][:, -1, 0].double() / 0.02
+def handed() -> ByHand:
+    """Return a count that is written anew at each step: nothing is kept in the cell, h goes into the candidate."""
+    write: dict[int, Tensor | float] = {2: torch.tensor([0.02, 0.0])}
+    return ByHand(1, lambda h: h[:, 0] / 0.02, bias_ih={1: -OPEN}, weight_ih=write, weight_hh={2: 1.0})

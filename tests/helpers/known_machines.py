@@ -22,10 +22,11 @@ class Tally(nn.Module):
 
     Args:
         idle: random units beside the first, which nobody reads.
+        loud: the deviation of their weights.
         gain: what a win adds to the cell; the larger, the more curved is h = tanh(c).
     """
 
-    def __init__(self, idle: int = 0, gain: float = 0.1) -> None:
+    def __init__(self, idle: int = 0, gain: float = 0.1, loud: float = 1.0) -> None:
         super().__init__()
         self.gain = gain
         self.lstm = nn.LSTM(2, 1 + idle, batch_first=True)
@@ -33,7 +34,7 @@ class Tally(nn.Module):
         units = 1 + idle
         with torch.no_grad():
             for parameter in self.parameters():
-                parameter.normal_(generator=generator)
+                parameter.normal_(std=loud, generator=generator)
             for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
                 gates = self.lstm.get_parameter(name).view(4, units, -1)
                 gates[:, 0] = 0

@@ -15,12 +15,12 @@ LENGTH = 5
 class Reader(nn.Module):
     """A recurrent layer whose last hidden state is read by a linear head, or as one number."""
 
-    def __init__(self, kind: str, classes: int | None = LENGTH + 1, **options: Any) -> None:
+    def __init__(self, kind: str, classes: int | None = LENGTH + 1, units: int = 3, **options: Any) -> None:
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            self.rnn = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind](2, 3, batch_first=True, **options)
-            self.head = nn.Linear(3, classes or 1)
+            self.rnn = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[kind](2, units, batch_first=True, **options)
+            self.head = nn.Linear(units, classes or 1)
         self.classes = classes
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,20 +1,14 @@
-"""Questions that put class means in place of states, and of directions.
-
-- Class means in place of states: on a tally whose classes are points, and on a GRU of two features.
-- The question of directions: on a tally whose answers are known, and on a GRU of two features.
-"""
+"""Class means in place of states, and interchange along directions: on a tally, a network of one bit, and a GRU."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from known_machines import LEAD, LENGTH, READ, WINS, Reader, Tally, X, machine_of, subjects
-from matplotlib.axes import Axes
-from refusing import refused
+from known_machines import LEAD, READ, WINS, Reader, Tally, X, machine_of, subjects
+from tables_read import by, value, values
 from torch import Tensor, nn
 
 from probe.evidence.measurements import Network
@@ -25,29 +19,16 @@ from probe.methods.causal.pairs import all_pairs, along, columns
 from probe.methods.causal.support import OffSupport
 from probe.methods.causal.task import Task
 from probe.methods.machines import Machine
-from probe.plots.style import style
 from probe.questions.interventions import class_means, directions
-
-ALL = list(range(LENGTH - 1))
-
-
-def tally(role: str = "planted") -> Network:
-    """Return the planted network."""
-    return Network("tally", role, Tally(2), 0)
-
-
-def of(table: pd.DataFrame, metric: str) -> pd.Series:
-    """Return a metric's values by step."""
-    return table[table["metric"] == metric].set_index("step")["value"]
 
 
 def test_a_tally_answers_from_class_means_as_from_its_own_states() -> None:
     """The unit that is read has the same value in all states of a class; after one step no class has two states."""
-    table = class_means.measure(subjects([tally()]))
+    table = class_means.measure(subjects([Network("tally", "planted", Tally(2), 0)]))
     for metric in ("class_mean_ratio", "balanced_class_mean_ratio", "class_mean_accuracy"):
-        assert of(table, metric).to_dict() == {1: 1, 2: 1, 3: 1}
-    assert of(table, "class_mean_answer_change").tolist() == pytest.approx([0, 0, 0], abs=1e-6)
-    assert table[table["metric"] == "worst_class_mean_ratio"]["value"].tolist() == [1]
+        assert by("step", table, metric) == {1: 1, 2: 1, 3: 1}
+    assert values(table, "class_mean_answer_change") == pytest.approx([0, 0, 0], abs=1e-6)
+    assert value(table, "worst_class_mean_ratio") == 1
 
 
 class LastBit(nn.Module):
@@ -76,168 +57,95 @@ def mean_class(scores: Tensor) -> Tensor:
 def test_a_network_that_holds_something_else_loses_what_that_decides() -> None:
     """After two steps the class of one win has a mean of zero: the last bit is lost, and both orders answer alike."""
     # All four sequences of two, and a step of neither.
-    x = torch.cat([X[::8, :2], torch.zeros(4, 1, 2)], 1)
-    wins = WINS[::8, [0, 1, 1]]
-    read = {
-        "answer": READ["answer"],
-        "expected": lambda scores: torch.softmax(scores, 1) @ torch.arange(3.0).double(),
-    }
-    table = class_means.measure(subjects([Network("last", "trained", LastBit(), 0)], x, wins, **read))
+    x, wins = torch.cat([X[::8, :2], torch.zeros(4, 1, 2)], 1), WINS[::8, [0, 1, 1]]
+    table = class_means.measure(subjects([Network("last", "trained", LastBit(), 0)], x, wins, expected=mean_class))
     # Own: loss-win answers 2 and win-loss 1, of which the second is right. At a state of zero the scores tie at 1.
-    assert of(table, "class_mean_accuracy").tolist() == [1]
-    assert of(table, "class_mean_ratio").tolist() == [2]
-    own = (5 - torch.tensor([5.0]).double().tanh()).tanh().tanh()
+    assert values(table, "class_mean_accuracy") == [1]
+    assert values(table, "class_mean_ratio") == [2]
     scores = torch.tensor([[-9.0, -1, 1], [-9, 1, -1]]).double()
-    scores[:, 1:] *= own
+    scores[:, 1:] *= (5 - torch.tensor([5.0]).double().tanh()).tanh().tanh()
     change = (mean_class(scores) - mean_class(torch.tensor([[-9.0, 0, 0]]).double())).abs().mean()
-    assert of(table, "class_mean_answer_change").tolist() == pytest.approx([float(change)])
+    assert values(table, "class_mean_answer_change") == pytest.approx([float(change)])
 
 
 def test_on_a_gru_ratios_are_those_of_the_states_put_in_one_by_one() -> None:
     """Another layer and head: each number from the definition, with single prefixes left out."""
     model, task = Reader("gru", units=4, seed=5), Task(WINS)
     table = class_means.measure(subjects([Network("gru", "trained", model, 0)], layer="rnn[0]"))
-    machine = machine_of(model)
-    ratios = {}
+    machine, ratios = machine_of(model), {}
     for step in (1, 2, 3):
-        classes = classes_at(machine, task, step)
-        right, own, by_value = [], [], {}
-        for row in range(32):
-            value = int(WINS[row, step])
-            if value in (0, step + 1):
-                continue
-            mean = torch.as_tensor(classes.means[value])[None]
+        classes, by_value = classes_at(machine, task, step), dict[int, list[tuple[bool, bool]]]()
+        for row in (row for row in range(32) if int(WINS[row, step]) not in (0, step + 1)):
+            mean = torch.as_tensor(classes.means[int(WINS[row, step])])[None]
             hit = int(machine.answers(mean, torch.tensor([row]), step).chosen) == WINS[row, -1]
-            right.append(bool(hit))
-            own.append(bool(machine.clean.answers.chosen[row] == WINS[row, -1]))
-            by_value.setdefault(value, []).append((right[-1], own[-1]))
-        assert of(table, "class_mean_accuracy")[step] == pytest.approx(np.mean(right))
-        ratios[step] = np.mean(right) / np.mean(own)
-        assert of(table, "class_mean_ratio")[step] == pytest.approx(ratios[step])
+            own = machine.clean.answers.chosen[row] == WINS[row, -1]
+            by_value.setdefault(int(WINS[row, step]), []).append((bool(hit), bool(own)))
+        right, own = np.mean([pair for pairs in by_value.values() for pair in pairs], axis=0)
+        assert value(table, "class_mean_accuracy", step=step) == pytest.approx(right)
+        ratios[step] = right / own
         balanced = np.mean([np.mean(pairs, axis=0) for pairs in by_value.values()], axis=0)
-        assert of(table, "balanced_class_mean_ratio")[step] == pytest.approx(balanced[0] / balanced[1])
-    worst = table[table["metric"] == "worst_class_mean_ratio"]
-    assert worst["value"].item() == pytest.approx(min(ratios.values()))
-    assert worst["step"].item() == min(ratios, key=lambda step: ratios[step])
+        assert value(table, "balanced_class_mean_ratio", step=step) == pytest.approx(balanced[0] / balanced[1])
+    assert by("step", table, "class_mean_ratio") == pytest.approx(ratios)
+    worst = min(ratios, key=lambda step: ratios[step])
+    assert by("step", table, "worst_class_mean_ratio") == pytest.approx({worst: ratios[worst]})
     assert len(set(ratios.values())) > 1
     assert set(table["layer"]) == {"rnn[0]"}
 
 
-def test_no_ratio_where_nothing_was_right() -> None:
-    """A network without a right answer has an accuracy and no ratio."""
-    wrong = Network("gru", "own initialisation", Reader("gru"), 0)
-    table = class_means.measure(subjects([wrong], concept=WINS - 100))
+def test_scores_and_ratios_that_do_not_exist_are_left_out() -> None:
+    """No right answer leaves no ratio, a head that answers alike no way to go, and a single class no direction."""
+    model = Reader("gru")
+    network = Network("gru", "own initialisation", model, 0)
+    table = class_means.measure(subjects([network], concept=WINS - 100))
     assert set(table["metric"]) == {"class_mean_accuracy", "class_mean_answer_change"}
-    assert set(table["step"]) == {1, 2, 3}
-    with refused():
-        class_means.draw(table)
-
-
-def test_the_figure_shows_medians_and_each_planted_network() -> None:
-    """Trained networks and controls are lines of medians; planted networks a line each with one label."""
-    networks = [Network(f"gru-{seed}", "trained", Reader("gru", seed=seed), seed) for seed in (5, 6)]
-    planted = [tally(), Network("again", "planted", Tally())]
-    table = class_means.measure(subjects([*networks, *planted]))
-    with style():
-        ax = class_means.draw(table)
-    lines = {line.get_label(): np.asarray(line.get_ydata(), float) for line in ax.lines}
-    ratios = table[(table["metric"] == "class_mean_ratio") & (table["role"] == "trained")]
-    assert lines["trained"].tolist() == pytest.approx(ratios.groupby("step")["value"].median().tolist())
-    legend = ax.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["trained", "planted"]
-    assert sum(line.get_marker() == "^" for line in ax.lines) == 2
-
-
-def lead(scores: Tensor) -> Tensor:
-    """Return the lead of -5 to 5 that the highest of six scores stands for."""
-    return 2 * scores.argmax(1) - 5
-
-
-def expected_lead(scores: Tensor) -> Tensor:
-    """Return the mean lead."""
-    return 2 * READ["expected"](scores) - 5
-
-
-LEADS: dict[str, Any] = {"answer": lead, "expected": expected_lead}
+    with torch.no_grad():
+        model.head.weight.zero_()
+    table = directions.measure(subjects([network]), step=2)
+    assert not table["metric"].str.endswith("score").any()
+    assert values(table, "direction_shift") == pytest.approx([0] * len(DIRECTIONS), abs=1e-9)
+    constant = directions.measure(subjects([network], concept=torch.zeros_like(WINS)), step=2)
+    assert not constant["metric"].str.startswith("direction").any()
 
 
 def test_a_tally_scores_one_along_every_direction_and_in_its_one_unit() -> None:
     """Its states lie on one curve of one unit: all kinds of direction move the answer by what they should."""
     table = directions.measure(subjects([Network("tally", "planted", Tally(2))]), step=2)
-    scores = table[table["metric"] == "direction_score"].set_index("kind")["value"]
-    assert set(scores.index) == set(DIRECTIONS)
+    scores = by("kind", table, "direction_score")
+    assert set(scores) == set(DIRECTIONS)
     assert scores["ols"] == pytest.approx(1)
-    units = table[table["metric"] == "unit_score"].set_index("units")["value"]
-    assert units.to_dict() == pytest.approx({"0": 1, "1": 0, "2": 0}, abs=1e-9)
-    best = table[table["metric"] == "best_unit_score"]
-    assert (best["units"].item(), best["value"].item()) == ("0", pytest.approx(1))
-    assert table[table["metric"] == "unit_shift"]["value"].tolist() == pytest.approx([1, 0, 0], abs=1e-6)
+    assert by("units", table, "unit_score") == pytest.approx({"0": 1, "1": 0, "2": 0}, abs=1e-9)
+    assert by("units", table, "best_unit_score") == pytest.approx({"0": 1})
+    assert values(table, "unit_shift") == pytest.approx([1, 0, 0], abs=1e-6)
     assert set(table["step"]) == {2}
 
 
 def test_on_a_gru_each_number_is_that_of_the_experiment() -> None:
     """Another layer, concept and answer: scores, shifts and distances equal those computed one by one."""
     model = Reader("gru", units=4)
-    network = Network("gru", "trained", model, 0)
-    table = directions.measure(subjects([network], concept=LEAD, layer="rnn[0]", **LEADS), step=3)
-    machine, task = Machine.of(model, X, **LEADS), Task(LEAD)
+    leads: dict[str, Any] = {
+        "answer": lambda scores: 2 * scores.argmax(1) - 5,
+        "expected": lambda scores: 2 * READ["expected"](scores) - 5,
+    }
+    asked = subjects([Network("gru", "trained", model, 0)], concept=LEAD, layer="rnn[0]", **leads)
+    table = directions.measure(asked, step=3)
+    machine, task = Machine.of(model, X, **leads), Task(LEAD)
     pairs = all_pairs(machine, 3)
-    classes = classes_at(machine, task, 3)
-    for kind in DIRECTIONS:
-        put = along(DIRECTIONS[kind](classes))
-        rows = table[table["kind"] == kind].set_index("metric")["value"]
-        scores = interchange(pairs, task, put)
-        assert rows["direction_iia"] == scores.iia
-        assert rows["direction_score"] == pytest.approx(scores.score)
-        assert rows["direction_shift"] == pytest.approx(scores.shift)
-        assert rows["direction_off_support"] == pytest.approx(OffSupport(pairs, task).distance(put))
-    unit = interchange(pairs, task, columns(machine.dynamics.unit(2)))
-    rows = table[table["units"] == "2"].set_index("metric")["value"]
-    assert rows["unit_iia"] == unit.iia
-    assert rows["unit_off_support"] > 0
+    puts = {("kind", kind): along(DIRECTIONS[kind](classes_at(machine, task, 3))) for kind in DIRECTIONS}
+    for (column, name), put in (puts | {("units", "2"): columns(machine.dynamics.unit(2))}).items():
+        scores, metric = interchange(pairs, task, put), {"kind": "direction", "units": "unit"}[column]
+        wanted = {"iia": scores.iia, "score": scores.score, "shift": scores.shift}
+        wanted["off_support"] = OffSupport(pairs, task).distance(put)
+        found = {name_: value(table, f"{metric}_{name_}", **{column: name}) for name_ in wanted}
+        assert found == pytest.approx(wanted)
     assert set(table["layer"]) == {"rnn[0]"}
-    drawn = directions.measure(subjects([network], concept=LEAD, **LEADS), step=3, most=50, most_of_unit=60)
+    drawn = directions.measure(asked, step=3, most=50, most_of_unit=60)
     assert not np.allclose(drawn["value"].head(20), table["value"].head(20))
 
 
-def test_scores_that_do_not_exist_are_left_out() -> None:
-    """A head that answers the same to everything has no way to go, and a single class no direction."""
-    model = Reader("gru")
-    with torch.no_grad():
-        model.head.weight.zero_()
-    network = Network("same", "own initialisation", model, 0)
-    table = directions.measure(subjects([network]), step=2)
-    assert not table["metric"].str.endswith("score").any()
-    assert (table[table["metric"] == "direction_shift"]["value"].abs() < 1e-9).all()
-    constant = directions.measure(subjects([network], concept=torch.zeros_like(WINS)), step=2)
-    assert not constant["metric"].str.startswith("direction").any()
-    with refused():
-        directions.draw(table)
-
-
-def test_a_step_beyond_the_input_and_another_concepts_shape_are_refused() -> None:
-    """The message says what there is."""
-    network = [Network("gru", "trained", Reader("gru"), 0)]
-    with refused():
-        directions.measure(subjects(network), step=5)
-    with refused():
-        directions.measure(subjects(network, concept=WINS[:, 1:]), step=2)
-
-
-def test_the_figure_shows_every_network() -> None:
-    """Each role has its marker, and the rule's bound is a line."""
+def test_the_figures_data_are_the_scores_by_kind() -> None:
+    """The best unit stands beside the directions."""
     networks = [Network("tally", "trained", Tally(2), 0), Network("gru", "fitted head", Reader("gru"), 0)]
-    table = directions.measure(subjects(networks), step=2)
-    wide = directions.scores_by_kind(table)
+    wide = directions.scores_by_kind(directions.measure(subjects(networks), step=2))
     assert wide["kind"].tolist()[:7] == [*DIRECTIONS, "unit"]
     best = wide[(wide["network"] == "tally") & (wide["kind"] == "unit")]
     assert best["score"].item() == pytest.approx(1)
-    with style():
-        ax: Axes = directions.draw(table, threshold=0.5)
-    legend = ax.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["trained", "fitted head"]
-    drawn = [value for line in ax.lines for value in np.atleast_1d(np.asarray(line.get_ydata(), float)).tolist()]
-    assert np.isin(wide["score"], drawn).all()
-    assert [0.5, 0.5] in [np.asarray(line.get_ydata(), float).tolist() for line in ax.lines]
