@@ -106,12 +106,7 @@ def _words(figure: Figure) -> Iterator[str]:
 
 
 def faults(figure: Figure, roles: Sequence[str] = ()) -> list[str]:
-    """Return what a figure draws in a colour that means something else.
-
-    Args:
-        figure: the figure.
-        roles: those of the networks in it, where no word beside their marks says it.
-    """
+    """Return what a figure draws in a colour that means something else; no word in it need name `roles`."""
     known = named(_words(figure)) | set(roles)
     found: list[str] = []
     for artist in figure.findobj():

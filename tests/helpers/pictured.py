@@ -6,8 +6,7 @@ import functools
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -36,15 +35,8 @@ _OF_ONE_PAPER = re.compile(r"\b(black|white)\b", re.IGNORECASE)
 _NO_NUMBER = re.compile(r"\b(nan|inf|None)\b")
 
 
-@dataclass(frozen=True)
-class Marks:
-    """The dots of one artist.
-
-    Attributes:
-        artist: what draws them.
-        places: where, in pixels of the figure, (dot, 2); NaN where one has no place.
-        reach: how far they reach from there, (2,).
-    """
+class Marks(NamedTuple):
+    """The dots of an artist: where they are in pixels, (dot, 2), NaN without a place; how far they reach, (2,)."""
 
     artist: Artist
     places: np.ndarray
@@ -52,13 +44,7 @@ class Marks:
 
 
 def faults(figure: Figure, png: bytes | None = None, caption: str = "") -> list[str]:
-    """Return what a figure shows wrongly, or not at all.
-
-    Args:
-        figure: the figure.
-        png: its pixels, in which every dot is looked for.
-        caption: the words below it.
-    """
+    """Return what a figure with a caption shows wrongly, or not at all; every dot is looked for in its pixels."""
     engine = figure.get_layout_engine()
     if png is None:
         figure.draw_without_rendering()
@@ -70,7 +56,7 @@ def faults(figure: Figure, png: bytes | None = None, caption: str = "") -> list[
         found = [*_texts(figure), *_said(figure, caption)]
         for ax in figure.axes:
             if ax.get_visible():
-                found += [*_empty(ax), *_cut(ax), *_unseen(ax, png)]
+                found += [*_cut(ax), *_unseen(ax, png)]
     finally:
         figure.set_layout_engine(engine)
     return sorted(set(found))
@@ -129,22 +115,13 @@ def _of_data(ax: Axes) -> list[Artist]:
 
 def _has_data(ax: Axes, artist: Artist) -> bool:
     if isinstance(artist, Line2D):
-        return not _guide(ax, artist) and bool(np.isfinite(artist.get_xydata()).all(axis=1).any())
+        across = artist.get_transform() in (ax.get_xaxis_transform(), ax.get_yaxis_transform(), ax.transAxes)
+        return not across and bool(np.isfinite(artist.get_xydata()).all(axis=1).any())
     if isinstance(artist, Collection):
         return bool(len(artist.get_paths()) and np.size(artist.get_offsets()))
     if isinstance(artist, Text):
         return not ax.axison and bool(artist.get_text().strip())
     return isinstance(artist, Patch | AxesImage) and not isinstance(artist, Spine)
-
-
-def _guide(ax: Axes, line: Line2D) -> bool:
-    """Whether a line goes across the axes, whatever their numbers are."""
-    return line.get_transform() in (ax.get_xaxis_transform(), ax.get_yaxis_transform(), ax.transAxes)
-
-
-def _empty(ax: Axes) -> Iterator[str]:
-    if not _of_data(ax):
-        yield f"axes {ax.get_title('left') or ax.get_title() or ax.get_ylabel()!r} are empty"
 
 
 def _marks(ax: Axes) -> Iterator[Marks]:
@@ -182,9 +159,11 @@ def _outlines(ax: Axes) -> Iterator[tuple[Artist, np.ndarray]]:
 
 
 def _cut(ax: Axes) -> Iterator[str]:
-    """Yield the dots, lines and bars that the axes cut off, or the figure's edge where axes cut nothing off."""
+    """Yield the dots, lines and bars that axes cut off, or the figure's edge where they cut nothing; empty axes."""
     whole = _whole(ax).bbox
     name = ax.get_title("left") or ax.get_title() or ax.get_ylabel()
+    if not _of_data(ax):
+        yield f"axes {name!r} are empty"
     for one in _marks(ax):
         if not np.isfinite(one.places).all():
             yield f"a dot of {_label(one.artist)!r} in {name!r} has no place"

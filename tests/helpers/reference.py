@@ -48,13 +48,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Reference:
-    """What a run gives.
-
-    Attributes:
-        output: as the module returns it, batch first or not; 0 at padding.
-        final: h_n, or (h_n, c_n) of an LSTM.
-        signals: every signal of every layer.
-    """
+    """What a run gives: the output, 0 at padding; h_n, or (h_n, c_n) of an LSTM; every signal of every layer."""
 
     output: Tensor
     final: Tensor | tuple[Tensor, Tensor]
@@ -195,15 +189,10 @@ def run(
     lengths: Sequence[int] | None = None,
     edit: Edit | None = None,
 ) -> Reference:
-    """Run a module in eval mode, step by step.
+    """Run a layer or a cell, of torch or of this library, in eval mode, step by step, called as the module is.
 
-    Args:
-        module: a layer or a cell, of torch or of this library.
-        x: (batch, time, input) or (time, batch, input), as `batch_first` says; padded if lengths are given.
-        hx: initial states, as the module takes them.
-        lengths: of each sequence; a reverse layer starts at each sequence's own last input.
-        edit: called with every signal of every step in the order of computation. What it returns for rows that
-            have ended (or not begun, in a reverse layer) is ignored.
+    Where there are lengths, x is padded, and a reverse layer starts at each sequence's own last input. `edit` gets
+    every signal of every step in the order of computation; what it returns for rows that have ended is ignored.
     """
     batch_first = getattr(module, "batch_first", False)
     below = x if batch_first else x.transpose(0, 1)
@@ -219,12 +208,8 @@ def run(
             outputs.append(seen["hidden_state"])
             finals.append(last)
         below = torch.cat(outputs, dim=2).masked_fill(padding, 0)
-    final = [torch.stack([last[name] for last in finals]) for name in finals[0]]
-    return Reference(
-        below if batch_first else below.transpose(0, 1),
-        (final[0], final[1]) if len(final) > 1 else final[0],
-        signals,
-    )
+    final: Any = tuple(torch.stack([last[name] for last in finals]) for name in finals[0])
+    return Reference(below if batch_first else below.transpose(0, 1), final if len(final) > 1 else final[0], signals)
 
 
 def input_of(module: Any, layer: str, x: Tensor, signals: Mapping[tuple[str, str], Tensor]) -> Tensor:

@@ -161,22 +161,6 @@ def test_inside_a_model_they_are_layers_like_others() -> None:
     assert not bool(low.get_parameter("c_0").any())  # learned from zero
 
 
-class _Twice(nn.Module):
-    def forward(self, value: Tensor) -> Tensor:
-        return 2 * value
-
-
-def test_a_parametrized_weight_is_read_as_it_is_now() -> None:
-    """A peephole under weight normalisation or pruning is computed, as in torch's modules."""
-    module, x = LSTMS[1].make(batch_first=True), inputs()
-    twice = copy.deepcopy(module)
-    with torch.no_grad():
-        twice.weight_peephole_o.mul_(2)
-    nn.utils.parametrize.register_parametrization(module, "weight_peephole_o", _Twice())
-    assert torch.equal(module(x)[0], twice(x)[0])
-    assert torch.equal(probe.record(module, x)["output_gate"], probe.record(twice, x)["output_gate"])
-
-
 def test_wrong_options_raise() -> None:
     """The message says what was given and what exists."""
     makes: list[Callable[[], Any]] = [

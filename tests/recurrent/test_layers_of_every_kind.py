@@ -18,6 +18,7 @@ import probe
 from probe import ProbeError, Signal
 from probe.hooks import memory
 from probe.hooks.collector import mapped
+from probe.recurrent import CustomLSTM
 
 INPUTS, UNITS, BATCH, TIME = 3, 4, 3, 5
 #: Torch's own, once a process, from the bare module too.
@@ -162,7 +163,8 @@ def test_cuda_is_recorded_and_edited(kind: str) -> None:
 
 
 @pytest.mark.parametrize("wrap", ["weight_norm", "spectral_norm"])
-@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell, nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell, nn.LSTM, nn.GRU, nn.RNN, CustomLSTM])
+@torch.no_grad()
 def test_parametrized_weights_are_those_that_the_module_ran_with(kind: Any, wrap: str) -> None:
     """Values and edits follow from the computed weight; reading it leaves no trace in the module's own buffers."""
     cell = issubclass(kind, nn.RNNCellBase)

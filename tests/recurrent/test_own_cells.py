@@ -146,37 +146,37 @@ def _sized(module: Any, **sizes: int) -> Cell:
     return _with(module, size=lambda signal: sizes.get(str(signal), UNITS))
 
 
-def _changed(*formulas: Formula) -> Callable[[Any], Cell]:
-    return lambda module: _one_gate(module).change(*formulas)
+def _of(signal: Signal, compute: Callable[..., Any], *sources: Signal) -> Callable[[Any], Cell]:
+    return lambda module: _one_gate(module).change(Formula(signal, sources, compute))
 
 
-def _mixing(compute: Callable[..., Any], signal: Signal = N, source: Signal = A_N) -> Callable[[Any], Cell]:
-    return _changed(Formula(signal, (source,), compute))
+def _with_run(module: Any) -> Cell:
+    def run(*given: Any) -> Any:
+        signals, state = _one_gate(module).run(*given)
+        return {signal: value + (signal == N) * 0.1 for signal, value in signals.items()}, state
 
-
-def _hidden(compute: Callable[..., Any], *sources: Signal) -> Callable[[Any], Cell]:
-    return _changed(Formula(H, sources, compute))
+    return _with(module, run=run)
 
 
 WRONG: dict[str, Callable[[Any], Any]] = {
     "normalises over the units": lambda module: _normalised(module, mixes=False),
-    "reads a neighbour": _mixing(lambda _, a: a.tanh() + 0.1 * a.roll(1, -1)),
-    "reads one far unit": _mixing(lambda _, a: a.tanh() + a[..., -1:] * torch.eye(UNITS)[0]),
-    "mixes by weights that are zero now": lambda module: _mixing(lambda _, a: a.tanh() + a @ module.mix)(module),
-    "mixes the second source": _hidden(lambda m, z, n: (1 - z) * n.flip(-1) + z * m.previous[H], Z, N),
-    "normalises over the batch": _mixing(lambda _, a: (a - a.mean(0, keepdim=True)).tanh()),
-    "draws random numbers": _mixing(lambda _, a: nn.functional.dropout(a.tanh())),
-    "counts its calls": _mixing(lambda _, a: a.tanh() * (1 + 0.1 * next(_COUNT))),
+    "reads a neighbour": _of(N, lambda _, a: a.tanh() + 0.1 * a.roll(1, -1), A_N),
+    "reads one far unit": _of(N, lambda _, a: a.tanh() + a[..., -1:] * torch.eye(UNITS)[0], A_N),
+    "mixes by weights that are zero now": lambda module: _of(N, lambda _, a: a.tanh() + a @ module.mix, A_N)(module),
+    "mixes the second source": _of(H, lambda m, z, n: (1 - z) * n.flip(-1) + z * m.previous[H], Z, N),
+    "normalises over the batch": _of(N, lambda _, a: (a - a.mean(0, keepdim=True)).tanh(), A_N),
+    "draws random numbers": _of(N, lambda _, a: nn.functional.dropout(a.tanh()), A_N),
+    "counts its calls": _of(N, lambda _, a: a.tanh() * (1 + 0.1 * next(_COUNT)), A_N),
     "remembers another signal": _remembered,
-    "reads what is given for another": _hidden(
-        lambda m, z, n: (1 - z) * m.given[A_N].tanh() + z * m.previous[H] + 0 * n, Z, N
+    "reads what is given for another": _of(
+        H, lambda m, z, n: (1 - z) * m.given[A_N].tanh() + z * m.previous[H] + 0 * n, Z, N
     ),
-    "names a source too few": _hidden(lambda m, z: (1 - z) * m.given[A_N].tanh() + z * m.previous[H], Z),
-    "changes a source in place": _mixing(lambda _, a: a.tanh_()),
-    "changes the previous state in place": _hidden(lambda m, z, n: m.previous[H].mul_(z).add_((1 - z) * n), Z, N),
-    "counts axes from the front": _mixing(lambda _, a: a.cumsum(1), Z, A_Z),
-    "reads a state that it does not hand on": _hidden(lambda m, z, n: (1 - z) * n + z * m.previous[C], Z, N),
-    "is given nothing of that name": _changed(Formula(A_N, (), lambda moment: moment.given[C])),
+    "names a source too few": _of(H, lambda m, z: (1 - z) * m.given[A_N].tanh() + z * m.previous[H], Z),
+    "changes a source in place": _of(N, lambda _, a: a.tanh_(), A_N),
+    "changes the previous state in place": _of(H, lambda m, z, n: m.previous[H].mul_(z).add_((1 - z) * n), Z, N),
+    "counts axes from the front": _of(Z, lambda _, a: a.cumsum(1), A_Z),
+    "reads a state that it does not hand on": _of(H, lambda m, z, n: (1 - z) * n + z * m.previous[C], Z, N),
+    "is given nothing of that name": _of(A_N, lambda moment: moment.given[C]),
     "has the order backwards": lambda module: _with(module, formulas=_one_gate(module).formulas[::-1]),
     "says another size of a pre-activation": lambda module: _sized(
         module, update_gate_preactivation=3, update_gate=3, hidden_state=UNITS
@@ -185,28 +185,13 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "hands on nothing": lambda module: _with(module, states=()),
     "hands on what it does not compute": lambda module: _with(module, states=(H, C)),
     "has a state that is not the hidden one": lambda module: _with(module, states=(Z,)),
-    "gives another type": _mixing(lambda _, a: a.double().tanh()),
-    "gives no tensor": _mixing(lambda _, a: None),
-    "takes other arguments": _mixing(lambda a: a.tanh()),
-    "computes a signal twice": lambda module: _with(module, formulas=_twice(_one_gate(module).formulas)),
-    "has a run() of its own": lambda module: _with_run(_one_gate(module)),
+    "gives another type": _of(N, lambda _, a: a.double().tanh(), A_N),
+    "gives no tensor": _of(N, lambda _, a: None, A_N),
+    "takes other arguments": _of(N, lambda a: a.tanh(), A_N),
+    "computes a signal twice": lambda module: _with(module, formulas=[*_one_gate(module).formulas] * 2),
+    "has a run() of its own": _with_run,
     "has two states and says one": _two_states,
 }
-
-
-def _twice(formulas: Any) -> Any:
-    return *formulas[:4], formulas[3], formulas[4]
-
-
-def _with_run(cell: OneGate) -> Cell:
-    usual = cell.run
-
-    def run(x: Tensor, initial: Any, keep: Any) -> Any:
-        signals, state = usual(x, initial, keep)
-        return {signal: value + (signal == N) * 0.1 for signal, value in signals.items()}, state
-
-    cell.run = run
-    return cell
 
 
 @pytest.mark.parametrize("kind", WRONG)

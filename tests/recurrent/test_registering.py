@@ -12,18 +12,13 @@ import pytest
 import torch
 from layer_by_hand import Layer, LayerStep
 from refusing import refused
-from torch import Tensor, nn
 
 import probe
 from probe.recurrent.steps import registry
 
 
 def test_what_is_registered_wrongly_is_refused_at_once() -> None:
-    """Neither a module nor a step, nothing or too little of it, an item of a dict, and two names of one part."""
-
-    class Cell(nn.Module):
-        def forward(self, x: Tensor, h: Tensor) -> Any:
-            return {"h": x + h}
+    """Neither a module nor a step, nothing or too little of it, and two names of one part."""
 
     class Two(LayerStep):
         names: Any = {"state": ("hidden_state", "cell_state")}  # noqa: RUF012
