@@ -40,30 +40,26 @@ def test_show_describes_a_recording(saved: Path, capsys: pytest.CaptureFixture[s
     assert described["max_error"] == probe.load_recording(saved).max_error
 
 
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (1, "show missing"),
-        (2, "shwo x"),
-        (2, "show x --jsn"),
-        (2, "show"),
-        (2, "show a b"),
-        (1, "record w x -o out.txt"),
-        (1, "record w.pt x -o out.csv"),
-        (1, "record none.pt none.npy -o out.npz --threads 0"),
-        (1, "inspect w.onnx"),
-        (2, "record w.pt x"),
-        (2, "record w.pt -o out.csv"),
-        (2, "record w.pt x -o out.csv --steps two"),
-        (2, "inspct w.pt"),
-        (2, "inspect w.pt --jsn"),
-    ],
-)
-def test_failed_work_exits_with_1_and_wrong_usage_with_2(
-    code: int, words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_work_exits_with_1_and_wrong_usage_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     """The error is one line on stderr, without a traceback, and names the nearest command or option."""
-    refused(capsys, *words.split(), code=code)
+    failed = (
+        "show missing",
+        "record w x -o out.txt",
+        "record w.pt x -o out.csv",
+        "record none.pt none.npy -o out.npz --threads 0",
+        "inspect w.onnx",
+    )
+    for words in failed:
+        refused(capsys, *words.split())
+    for words in (
+        "shwo x",
+        "show x --jsn",
+        "show",
+        "show a b",
+        "record w.pt x",
+        "record w.pt x -o a.csv --steps two",
+    ):
+        refused(capsys, *words.split(), code=2)
 
 
 def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,21 +100,10 @@ def test_a_reader_that_leaves_is_no_error(saved: Path) -> None:
         os.close(write)
 
 
-@pytest.mark.parametrize(
-    ("words", "environment", "expected"),
-    [
-        ([], {}, "1"),
-        ([], {"OMP_NUM_THREADS": "2"}, "2"),
-        (["--threads", "2"], {}, "2"),
-        (["--threads", "1"], {"OMP_NUM_THREADS": "2"}, "1"),
-    ],
-)
-def test_one_thread_is_used_unless_asked(words: list[str], environment: dict[str, str], expected: str) -> None:
+@pytest.mark.parametrize(("option", "variable", "expected"), [("", "", "1"), ("", "2", "2"), ("1", "2", "1")])
+def test_one_thread_is_used_unless_asked(option: str, variable: str, expected: str) -> None:
     """Small recurrent networks are slower on several; what the environment or an option says is kept."""
-    code = f"""
-from probe.command_line import main
-assert main.run(["record", "none.pt", "none.npy", "-o", "out.npz", *{words!r}]) == 1
-import torch
-print(torch.get_num_threads())
-"""
-    assert printed(code, environment) == expected
+    words = ["record", "none.pt", "none.npy", "-o", "out.npz", *(["--threads", option] if option else [])]
+    code = f"from probe.command_line import main\nassert main.run({words!r}) == 1\nimport torch\n"
+    given = {"OMP_NUM_THREADS": variable} if variable else {}
+    assert printed(f"{code}print(torch.get_num_threads())", given) == expected

@@ -17,6 +17,9 @@ from torch import nn
 import probe
 from probe.command_line.main import Choices
 from probe.command_line.network_files import record_file
+from probe.loading.checkpoint import Source
+from probe.loading.converted import convert
+from probe.loading.modules import Backwards
 from probe.studies.study_file import CHOICES
 
 LENGTHS = np.array([7, 3, 5, 1])
@@ -44,71 +47,62 @@ def wrote(path: Path, content: Any) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("weights", "inputs")
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        *(
-            ("x.npy", array, "")
-            for array in (
-                np.zeros((4, 7)),
-                np.zeros((4, 7, 2)),
-                np.zeros((0, 7, 3)),
-                np.zeros((4, 0, 3)),
-                np.zeros((4, 7), np.int64),
-                np.zeros((4, 7, 3), complex),
-                np.full((4, 7, 3), np.nan, np.float32),
-                np.array([{"a": 1}], dtype=object),
-            )
-        ),
-        *(("x.npy", content, "") for content in (None, b"", b"garbage", b"\x93NUMPY\x01\x00v\x00{'descr'")),
-        ("x.npz", {"x": X, "y": X}, ""),
-        ("x.npz", {"x": X, "y": X}, "--key z"),
-        ("x.csv", ROWS, "--lengths n.npy"),
-        ("x.csv", ROWS[1:], ""),
-        ("x.csv", [*ROWS, ROWS[3]], ""),
-        ("x.csv", [{**one, "step": 0.5} for one in ROWS], ""),
-        ("x.csv", [{"sequence": 1, "a": 1.0}], ""),
-        ("x.csv", [{"sequence": 1, "step": 1}], ""),
-        ("x.csv", [{**one, "c": "x"} for one in ROWS], ""),
-        *(
-            ("n.npy", np.array(lengths), "--lengths n.npy")
-            for lengths in ([7, 7, 7], [7.0] * 4, [7, 7, 8, 7], [7, 7, 0, 7])
-        ),
-    ],
-)
-def test_inputs_that_do_not_fit_are_refused(
-    name: str, content: Any, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+WRONG: list[tuple[str, Any, str]] = [
+    *(
+        ("x.npy", array, "")
+        for array in (
+            np.zeros((4, 7)),
+            np.zeros((4, 7, 2)),
+            np.zeros((0, 7, 3)),
+            np.zeros((4, 0, 3)),
+            np.zeros((4, 7), np.int64),
+            np.zeros((4, 7, 3), complex),
+            np.full((4, 7, 3), np.nan, np.float32),
+            np.array([{"a": 1}], dtype=object),
+        )
+    ),
+    *(("x.npy", content, "") for content in (None, b"", b"garbage", b"\x93NUMPY\x01\x00v\x00{'descr'")),
+    *(("x.npz", {"x": X, "y": X}, words) for words in ("", "--key z")),
+    ("x.csv", ROWS, "--lengths n.npy"),
+    ("x.csv", ROWS[1:], ""),
+    ("x.csv", [*ROWS, ROWS[3]], ""),
+    ("x.csv", [{**one, "step": 0.5} for one in ROWS], ""),
+    ("x.csv", [{"sequence": 1, "a": 1.0}], ""),
+    ("x.csv", [{"sequence": 1, "step": 1}], ""),
+    ("x.csv", [{**one, "c": "x"} for one in ROWS], ""),
+    *(("n.npy", np.array(n), "--lengths n.npy") for n in ([7, 7, 7], [7.0] * 4, [7, 7, 8, 7], [7, 7, 0, 7])),
+]
+
+
+@pytest.mark.usefixtures("weights")
+def test_inputs_that_do_not_fit_are_refused(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Their shape or type is named beside what is expected; what is missing, damaged or pickled is not opened."""
-    _ = wrote(tmp_path / "n.npy", LENGTHS), wrote(tmp_path / name, content)
-    given = [tmp_path / word if word.endswith(".npy") else word for word in words.split()]
-    read = tmp_path / ("x.npy" if name == "n.npy" else name)
-    refused(capsys, "record", tmp_path / "w.safetensors", read, *given, "-o", tmp_path / "out.csv")
+    folder, right = inputs.parent, inputs.read_bytes()
+    for name, content, words in WRONG:
+        _ = wrote(folder / "x.npy", right), wrote(folder / "n.npy", LENGTHS), wrote(folder / name, content)
+        given = [folder / word if word.endswith(".npy") else word for word in words.split()]
+        read = folder / ("x.npy" if name == "n.npy" else name)
+        refused(capsys, "record", folder / "w.safetensors", read, *given, "-o", folder / "out.csv")
 
 
-@pytest.mark.usefixtures("weights", "inputs")
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("x.npy", np.where(np.arange(7)[:, None] < LENGTHS[:, None, None], X, np.nan), "--lengths n.npy"),
-        ("x.csv", ROWS, ""),
-        ("x.npz", {"x": X}, "--lengths n.npy"),
-        ("x.npz", {"x": np.zeros((4, 7, 3)), "y": X}, "--lengths n.npy --key y"),
-        *(("x.npy", X.astype(dtype), "--lengths n.npy") for dtype in (">f4", "f2", np.longdouble, np.int64)),
-    ],
-)
-def test_inputs_that_say_the_same_give_the_same_recording(
-    name: str, content: Any, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("weights")
+def test_inputs_that_say_the_same_give_the_same_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Arrays of any numbers and byte order, archives and tables; whatever lies beyond a length is not looked at."""
-    out, expected, ends = (tmp_path / one for one in ("out.csv", "expected.csv", "n.npy"))
-    words_of_all = ["record", tmp_path / "w.safetensors"]
-    _ = ran(capsys, *words_of_all, wrote(tmp_path / "x.npy", X), "--lengths", wrote(ends, LENGTHS), "-o", expected)
-    given = [ends if word == "n.npy" else word for word in words.split()]
-    _ = ran(capsys, *words_of_all, wrote(tmp_path / name, content), *given, "-o", out)
-    assert out.read_bytes() == expected.read_bytes()
-    assert pd.read_csv(out)["cell_state"].notna().sum() == 5 * LENGTHS.sum()
+    words, ends = ["record", tmp_path / "w.safetensors"], ["--lengths", wrote(tmp_path / "n.npy", LENGTHS)]
+    cases: list[tuple[str, Any, list[Any]]] = [
+        *(("x.npy", X.astype(dtype), ends) for dtype in (float, ">f4", "f2", np.longdouble, np.int64)),
+        ("x.npy", np.where(np.arange(7)[:, None] < LENGTHS[:, None, None], X, np.nan), ends),
+        ("x.csv", ROWS, []),
+        ("x.npz", {"x": X}, ends),
+        ("y.npz", {"x": np.zeros((4, 7, 3)), "y": X}, [*ends, "--key", "y"]),
+    ]
+    tables = list[bytes]()
+    for number, (name, content, more) in enumerate(cases):
+        out = tmp_path / f"{number}.csv"
+        _ = ran(capsys, *words, wrote(tmp_path / name, content), *more, "-o", out)
+        tables.append(out.read_bytes())
+    assert tables == tables[:1] * len(cases)
+    assert pd.read_csv(tmp_path / "0.csv")["cell_state"].notna().sum() == 5 * LENGTHS.sum()
 
 
 @pytest.fixture
@@ -154,43 +148,6 @@ def test_the_arguments_of_load_can_be_said_everywhere() -> None:
     assert set(Choices.__dataclass_fields__) == set(CHOICES) == arguments
 
 
-READOUT = 'concept = "c"\nfunction = "f.py:head"\n'
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"network": 'file = "a.npz"'},
-        {"concepts.c": 'file = "two.npz"'},
-        {"inputs": 'file = "two.npz"'},
-        {"inputs": 'file = "x.npy"\nlengths = "two.npz"'},
-        {"inputs": 'file = "x.npy"\nsymbols = "abc"'},
-        {"inputs": 'file = "x.npy"\nvalid = "f.py:never"'},
-        *({"readout": f"{READOUT}interchange_step = {step}"} for step in (3, -3)),
-        *({"readout": f"{READOUT}steps = {steps}"} for steps in ('"some"', "[]", "[1, 3]", "true", "3")),
-    ],
-)
-def test_a_key_of_a_study_that_does_not_fit_is_refused(
-    changed: dict[str, str], file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With the argument that the message names, and never as an option: a study is told in its own words."""
-    folder, x = file.parent, np.load(file.with_name("x.npy")).repeat(8, 0)
-    for name, content in (("x.npy", x), ("c.npy", x[:, :, 0]), ("two.npz", {"a": x, "b": x})):
-        wrote(folder / name, content)
-    _ = (folder / "f.py").write_text("def never(x):\n    return False\ndef head(h):\n    return h[:, 0]\n")
-    network = 'file = "a.npz"\nforget_bias = 1.0'
-    tables = {"network": network, "inputs": 'file = "x.npy"', "concepts.c": 'file = "c.npy"'} | changed
-    _ = (folder / "s.toml").write_text("\n".join(f"[{name}]\n{text}" for name, text in tables.items()))
-    refused(capsys, "report", folder / "s.toml", "-o", folder / "out")
-
-
-def test_a_study_in_python_is_told_as_python_says_it(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole sentence, and no hint at keys of a file that there is not."""
-    study = file.with_name("s.py")
-    _ = study.write_text(f"import probe\nstudy = probe.Study(probe.load({str(file)!r}), 'x.npy', {{'c': len}})\n")
-    refused(capsys, "report", study, "-o", file.with_name("out"))
-
-
 def test_arrays_are_renamed_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As ARRAY=NAME, an equals sign in ARRAY included; what is neither is refused."""
     state = nn.GRU(2, 3).state_dict()
@@ -205,15 +162,8 @@ def test_arrays_are_renamed_and_left_out(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_layer_that_runs_in_another_way_is_recorded(tmp_path: Path) -> None:
-    """Backwards, as a file of ONNX has it: what runs it has no size of its own, and holds what has."""
-    onnx = pytest.importorskip("onnx")
-    helper, numbers = onnx.helper, onnx.numpy_helper
-    drawn = np.random.default_rng(0)
-    weights = {"W": (1, 12, 2), "R": (1, 12, 3)}
-    kept = [numbers.from_array(drawn.normal(size=size).astype("float32"), name) for name, size in weights.items()]
-    node = helper.make_node("LSTM", ["x", "W", "R"], ["y"], name="rnn", direction="reverse", hidden_size=3)
-    values = [helper.make_tensor_value_info(name, 1, None) for name in ("x", "y")]
-    graph = helper.make_graph([node], "graph", values[:1], values[1:], kept)
-    onnx.save(helper.make_model(graph), tmp_path / "a.onnx")
-    x = wrote(tmp_path / "x.npy", drawn.normal(size=(2, 4, 2)).astype("f4"))
-    assert record_file(tmp_path / "a.onnx", x, tmp_path / "o.npz")["hidden_state"].shape == (2, 4, 3)
+    """Backwards, as Keras and ONNX have it: what runs it has no size of its own, and holds what has."""
+    turned = Backwards(nn.LSTM(2, 3, batch_first=True), restored=True)
+    _ = convert(probe.Checkpoint({"enc": turned}, {}, Source("Keras", "a file")), tmp_path / "net")
+    x = wrote(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2, 4, 2)).astype("f4"))
+    assert record_file(tmp_path / "net", x, tmp_path / "o.npz")["hidden_state"].shape == (2, 4, 3)

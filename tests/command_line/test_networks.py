@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bodies import Model, loop
 from commands import ran, refused, started
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -20,56 +21,28 @@ from probe.command_line.network_files import write_recording
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 
 
-class InLoop(nn.Module):
-    """A cell that is called once for each step."""
-
-    def __init__(self, cell: nn.Module) -> None:
-        super().__init__()
-        self.cell = cell
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the hidden states, (batch, time, unit)."""
-        state, states = None, []
-        for step in x.unbind(1):
-            state = self.cell(step, state)
-            states.append(state[0] if isinstance(state, tuple) else state)
-        return torch.stack(states, 1)
-
-
-class Model(nn.Module):
-    """A network under a name, and a layer that is none."""
-
-    def __init__(self, name: str, module: nn.Module) -> None:
-        super().__init__()
-        self.add_module(name, module)
-        self.head = nn.Linear(2, 2)
-
-    def forward(self, x: Tensor) -> Any:
-        """Return what the network returns."""
-        return next(self.children())(x)
+def around(network: nn.Module) -> Model:
+    """Return a model of a network, and of a layer that is none."""
+    return Model(lambda m, x: m.rnn(x), rnn=network, head=nn.Linear(2, 2))
 
 
 NETWORKS: dict[str, Any] = {
     "lstm": nn.LSTM(3, 5, 2, bidirectional=True, proj_size=2, batch_first=True),
     "lstm double": nn.LSTM(3, 5, batch_first=True, dtype=torch.float64),
-    "gru": nn.GRU(3, 5, 2, batch_first=True),
     "rnn": nn.RNN(3, 5, nonlinearity="relu", bidirectional=True, batch_first=True),
-    "lstm cell": nn.LSTMCell(3, 5),
     "gru cell": nn.GRUCell(3, 5),
-    "rnn cell": nn.RNNCell(3, 5, nonlinearity="relu"),
 }
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_record_equals_the_recording_of_the_module(
-    kind: str, suffix: str, inputs: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, inputs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Layers, signals and bits are those of probe.record on the module: bare, inside a model, or a cell in a loop."""
     bare, out = NETWORKS[kind], inputs.with_name("out.safetensors")
-    runs = InLoop(bare) if "cell" in kind else bare
-    named = runs if "cell" in kind else Model("rnn", bare)
-    for saved, expected_of in ((named, named), (bare, runs)):
+    runs = Model(loop, cell=bare) if "cell" in kind else bare
+    named = runs if "cell" in kind else around(bare)
+    for saved, expected_of, suffix in ((named, named, ".pt"), (bare, runs, ".safetensors")):
         file, state = inputs.with_name(f"w{suffix}"), saved.state_dict()
         _ = torch.save(state, file) if suffix == ".pt" else save_file(state, file)
         words = ["--activation", "relu"] if "rnn" in kind else []
@@ -93,6 +66,8 @@ def test_the_nonlinearity_given_is_used(inputs: Path, capsys: pytest.CaptureFixt
         refused(capsys, *words)
     assert not out.exists()
     assert "open: 'weight_hh_l0': it is a plain RNN" in ran(capsys, "inspect", file)
+    (one,) = json.loads(ran(capsys, "inspect", file, "--json"))["open"]
+    assert (one["argument"], one["option"]) == ("activation", "--activation")
     refused(capsys, "inspect", file, "--activation", "rel")
     for name in ("tanh", "relu"):
         _ = ran(capsys, "record", file, inputs, "-o", out, "--activation", name, "--overwrite")
@@ -174,7 +149,7 @@ def test_what_exists_is_kept_and_failed_work_leaves_nothing(
 
 def test_inspect_describes_the_networks(inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Source, classes, dtypes, the lines of probe.inspect, and what is not used; `--json` for programs."""
-    model, file = Model("rnn", NETWORKS["lstm"]), inputs.with_name("w.pt")
+    model, file = around(NETWORKS["lstm"]), inputs.with_name("w.pt")
     torch.save({"epoch": 1, "model": model.state_dict()}, file)
     found = probe.inspect(model).layers
     lines = ran(capsys, "inspect", file).splitlines()

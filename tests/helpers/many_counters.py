@@ -21,7 +21,6 @@ def strings(length: int) -> np.ndarray:
     return ((np.arange(2**length)[:, None] >> np.arange(length - 1, -1, -1)) & 1)[:, :, None].astype(np.float32)
 
 
-EVERY = strings(LENGTH)
 #: Few questions that are quick on six bits.
 QUICK = ["noise-margin", "class-means"]
 

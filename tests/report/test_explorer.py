@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from bodies import Model
 from pages_read import BITS, HOSTILE, Reader, carried, page_of
 from refusing import refused
 from torch import Tensor, nn
@@ -97,68 +98,57 @@ def test_before_the_script_runs_the_example_can_be_read(tagger: nn.Module) -> No
     assert text.index("explorer-live") < text.index("<caption") < text.index("explorer-data")
 
 
-@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_names_stay_text(hostile: str, tagger: nn.Module) -> None:
+def test_hostile_names_stay_text(tagger: nn.Module) -> None:
     """Names of networks, roles, modules, classes, programs and experiments end no script and turn no text."""
-    model = nn.ModuleDict({hostile.replace(".", ""): nn.GRU(3, 2)})
     alphabet = dict.fromkeys("</>& abc", BITS["a"])
-    program = ExplorerProgram(hostile, 0, dict.fromkeys(alphabet, 0), hostile)
-    networks = [
-        ExplorerNetwork("tagger", tagger, programs=[program]),
-        ExplorerNetwork(hostile, next(iter(model.values())), hostile),
-        ExplorerNetwork(f"large {hostile}", nn.GRU(3, 200)),
-    ]
-    classes = [f"{hostile} {number}" for number in range(3)]
-    made = Explorer(networks, "</>& ", alphabet, classes, experiments=[ExplorerExperiment(hostile)])
-    text = page_of(made).render()
-    _ = text.encode()
-    tags = Reader(text)
-    assert "img" not in [tag for tag, _ in tags.tags]
-    assert len(tags.named("script")) == 2
-    found = carried(made)
-    told = [found["networks"][1]["role"], found["experiments"][0]["label"], found["classes"][0].removesuffix(" 0")]
-    assert told == [re.sub("[\u202e\u2066]", "\ufffd", hostile)] * 3
-    assert found["example"] == "</>& "
+    for hostile in HOSTILE:
+        model = nn.ModuleDict({hostile.replace(".", ""): nn.GRU(3, 2)})
+        program = ExplorerProgram(hostile, 0, dict.fromkeys(alphabet, 0), hostile)
+        networks = [
+            ExplorerNetwork("tagger", tagger, programs=[program]),
+            ExplorerNetwork(hostile, next(iter(model.values())), hostile),
+            ExplorerNetwork(f"large {hostile}", nn.GRU(3, 200)),
+        ]
+        classes = [f"{hostile} {number}" for number in range(3)]
+        made = Explorer(networks, "</>& ", alphabet, classes, experiments=[ExplorerExperiment(hostile)])
+        tags = Reader(page_of(made).render().encode().decode())
+        assert "img" not in [tag for tag, _ in tags.tags]
+        assert len(tags.named("script")) == 2
+        found = carried(made)
+        told = [
+            found["networks"][1]["role"],
+            found["experiments"][0]["label"],
+            found["classes"][0].removesuffix(" 0"),
+        ]
+        assert told == [re.sub("[\u202e\u2066]", "\ufffd", hostile)] * 3
+        assert found["example"] == "</>& "
 
 
-REASONS: list[tuple[Callable[[], nn.Module], str]] = [
-    (
-        lambda: nn.LSTM(3, 157),
-        rf"network 0 has 101,\d\d\d parameters, and a page carries networks of up to {LIMIT:,}",
-    ),
-    (lambda: nn.GRU(3, 4, bidirectional=True), "reads its input in both directions"),
-    (lambda: nn.LSTM(3, 4, proj_size=2), "projects its hidden state"),
-    (lambda: CustomLSTM(3, 4, peepholes=True), "is a CustomLSTM"),
-    (lambda: nn.ModuleList([nn.GRU(3, 4), nn.GRU(3, 4)])[0], ""),
-    (lambda: nn.LSTM(3, 155), ""),
-]
-
-
-@pytest.mark.parametrize(("make", "reason"), REASONS)
-def test_a_network_that_a_page_cannot_run_is_named_with_the_reason(
-    make: Callable[[], nn.Module], reason: str, tagger: nn.Module
-) -> None:
+def test_a_network_that_a_page_cannot_run_is_named_with_the_reason(tagger: nn.Module) -> None:
     """And the table of the example stands there; alone it has no script, and it takes the others nothing."""
-    made = explorer(make())
-    text = page_of(made).render()
-    assert (made.data is None, len(made.refused), "<script>" in text) == (bool(reason), bool(reason), not reason)
-    assert re.search(reason, html.unescape(text))
-    assert '<th scope="row">' in text
-    beside = explorer(make(), tagger)
-    names = ["network 0", "network 1"][bool(reason) :]
-    assert [network["name"] for network in carried(beside)["networks"]] == names
-    assert re.search(reason, html.unescape(page_of(beside).render()))
+    reasons: dict[nn.Module, str] = {
+        nn.LSTM(3, 157): rf"network 0 has 101,\d\d\d parameters, and a page carries networks of up to {LIMIT:,}",
+        nn.GRU(3, 4, bidirectional=True): "reads its input in both directions",
+        nn.LSTM(3, 4, proj_size=2): "projects its hidden state",
+        CustomLSTM(3, 4, peepholes=True): "is a CustomLSTM",
+        nn.LSTM(3, 155): "",
+    }
+    for model, reason in reasons.items():
+        made, beside = explorer(model), explorer(model, tagger)
+        text = page_of(made).render()
+        assert (made.data is None, len(made.refused), "<script>" in text) == (bool(reason), bool(reason), not reason)
+        assert '<th scope="row">' in text
+        names = ["network 0", "network 1"][bool(reason) :]
+        assert [network["name"] for network in carried(beside)["networks"]] == names
+        for page in (text, page_of(beside).render()):
+            assert re.search(reason, html.unescape(page))
 
 
-def test_up_to_three_networks_are_drawn_beside_each_other(tagger: nn.Module) -> None:
-    """Of more the first alone, or those that are named, in that order; one that a page cannot run is left out."""
+def test_networks_stand_beside_each_other_in_the_colours_of_figures(tagger: nn.Module) -> None:
+    """Up to three; of more the first alone, or those that are named; what cannot run is left out."""
     assert [carried(explorer(*[tagger] * count))["beside"] for count in (1, 3, 4)] == [[0], [0, 1, 2], [0]]
     assert carried(explorer(*[tagger] * 4, beside=["network 2", "network 0"]))["beside"] == [2, 0]
     assert carried(explorer(nn.LSTM(3, 157), tagger, beside=["network 0", "network 1"]))["beside"] == [0]
-
-
-def test_a_look_is_a_role_of_the_figures(tagger: nn.Module) -> None:
-    """Each has the colour in a page that it has in a figure."""
     assert set(LOOKS) == set(ROLE_STYLE)
     for look, style in ROLE_STYLE.items():
         assert f".explorer .{look.replace(' ', '-')} {{ --role: {style.color}; }}" in Explorer.style
@@ -166,83 +156,68 @@ def test_a_look_is_a_role_of_the_figures(tagger: nn.Module) -> None:
         assert carried(made)["networks"][0]["look"] == look
 
 
-class Read(nn.Module):
-    """A model that gives the scores of one of two linear modules, of what it makes of its input and states."""
-
-    def __init__(
-        self,
-        change: Callable[[Tensor], Tensor] = lambda x: x,
-        begin: float = 0.0,
-        end: Callable[[Tensor], Tensor] = lambda h: h[:, -1],
-        other: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.change, self.begin, self.end = change, begin, end
-        self.gru, self.head = nn.GRU(3, 5, batch_first=True), nn.Linear(5, 3)
-        self.other = other and nn.Linear(5, other)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the head's scores."""
-        begin = torch.full((1, len(x), 5), self.begin, dtype=x.dtype)
-        return self.head(self.end(self.gru(self.change(x), begin)[0]))
+def read(
+    change: Callable[[Tensor], Tensor] = lambda x: x,
+    begin: float = 0.0,
+    end: Callable[[Tensor], Tensor] = lambda h: h[:, -1],
+    **more: nn.Module,
+) -> Model:
+    """Return a model that gives a head's scores of what it makes of its input and states."""
+    parts = {"gru": nn.GRU(3, 5, batch_first=True), "head": nn.Linear(5, 3)} | more
+    first = lambda x: x.new_full((1, len(x), 5), begin)  # noqa: E731
+    return Model(lambda m, x: m.head(end(m.gru(change(x), first(x))[0])), **parts)
 
 
 def headed(head: str) -> Explorer:
     """Return an explorer of a model with two linear modules, one of which is said to be its head."""
-    return Explorer([ExplorerNetwork("two", Read(other=2), head=head)], "ab", BITS)
+    return Explorer([ExplorerNetwork("two", read(other=nn.Linear(5, 2)), head=head)], "ab", BITS)
 
 
 def broken() -> nn.Module:
     """Return a model with a weight that is no number."""
-    model = Read()
-    with torch.no_grad():
-        next(model.parameters())[0, 0] = float("nan")
+    model = read()
+    _ = nn.init.constant_(model.head.weight, float("nan"))
     return model
-
-
-def test_a_head_among_several_is_named() -> None:
-    """What is read is the head that the model uses."""
-    (network,) = carried(headed("head"))["networks"]
-    assert network["scores"] == 3
-    assert explorer(Read()).data is not None
 
 
 NO_MODULE: Any = Tensor()
 WRONG: list[Callable[[], object]] = [
-    lambda: explorer(Read(), example=""),
-    lambda: explorer(Read(), example="abx"),
-    lambda: explorer(Read(), example=[[1.0, 2.0, 3.0]]),
-    lambda: explorer(Read(), alphabet=None),
-    lambda: explorer(Read(), alphabet=None, example=[[1.0, 2.0]]),
-    lambda: explorer(Read(), alphabet={"a": 1.0}),
-    lambda: explorer(Read(), alphabet={**BITS, "ab": BITS["a"]}),
-    lambda: explorer(Read(), alphabet={**BITS, "\n": BITS["a"]}),
-    lambda: explorer(Read(), alphabet={**BITS, "d": [0.0, float("nan"), 1.0]}),
-    lambda: explorer(Read(), example="a" * 2001),
-    lambda: explorer(Read(), classes=["yes", "no"]),
-    lambda: explorer(Read(), truth="count"),
-    lambda: explorer(Read(), beside=["network 1"]),
-    lambda: explorer(Read(), classes=["yes", "no", " "]),
-    lambda: explorer(Read(other=2)),
+    lambda: explorer(read(), example=""),
+    lambda: explorer(read(), example="abx"),
+    lambda: explorer(read(), example=[[1.0, 2.0, 3.0]]),
+    lambda: explorer(read(), alphabet=None),
+    lambda: explorer(read(), alphabet=None, example=[[1.0, 2.0]]),
+    lambda: explorer(read(), alphabet={"a": 1.0}),
+    lambda: explorer(read(), alphabet={**BITS, "ab": BITS["a"]}),
+    lambda: explorer(read(), alphabet={**BITS, "\n": BITS["a"]}),
+    lambda: explorer(read(), alphabet={**BITS, "d": [0.0, float("nan"), 1.0]}),
+    lambda: explorer(read(), example="a" * 2001),
+    lambda: explorer(read(), classes=["yes", "no"]),
+    lambda: explorer(read(), truth="count"),
+    lambda: explorer(read(), beside=["network 1"]),
+    lambda: explorer(read(), classes=["yes", "no", " "]),
+    lambda: explorer(read(other=nn.Linear(5, 2))),
     lambda: headed("other"),
     lambda: headed("haed"),
-    lambda: Explorer([ExplorerNetwork("a", Read()), ExplorerNetwork("a", Read())], "ab", BITS),
+    lambda: Explorer([ExplorerNetwork("a", read()), ExplorerNetwork("a", read())], "ab", BITS),
     lambda: Explorer([], "ab", BITS),
-    lambda: ExplorerNetwork(" ", Read()),
-    lambda: ExplorerNetwork("a", Read(), look="blue"),
+    lambda: ExplorerNetwork(" ", read()),
+    lambda: ExplorerNetwork("a", read(), look="blue"),
     lambda: ExplorerNetwork("a", NO_MODULE),
-    lambda: explorer(Read(end=lambda h: h.mean(1))),
-    lambda: explorer(Read(lambda x: 3 * x)),
-    lambda: explorer(Read(lambda x: x.flip(1))),
-    lambda: explorer(Read(lambda x: x[:, 1:])),
-    lambda: explorer(Read(begin=0.5)),
+    lambda: explorer(read(end=lambda h: h.mean(1))),
+    lambda: explorer(read(lambda x: 3 * x)),
+    lambda: explorer(read(lambda x: x.flip(1))),
+    lambda: explorer(read(lambda x: x[:, 1:])),
+    lambda: explorer(read(begin=0.5)),
     lambda: explorer(broken()),
-    lambda: page_of(Details("two", [explorer(Read())] * 2)),
+    lambda: page_of(Details("two", [explorer(read())] * 2)),
 ]
 
 
-@pytest.mark.parametrize("make", WRONG, ids=range(len(WRONG)))
-def test_what_a_page_would_run_otherwise_or_not_at_all_is_refused(make: Callable[[], object]) -> None:
+def test_what_a_page_would_run_otherwise_or_not_at_all_is_refused() -> None:
     """What fits no network, another head than the model's, inputs that it changes, a start elsewhere, two scripts."""
-    with refused():
-        _ = make()
+    for make in WRONG:
+        with refused():
+            _ = make()
+    assert carried(headed("head"))["networks"][0]["scores"] == 3
+    assert explorer(read()).data is not None

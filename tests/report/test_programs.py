@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import torch
+from bodies import Model
 from pages_read import BITS, carried
 from refusing import refused
 from torch import nn
 
-import probe
 from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
 from probe.methods.abstraction.programs import run_program
 
@@ -20,54 +19,40 @@ BS = ExplorerProgram("bs", 0, {"a": 0, "b": 1, "c": 0}, "count each b")
 SPACED = {**BITS, " ": BITS["c"]}
 
 
-class Headed(nn.Module):
-    """An LSTM with a head on its last hidden state."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm, self.head = nn.LSTM(3, 5, batch_first=True), nn.Linear(5, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return three scores a sequence."""
-        return self.head(self.lstm(x)[0][:, -1])
+def headed() -> Model:
+    """Return an LSTM with a head on its last hidden state."""
+    parts = {"lstm": nn.LSTM(3, 5, batch_first=True), "head": nn.Linear(5, 3)}
+    return Model(lambda m, x: m.head(m.lstm(x)[0][:, -1]), **parts)
 
 
 def data(*networks: ExplorerNetwork, **options: Any) -> dict[str, Any]:
     """Return what the script reads of an explorer over three symbols, by default of one LSTM."""
-    given = networks or (ExplorerNetwork("n", Headed()),)
+    given = networks or (ExplorerNetwork("n", headed()),)
     return carried(Explorer(given, options.pop("example", "abca"), options.pop("alphabet", BITS), **options))
 
 
 def tried(model: nn.Module | None = None, **changed: Any) -> dict[str, Any]:
     """Return what a page holds of one experiment."""
-    network = ExplorerNetwork("n", model or Headed())
+    network = ExplorerNetwork("n", model or headed())
     options = {name: changed.pop(name) for name in ("alphabet", "example") if name in changed}
     given: dict[str, Any] = {"label": "try"} | changed
     return data(network, experiments=[ExplorerExperiment(**given)], **options)["experiments"][0]["state"]
 
 
-@pytest.mark.parametrize(
-    ("start", "steps", "answers"),
-    [
+def test_a_program_is_a_number_that_each_symbol_changes() -> None:
+    """An offset alone adds; a pair multiplies first; what it was made of may change, and it does not."""
+    cases: list[tuple[float, Any, dict[str, float]]] = [
         (2, {"0": 0, "1": 1}, {"": 2, "0": 2, "0110": 4}),
         (0, {"0": 0, "1": (-1, 1)}, {"1": 1, "11": 0, "111": 1, "1111": 0}),
         (1, {"x": (3, 0.5), "y": (0, 7)}, {"xx": 11, "xyx": 21.5}),
-    ],
-)
-def test_a_program_is_a_number_that_each_symbol_changes(start: float, steps: Any, answers: dict[str, float]) -> None:
-    """An offset alone adds; a pair multiplies first; what it was made of may change, and it does not."""
-    made, same = ExplorerProgram("p", start, steps), ExplorerProgram("p", float(start), dict(steps))
-    assert {text: made(text) for text in answers} == answers
-    assert made == same
-    assert hash(made) == hash(same)
-    steps.clear()
-    assert {text: made(text) for text in answers} == answers
-
-
-def test_a_program_reads_what_networks_read() -> None:
-    """Of whole numbers it gives what it gives of the symbols that write them."""
-    counted = ExplorerProgram("counted", 0, {"0": 0, "1": 1})
-    x = torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    ]
+    for start, steps, answers in cases:
+        made, same = ExplorerProgram("p", start, steps), ExplorerProgram("p", float(start), dict(steps))
+        assert (made, hash(made)) == (same, hash(same))
+        steps.clear()
+        assert {text: made(text) for text in answers} == answers
+    # Of whole numbers it gives what it gives of the symbols that write them.
+    counted, x = ExplorerProgram("c", 0, {"0": 0, "1": 1}), torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     assert run_program("counted", counted, x).tolist() == [2.0, 1.0]
 
 
@@ -113,9 +98,9 @@ def patches(*signals: str, **site: Any) -> list[ExplorerEdit]:
 ALL, CELL, HIDDEN = ("cell_state", "hidden_state"), ("cell_state",), ("hidden_state",)
 
 
-@pytest.mark.parametrize(
-    ("model", "edits", "put"),
-    [
+def test_a_memory_that_is_put_in_at_one_step_stands_in_the_handle() -> None:
+    """Of a sequence of three into one of four, and the form stays empty; what the handle cannot say stays an edit."""
+    cases: list[tuple[nn.Module | None, list[ExplorerEdit], tuple[str, int, int] | None]] = [
         (None, patches(*ALL, steps=[1]), ("all", 1, 1)),
         (None, patches(*reversed(ALL), steps=[-1]), ("all", 2, 3)),
         (None, patches(*CELL, steps=[-2]), ("c", 1, 2)),
@@ -131,15 +116,11 @@ ALL, CELL, HIDDEN = ("cell_state", "hidden_state"), ("cell_state",), ("hidden_st
         (None, [*patches(*CELL, steps=[1]), *patches(*HIDDEN, steps=[2])], None),
         (None, [*patches(*CELL, steps=[1]), ExplorerEdit("clamp", "hidden_state", steps=[1])], None),
         (None, [ExplorerEdit("mean", "cell_state", steps=[1])], None),
-    ],
-)
-def test_a_memory_that_is_put_in_at_one_step_stands_in_the_handle(
-    model: nn.Module | None, edits: list[ExplorerEdit], put: tuple[str, int, int] | None
-) -> None:
-    """Of a sequence of three into one of four, and the form stays empty; what the handle cannot say stays an edit."""
-    found = tried(model, second=["bbc"], edits=edits)
-    assert (found["y"], len(found["edits"])) == ("bbc", 0 if put else len(edits))
-    assert (found.get("put"), found.get("from"), found.get("at")) == (put or (None, None, None))
+    ]
+    for model, edits, put in cases:
+        found = tried(model, second=["bbc"], edits=edits)
+        assert (found["y"], len(found["edits"])) == ("bbc", 0 if put else len(edits))
+        assert (found.get("put"), found.get("from"), found.get("at")) == (put or (None, None, None))
 
 
 def test_sequences_may_be_numbers_or_stand_apart_by_what_is_no_symbol() -> None:
@@ -150,25 +131,6 @@ def test_sequences_may_be_numbers_or_stand_apart_by_what_is_no_symbol() -> None:
     assert (found["x"], found["y"], found["edits"][0]["layer"]) == ("0.5 1.0;2.0 3.0", "1.0 2.0", 1)
     assert tried(alphabet=SPACED, second=["a a", "b b"])["y"] == "a a,b b"
     assert tried(alphabet={**SPACED, ",": BITS["c"]}, second="a a")["y"] == "a a"
-
-
-def test_an_edit_of_a_button_is_the_librarys_edit(tagger: nn.Module) -> None:
-    """Each kind equals the edit that the function of its name makes."""
-    source = probe.record(tagger, torch.tensor([[BITS[symbol] for symbol in text] for text in ("abca", "bbbb")]))
-    site: dict[str, Any] = {"units": [1, 2], "steps": [0, 3]}
-    made = {
-        kind: ExplorerEdit(kind, "cell_state", 2, **site).made("lstm[0]", 5, source)
-        for kind in ("clamp", "steer", "ablate", "mean", "resample", "patch")
-    }
-    site["layer"] = "lstm[0]"
-    assert made == {
-        "clamp": probe.clamp("cell_state", 2.0, **site),
-        "steer": probe.steer("cell_state", [2.0, 2.0], **site),
-        "ablate": probe.ablate("cell_state", **site),
-        "mean": probe.ablate("cell_state", kind="mean", reference=source, **site),
-        "resample": probe.ablate("cell_state", kind="resample", reference=source, seed=2, **site),
-        "patch": probe.patch("cell_state", source, source_rows=[0], **site),
-    }
 
 
 def program(**changed: Any) -> ExplorerProgram:
@@ -191,12 +153,12 @@ WRONG: list[Callable[[], object]] = [
     lambda: program(steps={"a": float("inf")}),
     lambda: program(steps={"a": (1, 2, 3)}),
     lambda: data(ExplorerNetwork("n", nn.GRU(3, 4)), programs=[BS]),
-    lambda: data(ExplorerNetwork("n", Headed(), softmax=False), programs=[BS]),
+    lambda: data(ExplorerNetwork("n", headed(), softmax=False), programs=[BS]),
     lambda: data(programs=[BS], alphabet=None, example=[[0.0, 1.0, 2.0]]),
     lambda: data(programs=[BS, BS]),
     lambda: data(programs=[ExplorerProgram("p", 0, {"a": 0, "b": 0})]),
     lambda: data(programs=[ExplorerProgram("p", 0, FLAT | {"d": 0})]),
-    lambda: data(ExplorerNetwork("n", Headed(), programs=[ExplorerProgram("p", 0, {"a": 0, "b": 0})])),
+    lambda: data(ExplorerNetwork("n", headed(), programs=[ExplorerProgram("p", 0, {"a": 0, "b": 0})])),
     lambda: tried(label=" "),
     lambda: tried(sequence=""),
     lambda: tried(second=["ab", ""]),
@@ -217,8 +179,8 @@ WRONG: list[Callable[[], object]] = [
 ]
 
 
-@pytest.mark.parametrize("make", WRONG, ids=range(len(WRONG)))
-def test_what_is_no_program_or_cannot_be_run_is_refused(make: Callable[[], object]) -> None:
+def test_what_is_no_program_or_cannot_be_run_is_refused() -> None:
     """It is run when the explorer is made: no button of a page leads to an error."""
-    with refused():
-        _ = make()
+    for make in WRONG:
+        with refused():
+            _ = make()

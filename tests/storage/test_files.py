@@ -28,22 +28,24 @@ from probe.hooks import sessions
 from probe.storage.files import write_atomically
 
 
-def test_text_and_bytes_are_written_for_others_to_read(tmp_path: Path) -> None:
-    """In UTF-8 with plain line ends, in folders that are made, with the mode that the umask says."""
-    previous = os.umask(0o022)
-    path = write_atomically(tmp_path / "a" / "b.txt", "ä\n")
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In UTF-8, with the umask's mode, in folders that are made; if the disk fails in mid-write the old file stays.
+
+    fsync comes before the rename: the other order leaves an empty file after a power cut.
+    """
+    previous, path = os.umask(0o022), tmp_path / "a" / "b.txt"
+    assert write_atomically(path, "ä\n") == path
     assert os.umask(previous) == 0o022
-    assert path == tmp_path / "a" / "b.txt"
     assert path.stat().st_mode & 0o777 == 0o644
     assert path.read_bytes() == b"\xc3\xa4\n"
+    order: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), fsync(handle)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (order.append("replace"), replace(*paths)))
     assert write_atomically(str(path), b"\x00\x01").read_bytes() == b"\x00\x01"
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the disk fails in mid-write, the old content stays and nothing else is left; a file is no folder."""
-    path = write_atomically(tmp_path / "a.txt", "old")
+    assert order == ["fsync", "replace"]
     with refused():
-        _ = write_atomically(path / "b.txt", "new")
+        _ = write_atomically(path / "c.txt", "new")
 
     def fail(_handle: int) -> None:
         raise OSError(28, "No space left on device")
@@ -51,20 +53,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "fsync", fail)
     with refused():
         _ = write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_the_content_is_on_the_disk_before_the_name_points_to_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """fsync comes before the rename: the other order leaves an empty file after a power cut."""
-    order: list[str] = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), fsync(handle)))
-    monkeypatch.setattr(os, "replace", lambda *paths: (order.append("replace"), replace(*paths)))
-    _ = write_atomically(tmp_path / "a.txt", "new")
-    assert order == ["fsync", "replace"]
+    assert path.read_bytes() == b"\x00\x01"
+    assert [entry.name for entry in path.parent.iterdir()] == ["b.txt"]
 
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
@@ -79,16 +69,16 @@ TAKE: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("take", TAKE.values(), ids=TAKE)
-@pytest.mark.parametrize("path", ["", "a\0b"], ids=["empty", "zero"])
 def test_what_is_no_path_is_refused(
-    take: Callable[[Any], object], path: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    take: Callable[[Any], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An empty path is not the current folder, and no error of Python's comes through."""
     monkeypatch.chdir(tmp_path)
-    np.save("weight_ih_l0.npy", np.ones((4, 1), np.float32))
-    np.save("weight_hh_l0.npy", np.ones((4, 1), np.float32))
-    with refused():
-        _ = take(path)
+    for name in ("ih", "hh"):
+        np.save(f"weight_{name}_l0.npy", np.ones((4, 1), np.float32))
+    for path in ("", "a\0b"):
+        with refused():
+            _ = take(path)
 
 
 def fifo(path: Path) -> Path:
@@ -101,76 +91,51 @@ def fifo(path: Path) -> Path:
 @POSIX
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     """A pipe in a folder, or in the place of a file, is refused: nobody knows whether anything ever comes out."""
-    (tmp_path / "arrays").mkdir()
+    for name in ("arrays", "finding"):
+        (tmp_path / name).mkdir()
     np.save(tmp_path / "arrays" / "a.npy", np.ones(2))
-    _ = fifo(tmp_path / "arrays" / "b.npy")
-    (tmp_path / "finding").mkdir()
-    _ = fifo(tmp_path / "finding" / "finding.json")
     TAKE["out"](tmp_path / "run")
     parts = next((tmp_path / "run").glob("0.*.npy"))
     cases: list[tuple[str, Path]] = [
-        ("load", tmp_path / "arrays"),
+        ("load", fifo(tmp_path / "arrays" / "b.npy").parent),
         ("load", fifo(tmp_path / "w.safetensors")),
         ("load", fifo(tmp_path / "w.pt")),
         ("load_recording", fifo(tmp_path / "run.safetensors")),
         ("load_recording", fifo(parts).parent),
         ("load_recording", fifo(tmp_path / "run" / "recording.json").parent),
-        ("Finding.read", tmp_path / "finding"),
+        ("Finding.read", fifo(tmp_path / "finding" / "finding.json").parent),
     ]
     for take, path in cases:
         with refused():
             TAKE[take](path)
 
 
-def command(*words: str, shell: str = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command line through a shell, with what stands behind it there."""
-    quoted = " ".join(f"'{word}'" for word in (sys.executable, "-m", "probe.command_line.main", *words))
-    return subprocess.run(
-        f"{quoted} {shell}", shell=True, capture_output=True, check=False, timeout=120, env=os.environ | environment
-    )
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """Return a file of weights with a name that not every encoding has."""
-    state = {f"enc_ä€.{name}": value for name, value in nn.GRU(2, 3).state_dict().items()}
-    torch.save(state, tmp_path / "w€.pt")
-    return tmp_path / "w€.pt"
-
-
 @POSIX
-@pytest.mark.parametrize(
-    ("shell", "message", "words"),
-    [
-        (">&-", "standard output is closed", ["--version"]),
-        ("> /dev/full", "standard output cannot be read or written: No space left on device", ["--help"]),
-        (">&-", "standard output is closed", ["inspect", "w€.pt", "--json"]),
-        ("> /dev/full", "standard output cannot be read or written: No space left on device", ["inspect", "w€.pt"]),
-    ],
-)
-def test_output_that_goes_nowhere_is_one_sentence(shell: str, message: str, words: list[str], weights: Path) -> None:
-    """The exit code is 1, and nothing of Python's is printed."""
-    done = command(*(word.replace("w€.pt", str(weights)) for word in words), shell=shell)
-    assert done.returncode == 1
-    assert message in done.stderr.decode()
-    assert done.stderr.count(b"\n") == 1
+def test_the_command_line_writes_names_everywhere_or_says_why_not(tmp_path: Path) -> None:
+    """What a terminal has no letter for is a number, JSON stays JSON; output that goes nowhere is one sentence."""
+    path = tmp_path / "w€.pt"
+    torch.save({f"enc_ä€.{name}": value for name, value in nn.GRU(2, 3).state_dict().items()}, path)
 
+    def command(words: str, shell: str = "", encoding: str = "utf-8") -> tuple[int, bytes, str]:
+        line = f"'{sys.executable}' -m probe.command_line.main {words} {shell}"
+        more = os.environ | {"PYTHONIOENCODING": encoding}
+        done = subprocess.run(line, shell=True, capture_output=True, check=False, timeout=120, env=more)
+        return done.returncode, done.stdout, done.stderr.decode()
 
-@POSIX
-def test_errors_that_go_nowhere_leave_the_exit_code(tmp_path: Path) -> None:
-    """A closed or full stderr hides the sentence, and not that the work failed."""
-    for shell in ("2>&-", "2> /dev/full"):
-        assert command("show", str(tmp_path / "missing"), shell=shell).returncode == 1
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
-def test_every_encoding_gets_the_names(encoding: str, weights: Path) -> None:
-    """What a terminal has no letter for is written as its number, and JSON stays JSON."""
-    done = command("inspect", str(weights), PYTHONIOENCODING=encoding)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert "enc_ä€".encode(encoding, "backslashreplace") in done.stdout
-    done = command("inspect", str(weights), "--json", PYTHONIOENCODING=encoding)
-    assert json.loads(done.stdout)["networks"][0]["network"] == "enc_ä€"
+    for encoding in ("ascii", "iso-8859-1"):
+        code, out, err = command(f"inspect '{path}'", encoding=encoding)
+        assert (code, err) == (0, "")
+        assert "enc_ä€".encode(encoding, "backslashreplace") in out
+    _, out, _ = command(f"inspect '{path}' --json", encoding="ascii")
+    assert json.loads(out)["networks"][0]["network"] == "enc_ä€"
+    for words, shell, said in (
+        ("--version", ">&-", "standard output is closed"),
+        (f"inspect '{path}'", "> /dev/full", "standard output cannot be read or written: No space left on device"),
+    ):
+        code, _, err = command(words, shell)
+        assert (code, said in err, err.count("\n")) == (1, True, 1)
+    for shell in ("2>&-", "2> /dev/full"):  # a sentence that is lost takes no exit code with it
+        assert command("show", shell)[0] == 2
 
 
 WRITES = """
@@ -190,15 +155,14 @@ assert (back.title, back.claims[0].rule.statement, back.notes["n"]) == ("Zählt 
 
 def test_files_have_their_own_encoding(tmp_path: Path) -> None:
     """A finding is written and read the same where the locale has no umlauts."""
-    code = tmp_path / "writes.py"
+    code, folder = tmp_path / "writes.py", tmp_path / "finding"
     _ = code.write_text(WRITES, encoding="utf-8")
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    for number, environment in enumerate((plain, {})):
-        words = [sys.executable, str(code), str(tmp_path / f"finding{number}")]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | environment)
-        assert done.returncode == 0, done.stderr
-    one, two = ((tmp_path / f"finding{number}" / "finding.json").read_bytes() for number in (0, 1))
-    assert one == two
+    words = [sys.executable, str(code), str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | plain)
+    assert done.returncode == 0, done.stderr
+    back = Finding.read(folder)
+    assert (back.title, back.notes["n"]) == ("Zählt es? ≥", "ä ≥")
 
 
 @pytest.fixture

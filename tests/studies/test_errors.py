@@ -2,68 +2,66 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from bodies import Model
+from many_counters import counters, findings, initials, study
 from refusing import refused
-from safetensors.torch import save_file
-from studied import STUDY, bits, head, ones, planted, study_of, written
+from studied import UNITS, bits, head, planted, study_of
 from torch import nn
 
-from probe import Concept, ProbeError, Readout, Study
-from probe.command_line import main
-from probe.studies.prepare import prepare
-from probe.studies.study_file import read_study
+from probe import Concept, Readout
+from probe.evidence import Network, Range, Rule, measurement
+from probe.questions import Question
 
 WEIGHT, BIAS = head()
 X = bits(12)
 
 
-def sentence(text: str) -> bool:
-    """Return whether a message is one line that ends as a sentence does."""
-    return "\n" not in text and text.rstrip().endswith((".", "?", ")"))
+def small(kind: str = "GRU", seed: int = 0, inputs: int = 1, units: int = UNITS) -> Any:
+    """Return an untrained network."""
+    torch.manual_seed(seed)
+    return getattr(nn, kind)(inputs, units, batch_first=True)
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
+def around(rnn: nn.RNNBase) -> Model:
+    """Return a network around a layer, whose inputs only it knows."""
+    return Model(lambda m, x: m.rnn(x)[0], rnn=rnn)
+
+
+COMBINED = [
+    Readout("ones", weight=WEIGHT, bias=BIAS, combine=one) for one in (lambda *_: 1 / 0, lambda a, b, c: a[:1])
+]
+#: Parts of studies, each of which fits nothing.
+WRONG: dict[str, list[dict[str, Any]]] = {
+    "concepts": [
         {"concepts": {}},
         {"concepts": {"ones": np.ones((12, 7))}},
-        {"concepts": {"ones": np.ones((11, 8))}},
         {"concepts": {"ones": np.ones(12)}},
         {"concepts": {"ones": np.where(X[:, :, 0] > 0, np.inf, 0)}},
         {"concepts": {"ones": Concept(np.full((12, 8), "a"), "numeric")}},
         {"concepts": {"ones": Concept(np.arange(96.0).reshape(12, 8), "categorical")}},
         {"concepts": {"ones": lambda x: 1 / 0}},
         {"concepts": {"ones": lambda x: x[:3, 0]}},
-        {"concepts": {"ones": np.full((12, 8), np.nan)}},
         {"concepts": {"ones": lambda x: [None] * len(x)}},
-        {"concepts": {"ones": Concept(np.full((12, 8), ""))}},
-        {"concepts": {"ones": np.ones((12, 8), complex)}},
-        {"concepts": {"ones": lambda x: [1j] * len(x)}},
-        {"concepts": {"ones": np.zeros((12, 8), [("a", "f4")])}},
-        {"concepts": {"ones": lambda x: None}},
+    ],
+    "inputs": [
         {"inputs": np.where(X > 2, 0, np.nan)},
         {"inputs": X[:, :, 0]},
         {"inputs": np.zeros((12, 8, 3))},
-        {"inputs": X.astype(str)},
         {"inputs": "no/such/inputs.npy"},
         {"lengths": np.ones(11, int)},
         {"lengths": np.full(12, 9)},
         {"lengths": np.full(12, 0)},
-        {"lengths": np.full(12, 2.5)},
-        {"layers": ["[1]"]},
-        {"layers": "[0]"},
-        {"network": "no/such.safetensors"},
-        {"name": "rnn"},
-        {"seed": -1},
-        {"programs": {"p": 3}},
-        {"fixed_inputs": [[1.0, 2.0]]},
+        *({"fixed_inputs": one} for one in ([[1.0, 2.0]], {"": [0]}, {3: [0]}, {"rest": ["a"]}, {"rest": [np.nan]})),
+    ],
+    "readouts": [
         {"readout": Readout("ons", weight=WEIGHT)},
         {"readout": Readout("ones", weight=WEIGHT.T)},
         {"readout": Readout("ones", weight=WEIGHT, bias=BIAS[:3])},
@@ -73,148 +71,136 @@ def sentence(text: str) -> bool:
         {"readout": Readout("ones", weight=WEIGHT, kind="number")},
         {"readout": Readout("ones", function=lambda h: 1 / 0)},
         {"readout": Readout("ones", function=lambda h: "yes")},
-        {"readout": Readout("ones", weight=WEIGHT, layer="[3]")},
+        *({"readout": one, "concepts": {"ones": X[..., 0].cumsum(1)}} for one in COMBINED),
+        # A number and a logit would give other answers.
+        {"readout": Readout("ones", weight=WEIGHT[:1]), "concepts": {"ones": lambda x: np.cumsum(x[:, 0]) % 2}},
     ],
-)
-def test_what_does_not_fit_is_refused_before_anything_is_asked(more: dict[str, Any], tmp_path: Path) -> None:
-    """The sentence names what was given and what would do, and no folder is made."""
-    given = {"inputs": X} | more
-    network = given.pop("network", None)
-    with refused() as raised:
-        study_of(network or planted(), **given).run(tmp_path / "report")
-    assert sentence(str(raised.value))
-    assert not (tmp_path / "report").exists()
-
-
-def test_a_readout_of_two_values_and_one_score_must_say_its_kind() -> None:
-    """A number and a logit would give other answers; the sentence names both."""
-    parity = lambda x: np.cumsum(x[:, 0]) % 2  # noqa: E731 - a concept in a line
-    study = study_of(planted(), inputs=X, concepts={"ones": parity}, readout=Readout("ones", weight=WEIGHT[:1]))
-    with refused():
-        _ = prepare(study)
-
-
-@pytest.mark.parametrize(
-    "given", [{"weight": WEIGHT, "function": len}, {"function": 3}, {"weight": WEIGHT, "kind": "x"}]
-)
-def test_a_readout_is_one_thing(given: dict[str, Any]) -> None:
-    """Both of weight and function, and unknown kinds, are refused at once."""
-    with pytest.raises(ProbeError):
-        _ = Readout("ones", **given)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (("[network]", "[netwrk]"), "The study: There is no key 'netwrk'.*Did you mean 'network'"),
-        (('file = "inputs.npy"', 'fil = "inputs.npy"'), r"Under \[inputs\]: There is no key 'fil'.*'file'"),
-        (('file = "weights.safetensors"', ""), r"file under \[network\] is missing"),
-        (("weights.safetensors", "wights.safetensors"), "wights.safetensors' does not exist"),
-        (("inputs.npy", "input.npy"), "inputs: there is no file .*relative to its own folder"),
-        (("functions.py:ones", "functions.py:once"), "no function 'once'.*Did you mean 'ones'"),
-        (("functions.py:ones", "ones"), "'file.py:function'"),
-        (("functions.py:ones", "function.py:ones"), "There is no Python file"),
-        (
-            ("functions.py:ones", "functions.py:broken"),
-            r"raised ValueError \(no such thing, functions\.py, line \d+\)",
-        ),
-        (("functions.py:ones", "functions.py:short"), r"returned shape \(1,\)"),
-        (("functions.py:count", "functions.py:nonsense"), "The program 'count' returned None on sequence 0"),
-        (('weight = "head.weight"', 'weight = "head.wight"'), "no array 'head.wight'.*'head.weight'"),
-        (("[concepts.ones]", "[concepts.ones]\nkind = 'nominal'"), "no kind of concept 'nominal'"),
-        (("[concepts.ones]", "[concepts.ones]\nfile = 'inputs.npy'"), "must have either file"),
-        (("[programs]", "programs = 3\n[more]"), "no key 'more'"),
-        (("[network]", "[network]\nname = 'lstm'"), "no network 'lstm'"),
-        (("[network]", "[network]\nlayers = ['[9]']"), r"no layer '\[9\]'"),
-        (("[network]", "[network]\nlayers = 3"), "must be a list"),
-        (("title =", "title ="), ""),
-        (("[network]", "[network"), "is no TOML"),
+    "settings": [
+        {"layers": ["[1]"]},
+        {"name": "rnn"},
+        {"seed": -1},
+        {"programs": {"p": 3}},
+        {"controls": ["strange"]},
+        {"version": True},
+        *({"tolerance": one} for one in (-1e-5, float("nan"), float("inf"))),
+        {"questions": ["noise-margn"]},
+        {"networks": [small(), small(seed=1)], "questions": []},
     ],
-)
-def test_a_wrong_file_is_told_in_one_sentence(change: tuple[str, str], message: str, tmp_path: Path) -> None:
-    """Unknown keys, missing files, functions that raise: a sentence on stderr, exit code 1, nothing written."""
-    path = written(tmp_path, STUDY.replace(*change))
-    if not message:
-        assert prepare(read_study(path))[0].concepts["ones"].kind == "numeric"
-        return
-    with pytest.raises(ProbeError, match=message) as raised:
-        read_study(path).run(tmp_path / "report")
-    assert sentence(str(raised.value))
-    assert not (tmp_path / "report").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("study.txt", ""),
-        ("missing.toml", None),
-        ("study.py", "x = 3"),
-        ("study.py", "study = 3"),
-        ("study.py", "1 / 0"),
+    "networks": [
+        *({"networks": one} for one in ("no/such.safetensors", 3, [], [small(), 3], {"trained": "nowhere/*.pt"})),
+        {"networks": small().state_dict()},
+        # A module of torch is packed; a model around it would read the padding first.
+        {
+            "networks": around(nn.LSTM(1, 3, bidirectional=True, batch_first=True)),
+            "lengths": np.arange(12) % 8 + 1,
+            "readout": None,
+        },
+        {"networks": nn.Linear(1, 6), "readout": None},
+        {"networks": nn.LSTM(1, 6), "readout": None},  # time first would mix sequences with steps
+        {"networks": {"own initialisation": initials(2)}},
+        {"networks": {"trained": [small()], "learned": initials(1)}},
+        {"networks": [Network("a", "trained", small()), Network("a", "trained", small(seed=1))]},
+        {"networks": [Network("a", "trained", small(), 1), Network("b", "trained", small(seed=1), 1)]},
+        {"networks": [Network("a", "trained", small(), 1), Network("b", "own initialisation", small(seed=1), 2)]},
+        # Equal states are one training, under whatever names; a control that is the network is none.
+        {"networks": [planted(), planted()]},
+        {"networks": {"trained": counters(2), "own initialisation": [counters(1)[0], small("LSTM")]}},
+        # One verdict is over networks of one kind and size.
+        {"networks": [Network("a", "trained", small(), 0), Network("b", "trained", small("LSTM"), 1)]},
+        {"networks": [Network("a", "trained", small(), 0), Network("b", "own initialisation", small(units=4), 0)]},
     ],
-)
-def test_what_is_no_study_is_told(name: str, text: str | None, tmp_path: Path) -> None:
-    """Another ending, no file, and Python files without a study."""
-    if text is not None:
-        (tmp_path / name).write_text(text)
-    with refused():
-        _ = read_study(tmp_path / name)
-
-
-def test_the_command_line_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 1 for a study that does not fit, 2 for wrong usage; one line on stderr, nothing on stdout."""
-    path = written(tmp_path, STUDY.replace("functions.py:ones", "functions.py:broken"))
-    assert main.run(["report", str(path), "-o", str(tmp_path / "report")]) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert re.fullmatch(r"rnn-probe: The concept 'ones' .*\n", err)
-    assert main.run(["report", str(path)]) == 2
-    assert main.run(["report", str(path), "-o", str(tmp_path), "--bogus"]) == 2
-
-
-def test_two_networks_in_a_file_must_be_chosen_from(tmp_path: Path) -> None:
-    """The sentence lists both; the one that is named is taken."""
-    tensors = {f"{name}.{key}": value for name in ("a", "b") for key, value in planted().state_dict().items()}
-    save_file(tensors, tmp_path / "two.safetensors")
-    study = Study(tmp_path / "two.safetensors", X, {"ones": ones})
-    with refused():
-        _ = prepare(study)
-    assert [layer.name for layer in prepare(Study(study.networks, X, {"ones": ones}, name="b"))[0].layers] == ["b[0]"]
-
-
-@pytest.mark.parametrize("make", [lambda: nn.LSTM(1, 6), lambda: nn.Linear(1, 6)])
-def test_a_module_that_cannot_be_read_is_refused(make: Callable[[], nn.Module], tmp_path: Path) -> None:
-    """Time first would mix sequences with steps, and a page about them would be wrong."""
-    with refused():
-        study_of(make(), inputs=X, readout=None).run(tmp_path)
+}
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_combine_that_raises_or_returns_nonsense_is_told(tmp_path: Path) -> None:
-    """The study's own function is named, whether it raises or returns another shape."""
-    values = np.cumsum(X[:, :, 0], axis=1)
-    for combine in (lambda *_: 1 / 0, lambda a, b, c: a[:1]):
-        readout = Readout("ones", weight=WEIGHT, bias=BIAS, combine=combine)
+@pytest.mark.parametrize("part", WRONG)
+def test_what_does_not_fit_is_refused_before_anything_is_asked(part: str, tmp_path: Path) -> None:
+    """One sentence names what was given and what would do, and no page is written."""
+    for more in WRONG[part]:
+        given: dict[str, Any] = {"inputs": X, "networks": planted(), "questions": ["interchange"]} | more
+        with refused() as raised:
+            study_of(given.pop("networks"), **given).run(tmp_path)
+        assert re.fullmatch(r".*[.?)]\s*", str(raised.value))
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_what_is_wrong_by_itself_is_refused_at_once() -> None:
+    """Both of weight and function, unknown kinds, and names of questions that lead out of the report."""
+    given = {"weight": WEIGHT, "function": len}, {"function": 3}, {"weight": WEIGHT, "kind": "x"}
+    for one in (*given, {"function": len, "transposed": True}):
         with refused():
-            study_of(planted(), inputs=X, concepts={"ones": values}, readout=readout).run(
-                tmp_path / "report", overwrite=True
-            )
+            _ = Readout("ones", **one)
+    for name in ("", ".", "..", "a/b", "a\\b", " a"):
+        with refused():
+            _ = Question(name, "?", rows)
+
+
+def test_one_of_many_networks_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    """Another size of input, known before it is run or not, and weights that are no numbers."""
+    broken = small("LSTM")
+    with torch.no_grad():
+        broken.weight_hh_l0[0] = float("nan")
+    for wrong in (small("LSTM", inputs=2), around(small("LSTM", inputs=2)), broken):
+        good = around(planted()) if isinstance(wrong, Model) else planted()
+        for networks in ({"trained": [good, wrong]}, wrong):
+            with refused():
+                study(networks).run(tmp_path)
+
+
+def rows(subjects: Any) -> Any:
+    """Return a value of each network, and of the one called 1 no number: a question that works."""
+    return [measurement("own", "size", one.network, math.nan if one.network.name == "1" else 1.0) for one in subjects]
+
+
+def fails(_: Any) -> Any:
+    """Raise what no study expects."""
+    raise ZeroDivisionError("nothing there")
+
+
+@pytest.mark.parametrize("networks", [planted(), {"trained": counters(2)}], ids=["one", "many"])
+def test_a_question_that_fails_stops_the_study(networks: Any, tmp_path: Path) -> None:
+    """Its fault is no reason why a network is not asked; the error names it, and keeps the cause."""
+    wrong: list[dict[str, Any]] = [
+        {"measure": fails},
+        {"measure": rows, "needs": (fails,)},
+        {"measure": rows, "needs": (lambda _: False,)},
+        {"measure": lambda _: None},
+        {"measure": lambda _: [{"metric": "a", "step": 1}]},
+    ]
+    for number, given in enumerate(wrong):
+        with refused() as caught:
+            study(networks, questions=[Question("own", "?", **given)], controls=()).run(tmp_path)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError) or number > 1
+
+
+def test_a_judged_value_that_is_no_number_is_told(tmp_path: Path) -> None:
+    """The network that lacks it does not count, the others are judged."""
+    rule = Rule("large", "Large.", "size", "a size", "here", Range.at_least(0.5), Range.below(0.5), needs=2)
+    study({"trained": counters(3)}, questions=[Question("own", "?", rows, rules=(rule,))], controls=()).run(tmp_path)
+    found = findings(tmp_path)["own"]
+    assert [claim.n for claim in found.claims] == [2]
+    assert found.notes["missing"].startswith("Not asked of 1 network: its size is undefined")
+
+
+def still(bias: float = 0) -> nn.RNNBase:
+    """Return a plain RNN whose state is the same whatever it reads: all of its weights are zero, and so one bias."""
+    network = small("RNN")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.bias_ih_l0.fill_(bias)
+    return network
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_reverse_direction_of_padded_sequences_is_packed_or_refused(tmp_path: Path) -> None:
-    """A module of torch is packed; a model around it would read the padding first, and is refused."""
-
-    class Around(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn = nn.LSTM(1, 3, bidirectional=True, batch_first=True)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.rnn(x)[0]
-
-    given = {"inputs": X, "lengths": np.arange(12) % 8 + 1, "readout": None}
-    with refused():
-        study_of(Around(), **given).run(tmp_path / "around")
-    study_of(Around().rnn, **given).run(tmp_path / "alone")
-    assert (tmp_path / "alone" / "index.html").is_file()
+@pytest.mark.parametrize("networks", [still(), [still(), still(0.5)]], ids=["one", "many"])
+def test_where_a_state_decides_nothing_no_part_of_it_is_scored(networks: Any, tmp_path: Path) -> None:
+    """The answer is always the same: nothing is asked of what moves it, or of its gates, and the page says why."""
+    names = ["unit-shares", "steering", "directions", "ablation"]
+    readout = Readout("ones", function=nn.Linear(UNITS, 7))
+    page = study(networks, questions=[*names, "routes", "gate-shares"], readout=readout).run(tmp_path)
+    for name, found in findings(tmp_path).items():
+        assert ("not clearly more often" in found.notes.get("missing", "")) == (name in names)
+        assert name == "network" or not [*found.claims, *found.figures]
+    assert "not clearly more often than always giving the most frequent answer" in page.render()
+    assert "its cell has no gates, so that there is only one way through it." in page.render()

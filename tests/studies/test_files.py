@@ -1,8 +1,9 @@
-"""Study files of networks whose files leave something open, and of inputs and concepts in tables."""
+"""Study files: what each key may say, networks and modules beside them, tables, and the first file for a network."""
 
 from __future__ import annotations
 
-import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,204 +13,281 @@ import pytest
 import torch
 from refusing import refused
 from safetensors.torch import save_file
-from studied import STUDY, UNITS, bits, head, planted, study_of, written
+from studied import STUDY, UNITS, bits, ones, parts, planted, study_of, without_pictures, written
 from torch import nn
 
 import probe
+from probe import Finding, Study
 from probe.command_line import main
 from probe.loading.checkpoint import Source
+from probe.questions.states import held_inputs
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 from probe.subjects.networks.network_file import open_network
 
+NET = """
+import torch
+from torch import nn
 
-def of_tensorflow(folder: Path, forget_bias: float) -> Path:
-    """Write the planted network's arrays by the names and in the layout of TensorFlow 1, and return their path."""
-    lstm: Any = planted()
-    i, f, g, o = lstm.weight_ih_l0.detach().chunk(4)
-    ui, uf, ug, uo = lstm.weight_hh_l0.detach().chunk(4)
-    bi, bf, bg, bo = (lstm.bias_ih_l0 + lstm.bias_hh_l0).detach().chunk(4)
-    kernel = torch.cat([torch.cat([i, g, f, o]).T, torch.cat([ui, ug, uf, uo]).T])
-    weight, bias = head()
-    arrays = {
-        "rnn/basic_lstm_cell/kernel": kernel.numpy(),
-        "rnn/basic_lstm_cell/bias": torch.cat([bi, bg, bf - forget_bias, bo]).numpy(),
-        "softmax_w": weight.T.astype(np.float32),
-        "softmax_b": bias.astype(np.float32),
-    }
-    np.savez(folder / "weights.npz", **arrays)
-    return folder / "weights.npz"
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(1, 4, batch_first=True), nn.Linear(4, 9)
 
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
 
-TENSORFLOW = (
-    STUDY.replace("weights.safetensors", "weights.npz")
-    .replace("head.weight", "softmax_w")
-    .replace("head.bias", "softmax_b")
-)
+def make():
+    torch.manual_seed(0)
+    return Net()
 
+net = make()
 
-def test_a_choice_in_a_study_file_is_loads_own(tmp_path: Path) -> None:
-    """With forget_bias under [network] the states are the network's; without it the message says what to write."""
-    path = written(tmp_path, TENSORFLOW)
-    _ = of_tensorflow(tmp_path, 1.0)
-    with refused():
-        _ = read_study(path)
-    _ = path.write_text(TENSORFLOW.replace("[network]", "[network]\nforget_bias = 1.0"))
-    (subject,) = prepare(read_study(path))
-    x = torch.tensor(bits())
-    assert torch.allclose(subject.model(x)[0], planted()(x)[0], atol=1e-6)
-    found: Any = subject.head
-    assert torch.allclose(found.inner.weight, torch.tensor(head()[0]))  # of (unit, score), found by its shape
-    assert subject.card["decided by whoever wrote the study"].startswith("forget_bias=1.0 for rnn/basic")
-    assert "tanh" in subject.card["taken for granted"]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "forget_bias = '1'",
-        "forget_bias = true",
-        "reset = 'befor'",
-        "activation = 3",
-        "names = 3",
-        "names = {a = 1}",
-        "memory = 10",
-        "memory = 'much'",
-        "forget_bias = 1.0\nnonlinearity = 'tanh'",
-        "forget_bias = 1.0\nreset = 'after'",
-    ],
-)
-def test_a_wrong_choice_in_a_study_file_is_refused(line: str, tmp_path: Path) -> None:
-    """A sentence each, as from probe.load."""
-    path = written(tmp_path, TENSORFLOW.replace("[network]", f"[network]\n{line}"))
-    _ = of_tensorflow(tmp_path, 1.0)
-    with refused():
-        _ = read_study(path)
-
-
-def test_names_in_a_study_file_rename_and_leave_out(tmp_path: Path) -> None:
-    """An empty text leaves an array out, as None does in Python."""
-    path = written(tmp_path)
-    arrays = {f"w{number}": one for number, one in enumerate(planted().state_dict().values())}
-    save_file({**arrays, "other.weight_ih_l0": torch.zeros(3, 3)}, tmp_path / "weights.safetensors")
-    old = [f'w{number} = "enc.{name}"' for number, name in enumerate(planted().state_dict())]
-    names = ", ".join([*old, '"other.*" = ""'])
-    choices = f'[network]\ngate_order = "i f g o"\nnames = {{{names}}}'
-    text = STUDY.partition("[readout]")[0].replace("[network]", choices)
-    _ = path.write_text(text)
-    study = read_study(path)
-    assert open_network(study.networks, study.name).name == "enc"
-
-
-def test_what_load_returned_is_a_network_of_a_study(tmp_path: Path) -> None:
-    """In Python the choices are made where the file is loaded; the page names file, hash and choices."""
-    path = of_tensorflow(tmp_path, 0.0)
-    loaded = probe.load(path, forget_bias=0.0)
-    opened = open_network(loaded, None)
-    assert opened.card["file"] == "weights.npz"
-    assert len(opened.card["SHA-256 of the file"]) == 64
-    assert opened.card["written as"].startswith("TensorFlow 1")
-    with refused():
-        _ = open_network(3, None)
-
-
-@pytest.mark.parametrize("framework", ["Keras", "TensorFlow", "PyTorch", "unknown"])
-def test_a_square_head_is_read_as_its_framework_writes_it(framework: str) -> None:
-    """Keras and TensorFlow write (unit, score), torch (score, unit); where nobody knows, it must be said."""
-    weight = torch.arange(float(UNITS**2)).view(UNITS, UNITS)
-    source = Source(framework, "a file")
-    loaded = probe.Checkpoint({"rnn": nn.LSTM(1, UNITS, batch_first=True)}, {"w": weight}, source)
-    given: dict[str, Any] = {"inputs": bits(8, UNITS - 1)}
-    study = study_of(loaded, readout=probe.Readout("ones", weight="w"), **given)
-    if framework == "unknown":
-        with refused():
-            _ = prepare(study)
-    else:
-        found: Any = prepare(study)[0].head
-        assert torch.equal(found.inner.weight.float(), weight if framework == "PyTorch" else weight.T)
-    for transposed in (True, False):
-        readout = probe.Readout("ones", weight="w", transposed=transposed)
-        found = prepare(study_of(loaded, readout=readout, **given))[0].head
-        assert torch.equal(found.inner.weight.float(), weight.T if transposed else weight)
-    with refused():
-        _ = probe.Readout("ones", function=len, transposed=True)
+def wrong():
+    return 3
+"""
+PLAIN = STUDY.partition("[readout]")[0]
+NETWORK, INPUTS, ONES = 'file = "weights.safetensors"', '"inputs.npy"', 'function = "functions.py:ones"'
+FILES = {
+    "planted": STUDY,
+    "open": PLAIN.replace(NETWORK, 'file = "rnn.safetensors"\nactivation = "relu"'),
+    "tables": PLAIN.replace(INPUTS, '"data.csv"\nkey = ["bit"]').replace(ONES, 'file = "data.csv"\nkey = "seen"'),
+    "module": 'questions = ["answers"]\n' + PLAIN.replace(NETWORK, 'module = "net.py:make"'),
+}
+LENGTHS = np.arange(160) % 8 + 1
 
 
 def table(x: np.ndarray, lengths: np.ndarray) -> pd.DataFrame:
     """Return inputs and how many ones there were so far as rows."""
     return pd.DataFrame(
-        [
-            {"sequence": row, "step": step, "bit": x[row, step, 0], "seen": x[row, : step + 1, 0].sum()}
-            for row, length in enumerate(lengths)
-            for step in range(length)
-        ]
+        {"sequence": row, "step": step, "bit": x[row, step, 0], "seen": x[row, : step + 1, 0].sum()}
+        for row, length in enumerate(lengths)
+        for step in range(length)
     )
 
 
-TABLES = STUDY.partition("[readout]")[0].replace('"inputs.npy"', '"data.csv"\nkey = ["bit"]')
+def study_file(folder: Path, kind: str = "planted") -> Path:
+    """Write a study of a kind and all files that any of them names, and return the study's path."""
+    path = written(folder, FILES[kind])
+    (folder / "net.py").write_text(NET)
+    table(bits(), LENGTHS).to_csv(folder / "data.csv", index=False)
+    table(bits(), np.full(160, 8)).drop(columns="bit").to_csv(folder / "other.csv", index=False)
+    np.savez(folder / "two.npz", a=bits(), b=bits())
+    torch.manual_seed(0)
+    save_file({f"rnn.{key}": one for key, one in nn.RNN(1, 4).state_dict().items()}, folder / "rnn.safetensors")
+    for name in ("trained", "initial"):
+        (folder / name).mkdir()
+        for seed in range(3):
+            model = nn.ModuleDict({"rnn": nn.GRU(1, 4), "head": nn.Linear(4, 9)})
+            torch.save(model.state_dict(), folder / name / f"seed-{seed}.pt")
+    return path
 
 
-def test_inputs_and_concepts_in_a_table_are_those_of_arrays(tmp_path: Path) -> None:
-    """One .csv may hold both, a column each; sequences of several lengths need no other file."""
-    x, lengths = bits(), np.arange(160) % 8 + 1
-    text = TABLES.replace('function = "functions.py:ones"', 'file = "data.csv"\nkey = "seen"')
-    path = written(tmp_path, text)
-    table(x, lengths).to_csv(tmp_path / "data.csv", index=False)
-    (subject,) = prepare(read_study(path))
-    assert subject.lengths.tolist() == lengths.tolist()
-    padded = np.where(np.arange(8) < lengths[:, None], x[:, :, 0], 0)
-    assert np.array_equal(subject.x[:, :, 0].numpy(), padded)
-    seen = subject.concepts["ones"].values
-    expected = np.where(np.arange(8) < lengths[:, None], padded.cumsum(1), np.nan)
-    assert np.array_equal(seen, expected, equal_nan=True)
-    by_path = probe.Study(planted(), tmp_path / "bits.csv", {"seen": lambda x: x[:, 0].cumsum()})
-    table(x, lengths)[["sequence", "step", "bit"]].to_csv(tmp_path / "bits.csv", index=False)
-    assert prepare(by_path)[0].lengths.tolist() == lengths.tolist()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
+#: What stands in a study file, and what is written in its place.
+WRONG: dict[str, list[tuple[str, str]]] = {
+    "planted": [
+        ("[network]", "[netwrk]"),
+        ("[network]", "[network"),
+        (NETWORK, ""),
+        (INPUTS, '"inputs.npy"\nlengths = "two.npz"'),
+        (ONES, 'file = "two.npz"'),
+        ("functions.py:ones", "functions.py:once"),
+        ("functions.py:ones", "ones"),
+        ("functions.py:count", "functions.py:nonsense"),
+        ("[readout]", "[readout]\ninterchange_step = 8"),
+        *(("[readout]", f"[readout]\nsteps = {steps}") for steps in ('"some"', "[]", "[1, 3]", "true", "3")),
+        ("[concepts.ones]", "[concepts.ones]\nkind = 'nominal'"),
+        ("[concepts.ones]", "[concepts.ones]\nfile = 'inputs.npy'"),
+    ],
+    "open": [
+        ('activation = "relu"', line)
+        for line in (
+            "",
+            "forget_bias = '1'",
+            "memory = 10",
+            "activation = 'relu'\nreset = 'after'",
+        )
+    ],
+    "tables": [
         ('key = "seen"', 'key = "sen"'),
         ('key = "seen"', ""),
         ('"data.csv"\nkey = "seen"', '"other.csv"'),
         ('key = ["bit"]', 'key = ["bit"]\nlengths = "lengths.npy"'),
-        ('key = ["bit"]', "key = [3]"),
         ('"data.csv"\nkey = ["bit"]', '"inputs.npy"\nkey = ["bit"]'),
     ],
-)
-def test_a_table_of_inputs_that_does_not_fit_is_refused(change: tuple[str, str], tmp_path: Path) -> None:
-    """The column, or both numbers of steps, are named."""
-    text = TABLES.replace('function = "functions.py:ones"', 'file = "data.csv"\nkey = "seen"')
-    path = written(tmp_path, text.replace(*change))
-    x = bits()
-    table(x, np.arange(160) % 8 + 1).to_csv(tmp_path / "data.csv", index=False)
-    table(x, np.full(160, 8))[["sequence", "step", "seen"]].to_csv(tmp_path / "other.csv", index=False)
+    "module": [
+        ('"net.py:make"', line)
+        for line in (
+            '"net.py:wrong"',
+            '"net.py:make"\nforget_bias = 1.0',
+            '"net.py:make"\n[network.controls]\nother = "initial/*.pt"',
+            '"net.py:make"\nfile = "trained/*.pt"\nnames = {"head.bias" = ""}',
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_study_file_that_does_not_fit_is_refused(kind: str, tmp_path: Path) -> None:
+    """One sentence in the words of the file, whatever is wrong, and no folder is made."""
+    path = study_file(tmp_path, kind)
+    for old, new in WRONG[kind]:
+        assert old in FILES[kind]
+        path.write_text(FILES[kind].replace(old, new))
+        with refused():
+            read_study(path).run(tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_is_no_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another ending, no file, and Python files without a study; at the command line in one line, and with a code."""
+    texts = {"study.txt": "", "none.py": "x = 3", "three.py": "study = 3", "broken.py": "1 / 0"}
+    for name in (*texts, "missing.toml"):
+        _ = (tmp_path / name).write_text(texts[name]) if name in texts else None
+        with refused():
+            _ = read_study(tmp_path / name)
+    words = ["report", str(tmp_path / "none.py")]
+    assert main.run([*words, "-o", str(tmp_path / "report")]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n"), err.startswith("rnn-probe: ")) == ("", 1, True)
+    assert main.run(words) == main.run([*words, "-o", str(tmp_path), "--bogus"]) == 2
+
+
+def test_a_choice_in_a_study_file_is_loads_own(tmp_path: Path) -> None:
+    """The page names it, and the file's hash, as of what `probe.load` returned; seed and tolerance are read too."""
+    path = study_file(tmp_path, "open")
+    path.write_text(path.read_text().replace("[network]\n", "seed = 5\n[network]\ntolerance = 1e-4\n"))
+    study = read_study(path)
+    (subject,) = prepare(study)
+    loaded = probe.load(tmp_path / "rnn.safetensors", activation="relu")
+    x = torch.tensor(bits())
+    assert torch.equal(subject.model(x)[0], loaded.choose()[1](x)[0])
+    assert subject.card["decided by whoever wrote the study"].startswith("activation='relu' for 'rnn.weight")
+    card = open_network(loaded, None).card
+    assert (card["file"], len(card["SHA-256 of the file"])) == ("rnn.safetensors", 64)
+    assert (study.seed, read_study(path, 7).seed) == (5, 7)
+    assert study.tolerance == subject.tolerance == 1e-4
+
+
+def test_a_head_is_read_as_its_framework_writes_it() -> None:
+    """Keras and TensorFlow write (unit, score), torch (score, unit); a square one of nobody must be told."""
+
+    def read(framework: str, weight: torch.Tensor, **more: Any) -> torch.Tensor:
+        layer = {"rnn": nn.LSTM(1, UNITS, batch_first=True)}
+        loaded = probe.Checkpoint(layer, {"w": weight}, Source(framework, "a file"))
+        readout = probe.Readout("ones", weight="w", **more)
+        found: Any = prepare(study_of(loaded, inputs=bits(8, UNITS - 1), readout=readout))[0].head
+        return found.inner.weight.float()
+
+    square = torch.arange(float(UNITS**2)).view(UNITS, UNITS)
     with refused():
-        _ = read_study(path)
+        _ = read("unknown", square)
+    assert torch.equal(read("unknown", torch.cat([square, square[:1]]).T)[:UNITS], square)
+    for framework in ("Keras", "TensorFlow", "PyTorch"):
+        assert torch.equal(read(framework, square), square if framework == "PyTorch" else square.T)
+        assert torch.equal(read(framework, square, transposed=True), square.T)
+        assert torch.equal(read(framework, square, transposed=False), square)
 
 
-def test_a_first_study_file_names_what_is_open_and_what_was_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_inputs_and_concepts_in_a_table_are_those_of_arrays(tmp_path: Path) -> None:
+    """One .csv may hold both, a column each; sequences of several lengths need no other file."""
+    x = bits()
+    (subject,) = prepare(read_study(study_file(tmp_path, "tables")))
+    assert subject.lengths.tolist() == LENGTHS.tolist()
+    padded = np.where(np.arange(8) < LENGTHS[:, None], x[:, :, 0], 0)
+    assert np.array_equal(subject.x[:, :, 0].numpy(), padded)
+    expected = np.where(np.arange(8) < LENGTHS[:, None], padded.cumsum(1), np.nan)
+    assert np.array_equal(subject.concepts["ones"].values, expected, equal_nan=True)
+    table(x, LENGTHS).drop(columns="seen").to_csv(tmp_path / "bits.csv", index=False)
+    by_path = Study(planted(), tmp_path / "bits.csv", {"seen": ones})
+    assert prepare(by_path)[0].lengths.tolist() == LENGTHS.tolist()
+
+
+def test_a_study_file_names_a_module_of_ones_own(tmp_path: Path) -> None:
+    """A function or a class that makes it, or the module itself; its output is the readout, and inputs have names."""
+    path = study_file(tmp_path, "module")
+    for named in ("make", "Net", "net"):
+        path.write_text(FILES["module"].replace("net.py:make", f"net.py:{named}") + "[inputs.fixed]\nrest = [0]\n")
+        study = read_study(path)
+        (subject,) = prepare(study)
+        assert (type(subject.model).__name__, subject.asked.concept) == ("Net", "ones")
+        assert [layer.name for layer in subject.layers] == ["rnn[0]"]
+        assert study.fixed_inputs == {"rest": [0]}
+    held, _ = held_inputs.inputs_of(subject)
+    assert {name: value.tolist() for name, value in held.items()} == {"the input “rest”": [0.0]}
+    other = study_of(planted(), fixed_inputs=[[0.0]])
+    assert parts(subject)["fixed_inputs"] != parts(prepare(other)[0])["fixed_inputs"]
+
+
+def test_files_of_weights_go_into_the_module_in_each_process(tmp_path: Path) -> None:
+    """Networks and heads are those of their files, and named by them; no other process knows the module's class."""
+    path = study_file(tmp_path, "module")
+    text = FILES["module"].replace("make", 'make"\nfile = "trained/*.pt')
+    controls = '[network.controls]\n"own initialisation" = "initial/*.pt"\n[inputs]'
+    bare = '[readout]\nconcept = "ones"\nweight = "head.weight"\nbias = "head.bias"\n'
+    for study in (text, text.replace('module = "net.py:make"\n', "") + bare):
+        path.write_text(study.replace("[inputs]", controls))
+        subjects = prepare(read_study(path))
+        names = [(one.network.name, one.network.pair) for one in subjects[2:4]]
+        assert names == [("seed-2", "seed-2"), ("seed-0/own initialisation", "seed-0")]
+        one: Any
+        for one, file in zip(subjects[:3], sorted((tmp_path / "trained").iterdir()), strict=True):
+            given, layer = torch.load(file), one.layers[0].module
+            assert all(torch.equal(given[f"rnn.{key}"], value) for key, value in layer.state_dict().items())
+            assert study is text or torch.equal(one.head.inner.weight.float(), given["head.weight"])
+    path.write_text(text)
+    with without_pictures():
+        for jobs in "12":
+            assert main.run(["report", str(path), "-o", str(tmp_path / jobs), "--jobs", jobs]) == 0
+    one, two = (tmp_path / jobs / "findings" / "answers" / "measurements.csv" for jobs in "12")
+    assert one.read_bytes() == two.read_bytes()
+    found = Finding.read(one.parent).measurements
+    assert set(found[found["role"] == "trained"]["network"]) == {"seed-0", "seed-1", "seed-2"}
+
+
+def test_a_first_study_file_says_what_is_in_a_file_and_asks_what_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is open stands there to be filled in; what was given at the command line stands in it."""
+    """Networks, sizes and possible heads, the likeliest first; choices that were given stand in it; it can be run."""
     monkeypatch.chdir(tmp_path)
-    _ = written(tmp_path)
-    _ = of_tensorflow(tmp_path, 1.0)
-    assert main.run(["new-study", "weights.npz", "-o", "open.toml"]) == 0
-    text = Path("open.toml").read_text()
-    assert "# forget_bias = ...   # FILL IN, without the #; usual are 1.0" in text
-    assert '# weight = "softmax_w"   # could be: (unit, score) = (6, 9)' in text
-    assert '# bias = "softmax_b"' in text
-    assert main.run(["report", "open.toml", "-o", "report"]) == 1
-    assert "forget_bias=" in capsys.readouterr().err
-    words = ["--forget-bias", "1", "--names", "softmax_b=", "-o", "said.toml"]
-    assert main.run(["new-study", "weights.npz", *words]) == 0
-    text = Path("said.toml").read_text()
-    assert "forget_bias = 1.0\n" in text
-    assert 'names = {"softmax_b" = ""}' in text
+    _ = study_file(tmp_path)
+
+    def first(file: str, *words: str) -> str:
+        assert main.run(["new-study", file, "-o", "first.toml", *words]) == 0
+        text = Path("first.toml").read_text()
+        assert main.run(["new-study", file, "-o", "first.toml"]) == 1  # what exists is kept
+        Path("first.toml").unlink()
+        # Uncommented, every line that is written as one of TOML is one.
+        lines = [line.removeprefix("# ") for line in text.splitlines() if re.match(r"# \w+ = (?!\.)", line)]
+        assert all(map(tomllib.loads, lines))
+        return text
+
+    text = first("weights.safetensors")
+    assert "[0]: LSTM, 1 input, 6 units" in text
+    assert '# weight = "head.weight"   # could be: (score, unit) = (9, 6)' in text
+    assert "# activation = ...   # FILL IN, without the #; usual are" in first("rnn.safetensors")
+    text = first("rnn.safetensors", "--activation", "relu", "--names", "rnn.bias*=")
+    assert 'activation = "relu"\n' in text
+    assert 'names = {"rnn.bias*" = ""}' in text
     np.save("concept.npy", np.cumsum(bits()[:, :, 0], axis=1))
-    assert prepare(read_study(Path("said.toml")))[0].network.name == "rnn/basic_lstm_cell"
-    assert main.run(["inspect", "weights.npz", "--json"]) == 0
-    (one,) = json.loads(capsys.readouterr().out.split("bytes\n")[-1])["open"]
-    assert (one["argument"], one["option"], one["layer"]) == ("forget_bias", "--forget-bias", "rnn/basic_lstm_cell")
+    Path("study.toml").write_text(text)
+    assert prepare(read_study(tmp_path / "study.toml"))[0].network.name == "rnn"
+    # Several networks must be chosen from, and the line to be filled in is no comment.
+    tensors = {f"{name}.{key}": value for name in ("a", "b") for key, value in nn.GRU(1, 3).state_dict().items()}
+    save_file({**tensors, "more": torch.zeros(3)}, "two.safetensors")
+    text = first("two.safetensors")
+    assert '\nname = "a"   # FILL IN which of them' in text
+    assert "b[0]: GRU, 1 input, 3 units" in text
+    with refused():
+        _ = prepare(Study("two.safetensors", bits(), {"ones": ones}))
+    (subject,) = prepare(Study("two.safetensors", bits(), {"ones": ones}, name="b"))
+    assert [layer.name for layer in subject.layers] == ["b[0]"]
+    for guess, *others in (
+        ("fc_w", "enc_emb", "dec_emb"),
+        ("model.decoder.weight", "aaa"),
+        ("c.lm_head.weight", "a.wte.weight", "b.lookup.weight", "token_embedding"),
+        ("weights", "emb_out"),
+    ):
+        tensors = {f"rnn.{key}": value for key, value in nn.GRU(7, 5).state_dict().items()}
+        save_file({**tensors, **{name: torch.zeros(9, 5) for name in (*others, guess)}}, "one.safetensors")
+        assert f'# weight = "{guess}"   # could be: (score, unit) = (9, 5)' in first("one.safetensors")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 from known_machines import READ, WINS, Reader, X
 from refusing import refused
@@ -21,62 +20,40 @@ from probe.studies import verify
 from probe.subjects.subject import Subject
 
 NETWORK = Network("reader", "planted", Reader())
-KEY_STEP = verify.KEY.index("step")
+NAN, INF = float("nan"), float("inf")
 
 
-def table(*values: float, metric: str = "share", first: int = 0) -> pd.DataFrame:
+def table(*values: float, metric: str = "share") -> pd.DataFrame:
     """Return values of a metric, one a step."""
     return tabulate(
         measurement("accuracy", metric, NETWORK, value, signal="cell_state", step=step)
-        for step, value in enumerate(values, start=first)
+        for step, value in enumerate(values)
     )
 
 
-def test_what_is_equal_or_a_millionth_away_is_the_same() -> None:
-    """Missing numbers and infinities are equal to themselves, and so are two empty tables."""
-    old = table(100.0, 1e-9, float("nan"), float("inf"), -float("inf"))
-    new = table(100.0 * (1 + 9e-7), 1e-9 * (1 - 9e-7), float("nan"), float("inf"), -float("inf"))
-    assert verify.differences(old, new).empty
-    assert verify.differences(table(), table()).empty
+def named(part: str, *given: Any) -> list[str]:
+    """Return what differs between two tables, by a part of its name, the farthest first."""
+    return [key[verify.KEY.index(part)] for key in verify.differences(*given).index]
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        (100.0, 100.0002),
-        (0.0, 1e-12),
-        (1e-12, 2e-12),
-        (1.0, float("nan")),
-        (float("nan"), 1.0),
-        (1.0, float("inf")),
-        (float("inf"), 1.0),
-        (float("inf"), -float("inf")),
-    ],
-)
-def test_a_value_that_moved_is_found_however_small_it_is(before: float, after: float) -> None:
-    """A millionth of the value itself, not of what stands beside it."""
-    found = verify.differences(table(1e6, before), table(1e6, after))
-    assert np.array_equal(found.to_numpy(dtype=float), [[before, after]], equal_nan=True)
+def test_what_is_farther_than_a_millionth_of_itself_is_found() -> None:
+    """Missing numbers and infinities are equal to themselves; the farthest come first, each relative to its value."""
+    old = table(100.0, 1e-9, NAN, INF, -INF)
+    assert not named("step", old, table(100.0 * (1 + 9e-7), 1e-9 * (1 - 9e-7), NAN, INF, -INF))
+    assert not named("step", table(), table())
+    for pair in ((100.0, 100.0002), (0.0, 1e-12), (1e-12, 2e-12), (1.0, NAN), (NAN, 1.0), (1.0, INF), (INF, -INF)):
+        found = verify.differences(table(1e6, pair[0]), table(1e6, pair[1]))
+        assert np.array_equal(found.to_numpy(dtype=float), [pair], equal_nan=True)
+    assert named("step", table(1e6, 1.0, 2.0, 3.0), table(1e6 + 100, 1.1, 2.4, 3.0)) == ["2", "1", "0"]
 
 
-def test_the_farthest_come_first() -> None:
-    """Relative to each value: 0.2 of 1 is farther than 100 of a million."""
-    old = table(1e6, 1.0, 2.0, 3.0)
-    moved = verify.differences(old, old.assign(value=old["value"] + np.array([100.0, 0.1, 0.4, 0.0])))
-    assert [key[KEY_STEP] for key in moved.index] == ["2", "1", "0"]
-
-
-@pytest.mark.parametrize("changed", [{"role": "trained"}, {"pair": "5"}, {"network": "other"}, {"signal": "h"}])
-def test_whose_a_value_is_belongs_to_it(changed: dict[str, Any]) -> None:
-    """Rules are judged by role and by pair: a value under another one is another value."""
-    found = verify.differences(table(1.0, 2.0), table(1.0, 2.0).assign(**changed))
-    assert sorted(found.isna().sum()) == [2, 2]
-
-
-def test_a_value_that_went_or_came_is_one_that_moved() -> None:
-    """Of values with one name the second one is another than the first."""
-    assert list(verify.differences(table(1.0, 2.0), table(1.0))["after"]) == [None]
-    assert list(verify.differences(table(1.0), table(1.0, 2.0))["before"]) == [None]
+def test_whose_a_value_is_belongs_to_it_and_so_does_which_it_is() -> None:
+    """A value under another role or pair is another one, and one that went or came has moved."""
+    old = table(1.0, 2.0)
+    for changed in ({"role": "trained"}, {"pair": "5"}, {"network": "other"}, {"signal": "h"}):
+        assert sorted(verify.differences(old, old.assign(**changed)).isna().sum()) == [2, 2]
+    assert list(verify.differences(old, table(1.0))["after"]) == [None]
+    assert list(verify.differences(table(1.0), old)["before"]) == [None]
     twice = pd.concat([table(1.0), table(2.0)], ignore_index=True)
     assert verify.differences(twice, twice).empty
     assert list(verify.differences(twice, table(1.0))["before"]) == [2.0]
@@ -88,14 +65,14 @@ def test_a_value_may_lie_ten_times_as_far_away_as_rounding_moves_its_metric() ->
     old = pd.concat([table(1.0), table(1.0, metric="other")], ignore_index=True)
     new = old.assign(value=[1.01, 1.01])
     near = [new.assign(value=[1.0112, 1.01]), new.assign(value=[1.01, 1.0112]), new]
-    assert [key[0] for key in verify.differences(old, new).index] == ["accuracy"] * 2
+    assert named("question", old, new) == ["accuracy"] * 2
     for known, metrics in ((near[:1], ["other"]), (near[1:], ["share"]), (near, []), (near[2:], ["share", "other"])):
-        assert [key[verify.KEY.index("metric")] for key in verify.differences(old, new, known).index] == metrics
-    assert verify.differences(table(1.0, 2.0), table(1.01, 2.0), [table(1.01, 2.002)]).empty
-    assert len(verify.differences(table(0.0), table(float("nan")), [table(0.0)])) == 0
-    assert len(verify.differences(table(0.0), table(float("nan")), [table(float("nan"))])) == 1
-    assert len(verify.differences(table(1.0, 2.0), table(1.0), [table(1.0, 3.0)])) == 0
-    assert len(verify.differences(table(1.0, 2.0), table(1.0), [table(1.0)])) == 1
+        assert named("metric", old, new, known) == metrics
+    assert not named("step", table(1.0, 2.0), table(1.01, 2.0), [table(1.01, 2.002)])
+    assert not named("step", table(0.0), table(NAN), [table(0.0)])
+    assert len(named("step", table(0.0), table(NAN), [table(NAN)])) == 1
+    assert not named("step", table(1.0, 2.0), table(1.0), [table(1.0, 3.0)])
+    assert len(named("step", table(1.0, 2.0), table(1.0), [table(1.0)])) == 1
 
 
 def test_rounding_moves_each_weight_to_a_neighbour_and_a_zero_nowhere() -> None:
