@@ -120,10 +120,9 @@ def test_a_liquid_network(kind: str, options: dict[str, Any]) -> None:
     assert far(recording["hidden_state"][0, -1], last) < 1e-6
     edited = probe.record(layer, one, edits=[probe.clamp("hidden_state", 0.5, steps=-1)]).output[1]
     assert bool(((edited[0] if isinstance(edited, tuple) else edited) == 0.5).all())
-    times = {"timespans": torch.rand(2, TIME) + 0.5}
     if kind == "CfC" and not options:
-        assert (
-            far(probe.record(layer, one[None], kwargs={"timespans": times["timespans"][:1]})["output"], output) > 1e-3
-        )
-        with pytest.raises(ProbeError, match="takes a row's time for a unit's"):
-            _ = probe.record(layer, torch.stack([one, one]), kwargs=times)
+        times = torch.rand(6, TIME) + 0.5
+        timed = probe.record(layer, one[None], kwargs={"timespans": times[:1]})
+        assert far(timed["output"], recording["output"]) > 1e-3
+        with pytest.raises(ProbeError, match="takes a row's time for a unit's"):  # of as many rows as units
+            _ = probe.record(layer, one.expand(6, TIME, 8), kwargs={"timespans": times})

@@ -114,10 +114,11 @@ def test_what_cannot_be_run_step_by_step() -> None:
     from xlstm.blocks.slstm.layer import sLSTMLayer, sLSTMLayerConfig  # pyright: ignore[reportMissingImports]
 
     x = torch.randn(3, 12, 8)
-    full: Any = MADE["mLSTM"](2, 12).module.float()
+    made = MADE["mLSTM"](2, 12)
+    full: Any = made.module.float()
     torch.nn.init.constant_(full.mlstm_cell.igate.bias, 100)
     with pytest.raises(ProbeError, match=r"m is 100: torch.float32 has no such number.*model\.double\(\)"):
-        _ = probe.record(full, x)
+        _ = probe.record(full, made.inputs[0].float())
     layer = sLSTMLayer(sLSTMLayerConfig(embedding_dim=8, num_heads=2, backend="vanilla", dropout=0.1))
     with pytest.raises(ProbeError, match=r"sLSTMLayer drops out 10% of its outputs.*model\.eval\(\)"):
         _ = probe.record(layer, x)

@@ -124,15 +124,13 @@ def main() -> None:
         start = f"keras{GENERATION}_{model.name}"
         model.save(HERE / f"{start}.keras")
         model.save(HERE / f"{start}.h5")
-        if model.name == "wide":
-            weights = f"{start}.weights.h5" if GENERATION == "3" else f"{start}_weights.h5"
-            model.save_weights(HERE / weights)
-            if GENERATION == "2":
-                folder = HERE / "keras2_saved_model"
-                tf.saved_model.save(model, str(folder))
-                for path in folder.iterdir():  # megabytes of graphs, which nobody here reads
-                    if path.name != "variables":
-                        _ = path.unlink() if path.is_file() else path.rmdir()
+        if model.name == "wide" and GENERATION == "2":
+            model.save_weights(HERE / f"{start}_weights.h5")
+            folder = HERE / "keras2_saved_model"
+            tf.saved_model.save(model, str(folder))
+            for path in folder.iterdir():  # megabytes of graphs, which nobody here reads
+                if path.name != "variables":
+                    _ = path.unlink() if path.is_file() else path.rmdir()
         for output, computed in zip(model.outputs, model(given), strict=True):
             layer = output._keras_history[0] if GENERATION == "3" else output.node.layer
             references[f"{model.name}.{layer.name}"] = computed.numpy()
