@@ -87,25 +87,6 @@ def test_a_written_finding_reads_back(tmp_path: Path) -> None:
     assert again == {name: data for name, data in before.items() if not name.endswith(".png")}
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("finding.json", None),
-        ("figures.json", "{"),
-        ("figures/line.svg", None),
-    ],
-)
-def test_a_damaged_folder_is_refused(tmp_path: Path, name: str, content: str | None) -> None:
-    """A missing or damaged file raises ProbeError and says which folder."""
-    folder = finding().write(tmp_path / "a")
-    if content is None:
-        (folder / name).unlink()
-    else:
-        _ = (folder / name).write_text(content)
-    with refused():
-        _ = Finding.read(folder)
-
-
 def test_a_rule_changed_on_disk_is_refused(tmp_path: Path) -> None:
     """A threshold edited after the verdict is noticed by its digest."""
     folder = finding().write(tmp_path / "a")
@@ -126,7 +107,7 @@ def test_a_rule_changed_on_disk_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_byte_of_a_finding_is_checked(tmp_path: Path) -> None:
-    """A damaged number would be another result: whatever file of the folder is damaged, it is not opened."""
+    """A damaged number would be another result: whatever file of the folder is damaged or gone, it is not opened."""
     folder = finding().write(tmp_path / "a")
     for name, content in files(folder).items():
         for place in {0, len(content) // 3, len(content) // 2, len(content) - 3}:
@@ -135,6 +116,9 @@ def test_every_byte_of_a_finding_is_checked(tmp_path: Path) -> None:
             _ = (folder / name).write_bytes(bytes(damaged))
             with pytest.raises(ProbeError, match=r"a' cannot be read as a finding"):
                 _ = Finding.read(folder)
+        (folder / name).unlink()
+        with pytest.raises(ProbeError, match=r"a' (cannot be read as a finding|has no)"):
+            _ = Finding.read(folder)
         _ = (folder / name).write_bytes(content)
     assert Finding.read(folder).question == "counting"
 

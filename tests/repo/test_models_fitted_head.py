@@ -114,11 +114,10 @@ def test_the_noise_follows_from_the_seed_alone(trained: zoo.Trained) -> None:
     """The same seed gives the same bytes, another one other weights."""
     strings = described_strings(trained.config)
     assert trained.untrained is not None
-    first, again, other = (fit_head(trained.untrained, strings, "noise", seed=seed) for seed in (0, 0, 1))
+    again, other = (fit_head(trained.untrained, strings, "noise", seed=seed) for seed in (0, 1))
+    first = trained.with_fitted_head("noise")
+    assert first is not None
     assert weights_digest(first) == weights_digest(again) != weights_digest(other)
-    control = trained.with_fitted_head("noise")
-    assert control is not None
-    assert weights_digest(control) == weights_digest(first)
 
 
 def test_without_its_first_weights_a_network_has_no_fitted_head() -> None:
