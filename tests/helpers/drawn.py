@@ -159,14 +159,9 @@ class Plan:
         return rows[:, None] & units & (step < ends)[:, None]
 
     def apply(self, value: Tensor, step: int, ends: Tensor, source: Tensor, taken: Sequence[int]) -> Tensor:
-        """Return the changed value (batch, unit) of a step.
+        """Return the changed value (batch, unit) of a step, of a signal (row, time, unit) of the source.
 
-        Args:
-            value: the signal.
-            step: which step.
-            ends: the number of inputs of each sequence.
-            source: the signal in the source, (row, time, unit).
-            taken: for each row of the batch the row of the source, where one is taken.
+        `ends` are the numbers of inputs of the sequences, `taken` the row of the source that each row of them takes.
         """
         new = {
             "clamp": lambda: torch.full_like(value, self.value),

@@ -108,23 +108,18 @@ def test_values_can_be_kept_elsewhere_and_otherwise() -> None:
 
 
 def test_what_nothing_compares_is_refused_without_the_check() -> None:
-    """A forward that was replaced, and a hook that comes before it is seen; one of the layer itself comes after."""
+    """A forward that was replaced, and a hook that comes before it is seen; dropout between layers is neither."""
     module, x = nn.LSTM(INPUTS, UNITS, 2, dropout=0.5), torch.randn(TIME, BATCH, INPUTS)
-    assert module.training
     assert probe.record(module, x, check=False).layers == ("[0]", "[1]")
-    module.forward = module.forward
-    with refused():
-        _ = probe.record(module, x, check=False)
-    module = nn.LSTM(INPUTS, UNITS)
-    own = probe.record(module, x)["hidden_state"]
     change = register_module_forward_hook(lambda *given: mapped(lambda value: 0.9 * value, given[-1]))
     try:
         with refused():
             _ = probe.record(module, x, check=False)
     finally:
         change.remove()
-    module.register_forward_hook(lambda *given: mapped(lambda value: 0.9 * value, given[-1]))
-    assert torch.equal(probe.record(module, x, check=False)["hidden_state"], own)
+    module.forward = module.forward
+    with refused():
+        _ = probe.record(module, x, check=False)
 
 
 def test_each_call_of_a_cell_takes_what_others_left(monkeypatch: pytest.MonkeyPatch) -> None:

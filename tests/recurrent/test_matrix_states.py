@@ -127,22 +127,22 @@ def test_a_recording_has_the_axes_of_the_state(of: tuple[Any, str], x: Tensor, t
     assert np.array_equal(np.asarray(array), recording[name].numpy())
 
 
-UNITS = [[(1, 3)], (1, 3), [[1, -2]], np.array([[1, 3]]), torch.tensor([[-3, 3]])]
-DIAGONAL = [(2, 2), [2, 2], [(2, 2)], (-2, 2), np.array([2, 2])]
+UNITS: list[Any] = [[(1, 3)], (1, 3), [[1, -2]], np.array([[1, 3]]), torch.tensor([[-3, 3]])]
+DIAGONAL: list[Any] = [(2, 2), [2, 2], [(2, 2)], (-2, 2), np.array([2, 2])]
 
 
-@pytest.mark.parametrize(("units", "place"), [(one, (1, 3)) for one in UNITS] + [(one, (2, 2)) for one in DIAGONAL])
-def test_an_index_tuple_is_one_unit(of: tuple[Any, str], x: Tensor, units: Any, place: tuple[int, int]) -> None:
+def test_an_index_tuple_is_one_unit(of: tuple[Any, str], x: Tensor) -> None:
     """In every spelling, two equal numbers too: the same number of the state is set, in JSON and a plot as well."""
     model, name = of
-    clean, edit = probe.record(model, x), probe.clamp(name, 7.0, units=units, steps=AT)
-    edited = probe.record(model, x, edits=[probe.Edit.from_json(edit.to_json())])
-    wanted = clean[name][:, AT].clone()
-    wanted[(slice(None), *place)] = 7.0
-    assert torch.equal(edited[name][:, AT], wanted)
-    moved = (edited.output != clean.output).any(-1).any(0).tolist()
-    assert moved == [step > AT for step in range(TIME)]
-    assert len(edited.plot.traces(signal=name, units=units).lines) == 1
+    clean = probe.record(model, x)
+    for units, place in [*((one, (1, 3)) for one in UNITS), *((one, (2, 2)) for one in DIAGONAL)]:
+        edit = probe.clamp(name, 7.0, units=units, steps=AT)
+        edited = probe.record(model, x, edits=[probe.Edit.from_json(edit.to_json())])
+        wanted = clean[name][:, AT].clone()
+        wanted[(slice(None), *place)] = 7.0
+        assert torch.equal(edited[name][:, AT], wanted)
+        assert (edited.output != clean.output).any(-1).any(0).tolist() == [step > AT for step in range(TIME)]
+        assert len(edited.plot.traces(signal=name, units=units).lines) == 1
 
 
 def test_every_edit_takes_index_tuples(of: tuple[Any, str], x: Tensor) -> None:

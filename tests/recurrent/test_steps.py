@@ -300,7 +300,6 @@ def test_a_step_that_does_not_exist_is_named(model: nn.Module, x: Tensor) -> Non
     for edit in (
         probe.clamp("state[7]", 0.0, layer="first"),
         probe.clamp("memory", 0.0, layer="first", units=9),
-        probe.clamp("output", 0.0, layer="first", units=9),
         probe.clamp("memory", 0.0, layer="first", steps=TIME),
         probe.steer("output", torch.ones(2), layer="first"),
     ):
