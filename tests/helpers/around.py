@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 # Before torch is imported: small networks run many times slower on two threads than on one.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
@@ -27,7 +28,7 @@ pictured.watch()
 def tidy() -> Iterator[None]:
     """Start every test from the same random numbers, leave no figure open and no layer registered."""
     torch.manual_seed(0)
-    registered = [(known, dict(known)) for known in (registry._registered, forms.registered_cells)]
+    registered: list[Any] = [(known, dict(known)) for known in (registry._registered, forms.registered_cells)]
     yield
     plt.close("all")
     for known, before in registered:

@@ -197,8 +197,7 @@ def test_one_cell_for_two_sequences(kind: type[nn.Module], stacked: bool, x: Ten
 
 def test_a_state_that_nobody_can_follow_stands_alone(x: Tensor) -> None:
     """With a warning; an edit that counts steps is refused there: step 0 would be every step."""
-    model = Loop(nn.GRUCell(FEATURES, UNITS), torch.ones)
-    model.begin = lambda x: x.new_ones(len(x), UNITS)
+    model = Loop(nn.GRUCell(FEATURES, UNITS), lambda x: x.new_ones(len(x), UNITS))
     model.between = lambda part, step: from_nowhere(part) if step else part
     with warned():
         recording = probe.record(model, x)
@@ -206,7 +205,8 @@ def test_a_state_that_nobody_can_follow_stands_alone(x: Tensor) -> None:
     assert all(recording.call(number)["hidden_state"].shape == (ROWS, 1, UNITS) for number in range(TIME))
     with warned(), torch.no_grad(), probe.intervene(model, probe.clamp("update_gate", 1.0)):  # keeps the state
         assert far(model(x)[:, -1], torch.full((ROWS, UNITS), 0.5 ** (TIME - 1))) < 1e-6
-    for where in ({"steps": 0}, {"call": 0}, {"steps": [0, 2], "units": 1}):
+    places: list[dict[str, Any]] = [{"steps": 0}, {"call": 0}, {"steps": [0, 2], "units": 1}]
+    for where in places:
         edit = probe.clamp("hidden_state", 1.0, **where)
         with refused(), probe.intervene(model, edit):
             model(x)

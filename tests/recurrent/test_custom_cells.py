@@ -65,7 +65,7 @@ def test_equations_of_other_options_would_be_noticed(kind: Kind) -> None:
         assert distance(h, reference.run(other, x).output) > 1e-2
 
 
-@pytest.mark.parametrize("kind", [LSTMS[5], GRUS[2], GRUS[3], RNNS[1]], ids=str)
+@pytest.mark.parametrize("kind", [LSTMS[5], GRUS[2], RNNS[1]], ids=str)
 def test_every_signal_of_own_modules_can_be_edited(kind: Kind) -> None:
     """Signals and derivatives are the oracle's with the same change; a value that is put back changes no bit."""
     module, x = kind.make(batch_first=True), inputs()
