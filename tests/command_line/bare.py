@@ -38,7 +38,8 @@ def works() -> None:
     from safetensors.torch import save_file
 
     import probe
-    from probe.report import Page, Section, Table
+    from probe.command_line import main
+    from probe.report import Page, Section, Text
 
     torch.manual_seed(0)
     layer = torch.nn.LSTM(2, 3, batch_first=True)
@@ -66,27 +67,20 @@ def works() -> None:
     assert "sum" in study.run("report").render()
     assert probe.Finding.read("report/findings/network").title
 
-    assert "LSTM" in repr(probe.inspect(model))
-    assert "Recording" in repr(recording)
-    assert "<table" in recording._repr_html_()
-    assert (
-        "<table" in Page("A page", "Its lead.", [Section("One", [Table(["a"], [[1]], "A table.")], "one")]).render()
-    )
-    assert run("inspect", "weights.safetensors")
-    assert run("record", "weights.safetensors", "inputs.npy", "-o", "run.npz")
-    assert run("convert", "weights.safetensors", "-o", "converted")
-    assert run("show", "recording.safetensors")
-    assert run("verify", "recording.safetensors")
-    assert run("new-study", "weights.safetensors")
-
-
-def run(*words: str) -> str:
-    """Run the command line and return what it prints."""
-    from probe.command_line import main
-
-    with redirect_stdout(io.StringIO()) as out:
-        assert main.run(words) == 0
-    return out.getvalue()
+    for shown in (probe.inspect(model), recording, Page("A page", "Its lead.", [Section("One", [Text("x")], "one")])):
+        assert repr(shown)
+        assert shown._repr_html_()
+    for words in (
+        "inspect weights.safetensors",
+        "record weights.safetensors inputs.npy -o run.npz",
+        "convert weights.safetensors -o converted",
+        "show recording.safetensors",
+        "verify recording.safetensors",
+        "new-study weights.safetensors",
+    ):
+        with redirect_stdout(io.StringIO()) as out:
+            assert main.run(words.split()) == 0
+        assert out.getvalue()
 
 
 def says() -> None:
@@ -106,19 +100,12 @@ def says() -> None:
         (lambda: probe.load("a.msgpack"), "'a.msgpack' is a file of Flax: reading it", "msgpack", "flax"),
     ]
     for ask, what, library, extra in asked:
-        wanted = f"{what} needs {library}, which is not installed: pip install 'rnn-probe[{extra}]'."
-        assert refusal(ask) == wanted, (refusal(ask), wanted)
-
-
-def refusal(ask: Callable[[], Any]) -> str:
-    """Return what a call is refused with."""
-    from probe import ProbeError
-
-    try:
-        ask()
-    except ProbeError as error:
-        return str(error)
-    return "nothing was refused"
+        said = "nothing was refused"
+        try:
+            ask()
+        except probe.ProbeError as error:
+            said = str(error)
+        assert said == f"{what} needs {library}, which is not installed: pip install 'rnn-probe[{extra}]'.", said
 
 
 if __name__ == "__main__":

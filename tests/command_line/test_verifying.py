@@ -208,25 +208,6 @@ def test_what_a_killed_run_left_is_removed_by_the_next(kind: str, tmp_path: Path
     assert write() == {*others, "run"}
 
 
-def test_numbers_are_read_as_they_were_written(tmp_path: Path) -> None:
-    """Types, empty arrays and arrays without an axis come back, and two writings have the same bytes."""
-    tensors = {
-        "a": torch.randn(2, 3).T,
-        "b": torch.tensor(1.5, dtype=torch.bfloat16),
-        "c": torch.zeros(0, 3, dtype=torch.int64),
-        "d": torch.tensor([True, False]),
-        "e": torch.randn(3, dtype=torch.float16),
-    }
-    content = tensor_files.as_bytes(tensors, {"x": [1, "ä"]})
-    assert content == tensor_files.as_bytes(dict(reversed(tensors.items())), {"x": [1, "ä"]})
-    _ = (tmp_path / "a").write_bytes(content)
-    back = tensor_files.read(tmp_path / "a")
-    assert back.about == {"x": [1, "ä"]}
-    for name, value in tensors.items():
-        assert back.tensors[name].dtype == value.dtype
-        assert torch.equal(back.tensors[name], value)
-
-
 def test_a_header_that_lies_is_refused(tmp_path: Path) -> None:
     """Sizes are compared with the file before there is memory for them."""
     shapes = [([2], 0, 8, 9), ([3], 0, 8, 8), ([-2], 0, 8, 8), ([2], 8, 16, 16)]

@@ -138,33 +138,6 @@ def test_the_command_line_writes_names_everywhere_or_says_why_not(tmp_path: Path
         assert command("show", shell)[0] == 2
 
 
-WRITES = """
-import sys
-from probe import Finding
-from probe.evidence import Range, Rule, judge
-from probe.evidence.measurements import Network, measurement, tabulate
-import torch
-network = Network("netz ä", "trained", torch.nn.LSTM(1, 1), pair=0)
-table = tabulate([measurement("q", "m", network, 1.0)])
-rule = Rule("1", "Zählt es? ≥ 8", "m", "median", "ä", Range.at_least(0.5), Range.at_most(0.1))
-finding = Finding("q", "Zählt es? ≥", table, judge(table, [rule]), notes={"n": "ä ≥"})
-back = Finding.read(finding.write(sys.argv[1]))
-assert (back.title, back.claims[0].rule.statement, back.notes["n"]) == ("Zählt es? ≥", "Zählt es? ≥ 8", "ä ≥")
-"""
-
-
-def test_files_have_their_own_encoding(tmp_path: Path) -> None:
-    """A finding is written and read the same where the locale has no umlauts."""
-    code, folder = tmp_path / "writes.py", tmp_path / "finding"
-    _ = code.write_text(WRITES, encoding="utf-8")
-    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    words = [sys.executable, str(code), str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | plain)
-    assert done.returncode == 0, done.stderr
-    back = Finding.read(folder)
-    assert (back.title, back.notes["n"]) == ("Zählt es? ≥", "ä ≥")
-
-
 @pytest.fixture
 def model() -> Reader:
     """Return a model that contexts are entered for."""

@@ -13,10 +13,10 @@ import torch
 from bodies import Model
 from many_counters import counters, findings, initials, study
 from refusing import refused
-from studied import UNITS, bits, head, planted, study_of
+from studied import UNITS, bits, head, ones, planted, study_of
 from torch import nn
 
-from probe import Concept, Readout
+from probe import Concept, Readout, Study
 from probe.evidence import Network, Range, Rule, measurement
 from probe.questions import Question
 
@@ -204,3 +204,27 @@ def test_where_a_state_decides_nothing_no_part_of_it_is_scored(networks: Any, tm
         assert name == "network" or not [*found.claims, *found.figures]
     assert "not clearly more often than always giving the most frequent answer" in page.render()
     assert "its cell has no gates, so that there is only one way through it." in page.render()
+
+
+class Off(nn.GRU):
+    """A GRU that returns its states a little larger than its weights make them."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Return states, (batch, time, unit), and the last ones."""
+        states, last = super().forward(input, hx)
+        return states * (1 + 3e-4), last * (1 + 3e-4)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_network_that_is_a_little_off_is_asked_what_an_exact_one_is(tmp_path: Path) -> None:
+    """Its own output, states in both types of number, answers and controls: no run is refused in the middle."""
+    torch.manual_seed(0)
+    parts = {"layer": Off(1, 4, batch_first=True), "head": nn.Linear(4, 7)}
+    given = Model(lambda m, x: m.head(m.layer(x)[0][:, -1]), **parts), bits(24, 6), {"ones": ones}
+    with refused():
+        Study(*given).run(tmp_path / "refused")
+    page = Study(*given, tolerance=1e-3).run(tmp_path / "taken")
+    assert "differ from the network" in page.render()
+    found = findings(tmp_path / "taken")
+    exact = "answers fixed-points gates network one-sequence reading-ones single-units state-space".split()
+    assert sorted(name for name, finding in found.items() if not finding.measurements.empty) == exact
