@@ -223,7 +223,7 @@ def scripts(html: str) -> list[str]:
     return found
 
 
-PAGES: list[tuple[list[Block], int, list[str]]] = [
+PAGES: list[tuple[list[Block], int, list[Any]]] = [
     ([SORTABLE], 1, []),
     ([Section("deeper", [Details("d", [PLAIN, SORTABLE])], "deeper")], 1, []),
     ([square(table=SORTABLE), square("A square 6 wide.", table=SORTABLE)], 2, []),

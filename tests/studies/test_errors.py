@@ -126,8 +126,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(part: str, tmp_pa
 
 def test_what_is_wrong_by_itself_is_refused_at_once() -> None:
     """Both of weight and function, unknown kinds, and names of questions that lead out of the report."""
-    given = {"weight": WEIGHT, "function": len}, {"function": 3}, {"weight": WEIGHT, "kind": "x"}
-    for one in (*given, {"function": len, "transposed": True}):
+    given: list[dict[str, Any]] = [{"weight": WEIGHT, "function": len}, {"weight": WEIGHT, "kind": "x"}]
+    for one in (*given, {"function": 3}, {"function": len, "transposed": True}):
         with refused():
             _ = Readout("ones", **one)
     for name in ("", ".", "..", "a/b", "a\\b", " a"):
@@ -226,5 +226,6 @@ def test_a_network_that_is_a_little_off_is_asked_what_an_exact_one_is(tmp_path: 
     page = Study(*given, tolerance=1e-3).run(tmp_path / "taken")
     assert "differ from the network" in page.render()
     found = findings(tmp_path / "taken")
-    exact = "answers fixed-points gates network one-sequence reading-ones single-units state-space".split()
-    assert sorted(name for name, finding in found.items() if not finding.measurements.empty) == exact
+    names = sorted(name for name, finding in found.items() if not finding.measurements.empty)
+    exact = "answers fixed-points gates network one-sequence reading-ones single-units state-space"
+    assert " ".join(names) == exact

@@ -196,7 +196,7 @@ def table(*values: float, metric: str = "share") -> pd.DataFrame:
     )
 
 
-def named(part: str, *given: Any) -> list[str]:
+def named(part: Any, *given: Any) -> list[str]:
     """Return what differs between two tables, by a part of its name, the farthest first."""
     return [key[verify.KEY.index(part)] for key in verify.differences(*given).index]
 
