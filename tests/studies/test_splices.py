@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from known_studies import (
-    Brackets,
-    brackets,
-    can_occur,
-    depth,
-    head_of_unit_0,
-    language_model,
-    one_hot,
-    quoted,
-    texts,
-)
+from known_studies import Brackets, brackets, can_occur, depth, head_of_unit_0, language_model, one_hot, quoted, texts
+from planted_cases import relu
 from refusing import refused
-from studied import answer, bits, ones, parts, planted, study_of
+from studied import answer, bits, ones, planted, study_of
 from torch import nn
 
 from probe import Finding, Readout, Study
@@ -31,26 +23,21 @@ from probe.subjects.ends import ends_of
 from probe.subjects.pairs import SplicedPairs, spliced_inputs, spliced_pairs
 from probe.subjects.plans import Plan
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[Brackets, np.ndarray, np.ndarray]:
     """Return a GRU that was trained on brackets of depth 0 to 3, with these."""
-    x, lengths = brackets()
+    x, lengths = brackets(200)
     return Brackets(x, lengths).eval(), x, lengths
 
 
 def study_of_brackets(trained: tuple[Brackets, np.ndarray, np.ndarray], **more: Any) -> Study:
     """Return a study of the depth."""
     model, x, lengths = trained
-    given: dict[str, Any] = {"readout": Readout("depth", function=model.head)}
-    return Study(model.encoder, x, {"depth": depth}, lengths=lengths, **(given | more))
-
-
-def study_of_quotes(**more: Any) -> Study:
-    """Return a study of what is quoted in the texts of the language model."""
-    weight, bias = head_of_unit_0()
-    readout = Readout("quoted", weight=weight, bias=bias, kind="logit", **more)
-    return Study(language_model(), one_hot(texts()), {"quoted": quoted}, readout=readout)
+    readout = Readout("depth", function=model.head)
+    return Study(model.encoder, x, {"depth": depth}, lengths=lengths, readout=readout, **more)
 
 
 def followed(finding: Finding) -> dict[str, float]:
@@ -60,25 +47,21 @@ def followed(finding: Finding) -> dict[str, float]:
     return dict(zip(names, rows["value"], strict=True))
 
 
-def count(finding: Finding, metric: str) -> float:
-    """Return the only value of a metric."""
-    (found,) = finding.measurements.query("metric == @metric")["value"]
+def right(finding: Finding) -> float:
+    """Return the share of spliced sequences that the network answers right."""
+    (found,) = finding.measurements.query("metric == 'right'")["value"]
     return float(found)
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("said", [True, False])
 def test_the_scale_ends_at_the_networks_own_answers(said: bool, trained: Any) -> None:
     """All answers follow the whole state: what cannot occur, or is answered wrong as it is, does not count."""
     found = answer(study_of_brackets(trained, valid=can_occur if said else None), "interchange")
     shares = followed(found)
-    assert shares["whole"] == 1
-    assert shares["nothing"] == 0
-    assert (count(found, "right") > 0.98) is said
-    words = found.notes["answer"]
-    assert words.startswith("With another sequence's whole state put in ")
-    assert "100% of the answers follow, with nothing put in 0%." in words
-    assert f"it answers right, {count(found, 'right'):.0%} of all" in words
+    assert (shares["whole"], shares["nothing"]) == (1, 0)
+    assert (right(found) > 0.98) is said
+    assert "100% of the answers follow, with nothing put in 0%." in found.notes["answer"]
+    assert f"it answers right, {right(found):.0%} of all" in found.notes["answer"]
     assert ("The study does not say which sequences can occur" in found.notes["setup"]) is not said
 
 
@@ -86,9 +69,8 @@ def test_what_is_interchanged_is_what_the_module_answers_to_the_splice(trained: 
     """Spliced by hand: the sequence, whether it can occur, and the module's own answer."""
     subject = prepare(study_of_brackets(trained, valid=can_occur))[0]
     end = ends_of(subject)
-    task = task_of(subject)
     step = end.steps - 4
-    found = spliced_pairs(subject, end, task, step, torch.arange(len(end.rows)), most=400)
+    found = spliced_pairs(subject, end, task_of(subject), step, torch.arange(len(end.rows)), most=400)
     x, lengths = spliced_inputs(subject, end, found.pairs.base, found.pairs.source, step)
     model, given, ends = trained
     assert 300 < len(found.pairs) <= 400
@@ -104,143 +86,83 @@ def test_what_is_interchanged_is_what_the_module_answers_to_the_splice(trained: 
         assert own == depth(whole)[-1]
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_the_step_can_be_chosen() -> None:
-    """In the middle of a text, and at its end, unit 0 alone moves the answer."""
-    middle, last = (answer(study_of_quotes(interchange_step=step), "interchange") for step in (None, -1))
-    for found in (middle, last):
+def test_the_planted_unit_is_what_the_answer_needs_at_any_step() -> None:
+    """In the middle of a text, at its end, and where an array is replaced and later inputs decide of many pairs."""
+    x, (weight, bias) = one_hot(texts(120)), head_of_unit_0()
+    readout = Readout("quoted", weight=weight, bias=bias, kind="logit")
+    study = Study(language_model(), x, {"quoted": quoted}, readout=readout)
+    at_end = dataclasses.replace(readout, interchange_step=-1)
+    for given, where in ((readout, "steps before the end"), (at_end, "after the last step")):
+        found = answer(dataclasses.replace(study, readout=given), "interchange")
         assert followed(found)["units 0"] == 1
         assert "The best of its parts, 1 unit chosen by the concept (0): 100%" in found.notes["answer"]
-    assert followed(middle)["part hidden_state"] == 0
-    assert "after the last step" in last.notes["setup"]
-    assert "We patched last states only" not in last.notes["setup"]
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_value_that_later_inputs_decide_is_not_called_one_that_the_answer_ignores() -> None:
-    """An array with `replaced`: pairs that later inputs decide do not count, and the others follow the state."""
-    x = one_hot(texts())
-    values = np.array([quoted(one) for one in x])
-    weight, bias = head_of_unit_0()
-    readout = Readout("quoted", weight=weight, bias=bias, kind="logit", combine="replaced", interchange_step=-9)
-    found = answer(Study(language_model(), x, {"quoted": values}, readout=readout), "interchange")
-    assert count(found, "right") > 0.95
+        assert where in found.notes["setup"]
+    array = dataclasses.replace(readout, combine="replaced", interchange_step=-9)
+    values = {"quoted": np.array([quoted(one) for one in x])}
+    found = answer(dataclasses.replace(study, concepts=values, readout=array), "interchange")
+    assert right(found) > 0.95
     assert followed(found)["whole"] == 1
-    assert f"it answers right, {count(found, 'right'):.0%} of all" in found.notes["answer"]
+    said = answer(study, "ablation").notes["answer"]
+    assert said.startswith("Unit 0 costs most of the ")
+    assert "without it the accuracy falls by 0.5" in said
+    assert said.endswith("1 of them cost more than 0.05. Of the 1.00, unit 0 alone keeps 1.00, which is enough.")
 
 
-class Twice(nn.Module):
-    """A layer that hands on what it reads, above one that counts: the memory is not in the layer that is read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.low, self.high = planted(), nn.RNN(6, 6, batch_first=True, nonlinearity="relu")
-        with torch.no_grad():
-            for parameter in self.high.parameters():
-                parameter.zero_()
-            self.high.get_parameter("weight_ih_l0").copy_(torch.eye(6))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the upper layer's states."""
-        return self.high(self.low(x)[0])[0]
-
-
-@pytest.mark.usefixtures("undrawn")
 def test_of_a_memory_that_lies_elsewhere_nothing_is_asked() -> None:
     """The state that would be patched is not the whole one; that of the lower layer is, whatever reads it."""
-    given = study_of(planted()).readout
-    assert given is not None
-    readout = Readout("ones", weight=given.weight, bias=given.bias, layer="high[0]")
-    found = answer(Study(Twice(), bits(), {"ones": ones}, readout=readout), "interchange")
-    assert "Not asked: high[0] reads what low[0] may remember of earlier inputs" in found.notes["answer"]
-    below = Readout("ones", weight=given.weight, bias=given.bias, layer="low[0]")
-    found = answer(Study(Twice(), bits(), {"ones": ones}, readout=below), "interchange")
-    assert followed(found)["whole"] == 1
+    given: Any = study_of(planted()).readout
+    upper = relu(6, 6, ih=dict(enumerate(torch.eye(6)))).float()
+    model = nn.Sequential(Hidden(planted()), upper)
+    for layer in ("1[0]", "0.rnn[0]"):
+        readout = Readout("ones", weight=given.weight, bias=given.bias, layer=layer)
+        found = answer(Study(model, bits(80), {"ones": ones}, readout=readout), "interchange")
+        if layer == "1[0]":
+            assert "Not asked: 1[0] reads what 0.rnn[0] may remember of earlier" in found.notes["answer"]
+        else:
+            assert followed(found)["whole"] == 1
 
 
-@pytest.mark.parametrize(
-    ("numbers", "said"),
-    [
-        (
-            (0, 900, 0, 0, 0.0, 0.0, 0.0),
-            "none of 900 pairs can occur, as valid says",
-        ),
-        (
-            (0, 0, 0, 0, 0.0, 0.0, 0.0),
-            "“x” is the same in all sequences 3 steps before the end, or",
-        ),
-        ((0, 0, 90, 90, 0.0, 0.0, 0.0), "the readout cannot give the right answer after any patch"),
-        (
-            (40, 0, 90, 0, 0.5, 0.45, 1.0),
-            "the sequences that are spliced 3 steps before the end right by “x”, and 45% with no patch at all",
-        ),
-        (
-            (20, 0, 90, 0, 0.9, 0.1, 1.0),
-            "right by “x”: 20 of 90 pairs",
-        ),
-        ((40, 0, 90, 0, 0.9, 0.1, 1.0), None),
-    ],
-)
-def test_why_nothing_is_interchanged_is_said(numbers: tuple[Any, ...], said: str | None) -> None:
+class Hidden(nn.Module):
+    """Hands on the hidden states of a layer alone."""
+
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return them."""
+        return self.rnn(x)[0]
+
+
+def test_why_nothing_is_interchanged_is_said() -> None:
     """Which pairs were left out decides the sentence, and of enough that count there is none."""
     machine = ends_of(prepare(study_of(planted()))[0]).machine
-    rows = torch.zeros(numbers[0]).long()
-    pairs = Pairs(machine, 4, rows, rows)
-    plan = Plan(4, 3, 4_096, 256, 300)
-    found = interchange.too_few(SplicedPairs(pairs, *numbers[1:]), "x", plan, levels=True)
-    assert found is None if said is None else said in str(found)
-    far = SplicedPairs(pairs, 0, 90, 0, 1.0, 0.0, 0.04)
-    assert "go 0.04 of the way" in str(interchange.too_few(far, "x", plan, levels=False))
+    for count, numbers, said in (
+        (0, (900, 0, 0, 0.0, 0.0, 0.0), "none of 900 pairs can occur, as valid says"),
+        (0, (0, 0, 0, 0.0, 0.0, 0.0), "“x” is the same in all sequences 3 steps before the end, or"),
+        (0, (0, 90, 90, 0.0, 0.0, 0.0), "the readout cannot give the right answer after any patch"),
+        (40, (0, 90, 0, 0.5, 0.45, 1.0), "right by “x”, and 45% with no patch at all"),
+        (20, (0, 90, 0, 0.9, 0.1, 1.0), "right by “x”: 20 of 90 pairs"),
+        (40, (0, 90, 0, 0.9, 0.1, 1.0), "None"),
+    ):
+        rows = torch.zeros(count).long()
+        found = SplicedPairs(Pairs(machine, 4, rows, rows), *numbers)
+        assert said in str(interchange.too_few(found, "x", Plan(4, 3, 4_096, 256, 300), levels=True))
+    far = dataclasses.replace(found, right=1.0, before=0.0, way=0.04)
+    assert "go 0.04 of the way" in str(interchange.too_few(far, "x", Plan(4, 3, 4_096, 256, 300), levels=False))
 
 
-@pytest.mark.parametrize("step", [0, 3, True, 1.5, "-1"])
-def test_a_step_is_counted_from_the_end(step: Any) -> None:
-    """Anything but a whole number below 0 is refused."""
-    with refused():
-        _ = Readout("ones", function=len, interchange_step=step)
-
-
-def test_a_step_that_cannot_be_is_refused() -> None:
-    """Where sequences are shorter, and where nothing says what becomes of an array later."""
-    given = study_of(planted()).readout
-    assert given is not None
-    readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-9)
-    with refused():
-        _ = prepare(study_of(planted(), readout=readout))[0]
-    readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-2)
-    values = np.cumsum(bits()[:, :, 0], axis=1)
-    with refused():
-        _ = prepare(study_of(planted(), readout=readout, concepts={"ones": values}))[0]
-
-
-def test_what_says_that_a_sequence_can_occur_must_be_right_about_those_that_do() -> None:
-    """No function, one that raises, answers something else, or refuses a sequence of the inputs."""
-    with refused():
-        _ = study_of(planted(), valid="always")
-    for valid in (lambda x: 1 / 0, lambda x: "yes", lambda x: x[0, 0] == 1):
+def test_a_step_and_what_can_occur_are_checked() -> None:
+    """A whole number below 0, within all sequences; and a function that says true of each that is studied."""
+    for step in (0, 3, True, 1.5, "-1"):
         with refused():
-            _ = prepare(study_of(planted(), valid=valid))[0]
-
-
-def test_answers_of_another_step_or_other_sequences_are_not_taken_up() -> None:
-    """Both are part of what a study is."""
-    given = study_of(planted()).readout
-    assert given is not None
-    readout = Readout("ones", weight=given.weight, bias=given.bias, interchange_step=-2)
-    own = parts(prepare(study_of(planted()))[0])
-    step = parts(prepare(study_of(planted(), readout=readout))[0])
-    valid = parts(prepare(study_of(planted(), valid=lambda x: True))[0])
-    assert {name for name in own if own[name] != step[name]} == {"readout"}
-    assert {name for name in own if own[name] != valid[name]} == {"inputs"}
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_the_planted_unit_is_what_the_answer_needs() -> None:
-    """Every other unit can go; without it the rare answer is lost, which is half of what there is to answer."""
-    study = study_of_quotes()
-    found = answer(study, "ablation")
-    said = found.notes["answer"]
-    assert said.startswith("Unit 0 costs most of the ")
-    assert "without it the accuracy falls by 0.4" in said
-    assert said.endswith("1 of them cost more than 0.05. Of the 1.00, unit 0 alone keeps 1.00, which is enough.")
-    assert "right on 100.0% of 200 sequences" in answer(study, "answers").notes["answer"]
+            _ = Readout("ones", function=len, interchange_step=step)
+    given: Any = study_of(planted()).readout
+    array = {"ones": np.cumsum(bits()[:, :, 0], axis=1)}
+    for step, more in ((-9, {}), (-2, {"concepts": array})):
+        readout = dataclasses.replace(given, interchange_step=step)
+        with refused():
+            _ = prepare(study_of(planted(), readout=readout, **more))
+    for valid in ("always", lambda x: 1 / 0, lambda x: "yes", lambda x: x[0, 0] == 1):
+        with refused():
+            _ = prepare(study_of(planted(), valid=valid))
