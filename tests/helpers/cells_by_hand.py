@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 FEATURES, UNITS = 3, 4
 
@@ -113,15 +114,14 @@ def zeros(cell: nn.Module, rows: int) -> Any:
 class Loop(nn.Module):
     """A cell in a Python loop over (batch, time, feature).
 
-    `begin` makes the first state of an input; `between` is done to each part of the state before a step, and `follow`
-    makes the next state of a state, what the cell returned and the input; `changed` is an edit, before anybody reads.
+    `begin` makes the first state of an input; `between` is done to each part of the state before a step; `changed` is
+    an edit of what the cell returned, before anybody reads it.
     """
 
     def __init__(self, cell: nn.Module, begin: Callable[[Tensor], Any] | None = None) -> None:
         super().__init__()
         self.cell, self.begin = cell, begin or (lambda x: zeros(cell, len(x)))
         self.between: Callable[[Tensor, int], Tensor] = lambda part, step: part
-        self.follow: Callable[[Any, Any, Tensor], Any] = lambda state, returned, x: returned
         self.changed: Callable[[int, Any], Any] = lambda step, state: state
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,24 +134,15 @@ class Loop(nn.Module):
 
     def called(self, x: Tensor, state: Any, step: int) -> tuple[Tensor, Any]:
         """Return an output and the next state."""
-        before = mapped(lambda part: self.between(part, step), state)
+        before = pytree.tree_map_only(Tensor, lambda part: self.between(part, step), state)
         returned = self.cell(x, *before) if isinstance(self.cell, TwoArguments) else self.cell(x, before)
         if isinstance(self.cell, (WithOutput, LikeTorch, NormGRU, WithMemory)):
             y, state = returned
             after = self.changed(step, state)
             moved = isinstance(self.cell, (LikeTorch, NormGRU)) and after is not state
             return (after[0] if moved else y), after
-        state = self.changed(step, self.follow(before, returned, x))
+        state = self.changed(step, returned)
         return (state[0] if isinstance(state, tuple) else state), state
-
-
-def mapped(function: Callable[[Tensor], Tensor], state: Any) -> Any:
-    """Return a state with a function of each of its parts."""
-    if isinstance(state, dict):
-        return {name: mapped(function, part) for name, part in state.items()}
-    if isinstance(state, (tuple, list)):
-        return type(state)(mapped(function, part) for part in state)
-    return function(state) if isinstance(state, Tensor) else state
 
 
 def parts(state: Any, cell: nn.Module) -> dict[str, Tensor]:
@@ -167,8 +158,6 @@ def parts(state: Any, cell: nn.Module) -> dict[str, Tensor]:
 
 def with_part(state: Any, number: int, value: float) -> Any:
     """Return a state with one of its parts set to a number."""
-    if isinstance(state, Tensor):
-        return torch.full_like(state, value)
-    names = list(state) if isinstance(state, dict) else range(len(state))
-    changed = [torch.full_like(state[name], value) if names[number] == name else state[name] for name in names]
-    return dict(zip(names, changed, strict=True)) if isinstance(state, dict) else type(state)(changed)
+    leaves, form = pytree.tree_flatten(state)
+    leaves[number] = torch.full_like(leaves[number], value)
+    return pytree.tree_unflatten(leaves, form)

@@ -65,9 +65,3 @@ def states_of(kind: Kind) -> Any:
     """Return initial states as a module takes them."""
     states = [torch.randn(1, BATCH, UNITS, dtype=torch.float64) for _ in range(kind.module.states)]
     return tuple(states) if len(states) > 1 else states[0]
-
-
-def listed(output: Any) -> list[Tensor]:
-    """Return h and the last states of a module's output."""
-    h, last = output
-    return [h, *(last if isinstance(last, tuple) else [last])]

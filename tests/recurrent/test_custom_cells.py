@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import reference
 import torch
-from comparing import distance, farthest, recorded
-from custom_by_hand import BATCH, GRUS, INPUTS, KINDS, LSTMS, RNNS, TIME, UNITS, Kind, inputs, listed, states_of
+from comparing import distance, farthest, flat, recorded
+from custom_by_hand import BATCH, GRUS, INPUTS, KINDS, LSTMS, RNNS, TIME, UNITS, Kind, inputs, states_of
 from refusing import refused
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
@@ -38,7 +38,7 @@ def test_output_and_signals_satisfy_the_equations(kind: Kind, given: bool) -> No
     names = ("hidden_state", "cell_state")[: kind.module.states]
     first = reference.initial(module, "[0]", x, hx)
     assert all(torch.equal(recording.initial[name], first[name]) for name in names)
-    found, wanted = listed(module(x, hx)), listed((expected.output, expected.final))
+    found, wanted = flat(module(x, hx)), flat((expected.output, expected.final))
     assert all(distance(one, two) < 1e-12 for one, two in zip(found, wanted, strict=True))
     weight = torch.randn(BATCH, TIME, UNITS, dtype=torch.float64)
     leaves = [x, *(one for name, one in module.named_parameters() if not (given and name in ("h_0", "c_0")))]
@@ -87,14 +87,14 @@ def test_every_signal_of_own_modules_can_be_edited(kind: Kind) -> None:
         )
         expected = reference.run(module, x, edit=change)
         assert farthest(recorded(found), expected.signals) < 1e-11
-        wanted = listed((expected.output, expected.final))
-        assert all(distance(one, two) < 1e-11 for one, two in zip(listed(found.output), wanted, strict=True))
+        wanted = flat((expected.output, expected.final))
+        assert all(distance(one, two) < 1e-11 for one, two in zip(flat(found.output), wanted, strict=True))
         gradients = torch.autograd.grad((expected.output * weight).sum(), list(taps.values()))
         for (name, t), gradient in zip(taps, gradients, strict=True):
             assert distance(found.gradient[name][:, t], gradient) < 1e-10
         assert not torch.equal(found[signal], bare[signal])
         with torch.no_grad(), probe.intervene(module, probe.patch(signal, bare, steps=step)):
-            assert all(torch.equal(a, b) for a, b in zip(listed(module(x)), listed(bare.output), strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(flat(module(x)), flat(bare.output), strict=True))
 
 
 PLAIN: list[Any] = [
@@ -119,7 +119,7 @@ def test_with_plain_options_they_are_torchs(ours: Any, theirs: Any, batch_first:
     h = torch.randn(1, BATCH if batch_first else TIME, UNITS, dtype=torch.float64)
     pair = theirs is nn.LSTM
     for arguments in ((x,), (x[0],), (x, (h, h) if pair else h), (x[0], (h[:, 0], h[:, 0]) if pair else h[:, 0])):
-        for a, b in zip(listed(one(*arguments)), listed(two(*arguments)), strict=True):
+        for a, b in zip(flat(one(*arguments)), flat(two(*arguments)), strict=True):
             assert a.shape == b.shape
             assert torch.allclose(a, b, rtol=0, atol=1e-12)
 
@@ -132,7 +132,7 @@ def test_recording_leaves_the_output_and_the_module_as_they_were(kind: Kind) -> 
     checked, free = (probe.record(module, x, signals=Signal, check=check) for check in (True, False))
     with torch.no_grad():
         for output in (module(x), checked.output, free.output, other(x)):
-            assert all(map(torch.equal, listed(output), listed(module(x))))
+            assert all(map(torch.equal, flat(output), flat(module(x))))
     assert free.max_error is None
     assert farthest(recorded(free), recorded(checked)) < 1e-5
     assert all(map(torch.equal, module.state_dict().values(), other.state_dict().values()))
