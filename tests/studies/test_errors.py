@@ -50,6 +50,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"concepts": {"ones": lambda x: 1 / 0}},
         {"concepts": {"ones": lambda x: x[:3, 0]}},
         {"concepts": {"ones": lambda x: [None] * len(x)}},
+        {"concepts": {"ones": np.ones((12, 8), complex)}},
     ],
     "inputs": [
         {"inputs": np.where(X > 2, 0, np.nan)},
@@ -70,6 +71,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"readout": Readout("ones", weight=WEIGHT, answers=[0, 1])},
         {"readout": Readout("ones", weight=WEIGHT, kind="number")},
         {"readout": Readout("ones", function=lambda h: 1 / 0)},
+        {"readout": Readout("ones", weight=WEIGHT, layer="[3]")},
         {"readout": Readout("ones", function=lambda h: "yes")},
         *({"readout": one, "concepts": {"ones": X[..., 0].cumsum(1)}} for one in COMBINED),
         # A number and a logit would give other answers.
@@ -126,8 +128,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(part: str, tmp_pa
 
 def test_what_is_wrong_by_itself_is_refused_at_once() -> None:
     """Both of weight and function, unknown kinds, and names of questions that lead out of the report."""
-    given: list[dict[str, Any]] = [{"weight": WEIGHT, "function": len}, {"weight": WEIGHT, "kind": "x"}]
-    for one in (*given, {"function": 3}, {"function": len, "transposed": True}):
+    given: list[dict[str, Any]] = [{"function": 3}, {"weight": WEIGHT, "kind": "x"}]
+    for one in (*given, {"weight": WEIGHT, "function": len}, {"function": len, "transposed": True}):
         with refused():
             _ = Readout("ones", **one)
     for name in ("", ".", "..", "a/b", "a\\b", " a"):

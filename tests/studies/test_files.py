@@ -93,6 +93,8 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         (ONES, 'file = "two.npz"'),
         ("functions.py:ones", "functions.py:once"),
         ("functions.py:ones", "ones"),
+        ("functions.py:ones", "function.py:ones"),
+        (INPUTS, '"input.npy"'),
         ("functions.py:count", "functions.py:nonsense"),
         ("[readout]", "[readout]\ninterchange_step = 8"),
         *(("[readout]", f"[readout]\nsteps = {steps}") for steps in ('"some"', "[]", "[1, 3]", "true", "3")),
@@ -105,6 +107,7 @@ WRONG: dict[str, list[tuple[str, str]]] = {
             "",
             "forget_bias = '1'",
             "memory = 10",
+            "names = {a = 1}",
             "activation = 'relu'\nreset = 'after'",
         )
     ],
