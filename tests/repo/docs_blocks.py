@@ -21,6 +21,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A fenced block: its language and marks, its content.
@@ -33,18 +34,7 @@ RUN = ("python", "sh")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page.
-
-    Attributes:
-        line: the line of the page on which its content begins.
-        language: what its fence says first.
-        code: its content.
-        run: whether it is run.
-        network: whether it downloads something.
-        title: the name of the file that it is saved as, or nothing.
-        elsewhere: what runs it instead, as `file: word`, or nothing.
-        printed: what the page says that it prints.
-    """
+    """A fenced block: the line on which its content begins, the content, its marks, and what the page says of it."""
 
     line: int
     language: str
@@ -91,50 +81,42 @@ def undecided(text: str) -> list[int]:
     ]
 
 
-def environment() -> dict[str, str]:
-    """Return what a shell block runs under: this interpreter's programs come first."""
-    here = str(Path(sys.executable).parent)
-    # A warning of another program is its own affair: pytest's filters are not set in it.
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONWARNINGS", "PYTHONHOME")}
-    path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH", "")]))
-    return kept | {"PATH": here + os.pathsep + kept.get("PATH", ""), "PYTHONPATH": path, "NO_COLOR": "1"}
-
-
-def shell(code: str, folder: Path, environment: dict[str, str], timeout: float = 600) -> str:
-    """Run the lines of a shell block and return what they print.
+def shell(code: str, folder: Path) -> str:
+    """Run the lines of a shell block, where this interpreter's programs come first, and return what they print.
 
     Raises:
         AssertionError: one of them failed; the message has what it wrote to stderr.
     """
-    command = ["sh", "-eu", "-c", code]
+    # A warning of another program is its own affair: pytest's filters are not set in it.
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONWARNINGS", "PYTHONHOME")}
+    path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH", "")]))
+    programs = str(Path(sys.executable).parent) + os.pathsep + kept.get("PATH", "")
+    given: dict[str, Any] = {
+        "env": kept | {"PATH": programs, "PYTHONPATH": path, "NO_COLOR": "1"},
+        "cwd": folder,
+        "stdin": subprocess.DEVNULL,
+    }
     done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
+        ["sh", "-eu", "-c", code], **given, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, f"{code}failed with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
 
 
-def run(page: str, text: str, folder: Path) -> None:
-    """Run a page's blocks in a folder, which must be the current one, and compare what they print.
+def run(page: str, text: str, folder: Path) -> dict[str, Any]:
+    """Run a page's blocks in a folder, which must be the current one; return the names that they leave.
 
     Raises:
         AssertionError: a block printed something else than the page shows, or a shell block failed.
     """
-    names: dict = {"__name__": "page"}
+    names: dict[str, Any] = {"__name__": "page"}
     for block in blocks(text):
         if block.title:
             (folder / block.title).write_text(block.code)
         if not block.run:
             continue
         if block.language == "sh":
-            printed = shell(block.code, folder, environment())
+            printed = shell(block.code, folder)
         else:
             caught = io.StringIO()
             # Empty lines before the code, so that an error names the page's own line.
@@ -146,3 +128,4 @@ def run(page: str, text: str, folder: Path) -> None:
         checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS
         same = checker.check_output(example.want, printed, flags)
         assert same, f"{page}:{block.line}\n" + checker.output_difference(example, printed, flags)
+    return names

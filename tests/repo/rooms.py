@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 #: How values show themselves, and in which room: it stands above them, and they reach up into it.
@@ -12,15 +13,13 @@ SHOWN = {"_repr_html_": "notebook", "plot": "plots"}
 Arrows = dict[str, set[str]]
 
 
-def named(file: Path, root: Path) -> str:
-    """Return a module's dotted name; that of a package for its `__init__.py`."""
-    parts = file.relative_to(root).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def modules(root: Path, package: str = "probe") -> dict[str, Path]:
-    """Return the modules of a package, by their names."""
-    return {named(file, root): file for file in sorted((root / package).rglob("*.py"))}
+def modules(root: Path) -> dict[str, Path]:
+    """Return the modules of `probe` by their dotted names; a package's is that of its `__init__.py`."""
+    found = {}
+    for file in sorted((root / "probe").rglob("*.py")):
+        parts = file.relative_to(root).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
 
 
 def imports(name: str, file: Path, known: Mapping[str, Path], *, shown: bool = False) -> set[str]:
@@ -58,37 +57,16 @@ def _running(node: ast.AST, *, shown: bool, inside: bool = False) -> Iterator[as
             yield from _running(child, shown=shown, inside=within)
 
 
-def circles(arrows: Arrows) -> list[set[str]]:
-    """Return the sets of modules that import each other in a loop."""
-    reached = {one: _reached(arrows, one) for one in arrows}
-    loops = [{one} | {other for other in reached[one] if one in reached[other]} for one in arrows]
-    found: list[set[str]] = []
-    for loop in loops:
-        if len(loop) > 1 and loop not in found:
-            found.append(loop)
-    return found
-
-
-def _reached(arrows: Arrows, start: str) -> set[str]:
-    found: set[str] = set()
-    waiting = [start]
-    while waiting:
-        new = arrows.get(waiting.pop(), set()) - found
-        found |= new
-        waiting += new
-    return found
-
-
 def floors(arrows: Arrows) -> dict[str, int]:
-    """Return the floor of each module of arrows without a circle: one above the highest that it imports, from 1."""
+    """Return the floor of each module: one above the highest that it imports, from 1.
+
+    Raises:
+        graphlib.CycleError: some import each other in a loop.
+    """
     found: dict[str, int] = {}
-
-    def floor(one: str) -> int:
-        if one not in found:
-            found[one] = 1 + max(map(floor, arrows.get(one, set())), default=0)
-        return found[one]
-
-    return {one: floor(one) for one in arrows}
+    for one in TopologicalSorter(arrows).static_order():
+        found[one] = 1 + max((found[other] for other in arrows.get(one, ())), default=0)
+    return found
 
 
 def between_rooms(arrows: Arrows) -> Arrows:

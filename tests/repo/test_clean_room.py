@@ -71,7 +71,7 @@ def environment() -> dict[str, str]:
 
 
 def test_the_wheel_holds_the_library_and_nothing_else(wheel: Path) -> None:
-    """One import package, its data files and the licence; no tests, no models."""
+    """One import package, its data files, the licence and every entry point; no tests, no models."""
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.split("/")[0] for name in names}
     assert len(tops) == 2
@@ -79,23 +79,14 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel: Path) -> None:
     (info,) = tops - {"probe"}
     assert info.endswith(".dist-info")
     assert f"{info}/licenses/LICENSE" in names
-    assert f"{info}/entry_points.txt" in names
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "probe"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     expected = {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
     assert {name for name in names if name.startswith("probe/")} == expected
-    assert "probe/py.typed" in names
-    assert any(name.startswith("probe/report/templates/") for name in names)
-
-
-def test_an_ini_parser_reads_every_entry_point(wheel: Path) -> None:
-    """A colon in a name ends it for Python's own parser, which then meets one name twice and refuses the file."""
-    with zipfile.ZipFile(wheel) as archive:
-        (file,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
-        text = archive.read(file).decode()
+    # A colon in a name ends it for Python's own parser, which then meets one name twice and refuses the file.
     parser = configparser.ConfigParser()
     parser.optionxform = str  # pyright: ignore[reportAttributeAccessIssue] (names keep their capitals)
-    parser.read_string(text)
+    parser.read_string(zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt").decode())
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
     assert {group: dict(parser[group]) for group in declared} == declared
 
@@ -141,12 +132,8 @@ def test_ci_runs_the_tests_of_every_folder() -> None:
 
 
 def test_every_mutation_stands_at_one_place_of_todays_source() -> None:
-    """Whoever moves the code takes its mutation along: none may match nothing, or several places."""
+    """Whoever moves the code takes its mutation along; each has a name of its own and tests that exist."""
     assert len(written(MUTATIONS)) == len(MUTATIONS) >= 40
-
-
-def test_every_mutation_has_a_name_of_its_own_and_tests_that_exist() -> None:
-    """What must notice is a file of tests in the checkout."""
     assert len({one.name for one in MUTATIONS}) == len(MUTATIONS)
     named = [one.test.partition("::")[::2] for one in MUTATIONS]
     assert [test for test, name in named if f"def {name}" not in (ROOT / test).read_text(encoding="utf-8")] == []

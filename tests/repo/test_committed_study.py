@@ -13,7 +13,7 @@ import pytest
 
 from analyses.counter import QUESTIONS, common, study
 from models import zoo
-from models.populations import EXPLORING, POPULATIONS, SECOND_JUDGED, TEMPLATE
+from models.populations import EXPLORING, POPULATIONS, SECOND_JUDGED, TEMPLATE, TRAJECTORY
 from probe.evidence import Rule
 from probe.evidence.strongest import of_rule
 from probe.studies.measuring import groups_of
@@ -56,28 +56,29 @@ def median(key: str, role: str) -> float:
 
 
 def test_every_population_is_whole() -> None:
-    """No seed is left out, so that none was chosen; all are measured, but those whose rules are frozen."""
+    """No seed is left out, so that none was chosen; all are measured, but those whose rules are frozen.
+
+    Those that rules are judged on are of no other population: nobody looked at them while rules were written.
+    """
+    fresh = [SECOND_JUDGED, *TRAJECTORY]
+    used = {seed for each in POPULATIONS if each not in fresh for seed in each.seeds}
+    assert not used & {seed for each in fresh for seed in each.seeds}
     assert [each.name for each in POPULATIONS if not study.is_whole(each)] == []
     asked = [each for each in POPULATIONS if each not in (EXPLORING, TEMPLATE)]
     members = {member for part in study.STUDIES for member in read(study.FOLDER / f"{part}.csv.xz")}
     assert members >= {f"{each.recipe}/seed-{seed}" for each in asked for seed in each.seeds}
 
 
-@pytest.mark.parametrize("key", PASSES)
-def test_what_an_untrained_network_with_a_fitted_line_passes_shows_no_learning(key: str) -> None:
-    """These rules hold for it: alone they say nothing of training."""
-    assert median(key, "fitted head") in RULES[key][1].established_if
+def test_what_untrained_networks_with_a_fitted_line_pass_shows_no_learning_and_what_they_fail_does() -> None:
+    """Some rules hold for them: alone they say nothing of training. Others hold for trained networks alone.
 
-
-@pytest.mark.parametrize("key", FAILS)
-def test_what_an_untrained_network_fails_separates_it_from_a_trained_one(key: str) -> None:
-    """These rules do not hold for it, and they do for the trained networks."""
-    assert median(key, "fitted head") in RULES[key][1].refuted_if
-    assert median(key, "trained") in RULES[key][1].established_if
-
-
-def test_an_untrained_head_does_not_count() -> None:
-    """Claim 0 is about training: the median of the own initialisations lies in the range that refutes it."""
+    Claim 0 is about training: the median of the own initialisations lies in the range that refutes it.
+    """
+    for key in PASSES:
+        assert median(key, "fitted head") in RULES[key][1].established_if
+    for key in FAILS:
+        assert median(key, "fitted head") in RULES[key][1].refuted_if
+        assert median(key, "trained") in RULES[key][1].established_if
     assert median("II.0", "own initialisation") in RULES["II.0"][1].refuted_if
 
 
@@ -111,19 +112,13 @@ def test_every_network_of_a_study_is_measured_and_no_other(part: str) -> None:
         assert sorted(each.tables) == sorted(asked), member
 
 
-def test_what_is_no_longer_asked_is_kept() -> None:
-    """Every rule that was ever judged is in force or frozen, each with the digest that it first had."""
-    ended = {each["key"]: each["rule"] for each in kept("frozen")}
+def test_what_is_no_longer_asked_is_kept_and_counts() -> None:
+    """Every rule that was ever judged is in force or frozen, with its first digest, and all were decided together."""
+    ended, first_used = {each["key"]: each["rule"] for each in kept("frozen")}, kept("rules_first_used")
     assert not set(ended) & set(RULES)
-    first_used = kept("rules_first_used")
     assert set(first_used) == {*RULES, *(key for key in ended if not key.startswith("E"))}
     assert {key: ended[key] for key in first_used if key in ended}.items() <= first_used.items()
-
-
-def test_all_verdicts_are_decided_at_the_level_of_the_whole_family() -> None:
-    """Those that are frozen now were decided with them: the first time, and on the networks of seeds from 2000 on."""
-    last = {"16b", "16c", "24a", "24b", "T2", "T3", "T4", "T5"}
-    recipes = {"23a", "23b"}
+    last, recipes = {"16b", "16c", "24a", "24b", "T2", "T3", "T4", "T5"}, {"23a", "23b"}
     assert len({*RULES, *last} - recipes) == common.FAMILY
     again = {key.removeprefix("II.") for key in RULES if key.startswith("II.")}
     assert len({*again, *recipes, "10"}) == common.RECIPES_FAMILY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -50,45 +51,31 @@ def of_role(table: pd.DataFrame, metric: str, role: str) -> np.ndarray:
     return only(table, metric=metric, role=role).sort_values("network")["value"].to_numpy(float)
 
 
-def test_the_rules_are_those_that_were_written_before_measuring() -> None:
-    """Another bound or metric is another digest."""
+def test_the_verdicts_are_those_of_the_committed_measurements(cell: str) -> None:
+    """All are established but one: a tanh RNN's fitted head forgets, so its score is a ratio of small numbers.
+
+    The rules are those that were written before measuring. Eight stable points, one a corner, in nine of ten; a bit
+    follows its direction; a fitted head does not.
+    """
     first = json.loads((Path(rules.__file__).parent / "rules_first_used.json").read_text())
     assert {rule.key: rule.digest for rule in rules.RULES} == first
-
-
-def test_the_verdicts_are_those_of_the_committed_measurements(cell: str) -> None:
-    """All are established but one: a tanh RNN's fitted head forgets, so its score is a ratio of small numbers."""
-    found = {claim.rule.key: claim.verdict for claim in judge(measured(cell), rules.RULES)}
-    expected = dict.fromkeys((rule.key for rule in rules.RULES), "established")
-    assert found == expected | ({"F4": "undecided"} if cell == "rnn" else {})
-
-
-def test_the_bars_hold_in_the_committed_measurements(cell: str) -> None:
-    """Eight stable points, one a corner, in nine of ten; a bit follows its direction; a fitted head does not."""
     table = measured(cell)
+    found = {claim.rule.key: claim.verdict for claim in judge(table, rules.RULES)}
+    assert found == dict.fromkeys(first, "established") | ({"F4": "undecided"} if cell == "rnn" else {})
     assert len(of_role(table, "stable_points", "trained")) == rules.NETWORKS
-    assert of_role(table, "one_stable_each", "trained").sum() >= rules.LEAST
     assert (of_role(table, "stable_points", "trained") == 2**BITS).sum() >= rules.LEAST
     assert (of_role(table, "stable_points", "own initialisation") == 1).all()
-    assert of_role(table, "worst_followed", "trained").min() >= rules.BOUND
     assert of_role(table, "worst_followed", "fitted head").max() < 0.7
-    assert of_role(table, "worst_score", "trained").min() >= rules.BOUND
     assert (of_role(table, "worst_score", "fitted head") >= rules.BOUND).sum() == REACHING[cell]
-    assert of_role(table, "worst_kept", "trained").min() >= rules.BOUND
 
 
 def test_the_committed_weights_hold_each_corner_in_one_stable_point(cell: str) -> None:
-    """Measured here, on all ten networks, from visited states alone."""
-    asked = subjects(stored.networks(cell), controls=False)
+    """Measured here, on three networks, from visited states alone; one of them as a whole, as it is committed."""
+    asked = subjects(stored.networks(cell, stored.SEEDS[:3]), controls=False)
     table = stable_answers.measure(asked, silent=torch.zeros(BITS).double(), starts=40)
-    assert of_role(table, "one_stable_each", "trained").sum() >= rules.LEAST
     corners = only(table, metric="stable_points_answering")
     assert set(corners["kind"]) == {f"{a},{b},{c}" for a in (-1, 1) for b in (-1, 1) for c in (-1, 1)}
-    assert (corners["value"] == 1).sum() >= rules.LEAST * 2**BITS
-
-
-def test_measuring_again_gives_the_committed_numbers(cell: str) -> None:
-    """One network with its controls: every value of every question."""
+    assert (corners["value"] == 1).sum() >= 2 * 2**BITS
     (again,) = study.of_cell(cell).verify(study.FOLDER / f"{cell}.csv.xz", study.PANEL[cell])
     assert (again.faults, again.values > 500) == ((), True)
 
@@ -99,14 +86,10 @@ def test_what_is_held_is_the_sign_of_the_last_pulse() -> None:
     assert set(x.unique().tolist()) == {-1.0, 0.0, 1.0}
     assert bool((x[:, 0] != 0).all())
     assert 0.2 < float((x[:, 1:] != 0).double().mean()) < 0.4
-    for row in range(20):
-        for channel in range(BITS):
-            last, wanted = 0.0, list[float]()
-            for pulse in x[row, :, channel].tolist():
-                last = pulse or last
-                wanted.append(last)
-            assert held(x)[row, :, channel].tolist() == wanted
-            assert last_sign(channel, x[row].double().numpy()).tolist() == wanted
+    for row, channel in itertools.product(range(20), range(BITS)):
+        wanted = list(itertools.accumulate(x[row, :, channel].tolist(), lambda last, pulse: pulse or last))
+        assert held(x)[row, :, channel].tolist() == wanted
+        assert last_sign(channel, x[row].double().numpy()).tolist() == wanted
     late = torch.zeros(1, 4, BITS)
     late[0, 2] = -1
     assert held(late)[0, :, 0].tolist() == [0, 0, -1, -1]
@@ -146,22 +129,23 @@ def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     stored._zoo.cache_clear()
 
 
-def test_the_same_seed_trains_the_same_bits_and_a_network_that_is_there_is_kept(short: Path) -> None:
+def test_the_same_seed_trains_the_same_bits_and_a_network_that_is_there_is_kept(
+    short: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """By the command line; what comes out of the zoo is what went in, and a changed number is noticed."""
-    assert run(command.app, ["--out", str(short), "--cell", "rnn", "--seeds", "1:3"]) == 0
+    words = ["--out", str(short), "--cell", "rnn", "--seeds", "1:3"]
+    assert run(command.app, words) == 0
     paths = sorted(short.glob("rnn/seed-*/*.*"))
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
     assert {path.parent.name for path in paths} == {"seed-1", "seed-2"}
-    assert run(command.app, ["--out", str(short), "--cell", "rnn", "--seeds", "1:3"]) == 0
+    assert run(command.app, words) == 0
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths} == before
-    model, untrained = train(RECIPES["rnn"], 2)
     assert stored.pack(short, "rnn", [1, 2]) == stored.ZOO / "rnn.safetensors"
     (again,) = stored.networks("rnn", [2])
-    for one, other in ((model, again.model), (untrained, again.untrained)):
-        assert all(
-            torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-        )
-    assert not torch.equal(model.head.weight, untrained.head.weight)
+    for one, other in zip(train(RECIPES["rnn"], 2), (again.model, again.untrained), strict=True):
+        pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(again.model.head.weight, again.untrained.head.weight)
     with refused():
         _ = stored.networks("rnn", [7])
     table = json.loads((stored.ZOO / "rnn.json").read_text())
@@ -170,22 +154,20 @@ def test_the_same_seed_trains_the_same_bits_and_a_network_that_is_there_is_kept(
     stored._zoo.cache_clear()
     with refused():
         _ = stored.networks("rnn", [2])
-
-
-def test_what_cannot_be_trained_or_stored_is_named(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Wrong options end with 2, damaged files with 1 and a sentence."""
-    for wrong in (["--cell", "elman"], ["--seeds", "3"], ["--jobs", "0"], ["--seeds", "a:b"]):
-        assert run(command.app, ["--out", str(short), *wrong]) == 2
-    with refused():
-        _ = initialise("elman", 16, 0)
-    with refused():
-        _ = initialise("lstm", 16, -1)
-    assert run(command.app, ["--out", str(short), "--cell", "gru", "--seeds", "1:2"]) == 0
-    path = short / "gru" / "seed-1"
-    shutil.copytree(path, short / "gru" / "seed-2")
-    assert run(command.app, ["--out", str(short), "--cell", "gru", "--seeds", "2:3"]) == 1
-    assert "holds a network of another recipe or seed than 'gru', 2" in capsys.readouterr().err
-    weights = path / "model.safetensors"
+    shutil.rmtree(short / "rnn" / "seed-2")
+    shutil.copytree(short / "rnn" / "seed-1", short / "rnn" / "seed-2")
+    assert run(command.app, words) == 1
+    assert "holds a network of another recipe or seed than 'rnn', 2" in capsys.readouterr().err
+    weights = short / "rnn" / "seed-1" / "model.safetensors"
     _ = weights.write_bytes(weights.read_bytes()[:100])
-    assert run(command.app, ["--out", str(short), "--cell", "gru", "--seeds", "1:2"]) == 1
+    assert run(command.app, words) == 1
     assert "is no complete safetensors file" in capsys.readouterr().err
+
+
+def test_what_cannot_be_trained_is_named(tmp_path: Path) -> None:
+    """Wrong options end with 2."""
+    for wrong in (["--cell", "elman"], ["--seeds", "3"], ["--jobs", "0"], ["--seeds", "a:b"]):
+        assert run(command.app, ["--out", str(tmp_path), *wrong]) == 2
+    for cell, seed in (("elman", 0), ("lstm", -1)):
+        with refused():
+            _ = initialise(cell, 16, seed)

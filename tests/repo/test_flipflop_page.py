@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import redirect_stdout
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -16,43 +14,30 @@ from matplotlib.cbook import STEP_LOOKUP_MAP
 from analyses.__main__ import FAILED, run
 from analyses.flipflop import page, pictures
 from analyses.flipflop.pictures import BIT, STEP
-from analyses.flipflop.study import BITS, CALLED, CELLS, NAMES, QUESTIONS
+from analyses.flipflop.study import BITS, CALLED, CELLS, FOLDER, NAMES, QUESTIONS
 from probe import Finding
 from probe.evidence.measurements import only
+from probe.studies import store
 
 COMMITTED = Path(__file__).parents[2] / "reports" / "flipflop" / "index.html"
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Run the study's command once: the folder of its findings and its page, and what was printed."""
-    folder, printed = tmp_path_factory.mktemp("flipflop"), StringIO()
-    with redirect_stdout(printed):
-        assert run(["flipflop", "--out", str(folder / "page"), "--findings", str(folder)]) == 0
-    return folder, printed.getvalue()
+def test_the_committed_page_says_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The verdicts are printed; `--pages` judges nothing, and writes the page; no other question is asked.
 
-
-@pytest.fixture(scope="module")
-def findings(built: tuple[Path, str]) -> dict[str, Finding]:
-    """Return what the command found, by cell and question."""
-    names = [f"{cell}-{one.name}" for cell in CELLS for one in QUESTIONS]
-    return {name: Finding.read(built[0] / name) for name in names}
-
-
-def test_the_page_is_built_from_the_findings_alone(
-    built: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The verdicts are printed; `--pages` judges nothing, and writes the same page; no other question is asked."""
-    folder, printed = built
+    Each claim stands in its section and in the table, with its cell's number; one open cell is asked about.
+    """
+    where = ["--findings", str(tmp_path), "--out", str(tmp_path / "page")]
+    assert run(["flipflop", *where]) == 0
+    printed = capsys.readouterr().out
     assert printed.count("established\n") > printed.count("F4   undecided\n") == 1
-    assert run(["flipflop", "--pages", "--out", str(tmp_path), "--findings", str(folder)]) == 0
-    assert (tmp_path / "index.html").read_bytes() == (folder / "page" / "index.html").read_bytes()
+    page_of_all = (tmp_path / "page" / "index.html").read_bytes()
+    assert run(["flipflop", "--pages", *where]) == 0
+    assert (tmp_path / "page" / "index.html").read_bytes() == page_of_all
     assert run(["flipflop", "step-answer"]) == FAILED
     assert "Did you mean 'step_answers'?" in capsys.readouterr().err
-
-
-def test_the_committed_page_says_what_was_found(findings: dict[str, Finding]) -> None:
-    """Each claim in its section and in the table, with its cell's number; one open cell is asked about."""
+    names = [f"{cell}-{one.name}" for cell in CELLS for one in QUESTIONS]
+    findings = {name: Finding.read(tmp_path / name) for name in names}
     text = COMMITTED.read_text(encoding="utf-8")
     claims = [claim for finding in findings.values() for claim in finding.claims]
     check_table(text, claims)
@@ -69,10 +54,11 @@ def test_the_committed_page_says_what_was_found(findings: dict[str, Finding]) ->
         assert all(section.title in text for section in built.sections[1:])
 
 
-def test_what_is_drawn_of_one_network_is_what_the_table_counts(findings: dict[str, Finding]) -> None:
+def test_what_is_drawn_of_one_network_is_what_the_table_counts() -> None:
     """As many fixed points of each kind, stable ones at their answers; a saddle parts two that differ in a bit."""
     found, ways = pictures.points(pictures.shown())
-    table = only(findings["gru-stable_answers"].measurements, network="flipflop-gru/seed-3000")
+    name = "flipflop-gru/seed-3000"
+    table = only(store.read(FOLDER / "gru.csv.xz")[name].tables["stable_answers"], network=name)
     counts = only(table, metric="points_unstable_in").set_index("at")["value"]
     assert {number: (found["unstable"] == number).sum() for number in counts.index} == counts.to_dict()
     stable = found[found["unstable"] == 0]

@@ -18,7 +18,6 @@ import pytest
 import probe
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("probe", "models", "analyses", "reports")
 #: What each package may import of the others; `reports` builds pages from folders and recomputes nothing.
 MAY_IMPORT = {
     "probe": set(),
@@ -86,41 +85,29 @@ def sizes(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
             yield node.name, node.end_lineno - node.lineno + 1, limit
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_imports_follow_the_arrows(package: str) -> None:
+def test_imports_follow_the_arrows() -> None:
     """Models may import probe, analyses all of them, reports probe only, and probe none of them."""
-    forbidden = set(PACKAGES) | {"tests", "benchmarks"}
-    forbidden -= MAY_IMPORT[package] | {package}
-    wrong = [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path in sources(package)
-        for name in imported(parsed(path))
-        if name in forbidden
-    ]
-    assert wrong == []
+    for package, may in MAY_IMPORT.items():
+        forbidden = {*MAY_IMPORT, "tests", "benchmarks"} - may - {package}
+        assert [path for path in sources(package) if forbidden & set(imported(parsed(path)))] == []
 
 
 def test_files_functions_and_classes_are_small() -> None:
     """Files up to 400 lines, functions up to 60, classes up to 250."""
-    long = []
-    for path in sources(*PACKAGES, "benchmarks", "tests"):
-        where = path.relative_to(ROOT)
-        lines = len(path.read_text().splitlines())
-        if lines > 400:
-            long.append(f"{where}: {lines} lines")
-        long += [f"{where}: {name} has {size} lines" for name, size, limit in sizes(parsed(path)) if size > limit]
-    assert long == []
+    for path in sources(*MAY_IMPORT, "benchmarks", "tests"):
+        assert len(path.read_text().splitlines()) <= 400, path
+        assert [(name, size) for name, size, limit in sizes(parsed(path)) if size > limit] == [], path
+
+
+def prints_or_asserts(node: ast.AST) -> bool:
+    """Return whether a node of code is one of these."""
+    name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+    return isinstance(node, ast.Assert) or name in ("print", "pprint.pprint")
 
 
 def test_the_library_neither_prints_nor_asserts() -> None:
     """Results are returned and input errors raised: `assert` vanishes under -O, and print cannot be silenced."""
-    wrong = []
-    for path in sources("probe"):
-        for node in ast.walk(parsed(path)):
-            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            if isinstance(node, (ast.Call, ast.Assert)) and (not name or name in ("print", "pprint.pprint")):
-                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
-    assert wrong == []
+    assert [path for path in sources("probe") if any(map(prints_or_asserts, ast.walk(parsed(path))))] == []
 
 
 def unencoded(tree: ast.Module) -> list[int]:
@@ -139,31 +126,19 @@ def unencoded(tree: ast.Module) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
-def test_text_files_are_opened_with_their_encoding(package: str) -> None:
+def test_text_files_are_opened_with_their_encoding() -> None:
     """Without one a file is another one where the locale is not UTF-8: a finding could not be read back."""
-    found = {str(file): lines for file in sources(package) if (lines := unencoded(parsed(file)))}
-    assert found == {}
+    assert {str(file): unencoded(parsed(file)) for file in sources(*MAY_IMPORT) if unencoded(parsed(file))} == {}
 
 
-def test_every_comparison_in_a_test_is_asserted() -> None:
-    """A comparison without `assert` tests nothing and always passes."""
-    found = [
-        f"{path.relative_to(ROOT)}:{line}" for path in sources("tests") for line in bare_comparisons(parsed(path))
-    ]
-    assert found == []
-
-
-def test_every_test_says_what_it_tests() -> None:
-    """Each test function has a docstring that is a sentence."""
-    wrong = [
-        f"{path.relative_to(ROOT)}: {node.name}"
-        for path in sources("tests")
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-        if not re.search(r"[.?!:]\W*$", (ast.get_docstring(node) or "").split("\n\n")[0].strip())
-    ]
-    assert wrong == []
+def test_every_test_says_what_it_tests_and_asserts_its_comparisons() -> None:
+    """Each has a docstring that is a sentence; a comparison without `assert` always passes."""
+    for path in sources("tests"):
+        assert bare_comparisons(parsed(path)) == [], path
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                said = (ast.get_docstring(node) or "").split("\n\n")[0].strip()
+                assert re.search(r"[.?!:]\W*$", said), f"{path}: {node.name}"
 
 
 def test_every_row_of_messages_is_of_one_test() -> None:
@@ -176,16 +151,14 @@ def test_every_row_of_messages_is_of_one_test() -> None:
     assert {name: found[name] for name in tests if found[name] != 1} == {}
 
 
-def test_test_folders_are_no_packages() -> None:
-    """A package under tests/ would hide the package of the same name."""
+def test_every_module_can_be_imported_and_none_hides_another() -> None:
+    """`probe.name` is a function or a module, and no package of tests hides one of ours."""
+    names = [module.name for module in pkgutil.walk_packages(probe.__path__, "probe.")]
+    assert len(names) > 15
+    for name in names:
+        assert importlib.import_module(name).__name__ == name
+    assert {name.partition(".")[2] for name in names} & set(probe.__all__) == set()
     assert [path for path in tracked("__init__.py") if path.relative_to(ROOT).parts[0] == "tests"] == []
-
-
-def test_no_public_function_shares_its_name_with_a_module() -> None:
-    """`probe.name` would be the function or the module, depending on what was imported first."""
-    modules = {module.name for module in pkgutil.iter_modules(probe.__path__)}
-    assert modules & set(probe.__all__) == set()
-    assert {"recording", "loading"} <= modules
 
 
 # Spelt in pieces, so that this file does not find itself.
@@ -202,34 +175,26 @@ def flaws(text: str) -> list[str]:
 
 def test_texts_name_no_machine_and_no_unfinished_work() -> None:
     """A path of one machine means nothing on another, and what is unfinished belongs on a list of issues."""
-    found = {}
-    for path in tracked():
-        if path.suffix in TEXT and path.name != "package-lock.json":
-            wrong = flaws(path.read_text(errors="ignore"))
-            if wrong:
-                found[str(path.relative_to(ROOT))] = wrong
-    assert found == {}
+    texts = [path for path in tracked() if path.suffix in TEXT and path.name != "package-lock.json"]
+    assert [path for path in texts if flaws(path.read_text(errors="ignore"))] == []
 
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 
 
-@pytest.mark.parametrize("page", [str(p.relative_to(ROOT)) for p in tracked(".md")])
-def test_relative_links_exist(page: str) -> None:
+def test_relative_links_exist() -> None:
     """Every relative link of a page leads to a file or folder of the checkout."""
-    targets = ["".join(groups) for groups in LINK.findall((ROOT / page).read_text())]
-    local = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
-    assert [target for target in local if not ((ROOT / page).parent / target).exists()] == []
+    for page in tracked(".md"):
+        targets = ["".join(groups) for groups in LINK.findall(page.read_text())]
+        local = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+        assert [target for target in local if not (page.parent / target).exists()] == [], page
 
 
-DOCS = [str(page.relative_to(ROOT)) for page in tracked(".md") if page.is_relative_to(ROOT / "docs")]
-
-
-@pytest.mark.parametrize("page", ["README.md", *DOCS])
-def test_documented_names_exist(page: str) -> None:
+def test_documented_names_exist() -> None:
     """A name written `probe.NAME` or `probe.package.NAME` is public, or a module."""
-    used = set(re.findall(r"\bprobe\.([A-Za-z_]\w*)(?:\.([A-Za-z_]\w*))?", (ROOT / page).read_text()))
-    assert {pair for pair in used if not documented(*pair)} == set()
+    for page in [ROOT / "README.md", *(page for page in tracked(".md") if page.is_relative_to(ROOT / "docs"))]:
+        used = set(re.findall(r"\bprobe\.([A-Za-z_]\w*)(?:\.([A-Za-z_]\w*))?", page.read_text()))
+        assert {pair for pair in used if not documented(*pair)} == set(), page
 
 
 def documented(name: str, inner: str) -> bool:
@@ -241,14 +206,6 @@ def documented(name: str, inner: str) -> bool:
         return True
     one = importlib.import_module(f"probe.{name}") if name in modules else getattr(probe, name)
     return hasattr(one, inner) or importlib.util.find_spec(f"probe.{name}.{inner}") is not None
-
-
-def test_every_module_can_be_imported() -> None:
-    """No module of `probe` is broken by an import that nobody makes elsewhere."""
-    names = [module.name for module in pkgutil.walk_packages(probe.__path__, "probe.")]
-    assert len(names) > 15
-    for name in names:
-        assert importlib.import_module(name).__name__ == name
 
 
 IMPORTS = (

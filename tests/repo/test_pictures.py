@@ -13,24 +13,22 @@ from probe.evidence import DataFigure
 from probe.evidence.measurements import Network
 from probe.plots.style import style
 from reports import first_page
-from tests.repo import asked_once
+from tests.repo.asked_once import ONES
 
 
 @pytest.fixture(scope="module")
 def three() -> shown.Three:
     """Return a counter, itself before training, and a planted one."""
     group = {network.role: network for network in common.with_controls("counter", 2000)}
-    ones = Network("planted/ones", "planted", asked_once.ONES)
-    own = [ones, group["own initialisation"], group["trained"]]
+    own = [Network("planted/ones", "planted", ONES), group["own initialisation"], group["trained"]]
     return shown.Three(*common.subjects(own), best={"planted": 0, "own initialisation": 1, "trained": 2})
 
 
 def test_a_planted_cell_moves_the_answer_alone_and_its_mean_is_the_count(three: shown.Three) -> None:
     """The whole and its cell lie on the diagonal, every other unit leaves the base; rotated none does."""
     table = put_in.answered(three.planted).pivot_table(index="count", columns="put in", values="answered")
-    counts = np.arange(put_in.BITS + 1)
     for moves in (put_in.WHOLE, "unit 0"):
-        assert table.pop(moves).to_numpy() == pytest.approx(counts, abs=1e-4)
+        assert table.pop(moves).to_numpy() == pytest.approx(np.arange(put_in.BITS + 1), abs=1e-4)
     assert table.to_numpy() == pytest.approx(put_in.BASE, abs=1e-4)
     rotated = common.subjects([Network("planted/rotated", "planted", planted.rotated_counter())])[0]
     wide = put_in.answered(rotated).pivot_table(index="count", columns="put in", values="answered")
@@ -43,22 +41,19 @@ def test_a_planted_cell_moves_the_answer_alone_and_its_mean_is_the_count(three: 
 
 
 def test_the_plane_has_every_mean_state_and_a_picture_its_steps(three: shown.Three) -> None:
-    """The start and 65 means; the share is a part of one, and the count rises after ten bits along the plane."""
+    """The start and 65 means; the count rises after ten bits along the plane."""
     data, share = space.lattice(three)
-    assert len(data) == 66
-    assert 0.3 < share <= 1
+    assert (len(data), 0.3 < share <= 1) == (66, True)
     last = data[data["bits"] == 10]
     assert np.cov(last["ones"], last["x"])[0, 1] > 0
     with style():
-        stairs, read = space.staircase(three), drawing.unrolled()
-    for step in range(1, 11):
-        assert f'id="at-{step}-' in stairs.svg
-        assert f'id="at-{step}-' in read.svg
-    assert len(stairs.svg.encode()) <= space.BYTES
+        svgs = space.staircase(three).svg, drawing.unrolled().svg
+    assert all(f'id="at-{step}-' in svg for step in range(1, 11) for svg in svgs)
+    assert len(svgs[0].encode()) <= space.BYTES
 
 
-def test_shares_and_passing_are_counted_from_the_tables() -> None:
-    """Medians over trained counters alone; a test is passed where some cell reaches its bound."""
+def test_a_tests_share_and_the_table_of_panels_have_every_number() -> None:
+    """Shares are of trained counters alone; a row says of which panel it is, also where their columns differ."""
     counted = pd.DataFrame(
         {"metric": "cell_test", "role": role, "network": network, "pair": "1", "kind": kind, "value": value}
         for role, network, value in (("trained", "counter/seed-1", 0.95), ("other", "gru/seed-1", 1.0))
@@ -68,14 +63,9 @@ def test_shares_and_passing_are_counted_from_the_tables() -> None:
     found = tests.passing({"one_cell": pd.concat([counted, whole])})
     assert set(found["role"]) == {"trained"}
     assert found.set_index("test")["share"].to_dict() == dict.fromkeys(tests.ASKED.values(), 1.0) | {tests.ALL: 0}
-
-
-def test_the_table_of_panels_has_the_numbers_of_every_panel() -> None:
-    """Each row says of which panel it is, also where their columns differ; a single picture has no such column."""
     answers, drifts = pd.DataFrame({"bits": [6, 8], "answer": [1.0, 2.0]}), pd.DataFrame({"value": [0.5]})
     left, right = (DataFigure(name, name, "1.", "", data, "<svg/>") for name, data in (("a", answers), ("d", drifts)))
     table = first_page._table([left, right])
     assert table.columns == ("panel", "bits", "answer", "value")
-    assert [row[0] for row in table.rows] == ["a", "a", "d"]
-    assert table.rows[-1][3] == 0.5
+    assert ([row[0] for row in table.rows], table.rows[-1][3]) == (["a", "a", "d"], 0.5)
     assert first_page._table([right]).rows == ((0.5,),)

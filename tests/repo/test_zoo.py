@@ -63,58 +63,52 @@ def test_another_network_of_a_seed_that_is_there_is_refused(small: Path, tmp_pat
         pack(tmp_path / "short", "counter")
     folder, other = (tmp_path / "counter" / f"seed-{seed}" for seed in (1, 7))
     shutil.copytree(tmp_path / "counter" / "seed-0", other)
-    with refused():
-        pack(tmp_path / "counter", "counter")
-    config = (other / "config.json").read_text()
-    (other / "config.json").write_text(config.replace('"seed": 0', '"seed": 7'))
-    with refused():
-        pack(tmp_path / "counter", "counter")
-    (other / "config.json").unlink()
+    config = other / "config.json"
+    for text in (config.read_text(), config.read_text().replace('"seed": 0', '"seed": 7')):
+        config.write_text(text)
+        with refused():
+            pack(tmp_path / "counter", "counter")
+    config.unlink()
     assert pack(tmp_path / "counter", "counter") == 0
-    model, config = zoo.checkpoint(folder).model, load_config(folder)
+    model, described = zoo.checkpoint(folder).model, load_config(folder)
     with torch.no_grad():
         model.head.bias.add_(1.0)
     shutil.rmtree(folder)
-    save(folder, model=model, untrained=zoo.networks(seeds=[1])[0].untrained, config=config)
+    save(folder, model=model, untrained=zoo.networks(seeds=[1])[0].untrained, config=described)
     with refused():
         pack(tmp_path / "counter", "counter")
-    assert weights_digest(zoo.networks(seeds=[1])[0].model) != weights_digest(model)
     assert zoo.committed_seeds("counter") == [0, 1, 1000]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda table: table.pop("recipe"),
-        lambda table: table["networks"][0].pop("sha256"),
-        lambda table: table["networks"][1].update(seed="one"),
-        lambda table: table["networks"][1]["sha256"].update(model="0"),
-        lambda table: table["networks"][1]["sha256"].update(untrained="0"),
-        lambda table: table["networks"][1].update(split="0"),
-        lambda table: table["networks"][1]["sha256"].pop("untrained"),
-        lambda table: table["networks"][1].update(sha256=None),
-        lambda table: table["recipe"].update(every_step=True),
-    ],
-)
-@pytest.mark.usefixtures("small")
-def test_a_table_of_networks_that_does_not_fit_is_refused(change: Callable[[dict[str, Any]], object]) -> None:
-    """The message names the file, what is wrong with it and what to do."""
-    edited("counter", change)
-    with refused():
-        zoo.networks(seeds=[1])
+WRONG_TABLES: list[Callable[[dict[str, Any]], object]] = [
+    lambda table: table.pop("recipe"),
+    lambda table: table["networks"][1].update(seed="one"),
+    lambda table: table["networks"][1]["sha256"].update(model="0"),
+    lambda table: table["networks"][1]["sha256"].update(untrained="0"),
+    lambda table: table["networks"][1].update(split="0"),
+    lambda table: table["networks"][1]["sha256"].pop("untrained"),
+    lambda table: table["recipe"].update(every_step=True),
+]
 
 
-def test_no_changed_number_of_the_weights_goes_unseen(small: Path) -> None:
+def test_no_changed_number_of_tables_and_weights_goes_unseen(small: Path) -> None:
     """Of every network its own weights are checked, also where only its seed moved to another row."""
+    table = zoo.table_path("counter")
+    before = table.read_text()
+    for change in WRONG_TABLES:
+        edited("counter", change)
+        with refused():
+            zoo.networks(seeds=[1])
+        table.write_text(before)
     path = small / "counter.safetensors"
     good = safetensors.torch.load(path.read_bytes())
     bias, seed = good["counter/model.head.bias"], good["counter/seed"]
-    for change in (
+    for changed in (
         {"counter/model.head.bias": bias + 1e-6},
         {"counter/seed": seed.flip(0)},
-        *({"counter/seed": seeds.contiguous()} for seeds in (seed.float(), seed[:2], seed[:, None])),
+        {"counter/seed": seed[:2].contiguous()},
     ):
-        path.write_bytes(safetensors.torch.save({**good, **change}))
+        path.write_bytes(safetensors.torch.save({**good, **changed}))
         with refused():
             zoo.networks(seeds=[0])
     path.write_bytes(path.read_bytes()[:-9])
@@ -131,16 +125,13 @@ def test_recipes_of_one_pack_do_not_touch_each_other(small: Path, tmp_path: Path
     for steps, seed in ((100, 1), (200, 1), (100, 2)):
         name = f"after-{steps}-steps"
         train(RECIPES[name], seed, tmp_path / name / f"seed-{seed}")
-        before = zoo.networks("after-200-steps", [1])[0] if seed == 2 else None
         assert pack(tmp_path / name, name) == 1
-        if before:
-            assert weights_digest(zoo.networks("after-200-steps", [1])[0].model) == weights_digest(before.model)
+    kept = zoo.checkpoint(tmp_path / "after-200-steps" / "seed-1").model
+    assert weights_digest(zoo.networks("after-200-steps", [1])[0].model) == weights_digest(kept)
     assert list(json.loads(table.read_text())) == ["after-100-steps", "after-200-steps"]
-    with refused():
-        zoo.networks("after-500-steps", [1])
+    train(RECIPES["after-100-steps"], 3, tmp_path / "after-100-steps" / "seed-3")
     edited("after-200-steps", lambda lines: lines["networks"][0]["sha256"].update(model="0"))
     assert len(zoo.networks("after-100-steps", [1, 2])) == 2
-    train(RECIPES["after-100-steps"], 3, tmp_path / "after-100-steps" / "seed-3")
     for damage in (
         lambda: edited("after-100-steps", lambda lines: lines["networks"][0]["sha256"].update(model="0")),
         lambda: whole.write_bytes(whole.read_bytes()[:-9]),
@@ -152,17 +143,8 @@ def test_recipes_of_one_pack_do_not_touch_each_other(small: Path, tmp_path: Path
         assert {path: path.read_bytes() for path in small.iterdir()} == left
 
 
-def test_a_network_that_is_not_there_is_named() -> None:
-    """The message says which there are and how to train one."""
-    with refused():
-        zoo.networks("gru", [777])
-    with refused():
-        zoo.networks("conter")
-    assert zoo.tensorflows_network().config["source"].keys() == {"ref.npz", "weights.npz"}
-
-
 def test_the_command_packs(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder of recipes, one that holds none, and wrong usage: exit codes 0, 1 and 2."""
+    """A folder of recipes, one that holds none, wrong usage: exit codes 0, 1, 2; what is not there is named."""
     everything = tmp_path / "all"
     shutil.copytree(tmp_path / "counter", everything / "counter")
     assert run(app, [str(everything)]) == 0
@@ -174,12 +156,14 @@ def test_the_command_packs(small: Path, tmp_path: Path, capsys: pytest.CaptureFi
     (everything / "counter").rename(everything / "conter")
     assert run(app, [str(everything)]) == 1
     assert "Did you mean 'counter'" in capsys.readouterr().err
+    for name, seed in (("counter", 777), ("conter", 0)):
+        with refused():
+            zoo.networks(name, [seed])
 
 
 def test_the_readme_has_the_errors_of_the_tables() -> None:
     """The two numbers that are typed there are those of the 300 counters."""
     errors = [line["errors"]["test"]["error"] for line in zoo.read_table("counter")["networks"].values()]
     said = f"{len(errors)} networks of `counter` is {100 * sum(errors) / len(errors):.3f} %, and the worst has "
-    assert f"{said}{100 * max(errors):.3f} %" in (zoo.ZOO / "README.md").read_text(encoding="utf-8").replace(
-        "\n", " "
-    )
+    readme = (zoo.ZOO / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    assert f"{said}{100 * max(errors):.3f} %" in readme
