@@ -22,7 +22,6 @@ __all__ = ["nothing_is_lost", "one_colour_one_meaning", "pytest_addoption", "tid
 
 #: Files whose tests read what one process made once; in two processes it would be made twice.
 TOGETHER = {
-    "asked once": ("repo/test_analyses",),
     "reports of studies": ("studies/test_studies.py", "studies/test_words.py"),
 }
 

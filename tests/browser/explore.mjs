@@ -116,84 +116,6 @@ async function suggested(page) {
   return found;
 }
 
-const KEYS = 15, TURNS = 3;
-
-/** Runs inside the page: a fixed amount of arithmetic, and of building and laying out a table, as any page could. */
-function plain(kind) {
-  if (kind === "numbers") {
-    const values = Float64Array.from({ length: 1000 }, (_, place) => place / 1000);
-    let sum = 0;
-    for (let again = 0; again < 200; again++) for (let i = 0; i < 1000; i++) sum = sum * 0.5 + Math.tanh(values[i]);
-    return sum;
-  }
-  const table = document.createElement("table");
-  for (let row = 0; row < 60; row++) {
-    const line = table.insertRow();
-    for (let cell = 0; cell < 12; cell++) line.insertCell().textContent = (row * cell * 0.37).toFixed(2);
-  }
-  document.body.append(table);
-  void document.body.offsetHeight;
-  table.remove();
-  return 0;
-}
-
-/**
- * How long a string of ten takes, and a key typed (all that the page's thread does because of it), each in the time
- * that a fixed amount of plain work takes in the same page, done in turns with it: `run` in 200,000 tanh and sums, `key`
- * in a table of 720 cells that is built and laid out. A slow or busy machine stretches both.
- *
- * Keys are timed by what the thread itself ran, which other work on the machine does not stretch.
- */
-async function speed(context, page) {
-  const session = await context.newCDPSession(page);
-  await session.send("Performance.enable", { timeDomain: "threadTicks" });
-  const spent = async () => {
-    const { metrics } = await session.send("Performance.getMetrics");
-    return metrics.find((metric) => metric.name === "TaskDuration").value * 1000;
-  };
-  await page.evaluate(`window.plain = ${plain}`);
-  const run = await page.evaluate(() => {
-    const data = JSON.parse(document.getElementById("explorer-data").textContent);
-    const network = rnnProbe.openNetwork(data.networks[0]);
-    const x = [..."0110101101"].map((bit) => Float64Array.of(Number(bit)));
-    const timed = (work) => {
-      const start = performance.now();
-      work();
-      return performance.now() - start;
-    };
-    const strings = () => {
-      for (let again = 0; again < 20; again++) rnnProbe.run(network, x);
-    };
-    const ratios = Array.from({ length: 25 }, () => timed(strings) / 20 / timed(() => plain("numbers")));
-    return ratios.sort((a, b) => a - b)[12];
-  });
-  const keys = async (typed) => {
-    const start = await spent();
-    await page.evaluate(async ([count, typing]) => {
-      const input = document.querySelector("#explorer-live input.wide");
-      for (let key = 0; key < count; key++) {
-        if (typing) {
-          input.value = ["0110101101", "1001010010"][key % 2];
-          input.dispatchEvent(new Event("input", { bubbles: true }));
-        } else plain("table");
-        await new Promise((done) => setTimeout(done, 20));
-        void document.body.offsetHeight;
-      }
-    }, [KEYS, typed]);
-    return ((await spent()) - start) / KEYS;
-  };
-  const ratios = [];
-  for (let turn = 0; turn < TURNS; turn++) ratios.push((await keys(true)) / (await keys(false)));
-  // What a slow handler would give: eight such tables more, for each key.
-  await page.evaluate(() => {
-    window.slow = () => { for (let more = 0; more < 8; more++) plain("table"); };
-    document.addEventListener("input", window.slow);
-  });
-  const slow = (await keys(true)) / (await keys(false));
-  await page.evaluate(() => document.removeEventListener("input", window.slow));
-  return { run, key: ratios.sort((a, b) => a - b)[(TURNS - 1) / 2], slow };
-}
-
 /** The committed golden file on this browser's own arithmetic. */
 const golden = (page) =>
   page.evaluate(
@@ -252,7 +174,6 @@ try {
   const context = await watched(browser, url, log);
   const page = await open(context, url, log);
   const found = { keyboard: await byKeyboard(page) };
-  found.speed = await speed(context, page);
   found.golden = await golden(page);
   found.suggested = await suggested(page);
   await page.getByLabel("Signals").selectOption("scores");

@@ -34,16 +34,15 @@ def named(path: Path) -> str:
     return f"{path.parent.name}-{path.stem}"
 
 
-@pytest.mark.parametrize("name", [*map(named, PAGES), "made-index"])
-def test_a_page_asks_says_and_violates_nothing(found: dict[str, Any], name: str) -> None:
-    """Opened from disk, every detail unfolded, scrolled to its end: no request, no message, no violation."""
-    page = found[name]
-    assert (page["requests"], page["console"], page["csp"], page["overflow"]) == ([], [], [], 0)
-    assert page["words"] > 100
+def test_pages_ask_say_and_violate_nothing_and_the_explorer_is_used_by_keyboard(found: dict[str, Any]) -> None:
+    """Opened from disk, every detail unfolded, scrolled to its end: no request, no message, no violation.
 
-
-def test_the_explorer_is_used_by_keyboard_alone(found: dict[str, Any]) -> None:
-    """Tab reaches the sequence; what is typed is answered as the network itself does, and stands in the address."""
+    Tab reaches the sequence; what is typed is answered as the network itself does, and stands in the address.
+    """
+    for name in (*map(named, PAGES), "made-index"):
+        page = found[name]
+        assert (page["requests"], page["console"], page["csp"], page["overflow"]) == ([], [], [], 0), name
+        assert page["words"] > 100
     explorer = found["made-index"]["explorer"]
     assert explorer["tabs"] < 20
     assert says(EXAMPLE) in explorer["before"]

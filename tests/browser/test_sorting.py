@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pages_read import page_of
 from torch import nn
 
@@ -35,34 +34,23 @@ SORTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a page with a sortable table beside an explorer."""
+def test_each_head_sorts_up_down_and_back(tmp_path: Path) -> None:
+    """Numbers, intervals, verdicts and words have their order; the third press gives back the first.
+
+    One column counts at a time, the focus stays on its head, and without scripts or on paper it has no button.
+    """
     explorer = Explorer([ExplorerNetwork("a GRU", nn.GRU(1, 2))], "ab", {"a": 0.0, "b": 1.0})
     rows = [list(row) for row in ROWS]
     table = Table(COLUMNS, rows, "Rows in any order.", verdict="verdict", name="rows", sortable=True)
-    return page_of(table, explorer).write(tmp_path_factory.mktemp("sorting") / "index.html")
-
-
-@pytest.fixture(scope="module")
-def found(page: Path) -> dict[str, Any]:
-    """Return what the table shows when its heads are pressed."""
-    return run("sorting.mjs", page)
-
-
-@pytest.mark.parametrize("how", ["clicked", "entered", "spaced", "sandboxed"])
-def test_each_head_sorts_up_down_and_back(found: dict[str, Any], how: str) -> None:
-    """Numbers, intervals, verdicts and words have their order; the third press gives back the first."""
-    assert set(found[how]) == set(COLUMNS)
-    for place, column in enumerate(COLUMNS):
-        orders = ["".join(state["rows"]) for state in found[how][column]]
-        assert orders == [GIVEN, *SORTED[column], GIVEN], column
-        for state, said in zip(found[how][column], [None, "ascending", "descending", None], strict=True):
-            assert state["heads"] == [said if other == place else None for other in range(len(COLUMNS))]
-
-
-def test_a_sortable_page_is_read_and_printed_as_any_other(page: Path, found: dict[str, Any]) -> None:
-    """One column counts at a time, the focus stays on its head, and without scripts or on paper it has no button."""
+    page = page_of(table, explorer).write(tmp_path / "index.html")
+    found = run("sorting.mjs", page)
+    for how in ("clicked", "entered", "spaced", "sandboxed"):
+        assert set(found[how]) == set(COLUMNS)
+        for place, column in enumerate(COLUMNS):
+            orders = ["".join(state["rows"]) for state in found[how][column]]
+            assert orders == [GIVEN, *SORTED[column], GIVEN], column
+            for state, said in zip(found[how][column], [None, "ascending", "descending", None], strict=True):
+                assert state["heads"] == [said if other == place else None for other in range(len(COLUMNS))]
     assert [state["focus"] for state in found["entered"]["verdict"]][1:] == ["verdict"] * 3
     assert "".join(found["second"]["rows"]) == SORTED["interval"][0]
     assert found["second"]["heads"] == [None, None, "ascending", None, None, None]

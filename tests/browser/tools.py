@@ -25,12 +25,7 @@ SMALLEST = 11
 
 
 def need(name: str = "Chromium", *packages: str) -> None:
-    """Skip the test that asks where something is missing; in CI, fail it.
-
-    Args:
-        name: the browser, `Chromium` or `Firefox`; the variable of that name in capitals says where it lies.
-        *packages: Python packages.
-    """
+    """Skip the test that asks where a browser or packages are missing; in CI, fail it."""
     reason = missing(name, *packages)
     if reason and os.environ.get("CI"):
         pytest.fail(f"CI must run the browser tests, but {reason}")
@@ -39,7 +34,7 @@ def need(name: str = "Chromium", *packages: str) -> None:
 
 
 def missing(name: str, *packages: str) -> str | None:
-    """Return what is missing here, and how to get it."""
+    """Return what is missing here, and how to get it; the browser's name in capitals is the variable of its place."""
     if shutil.which("node") is None:
         return "node is not installed; install Node.js 20 or later"
     driver = {"Chromium": "playwright-core", "Firefox": "puppeteer-core"}[name]
@@ -62,12 +57,7 @@ def run(script: str, *arguments: str | Path) -> dict[str, Any]:
 
 
 def lost_on_paper(texts: list[str], pdf: Path) -> list[str]:
-    """Return which texts of a page (a table's row, a paragraph) do not stand whole, in their order, in its PDF.
-
-    Args:
-        texts: what must be there; spaces and ligatures do not count.
-        pdf: the printed page.
-    """
+    """Return which texts of a page do not stand whole in its PDF; spaces and ligatures do not count."""
     from pypdf import PdfReader
 
     printed = _squeezed("".join(page.extract_text() for page in PdfReader(pdf).pages))
@@ -75,12 +65,7 @@ def lost_on_paper(texts: list[str], pdf: Path) -> list[str]:
 
 
 def checked(page: Path, pdf: Path | None = None) -> dict[str, Any]:
-    """Return what the checker says of a page that must keep every bar, also when it is printed.
-
-    Args:
-        page: the page.
-        pdf: where it is printed to, or None for nowhere.
-    """
+    """Return what the checker says of a page that must keep every bar, also when it is printed."""
     report = run("check_page.mjs", page, *(["--pdf", pdf] if pdf else []))
     assert report["wrong"] == [], json.dumps(report, indent=1)
     assert pdf is None or lost_on_paper(report["print"]["texts"], pdf) == []
@@ -92,11 +77,7 @@ def _squeezed(text: str) -> str:
 
 
 def hard_to_read(page: Path) -> list[str]:
-    """Return what a phone's reader cannot read in the pictures of a page: `letters`, `cut` or `window`, and where.
-
-    Args:
-        page: the page.
-    """
+    """Return what a phone's reader cannot read in the pictures of a page: `letters`, `cut` or `window`, and where."""
     faults = []
     for one in run("letters.mjs", page)["pictures"]:
         if one["size"] is not None and one["size"] < SMALLEST:

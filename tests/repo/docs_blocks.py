@@ -50,8 +50,7 @@ def blocks(text: str) -> list[Block]:
     """Return the blocks of a page in order, without those that show what another one prints.
 
     Raises:
-        ValueError: the page shows what a block printed without a block that is run right before it, or a fence has
-            a mark that means nothing.
+        ValueError: no block that is run stands right before what is printed, or a mark means nothing.
     """
     found: list[Block] = []
     end = -1
@@ -74,11 +73,8 @@ def blocks(text: str) -> list[Block]:
 
 def undecided(text: str) -> list[int]:
     """Return the lines of the blocks of code that are neither run nor saved nor run elsewhere."""
-    return [
-        block.line
-        for block in blocks(text)
-        if block.language in CODE and not (block.run or block.title or block.elsewhere)
-    ]
+    code = [block for block in blocks(text) if block.language in CODE]
+    return [block.line for block in code if not (block.run or block.title or block.elsewhere)]
 
 
 def shell(code: str, folder: Path) -> str:

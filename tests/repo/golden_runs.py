@@ -79,14 +79,7 @@ def encoded(strings: Sequence[str], features: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Drawer:
-    """Draws edits for one network.
-
-    Attributes:
-        rng: where chance comes from.
-        layers: the network's recurrent layers.
-        source: the recording of a few strings, which values are taken from.
-        batch: how many rows the edits are for.
-    """
+    """Draws edits of a batch for the recurrent layers of one network, whose values come from a source."""
 
     rng: np.random.Generator
     layers: tuple[Any, ...]
@@ -95,27 +88,21 @@ class Drawer:
 
     def edit(self, kind: str, layer: Any, signal: str) -> probe.Edit:
         """Return an edit of a kind at units, steps and rows that are drawn."""
-        units = self._some(layer.units)
-        site: dict[str, Any] = {
-            "layer": layer.name if len(self.layers) > 1 or self.rng.random() < 0.5 else None,
-            "units": units,
-            "steps": self._some(LENGTH),
-            "rows": self._some(self.batch) if self.rng.random() < 0.2 else None,
-        }
+        rng, units = self.rng, self._some(layer.units)
+        name = layer.name if len(self.layers) > 1 or rng.random() < 0.5 else None
+        steps, rows = self._some(LENGTH), self._some(self.batch) if rng.random() < 0.2 else None
+        site: dict[str, Any] = {"layer": name, "units": units, "steps": steps, "rows": rows}
         count = layer.units if units is None else len(units)
         if kind == "clamp":
-            value = self.rng.normal(size=count).tolist() if self.rng.random() < 0.5 else float(self.rng.normal())
+            value = rng.normal(size=count).tolist() if rng.random() < 0.5 else float(rng.normal())
             return probe.clamp(signal, value, **site)
         if kind == "steer":
-            return probe.steer(signal, self.rng.normal(size=count).tolist(), scale=-1.5, **site)
+            return probe.steer(signal, rng.normal(size=count).tolist(), scale=-1.5, **site)
         if kind == "patch":
-            rows = self.batch if site["rows"] is None else len(site["rows"])
-            chosen = self.rng.integers(len(self.source.output), size=rows).tolist()
+            chosen = rng.integers(len(self.source.output), size=self.batch if rows is None else len(rows)).tolist()
             return probe.patch(signal, self.source, source_rows=chosen, **site)
-        if kind == "zero":
-            return probe.ablate(signal, **site)
-        seed = {"seed": int(self.rng.integers(2**40))} if kind == "resample" else {}
-        return probe.ablate(signal, kind=kind, reference=self.source, **seed, **site)
+        seed = {"seed": int(rng.integers(2**40))} if kind == "resample" else {}
+        return probe.ablate(signal, kind=kind, reference=None if kind == "zero" else self.source, **seed, **site)
 
     def _some(self, size: int) -> list[int] | None:
         if self.rng.random() < 0.25:
@@ -143,25 +130,17 @@ def cases(drawer: Drawer, count: int) -> Iterator[tuple[probe.Edit, ...]]:
             done += 1
 
 
-def weights(count: int) -> np.ndarray:
-    """Return the weights of a sum over all values of a run, the same in the script's tests."""
-    return (np.arange(count) * 7919 % 1009) / 1009 - 0.5
-
-
-def values(recording: probe.Recording, layers: Sequence[Any]) -> np.ndarray:
-    """Return every value of a recording, (row, layer x step x signal x unit)."""
-    found = [
-        torch.stack([recording[layer.name, signal] for signal in layer.signals], dim=2).flatten(1) for layer in layers
-    ]
-    return torch.cat(found, dim=1).numpy()
-
-
 def numbers(model: nn.Module, layers: Sequence[Any], x: Tensor, edits: Sequence[probe.Edit], *, full: bool) -> bytes:
     """Return what a golden file holds of one case: of each run the scores and the sum; of the first every value."""
     recording = probe.record(model, x, edits=edits, signals=probe.Signal)
-    every = values(recording, layers)
-    found = np.column_stack([recording.output.numpy(), every @ weights(every.shape[1])])
-    return found.astype("<f8").tobytes() + (every[0].astype("<f8").tobytes() if full else b"")
+    found = [
+        torch.stack([recording[layer.name, signal] for signal in layer.signals], dim=2).flatten(1) for layer in layers
+    ]
+    every = torch.cat(found, dim=1).numpy()
+    # The same weights as in the script's tests.
+    sums = every @ ((np.arange(every.shape[1]) * 7919 % 1009) / 1009 - 0.5)
+    scores = np.column_stack([recording.output.numpy(), sums])
+    return scores.astype("<f8").tobytes() + (every[0].astype("<f8").tobytes() if full else b"")
 
 
 def write(
@@ -176,14 +155,8 @@ def write(
 ) -> int:
     """Write runs.json and runs.f64 into a folder, and return how many runs they hold.
 
-    Args:
-        folder: where to.
-        chosen: networks with a head.
-        strings: the rows of every batch.
-        sources: strings that patches and ablations take their values from.
-        edits: at least so many cases for each network.
-        full: whether every value of each case's first row is written too.
-        seed: of the edits.
+    The strings are the rows of every batch, values come from the sources, each network has at least so many edits. A
+    full file has every value of each case's first row too.
     """
     listed = []
     with (folder / "runs.f64").open("wb") as file:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from refusing import said
 
 from analyses.__main__ import FAILED, INTERRUPTED, USAGE, run
 from analyses.counter import study
@@ -18,22 +19,25 @@ from probe import Finding, Study
 from probe.studies.verify import Again
 
 REPOSITORY = Path(__file__).parents[2]
-WRONG = {
-    "There is no study 'conter'; there is 'counter'": ["conter"],
-    "Did you mean 'single_units'?": ["counter", "accuracy", "singel-units"],
-    "--jobs is 0; give 1 or more.": ["counter", "--jobs", "0"],
-    "give one of them, and no question.": ["counter", "--measure", "--verify"],
-}
 
 
-def test_what_cannot_be_done_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Before anything is computed."""
-    for said, words in WRONG.items():
-        assert run(words) == FAILED
+def test_what_cannot_be_done_is_said_in_one_line_and_an_interrupt_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is computed; after an interrupt, with what the same command does then."""
+    for line in ("conter", "counter accuracy singel-units", "counter --jobs 0", "counter --measure --verify"):
+        assert run(line.split()) == FAILED
         error = capsys.readouterr().err
         assert error.startswith("error: ")
-        assert said in error
         assert error.count("\n") == 1
+        said(error)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "findings", interrupted)
+    assert run(["counter"]) == INTERRUPTED
+    assert "the same command goes on" in capsys.readouterr().err
 
 
 def test_help_wrong_words_and_a_module_that_is_run_by_its_path_need_no_torch() -> None:
@@ -50,8 +54,8 @@ def test_help_wrong_words_and_a_module_that_is_run_by_its_path_need_no_torch() -
         for words in (["-c", code], [path])
     )
     assert (helped.returncode, "--findings" in helped.stdout) == (0, True)
-    said = f"error: {path} is a module of a study, and is not run by its path. Type: python -m analyses counter\n"
-    assert (ran.returncode, ran.stdout, ran.stderr) == (USAGE, "", said)
+    told = f"error: {path} is a module of a study, and is not run by its path. Type: python -m analyses counter\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (USAGE, "", told)
     # A relative import fails before anything of ours can say so.
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in (REPOSITORY / "analyses").rglob("*.py")]
     assert not any(isinstance(node, ast.ImportFrom) and node.level for tree in trees for node in ast.walk(tree))
@@ -63,7 +67,7 @@ def test_networks_are_measured_then_judged_and_measured_again(
     """Of two counters and a planted network: nothing is judged before; then a question has its folder and lines."""
     for name, value in {
         "SECOND_JUDGED": Population("few", "counter", range(2000, 2002)),
-        "STUDIES": {"judged": lambda: study.judged(["accuracy"])},
+        "STUDIES": {"judged": lambda: study.judged(["bit_effects"])},
         "PANEL": {"judged": ("planted/ones",)},
         "FOLDER": tmp_path,
     }.items():
@@ -71,14 +75,14 @@ def test_networks_are_measured_then_judged_and_measured_again(
     ones = {"ones": planted.battery()["ones"]}
     monkeypatch.setattr(planted, "battery", lambda: ones)
     monkeypatch.chdir(tmp_path)
-    assert run(["counter", "accuracy"]) == FAILED
+    assert run(["counter", "bit-effects"]) == FAILED
     assert "Measure what is missing" in capsys.readouterr().err
     assert run(["counter", "--measure"]) == 0
     printed = capsys.readouterr().out
     assert printed == f"{tmp_path / 'judged.csv.xz'}: 3 networks measured, with their controls\n"
-    assert run(["counter", "accuracy", "--findings", "found", "--figures", "figures"]) == 0
+    assert run(["counter", "bit-effects", "--findings", "found", "--figures", "figures"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    claims = Finding.read(tmp_path / "found" / "accuracy").claims
+    claims = Finding.read(tmp_path / "found" / "bit_effects").claims
     assert {claim.verdict for claim in claims} == {"undecided"}
     assert [line.split() for line in lines].count([claims[0].rule.key, "undecided"]) == 1
     drawn = {str(path) for path in Path("figures").glob("*/*")}
@@ -90,14 +94,3 @@ def test_networks_are_measured_then_judged_and_measured_again(
     monkeypatch.setattr(Study, "verify", lambda *_, **__: iter(moved))
     assert run(["counter", "--verify", "--everything"]) == FAILED
     assert capsys.readouterr().err == "error: accuracy moved.\n"
-
-
-def test_an_interrupt_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With what the same command does then."""
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(study, "findings", interrupted)
-    assert run(["counter"]) == INTERRUPTED
-    assert "the same command goes on" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The committed study as a whole: the networks are there, and the controls come out as they must."""
+"""The committed study as a whole: networks, rules, findings and pages belong together."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from functools import cache
 from typing import Any
 
 import claims_told
-import pandas as pd
 import pytest
 
 from analyses.counter import QUESTIONS, common, study
 from models import zoo
 from models.populations import EXPLORING, POPULATIONS, SECOND_JUDGED, TEMPLATE, TRAJECTORY
 from probe.evidence import Rule
-from probe.evidence.strongest import of_rule
 from probe.studies.measuring import groups_of
 from probe.studies.store import read
 
@@ -23,8 +21,6 @@ PAGES = zoo.ZOO.parents[1] / "reports" / "counter"
 RULES: dict[str, tuple[str, Rule]] = {
     rule.key: (one.name, rule) for one in (*study.questions(QUESTIONS), *study.ACROSS) for rule in one.rules
 }
-#: What the fitted head, recurrent weights before training and one fitted line, passes and fails (docs/science.md).
-PASSES, FAILS = ("II.2", "II.5", "II.9", "II.12a", "II.20"), ("II.4", "II.5b", "II.5c")
 
 
 @cache
@@ -39,22 +35,6 @@ def entries() -> dict[str, dict[str, Any]]:
     return {entry["key"]: entry for entry in json.loads((PAGES / "findings.json").read_text(encoding="utf-8"))}
 
 
-@cache
-def table(question: str) -> pd.DataFrame:
-    """Return what was measured of the hundred counters."""
-    groups = read(study.FOLDER / "judged.csv.xz")
-    return pd.concat([groups[f"counter/seed-{seed}"].tables[question] for seed in SECOND_JUDGED.seeds])
-
-
-def median(key: str, role: str) -> float:
-    """Return the median over a hundred networks of what a rule is about."""
-    question, rule = RULES[key]
-    rows = of_rule(table(question), rule)
-    rows = rows[rows["role"] == role]
-    assert len(rows) == len(SECOND_JUDGED.seeds)
-    return float(rows["value"].median())
-
-
 def test_every_population_is_whole() -> None:
     """No seed is left out, so that none was chosen; all are measured, but those whose rules are frozen.
 
@@ -67,19 +47,6 @@ def test_every_population_is_whole() -> None:
     asked = [each for each in POPULATIONS if each not in (EXPLORING, TEMPLATE)]
     members = {member for part in study.STUDIES for member in read(study.FOLDER / f"{part}.csv.xz")}
     assert members >= {f"{each.recipe}/seed-{seed}" for each in asked for seed in each.seeds}
-
-
-def test_what_untrained_networks_with_a_fitted_line_pass_shows_no_learning_and_what_they_fail_does() -> None:
-    """Some rules hold for them: alone they say nothing of training. Others hold for trained networks alone.
-
-    Claim 0 is about training: the median of the own initialisations lies in the range that refutes it.
-    """
-    for key in PASSES:
-        assert median(key, "fitted head") in RULES[key][1].established_if
-    for key in FAILS:
-        assert median(key, "fitted head") in RULES[key][1].refuted_if
-        assert median(key, "trained") in RULES[key][1].established_if
-    assert median("II.0", "own initialisation") in RULES["II.0"][1].refuted_if
 
 
 def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
@@ -102,7 +69,7 @@ def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
 @pytest.mark.parametrize("part", study.STUDIES)
 def test_every_network_of_a_study_is_measured_and_no_other(part: str) -> None:
     """No measurement is left of a network that the study does not have, and none is of other weights."""
-    made = study.STUDIES[part]()
+    made = study.judged(fit=False) if part == "judged" else study.STUDIES[part]()
     groups = groups_of(made.networks, controls=())
     stored = read(study.FOLDER / f"{part}.csv.xz")
     assert set(stored) == set(groups)
@@ -124,27 +91,24 @@ def test_what_is_no_longer_asked_is_kept_and_counts() -> None:
     assert len({*again, *recipes, "10"}) == common.RECIPES_FAMILY
 
 
-@pytest.mark.parametrize("name", study.PAGES)
-def test_a_page_gives_each_claim_the_number_and_the_verdict_that_were_found(name: str) -> None:
-    """A point a claim in the section of its question, and as many of each verdict as the lead of the page counts."""
-    page = (PAGES / name).read_text(encoding="utf-8")
-    found = [entry for one in study.PAGES[name].questions for entry in entries().values() if entry["question"] == one]
-    told = claims_told.points(page)
-    assert len(told) == len(found)
-    for text, entry in zip(told, found, strict=True):
-        assert text.startswith(f"{entry['sentence'] or entry['statement'].rstrip('.')}: {entry['value']:.3g} (")
-        assert text.endswith(entry["verdict"])
-    counted = entries().values() if name == "how.html" else found
-    assert +claims_told.lead(page) == Counter(entry["verdict"] for entry in counted)
+def test_pages_give_each_claim_the_number_and_the_verdict_that_were_found() -> None:
+    """A point a claim in the section of its question, and as many of each verdict as the lead of the page counts.
 
-
-def test_the_first_page_and_the_table_have_every_claim_with_its_verdict() -> None:
-    """The pills count them; a row of the table has the key, the value and the verdict."""
+    The pills of the first page count all; a row of the table has the key, the value and the verdict.
+    """
+    every = Counter(entry["verdict"] for entry in entries().values())
+    for name, contents in study.PAGES.items():
+        page = (PAGES / name).read_text(encoding="utf-8")
+        found = [entry for one in contents.questions for entry in entries().values() if entry["question"] == one]
+        for text, entry in zip(claims_told.points(page), found, strict=True):
+            assert text.startswith(f"{entry['sentence'] or entry['statement'].rstrip('.')}: {entry['value']:.3g} (")
+            assert text.endswith(entry["verdict"])
+        counted = every if name == "how.html" else Counter(entry["verdict"] for entry in found)
+        assert +claims_told.lead(page) == counted
     first, how = ((PAGES / name).read_text(encoding="utf-8") for name in ("index.html", "how.html"))
-    assert +claims_told.pills(first) == Counter(entry["verdict"] for entry in entries().values())
-    rows = claims_told.rows(how)
-    assert {row["claim"] for row in rows} == set(entries())
-    for row in rows:
-        entry = entries()[row["claim"]]
-        assert float(row["trained"]) == pytest.approx(float(f"{entry['value']:.3g}"))
-        assert row["verdict"].endswith(entry["verdict"])
+    assert +claims_told.pills(first) == every
+    rows = {row["claim"]: row for row in claims_told.rows(how)}
+    assert set(rows) == set(entries())
+    for key, entry in entries().items():
+        assert float(rows[key]["trained"]) == pytest.approx(float(f"{entry['value']:.3g}"))
+        assert rows[key]["verdict"].endswith(entry["verdict"])

@@ -1,37 +1,31 @@
 """The page's explorer against Python: its engine, its programs, and the code that a reader copies.
 
-- The page's engine against `probe.intervene`: the script that pages carry, run by node on golden files.
-- The page's rival programs against Python's: random ones on random strings, and the four that the analysis asks.
-- The Python that a reader copies from a page runs as it is, and gives what the page shows.
+The script that pages carry is run by node: its engine on golden files, which hold what `probe.intervene` gives, and
+its rival programs on random strings. The Python that a reader copies runs as it is, and gives what the page shows.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import copy
 import io
-import itertools
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor, nn
 
 import probe
-from analyses.counter.programs import REFERENCE, balance, ones, zeros_backwards
 from models.zoo import networks
 from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
 from probe.explorer.networks import double_of, embed
 from probe.explorer.rival_programs import described
-from probe.methods.abstraction.programs import agreement, as_tuples
+from probe.methods.abstraction.programs import agreement
 from tests.repo import golden_runs
 from tests.repo.golden_runs import drawn, encoded
 
@@ -44,36 +38,31 @@ EXAMPLE = "0110101101"
 def by_node(script: str, given: Any, folder: Path) -> Any:
     """Return what a script makes of a folder, or of what is asked; without node skip, and fail in CI."""
     node = shutil.which("node")
-    if node is None and os.environ.get("CI"):
-        pytest.fail("CI must compare the page with Python, but node is not installed")
     if node is None:
-        pytest.skip("node is not installed; install Node.js 20 or later")
+        said = "node is not installed; install Node.js 20 or later"
+        pytest.fail(said) if os.environ.get("CI") else pytest.skip(said)
     if not isinstance(given, Path):
         (folder / "asked.json").write_text(json.dumps(given))
         given = folder / "asked.json"
-    command = [node, str(JS / script), str(given)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
+    done = subprocess.run([node, JS / script, given], capture_output=True, text=True, check=False, timeout=1200)
     assert done.returncode in (0, 1), done.stderr
     return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize(
-    ("every", "edits", "values"),
-    [pytest.param(16, 2, 150_000, id="some"), pytest.param(1, 200, 500_000, id="all", marks=pytest.mark.exhaustive)],
+    "every", [pytest.param(128, id="some"), pytest.param(1, id="all", marks=pytest.mark.exhaustive)]
 )
-def test_the_page_runs_every_string_under_every_edit_as_python_does(
-    every: int, edits: int, values: int, tmp_path: Path
-) -> None:
+def test_the_page_runs_every_string_under_every_edit_as_python_does(every: int, tmp_path: Path) -> None:
     """All 1,024 strings under at least 200 edits of an LSTM, a GRU, an RNN and a stack: 1e-12, no other answer.
 
-    Of these `some` are every sixteenth string under each kind of edit at each signal, and several at once.
+    Of these `some` are some strings under each kind of edit at each signal, and several at once.
     """
-    strings = golden_runs.every_string()[::every]
+    strings, edits = golden_runs.every_string()[::every], 200 if every == 1 else 2
     chosen, sources = golden_runs.golden_networks()[:4], golden_runs.every_string()[3::128]
     runs = golden_runs.write(tmp_path, chosen, strings, sources, edits=edits, full=True, seed=0)
     found = by_node("golden.mjs", tmp_path, tmp_path)
     assert found["runs"] == runs >= 4 * edits * len(strings)
-    assert found["values"] > values
+    assert found["values"] > 100_000
     assert max(found["largest"], found["largest_sum"]) <= TOLERANCE
     assert found["answers"] == 0
 
@@ -90,55 +79,26 @@ def test_a_wrong_number_is_seen(tmp_path: Path) -> None:
     assert found["largest"] > TOLERANCE
 
 
-@pytest.mark.parametrize(
-    "every", [pytest.param(7, id="some"), pytest.param(1, id="all", marks=pytest.mark.exhaustive)]
-)
-def test_the_committed_sample_is_what_python_gives(every: int) -> None:
-    """Its edits, read from their JSON, give its numbers: the page is compared with no older Python."""
-    golden = json.loads((golden_runs.COMMITTED / "runs.json").read_text())
-    chosen = golden_runs.golden_networks()
+def test_the_committed_sample_is_what_python_gives() -> None:
+    """Some of its edits, read from their JSON, give its numbers: the page is compared with no older Python."""
+    golden, chosen = json.loads((golden_runs.COMMITTED / "runs.json").read_text()), golden_runs.golden_networks()
     assert [embed(network) for network in chosen] == golden["networks"]
-    doubles = [double_of(network) for network in chosen]
     strings, cases = golden["strings"], golden["cases"]
     assert len(cases) * len(strings) >= 2000
-    expected = np.fromfile(golden_runs.COMMITTED / "runs.f64", "<f8")
     sizes = [len(strings) * (golden["networks"][case["network"]]["scores"] + 1) for case in cases]
-    ends = np.cumsum(sizes)
-    assert ends[-1] == len(expected)
-    assert {case["network"] for case in cases[::every]} == set(range(len(chosen)))
-    for case, end, size in list(zip(cases, ends, sizes, strict=True))[::every]:
+    expected = np.split(np.fromfile(golden_runs.COMMITTED / "runs.f64", "<f8"), np.cumsum(sizes))
+    assert (len(expected.pop()), {case["network"] for case in cases[::13]}) == (0, set(range(len(chosen))))
+    for case, wanted in list(zip(cases, expected, strict=True))[::13]:
         network = chosen[case["network"]]
         x = encoded(strings, network.layers[0].inputs)
         edits = [probe.Edit.from_json(text) for text in case["edits"]]
-        found = golden_runs.numbers(doubles[case["network"]], network.layers, x, edits, full=False)
-        wanted = expected[end - size : end]
+        found = golden_runs.numbers(double_of(network), network.layers, x, edits, full=False)
         assert np.frombuffer(found, "<f8") == pytest.approx(wanted, rel=TOLERANCE, abs=TOLERANCE)
-
-
-SYMBOLS = "01a<\U0001d7d8"
-FOUR = {
-    "ones": ExplorerProgram("ones", 0, {"0": 0, "1": 1}),
-    "zeros backwards": ExplorerProgram("zeros backwards", REFERENCE, {"0": -1, "1": 0}),
-    "balance": ExplorerProgram("balance", REFERENCE / 2, {"0": -0.5, "1": 0.5}),
-    "ones with a drift": ExplorerProgram("ones with a drift", 0.4 * REFERENCE, {"0": -0.4, "1": 0.6}),
-}
-WRITTEN = {
-    "ones": ones,
-    "zeros backwards": zeros_backwards,
-    "balance": balance,
-    "ones with a drift": lambda bits: ones(bits) + 0.4 * (REFERENCE - len(bits)),
-}
-
-
-def answered(programs: Sequence[ExplorerProgram], strings: Sequence[str], folder: Path) -> list[list[dict[str, Any]]]:
-    """Return what the page's script gives, by program and string: `answers` after each symbol, and who `agrees`."""
-    asked = {"programs": [described(program) for program in programs], "strings": list(strings)}
-    return by_node("answers.mjs", asked, folder)
 
 
 def test_the_page_answers_as_python_does(tmp_path: Path) -> None:
     """Thirty random programs on random strings, after every symbol: the same floats, and the same classes agree."""
-    rng = np.random.default_rng(0)
+    rng, symbols = np.random.default_rng(0), list("01a<\U0001d7d8")
 
     def number() -> float:
         return float(rng.normal() if rng.random() < 0.5 else rng.integers(-3, 4))
@@ -146,33 +106,22 @@ def test_the_page_answers_as_python_does(tmp_path: Path) -> None:
     def step() -> float | tuple[float, float]:
         return number() if rng.random() < 0.5 else (number(), number())
 
-    programs = [ExplorerProgram(f"p{k}", number(), {symbol: step() for symbol in SYMBOLS}) for k in range(30)]
-    strings = ["".join(rng.choice(list(SYMBOLS), size=int(rng.integers(1, 30)))) for _ in range(25)]
+    programs = [ExplorerProgram(f"p{k}", number(), {symbol: step() for symbol in symbols}) for k in range(30)]
+    strings = ["".join(rng.choice(symbols, size=int(rng.integers(1, 30)))) for _ in range(25)]
+    # A half agrees with both of its neighbours, and not where it is half and a millionth.
+    halves = [ExplorerProgram("half", start, dict.fromkeys(symbols, 0)) for start in (3.5, 3.500001, -0.5)]
+    every = [*programs, *halves]
+    found = by_node("answers.mjs", {"programs": [*map(described, every)], "strings": strings}, tmp_path)
     agreeing = 0
-    for program, rows in zip(programs, answered(programs, strings, tmp_path), strict=True):
+    for program, rows in zip(every, found, strict=True):
         for string, row in zip(strings, rows, strict=True):
             assert row["answers"] == [program(string[: end + 1]) for end in range(len(string))]
             answer = np.array([program(string)])
             assert row["agrees"] == [agreement(np.array([place]), answer).share == 1 for place in range(11)]
             agreeing += sum(row["agrees"])
     assert 100 < agreeing < 30 * 25
-    # A half agrees with both of its neighbours, and not where it is half and a millionth.
-    halves = [ExplorerProgram("half", start, {"1": 0}) for start in (3.5, 3.500001, -0.5)]
-    found = [rows[0]["agrees"] for rows in answered(halves, ["1"], tmp_path)]
-    assert [[place for place in range(11) if row[place]] for row in found] == [[3, 4], [4], [0]]
-
-
-def test_the_four_programs_of_the_analysis_can_be_written(tmp_path: Path) -> None:
-    """On every string of 6, 10 and 13 bits, in Python and in the page."""
-    lists = [torch.tensor(list(itertools.product((0.0, 1.0), repeat=length))[::7]) for length in (6, 10, 13)]
-    rows = [row for x in lists for row in as_tuples(x)]
-    found = answered(list(FOUR.values()), ["".join(map(str, row)) for row in rows], tmp_path)
-    for (name, program), answers in zip(FOUR.items(), found, strict=True):
-        expected = [WRITTEN[name](row) for row in rows]
-        assert [program(row) for row in rows] == pytest.approx(expected, abs=1e-12)
-        assert [answer["answers"][-1] for answer in answers] == pytest.approx(expected, abs=1e-12)
-    ten = [row for row in rows if len(row) == REFERENCE]
-    assert all(program(row) == pytest.approx(ones(row)) for program in FOUR.values() for row in ten)
+    agreed = [[place for place in range(11) if rows[0]["agrees"][place]] for rows in found[-3:]]
+    assert agreed == [[3, 4], [4], [0]]
 
 
 #: A name that would end the string it stands in, were it not quoted.
@@ -198,11 +147,9 @@ def draft(kind: str, signal: str, units: str, steps: str, value: str = "", *, la
 
 def printed(code: str) -> dict[str, list[float]]:
     """Run code in an empty namespace and return the lists that it prints, by the word before them."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(compile(code, "copied", "exec"), {"__name__": "copied"})
-    lines = (line.split(" ", 1) for line in out.getvalue().splitlines())
-    return {name: json.loads(numbers) for name, numbers in lines}
+    return {line.split()[0]: json.loads(line.partition(" ")[2]) for line in out.getvalue().splitlines()}
 
 
 def copied(explorer: Explorer, states: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
@@ -261,12 +208,6 @@ def test_copied_python_runs_and_agrees(tmp_path: Path) -> None:
             assert (given["before"] != given["after"]) == bool(state)
 
 
-def listed(values: dict[str, Any]) -> list[float]:
-    """Return the numbers of an array as `Edit.to_json` writes it."""
-    dtype = getattr(torch, values["dtype"])
-    return torch.frombuffer(bytearray(base64.b64decode(values["base64"])), dtype=dtype).tolist()
-
-
 SEVERAL = ["1111100000", "0000011111", "1010101010", "0000000001"]
 SITE: dict[str, Any] = {"units": [7, 0, -1], "steps": [-4, 2]}
 KINDS = [("ablate", 0), ("mean", 0), ("patch", 0), *(("resample", seed) for seed in range(8))]
@@ -289,7 +230,7 @@ BY_HANDLE = {
 def test_an_experiment_of_the_page_is_the_librarys_edit(
     second: list[str], put: list[str | None], tried: list[list[ExplorerEdit]], different: int, tmp_path: Path
 ) -> None:
-    """Ablations and patches, also put in by the handle: their JSON and the answers; each seed draws its row."""
+    """Ablations and patches, also put in by the handle: the answers are the library's; each seed draws its row."""
     model = networks(seeds=[0])[0].model
     experiments = [ExplorerExperiment(str(place), second=second, edits=one) for place, one in enumerate(tried)]
     explorer = Explorer([ExplorerNetwork("lstm", model)], EXAMPLE, BITS, experiments=experiments)
@@ -305,12 +246,4 @@ def test_an_experiment_of_the_page_is_the_librarys_edit(
         assert output[0].softmax(0).tolist() == pytest.approx(found["after"], abs=1e-12)
         assert found["before"] != found["after"]
         answers.add(tuple(found["after"]))
-        if put[0] is None:
-            wanted, (given,) = json.loads(edits[0].to_json()), found["edits"]
-            for name in ("edit", "kind", "seed", "source_rows"):
-                assert given.get(name) == wanted.get(name)
-            if wanted.get("values"):
-                count = len(given["values"]["data"])
-                assert given["values"]["data"] == pytest.approx(listed(wanted["values"])[:count], abs=1e-12)
-                assert given["values"]["shape"] == wanted["values"]["shape"]
     assert len(answers) == different

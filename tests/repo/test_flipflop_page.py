@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from claims_told import check_table, check_told, lead, points
-from matplotlib.cbook import STEP_LOOKUP_MAP
 
 from analyses.__main__ import FAILED, run
 from analyses.flipflop import page, pictures
 from analyses.flipflop.pictures import BIT, STEP
-from analyses.flipflop.study import BITS, CALLED, CELLS, FOLDER, NAMES, QUESTIONS
+from analyses.flipflop.study import CALLED, CELLS, FOLDER, NAMES, QUESTIONS
 from probe import Finding
 from probe.evidence.measurements import only
 from probe.studies import store
@@ -67,25 +66,11 @@ def test_what_is_drawn_of_one_network_is_what_the_table_counts() -> None:
     ends = [[end.split(",") for end in both.split(" and ")] for both in found[found["unstable"] == 1]["answer"]]
     assert [sum(a != b for a, b in zip(*both, strict=True)) for both in ends] == [1] * len(ways)
     assert len({str(sorted(both)) for both in ends}) == counts[1] == len(ways)
-
-
-def test_the_interchange_that_is_drawn_changes_one_bit_until_its_next_pulse() -> None:
-    """From the patch on, and no other bit; an answer stands until the pulse that changes it."""
-    group = pictures.shown()
-    pulses, base, patched = pictures.one_interchange(group)
+    # An interchange changes one bit from the patch on until its next pulse, and no other bit.
+    pulses, base, patched = pictures.one_interchange(pictures.shown())
     until = STEP + 1 + int(np.flatnonzero(pulses[STEP + 1 :, BIT])[0])
     differ = np.sign(patched) != np.sign(base)
     assert differ[STEP + 1 : until, BIT].all()
     assert not differ[until:, BIT].any()
     assert not np.delete(differ[STEP:], BIT, axis=1).any()
     assert np.isnan(patched[:STEP]).all()
-    # In the picture as in the table: just before each step the line is where the answer after the last step is.
-    drawn = [figure.figure for figure in (pictures.task(group), pictures.interchange(group))]
-    axes = [ax for figure in drawn if figure is not None for ax in figure.axes]
-    lines = [line for ax in axes for line in ax.lines if str(line.get_label())[0] != "_"]
-    assert len(lines) == BITS + 2 * BITS
-    for line in lines:
-        steps, values = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
-        across, up = STEP_LOOKUP_MAP[line.get_drawstyle()](steps, values)
-        before = np.interp(steps[1:] - 0.01, across, up)
-        assert before == pytest.approx(values[:-1], nan_ok=True)

@@ -2,57 +2,43 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import pytest
 
 from analyses.counter import common
 from probe.evidence import Control, Range, Rule, judge
 from probe.evidence.measurements import tabulate
 from probe.evidence.strongest import STRONGEST, with_strongest
 
-LARGE = Rule(
-    "x",
-    "It is large.",
-    "size",
-    "the size",
-    "here",
-    Range.at_least(0.5),
-    Range.below(0.5),
-    controls=(Control(STRONGEST, 0.05),),
+WORDS = {"key": "x", "statement": "It is so.", "metric": "size", "definition": "the size", "source": "here"}
+BEATEN = (Control(STRONGEST, 0.05),)
+LARGE = {"established_if": Range.at_least(0.5), "refuted_if": Range.below(0.5)}
+SMALL = {"established_if": Range.at_most(0.5), "refuted_if": Range.above(0.5)}
+HEADS = {"fitted head": (0.3, 0.9), "noise head": (0.2, 0.1), "ridge head": (0.9, 0.2)}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "controls", "heads", "best", "verdict"),
+    [
+        (LARGE, BEATEN, HEADS, (0.9, 0.9), "not specific"),
+        (SMALL, BEATEN, HEADS, (0.2, 0.1), "refuted"),
+        (LARGE, (Control("noise head", 0.05),), HEADS, None, "established"),
+        # The best of the two that were measured would be a weaker control, and nobody would say so.
+        (LARGE, BEATEN, ("noise head", "fitted head"), None, "undecided"),
+    ],
 )
-
-
-def table(**by_role: list[float]) -> pd.DataFrame:
-    """Values by role, a pair each."""
-    return tabulate(
-        {"question": "q", "metric": "size", "role": role.replace("_", " "), "value": value, "pair": str(pair)}
-        | {"network": f"counter/seed-{pair}" + ("" if role == "trained" else f"/{role.replace('_', ' ')}")}
-        for role, values in by_role.items()
-        for pair, value in enumerate(values)
+def test_the_best_head_of_each_pair_is_the_control(bounds, controls, heads, best, verdict) -> None:
+    """The largest value where a rule wants much, the smallest where it wants little; a straw man is no opponent."""
+    roles = {"trained": (0.92, 0.92), **{head: HEADS[head] for head in heads}}
+    table = tabulate(
+        {"question": "q", "metric": "size", "role": role, "value": values[pair % 2], "pair": str(pair)}
+        | {"network": f"counter/seed-{pair}" + ("" if role == "trained" else f"/{role}")}
+        for role, values in roles.items()
+        for pair in range(60)
     )
-
-
-def test_the_best_head_of_each_pair_is_the_control() -> None:
-    """The largest value where a rule wants much, the smallest where it wants little; another one each time."""
-    heads = {"fitted_head": [0.1, 0.9], "ridge_head": [0.8, 0.2], "noise_head": [0.3, 0.3]}
-    measured = table(trained=[0.9, 0.9], **heads)
-    little = Rule(**vars(LARGE) | {"established_if": Range.at_most(0.5), "refuted_if": Range.above(0.5)})
-    for asked, expected in ((LARGE, [0.8, 0.9]), (little, [0.1, 0.2])):
-        found = with_strongest(measured, [asked])
-        best = found[found["role"] == STRONGEST].sort_values("pair")
-        assert list(best["value"]) == expected
-        assert list(best["network"]) == ["counter/seed-0/strongest head", "counter/seed-1/strongest head"]
-    unasked = with_strongest(measured, [Rule(**vars(LARGE) | {"controls": ()})])
-    assert STRONGEST not in set(unasked["role"])
-
-
-def test_a_straw_man_is_no_opponent() -> None:
-    """A claim that beats one head and not another is not specific; with a head that was not measured, undecided."""
-    heads = {"fitted_head": [0.3] * 60, "noise_head": [0.2] * 60}
-    for more, controls, verdict in (
-        ({"ridge_head": [0.9] * 60}, LARGE.controls, "not specific"),
-        ({"ridge_head": [0.9] * 60}, (Control("fitted head", 0.05),), "established"),
-        ({}, LARGE.controls, "undecided"),
-    ):
-        rules = [Rule(**vars(LARGE) | {"controls": controls})]
-        (claim,) = judge(table(trained=[0.9] * 60, **heads, **more), rules, family=common.FAMILY)
-        assert claim.verdict == verdict
+    rule = Rule(**WORDS, **bounds, controls=controls)
+    found = with_strongest(table, [rule])
+    found = found[found["role"] == STRONGEST].set_index("network")["value"]
+    wanted = () if best is None else [(f"counter/seed-{pair}/{STRONGEST}", best[pair]) for pair in range(2)]
+    assert [(name, found[name]) for name, _ in wanted] == list(wanted)
+    assert found.empty == (best is None)
+    assert judge(table, [rule], family=common.FAMILY)[0].verdict == verdict

@@ -82,9 +82,7 @@ def test_another_network_of_a_seed_that_is_there_is_refused(small: Path, tmp_pat
 
 WRONG_TABLES: list[Callable[[dict[str, Any]], object]] = [
     lambda table: table.pop("recipe"),
-    lambda table: table["networks"][1].update(seed="one"),
     lambda table: table["networks"][1]["sha256"].update(model="0"),
-    lambda table: table["networks"][1]["sha256"].update(untrained="0"),
     lambda table: table["networks"][1].update(split="0"),
     lambda table: table["networks"][1]["sha256"].pop("untrained"),
     lambda table: table["recipe"].update(every_step=True),
@@ -103,44 +101,34 @@ def test_no_changed_number_of_tables_and_weights_goes_unseen(small: Path) -> Non
     path = small / "counter.safetensors"
     good = safetensors.torch.load(path.read_bytes())
     bias, seed = good["counter/model.head.bias"], good["counter/seed"]
-    for changed in (
+    wrong = (
         {"counter/model.head.bias": bias + 1e-6},
         {"counter/seed": seed.flip(0)},
-        {"counter/seed": seed[:2].contiguous()},
-    ):
-        path.write_bytes(safetensors.torch.save({**good, **changed}))
+        {"counter/seed": seed[:2].clone()},
+    )
+    written = [safetensors.torch.save(good | each) for each in wrong]
+    for content in (*written, path.read_bytes()[:-9]):
+        path.write_bytes(content)
         with refused():
             zoo.networks(seeds=[0])
-    path.write_bytes(path.read_bytes()[:-9])
-    with refused():
-        zoo.networks(seeds=[0])
-    path.unlink()
-    with refused():
-        zoo.networks(seeds=[0])
 
 
 def test_recipes_of_one_pack_do_not_touch_each_other(small: Path, tmp_path: Path) -> None:
     """They stand in the same two files; packing over damage changes neither, and packing one not the other's."""
-    whole, table = small / "over-training.safetensors", small / "over-training.json"
     for steps, seed in ((100, 1), (200, 1), (100, 2)):
         name = f"after-{steps}-steps"
         train(RECIPES[name], seed, tmp_path / name / f"seed-{seed}")
         assert pack(tmp_path / name, name) == 1
     kept = zoo.checkpoint(tmp_path / "after-200-steps" / "seed-1").model
     assert weights_digest(zoo.networks("after-200-steps", [1])[0].model) == weights_digest(kept)
-    assert list(json.loads(table.read_text())) == ["after-100-steps", "after-200-steps"]
-    train(RECIPES["after-100-steps"], 3, tmp_path / "after-100-steps" / "seed-3")
     edited("after-200-steps", lambda lines: lines["networks"][0]["sha256"].update(model="0"))
     assert len(zoo.networks("after-100-steps", [1, 2])) == 2
-    for damage in (
-        lambda: edited("after-100-steps", lambda lines: lines["networks"][0]["sha256"].update(model="0")),
-        lambda: whole.write_bytes(whole.read_bytes()[:-9]),
-    ):
-        damage()
-        left = {path: path.read_bytes() for path in small.iterdir()}
-        with refused():
-            pack(tmp_path / "after-100-steps", "after-100-steps")
-        assert {path: path.read_bytes() for path in small.iterdir()} == left
+    edited("after-100-steps", lambda lines: lines["networks"][0]["sha256"].update(model="0"))
+    shutil.copytree(tmp_path / "after-100-steps" / "seed-1", tmp_path / "one" / "seed-1")
+    left = {path: path.read_bytes() for path in small.iterdir()}
+    with refused():
+        pack(tmp_path / "one", "after-100-steps")
+    assert {path: path.read_bytes() for path in small.iterdir()} == left
 
 
 def test_the_command_packs(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,20 +138,8 @@ def test_the_command_packs(small: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert run(app, [str(everything)]) == 0
     assert capsys.readouterr().out == f"{small / 'counter.safetensors'} 0 networks new\n"
     assert run(app, []) == 2
-    for folder in (tmp_path / "gone", everything / "counter"):
-        assert run(app, [str(folder)]) == 1
-        assert "holds no RECIPE/seed-N" in capsys.readouterr().err
-    (everything / "counter").rename(everything / "conter")
-    assert run(app, [str(everything)]) == 1
-    assert "Did you mean 'counter'" in capsys.readouterr().err
+    assert run(app, [str(tmp_path / "gone")]) == 1
+    assert "holds no RECIPE/seed-N" in capsys.readouterr().err
     for name, seed in (("counter", 777), ("conter", 0)):
         with refused():
             zoo.networks(name, [seed])
-
-
-def test_the_readme_has_the_errors_of_the_tables() -> None:
-    """The two numbers that are typed there are those of the 300 counters."""
-    errors = [line["errors"]["test"]["error"] for line in zoo.read_table("counter")["networks"].values()]
-    said = f"{len(errors)} networks of `counter` is {100 * sum(errors) / len(errors):.3f} %, and the worst has "
-    readme = (zoo.ZOO / "README.md").read_text(encoding="utf-8").replace("\n", " ")
-    assert f"{said}{100 * max(errors):.3f} %" in readme
