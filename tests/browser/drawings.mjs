@@ -189,7 +189,7 @@ async function phone(browser) {
   return found;
 }
 
-const PRESSES = 60;
+const PRESSES = 200;
 
 /**
  * The median of what a key pressed at a bit takes until the page is laid out anew, in the time of a loop of plain
@@ -240,7 +240,7 @@ try {
   found.more = await more(context);
   const timing = await open(context, url, log);
   found.speed = await timing.evaluate(presses, [PRESSES, 0]);
-  found.slow = await timing.evaluate(presses, [20, 20]);
+  found.slow = await timing.evaluate(presses, [40, 20]);
   await context.close();
   found.phone = await phone(browser);
   found.overflow = await overflow(browser, url + MEMORY);

@@ -88,7 +88,7 @@ def test_a_picture_that_is_hard_to_read_is_found(tmp_path: Path) -> None:
             text = figure.text(x, 0.5, "some of these words", fontsize=size)
             text.set_in_layout(False)
             svg = figure_to_svg(figure, name=name.replace(" ", "-"))
-        blocks.append(Figure(svg, "Words in 1 line.", "A line of words.", name))
+        blocks.append(Figure(svg, f"{name}: 1 line.", "A line of words.", name))
     page = Page("A page", "Words.", [Section("Words", blocks, key="words")]).write(tmp_path / "page.html")
     found = [tuple(fault.split(": ")[:2]) for fault in hard_to_read(page)]
     assert found == [(fault, name) for name, (*_, faults) in PICTURES.items() for fault in faults]
