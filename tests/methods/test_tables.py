@@ -82,16 +82,6 @@ def test_many_rows_in_pieces_give_the_same_table(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_allclose(unit_table(model, pairs(0), STEP)[0], whole, atol=1e-13)
 
 
-def test_units_of_a_group_go_together() -> None:
-    """Two groups have four subsets, which are four of the eight; units of no group stay the base's."""
-    model = machine("gru")
-    table, _ = unit_table(model, pairs(0), STEP)
-    grouped, _ = unit_table(model, pairs(0), STEP, groups=[[2, 0], [1]])
-    np.testing.assert_allclose(grouped, table[:, [0, 0b101, 0b010, 0b111]], atol=1e-13)
-    left, _ = unit_table(model, pairs(0), STEP, groups=[[-2]])
-    np.testing.assert_allclose(left, table[:, [0, 0b010]], atol=1e-13)
-
-
 def lstm_by_hand(layer: Any, x: dict[str, Tensor], h: dict[str, Tensor], c: Tensor) -> Tensor:
     """Return (c, h) after a step in which every gate reads its own input and hidden state."""
     W, U = layer.weight_ih_l0.chunk(4), layer.weight_hh_l0.chunk(4)

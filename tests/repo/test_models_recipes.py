@@ -16,7 +16,7 @@ from models.counter import answer
 from models.data import Strings, described_strings, training_strings, whole_strings
 from models.learning import Adam, last_scores, string_loss, take_step
 from models.populations import FIRST, POPULATIONS, population
-from models.recipes import EXPERIMENT, RECIPES, Recipe, experiment_recipe
+from models.recipes import EXPERIMENT, RECIPES, Recipe
 from models.tasks import TEMPLATE, parse_bits, running_matches
 from models.training import initialise, split, train
 
@@ -42,16 +42,6 @@ def test_every_recipe_changes_one_thing_or_is_a_cell_of_the_experiment() -> None
             continue
         assert things == 1 or (things == 2 and name in cells and changed <= {"zero", "one", "shorter"}), name
         assert RECIPES[name].name == name
-
-
-def test_the_codes_and_doses_are_those_of_the_experiment() -> None:
-    """0/1, 1/0, -1/+1, -.5/+.5, 1/2 times 0, 5, 20 and 50 of 500 strings, which is 0, 1, 4 and 10 %; 20 cells."""
-    codes = [(0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (-0.5, 0.5), (1.0, 2.0)]
-    assert [(cell.zero, cell.one, cell.shorter) for cell in EXPERIMENT] == [
-        (*code, shorter) for code in codes for shorter in (0, 5, 20, 50)
-    ]
-    assert all(RECIPES[cell.name] == cell for cell in EXPERIMENT)
-    assert experiment_recipe("reversed", 1).name == "code-reversed-shorter-1-percent"
 
 
 def test_the_populations_are_those_that_the_rules_need() -> None:
