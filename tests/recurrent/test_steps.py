@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pytest
 import torch
+from bodies import Model
 from layer_by_hand import FEATURES, ROWS, TIME, UNITS, Layer, LayerStep, going_on
 from refusing import refused
 from torch import Tensor, nn
@@ -245,20 +246,12 @@ def test_a_right_step_passes(name: str) -> None:
         assert not torch.equal(one, clean)
 
 
-class _Model(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.rnn = Odd(), nn.GRU(UNITS, FEATURES, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.rnn(self.first(x)[0])[0]
-
-
 @pytest.fixture
 def model() -> nn.Module:
     """Return a model of one odd layer below one of torch's."""
     probe.register(Odd, OddStep)
-    return _Model()
+    gru = nn.GRU(UNITS, FEATURES, batch_first=True)
+    return Model(lambda m, x: m.rnn(m.first(x)[0])[0], first=Odd(), rnn=gru)
 
 
 @pytest.fixture
