@@ -1,22 +1,24 @@
-"""Are answers right? Of all sequences exactly, of some with an interval, by group and by label."""
+"""Are answers right, what does one more input do to them, and how much noise do they survive?"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from answering import answer
-from known_machines import CLASSES, LENGTH, Reader, Tally, X, subjects
-from studied import bits, planted, study_of
-from tables_read import by, rows, value
+from known_machines import CLASSES, LEAD, LENGTH, WINS, Reader, Tally, X, expected, machine_of, subjects
+from tables_read import by, rows, value, values
 from torch import Tensor, nn
 
 from probe import Readout, Study
 from probe.evidence.measurements import Network
-from probe.questions.answers import answers
+from probe.methods.decomposition.noise import noisy_accuracy
+from probe.questions.answers import answers, bit_effects
+from probe.questions.states import noise_margin
 from probe.studies.answer import judged
-from probe.studies.measuring import every_question
 from probe.studies.prepare import prepare
 from probe.subjects.answers import answers_to
 
@@ -63,23 +65,6 @@ def test_numbers_of_any_size_are_predicted_and_neither_right_nor_wrong() -> None
     assert not found.claims
 
 
-def test_what_a_study_lacks_for_its_answers_is_one_reason() -> None:
-    """Of classes and bits nearly all is asked; of real numbers, and without a last value, each reason is said."""
-    values = np.full((160, 8), np.nan)
-    values[:, :4], values[:80, :4] = 1, 0
-    logit = {"concepts": {"ones": values}, "readout": Readout("ones", weight=np.ones((1, 6)), kind="logit")}
-    (undefined,) = prepare(study_of(planted(), **logit))
-    assert "is not defined at the last step of any" in str(answers.question(undefined).why_not(undefined))
-    (subject,) = prepare(study_of(planted(), inputs=bits(60, 6), programs={"count": sum}))
-    asked = {question.name: question for question in every_question(subject)}
-    for name in ("answers", "programs", "other-lengths", "bit-effects"):
-        assert asked[name].why_not(subject) is None
-    assert "it answers with one of several classes" in str(asked["reduced-models"].why_not(subject))
-    readout = Readout("ones", weight=np.ones((1, 6)), kind="number")
-    (real,) = prepare(study_of(planted(), inputs=np.random.default_rng(0).normal(size=(20, 4, 1)), readout=readout))
-    assert "more than 8 different values" in str(asked["other-lengths"].why_not(real))
-
-
 class Fixed(nn.Module):
     """Gives the answers that it was made with, whatever it reads."""
 
@@ -112,3 +97,54 @@ def test_errors_are_those_of_groups_and_labels() -> None:
     assert by("network", table, "balanced_error") == {"right": 0, "twos": 0.75}
     # Without training rows no label was withheld.
     assert not len(rows(answers.measure(asked, groups=lambda _: {"all": range(8)}), "all_floor"))
+
+
+def measured(model: nn.Module, concept: torch.Tensor = WINS, of: Any = bit_effects, **options: Any) -> pd.DataFrame:
+    """Return the table of one network."""
+    return of.measure(subjects([Network("it", "trained", model, 0)], concept=concept), **options)
+
+
+def test_a_tally_adds_one_on_a_win_and_nothing_on_a_loss() -> None:
+    """The same in every context and at every step but the first, before which there is no answer."""
+    (subject,) = subjects([Network("tally", "trained", Tally(idle=1), 0)])
+    question = bit_effects.question(subject)
+    assert question.why_not(subject) is None
+    table = question.ask([subject])
+    assert by("at", table, "effect") == pytest.approx({0: 0, 1: 1}, abs=1e-9)
+    assert by("step", table, "effect_at_step", at=1) == pytest.approx(dict.fromkeys((1, 2, 3, 4), 1))
+    (claim,) = judged(table, question.rules)
+    assert claim.value == value(table, "largest_effect_sd") == pytest.approx(0, abs=1e-9)
+
+
+@torch.no_grad()
+def test_a_gru_with_another_concept_changes_as_the_model_on_shorter_sequences() -> None:
+    """Read off the model run on each prefix; every step has the same weight, whatever its number of prefixes."""
+    model = Reader("gru", 4)
+    table = measured(model, LEAD, steps=[2, 3])
+    answers = {t: expected(model.double()(X[:, :t].double())) for t in (2, 3, 4)}
+    # All 32 rows repeat each prefix equally often, which gives every step the same weight.
+    for amount in (1, -1):
+        parts = [(answers[step + 1] - answers[step])[X[:, step, 0] == (amount > 0)].numpy() for step in (2, 3)]
+        both = np.concatenate(parts)
+        assert value(table, "effect", at=amount) == pytest.approx(both.mean(), abs=1e-12)
+        assert value(table, "effect_sd", at=amount) == pytest.approx(both.std(), abs=1e-12)
+        assert value(table, "effect_at_step", at=amount, step=2) == pytest.approx(parts[0].mean(), abs=1e-12)
+        assert value(table, "effect_sd_at_step", at=amount, step=3) == pytest.approx(parts[1].std(), abs=1e-12)
+    spread = values(table, "effect_sd")
+    assert value(table, "largest_effect_sd") == max(spread) > min(spread)
+    # Of longer sequences the last five steps are looked at, where the concept has many values.
+    x = torch.cat([X, X[:, :3]], 1)
+    late = bit_effects.measure(subjects([Network("it", "trained", model)], x, (x[:, :, 0] == 1).cumsum(1)))
+    assert sorted(late["step"].dropna().unique()) == [3, 4, 5, 6, 7]
+
+
+def test_the_judged_dose_is_one_value_and_stands_in_the_curve() -> None:
+    """A tally without noise is always right, and less the more there is; other draws give another number."""
+    table = measured(Tally(), of=noise_margin, doses=(0.01, 1.0), dose=0.3)
+    curve = by("at", table, "accuracy_by_dose")
+    assert list(curve) == [0.01, 0.3, 1]
+    assert curve[0.01] == 1 > curve[0.3] > curve[1] > 0
+    judged = value(table, "noisy_accuracy")
+    assert judged == curve[0.3] == noisy_accuracy(machine_of(Tally()), WINS[:, -1], {0.3: 32})[0.3]
+    again, fewer = (measured(Tally(), of=noise_margin, dose=0.3, doses=(), **more) for more in ({}, {"draws": 5}))
+    assert value(again, "noisy_accuracy") == judged != value(fewer, "noisy_accuracy")

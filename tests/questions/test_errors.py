@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,36 +20,20 @@ from studied import study_of
 from torch import Tensor, nn
 
 from probe.evidence.measurements import Network
-from probe.methods.abstraction.programs import slope
 from probe.methods.causal.ablation import Resampling
 from probe.methods.outputs import per_row
-from probe.questions.answers import answers, bit_effects, other_lengths, programs
-from probe.questions.interventions import (
-    alignment,
-    class_means,
-    directions,
-    erasure,
-    gate_shares,
-    routes,
-    single_answers,
-    steering,
-    unit_ablation,
-    unit_shares,
-)
-from probe.questions.states import (
-    dynamics,
-    gate_activity,
-    linear_readout,
-    noise_margin,
-    quantised_states,
-    single_units,
-    stable_answers,
-)
+from probe.questions.answers import answers
+from probe.questions.interventions import class_means, directions, single_answers
+from probe.studies.measuring import MODULES
 from probe.studies.prepare import prepare
 from probe.subjects.concepts import NUMERIC, Known
 from probe.subjects.subject import Subject, by_network
 
 CONSTANT = torch.zeros_like(WINS)
+MEASURE: dict[str, Callable[..., object]] = {
+    name.rpartition(".")[2]: import_module(f"probe.questions.{name}").measure
+    for name in (*MODULES, "interventions.alignment", "states.stable_answers")
+}
 
 
 def asked(concept: Any = WINS, model: nn.Module | None = None, x: Tensor = X, **read: Any) -> list[Subject]:
@@ -56,17 +41,13 @@ def asked(concept: Any = WINS, model: nn.Module | None = None, x: Tensor = X, **
     return of_machines([Network("net", "trained", Reader() if model is None else model, 0)], x, concept, **read)
 
 
-ALIGNED: tuple[Any, ...] = (
-    *(alignment, bit_effects, class_means, directions, erasure, gate_shares, linear_readout, noise_margin, routes),
-    *(quantised_states, single_units, steering, unit_ablation, unit_shares),
-)
-
-
 def test_a_concept_of_other_steps_is_refused_by_every_question() -> None:
     """Values of other steps would be held against the states, and each share of it be a wrong number."""
-    for question in ALIGNED:
+    of_states = "linear_readout noise_margin quantised_states single_units"
+    of_patches = "alignment class_means directions erasure gate_shares routes steering unit_ablation unit_shares"
+    for name in ("bit_effects", *of_states.split(), *of_patches.split()):
         with refused():
-            question.measure(asked(WINS[:, :3]))
+            MEASURE[name](asked(WINS[:, :3]))
 
 
 def column(output: Tensor) -> Tensor:
@@ -84,21 +65,6 @@ def won(x: np.ndarray) -> np.ndarray:
     return (x[:, 0] > x[:, 1]).cumsum()
 
 
-def test_answers_are_one_a_row() -> None:
-    """A column beside a row would broadcast to every pair of rows; a row of whole numbers is returned as it is."""
-    cases: list[Callable[[], object]] = [
-        lambda: answers.measure(asked(answer=column), groups=lambda _: {"test": [0, 1]}),
-        lambda: answers.measure(asked(answer=undefined), groups=lambda _: {"test": [0, 1]}),
-        lambda: other_lengths.measure(asked(won, expected=column)),
-        lambda: other_lengths.measure(asked(won, expected=undefined)),
-        lambda: per_row("answer(...)", [1, 2], 2),
-    ]
-    for ask in cases:
-        with refused():
-            ask()
-    assert torch.equal(per_row("answer(...)", WINS[:, 0], 32), WINS[:, 0])
-
-
 class Twice(nn.Module):
     """Two LSTMs, the upper of which reads one step more than the inputs have."""
 
@@ -112,77 +78,68 @@ class Twice(nn.Module):
         return self.high(torch.cat([h[:, :1], h], 1))[0][:, -1]
 
 
-@pytest.mark.parametrize("question", [single_units, linear_readout], ids=["units", "readout"])
-def test_questions_of_states_want_one_layer_that_reads_each_step(question: Any) -> None:
+@pytest.mark.parametrize("name", ["single_units", "linear_readout"])
+def test_questions_of_states_want_one_layer_that_reads_each_step(name: str) -> None:
     """NaN, empty inputs, time first, no layer or one among two, one that reads more steps than there are values."""
     with_nan = WINS.float().index_put((torch.tensor(1), torch.tensor(2)), torch.tensor(math.nan))
-    cases: list[Callable[[], list[Subject]]] = [
-        lambda: asked(with_nan),
-        lambda: asked(WINS[:0], x=X[:0]),
-        lambda: asked(WINS[:, :0], x=X[:, :0]),
-        lambda: asked(model=nn.LSTM(2, 3)),
-        lambda: asked(model=Twice()),
-        lambda: asked(model=Twice(), layer="high[0]"),
-        lambda: asked(layer="rnn[1]"),
-        lambda: asked(model=nn.Flatten()),
+    cases: list[dict[str, Any]] = [
+        {"concept": with_nan},
+        {"concept": WINS[:0], "x": X[:0]},
+        {"concept": WINS[:, :0], "x": X[:, :0]},
+        {"model": nn.LSTM(2, 3)},
+        {"model": Twice()},
+        {"model": Twice(), "layer": "high[0]"},
+        {"layer": "rnn[1]"},
+        {"model": nn.Flatten()},
     ]
-    for ask in cases:
+    for given in cases:
         with refused():
-            question.measure(ask())
+            MEASURE[name](asked(**given))
     many = X.repeat(5, 1, 1) + torch.arange(160)[:, None, None]
-    (with_layer,) = asked(WINS.repeat(5, 1), Twice(), many, layer="low[0]")
-    assert set(question.measure([with_layer])["layer"]) <= {"low[0]", ""}
+    table: Any = MEASURE[name](asked(WINS.repeat(5, 1), Twice(), many, layer="low[0]"))
+    assert set(table["layer"]) <= {"low[0]", ""}
 
 
-def test_steps_layers_and_values_that_cannot_be_asked_are_refused() -> None:
-    """Each by what there is, and by what is needed."""
-    drawn = torch.as_tensor(np.random.default_rng(0).normal(size=(32, 5)))
-    always, some = torch.zeros(2), torch.zeros(1, 2)
+REFUSED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("alignment", {}, {"step": 9}),
+    ("erasure", {"concept": CONSTANT}, {}),
+    ("bit_effects", {}, {"steps": [0, 1]}),
+    ("bit_effects", {"concept": torch.as_tensor(np.random.default_rng(0).normal(size=(32, 5)))}, {}),
+    ("noise_margin", {}, {"dose": -0.1}),
+    ("gate_activity", {"layer": "gone[0]"}, {}),
+    ("steering", {"concept": LEAD}, {"step": 1}),
+    ("gate_shares", {"concept": CONSTANT}, {}),
+    ("routes", {}, {"step": -1}),
+    ("dynamics", {}, {"silent": torch.zeros(3), "driving": torch.zeros(1, 3)}),
+    ("dynamics", {}, {"silent": torch.zeros(2)}),
+    ("other_lengths", {"concept": won, "expected": column}, {}),
+    ("other_lengths", {"concept": won, "expected": undefined}, {}),
+    ("other_lengths", {}, {}),
+    ("other_lengths", {"concept": won, "x": torch.rand(64, 5, 2)}, {}),
+    ("other_lengths", {"concept": won, "allowed": lambda one: len(one) == LENGTH}, {}),
+    ("programs", {"concept": won, "allowed": lambda x: x[0, 0] > 1}, {"programs": {"sum": len}, "lengths": (4,)}),
+]
+
+
+def test_what_networks_do_not_allow_to_ask_is_refused() -> None:
+    """By what there is, and what is needed. A column beside a row would broadcast to every pair of rows."""
+    for name, given, options in REFUSED:
+        with refused():
+            MEASURE[name](asked(**given), **options)
+    (upper,) = prepare(study_of(nn.GRU(1, 3, 2, batch_first=True), readout=None, layers=["[1]"]))
     cases: list[Callable[[], object]] = [
-        lambda: alignment.measure(asked(), step=9),
-        lambda: directions.measure(asked(), step=5),
-        lambda: erasure.measure(asked(CONSTANT)),
-        lambda: bit_effects.measure(asked(), steps=[0, 1]),
-        lambda: bit_effects.measure(asked(), steps=[5]),
-        lambda: bit_effects.measure(asked(drawn)),
-        lambda: noise_margin.measure(asked(), dose=-0.1),
-        lambda: gate_activity.measure(asked(layer="gone[0]")),
-        lambda: steering.measure(asked(LEAD), step=1),
-        lambda: steering.measure(asked(), step=5),
-        lambda: unit_shares.measure(asked(), step=6),
-        lambda: unit_shares.measure(asked(CONSTANT), step=3, changed=0),
-        lambda: gate_shares.measure(asked(CONSTANT)),
-        lambda: routes.measure(asked(), step=-1),
+        lambda: answers.measure(asked(answer=column), groups=lambda _: {"test": [0, 1]}),
+        lambda: answers.measure(asked(answer=undefined), groups=lambda _: {"test": [0, 1]}),
+        lambda: per_row("answer(...)", [1, 2], 2),
         lambda: Resampling(machine_of(Tally()), draws=0),
-        lambda: dynamics.measure(asked(), silent=always, driving=some, steps=[0, 1]),
-        lambda: dynamics.measure(asked(), silent=always, driving=some, steps=[]),
-        lambda: dynamics.measure(asked(), silent=torch.zeros(3), driving=torch.zeros(1, 3)),
-        lambda: dynamics.measure(asked(), silent=always),
-        lambda: dynamics.measure(prepare(study_of(nn.GRU(1, 3, 2, batch_first=True), readout=None, layers=["[1]"]))),
+        lambda: MEASURE["dynamics"]([upper]),
         lambda: class_means.draw(class_means.measure(asked(WINS - 100))),
         lambda: directions.draw(directions.measure(asked(CONSTANT), step=2)),
     ]
     for ask in cases:
         with refused():
             ask()
-
-
-def test_lengths_that_cannot_be_asked_are_refused() -> None:
-    """A study whose concept is an array, whose inputs are many, or whose sequences cannot occur."""
-    with refused():
-        slope({6: 0.0}, (6,), 6)
-    with refused():
-        programs.measure(asked(won, allowed=lambda x: x[0, 0] > 1), {"sum": len}, lengths=(4,))
-    for (subject,) in (
-        asked(),
-        asked(won, x=torch.rand(64, 5, 2)),
-        asked(won, allowed=lambda one: len(one) == LENGTH),
-    ):
-        with refused():
-            other_lengths.measure([subject])
-        reason = other_lengths.question(subject).why_not(subject)
-        assert reason is not None
-        assert not reason.endswith(".")
+    assert torch.equal(per_row("answer(...)", WINS[:, 0], 32), WINS[:, 0])
 
 
 def of_latch(**changed: Any) -> list[Subject]:
@@ -190,28 +147,21 @@ def of_latch(**changed: Any) -> list[Subject]:
     return [replace(each, **changed) for each in latched(Latch())]
 
 
-def arrays(value: float | None = None) -> dict[str, Known]:
-    """Return a latch's concepts without their functions, or all of one value."""
-    known = latched(Latch())[0].concepts.values()
-    values = [one.values if value is None else np.full(one.values.shape, value) for one in known]
-    return {one.name: Known(one.name, NUMERIC, own) for one, own in zip(known, values, strict=True)}
-
-
 def test_several_answers_that_cannot_be_asked_are_refused() -> None:
     """Concepts without a function, steps without a later one, too few sequences, what is no answer of one network."""
-    one, other = latched(Latch()), latched(Latch(1.5))
-    short = np.where(np.arange(60) < 6, TIME, 4)
+    one = latched(Latch())
+    short, known = np.where(np.arange(60) < 6, TIME, 4), one[0].concepts.items()
+    arrays = {name: Known(name, NUMERIC, given.values) for name, given in known}
+    undefined = {name: Known(name, NUMERIC, np.full(given.values.shape, np.nan)) for name, given in known}
     cases: list[Callable[[], object]] = [
         lambda: single_answers.measure(one, steps=-1),
-        lambda: single_answers.measure(one, steps=12),
         lambda: single_answers.measure(of_latch(allowed=lambda _: False), steps=3),
-        lambda: single_answers.measure(of_latch(concepts=arrays()), steps=3),
+        lambda: single_answers.measure(of_latch(concepts=arrays), steps=3),
         lambda: single_answers.measure(latched(Latch(), lengths=short), steps=5),
-        lambda: stable_answers.measure(one, silent=torch.zeros(3).double()),
-        lambda: answers.measure_steps(of_latch(concepts=arrays(math.nan))),
+        lambda: MEASURE["stable_answers"](one, silent=torch.zeros(3).double()),
+        lambda: answers.measure_steps(of_latch(concepts=undefined)),
         lambda: answers.measure_steps(asked()),
         lambda: by_network([one[0], replace(one[1], x=one[1].x + 1)]),
-        lambda: by_network([one[0], *other]),
         lambda: by_network([one[0], one[0]]),
     ]
     for ask in cases:

@@ -18,7 +18,6 @@ from probe.questions.answers import answers
 from probe.questions.interventions import single_answers
 from probe.questions.states import stable_answers
 from probe.subjects.ends import runs_of
-from probe.subjects.subject import by_network
 
 ZERO = torch.zeros(BITS).double()
 RAGGED = np.where(np.arange(60) % 3 == 0, 7, TIME)
@@ -39,13 +38,10 @@ def test_a_latch_holds_each_combination_in_one_stable_point_with_saddles_between
     assert sorted(moduli) == pytest.approx([slope] * 4 + [2.0] * 5, abs=1e-6)
     assert sorted(values(table, "point_unstable")) == [0, 0, 0, 0, 1, 1, 1, 1, 2]
     assert set(rows(table, "point_unstable", value=0)["kind"]) == set(corners)
-
-
-def test_visited_states_alone_lead_to_the_points_that_are_held() -> None:
-    """Without noise a latch's lie near its corners; of h = tanh(h / 2), which forgets, there is one, at 0."""
-    for model, lengths, wanted in ((Latch(), RAGGED, (4, 1)), (Latch(0.5), None, (1, 0))):
+    # A latch's visited states alone lead to its corners; h = tanh(h / 2), which forgets, rests at 0.
+    for model, lengths, points in ((Latch(), RAGGED, (4, 1)), (Latch(0.5), None, (1, 0))):
         table = stable_answers.measure(subjects(model, lengths=lengths), silent=ZERO, starts=40)
-        assert (value(table, "stable_points"), value(table, "one_stable_each")) == wanted
+        assert (value(table, "stable_points"), value(table, "one_stable_each")) == points
 
 
 @pytest.mark.parametrize("lengths", [None, RAGGED], ids=["equal", "ragged"])
@@ -90,7 +86,6 @@ def test_what_does_not_hold_its_bits_apart_is_seen() -> None:
     assert value(alone, "worst_followed_whole") == 1
     assert 0.8 < value(alone, "worst_followed") == value(alone, "worst_score") < 1
     assert not {"others_kept", "worst_kept"} & set(alone["metric"])
-    assert len(single_answers.draw(alone).get_xticks()) == 2
 
 
 def test_answers_are_counted_after_every_step() -> None:
@@ -111,6 +106,12 @@ def test_joint_directions_are_found_where_they_are_not_orthogonal() -> None:
     encodings, readings = joint_directions(concepts @ wanted + 2.0, concepts)
     assert encodings == pytest.approx(wanted, abs=1e-12)
     assert readings @ encodings.T == pytest.approx(np.eye(3), abs=1e-12)
+    # b + e w (s - b): what is read along w is the source's, and what another reading sees is the base's.
+    pairs = Pairs(runs_of(subjects(Latch())[0]), 3, torch.arange(20), torch.arange(20, 40))
+    own = np.linalg.pinv(both := np.array([[1.0, 0.5], [0.0, 1.0]])).T
+    after = along_coordinate(both[0], own[0])(pairs).numpy()
+    assert after @ own[0] == pytest.approx(pairs.source_states.numpy() @ own[0], abs=1e-12)
+    assert after @ own[1] == pytest.approx(pairs.base_states.numpy() @ own[1], abs=1e-12)
     cases: list[Any] = [
         lambda: joint_directions(concepts @ wanted, concepts[:, [0, 1, 1]]),
         lambda: joint_directions(concepts[:, [0]] @ wanted[[0]], concepts),
@@ -119,20 +120,3 @@ def test_joint_directions_are_found_where_they_are_not_orthogonal() -> None:
     for ask in cases:
         with refused():
             ask()
-
-
-def test_a_coordinate_is_put_in_and_the_others_stay() -> None:
-    """b + e w (s - b): what is read along w is the source's, and what another reading sees is the base's."""
-    machine = runs_of(subjects(Latch())[0])
-    pairs = Pairs(machine, 3, torch.arange(20), torch.arange(20, 40))
-    encodings = np.array([[1.0, 0.5], [0.0, 1.0]])
-    readings = np.linalg.pinv(encodings).T
-    after = along_coordinate(encodings[0], readings[0])(pairs).numpy()
-    assert after @ readings[0] == pytest.approx(pairs.source_states.numpy() @ readings[0], abs=1e-12)
-    assert after @ readings[1] == pytest.approx(pairs.base_states.numpy() @ readings[1], abs=1e-12)
-
-
-def test_subjects_of_one_network_are_grouped_by_name_in_order() -> None:
-    """They are its answers."""
-    one, two = subjects(Latch(), "one"), subjects(Latch(), "two")
-    assert [[each.network.name for each in group] for group in by_network([*one, *two])] == [["one"] * 2, ["two"] * 2]

@@ -1,18 +1,22 @@
-"""Shares of units, of gates, and of the routes by which a difference goes on: of LSTMs by hand, and of a GRU."""
+"""Shares of units, gates and routes: of LSTMs by hand, of a GRU, and of drawn, ragged and undefined sequences."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from answering import answer
 from counters_by_hand import balance, by_input_gate, handed
 from known_machines import LEAD, WINS, Reader, Tally, X, machine_of, subjects
-from tables_read import by, value, values
+from studied import bits, head, planted, study_of
+from tables_read import by, rows, value, values
 from torch import nn
 
+from probe import Readout
 from probe.evidence.measurements import Network
 from probe.methods.decomposition.contexts import changed_at
 from probe.methods.decomposition.gates import gate_table
@@ -20,8 +24,15 @@ from probe.methods.decomposition.routes import route_table
 from probe.methods.decomposition.shapley import pooled_shares
 from probe.methods.decomposition.units import unit_table
 from probe.questions.interventions import gate_shares, routes, unit_shares
-from probe.questions.states import single_units
+from probe.questions.states import noise_margin, quantised_states, single_units
+from probe.studies.measuring import groups_of
+from probe.studies.prepare import prepare
+from probe.subjects.ends import ends_of
+from probe.subjects.pairs import input_pairs, pairs_by_step, usual_steps
+from probe.subjects.subject import Subject
 
+LONG = 8
+SHARES = (unit_shares, gate_shares, routes)
 GATES = ("input_gate", "forget_gate", "cell_candidate", "output_gate")
 
 
@@ -106,20 +117,115 @@ def test_shares_of_a_gru_with_another_concept_are_those_of_its_tables() -> None:
     best = single_units.measure(subjects([Network("it", "trained", model)], concept=LEAD))
     (unit,) = by("units", best, "largest_correlation")
     assert by("units", table, "correlated_unit_share") == {unit: shares[int(unit)]}
-
-
-def test_a_plain_rnn_has_one_place_and_one_route() -> None:
-    """It has no gate to freeze."""
+    other = measured(unit_shares, model, LEAD, step=3, changed=0)
+    assert value(other, "whole_difference") != value(table, "whole_difference")
+    # A plain RNN has one place and one route, and no gate to freeze.
     plain = measured(gate_shares, Reader("rnn"), LEAD)
     assert by("signal", plain, "gate_share") == pytest.approx({"hidden_state": 1})
     assert set(plain["metric"]) == {"gate_share", "gate_share_at_step"}
-    table = measured(routes, Reader("rnn"), LEAD, step=3)
-    assert by("signal", table, "route_share") == pytest.approx({"hidden_state": 1})
+    route = measured(routes, Reader("rnn"), LEAD, step=3)
+    assert by("signal", route, "route_share") == pytest.approx({"hidden_state": 1})
 
 
-@pytest.mark.parametrize("question", [unit_shares, routes], ids=["units", "routes"])
-def test_options_choose_steps(question: Any) -> None:
-    """Two before the step is the default; another changed step gives another difference."""
-    model = Reader("lstm")
-    whole = [value(measured(question, model, step=3, **more), "whole_difference") for more in ({}, {"changed": 1})]
-    assert whole[0] == whole[1] != value(measured(question, model, step=3, changed=0), "whole_difference")
+def subject_of(model: nn.Module | None = None, inputs: np.ndarray | None = None, **more: Any) -> Subject:
+    """Return the planted network with drawn bits."""
+    inputs = bits(200, LONG) if inputs is None else inputs
+    (subject,) = prepare(study_of(planted() if model is None else model, inputs=inputs, **more))
+    return subject
+
+
+def why_not(subject: Subject, *modules: Any) -> str:
+    """Return the one reason why questions are not asked of a network."""
+    (reason,) = {str(module.question(subject).why_not(subject)) for module in modules}
+    return reason
+
+
+def test_pairs_of_drawn_sequences_share_what_is_known_by_hand() -> None:
+    """Pairs differ in the one bit alone; unit 0, the candidate and c have the whole share.
+
+    Two runs draw the same pairs, and a network with random weights gets them too; another seed draws others.
+    """
+    subject = subject_of()
+    changed, step = usual_steps(subject)
+    base, source = (torch.as_tensor(rows) for rows in input_pairs(subject, changed, step).pairs)
+    x = ends_of(subject).machine.clean.inputs
+    assert ((x[base] != x[source]).any(2).nonzero()[:, 1] == changed).all()
+    assert (x[source, changed] == 1).all()
+    assert value(unit_shares.measure([subject]), "unit_share", units="0") == pytest.approx(1)
+    assert value(gate_shares.measure([subject]), "gate_share", signal="cell_candidate") == pytest.approx(1)
+    assert value(routes.measure([subject]), "route_share", signal="cell_state") == pytest.approx(1)
+    control = next(iter(groups_of([subject]).values()))[1]
+    drawn = [
+        input_pairs(each, changed, step, most=40).pairs[0].tolist()
+        for each in (subject, subject_of(), control, subject_of(seed=1))
+    ]
+    assert drawn[0] == drawn[1] == drawn[2] != drawn[3]
+    # Hardly two of 12 sequences differ in one bit alone; a single step has no state before it.
+    few = subject_of(inputs=bits(12, LONG, seed=1))
+    assert all("6 are needed. Give more sequences" in why_not(few, module) for module in SHARES)
+    single = subject_of(inputs=bits(20, 1))
+    assert all("single step" in why_not(single, module) for module in (routes, gate_shares))
+
+
+def test_sequences_of_several_lengths_are_asked_at_their_ends() -> None:
+    """Rows of one window differ in the bit alone, from the same state; the shares are those of whole sequences."""
+    lengths = np.random.default_rng(0).integers(7, LONG + 1, 200)
+    subject = subject_of(lengths=lengths)
+    end = ends_of(subject)
+    assert not end.whole
+    for pairs in pairs_by_step(subject).values():
+        base, source = (torch.as_tensor(rows) for rows in pairs.pairs)
+        assert torch.equal(end.machine.clean.initial[base], end.machine.clean.initial[source])
+    assert why_not(subject, noise_margin, quantised_states) == "its sequences differ in length"
+    assert value(gate_shares.measure([subject]), "gate_share", signal="cell_candidate") == pytest.approx(1)
+    assert value(unit_shares.measure([subject]), "unit_share", units="0") == pytest.approx(1)
+
+
+def test_units_of_a_stack_share_by_random_orders_where_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are named by their layers; 18 have intervals, and wider stacks are not asked; gates are of one layer."""
+    weight = np.random.default_rng(0).normal(size=(LONG + 1, 9))
+    subject = subject_of(nn.GRU(1, 9, 2, batch_first=True), readout=Readout("ones", weight=weight))
+    # A random head answers nothing right, and would not be asked.
+    told = answer(dataclasses.replace(unit_shares.question(subject), needs=()), [subject])
+    shares, best = (rows(told.measurements, metric) for metric in ("unit_share", "largest_unit_share"))
+    assert shares["units"].tolist() == [f"[{layer}]:{unit}" for layer in (0, 1) for unit in range(9)]
+    assert shares["value"].sum() == pytest.approx(1)
+    assert (shares["n"] == 512).all()
+    assert ((shares["low"] < shares["value"]) & (shares["value"] < shares["high"])).all()
+    assert (best["low"] < best["high"]).all()
+    assert "95 % interval" in told.notes["answer"]
+    assert "we drew 512 orders" in told.notes["setup"]
+    assert "stack of several layers" in why_not(subject, gate_shares, routes)
+    monkeypatch.setattr(unit_shares, "TOO_MUCH", 0)
+    assert "18 units" in why_not(subject, unit_shares)
+
+
+def halves(x: np.ndarray) -> np.ndarray:
+    """Return a sum whose value tells every sequence from all others."""
+    return (x[:, 0] * np.exp(np.arange(len(x)))).cumsum()
+
+
+def named(x: np.ndarray) -> list[str | None]:
+    """Return how many ones there are as a name, from the fifth step on."""
+    return [f"{count:02.0f}" if step >= 4 else None for step, count in enumerate(x[:, 0].cumsum())]
+
+
+def test_categories_that_are_undefined_at_first_have_states_where_they_are_defined() -> None:
+    """Quantised after eight of twelve steps; noise asks for the last value alone; shares need a scale."""
+    weight, bias = head(LONG)
+    readout = Readout("ones", weight=weight, bias=bias, answers=[f"{count:02d}" for count in range(LONG + 1)])
+    subject, numbers = subject_of(concepts={"ones": named}, readout=readout), subject_of()
+    table, every = (quantised_states.measure([each]) for each in (subject, numbers))
+    assert value(table, "own_accuracy") == 1
+    assert rows(table, "right_class", kind="by_step")["step"].tolist() == list(range(4, LONG))
+    assert value(table, "states", kind="by_step") < value(every, "states", kind="by_step")
+    noisy = [value(noise_margin.measure([one], draws=4), "noisy_accuracy") for one in (subject, numbers)]
+    assert noisy[0] == noisy[1]
+    assert "has several categories" in why_not(subject, *SHARES)
+    # A number without levels is neither right nor wrong, and its units have shares all the same.
+    number = subject_of(readout=Readout("ones", weight=np.eye(1, 6), kind="number"), concepts={"ones": halves})
+    assert "too many values to call one answer right" in why_not(number, noise_margin, quantised_states)
+    assert not len(rows(gate_shares.measure([number]), "constant_gates_accuracy"))
+    last = subject_of(concepts={"ones": lambda x: [*[np.nan] * (len(x) - 1), x[:, 0].sum()]})
+    assert "one step alone after which all sequences with an answer" in why_not(last, quantised_states)
+    assert value(unit_shares.measure([last]), "unit_share", units="0") == pytest.approx(1)
