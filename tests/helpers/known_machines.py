@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -68,6 +69,11 @@ def every_sequence(length: int = LENGTH) -> Tensor:
     """Return all sequences of wins and losses, (2^length, length, 2), the first step the highest bit."""
     bits = (torch.arange(2**length)[:, None] >> torch.arange(length - 1, -1, -1)) & 1
     return torch.stack([bits, 1 - bits], -1).float()
+
+
+def won(x: np.ndarray) -> np.ndarray:
+    """Return how often feature 0 was the larger so far, of one sequence."""
+    return (x[:, 0] > x[:, 1]).cumsum()
 
 
 def answer(scores: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from answering import answer
-from known_machines import CLASSES, LEAD, LENGTH, WINS, Reader, Tally, X, expected, machine_of, subjects
+from known_machines import LENGTH, WINS, Reader, Tally, X, machine_of, subjects, won
 from tables_read import by, rows, value, values
 from torch import Tensor, nn
 
@@ -21,11 +21,7 @@ from probe.questions.states import noise_margin
 from probe.studies.answer import judged
 from probe.studies.prepare import prepare
 from probe.subjects.answers import answers_to
-
-
-def won(x: np.ndarray) -> np.ndarray:
-    """Return how often feature 0 was the larger so far."""
-    return (x[:, 0] > x[:, 1]).cumsum()
+from probe.subjects.subject import Subject
 
 
 def test_of_all_sequences_the_share_is_exact_and_of_some_it_has_an_interval() -> None:
@@ -65,28 +61,23 @@ def test_numbers_of_any_size_are_predicted_and_neither_right_nor_wrong() -> None
     assert not found.claims
 
 
-class Fixed(nn.Module):
-    """Gives the answers that it was made with, whatever it reads."""
-
-    def __init__(self, answers: Tensor):
-        super().__init__()
-        self.answers = answers
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return scores, (batch, class)."""
-        return nn.functional.one_hot(self.answers, CLASSES).float() + 0 * x.sum()
+def always(given: Tensor) -> dict[str, Any]:
+    """Return what reads the same answers off any output."""
+    return {"answer": lambda _: given, "expected": lambda _: given.double()}
 
 
 def test_errors_are_those_of_groups_and_labels() -> None:
     """Each network is scored on rows that its own groups name; what nobody could have learned is the floor."""
     labels = torch.tensor([0, 1, 1, 2, 2, 2, 2, 3])
-    networks = [Network("right", "trained", Fixed(labels), 4)]
-    networks.append(Network("twos", "own initialisation", Fixed(torch.full((8,), 2)), 4))
     groups = {
         "right": {"train": [1, 2, 3], "test": [0, 4, 5, 7]},  # never trained on the labels 0 and 3
         "twos": {"train": [0, 1], "test": [2, 3, 4, 5, 6, 7]},
     }
-    asked = subjects(networks, X[:8], labels[:, None].expand(8, LENGTH))
+    given = {"right": labels, "twos": torch.full((8,), 2)}
+    asked = [
+        Subject.of(Network(name, "trained", Reader()), X[:8], labels[:, None].expand(8, LENGTH), **always(answers))
+        for name, answers in given.items()
+    ]
     table = answers.measure(asked, groups=lambda subject: groups[subject.network.name])
     assert by("network", table, "test_error") == pytest.approx({"right": 0, "twos": 2 / 6})
     assert by("network", table, "test_floor") == pytest.approx({"right": 0.5, "twos": 5 / 6})
@@ -114,28 +105,12 @@ def test_a_tally_adds_one_on_a_win_and_nothing_on_a_loss() -> None:
     assert by("step", table, "effect_at_step", at=1) == pytest.approx(dict.fromkeys((1, 2, 3, 4), 1))
     (claim,) = judged(table, question.rules)
     assert claim.value == value(table, "largest_effect_sd") == pytest.approx(0, abs=1e-9)
-
-
-@torch.no_grad()
-def test_a_gru_with_another_concept_changes_as_the_model_on_shorter_sequences() -> None:
-    """Read off the model run on each prefix; every step has the same weight, whatever its number of prefixes."""
-    model = Reader("gru", 4)
-    table = measured(model, LEAD, steps=[2, 3])
-    answers = {t: expected(model.double()(X[:, :t].double())) for t in (2, 3, 4)}
-    # All 32 rows repeat each prefix equally often, which gives every step the same weight.
-    for amount in (1, -1):
-        parts = [(answers[step + 1] - answers[step])[X[:, step, 0] == (amount > 0)].numpy() for step in (2, 3)]
-        both = np.concatenate(parts)
-        assert value(table, "effect", at=amount) == pytest.approx(both.mean(), abs=1e-12)
-        assert value(table, "effect_sd", at=amount) == pytest.approx(both.std(), abs=1e-12)
-        assert value(table, "effect_at_step", at=amount, step=2) == pytest.approx(parts[0].mean(), abs=1e-12)
-        assert value(table, "effect_sd_at_step", at=amount, step=3) == pytest.approx(parts[1].std(), abs=1e-12)
-    spread = values(table, "effect_sd")
-    assert value(table, "largest_effect_sd") == max(spread) > min(spread)
     # Of longer sequences the last five steps are looked at, where the concept has many values.
     x = torch.cat([X, X[:, :3]], 1)
-    late = bit_effects.measure(subjects([Network("it", "trained", model)], x, (x[:, :, 0] == 1).cumsum(1)))
+    late = bit_effects.measure(subjects([Network("it", "trained", Reader())], x, (x[:, :, 0] == 1).cumsum(1)))
     assert sorted(late["step"].dropna().unique()) == [3, 4, 5, 6, 7]
+    spread = values(late, "effect_sd")
+    assert value(late, "largest_effect_sd") == max(spread) > min(spread)
 
 
 def test_the_judged_dose_is_one_value_and_stands_in_the_curve() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from flipflop_by_hand import TIME, Latch
 from flipflop_by_hand import subjects as latched
-from known_machines import LEAD, LENGTH, WINS, Reader, Tally, X, machine_of
+from known_machines import LEAD, LENGTH, WINS, Reader, Tally, X, machine_of, won
 from known_machines import subjects as of_machines
 from refusing import refused
 from studied import study_of
@@ -58,11 +58,6 @@ def column(output: Tensor) -> Tensor:
 def undefined(output: Tensor) -> Tensor:
     """Return one NaN a row."""
     return output[:, 0] * math.nan
-
-
-def won(x: np.ndarray) -> np.ndarray:
-    """Return how often feature 0 was the larger so far."""
-    return (x[:, 0] > x[:, 1]).cumsum()
 
 
 class Twice(nn.Module):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from answering import answer
-from known_machines import WINS, Reader, Tally, every_sequence, machine_of, subjects
+from known_machines import WINS, Reader, Tally, every_sequence, machine_of, subjects, won
 from tables_read import by, rows, value, values
 from torch import Tensor, nn
 
@@ -35,11 +35,6 @@ def wins(sequence: tuple) -> float:
 def last(sequence: tuple) -> float:
     """Return whether the last step was a win."""
     return float(sequence[-1][0] > sequence[-1][1])
-
-
-def won(x: np.ndarray) -> np.ndarray:
-    """Return how often feature 0 was the larger so far."""
-    return (x[:, 0] > x[:, 1]).cumsum()
 
 
 class Known(nn.Module):

@@ -12,20 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from tables_read import rows, value
 
-from analyses.counter import alignment, common, estimators, programs, study
+from analyses.counter import common, estimators, programs, study
 from models import planted
-from models.counter import answer, expected_answer
 from models.tasks import bit_strings
 from probe.evidence.measurements import only
-from probe.methods.causal.alignment_controls import halves, pairs_among
 from probe.methods.causal.class_means import classes_at
-from probe.methods.causal.interchange import interchange
-from probe.methods.causal.pairs import along
-from probe.methods.causal.task import Task
-from probe.methods.machines import Machine
 from probe.methods.probing.monotone import each_unit_read, each_unit_read_beside_a_clock
 from probe.studies.store import read
 from probe.subjects.answers import task_of
@@ -90,21 +83,6 @@ def test_scores_of_estimators_are_those_of_the_directions() -> None:
         for name, metric in (("estimators", "score"), ("directions", "direction_score"))
     )
     assert scores.to_dict() == others.to_dict()
-
-
-@pytest.mark.parametrize("alone", [False, True], ids=["with idle units", "alone"])
-def test_in_the_planted_rotated_network_the_direction_is_not_unique(alone: bool) -> None:
-    """Along (v, 0) and along (v, v), cosine .71, every answer follows, also where no idle unit writes across v."""
-    model = planted.rotated_counter(dtype=torch.float64)
-    if alone:
-        model.lstm.get_parameter("weight_hh_l0").detach().zero_()
-    machine = Machine.of(model, common.STRINGS, answer=answer, expected=expected_answer)
-    v = planted.counting.rotated_direction()
-    directions = torch.cat([v, torch.zeros_like(v)]), torch.cat([v, v]) / 2**0.5
-    assert float(directions[0] @ directions[1]) == pytest.approx(0.5**0.5, abs=1e-12)
-    pairs = pairs_among(machine, alignment.STEP, halves(machine, alignment.STEP)[0].test, most=2**13)
-    for direction in directions:
-        assert interchange(pairs, Task(common.COUNTS), along(direction)).score == 1.0
 
 
 def test_strings_that_are_asked_have_answers() -> None:
