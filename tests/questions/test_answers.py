@@ -90,9 +90,9 @@ def test_errors_are_those_of_groups_and_labels() -> None:
     assert not len(rows(answers.measure(asked, groups=lambda _: {"all": range(8)}), "all_floor"))
 
 
-def measured(model: nn.Module, concept: torch.Tensor = WINS, of: Any = bit_effects, **options: Any) -> pd.DataFrame:
-    """Return the table of one network."""
-    return of.measure(subjects([Network("it", "trained", model, 0)], concept=concept), **options)
+def noisy(**options: Any) -> pd.DataFrame:
+    """Return what noise does to a tally."""
+    return noise_margin.measure(subjects([Network("it", "trained", Tally(), 0)]), **options)
 
 
 def test_a_tally_adds_one_on_a_win_and_nothing_on_a_loss() -> None:
@@ -115,11 +115,11 @@ def test_a_tally_adds_one_on_a_win_and_nothing_on_a_loss() -> None:
 
 def test_the_judged_dose_is_one_value_and_stands_in_the_curve() -> None:
     """A tally without noise is always right, and less the more there is; other draws give another number."""
-    table = measured(Tally(), of=noise_margin, doses=(0.01, 1.0), dose=0.3)
+    table = noisy(doses=(0.01, 1.0), dose=0.3)
     curve = by("at", table, "accuracy_by_dose")
     assert list(curve) == [0.01, 0.3, 1]
     assert curve[0.01] == 1 > curve[0.3] > curve[1] > 0
     judged = value(table, "noisy_accuracy")
     assert judged == curve[0.3] == noisy_accuracy(machine_of(Tally()), WINS[:, -1], {0.3: 32})[0.3]
-    again, fewer = (measured(Tally(), of=noise_margin, dose=0.3, doses=(), **more) for more in ({}, {"draws": 5}))
+    again, fewer = noisy(dose=0.3, doses=()), noisy(dose=0.3, doses=(), draws=5)
     assert value(again, "noisy_accuracy") == judged != value(fewer, "noisy_accuracy")

@@ -52,7 +52,8 @@ def measure(model: nn.Module, **options: Any) -> pd.DataFrame:
     """Measure a network with losses as the silent input."""
     read: dict[str, Any] = {"answer": torch.round, "expected": lambda y: y}
     asked = of_machines([Network("it", "trained", model, 1)], X, WINS, **read)
-    return dynamics.measure(asked, **({"silent": LOSS, "driving": WIN[None]} | options))
+    given: dict[str, Any] = {"silent": LOSS, "driving": WIN[None]}
+    return dynamics.measure(asked, **(given | options))
 
 
 def test_a_counter_of_wins_rests_on_losses_and_moves_by_one_on_wins() -> None:

@@ -281,7 +281,7 @@ def test_accuracy_weighs_sequences_values_or_errors() -> None:
     rare = unit_ablation.accuracy_of(Answers(given, given), np.array([0.0] * 9 + [1.0, 2.0, 3.0]), by_value=True)
     assert rare == pytest.approx(0.5 + 0.5 / 3)
     # Of numbers without levels an error of half a deviation everywhere leaves .5.
-    shifted = torch.arange(100.0).double() + np.std(np.arange(100.0)) / 2
+    shifted = torch.arange(100.0).double() + float(np.std(np.arange(100.0))) / 2
     assert unit_ablation.accuracy_of(Answers(shifted, shifted), np.arange(100.0), levels=False) == pytest.approx(0.5)
 
 
