@@ -16,8 +16,6 @@ from probe import Concept
 NUMBERS = r"with [^\n]*\s+(Can “[^”]*” be read\? )?"
 NO_CONTROL_AS_WELL = rf"{NUMBERS}No control does as well"
 AS_WELL = rf"{NUMBERS}It is not read clearly better than from"
-#: No unit is called the one that follows.
-NO_UNIT = ("unit \\d+ of .{5,40} follows", "Unit \\d+ of .{5,40} follows", "\\bnan\\b")
 X = np.random.default_rng(0).integers(0, 2, (200, 10, 1)).astype(np.float32)
 ONES = X[:, :, 0].cumsum(1)
 DRAWS = np.random.default_rng(0)
@@ -50,6 +48,14 @@ def of_tokens() -> nn.Module:
     """Return a network of six tokens, one unit each, that remembers nothing."""
     embedding = nn.Embedding.from_pretrained(torch.eye(6, dtype=torch.float64))
     return nn.Sequential(embedding, by_hand(nn.RNN, 6, 6, ih=dict(enumerate(torch.eye(6)))))
+
+
+def both_ways() -> nn.RNN:
+    """Return a network that reads both ways, of which a unit of the backward part holds the next input."""
+    rnn = relu(1, 4, ih={0: [1]}, hh={(0, 0): 1}, bidirectional=True)
+    with torch.no_grad():
+        rnn.weight_ih_l0_reverse[2, 0] = rnn.weight_hh_l0_reverse[3, 2] = 1
+    return rnn
 
 
 def reading(*names: str) -> list[str]:
@@ -142,7 +148,7 @@ CASES = [
         X,
         reading("label", "number"),
         says=["“label” was not found|The score is not shown to exceed", "No unit of .* is shown to follow “number”"],
-        never=NO_UNIT,
+        never=["nit \\d+ of .{5,40} follows", "\\bnan\\b"],
         concepts={"number": labels("12345").astype(float), "label": labels("abcdefg")},
     ),
     Planted(
@@ -160,6 +166,14 @@ CASES = [
         bits(2),
         ["fixed-points"],
         says=[r"Not asked: 1\[0\] does not read the inputs themselves, and the search holds fixed what a layer"],
+    ),
+    Planted(
+        "a layer that reads both ways",
+        both_ways(),
+        bits(1, 110, 20),
+        ["reading-next"],
+        says=["each after another prefix and before another rest", "which has already seen later inputs"],
+        concepts={"next": lambda x: [*x[1:, 0].tolist(), None]},
     ),
 ]
 
