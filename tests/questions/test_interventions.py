@@ -15,7 +15,7 @@ import torch
 from answering import answer
 from known_machines import LEAD, WINS, Reader, Tally, X, machine_of, subjects
 from refusing import refused
-from studied import bits
+from studied import bits, planted, study_of
 from tables_read import by, rows, value, values
 from torch import nn
 
@@ -30,6 +30,7 @@ from probe.methods.readouts import Answers
 from probe.questions.interventions import class_means, directions, interchange, steering, unit_ablation
 from probe.studies.prepare import prepare
 from probe.subjects.answers import task_of
+from probe.subjects.plans import affordable_pairs, search_of
 from probe.subjects.subject import Subject
 
 #: All sequences of eight bits.
@@ -177,6 +178,21 @@ def test_the_unit_that_holds_the_concept_is_followed_and_a_control_is_not() -> N
     )
     (random,) = subjects([Network("r", "trained", Reader("gru"), 0)])
     assert "The answers are mostly wrong" in str(interchange.question(random).why_not(random))
+
+
+def test_a_function_of_the_study_is_called_for_few_pairs() -> None:
+    """Each right answer is a call, so that pairs are drawn; an array with a rule is not called."""
+    study, every = study_of(planted()), torch.arange(160)
+    (called,), readout = prepare(study), study.readout
+    assert readout is not None
+    added = Readout("ones", weight=readout.weight, bias=readout.bias, combine="added")
+    (given,) = prepare(study_of(planted(), concepts={"ones": bits()[:, :, 0].cumsum(1)}, readout=added))
+    assert affordable_pairs(called, 3, 4, most=2**15) == called.budget.called_pairs
+    assert affordable_pairs(given, 3, 4, most=2**15) == 2**15
+    found = search_of(called, 3, 1, task_of(called), every).pairs
+    assert found is not None
+    assert 0 < len(found) <= called.budget.called_pairs
+    assert search_of(given, 3, 1, task_of(given), every).pairs is None
 
 
 def by_hand(machine: Machine, resampling: Resampling, columns: list[int], draw: int) -> tuple[list[int], list[float]]:

@@ -16,7 +16,6 @@ from tables_read import rows, value
 
 from analyses.counter import common, estimators, programs, study
 from models import planted
-from models.tasks import bit_strings
 from probe.evidence.measurements import only
 from probe.methods.causal.class_means import classes_at
 from probe.methods.probing.monotone import each_unit_read, each_unit_read_beside_a_clock
@@ -83,13 +82,6 @@ def test_scores_of_estimators_are_those_of_the_directions() -> None:
         for name, metric in (("estimators", "score"), ("directions", "direction_score"))
     )
     assert scores.to_dict() == others.to_dict()
-
-
-def test_strings_that_are_asked_have_answers() -> None:
-    """The restriction of the lengths above ten: at most ten ones and ten zeros."""
-    x = bit_strings(12)
-    count = x[[common.askable(bits) for bits in x.numpy()]][:, :, 0].sum(1)
-    assert (int(count.min()), int(count.max()), len(count)) == (2, 10, 4096 - 2 * (1 + 12))
 
 
 def test_readings_of_estimators_are_held_out() -> None:
