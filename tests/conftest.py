@@ -14,16 +14,11 @@ import pytest
 import torch
 from refusing import pytest_addoption
 from safetensors.torch import save_file
-from studied import Report, planted, report_of, study_of, without_pictures
+from studied import Report, bits, planted, report_of, study_of, without_pictures
 from torch import Tensor, nn
 from xdist.scheduler import LoadScopeScheduling
 
 __all__ = ["nothing_is_lost", "one_colour_one_meaning", "pytest_addoption", "tidy"]
-
-#: Files whose tests read what one process made once; in two processes it would be made twice.
-TOGETHER = {
-    "reports of studies": ("studies/test_studies.py", "studies/test_words.py"),
-}
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -36,12 +31,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 class ByFile(LoadScopeScheduling):
-    """Shares out files, and those that share something together."""
+    """Shares out files."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.split("::", maxsplit=1)[0]
-        name = path.removeprefix("tests/")
-        return next((group for group, starts in TOGETHER.items() if name.startswith(starts)), path)
+        return nodeid.split("::", maxsplit=1)[0]
 
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
@@ -142,7 +135,7 @@ def of_planted(tmp_path_factory: pytest.TempPathFactory) -> Report:
 @pytest.fixture(scope="session")
 def of_bare(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """Return the report on the same network without a readout."""
-    study = study_of(planted(), readout=None)
+    study = study_of(planted(), inputs=bits(64), readout=None)
     return report_of(study, tmp_path_factory.mktemp("bare"))
 
 

@@ -93,9 +93,11 @@ def planted() -> nn.LSTM:
     return lstm
 
 
-def head(length: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias of a head that reads the count off unit 0 of `planted`."""
-    levels = np.tanh(0.1 * np.arange(length + 1))
+def head(length: int = 8, times: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return weight and bias of a head that reads the count off unit 0 of `planted`, or off so many tanh of it."""
+    levels = 0.1 * np.arange(length + 1)
+    for _ in range(times):
+        levels = np.tanh(levels)
     middles = np.concatenate([[0.0], np.cumsum((levels[1:] + levels[:-1]) / 2)])
     weight = np.zeros((length + 1, UNITS))
     weight[:, 0] = 400 * np.arange(length + 1)
@@ -162,6 +164,15 @@ def answer(study: Study, question: str) -> Finding:
     (subject,) = prepare(study)
     (asked,) = [one for one in every_question(subject) if one.name == question]
     return found(asked, beside(subject))
+
+
+def value(finding: Finding, metric: str, **columns: Any) -> float:
+    """Return the value of a metric's only row with these cells, of the trained network where no role is named."""
+    table = finding.measurements
+    for column, cell in ({"metric": metric, "role": "trained"} | columns).items():
+        table = table[table[column] == cell]
+    (found,) = table["value"]
+    return float(found)
 
 
 def parts(subject: Subject) -> dict[str, str]:

@@ -1,177 +1,198 @@
-"""What a study's page shows of one network: examples, the states' plane, values that are put in."""
+"""What a study's page shows of one network: a trained GRU that says how many brackets are open."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from known_studies import (
+    SYMBOLS,
     Brackets,
     brackets,
     can_occur,
     depth,
+    head_of_unit_0,
+    language_model,
+    one_hot,
+    quoted,
+    texts,
 )
 from refusing import refused
-from studied import answer, bits, report_of
+from safetensors.torch import save_file
+from studied import Report, answer, bits, report_of, value, without_pictures
 from torch import nn
 
-from probe import Readout, Study, record
+from probe import Readout, Study, load, record
 from probe.evidence.measurements import only
+from probe.explorer import Explorer
+from probe.questions.states import held_inputs
 from probe.recurrent.signals import Signal
-from probe.report import Page, Panels, Section
+from probe.report import Panels
 from probe.report.blocks import Figure, walk
+from probe.studies.pages import live_network
 from probe.studies.prepare import prepare
 from probe.subjects.answers import answers_if_asked
-from probe.subjects.states import examples_of
+from probe.subjects.states import sample_of, states_of
+from probe.subjects.subject import Subject
 
-pytestmark = pytest.mark.usefixtures("undrawn")
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, what its study is given beside the network, and the report on its file."""
+
+    model: Brackets
+    given: dict[str, Any]
+    subject: Subject
+    report: Report
 
 
-def of_brackets() -> tuple[Brackets, Study]:
-    """Return a trained GRU that says how many brackets are open, and its study."""
-    x, lengths = brackets(200)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Return it with padding that is no number, after sequences of 6 to 12 steps."""
+    (x, lengths), folder = brackets(160), tmp_path_factory.mktemp("brackets")
     model = Brackets(x, lengths)
-    readout = Readout("depth", weight=model.head.weight, bias=model.head.bias)
-    more = {"lengths": lengths, "valid": can_occur, "symbols": "()"}
-    return model, Study(model.encoder, x, {"depth": depth}, readout=readout, **more)
+    save_file(dict(model.state_dict()), folder / "brackets.safetensors")
+    x[np.arange(12) >= lengths[:, None]] = np.nan
+    given = {"inputs": x, "lengths": lengths, "concepts": {"depth": depth}, "valid": can_occur, "symbols": "()"}
+    readout = Readout("depth", weight="head.weight", bias="head.bias")
+    study = Study(load(folder / "brackets.safetensors"), **given, readout=readout)
+    with without_pictures():
+        return Trained(model, given, prepare(study)[0], report_of(study, folder / "report"))
 
 
-def values(table: pd.DataFrame, **columns: str) -> np.ndarray:
-    """Return the values of some rows, by their step."""
-    return only(table, **columns).sort_values("step")["value"].to_numpy(float)
+def test_the_depth_of_brackets_is_read_and_used(trained: Trained) -> None:
+    """Sequences of several lengths: padding is no data, and short ones are counted where the end is run."""
+    found, lengths = trained.report.findings, trained.given["lengths"]
+    assert value(found["reading-depth"], "best_score") > 0.95
+    assert value(found["answers"], "accuracy") > 0.95
+    rows = found["interchange"].measurements.query("metric == 'followed' and role == 'trained'")
+    followed = rows.drop_duplicates("kind").set_index("kind")["value"]
+    assert followed["whole"] > followed["nothing"] + 0.3
+    assert np.isfinite(found["gates"].measurements.query("metric == 'mean'")["value"]).all()
+    assert "160 sequences of 6 to 12 steps" in found["network"].notes["answer"]
+    long = int((lengths >= 8).sum())
+    assert f"{long} sequences (of the study's 160), the last 8 steps of each" in found["ablation"].notes["setup"]
 
 
-def test_an_answer_if_asked_now_is_that_to_the_sequence_cut_there() -> None:
+def test_an_answer_if_asked_now_is_that_to_the_sequence_cut_there(trained: Trained) -> None:
     """The network runs anew on every beginning of every sequence."""
-    model, study = of_brackets()
-    (subject,) = prepare(study)
-    rows = np.arange(20)
+    subject, rows = trained.subject, np.arange(20)
     found = answers_if_asked(subject, rows)
     for row in rows:
-        for step in range(subject.x.shape[1]):
-            if step >= subject.lengths[row]:
-                assert np.isnan(found[row, step])
-                continue
+        for step in range(int(subject.lengths[row])):
             with torch.no_grad():
-                h = model.encoder(subject.x[row : row + 1, : step + 1].float())[0][0, -1]
-            assert found[row, step] == float(model.head(h).argmax())
+                h = trained.model.encoder(subject.x[row : row + 1, : step + 1].float())[0][0, -1]
+            assert found[row, step] == float(trained.model.head(h).argmax())
+        assert np.isnan(found[row, subject.lengths[row] :]).all()
 
 
-def test_answers_in_the_output_are_asked_on_beginnings() -> None:
-    """Without a head the whole model reads each beginning."""
-    x = bits(40, 6)
-
-    def total(one: torch.Tensor) -> torch.Tensor:
-        return one.sum((1, 2))
-
-    class Sums(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn = nn.RNN(1, 4, batch_first=True)
-
-        def forward(self, given: torch.Tensor) -> torch.Tensor:
-            return given + 0 * self.rnn(given)[0][:, :, :1]
-
-    ones = {"ones": lambda one: np.cumsum(one[:, 0])}
-    study = Study(Sums(), x, ones, readout=Readout("ones", output=(total, total)))
-    (subject,) = prepare(study)
-    assert np.array_equal(answers_if_asked(subject, np.arange(40)), x[:, :, 0].cumsum(1))
-
-
-def test_an_example_shows_concept_reading_answer_and_units() -> None:
-    """Each is what the network and the concept say; the examples are those in which the concept changes most."""
-    model, study = of_brackets()
-    (subject,) = prepare(study)
-    table = answer(study, "one-sequence").measurements
+def test_an_example_shows_concept_reading_answer_and_units(trained: Trained) -> None:
+    """Each is what the network and the concept say; the examples are four different sequences."""
+    subject, table = trained.subject, trained.report.findings["one-sequence"].measurements
     shown = [int(row) for row in dict.fromkeys(table["at"])]
-    assert len(shown) == 4
-    assert len({subject.x[row].numpy().tobytes() for row in shown}) == 4
+    assert len({subject.x[row].numpy().tobytes() for row in shown}) == len(shown) == 4
     for row in shown:
-        own, length = table[table["at"] == row], int(subject.lengths[row])
-        assert np.array_equal(values(own, metric="concept"), depth(subject.x[row, :length].numpy()))
-        assert np.array_equal(values(own, metric="answer"), answers_if_asked(subject, np.array([row]))[0, :length])
-        state = record(model.encoder, subject.x[row : row + 1, :length].float())["[0]", "hidden_state"][0]
+        own, length = table[table["at"] == row].sort_values("step"), int(subject.lengths[row])
+        said = {name: only(own, metric=name)["value"].to_numpy(float) for name in ("concept", "answer", "reading")}
+        assert np.array_equal(said["concept"], depth(subject.x[row, :length].numpy()))
+        assert np.array_equal(said["answer"], answers_if_asked(subject, np.array([row]))[0, :length])
+        assert np.abs(said["reading"] - said["concept"]).mean() < 0.5
+        state = record(trained.model.encoder, subject.x[row : row + 1, :length].float())["[0]", "hidden_state"][0]
         for unit in range(12):
-            assert values(own, metric="state", units=str(unit)) == pytest.approx(state[:, unit].numpy(), abs=1e-6)
-        assert np.abs(values(own, metric="reading") - values(own, metric="concept")).mean() < 0.5
+            drawn = only(own, metric="state", units=str(unit))["value"].to_numpy(float)
+            assert drawn == pytest.approx(state[:, unit].numpy(), abs=1e-6)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_reading_of_an_example_does_not_know_the_example() -> None:
     """Random numbers that no state tells: a probe that had seen the example's own states would know them."""
     rng = np.random.default_rng(3)
     torch.manual_seed(0)
-    x = rng.normal(size=(40, 5, 2)).astype(np.float32)
-    study = Study(nn.GRU(2, 256, batch_first=True), x, {"noise": rng.normal(size=(40, 5))})
+    x = rng.normal(size=(24, 5, 2)).astype(np.float32)
+    study = Study(nn.GRU(2, 128, batch_first=True), x, {"noise": rng.normal(size=(24, 5))})
     table = answer(study, "one-sequence").measurements
     read, true = (only(table, metric=metric)["value"].to_numpy(float) for metric in ("reading", "concept"))
     assert len(read) == len(true) == 20
     assert ((read - true) ** 2).mean() > 0.8 * (true**2).mean()
 
 
-def test_examples_change() -> None:
-    """Of sequences of one length those come first in which the concept changes at most steps."""
-    x = np.zeros((30, 6, 1), np.float32)
-    x[5, [1, 3]], x[7, [0, 2, 4]], x[9, 2] = 1, 1, 1
-    (subject,) = prepare(Study(nn.GRU(1, 4, batch_first=True), x, {"ones": lambda one: np.cumsum(one[:, 0])}))
-    assert examples_of(subject) == [5, 7, 9, 0] or examples_of(subject)[0] in (5, 7)
-    assert set(examples_of(subject)) == {5, 7, 9, 0}
-
-
-def test_the_plane_is_that_of_the_largest_variance() -> None:
+def test_the_plane_is_that_of_the_largest_variance(trained: Trained) -> None:
     """Shares are those of a singular value decomposition; every state that is drawn has two coordinates."""
-    _, study = of_brackets()
-    from probe.subjects.states import sample_of, states_of
-
-    (subject,) = prepare(study)
-    found = answer(study, "state-space")
+    subject, found = trained.subject, trained.report.findings["state-space"]
     table = only(found.measurements, network=subject.network.name)
-    states = states_of(subject).states["[0]", Signal.HIDDEN_STATE][sample_of(subject).of["depth"]]
+    states = states_of(subject).states["encoder[0]", Signal.HIDDEN_STATE][sample_of(subject).of["depth"]]
     sizes = np.linalg.svd(states - states.mean(0), compute_uv=False) ** 2
-    assert only(table, metric="variance")["value"].to_numpy() == pytest.approx(sizes[:2] / sizes.sum())
+    assert only(table, metric="variance")["value"].to_numpy() == pytest.approx(sizes[:2] / sizes.sum(), rel=1e-5)
     assert len(only(table, metric="coordinate")) == 2 * len(only(table, metric="concept")) > 100
 
 
-def blocks_of(page: Page) -> list[object]:
-    """Return every block of a page."""
-    return list(walk([*page.hero, *page.sections]))
-
-
-def test_each_finding_has_a_section(tmp_path: Path) -> None:
-    """Its question or its first sentence is the heading; of several pictures the reader chooses one."""
-    _, study = of_brackets()
-    page = report_of(study, tmp_path).page
-    keys = [section.key for section in page.sections]
+def test_each_finding_has_a_section_and_a_layer_one_name(trained: Trained) -> None:
+    """Its question or first sentence is the heading; of several pictures the reader chooses one, of few enough."""
+    page, findings = trained.report.page, trained.report.findings
+    sections = {section.key: section for section in page.sections}
     order = ["reading-depth", "one-sequence", "state-space", "answers", "interchange", "network", "explore"]
-    assert [key for key in keys if key in order] == order
-    (first,) = [section for section in page.sections if section.key == "one-sequence"]
-    (chosen,) = [block for block in first.blocks if isinstance(block, Panels)]
+    assert [key for key in sections if key in order] == order
+    (chosen,) = [block for block in sections["one-sequence"].blocks if isinstance(block, Panels)]
     assert chosen.choose
     assert len(chosen.pictures) == 4
-    assert page.render().count('type="radio"') >= 4
-    (reading,) = [section for section in page.sections if section.key == "reading-depth"]
-    assert reading.title == "Can “depth” be read?"
-    assert "A probe reads “depth”" in str(reading.blocks[0])
-
-
-def test_an_untrained_network_stands_beside_in_the_explorer(tmp_path: Path) -> None:
-    """The explorer of a small network holds one with random weights whose head alone was fitted."""
-    from probe.explorer import Explorer
-
-    _, study = of_brackets()
-    page = report_of(study, tmp_path).page
-    (explorer,) = [block for block in blocks_of(page) if isinstance(block, Explorer)]
-    assert [network.name for network in explorer.networks][1:] == ["random weights, fitted head"]
-
-
-def test_choices_are_checked() -> None:
-    """At most as many pictures to choose from as the style sheet knows."""
+    text = page.render()
+    assert text.count('type="radio"') >= 4
+    assert sections["reading-depth"].title == "Can “depth” be read?"
+    assert "A probe reads “depth”" in str(sections["reading-depth"].blocks[0])
+    assert {one for found in findings.values() for one in found.measurements["layer"] if one} == {"encoder[0]"}
+    assert "rnn[0]" not in text
+    (explorer,) = [block for block in walk([*page.hero, *page.sections]) if isinstance(block, Explorer)]
+    assert [one.name for one in explorer.networks][1:] == ["random weights, fitted head"]
     svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-    pictures = [Figure(svg, f"picture {number}", "c", f"t{number}") for number in range(17)]
     with refused():
-        Panels(pictures, "c", choose="which")
-    page = Page("t", "l", [Section("s", [Panels(pictures[:3], "c", choose="which")], key="s")]).render()
-    assert page.count('type="radio"') == 3
-    assert page.count(" checked") == 1
+        Panels([Figure(svg, f"picture {number}", "c", f"t{number}") for number in range(17)], "c", choose="which")
+
+
+def shown(study: Study) -> dict[str, Any]:
+    """Return what the explorer of a study's page is given."""
+    explorer = live_network.explorer(prepare(study)[0])
+    assert not isinstance(explorer, str), explorer
+    return json.loads(explorer.data or "")
+
+
+def test_the_explorer_has_the_authors_names(trained: Trained, tmp_path: Path) -> None:
+    """A layer is called as in its file, with a head and without; a text names the features of one-hot inputs."""
+    model, first = trained.model, trained.subject.x[0, : trained.given["lengths"][0]]
+    save_file(dict(model.state_dict()), tmp_path / "brackets.safetensors")
+    table = {"(": [1, 0], ")": [0.0, 1.0]}
+    for network, readout, name, symbols, scores in (
+        (load(tmp_path / "brackets.safetensors"), None, "encoder[0]", "()", 0),
+        (model.encoder, Readout("depth", function=model.head), "[0]", table, 4),
+    ):
+        given: dict[str, Any] = trained.given | {"symbols": symbols, "readout": readout}
+        study = Study(network, **given)
+        data, (subject,) = shown(study), prepare(study)
+        (own,) = data["networks"]
+        assert ([layer["name"] for layer in own["layers"]], own["scores"]) == ([name], scores)
+        assert own["alphabet"] == {"(": [1.0, 0.0], ")": [0.0, 1.0]}
+        assert data["example"] == "".join("(" if one[0] else ")" for one in first)
+        assert list(held_inputs.inputs_of(subject)[0]) == ["the input “)”", "the input “(”"]
+        assert len(live_network.blocks(subject)) == 1
+
+
+def test_the_explorer_has_the_answers_and_roles_of_the_study(trained: Trained) -> None:
+    """A logit has two classes, values are classes by their place, and a fitted head has its own colour."""
+    weight, bias = head_of_unit_0()
+    readout = Readout("quoted", weight=weight, bias=bias, kind="logit")
+    data = shown(Study(language_model(), one_hot(texts(60)), {"quoted": quoted}, readout=readout, symbols=SYMBOLS))
+    assert (data["classes"], data["networks"][0]["scores"], data["networks"][0]["softmax"]) == (["0", "1"], 2, True)
+    readout = Readout("sign", function=nn.Linear(6, 3), answers=[-2, 0, 2])
+    study = Study(
+        nn.GRU(1, 6, batch_first=True), bits(60), {"sign": lambda x: 2 * x.sum(1).round() - 2}, readout=readout
+    )
+    assert shown(study)["classes"] == ["-2", "0", "2"]
+    control = replace(trained.subject, network=replace(trained.subject.network, role="fitted head"))
+    explorer = live_network.explorer(trained.subject, [control])
+    assert not isinstance(explorer, str), explorer
+    looks = [(one["look"], one["legend"]) for one in json.loads(explorer.data or "")["networks"]]
+    assert looks == [("trained", "trained"), ("fitted head", "untrained weights, head fitted")]
