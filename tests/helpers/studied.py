@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tables_read
 import torch
 from matplotlib.figure import Figure
 from safetensors.torch import save_file
@@ -168,11 +169,7 @@ def answer(study: Study, question: str) -> Finding:
 
 def value(finding: Finding, metric: str, **columns: Any) -> float:
     """Return the value of a metric's only row with these cells, of the trained network where no role is named."""
-    table = finding.measurements
-    for column, cell in ({"metric": metric, "role": "trained"} | columns).items():
-        table = table[table[column] == cell]
-    (found,) = table["value"]
-    return float(found)
+    return tables_read.value(finding.measurements, metric, **({"role": "trained"} | columns))
 
 
 def parts(subject: Subject) -> dict[str, str]:
