@@ -1,4 +1,4 @@
-"""What tests have around them, the networks and files that many of them use, and which process runs which file."""
+"""What tests have around them, the networks and files that many of them use, and one process for each file."""
 
 from __future__ import annotations
 
@@ -16,25 +16,15 @@ from refusing import pytest_addoption
 from safetensors.torch import save_file
 from studied import Report, bits, planted, report_of, study_of, without_pictures
 from torch import Tensor, nn
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadFileScheduling
 
 __all__ = ["nothing_is_lost", "one_colour_one_meaning", "pytest_addoption", "tidy"]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Give a file's tests to one process (`-n 2`), so that what a module makes is made once.
-
-    Marks of xdist's own (`xdist_group`) would do, but it writes them into a name that pytest 9.2 no longer reads.
-    """
-    return ByFile(config, log)
-
-
-class ByFile(LoadScopeScheduling):
-    """Shares out files."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return nodeid.split("::", maxsplit=1)[0]
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Give a file's tests to one process (`-n 2`), so that what a module makes is made once."""
+    return LoadFileScheduling(config, log)
 
 
 INPUTS, UNITS, BATCH, TIME = 3, 5, 4, 7
