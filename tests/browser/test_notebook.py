@@ -53,7 +53,7 @@ def test_every_value_is_seen_and_violates_nothing(tmp_path: Path) -> None:
     path.write_text(json.dumps(made), encoding="utf-8")
     options = ["--execute", "--to", "html", "--template", "lab", "--theme", "dark", "--output", "dark", str(path)]
     # Neither kernels nor settings of who runs the tests, and nothing left in their folders.
-    own = dict.fromkeys(JUPYTER, str(tmp_path / "jupyter"))
+    own: dict[str, str] = dict.fromkeys(JUPYTER, str(tmp_path / "jupyter"))
     own["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", "nbconvert", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | own)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from analyses.counter import common
@@ -26,7 +28,9 @@ HEADS = {"fitted head": (0.3, 0.9), "noise head": (0.2, 0.1), "ridge head": (0.9
         (LARGE, BEATEN, ("noise head", "fitted head"), None, "undecided"),
     ],
 )
-def test_the_best_head_of_each_pair_is_the_control(bounds, controls, heads, best, verdict) -> None:
+def test_the_best_head_of_each_pair_is_the_control(
+    bounds: Any, controls: Any, heads: Any, best: tuple[float, float] | None, verdict: str
+) -> None:
     """The largest value where a rule wants much, the smallest where it wants little; a straw man is no opponent."""
     roles = {"trained": (0.92, 0.92), **{head: HEADS[head] for head in heads}}
     table = tabulate(
