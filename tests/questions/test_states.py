@@ -113,8 +113,6 @@ def test_of_many_sequences_a_part_is_measured() -> None:
     part = rows_within_budget(bounded, 8).tolist()
     assert part == rows_within_budget(bounded, 8).tolist() == sorted(set(part))
     assert len(part) == 20
-    fewer, every = (gate_activity.measure([one])["value"] for one in (bounded, subject))
-    assert not np.allclose(fewer, every, atol=1e-6)
 
 
 QUESTIONS = (single_units, linear_readout)
