@@ -52,7 +52,8 @@ CORE = {
     "probe/methods/causal/interchange.py": "tests/methods/test_interchange.py",
     "probe/methods/decomposition/shapley.py": "tests/methods/test_decomposition.py",
     "probe/methods/fixed_points.py": "tests/methods/test_dynamics.py",
-    "probe/recurrent/again/engine.py": "tests/edits/test_edits.py tests/edits/test_kinds.py",
+    "probe/recurrent/again/engine.py": "tests/edits/test_edits.py tests/edits/test_kinds.py "
+    "tests/hooks/test_instrument_properties.py::test_every_signal_takes_every_kind_of_edit",
     "probe/recurrent/cells/gru.py": "tests/recurrent/test_layers_of_every_kind.py",
 }
 

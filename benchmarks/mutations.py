@@ -159,7 +159,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.again.engine",
-        "tests/edits/test_edits.py::test_a_patched_cell_state_enters_the_recurrence",
+        "tests/hooks/test_instrument_properties.py::test_every_signal_takes_every_kind_of_edit",
         (
             "engine: h stale after a patch of c",
             "choose(value, computed, differs, reached[signal])",
@@ -173,7 +173,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.again.engine",
-        "tests/edits/test_edits.py::test_a_later_edit_starts_from_the_earlier_ones_run",
+        "tests/hooks/test_instrument_properties.py::test_every_signal_takes_every_kind_of_edit",
         (
             "engine: a second edit starts from the clean run",
             "choose(at_rest[signal], stepped[signal], *marks)",
@@ -182,7 +182,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.again.engine",
-        "tests/edits/test_kinds.py",
+        "tests/hooks/test_instrument_properties.py::test_every_signal_takes_every_kind_of_edit",
         ("engine: resumes from the first state", "clean.before(step)", "clean.initial"),
     ),
     *of(
@@ -196,7 +196,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.edits.kinds",
-        "tests/edits/test_edits.py::test_several_steps_each_take_their_own_values",
+        "tests/hooks/test_instrument_properties.py::test_every_signal_takes_every_kind_of_edit",
         (
             "edits: the source's first step at every step",
             "self.values[rows, place.positions]",

@@ -1,17 +1,19 @@
-"""What `probe.patch` and `probe.intervene` promise: a change inside the recurrence, and nothing else.
+"""What edits promise, a change inside the recurrence and nothing else, and what they refuse.
 
 tests/hooks/test_instrument_properties.py tries every kind of edit at sites at random against the oracle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import reference
 import torch
 from comparing import same
+from refusing import refused
 from torch import Tensor, nn
 
 import probe
@@ -19,13 +21,7 @@ from probe import Signal
 
 C, H = Signal.CELL_STATE, Signal.HIDDEN_STATE
 TIME = 7
-
-
-@pytest.fixture(autouse=True)
-def _no_grad() -> Iterator[None]:
-    """Call models as `probe.record` does: torch's float32 kernel adds in another order under autograd."""
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_grad")
 
 
 def both(source: probe.Recording, **options: Any) -> list[probe.Edit]:
@@ -62,66 +58,6 @@ def test_patching_the_whole_state_continues_the_other_prefix(
         assert torch.equal(one, two) if dtype == torch.float64 else torch.allclose(one, two, rtol=1e-6, atol=1e-6)
     # The control arm: the patch matters, so the agreement above is no accident of two equal runs.
     assert not torch.allclose(edited.output, model(x), atol=1e-5)
-
-
-@pytest.mark.parametrize("step", [0, 3, TIME - 1])
-def test_a_patched_cell_state_enters_the_recurrence(lstm: nn.LSTM, x: Tensor, other: Tensor, step: int) -> None:
-    """Steps before are untouched, h at the step is o tanh(c), and the next step sees both."""
-    source, own = probe.record(lstm, other), probe.record(lstm, x)
-    run = probe.record(lstm, x, edits=[probe.patch("cell_state", source, steps=step)])
-    for signal in (C, H):
-        assert torch.equal(run[signal][:, :step], own[signal][:, :step])
-    assert torch.equal(run[C][:, step], source[C][:, step])
-    h = own["output_gate"][:, step] * torch.tanh(source[C][:, step])
-    assert torch.allclose(run[H][:, step], h, atol=1e-7)
-    if step + 1 < TIME:
-        rest, (_, c_n) = lstm(x[:, step + 1 :], (run[H][None, :, step], run[C][None, :, step]))
-        assert torch.allclose(run[H][:, step + 1 :], rest, atol=1e-7)
-        assert torch.allclose(run.output[1][1], c_n, atol=1e-7)
-    assert not torch.allclose(run.output[1][1], own.output[1][1], atol=1e-6)
-
-
-def test_several_steps_each_take_their_own_values(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
-    """Steps in any order take the source's value of the same step; between them the network runs."""
-    source = probe.record(lstm, other)
-    run = probe.record(lstm, x, edits=[probe.patch(C, source, steps=[5, 1])])
-    assert [torch.equal(run[C][:, t], source[C][:, t]) for t in range(TIME)] == [t in (1, 5) for t in range(TIME)]
-    rest = lstm(x[:, 2:5], (run[H][None, :, 1], run[C][None, :, 1]))[0]
-    assert torch.allclose(run[H][:, 2:5], rest, atol=1e-7)
-    # The second edit starts from the first one's run: its h uses the gates that the edited prefix gives.
-    assert torch.allclose(run[H][:, 5], run["output_gate"][:, 5] * torch.tanh(run[C][:, 5]), atol=1e-7)
-
-
-def test_a_later_edit_starts_from_the_earlier_ones_run(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
-    """Where the later edit changes nothing, the run is the earlier edit's, at its step and after it."""
-    source = probe.record(lstm, other)
-    early = probe.patch(C, source, steps=1, rows=[0, 2])
-    late = probe.patch(C, source, steps=4, units=[3], rows=[1, 2])
-    alone, run = probe.record(lstm, x, edits=[early]), probe.record(lstm, x, edits=[early, late])
-    others = [0, 1, 2, 4]
-    for signal in (C, H):
-        assert torch.allclose(run[signal][0], alone[signal][0], atol=1e-7)
-        assert torch.allclose(run[signal][2, 4][others], alone[signal][2, 4][others], atol=1e-7)
-    assert torch.allclose(run.output[1][1][0, 0], alone.output[1][1][0, 0], atol=1e-7)
-    own = probe.record(lstm, x)
-    assert not torch.allclose(alone[C][2, 4][others], own[C][2, 4][others], atol=1e-6)
-    assert not torch.allclose(run[C][2, 5], alone[C][2, 5], atol=1e-6)
-
-
-@pytest.mark.parametrize("units", [[4, 1], [1, 3, 2, 4], [-1]])
-def test_units_rows_and_source_rows_are_chosen_by_number(
-    lstm: nn.LSTM, x: Tensor, other: Tensor, units: list[int]
-) -> None:
-    """In any order and from the end, [1, 3, 2, 4] is as far apart as a run of four; all else keeps its bits."""
-    source, own = probe.record(lstm, other), probe.record(lstm, x)
-    options: dict[str, Any] = {"units": units, "rows": [3, -4], "source_rows": [2, 2]}
-    run = probe.record(lstm, x, edits=both(source, steps=2, **options))
-    rest = sorted({0, 1, 2, 3, 4} - {unit % 5 for unit in units})
-    for signal in (C, H):
-        assert torch.equal(run[signal][[3, 0], 2][:, units], source[signal][[2, 2], 2][:, units])
-        assert torch.equal(run[signal][:, 2, rest], own[signal][:, 2, rest])
-        assert torch.equal(run[signal][[1, 2]], own[signal][[1, 2]])
-    assert torch.equal(run.output[1][1][:, [1, 2]], own.output[1][1][:, [1, 2]])
 
 
 def test_many_rows_are_edited_as_few_are(lstm: nn.LSTM) -> None:
@@ -178,30 +114,115 @@ def test_nested_contexts_act_in_one_run(lstm: nn.LSTM, x: Tensor, other: Tensor)
 
 @pytest.mark.parametrize("rows", [[0, 1, 2], [1]])
 @pytest.mark.parametrize("source_rows", [[0, 1, 2], [2, 0, 1]])
-@pytest.mark.parametrize("step", [0, 2, 4])
 def test_gradients_run_through_an_edit_also_where_it_puts_in_what_was_there(
-    step: int, source_rows: list[int], rows: list[int]
+    source_rows: list[int], rows: list[int]
 ) -> None:
     """What a patch puts in is a constant, also where no value changed; rows that no edit reaches keep theirs."""
     lstm = nn.LSTM(2, 4, batch_first=True, dtype=torch.float64)
     x = torch.randn(3, 5, 2, dtype=torch.float64, requires_grad=True)
-    source, weight = probe.record(lstm, x.detach()), torch.randn(3, 5, 4, dtype=torch.float64)
-    put, edited = source[C][source_rows, step], torch.isin(torch.arange(3), torch.tensor(rows))[:, None]
+    source, taken = probe.record(lstm, x.detach()), [source_rows[row] for row in rows]
+    put, edited = source[C][source_rows, 2], torch.isin(torch.arange(3), torch.tensor(rows))[:, None]
 
     def patched(_layer: str, signal: str, at: int, value: Tensor) -> Tensor:
-        return torch.where(edited, put, value) if (signal, at) == ("cell_state", step) else value
+        return torch.where(edited, put, value) if (signal, at) == ("cell_state", 2) else value
 
-    taken = [source_rows[row] for row in rows]
     with torch.enable_grad():
-        with probe.intervene(lstm, probe.patch(C, source, steps=step, rows=rows, source_rows=taken)):
+        with probe.intervene(lstm, probe.patch(C, source, steps=2, rows=rows, source_rows=taken)):
             found = lstm(x)
         by_hand = reference.run(lstm, x, edit=patched)
         assert torch.allclose(found[0], by_hand.output, rtol=0, atol=1e-14)
-        gradients = [
-            torch.autograd.grad((h * weight).sum() + c.sum(), [x, *lstm.parameters()])
-            for h, (_, c) in (found, (by_hand.output, by_hand.final))
-        ]
-    for ours, theirs in zip(*gradients, strict=True):
-        assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
-    with probe.intervene(lstm, probe.patch(C, source, steps=step)):
+        for one, two in zip(
+            *(
+                torch.autograd.grad((h.sin() * h).sum() + c.sum(), [x, *lstm.parameters()])
+                for h, (_, c) in (found, (by_hand.output, by_hand.final))
+            ),
+            strict=True,
+        ):
+            assert torch.allclose(one, two, rtol=0, atol=1e-12)
+    with probe.intervene(lstm, probe.patch(C, source, steps=2)):
         assert not lstm(x)[0].requires_grad
+
+
+# What edits refuse, and when: where they are made, before the model runs, or at the call that they do not fit.
+
+
+def clamp(**options: Any) -> probe.Edit:
+    """Return a clamp with options that the annotations do not know."""
+    return probe.clamp(C, 0.0, **options)
+
+
+def test_what_makes_no_edit_is_refused(lstm: nn.LSTM, x: Tensor) -> None:
+    """A wrong value, signal, kind or place raises where the edit is made, before there is a model."""
+    source = probe.record(lstm, x)
+    wrong: list[Callable[[], probe.Edit]] = [
+        lambda: probe.clamp(C, torch.ones(1, 1)),
+        lambda: probe.clamp("cel_state", 1.0),
+        lambda: probe.steer(C, torch.tensor(1.0)),
+        *(partial(probe.ablate, C, kind=kind) for kind in ("zeros", "mean")),
+        *(partial(clamp, **options) for options in ({"unit": 3}, {"call": -1}, {"call": True})),
+        *(partial(probe.patch, C, source, units=units) for units in ([5], [1, 1], [])),
+        lambda: probe.patch(C, source, steps=[7]),
+        lambda: probe.patch(C, source, source_rows=[4]),
+        lambda: probe.patch("reset_gate", source),
+    ]
+    for make in wrong:
+        with refused():
+            _ = make()
+
+
+def test_a_source_that_kept_some_steps_and_signals_serves_those(lstm: nn.LSTM, x: Tensor, other: Tensor) -> None:
+    """A source recorded at steps 2 and 5 gives these, by the input's own counting, and refuses others."""
+    some, source = probe.record(lstm, other, steps=[5, 2], signals=[C]), probe.record(lstm, other)
+    run = probe.record(lstm, x, edits=[probe.patch(C, some, steps=2)])
+    assert torch.equal(run[C][:, 2], source[C][:, 2])
+    for signal, steps in ((C, None), (C, 3), (Signal.HIDDEN_STATE, 2)):
+        with refused():
+            _ = probe.patch(signal, some, steps=steps)
+
+
+def test_an_edit_of_another_model_raises_before_this_one_is_called(tagger: Any, pair: nn.Module, x: Tensor) -> None:
+    """A wrong layer, signal, unit or number of values; no hook stays, of the right edits either."""
+    wide, good = probe.record(nn.LSTM(3, 9, batch_first=True), x), probe.clamp(C, 0.0)
+    wrong = [
+        probe.patch(C, probe.record(pair, x), layer="low[0]", steps=1),
+        probe.clamp(C, 0.0, layer="lstn[0]"),
+        probe.clamp("update_gate", 1.0),
+        probe.patch(C, wide, units=[7]),
+        probe.patch(C, wide),
+        probe.clamp(C, [1.0, 2.0]),
+        probe.steer(C, [1.0, 2.0]),
+    ]
+    for edit in wrong:
+        with refused(), probe.intervene(tagger, good, edit):
+            tagger(x)
+    with refused(), probe.intervene(pair, good):  # of several layers that have the signal
+        pair(x)
+    assert tagger.times_called == 0
+    assert not tagger.lstm._forward_hooks
+
+
+def test_a_step_or_row_beyond_the_input_raises(tagger: Any, x: Tensor) -> None:
+    """At the layer's call where no later one can have it, or values are for other steps; else at the end."""
+    source, heads = probe.record(tagger, x), list[int]()
+    tagger.head.register_forward_hook(lambda *_: heads.append(1))
+    cases = [
+        (probe.patch(C, source), x[:, :5], 0),
+        (probe.patch(C, source, steps=6), x[:, :5], 1),
+        (probe.patch(C, source, steps=0, rows=[3]), x[:2], 1),
+        (probe.patch(C, source, steps=0), x[:2], 1),
+        (probe.patch(C, source, rows=[4]), x, 1),
+        (probe.patch(C, source, rows=[0, -4]), x, 1),
+    ]
+    for edit, given, called in cases:
+        with refused(), probe.intervene(tagger, edit):
+            tagger(given)
+        assert len(heads) == called
+    assert not tagger.lstm._forward_hooks
+
+
+def test_a_function_that_returns_something_else_is_refused(lstm: nn.LSTM, x: Tensor) -> None:
+    """Another shape, a number or nothing at all raises with what was given and what came back."""
+    wrong: list[Any] = [lambda value, _site: value[:1], lambda *_: None, lambda *_: 1.0]
+    for function in wrong:
+        with refused():
+            _ = probe.record(lstm, x, edits=[probe.edit("hidden_state", function, steps=1)])

@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from comparing import distance, same
+from comparing import distance, recorded, same
 from torch import Tensor, nn
 
 import probe
 from probe import Signal
 
-UNITS, TIME, BATCH = 4, 6, 3
-
-
-@pytest.fixture(autouse=True)
-def _no_grad() -> Iterator[None]:
-    """Call modules as `probe.record` does."""
-    with torch.no_grad():
-        yield
-
-
-@pytest.fixture
-def lstm() -> nn.LSTM:
-    """Return a module of one layer."""
-    return nn.LSTM(2, UNITS, batch_first=True, dtype=torch.float64)
-
-
-@pytest.fixture
-def x() -> Tensor:
-    """Return inputs, (batch, time, input)."""
-    return torch.randn(BATCH, TIME, 2, dtype=torch.float64)
+pytestmark = pytest.mark.usefixtures("double")
+UNITS, TIME, BATCH = 5, 7, 4
 
 
 @pytest.fixture
 def y() -> Tensor:
     """Return other inputs, with more rows."""
-    return torch.randn(5, TIME, 2, dtype=torch.float64)
-
-
-def recorded(recording: probe.Recording) -> dict[tuple[str, str], Tensor]:
-    """Return every signal of every layer."""
-    return {(part.layer, str(name)): value for part in recording.parts for name, value in part.signals.items()}
+    return torch.randn(5, TIME, 3)
 
 
 def doubled(value: Tensor, _site: probe.Site) -> Tensor:
@@ -57,16 +34,15 @@ def test_a_resample_says_another_rows_values(lstm: nn.LSTM, x: Tensor, y: Tensor
     source, random = probe.record(lstm, y), torch.get_rng_state()
     choices = set[tuple[int, ...]]()
     for seed in range(4):
-        edit, one = (
-            probe.ablate("hidden_state", kind="resample", reference=source, seed=seed, rows=rows)
-            for rows in (None, [2])
+        resample = partial(probe.ablate, "hidden_state", kind="resample", reference=source, seed=seed)
+        h, again, one = (
+            probe.record(lstm, x, edits=[resample(rows=rows)])["hidden_state"] for rows in (None, None, [2])
         )
-        h = probe.record(lstm, x, edits=[edit])["hidden_state"]
         fits = (h.unsqueeze(1) == source["hidden_state"]).all(-1).all(-1)
         assert fits.sum(1).tolist() == [1] * BATCH
         choices.add(tuple(fits.int().argmax(1).tolist()))
-        assert torch.equal(probe.record(lstm, x, edits=[edit])["hidden_state"], h)
-        assert torch.equal(probe.record(lstm, x, edits=[one])["hidden_state"][2], h[2])
+        assert torch.equal(again, h)
+        assert torch.equal(one[2], h[2])
     assert len(choices) > 1
     assert torch.equal(torch.get_rng_state(), random)
 
@@ -101,12 +77,14 @@ def test_a_function_may_change_its_value_in_place(lstm: nn.LSTM, x: Tensor) -> N
 
     own = probe.record(lstm, x)
     kept = own["hidden_state"].clone()
-    choices: list[dict[str, Any]] = [{"steps": [1, 3]}, {"steps": [1, 3], "rows": [2, 0]}]
-    for options in choices:
-        run = probe.record(lstm, x, edits=[probe.edit("hidden_state", in_place, **options)])
-        clamped = probe.record(lstm, x, edits=[probe.clamp("hidden_state", 1.0, units=[0], **options)])
-        assert same(run.output, clamped.output)
-        assert not same(run.output, own.output)
+    for rows in (None, [2, 0]):
+        edits = [
+            probe.edit("hidden_state", in_place, steps=[1, 3], rows=rows),
+            probe.clamp("hidden_state", 1.0, units=[0], steps=[1, 3], rows=rows),
+        ]
+        run, clamped = (probe.record(lstm, x, edits=[edit]).output for edit in edits)
+        assert same(run, clamped)
+        assert not same(run, own.output)
     assert seen == [(1,), (3,)] * 2
     assert torch.equal(own["hidden_state"], kept)
 
@@ -130,14 +108,14 @@ def test_an_edit_reads_as_the_call_that_makes_it(text: str) -> None:
 def test_edits_with_arrays_read_as_what_they_hold(lstm: nn.LSTM, x: Tensor) -> None:
     """Of a long array repr shows size and digest, of a function its name: nothing that cannot be told apart."""
     source = probe.record(lstm, x)
-    patch = probe.patch("cell_state", source, steps=2, source_rows=[0, 0, 1])
+    patch = probe.patch("cell_state", source, steps=2, source_rows=[0, 0, 1, 2])
     resample = probe.ablate("cell_state", kind="resample", reference=source, seed=7)
     long = probe.clamp("cell_state", torch.arange(9.0))
     digests = [edit.content[:8] for edit in (patch, resample, long)]
     assert [repr(edit) for edit in (patch, resample, long, probe.edit("cell_state", doubled, steps=1))] == [
-        f"patch('cell_state', source=<3 rows x 1 steps x 4 units, sha256 {digests[0]}>,"
-        " source_rows=(0, 0, 1), steps=(2,))",
-        f"ablate('cell_state', kind='resample', reference=<3 rows x 6 steps x 4 units, sha256 {digests[1]}>, seed=7)",
+        f"patch('cell_state', source=<4 rows x 1 steps x 5 units, sha256 {digests[0]}>,"
+        " source_rows=(0, 0, 1, 2), steps=(2,))",
+        f"ablate('cell_state', kind='resample', reference=<4 rows x 7 steps x 5 units, sha256 {digests[1]}>, seed=7)",
         f"clamp('cell_state', <9 units, sha256 {digests[2]}>)",
         "edit('cell_state', doubled, steps=(1,))",
     ]
@@ -145,34 +123,25 @@ def test_edits_with_arrays_read_as_what_they_hold(lstm: nn.LSTM, x: Tensor) -> N
 
 def test_edits_are_equal_if_they_do_the_same(lstm: nn.LSTM, x: Tensor, y: Tensor) -> None:
     """Place, kind, values, scale and seed all count, for == and for hash; where the values came from does not."""
-    one, two = probe.record(lstm, x), probe.record(lstm, y[:BATCH])
 
     def edits(source: probe.Recording, function: Any) -> list[probe.Edit]:
+        resample = partial(probe.ablate, "cell_state", kind="resample", reference=source)
         return [
-            probe.clamp("cell_state", 0.0),
-            probe.clamp("cell_state", 1.0),
-            probe.clamp("cell_state", 0.0, steps=1),
-            probe.clamp("hidden_state", 0.0),
-            probe.ablate("cell_state"),
-            probe.ablate("cell_state", kind="mean", reference=source),
-            probe.ablate("cell_state", kind="resample", reference=source),
-            probe.ablate("cell_state", kind="resample", reference=source, seed=1),
-            probe.patch("cell_state", source),
-            probe.patch("cell_state", source, source_rows=[0, 1, 2]),
-            probe.steer("cell_state", [1.0] * UNITS),
-            probe.steer("cell_state", [1.0] * UNITS, scale=2.0),
+            *(probe.clamp("cell_state", 0.0, steps=steps) for steps in (None, 1)),
+            *(probe.clamp("cell_state", 1.0), probe.clamp("hidden_state", 0.0), probe.ablate("cell_state")),
+            *(probe.steer("cell_state", [1.0] * UNITS, scale=scale) for scale in (1.0, 2.0)),
+            *(probe.ablate("cell_state", kind="mean", reference=source), resample(), resample(seed=1)),
+            *(probe.patch("cell_state", source, source_rows=rows) for rows in (None, range(BATCH))),
             probe.edit("cell_state", function),
         ]
 
-    first, again = edits(one, torch.neg), edits(probe.record(lstm, x), torch.neg)
+    first, again = edits(probe.record(lstm, x), torch.neg), edits(probe.record(lstm, x), torch.neg)
     assert first == again
     assert [hash(edit) for edit in first] == [hash(edit) for edit in again]
     assert copy.deepcopy(first[:-1]) == first[:-1]
     assert len(set(first)) == len(first)
-    with_other = edits(two, torch.abs)
-    assert [a == b for a, b in zip(first, with_other, strict=True)] == [
-        *(True,) * 5, *(False,) * 5, True, True, False
-    ]  # fmt: skip
+    with_other = edits(probe.record(lstm, y[:BATCH]), torch.abs)
+    assert [a == b for a, b in zip(first, with_other, strict=True)] == [True] * 7 + [False] * 6
 
 
 def test_an_edit_keeps_the_numbers_that_it_was_given(lstm: nn.LSTM, x: Tensor, y: Tensor) -> None:

@@ -128,5 +128,6 @@ def alike(one: probe.Recording, two: probe.Recording, rounding: float = 1e-12) -
     map_tensors(compare, one.output, two.output)
     for a, b in zip(one.parts, two.parts, strict=True):
         found.append((a.layer, a.call, list(a.signals)) == (b.layer, b.call, list(b.signals)))
-        map_tensors(compare, [dict(a.signals), dict(a.initial)], [dict(b.signals), dict(b.initial)])
+        held = ([dict(part.signals), dict(part.initial), part.inputs] for part in (a, b))
+        map_tensors(compare, *held)
     return all(found)

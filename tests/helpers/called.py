@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +33,13 @@ class Reader(nn.Module):
 
 
 EDIT = probe.clamp("hidden_state", 2.0, layer="rnn[0]", steps=1)
+
+
+def in_a_thread(function: Callable[[], Any]) -> None:
+    """Start a thread, and wait for it."""
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
 
 
 def edited(model: nn.Module, x: Tensor) -> Tensor:

@@ -254,18 +254,6 @@ def plans(draw: st.DrawFn, network: Network, kinds: Sequence[str] = KINDS, more_
     )
 
 
-class End(nn.Module):
-    """A recurrent module of which the last step alone is read."""
-
-    def __init__(self, module: nn.RNNBase) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the last hidden states, (batch, unit)."""
-        return self.module(x)[0].select(1 if self.module.batch_first else 0, -1)
-
-
 def made(plan: Plan, source: Any, call: int | None = None) -> Any:
     """Return probe's edit of a plan; of its source, a recording, a steer asks for the width of its signal."""
     site: dict[str, Any] = {"layer": plan.layer, "units": plan.units, "steps": plan.steps, "rows": plan.rows}

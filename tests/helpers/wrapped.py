@@ -1,22 +1,24 @@
-"""A recurrent layer inside a model that calls it in one of many ways, for test_nothing_silent.py."""
+"""A recurrent layer inside a model that calls it in one of many ways, for test_nothing_silent.py, and its loop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from bodies import TOGETHER
+from comparing import flat
 from custom_by_hand import Kind
 from drawn import Network, Plan
+from loops import Edit, Loops
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules import module as torchs
 from torch.nn.utils import parametrizations, rnn, weight_norm
+from torch.utils import _pytree as pytree
 from torch.utils.checkpoint import checkpoint
 
-import probe
 from probe.recurrent import CustomGRU, CustomLSTM
 
 TORCHS = ("lstm", "gru", "tanh", "relu")
@@ -27,55 +29,45 @@ CELLS: dict[str, Any] = {
     "relu cell": nn.RNNCell,
 }
 CUSTOM = {"custom lstm": Kind(CustomLSTM, {"peepholes": True}), "custom gru": Kind(CustomGRU, {"reset": "before"})}
+#: What is done to sequences, each alone.
+ALONE: dict[str, Callable[[Tensor], Tensor]] = {
+    "nothing": lambda h: h,
+    "scaled": lambda h: 1.5 * h + 0.1,
+    "reversed in time": lambda h: h.flip(1),
+    "squared": lambda h: h * h,
+    "summed over steps": lambda h: h.cumsum(1),
+    "in place": lambda h: h.clone().mul_(0.5),
+}
 #: What is multiplied with by forwards and hooks.
-SCALES, HOOKS_INPUT, HOOKS_LAYER, HOOKS_CELL, HOOKS_MODEL, ZONEOUT = 2.0, 0.5, 1.5, 0.9, 1.25, 0.1
+SCALES, HOOKS = 2.0, 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case(Network):
-    """A network in a model, a call of it, and what is asked; it prints as what it takes to build it again.
+    """A network in a model, a call of it, and what is asked; it prints as what it takes to build it again."""
 
-    Attributes:
-        kind: of TORCHS, CELLS or CUSTOM.
-        given: whether the model hands states of its own to the layer's first call.
-        lengths: of the sequences that the model packs, or None; behind them, the input is zero, as the model knows.
-        twice: whether the model calls the layer a second time.
-        weights: "own"; "norm", "old norm": weight norm; "shared" with a second module, which is called second;
-            "alias": the layer has a second name; "functional": others, by functional_call.
-        forward: what the layer's class or the instance puts around the forward, or "".
-        bound: of the forward that clips.
-        hook: "output", "output in place", "input", "input in place", or "".
-        hook_at: "before" the context; "inside", "prepended", "global inside": in it; "global": before, on all.
-        hook_on: "layer" or "model".
-        way: how the outer model calls the inner one.
-        outside: whether the model is called by another method than its forward.
-        around: what else happens in the context.
-        grad: whether autograd is on.
-        late: whether the derivatives are asked for after the context.
-        turned: whether autograd is the other way where the context is entered.
-        inner: whether probe is given the inner model, of which the outer one knows more.
-        asked: what probe does.
-        every: whether pre-activations are recorded, too.
-        plans: the edits, each with its call=.
-    """
-
-    twice: bool
-    weights: str
-    forward: str
-    bound: float
-    hook: str
-    hook_at: str
+    state: (
+        str  # "fixed": first states for so many rows; "kept": those of the call before; or the model's own, or none
+    )
+    before: str  # what is done to the inputs, of ALONE or TOGETHER
+    behind: str  # what is done to the hidden states
+    catches: bool  # whether the model catches what the layer raises, and goes on with zeros
+    stepwise: bool  # whether it calls the layer for each step
+    twice: bool  # whether it calls it for a second sequence
+    weights: str  # "own"; of torch's weight norms; of a second module, which is called second
+    forward: str  # what the layer's class or the instance puts around the forward
+    bound: float  # of the forward that clips
+    hook: str  # what a hook changes, and whether in place
+    hook_at: str  # where it is put: before the context or in it, prepended, or on all modules
     hook_on: str
-    way: str
-    outside: bool
-    around: str
-    grad: bool
-    late: bool
-    turned: bool
-    inner: bool
+    way: str  # how the outer model calls the inner one
+    outside: bool  # whether it is called by another method than its forward
+    grad: bool  # whether autograd is on
+    late: bool  # whether the derivatives are asked for after the context
+    inner: bool  # whether probe is given the inner model, of which the outer one knows more
     asked: str
-    every: bool
-    plans: tuple[tuple[Plan, int | None], ...]
+    every: bool  # whether pre-activations are recorded, too
+    plans: tuple[tuple[Plan, int | None], ...]  # the edits, each with its call=
 
     @property
     def is_cell(self) -> bool:
@@ -83,33 +75,19 @@ class Case(Network):
         return self.kind in CELLS
 
     @property
+    def loops(self) -> bool:
+        """Whether a call is a step."""
+        return self.is_cell or self.stepwise
+
+    @property
     def family(self) -> str:
         """The kind without its way to be called: lstm, gru, tanh or relu."""
         return self.kind.removesuffix(" cell").removeprefix("custom ")
 
     @property
-    def calls_each(self) -> int:
-        """How often the model calls each layer."""
-        return 2 if self.twice and self.weights != "shared" else 1
-
-    @property
-    def differentiates(self) -> bool:
-        """Whether derivatives are asked for."""
-        return self.grad or self.asked == "gradient"
-
-    @property
-    def kept(self) -> Any:
-        """What is recorded, as `signals=` takes it."""
-        return probe.Signal if self.every else None
-
-    @property
     def scales(self) -> bool:
         """Whether the layer's own forward scales its input."""
         return self.forward in ("scales", "replaced")
-
-    def inner_lengths(self, batch: int) -> list[int]:
-        """Return the lengths that the forward that packs takes."""
-        return [max(1, self.steps - row % self.batch % 3) for row in range(batch)]
 
     def module(self) -> Any:
         """Return the layer as torch has it, or as this library has it, in double precision."""
@@ -129,8 +107,9 @@ class Case(Network):
 
     def start(self, x: Tensor) -> Any:
         """Return the states of the layer's first call, (layer, batch, unit) each, which depend on the input."""
-        if not self.given:
+        if not self.given and self.state != "fixed":
             return None
+        x = x if self.given else x.new_full((self.batch, 1, 1), 0.1)
         sizes = [self.projected or self.units, self.units][: 2 if self.family == "lstm" else 1]
         number = self.layers * (1 + self.bidirectional)
         states = [
@@ -148,14 +127,13 @@ class Case(Network):
 class Inner(nn.Module):
     """Calls a layer once or twice, and returns what a head makes of its states, and the last states."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, loops: Loops | None) -> None:
         super().__init__()
-        self.case = case
-        self.rnn = _layer(case)
-        self.head = case.head()
+        self.case, self.rnn, self.head = case, _layer(case, loops), case.head()
+        self.kept: Any = None
         self.other = self.rnn
         if case.weights == "shared":
-            self.other = case.module()
+            self.other = _computed(case, case.module(), "inner.other", loops)
             for name in dict(self.other.named_parameters()):
                 setattr(self.other, name, getattr(self.rnn, name))
         elif case.weights != "alias":
@@ -163,39 +141,50 @@ class Inner(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return two numbers a step and the last states, (batch, layer, unit), of each call."""
-        lengths = x.detach().ne(0).any(2).sum(1) if self.case.lengths is not None else None
-        h, final = self._call(self.rnn, x, self.case.start(x), lengths)
-        found = [self.head(h), *_batch_first(final)]
-        if self.case.twice:
-            state = None if self.case.is_cell else final
+        case = self.case
+        lengths = x.detach().ne(0).any(2).sum(1) if case.lengths is not None else None
+        x = _changed(case.before, x)
+        if not case.catches:
+            return tuple(self._found(x, lengths))
+        try:
+            return tuple(self._found(x, lengths))
+        except Exception:  # noqa: BLE001
+            return (self.head(x.new_zeros(*x.shape[:2], self.head.in_features)),)
+
+    def _found(self, x: Tensor, lengths: Tensor | None) -> list[Tensor]:
+        case = self.case
+        h, final = self._call(self.rnn, x, self.case.start(x) if self.kept is None else self.kept, lengths)
+        found = [self.head(_changed(case.behind, h)), *_batch_first(final)]
+        if case.state == "kept":
+            self.kept = pytree.tree_map(Tensor.detach, final)
+        if case.twice:
+            state = None if case.loops else final
             h, final = self._call(getattr(self, "other", self.rnn), 0.5 * x.flip(1), state, lengths)
             found += [self.head(h), *_batch_first(final)]
-        return tuple(found)
+        return found[:1] if case.catches else found
 
     def _call(self, module: nn.Module, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
-        x = 1.0 * x  # a hook may change it in place
-        case = self.case
-        if case.is_cell:
-            return self._loop(module, x, state)
-        given: Any = x if case.batch_first else x.transpose(0, 1)
-        if lengths is not None:
-            given = rnn.pack_padded_sequence(given, lengths, batch_first=case.batch_first, enforce_sorted=False)
-        h, final = module(given, state) if state is not None else module(given)
-        if lengths is not None:
-            h, _ = rnn.pad_packed_sequence(h, batch_first=case.batch_first, total_length=case.steps)
-        return h if case.batch_first else h.transpose(0, 1), final
+        case, pieces = self.case, []
+        for part in x.split(1, 1) if case.loops else [x]:
+            given: Any = 1.0 * (part if case.batch_first else part.transpose(0, 1))  # a hook may change it in place
+            if case.is_cell:
+                state = module(given[:, 0], *[] if state is None else [pytree.tree_map(lambda one: one[0], state)])
+                h, state = (
+                    (state[0] if isinstance(state, tuple) else state)[:, None],
+                    pytree.tree_map(lambda one: one[None], state),
+                )
+            else:
+                if lengths is not None:
+                    given = rnn.pack_padded_sequence(given, lengths, case.batch_first, enforce_sorted=False)
+                h, state = module(given, *[] if state is None else [state])
+                if lengths is not None:
+                    h, _ = rnn.pad_packed_sequence(h, case.batch_first, total_length=case.steps)
+            pieces.append(h if case.batch_first else h.transpose(0, 1))
+        return torch.cat(pieces, 1) if case.loops else pieces[0], state
 
-    def _loop(self, cell: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        if state is not None:
-            state = tuple(part[0] for part in state) if isinstance(state, tuple) else state[0]
-        found: list[Tensor] = []
-        for step in x.unbind(1):
-            step = 1.0 * step  # noqa: PLW2901 (as above)
-            state = cell(step, state) if state is not None else cell(step)
-            found.append(state[0] if isinstance(state, tuple) else state)
-        last: Any = state
-        final = tuple(part[None] for part in last) if isinstance(last, tuple) else last[None]
-        return torch.stack(found, 1), final
+
+def _changed(name: str, h: Tensor) -> Tensor:
+    return (ALONE | TOGETHER)[name](h if name == "nothing" else h.contiguous())
 
 
 def _batch_first(final: Any) -> list[Tensor]:
@@ -203,16 +192,11 @@ def _batch_first(final: Any) -> list[Tensor]:
 
 
 class Outer(nn.Module):
-    """Calls the inner model in one of several ways."""
+    """Calls the inner model in one of several ways; with loops, the layers run them."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, loops: Loops | None = None) -> None:
         super().__init__()
-        self.inner = Inner(case)
-        self.case = case
-        self.weights: dict[str, Tensor] = {}
-        if case.weights == "functional":
-            names = dict(replace(case, seed=case.seed + 1).module().named_parameters())
-            self.weights = {f"rnn.{name}": value.detach().requires_grad_() for name, value in names.items()}
+        self.case, self.inner = case, Inner(case, loops)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run the inner model."""
@@ -221,16 +205,33 @@ class Outer(nn.Module):
     def predict(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run the inner model."""
         if self.case.way in ("checkpoint", "reentrant"):
-            return checkpoint(self._inner, x, use_reentrant=self.case.way == "reentrant")
+            return checkpoint(self.inner, x, use_reentrant=self.case.way == "reentrant")
         if self.case.way == "recomputed":
-            return Recomputed.apply(self._inner, x)
-        if self.case.way == "autocast":
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                return self._inner(x)
-        return self._inner(x)
+            return Recomputed.apply(self.inner, x)
+        with torch.autocast("cpu", dtype=torch.bfloat16) if self.case.way == "autocast" else nullcontext():
+            return self.inner(x)
 
-    def _inner(self, x: Tensor) -> tuple[Tensor, ...]:
-        return functional_call(self.inner, self.weights, (x,)) if self.weights else self.inner(x)
+    def leaves(self) -> list[Tensor]:
+        """Return the layer's weights in torch's order."""
+        return list(self.inner.rnn.parameters())
+
+
+class ByHand:
+    """What is true of a case: its model with the oracle's loops for its layers, called plainly, and edits."""
+
+    def __init__(self, case: Case, edit: Edit | None = None) -> None:
+        self.case = replace(case, way="call", hook=case.hook.removesuffix(" in place"), hook_at="before")
+        self.loops = Loops(edit)
+        self.model = Outer(self.case, self.loops)
+
+    def run(self, x: Tensor, *, hooks_of_the_model: bool = True) -> tuple[Tensor, ...]:
+        """Return what the model returns."""
+        self.loops.restart()
+        self.model.inner.kept = None
+        _ = torch.manual_seed(0)
+        left_out = self.case.hook_on == "model" and self.case.hook == "output" and not hooks_of_the_model
+        with hooked(replace(self.case, hook="") if left_out else self.case, self.model):
+            return self.model(x)
 
 
 class Recomputed(torch.autograd.Function):
@@ -253,8 +254,15 @@ class Recomputed(torch.autograd.Function):
         return None, x.grad
 
 
-def _layer(case: Case) -> nn.Module:
-    layer = case.module()
+def _computed(case: Case, layer: Any, name: str, loops: Loops | None) -> Any:
+    """Return a layer that runs a loop, if there are loops."""
+    if loops is not None:
+        layer.__class__ = loops.class_of(type(layer), name, case.steps if case.loops else None)
+    return layer
+
+
+def _layer(case: Case, loops: Loops | None) -> nn.Module:
+    layer = _computed(case, case.module(), "inner.rnn", loops)
     if case.forward and not case.forward.startswith("replaced"):
         layer.__class__ = _own_class(type(layer), case)
     if case.forward.startswith("replaced"):
@@ -273,28 +281,19 @@ def _layer(case: Case) -> nn.Module:
 
 
 def times(value: Any, factor: float) -> Any:
-    """Return a tensor or a packed sequence times a number."""
-    return value._replace(data=factor * value.data) if isinstance(value, rnn.PackedSequence) else factor * value
+    """Return a tensor, a packed sequence or several of them times a number."""
+    if isinstance(value, rnn.PackedSequence):
+        return value._replace(data=factor * value.data)
+    return tuple(times(part, factor) for part in value) if isinstance(value, tuple) else factor * value
 
 
 def _own_class(base: Any, case: Case) -> Any:
     class Own(base):
         def forward(self, input: Any, hx: Any = None) -> Any:
             """Run with something of its own."""
-            given = times(input, SCALES) if case.scales else input
-            if case.forward == "packs":
-                lengths = torch.tensor(case.inner_lengths(input.shape[1 - case.batch_first]))
-                given = rnn.pack_padded_sequence(given, lengths, self.batch_first, enforce_sorted=False)
-            result = super().forward(given, hx)
-            if case.forward == "packs":
-                h, final = result
-                return rnn.pad_packed_sequence(h, self.batch_first, total_length=case.steps)[0], final
+            result = super().forward(times(input, SCALES) if case.scales else input, hx)
             if case.forward == "clips":
                 return _clipped(result, case.bound) if case.is_cell else (result[0], _clipped(result[1], case.bound))
-            if case.forward == "zoneout" and hx is not None:
-                if isinstance(result, tuple):
-                    return (1 - ZONEOUT) * result[0] + ZONEOUT * hx[0], result[1]
-                return (1 - ZONEOUT) * result + ZONEOUT * hx
             return result
 
     return Own
@@ -308,56 +307,27 @@ def _clipped(state: Any, bound: float) -> Any:
 @contextmanager
 def hooked(case: Case, model: Outer) -> Iterator[None]:
     """Register a case's hook for a while."""
-    if not case.hook:
-        yield
-        return
     on: Any = model if case.hook_on == "model" else model.inner.rnn
-    changes_input = case.hook.startswith("input")
-    change: Any = _change_input(case) if changes_input else _change_output(case, first=on is not model)
-    if case.hook_at.startswith("global"):
-        everywhere = lambda module, *rest: change(module, *rest) if module is on else None  # noqa: E731
-        register = torchs.register_module_forward_pre_hook if changes_input else torchs.register_module_forward_hook
-        handle = register(everywhere)
+    of_input, everywhere = case.hook.startswith("input"), case.hook_at.startswith("global")
+
+    def change(module: nn.Module, arguments: Any, output: Any = None) -> Any:
+        if module is not on:
+            return None
+        first, *rest = arguments if of_input else (output,)
+        if "in place" not in case.hook:
+            return (times(first, HOOKS), *rest) if of_input else times(first, HOOKS)
+        for part in flat(first):
+            if part.is_floating_point():
+                part.mul_(HOOKS)
+        return None
+
+    if everywhere:
+        register = torchs.register_module_forward_pre_hook if of_input else torchs.register_module_forward_hook
     else:
-        register = on.register_forward_pre_hook if changes_input else on.register_forward_hook
-        handle = register(change, prepend=case.hook_at == "prepended")
+        register = on.register_forward_pre_hook if of_input else on.register_forward_hook
+    handle = register(change, **{"prepend": True} if case.hook_at == "prepended" else {}) if case.hook else None
     try:
         yield
     finally:
-        handle.remove()
-
-
-def _change_input(case: Case) -> Callable[..., Any]:
-    def change(_module: nn.Module, arguments: Any) -> Any:
-        first, *rest = arguments
-        if case.hook == "input":
-            return (times(first, HOOKS_INPUT), *rest)
-        (first.data if isinstance(first, rnn.PackedSequence) else first).mul_(HOOKS_INPUT)
-        return None
-
-    return change
-
-
-def _change_output(case: Case, *, first: bool) -> Callable[..., Any]:
-    factor = HOOKS_MODEL if not first else HOOKS_CELL if case.is_cell else HOOKS_LAYER
-
-    def change(_module: nn.Module, _arguments: Any, output: Any) -> Any:
-        if case.hook == "output":
-            return _all_times(output, factor)
-        for part in _tensors(output):
-            part.mul_(factor)
-        return None
-
-    return change
-
-
-def _all_times(output: Any, factor: float) -> Any:
-    if isinstance(output, tuple) and not isinstance(output, rnn.PackedSequence):
-        return tuple(_all_times(part, factor) for part in output)
-    return times(output, factor)
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    if isinstance(output, rnn.PackedSequence):
-        return [output.data]
-    return [output] if isinstance(output, Tensor) else [tensor for part in output for tensor in _tensors(part)]
+        if handle is not None:
+            handle.remove()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 from bodies import Model
-from cells_by_hand import FEATURES
+from layer_by_hand import FEATURES, Layer, LayerStep
 from refusing import refused
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
@@ -142,8 +142,7 @@ def test_what_cannot_be_counted_is_refused_with_a_way_that_works() -> None:
     """Where a state left torch and was changed there, went on twice, or a patch holds the steps of one call."""
     policy, seen = policy_of(), torch.randn(9, 2, 3)
 
-    def elsewhere() -> Tensor:
-        return played(policy, seen, None, lambda part: torch.tensor(part.numpy() * 0.5))
+    elsewhere = partial(played, policy, seen, None, lambda part: torch.tensor(part.numpy() * 0.5))
 
     def branches() -> None:
         _, state = policy(seen[:5])
@@ -178,87 +177,33 @@ def test_a_pass_that_failed_counts_for_nothing() -> None:
     assert ones(torch.cat(found)) == [3]
 
 
-@pytest.mark.parametrize("where", [{"call": 1}, {"steps": 10}, {"steps": [2, 10]}, {"steps": -1}])
-def test_a_place_that_never_comes_is_refused_where_the_context_ends(where: dict[str, Any]) -> None:
+def test_a_place_that_never_comes_is_refused_where_the_context_ends() -> None:
     """The error says what there was; so does that of a recording and a sweep."""
     policy, seen = policy_of(), torch.randn(9, 2, 3)
-    with refused(), probe.intervene(policy, probe.clamp("hidden_state", 1.0, **where)):
-        _ = played(policy, seen)
-    wrapper, edit = Model(lambda m, x: played(m.policy, x), policy=policy), probe.clamp("hidden_state", 1.0, **where)
-    for ask in (probe.record, partial(probe.sweep, batch_axis=1)):
-        with refused():
-            ask(wrapper, seen, edits=[edit])
-
-
-class CTRNN(nn.Module):
-    """The continuous-time network of neurogym's examples: a loop over a method."""
-
-    def __init__(self, alpha: float = 0.2) -> None:
-        super().__init__()
-        self.alpha, self.hidden_size = alpha, UNITS
-        self.input2h, self.h2h = nn.Linear(FEATURES, UNITS), nn.Linear(UNITS, UNITS)
-
-    def recurrence(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """Return the next state."""
-        h_new = torch.relu(self.input2h(x) + self.h2h(hidden))
-        return hidden * (1 - self.alpha) + h_new * self.alpha
-
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the states, (time, batch, unit), and the last one."""
-        hidden = x.new_zeros(x.shape[1], self.hidden_size) if hidden is None else hidden
-        output = []
-        for now in x:
-            hidden = self.recurrence(now, hidden)
-            output.append(hidden)
-        return torch.stack(output), hidden
-
-
-class CTRNNStep(probe.Step):
-    """Its step."""
-
-    names: ClassVar = {"state": "rate"}
-    given: Tensor | None = None
-
-    def inputs(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Return the sequences."""
-        self.given = hidden
-        return x.transpose(0, 1)
-
-    def initial(self, batch: int) -> Any:
-        """Return the state before the first step."""
-        return torch.zeros(batch, self.module.hidden_size) if self.given is None else self.given
-
-    def step(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return the state twice."""
-        h = self.module.recurrence(x, state)
-        return h, h
-
-    def outputs(self, returned: Any) -> Tensor:
-        """Return the states."""
-        return returned[0].transpose(0, 1)
-
-    def final(self, returned: Any) -> Any:
-        """Return the last state."""
-        return returned[1]
-
-    def returned(self, returned: Any, outputs: Tensor, state: Any) -> Any:
-        """Return the states and the last one."""
-        return outputs.transpose(0, 1), state
+    wrapper = Model(lambda m, x: played(m.policy, x), policy=policy)
+    places: list[dict[str, Any]] = [{"call": 1}, {"steps": 10}, {"steps": [2, 10]}, {"steps": -1}]
+    for where in places:
+        edit = probe.clamp("hidden_state", 1.0, **where)
+        with refused(), probe.intervene(policy, edit):
+            _ = played(policy, seen)
+        for ask in (probe.record, partial(probe.sweep, batch_axis=1)):
+            with refused():
+                ask(wrapper, seen, edits=[edit])
 
 
 def test_a_layer_with_a_step_of_its_own_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a loop of calls, and anew in another batch."""
-    monkeypatch.setitem(registry._registered, CTRNN, CTRNNStep)
-    layer, x = CTRNN(), torch.randn(6, 2, FEATURES)
-    edit = probe.clamp("rate", 2.0, steps=[1, 4])
+    monkeypatch.setitem(registry._registered, Layer, LayerStep)
+    layer, x = Layer(), torch.randn(2, 6, FEATURES)
+    edit = probe.clamp("cell", 2.0, steps=[1, 4])
     expected, _ = probe.record(layer, x, edits=[edit]).output
     with probe.intervene(layer, edit):
         for _ in range(2):
             state, pieces = None, []
-            for begin, end in ((0, 3), (3, 4), (4, 5), (5, 6)):
-                h, state = layer(x[begin:end], state)
+            for part in x.split([3, 1, 1, 1], 1):
+                h, state = layer(part, state)
                 pieces.append(h)
-            torch.testing.assert_close(torch.cat(pieces), expected)
+            torch.testing.assert_close(torch.cat(pieces, 1), expected)
 
 
 def shrinking(m: Any, x: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:

@@ -1,35 +1,38 @@
 """Nothing is silently wrong, however a layer is wrapped, called and asked: hypothesis draws cases that nobody wrote.
 
-Each case is a model of wrapped.py, and what is true of it is a loop of wrapped_by_hand.py. What `probe` gives equals
-the loop to 1e-6, or is a ProbeError. `PROBE_EXAMPLES=5000 pytest tests/hooks/test_nothing_silent.py -m exhaustive -s`
-draws others each time.
+Each case is a model of wrapped.py, and what is true of it is what it gives where its layers run the loops of
+loops.py. What `probe` gives equals that to 1e-6, or is a ProbeError. Others are drawn each time by
+`PROBE_EXAMPLES=5000 pytest tests/hooks/test_nothing_silent.py -m exhaustive -s`.
 """
 
 from __future__ import annotations
 
-import copy
 import os
 import re
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import drawn
+import hypothesis.strategies as st
 import pytest
 import torch
+from bodies import TOGETHER
 from comparing import distance, scalar_of
 from drawn import Plan
 from hypothesis import HealthCheck, Phase, given, settings
+from loops import Signals
 from torch import Tensor
-from wrapped import Case, Outer, hooked
-from wrapped_by_hand import ByHand, Signals, leaves
-from wrapped_drawn import ASKED, cases
+from wrapped import ALONE, CELLS, CUSTOM, TORCHS, ByHand, Case, Outer, hooked
 
 import probe
 from probe import ProbeError
+from probe.hooks import streaming
 
 GIVEN = os.environ.get("PROBE_EXAMPLES")
 #: How far what is found may lie from the loop, relative to max(1, |value|).
@@ -42,8 +45,7 @@ REFUSALS = {
     "checkpoint": "in the backward pass",
     "autocast": "under torch.autocast",
     "never acts": "changed nothing|never came|would change nothing",
-    "elsewhere": "another thread or asyncio task",
-    "rows depend": "depends on them, or on its own place",
+    "rows depend": "depends on them|mixes the rows of a batch|something else for a row|called none of",
     "sequence not told": "cannot be told|starts a sequence of its own",
 }
 pytestmark = [
@@ -52,53 +54,115 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning"),
     # What a hook changes in place after a cell is said, and is what the loop does too.
     pytest.mark.filterwarnings("ignore:The state that cell .* was changed in place:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The run changed model:UserWarning"),
 ]
 Found = Iterator[tuple[str, Tensor, Tensor]]
 
 
+ASKED = ("record", "unchecked", "edited", "watch", "intervene", "sweep", "stream")
+WITH_EDITS = ("edited", "intervene", "sweep")
+
+
+@st.composite
+def cases(draw: st.DrawFn, asked: str) -> Case:
+    """Draw a case in which one thing is asked; most of what can stand around a layer is left out, to be answered."""
+
+    def one(*values: Any, of: int = 1) -> Any:
+        """Draw the first value, or in one of `of` cases one of all."""
+        return draw(st.sampled_from(values)) if draw(st.integers(1, of)) == 1 else values[0]
+
+    network = draw(drawn.networks(double=True, longest=5, scales=[1.0], packs=asked != "stream"))
+    kind = one(network.kind, *CELLS, *CUSTOM) if draw(st.booleans()) else network.kind
+    if kind not in TORCHS:
+        plain: dict[str, Any] = {"inputs": 3, "layers": 1, "bidirectional": False, "projected": 0, "lengths": None}
+        units, batch_first = (5, network.batch_first) if kind in CUSTOM else (network.units, True)
+        network = replace(network, kind=kind, units=units, batch_first=batch_first, **plain)
+    forward = one("", "passes", "clips", "scales", "replaced", "replaced by itself", of=4)
+    weights = one("own", "norm", "old norm", "shared", "alias", of=2)
+    if kind in CUSTOM and "norm" in weights:
+        weights = "own"
+    many = 3 if asked in ("sweep", "stream") else 6
+    in_a_context = asked in ("watch", "intervene")
+    stepwise = kind not in CELLS and one(False, True, of=5)
+    if stepwise:
+        network = replace(network, lengths=None, bidirectional=False)
+    case = Case(
+        **vars(network),
+        state="" if network.given else one("", "fixed", "kept", of=many),
+        before=one("nothing", *ALONE, *TOGETHER, of=many),
+        behind=one("nothing", *ALONE, *TOGETHER, of=many),
+        catches=one(False, True, of=8),
+        stepwise=stepwise,
+        # Two calls of one step each would be one sequence.
+        twice=(draw(st.booleans()) and (network.steps > 1 or kind in CELLS)) or weights == "shared",
+        weights=weights,
+        forward=forward,
+        bound=draw(st.sampled_from([0.05, 10.0])),
+        hook=one("", "output", "output in place", "input", "input in place", of=2),
+        hook_at=one("before", *(("inside", "prepended", "global inside") if in_a_context else ()), "global"),
+        hook_on=draw(st.sampled_from(["layer", "model"])),
+        way=one("call", "checkpoint", "reentrant", "recomputed", "autocast", of=3),
+        outside=in_a_context and draw(st.booleans()),
+        grad=in_a_context and draw(st.booleans()),
+        late=draw(st.booleans()),
+        inner=in_a_context and draw(st.booleans()),
+        asked=asked,
+        every=draw(st.booleans()),
+        plans=(),
+    )
+    if case.state == "kept" or {case.before, case.behind} != {"nothing"}:
+        case = replace(case, way="call")
+    if asked == "stream":
+        case = replace(case, hook=case.hook.removesuffix(" in place"))  # it would change the caller's own rows
+    if case.twice and not case.loops and case.weights != "shared":
+        case = replace(case, outside=False)  # there the second call goes on where the first one ended
+    if case.outside and case.hook_on == "model":
+        case = replace(case, hook="")  # nothing calls it there
+    least = int(asked in WITH_EDITS)
+    most = 0 if asked in ("record", "unchecked", "stream") else 2
+    return replace(case, plans=tuple(draw(st.lists(edits_of(case), min_size=least, max_size=most))))
+
+
+@st.composite
+def edits_of(draw: st.DrawFn, case: Case) -> tuple[Plan, int | None]:
+    """Draw an edit of a case, and its call=."""
+    plan = draw(drawn.plans(case, ["clamp", "zero", "steer", "edit"]))
+    if plan.steps == (-1,) and case.loops:
+        plan = replace(plan, steps=(0,))
+    name = draw(st.sampled_from(["inner.rnn", "inner.other"])) if case.weights == "shared" else "inner.rnn"
+    layer = name if case.is_cell else name + plan.layer
+    value = draw(st.sampled_from([-1.0, -0.25, 0.5, 1.0]))
+    call = draw(st.sampled_from([None, None, 0, *[1] * (case.twice and case.weights != "shared")]))
+    return replace(plan, layer=layer, source_rows=None, value=value), call
+
+
 class Asked:
-    """A case with its model, its loop, and its edits in probe's words and in the loop's."""
+    """A case with its model, and its edits in probe's words and in the loop's."""
 
     def __init__(self, case: Case) -> None:
-        self.case, self.model = case, Outer(case).eval()
-        self.source: Any = None
-        if any(plan.kind == "patch" for plan, _ in case.plans):
-            plain = replace(case, lengths=None, weights="shared" if case.weights == "shared" else "own", forward="")
-            plain = replace(plain, hook="", way="call", twice=case.weights == "shared")
-            source = Outer(plain)
-            self.source = probe.record(source.inner if case.inner else source, case.x(1), signals=probe.Signal)
+        self.case, self.model = case, Outer(case)
         self.edits = [self._made(plan, call) for plan, call in case.plans]
 
     def x(self) -> Tensor:
         """Return inputs, as a leaf where autograd is on."""
-        return self.case.x().requires_grad_(self.case.differentiates)
+        return self.case.x().requires_grad_(self.case.grad)
 
     def _made(self, plan: Plan, call: int | None) -> probe.Edit:
-        plan, case = replace(plan, layer=self._name(plan.layer)), self.case
-        width = case.projected if case.projected and plan.signal == "hidden_state" else case.units
-        widths = {(plan.layer, plan.signal): torch.zeros(1, 1, width)}
-        return drawn.made(plan, self.source if plan.kind == "patch" else widths, call)
+        plan = replace(plan, layer=plan.layer.removeprefix("inner.") if self.case.inner else plan.layer)
+        return drawn.made(plan, {(plan.layer, plan.signal): torch.zeros(1, 1, self.case.width(plan.signal))}, call)
 
-    def _name(self, layer: str) -> str:
-        return layer.removeprefix("inner.") if self.case.inner else layer
-
-    def edit(self, of: Sequence[int] | None = None) -> Any:
-        """Return what the edits, or those of these numbers, do in the loop."""
+    def by_hand(self, of: Sequence[int] | None = None) -> ByHand:
+        """Return the loop with the edits, or with those of these numbers."""
         ends = torch.tensor(self.case.lengths or [self.case.steps] * self.case.batch)
         numbers = range(len(self.case.plans)) if of is None else of
 
         def edit(layer: str, call: int, signal: str, step: int, value: Tensor) -> Tensor:
             for plan, only in (self.case.plans[number] for number in numbers):
                 if (plan.layer, plan.signal) == (layer, signal) and only in (None, call):
-                    source = self.source[self._name(layer), signal] if plan.kind == "patch" else value
-                    value = plan.apply(value, step, ends, source, range(self.case.batch))
+                    value = plan.apply(value, step, ends, value, [])
             return value
 
-        return edit
-
-    def by_hand(self, of: Sequence[int] | None = None) -> ByHand:
-        """Return the loop with the edits."""
-        return ByHand(self.case, self.edit(of))
+        return ByHand(self.case, edit)
 
 
 def derivatives(case: Case, output: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
@@ -131,41 +195,27 @@ def recorded(case: Case, recording: probe.Recording, every: Signals) -> Found:
         yield str(place), value, expected[place]
 
 
+def streamed(asked: Asked) -> Found:
+    """Record two rows at a time, and then more."""
+    with hooked(asked.case, asked.model), tempfile.TemporaryDirectory() as folder:
+        with mock.patch.object(streaming, "_FIRST_ROWS", 2):
+            recording = probe.record(
+                asked.model, asked.x(), signals=probe.Signal if asked.case.every else None, out=Path(folder) / "run"
+            )
+        by_hand = asked.by_hand()
+        yield from outputs([part.clone() for part in recording.output], by_hand.run(asked.x()))
+        yield from recorded(asked.case, recording, by_hand.loops.signals)
+
+
 def one_call(asked: Asked) -> Found:
     """Ask what calls the model itself."""
-    case, x = asked.case, asked.x()
-    options: dict[str, Any] = {"signals": case.kept, "check": case.asked != "unchecked"}
-    if case.asked == "gradient":
-        options["gradient_of"] = scalar_of(case.seed)
+    case = asked.case
+    options: dict[str, Any] = {"signals": probe.Signal if case.every else None, "check": case.asked != "unchecked"}
     with hooked(case, asked.model):
-        recording = probe.record(asked.model, 1.0 * x, edits=asked.edits, **options)
+        recording = probe.record(asked.model, 1.0 * asked.x(), edits=asked.edits, **options)
     by_hand = asked.by_hand()
-    yield from outputs(recording.output, by_hand.run(x))
-    yield from recorded(case, recording, by_hand.signals)
-    if case.asked == "gradient":
-        yield from gradients(asked, recording)
-
-
-def gradients(asked: Asked, recording: probe.Recording) -> Found:
-    """Yield the derivative by each signal of each call."""
-    taps: dict[tuple[str, int, str], dict[int, Tensor]] = {}
-    edit = asked.edit()
-
-    def tapped(layer: str, call: int, signal: str, step: int, value: Tensor) -> Tensor:
-        value = edit(layer, call, signal, step, value)
-        tap = torch.zeros_like(value, requires_grad=True)
-        taps.setdefault((layer, call, signal), {})[step] = tap
-        return value + tap
-
-    by_hand = ByHand(asked.case, tapped)
-    number = scalar_of(asked.case.seed)(by_hand.run(asked.x()))
-    for part in recording.parts:
-        for signal, found in part.gradients.items():
-            steps = taps[part.layer, part.call, str(signal)]
-            wanted = torch.autograd.grad(number, [steps[t] for t in sorted(steps)], retain_graph=True)
-            expected = torch.stack(wanted, 1)
-            expected = expected.masked_fill(by_hand.signals[part.layer, part.call, str(signal)].isnan(), torch.nan)
-            yield f"gradient of {part.layer} {part.call} {signal}", found, expected
+    yield from outputs(recording.output, by_hand.run(asked.x()))
+    yield from recorded(case, recording, by_hand.loops.signals)
 
 
 def swept(asked: Asked) -> Found:
@@ -177,50 +227,29 @@ def swept(asked: Asked) -> Found:
 
 
 def in_a_context(asked: Asked) -> Found:
-    """Call the model in contexts."""
-    case, model, x = asked.case, asked.model, asked.x()
+    """Call the model in a context."""
+    case, model, x, by_hand = asked.case, asked.model, asked.x(), asked.by_hand()
     given = model.inner if case.inner else model
-    run: Callable[[Outer], Any] = lambda model: model.predict(1.0 * x) if case.outside else model(1.0 * x)  # noqa: E731
-    before = case.hook_at in ("before", "global")
-    groups = [[edit] for edit in asked.edits] if case.around == "nested" else [asked.edits] if asked.edits else []
-    recordings: list[probe.Recording] = []
-    elsewhere: list[Any] = []
-    output: Any = None
-    found: list[Tensor] = []
-    by_hand = asked.by_hand()
     expected = by_hand.run(x)
-    wanted = derivatives(case, expected, [x, *by_hand.weights]) if case.grad else []
-    with ExitStack() as stack:
-        stack.enter_context(torch.set_grad_enabled(case.grad != case.turned))
-        stack.enter_context(hooked(case, model) if before else nullcontext())
-        with ExitStack() as contexts:
-            for group in groups:
-                contexts.enter_context(probe.intervene(given, *group))
-            if case.asked == "watch":
-                recordings = contexts.enter_context(probe.watch(given, signals=case.kept))
-            contexts.enter_context(nullcontext() if before else hooked(case, model))
-            contexts.enter_context(torch.set_grad_enabled(case.grad))
-            if case.around == "copy":
-                elsewhere.append(run(copy.deepcopy(model)))
-            elif case.around.startswith("thread"):
-                with ThreadPoolExecutor(1) as pool:
-                    elsewhere.append(pool.submit(run, model).result())
-            if case.around != "thread only":
-                output = run(model)
-            if case.grad and not case.late and output is not None:
-                found = derivatives(case, output, [x, *leaves(case, model)])
-        if case.grad and case.late and output is not None:
-            found = derivatives(case, output, [x, *leaves(case, model)])
-    for other in elsewhere:
-        yield from outputs(other, ByHand(case).run(x), "output elsewhere")
-    if output is None:
-        assert not asked.edits, "an edit never acted, and nobody said so"
-        return
+    wanted = derivatives(case, expected, [x, *by_hand.model.leaves()]) if case.grad else []
+    with torch.set_grad_enabled(case.grad), ExitStack() as outside, ExitStack() as stack:
+        if case.hook_at in ("before", "global"):
+            outside.enter_context(hooked(case, model))
+        stack.enter_context(probe.intervene(given, *asked.edits) if asked.edits else nullcontext())
+        watched = probe.watch(given, signals=probe.Signal if case.every else None)
+        recordings = stack.enter_context(watched) if case.asked == "watch" else []
+        if case.hook_at not in ("before", "global"):
+            stack.enter_context(hooked(case, model))
+        _ = torch.manual_seed(0)
+        output = model.predict(1.0 * x) if case.outside else model(1.0 * x)
+        if case.late:
+            stack.close()
+        found = derivatives(case, output, [x, *model.leaves()]) if case.grad else []
     yield from outputs(output, expected)
-    yield from outputs(found, wanted[: len(found)], "derivative")
+    yield from outputs(found, wanted, "derivative")
     if case.asked == "watch":
         assert len(recordings) == 1, f"{len(recordings)} recordings of one call"
-        yield from recorded(case, recordings[0], by_hand.signals)
+        yield from recorded(case, recordings[0], by_hand.loops.signals)
         if case.inner or not case.outside:
             # A hook for all of torch that was there before the context runs before it.
             first = case.hook_at == "global" and not case.inner
@@ -231,9 +260,10 @@ def outcome(case: Case) -> str:
     """Return "equal", or what was refused; fail at anything else."""
     asked = Asked(case)
     try:
-        with torch.set_grad_enabled(case.differentiates), hooked(case, asked.model):
+        with torch.set_grad_enabled(case.grad), hooked(case, asked.model):
+            _ = torch.manual_seed(0)
             bare = asked.model(1.0 * (x := asked.x()))
-            if case.differentiates and any(part.requires_grad for part in bare):
+            if case.grad and any(part.requires_grad for part in bare):
                 derivatives(case, bare, [x])
     except RuntimeError as error:
         if not re.search("modified inplace|in-place|an inplace operation", str(error)):
@@ -242,7 +272,9 @@ def outcome(case: Case) -> str:
     for name, found, expected in outputs(bare, ByHand(case).run(asked.x())):
         if case.way != "autocast":
             assert distance(found, expected) <= ALLOWED, f"the loop is not the bare model: {name}"
-    ask = {"sweep": swept, "watch": in_a_context, "intervene": in_a_context}.get(case.asked, one_call)
+    ways = {"sweep": swept, "stream": streamed, "watch": in_a_context, "intervene": in_a_context}
+    ask, asked.model.inner.kept = ways.get(case.asked, one_call), None
+    _ = torch.manual_seed(0)
     try:
         pairs = list(ask(asked))
     except ProbeError as error:
@@ -259,18 +291,19 @@ def outcome(case: Case) -> str:
 
 def ordinary(case: Case) -> bool:
     """Return whether nothing stands around the layer that could hide what it computes: then all must be answered."""
-    changes = case.hook_on == "layer" and case.hook.startswith("output")
+    hooked = case.hook.startswith("output")
+    changes = case.hook_on == "layer" and hooked
     return not (
         case.forward
-        or (changes and case.hook_at == "global")
+        or ((changes or (hooked and case.asked == "unchecked")) and case.hook_at == "global")
         # A cell's caller hands on what a hook made of its state, or zeros: where a sequence goes on is not told.
-        or (case.is_cell and (changes or case.family == "relu"))
+        or (case.loops and (changes or case.family == "relu"))
+        or (case.asked in ("sweep", "stream") and (case.state or not {case.before, case.behind} <= set(ALONE)))
         or case.way != "call"
-        or case.around == "thread only"
     )
 
 
-@pytest.mark.parametrize("examples", [63, pytest.param(int(GIVEN or 700), marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("examples", [64, pytest.param(int(GIVEN or 700), marks=pytest.mark.exhaustive)])
 def test_an_outcome_is_the_loops_or_a_refusal(examples: int) -> None:
     """However a layer is wrapped, called and asked: the loop's numbers or a ProbeError; ordinary calls answer."""
     found: Counter[tuple[str, str]] = Counter()
@@ -292,9 +325,6 @@ def test_an_outcome_is_the_loops_or_a_refusal(examples: int) -> None:
     for asked in ASKED:
         profile(given(cases(asked))(try_one))()
     results = Counter(result for _, result in found.elements())
-    for name, number in results.most_common():
-        of_each = ", ".join(f"{asked} {found[asked, name]}" for asked in ASKED)
-        print(f"{name}: {number} ({of_each})")  # noqa: T201 (the figures of this bar)
     assert results["equal"] >= examples / 2
     assert results["torch refuses"] <= examples / 20
     assert all(found[asked, "equal"] >= examples / len(ASKED) / 4 for asked in ASKED)

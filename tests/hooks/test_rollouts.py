@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ def policy() -> Policy:
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize(("features", "environments"), [(1, 1), (1, 3), (3, 1), (3, 7)])
+@pytest.mark.parametrize(("features", "environments"), [(1, 1), (3, 7)])
 def test_a_rollout_is_what_the_policy_computes_on_what_it_read(
     features: int, environments: int, batch_first: bool
 ) -> None:
@@ -60,9 +61,9 @@ def test_a_rollout_is_what_the_policy_computes_on_what_it_read(
 
 def test_an_edit_acts_from_its_step_of_each_episode_on(policy: Policy) -> None:
     """Nothing before it moves; a patch with the episode's own states changes nothing; pairs are compared by seed."""
-    clean = probe.rollout(policy, Walk, 12, environments=2, act=policy.act)
+    clean = probe.rollout(policy, Walk, 6, environments=2, act=policy.act)
     edit = probe.ablate("cell_state", steps=10)
-    edited = probe.rollout(policy, Walk, 12, environments=2, act=policy.act, edits=[edit])
+    edited = probe.rollout(policy, Walk, 6, environments=2, act=policy.act, edits=[edit])
     moved = (clean.recording["cell_state"] != edited.recording["cell_state"]).any(-1)
     there = torch.arange(moved.shape[1]) < torch.as_tensor(clean.lengths)[:, None]
     assert not (moved & there)[:, :10].any()
@@ -72,29 +73,37 @@ def test_an_edit_acts_from_its_step_of_each_episode_on(policy: Policy) -> None:
     assert change == np.median(edited.returns - clean.returns)
     assert interval is not None
     same = probe.patch("cell_state", clean.recording, steps=[2])
-    again = probe.rollout(policy, Walk, 12, environments=3, act=policy.act, edits=[same])
+    again = probe.rollout(policy, Walk, 6, environments=3, act=policy.act, edits=[same])
     assert np.array_equal(again.returns, clean.returns)
     with refused():
-        _ = clean.change_of_return(probe.rollout(policy, Walk, 12, act=policy.act, seed=1))
+        _ = clean.change_of_return(probe.rollout(policy, Walk, 6, act=policy.act, seed=1))
 
 
-@pytest.mark.parametrize("what", ["one for all", "a reward that is no number", "observations that are no arrays"])
-def test_an_environment_that_is_not_what_it_should_be_is_refused(what: str, policy: Policy) -> None:
-    """Where it is made, where it begins, and where it pays."""
+class Own(Walk):
+    """An environment that changes what it shows and pays, one after the other."""
 
-    class Wrong(Walk):
-        def reset(self, *, seed: int) -> Any:
-            seen, info = super().reset(seed=seed)
-            return {"seen": seen} if "observations" in what else seen, info
+    def __init__(self, *changes: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.shows, self.pays = changes
 
-        def step(self, action: Any) -> Any:
-            seen, paid, *rest = super().step(action)
-            return seen, float("nan") if "reward" in what else paid, *rest
+    def reset(self, *, seed: int) -> Any:
+        """Begin."""
+        seen, info = super().reset(seed=seed)
+        return self.shows(seen), info
 
-    one = Walk()
-    make = (lambda: one) if what == "one for all" else Wrong
-    with refused():
-        _ = probe.rollout(policy, make, 4, environments=2, act=policy.act)
+    def step(self, action: Any) -> Any:
+        """Go on."""
+        seen, paid, *rest = super().step(action)
+        return self.shows(seen), self.pays(paid), *rest
+
+
+def test_an_environment_that_is_not_what_it_should_be_is_refused(policy: Policy) -> None:
+    """One for all, where they are made; observations that are no arrays; and a reward that is no number."""
+    one, same = Walk(), lambda value: value
+    no_arrays, no_number = (lambda seen: {"seen": seen}, same), (same, lambda _: float("nan"))
+    for make in (lambda: one, partial(Own, *no_arrays), partial(Own, *no_number)):
+        with refused():
+            _ = probe.rollout(policy, make, 4, environments=2, act=policy.act)
 
 
 def test_what_a_rollout_cannot_do_is_refused(policy: Policy) -> None:
@@ -140,20 +149,16 @@ def test_what_is_written_into_the_same_memory_is_kept(policy: Policy) -> None:
     """An environment that returns one array again and again, and a policy that does."""
     written, actions = np.zeros(3), np.zeros(1, dtype=int)
 
-    class Same(Walk):
-        def reset(self, *, seed: int) -> Any:
-            written[:], info = super().reset(seed=seed)
-            return written, info
-
-        def step(self, action: Any) -> Any:
-            written[:], *rest = super().step(action)
-            return written, *rest
+    def into(place: np.ndarray, value: Any) -> np.ndarray:
+        place[:] = value
+        return place
 
     def act(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[np.ndarray, Any]:
-        actions[:], state = policy.act(seen, state, starts)
-        return actions, state
+        chosen, state = policy.act(seen, state, starts)
+        return into(actions, chosen), state
 
-    wanted, found = probe.rollout(policy, Walk, 6, act=policy.act), probe.rollout(policy, Same, 6, act=act)
+    same = partial(Own, partial(into, written), lambda paid: paid)
+    wanted, found = probe.rollout(policy, Walk, 6, act=policy.act), probe.rollout(policy, same, 6, act=act)
     assert np.array_equal(found.observations, wanted.observations, equal_nan=True)
     assert np.array_equal(found.actions, wanted.actions, equal_nan=True)
 
@@ -218,8 +223,7 @@ class Registered(OwnCell):
     """A cell that a test registers."""
 
 
-@pytest.mark.parametrize("draws", [False, True])
-def test_an_agent_with_an_lstm_written_by_hand(draws: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_with_an_lstm_written_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """As CleanRL has it: a sentence says what to register; then it is recorded, and edited, as the loop by hand."""
     monkeypatch.setattr(forms, "registered_cells", dict(forms.registered_cells))
     torch.manual_seed(0)
@@ -227,14 +231,10 @@ def test_an_agent_with_an_lstm_written_by_hand(draws: bool, monkeypatch: pytest.
 
     def act(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[Tensor, Any]:
         x, done = torch.as_tensor(seen, dtype=torch.float32), torch.as_tensor(starts, dtype=torch.float32)
-        state = (torch.zeros(len(x), 5),) * 2 if state is None else state
-        if draws:
-            action, _, _, _, state = agent.get_action_and_value(x, state, done)
-            return action, state
-        hidden, state = agent.get_states(x, state, done)
-        return agent.actor(hidden).argmax(1), state
+        action, _, _, _, state = agent.get_action_and_value(x, state or (torch.zeros(len(x), 5),) * 2, done)
+        return action, state
 
-    play = partial(probe.rollout, agent, Walk, 6, environments=1 if draws else 2, act=act)
+    play = partial(probe.rollout, agent, Walk, 3, act=act)
     with refused():
         _ = play()
     probe.register(Registered, state="state", returns=1)
@@ -249,6 +249,3 @@ def test_an_agent_with_an_lstm_written_by_hand(draws: bool, monkeypatch: pytest.
                 for place in (0, 1):
                     value = found.recording[f"state[{place}]"][episode, step]
                     torch.testing.assert_close(value, state[place][0], atol=1e-6, rtol=0)
-    moved = (clean.recording["state[1]"] != edited.recording["state[1]"]).any(-1)
-    assert not moved[:, :4].any()
-    assert bool(moved[:, 4].all())

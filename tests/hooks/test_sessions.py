@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
-from called import BATCH, EDIT, INPUTS, TIME, Reader, edited
+from called import BATCH, EDIT, INPUTS, TIME, Reader, edited, in_a_thread
 from comparing import distance, same
 from refusing import refused
 from torch import Tensor, nn
 from torch.nn.modules import module as torchs
 
 import probe
-from probe.hooks import sessions
-from probe.hooks.sessions import Session
-from probe.recurrent.finding import find_layers
 
 
 @pytest.fixture
@@ -33,13 +30,6 @@ def model() -> Reader:
 def x() -> Tensor:
     """Return its input."""
     return torch.randn(BATCH, TIME, INPUTS)
-
-
-def in_a_thread(function: Callable[[], Any]) -> None:
-    """Start a thread, and wait for it."""
-    thread = threading.Thread(target=function)
-    thread.start()
-    thread.join()
 
 
 def test_a_tolerance_holds_for_edits_and_derivatives_too(model: Reader, x: Tensor) -> None:
@@ -61,23 +51,23 @@ def test_a_tolerance_holds_for_edits_and_derivatives_too(model: Reader, x: Tenso
         handle.remove()
 
 
-@pytest.mark.parametrize(
-    ("edit", "run"),
-    [
-        (EDIT, lambda model, x: None),
-        (EDIT, lambda model, x: model.rnn.forward(x)),
-        (EDIT, lambda model, x: in_a_thread(lambda: model(x))),
-        (probe.ablate("hidden_state", layer="idle[0]"), lambda model, x: model.predict(x)),
-        (probe.ablate("hidden_state", layer="rnn[0]", call=400), lambda model, x: model.predict(x, times=9)),
-        (probe.ablate("hidden_state", layer="idle[0]"), lambda model, x: model(x)),
-    ],
-)
-def test_an_edit_that_never_acts_raises(edit: probe.Edit, run: Callable[..., Any], model: Reader, x: Tensor) -> None:
+def test_an_edit_that_never_acts_raises(model: Reader, x: Tensor) -> None:
     """The error comes when the context ends, and says which edit waited for what; the caller's own error wins."""
-    with refused(), probe.intervene(model, edit):
-        run(model, x)
-    with pytest.raises(ZeroDivisionError), probe.intervene(model, edit):
-        raise ZeroDivisionError
+    idle = probe.ablate("hidden_state", layer="idle[0]")
+    late = probe.ablate("hidden_state", layer="rnn[0]", call=400)
+    runs: list[tuple[probe.Edit, Callable[[], Any]]] = [
+        (EDIT, lambda: None),
+        (EDIT, lambda: model.rnn.forward(x)),
+        (EDIT, lambda: in_a_thread(lambda: model(x))),
+        (idle, lambda: model.predict(x)),
+        (late, lambda: model.predict(x, times=9)),
+        (idle, lambda: model(x)),
+    ]
+    for edit, run in runs:
+        with refused(), probe.intervene(model, edit):
+            run()
+        with pytest.raises(ZeroDivisionError), probe.intervene(model, edit):
+            raise ZeroDivisionError
 
 
 def test_calls_beside_the_forward_are_edited_and_recorded(model: Reader, x: Tensor) -> None:
@@ -97,7 +87,7 @@ def test_calls_beside_the_forward_are_edited_and_recorded(model: Reader, x: Tens
 
 
 def test_a_whole_model_is_saved_inside_a_context(model: Reader, x: Tensor) -> None:
-    """The file is the one that is written outside."""
+    """The file is the one that is written outside, and a copy is a plain model."""
 
     def saved() -> bytes:
         file = io.BytesIO()
@@ -106,38 +96,21 @@ def test_a_whole_model_is_saved_inside_a_context(model: Reader, x: Tensor) -> No
 
     with probe.watch(model), probe.intervene(model, EDIT):
         inside = saved()
+        assert not torch.equal(copy.deepcopy(model)(x), model(x))
         model(x)
     assert inside == saved()
     assert torch.equal(torch.load(io.BytesIO(inside), weights_only=False)(x), model(x))
 
 
-def test_calls_of_other_threads_are_left_alone(model: Reader, x: Tensor) -> None:
-    """Another thread that calls the model while contexts are opened and closed gets its plain output."""
-    plain, found, stop = model(x), [], threading.Event()
-
-    def call() -> None:
-        while not stop.is_set():
-            found.append(model(x))
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    for _ in range(30):
-        with probe.intervene(model, EDIT):
-            assert not torch.equal(model(x), plain)
-    stop.set()
-    thread.join()
-    assert len(found) > 5
-    assert all(torch.equal(output, plain) for output in found)
-
-
-def test_threads_that_record_one_model_get_their_own_calls(model: Reader) -> None:
-    """Each recording is that of its own input, from the first step to the last."""
-    inputs = [torch.randn(BATCH, TIME, INPUTS) for _ in range(40)]
+def test_threads_that_use_one_model_get_their_own_calls(model: Reader) -> None:
+    """Recordings, edited runs and bare calls beside each other: each is that of its own input and edits."""
+    inputs = [torch.randn(BATCH, TIME, INPUTS) for _ in range(24)]
+    asked = [lambda x: probe.record(model, x).output, lambda x: edited(model, x), lambda x: model(x).detach()] * 8
     with ThreadPoolExecutor(4) as pool:
-        recordings = [*pool.map(lambda x: probe.record(model, x), inputs)]
-    for recording, x in zip(recordings, inputs, strict=True):
-        assert recording.calls["rnn[0]"] == 1
-        assert torch.equal(recording["rnn[0]", "hidden_state"], model.rnn(x)[0].detach())
+        outputs = [*pool.map(lambda ask, x: ask(x), asked, inputs)]
+    for number, (output, x) in enumerate(zip(outputs, inputs, strict=True)):
+        assert torch.equal(output, edited(model, x) if number % 3 == 1 else model(x))
+        assert not torch.equal(edited(model, x), model(x))
 
 
 def test_a_call_of_another_thread_inside_a_sweep_is_plain(model: Reader, x: Tensor) -> None:
@@ -179,16 +152,6 @@ def test_tasks_are_edited_by_their_own_contexts_alone(model: Reader, x: Tensor) 
         assert all([torch.equal(await task, wanted) for task in started])
 
     asyncio.run(main())
-
-
-def test_a_context_that_another_thread_is_entering_keeps_its_hooks(model: Reader, x: Tensor) -> None:
-    """What ends meanwhile in this thread takes none of them away."""
-    entering = Session(model, find_layers(model))
-    sessions._add(entering)  # as far as __enter__ has come in the other thread
-    probe.record(model, x)
-    assert sessions._installed()
-    entering.__exit__(None, None, None)
-    assert not torchs._has_any_global_hook()
 
 
 # What is watched.
@@ -233,8 +196,7 @@ def test_every_and_detach_keep_less_in_training(model: Reader, x: Tensor) -> Non
         torch.testing.assert_close(recording["rnn[0]", "hidden_state"], wanted)
         values = [recording.output, *recording.parts[0].signals.values()]
         assert not any(value.requires_grad for value in values)
-    wrong: list[Any] = [0, -1, True]
-    for every in wrong:
+    for every in (0, -1, True):
         with refused(), probe.watch(model, every=every):
             pytest.fail("the context was entered")
 
@@ -252,16 +214,15 @@ def test_values_are_on_the_graph_of_the_caller(tagger: Any, x: Tensor) -> None:
             _ = tagger(x)
     on_graph, off_graph = recordings
     assert not any(value.requires_grad for value in off_graph.parts[0].signals.values())
-    step, weight = 3, tagger.lstm.weight_hh_l0
-    found = torch.autograd.grad(on_graph["cell_state"][:, step].sum(), [x, weight], retain_graph=True)
-    expected = torch.autograd.grad(tagger.lstm(x[:, : step + 1])[1][1].sum(), [x, weight])
+    leaves = [x, tagger.lstm.weight_hh_l0]
+    found = torch.autograd.grad(on_graph["cell_state"][:, 3].sum(), leaves, retain_graph=True)
+    expected = torch.autograd.grad(tagger.lstm(x[:, :4])[1][1].sum(), leaves)
     assert all(distance(one, two) < 1e-12 for one, two in zip(found, expected, strict=True))
     assert expected[1].abs().max() > 1e-3
     gate = torch.autograd.grad(on_graph["forget_gate"][:, 0].sum(), tagger.lstm.bias_ih_l0, retain_graph=True)[0]
     f = on_graph["forget_gate"][:, 0].detach()
     assert distance(gate[5:10], (f * (1 - f)).sum(0)) < 1e-12
-    of_output = torch.autograd.grad(on_graph.output.sum(), scores)[0]
-    assert torch.equal(of_output, torch.ones_like(scores))
+    assert torch.equal(torch.autograd.grad(on_graph.output.sum(), scores)[0], torch.ones_like(scores))
 
 
 def test_an_edited_run_is_watched_from_inside_and_outside(lstm: nn.LSTM, pair: Any, x: Tensor) -> None:

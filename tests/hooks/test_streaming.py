@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import bodies
 import pytest
 import torch
-from bodies import alike
+from bodies import Model, alike, hidden, lstm
 from refusing import refused
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -36,25 +34,19 @@ def stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "_BYTES", 1)
 
 
-class Model(nn.Module):
-    """An LSTM called twice, a GRU on top, and outputs of many forms; `change` is done to them at last."""
+def many(change: Callable[..., Any] = lambda output: output, *, batch_first: bool = True) -> Any:
+    """Return a model of an LSTM called twice, a GRU on top, and outputs of many forms, which are changed at last."""
 
-    def __init__(self, change: Callable[..., Any] = lambda output: output, *, batch_first: bool = True) -> None:
-        super().__init__()
-        self.low = nn.LSTM(INPUTS, UNITS, num_layers=2, bidirectional=True, batch_first=batch_first)
-        self.high = nn.GRU(2 * UNITS, UNITS, batch_first=batch_first)
-        self.change = change
-        self.rows: list[int] = []
-        self.double()
-
-    def forward(self, x: Tensor, scale: Tensor | None = None) -> Any:
-        """Return a dict of tensors with the batch on axis 0, 1 and 2, and of plain values."""
-        self.rows.append(len(x))
-        h, (h_n, c_n) = self.low(x)
-        h, _ = self.low(x, (h_n, c_n))
-        top, last = self.high(h if scale is None else h * scale)
+    def body(m: Any, x: Tensor, scale: Tensor | None = None) -> Any:
+        m.rows.append(len(x))
+        h, (h_n, c_n) = m.low(x)
+        h, _ = m.low(x, (h_n, c_n))
+        top, last = m.high(h if scale is None else h * scale)
         output = {"top": top, "states": (last, [c_n, h_n.movedim(1, 2)]), "name": "model", "fixed": torch.arange(3)}
-        return self.change(output)
+        return change(output)
+
+    low = nn.LSTM(INPUTS, UNITS, num_layers=2, bidirectional=True, batch_first=batch_first)
+    return Model(body, low=low, high=nn.GRU(2 * UNITS, UNITS, batch_first=batch_first), rows=[]).double()
 
 
 CLAMP = probe.clamp("cell_state", 0.5, layer="low[0]", steps=1)
@@ -73,7 +65,7 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.usefixtures("stretches")
 def test_stretches_make_the_recording_of_one_call(options: dict[str, Any], x: Tensor, tmp_path: Path) -> None:
     """Signals, initial states and outputs, whatever axis their batch is on, are those of one call in memory."""
-    model = Model()
+    model = many()
     streamed = probe.record(model, x, out=tmp_path / "new" / "run", **options)
     assert model.rows == [2, 1, 1, 1, 1, 1, 1, 1]  # the second and third ask whether rows depend on each other
     whole = probe.record(model, x, **options)
@@ -93,7 +85,7 @@ def test_stretches_make_the_recording_of_one_call(options: dict[str, Any], x: Te
 )
 def test_a_time_first_model_is_streamed(change: Callable[[Tensor], Tensor], batch: int, tmp_path: Path) -> None:
     """Stretches along the batch's axis make the recording of one call, its output too."""
-    model, x = bodies.hidden(change, nn.LSTM(INPUTS, UNITS)), torch.randn(7, batch, INPUTS)
+    model, x = hidden(change, nn.LSTM(INPUTS, UNITS)), torch.randn(7, batch, INPUTS)
     assert alike(probe.record(model, x, out=tmp_path / "run", batch_axis=1), probe.record(model, x))
 
 
@@ -101,11 +93,11 @@ def test_a_time_first_model_is_streamed(change: Callable[[Tensor], Tensor], batc
 def test_rows_and_steps_on_one_axis_are_streamed_where_they_can_be_joined(tmp_path: Path) -> None:
     """Rows x steps are written whole; steps x rows would be joined in a wrong order; a wrong axis is refused."""
     x = torch.randn(7, 4, INPUTS)
-    by_row, by_step = (bodies.hidden(lambda h: h.flatten(0, 1), rnn) for rnn in (bodies.lstm(), nn.LSTM(INPUTS, 5)))
+    by_row, by_step = (hidden(lambda h: h.flatten(0, 1), rnn) for rnn in (lstm(), nn.LSTM(INPUTS, 5)))
     assert alike(probe.record(by_row, x, out=tmp_path / "run"), probe.record(by_row, x))
     for model, given, axis in (
         (by_step, x, 1),
-        (bodies.hidden(rnn=nn.LSTM(INPUTS, UNITS)), x, 0),
+        (hidden(rnn=nn.LSTM(INPUTS, UNITS)), x, 0),
         (by_step, x[:4], 0),
     ):
         with refused():
@@ -157,7 +149,7 @@ def test_bfloat16_is_kept_as_float32(x: Tensor, tmp_path: Path) -> None:
 
 def test_edits_that_speak_of_rows_are_not_streamed(x: Tensor, tmp_path: Path) -> None:
     """A patch and a resample do, a mean does not; nor are derivatives streamed, and nothing is left on disk."""
-    model = Model()
+    model = many()
     source = probe.record(model, x)
     options: list[dict[str, Any]] = [
         {"gradient_of": lambda output: output["top"].sum()},
@@ -182,7 +174,7 @@ def test_a_stretch_has_no_more_rows_than_it_may_take_bytes(
     row = 2 * 4 * TIME * UNITS * 8  # of both directions, six signals less two that are left out
     wide = torch.cat([x, x, x])
     for rows, seen in ((2, [2, 1, 1]), (3, [3, 2, 1]), (5, [5, 3, 2]), (100, [21])):
-        model = Model()
+        model = many()
         monkeypatch.setattr(streaming, "_BYTES", rows * row + 1)
         options: dict[str, Any] = {"layers": ["low[0]", "low[0].reverse"], "signals": list(Signal)[4:8]}
         streamed = probe.record(model, wide, out=tmp_path / str(rows), **options)
@@ -190,17 +182,18 @@ def test_a_stretch_has_no_more_rows_than_it_may_take_bytes(
         assert alike(streamed, probe.record(model, wide, **options))
 
 
-@pytest.mark.parametrize("kind", ["folder", "file"])
-def test_what_exists_is_not_written_over(kind: str, x: Tensor, tmp_path: Path) -> None:
+def test_what_exists_is_not_written_over(x: Tensor, tmp_path: Path) -> None:
     """A folder or a file of that name is refused before the model runs, and stays."""
-    out, model = tmp_path / "run", Model()
-    _ = out.mkdir() if kind == "folder" else out.write_text("mine")
-    with refused():
-        probe.record(model, x, out=out)
+    model, (folder, file) = many(), [tmp_path / name for name in ("folder", "file")]
+    _ = folder.mkdir(), file.write_text("mine")
+    for out in (folder, file):
+        with refused():
+            probe.record(model, x, out=out)
     assert not model.rows
-    assert list(tmp_path.iterdir()) == [out]
-    with pytest.raises((ProbeError, ValueError)):
-        probe.record(model, x, out=out / "below" if kind == "file" else tmp_path / "a\0b")
+    assert {*tmp_path.iterdir()} == {folder, file}
+    for out in (file / "below", tmp_path / "a\0b"):
+        with pytest.raises((ProbeError, ValueError)):
+            probe.record(model, x, out=out)
 
 
 def packing(m: Any, x: Tensor) -> Tensor:
@@ -209,78 +202,49 @@ def packing(m: Any, x: Tensor) -> Tensor:
     return pad_packed_sequence(m.rnn(pack_padded_sequence(x, lengths, batch_first=True))[0])[0]
 
 
-def failing(m: Any, x: Tensor) -> Tensor:
-    """Fail at the second stretch, which is the fourth call."""
-    if m.times_called == 4:
-        raise RuntimeError("the model failed")
-    return m.rnn(x)[0]
+BROKEN: list[nn.Module] = [
+    many(lambda output, left=[3, 2, 1]: (output, left.pop())[0]),  # fails at the second stretch, its fourth call
+    *(
+        Model(body, rnn=lstm().double()) for body in (packing, lambda m, x: m.rnn(x[:, x.any(2).any(0)])[1][0][-1])
+    ),  # leaves out steps at which all rows are zero
+    many(batch_first=False),
+    many(lambda output: output["top"].mean()),
+    many(lambda output: float(output["top"].mean())),
+    many(lambda output: object()),
+    many(lambda output: output["top"][:, 0] @ output["top"][:, 0].T),
+    nn.LSTM(INPUTS, UNITS).double(),  # is given a packed input
+]
 
 
-def around(body: Callable[..., Any]) -> bodies.Model:
-    """Return a model of a body and an LSTM."""
-    return bodies.Model(body, rnn=nn.LSTM(INPUTS, UNITS, batch_first=True).double())
-
-
-BROKEN: dict[str, Callable[[], nn.Module]] = {
-    "failing at the second stretch, its fourth call": lambda: Model(
-        lambda output, left=[3, 2, 1]: (output, left.pop())[0]
-    ),
-    "packs": lambda: around(packing),
-    "leaves out steps at which all rows are zero": lambda: around(
-        lambda m, x: m.rnn(x[:, x.any(2).any(0)])[1][0][-1]
-    ),
-    "time first": lambda: Model(batch_first=False),
-    "loss": lambda: Model(lambda output: output["top"].mean()),
-    "number": lambda: Model(lambda output: float(output["top"].mean())),
-    "object": lambda: Model(lambda output: object()),
-    "square": lambda: Model(lambda output: output["top"][:, 0] @ output["top"][:, 0].T),
-    "a packed input": lambda: nn.LSTM(INPUTS, UNITS).double(),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.usefixtures("stretches")
-def test_a_model_that_cannot_be_streamed_leaves_nothing(name: str, x: Tensor, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_streamed_leaves_nothing(x: Tensor, tmp_path: Path) -> None:
     """Whatever goes wrong at whichever stretch, neither the folder nor a temporary one is left."""
     x[5:, 3:] = 0
     packed = pack_padded_sequence(x, torch.full((7,), TIME), batch_first=True)
-    with refused():
-        probe.record(BROKEN[name](), packed if name == "a packed input" else x, out=tmp_path / "run")
-    assert not list(tmp_path.iterdir())
+    for model in BROKEN:
+        with refused():
+            probe.record(model, packed if isinstance(model, nn.LSTM) else x, out=tmp_path / "run")
+        assert not list(tmp_path.iterdir())
 
 
-def edited(**changes: Any) -> Callable[[Path], object]:
-    """Return what changes entries of a recording's description."""
-
-    def change(folder: Path) -> object:
-        file = folder / "recording.json"
-        return file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-
-    return change
-
-
-DAMAGE: dict[str, Callable[[Path], object]] = {
-    "no signal": lambda folder: next(folder.glob("0.signals.*.npy")).unlink(),
-    "no output": lambda folder: next(folder.glob("output.*.npy")).unlink(),
-    "empty array": lambda folder: next(folder.glob("*.npy")).write_bytes(b""),
-    "short array": lambda folder: (p := next(folder.glob("*.npy"))).write_bytes(p.read_bytes()[:-8]),
-    "no array": lambda folder: next(folder.glob("*.npy")).write_text("nonsense"),
-    "no description": lambda folder: (folder / "recording.json").unlink(),
-    "no json": lambda folder: (folder / "recording.json").write_text("{"),
-    "no dict": lambda folder: (folder / "recording.json").write_text("[]"),
-    "no format": edited(format="other"),
-    "no steps": edited(steps="all"),
-    "a part of nothing": edited(parts=[{}]),
-    "unknown output": edited(output={"tensor": "output.9"}),
-    "output of no kind": edited(output={"something": 1}),
-    "output not described": edited(output={}),
-}
+DAMAGE: list[Callable[[Path], object]] = [
+    lambda folder: next(folder.glob("0.signals.*.npy")).unlink(),
+    lambda folder: next(folder.glob("output.*.npy")).unlink(),
+    lambda folder: next(folder.glob("*.npy")).write_bytes(b""),
+    lambda folder: (p := next(folder.glob("*.npy"))).write_bytes(p.read_bytes()[:-8]),
+    lambda folder: next(folder.glob("*.npy")).write_text("nonsense"),
+    lambda folder: (folder / "recording.json").unlink(),
+    lambda folder: (folder / "recording.json").write_text("{"),
+    lambda folder: (folder / "recording.json").write_text("[]"),
+]
 
 
-@pytest.mark.parametrize("name", DAMAGE)
-def test_a_broken_folder_is_refused(name: str, x: Tensor, tmp_path: Path) -> None:
+def test_a_broken_folder_is_refused(x: Tensor, tmp_path: Path) -> None:
     """A missing or damaged file, or a description that was edited, raises and says which folder."""
-    probe.record(nn.LSTM(INPUTS, UNITS, batch_first=True).double(), x, out=tmp_path / "run")
-    DAMAGE[name](tmp_path / "run")
-    with refused():
-        probe.load_recording(tmp_path / "run")
+    module = nn.LSTM(INPUTS, UNITS, batch_first=True).double()
+    for number, damage in enumerate(DAMAGE):
+        folder = tmp_path / str(number)
+        probe.record(module, x, out=folder)
+        damage(folder)
+        with refused():
+            probe.load_recording(folder)

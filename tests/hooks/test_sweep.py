@@ -1,19 +1,25 @@
-"""What `probe.sweep` promises: each edit's output is that of a run of its own. What is drawn tries its layers."""
+"""What `probe.sweep` promises, each edit's output as in a run of its own, and refuses. Drawn cases try its layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from bodies import BATCH, INPUTS, TIME, UNITS, Model, agree, hidden, loop, lstm, some
+from bodies import BATCH, INPUTS, TIME, TOGETHER, UNITS, Model, agree, hidden, loop, lstm, some, untouched
+from refusing import refused
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
+from probe.hooks import streaming
 from probe.hooks.sweeping import sweep as sweeping
 from probe.recurrent import CustomRNN, kernels
 from probe.recurrent.again.blocks import Read
+from probe.recurrent.finding import find_layers
 
 pytestmark = pytest.mark.usefixtures("double")
 Swept = tuple[nn.Module, tuple[Any, ...], list[probe.Edit]]
@@ -35,12 +41,6 @@ def residual(self: Any, x: Tensor, scale: Tensor) -> dict[str, Any]:
     return {"h": h + self.before(x) * scale, "both": (h.mean(1), [h.argmax(-1), h > 0]), "name": "a", "no": None}
 
 
-def in_cells() -> Swept:
-    """Rows of a cell are not those of the caller's batch."""
-    edits = [probe.clamp("hidden_state", 0.4, steps=steps) for steps in (0, [2, 3], 6, None)]
-    return Model(in_pairs, cell=nn.LSTMCell(3, 5)), (randn(),), [*edits, probe.clamp("hidden_state", 0.4, rows=[7])]
-
-
 CASES: dict[str, Callable[[], Swept]] = {
     "a path around, a second input and nested outputs": lambda: (
         Model(residual, before=nn.Linear(INPUTS, UNITS), rnn=lstm(UNITS, num_layers=2)),
@@ -53,14 +53,16 @@ CASES: dict[str, Callable[[], Swept]] = {
         [some(layer=name)[n] for n in range(5) for name in ("a[0]", "b[0]", "b[0].reverse")],
     ),
     "rows in pairs": lambda: (hidden(lambda h: h.unflatten(0, (-1, 2)).sum(1)), (randn(6, TIME, INPUTS),), some()),
-    "one edit": lambda: (hidden(), (randn(),), some()[:1]),
     "several sequences a row": lambda: (
         Model(lambda m, x: m.rnn(x.flatten(0, 1))[0].unflatten(0, x.shape[:2]), rnn=lstm()),
         (randn(3, 2, TIME, INPUTS),),
         some(),
     ),
-    "cells": in_cells,
-    "states": lambda: (nn.LSTM(INPUTS, UNITS), (randn(TIME, 3, INPUTS), tuple(randn(2, 1, 3, UNITS))), some()),
+    "cells, whose rows are not those of the caller's batch": lambda: (
+        Model(in_pairs, cell=nn.LSTMCell(3, 5)),
+        (randn(),),
+        [probe.clamp("hidden_state", 0.4, steps=at, rows=rows) for at, rows in ((0, None), ([2, 3], None), (6, [7]))],
+    ),
     "states of one row": lambda: (lstm(), (randn(1, TIME, INPUTS), tuple(randn(2, 1, 1, UNITS))), some()),
     "custom rnn": lambda: (CustomRNN(INPUTS, UNITS, learned_initial_state=True), (randn(TIME, 4, INPUTS),), some()),
 }
@@ -73,30 +75,25 @@ def test_each_edit_of_a_sweep_has_the_output_of_its_own_run(name: str) -> None:
     agree(model, *inputs, edits=edits)
 
 
-def tutorial(m: Any, x: Tensor, hidden: Any) -> Any:
-    """Read (time, batch) symbols, as the model of torch's own tutorial, and return (time x batch, symbol)."""
-    h, hidden = m.rnn(m.encoder(x), hidden)
-    return m.decoder(h).view(-1, 6).log_softmax(1), hidden
+def time_first(change: Callable[[Tensor], Any] = lambda h: h) -> nn.Module:
+    """Return a model of a time-first LSTM."""
+    return hidden(change, nn.LSTM(INPUTS, UNITS))
 
 
-TIME_FIRST: dict[str, Callable[[int], tuple[nn.Module, tuple[Any, ...]]]] = {
-    "language model": lambda rows: (
-        Model(tutorial, encoder=nn.Embedding(6, 3), decoder=nn.Linear(UNITS, 6), rnn=nn.LSTM(3, UNITS, 2)),
-        (torch.randint(6, (TIME, rows)), tuple(randn(2, 2, rows, UNITS).unbind(0))),
+#: Models, and inputs of so many rows where they are no sequences alone.
+TIME_FIRST: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Any, ...]] | None]] = {
+    "lengths": (
+        lambda: Model(lambda m, x, ends: m.rnn(x)[0][ends - 1, range(len(ends))], rnn=nn.LSTM(INPUTS, UNITS)),
+        lambda rows: (randn(TIME, rows, INPUTS), torch.arange(rows) % TIME + 1),
     ),
-    "states": lambda rows: (hidden(rnn=nn.LSTM(INPUTS, UNITS)), ()),
-    "last": lambda rows: (hidden(lambda h: h[-1], nn.LSTM(INPUTS, UNITS)), ()),
-    "transposed": lambda rows: (hidden(lambda h: h.transpose(0, 1), nn.LSTM(INPUTS, UNITS)), ()),
-    "flat by row": lambda rows: (hidden(lambda h: h.transpose(0, 1).flatten(0, 1), nn.LSTM(INPUTS, UNITS)), ()),
-    "flat by step": lambda rows: (hidden(lambda h: h.flatten(0, 1), nn.LSTM(INPUTS, UNITS)), ()),
-    "flat": lambda rows: (hidden(torch.flatten, nn.LSTM(INPUTS, UNITS)), ()),
-    "lengths": lambda rows: (
-        Model(lambda m, x, ends: m.rnn(x)[0][ends - 1, torch.arange(len(ends))], rnn=nn.LSTM(INPUTS, UNITS)),
-        (randn(TIME, rows, INPUTS), torch.arange(rows) % TIME + 1),
-    ),
-    "both ways": lambda rows: (Model(lambda m, x: m.rnn(x), rnn=nn.GRU(INPUTS, UNITS, 2, bidirectional=True)), ()),
-    "cell": lambda rows: (Model(lambda m, x: loop(m, x.transpose(0, 1)), cell=nn.LSTMCell(INPUTS, UNITS)), ()),
-    "batch first inside": lambda rows: (Model(lambda m, x: m.rnn(x.transpose(0, 1))[0], rnn=lstm()), ()),
+    "states": (time_first, None),
+    "last": (lambda: time_first(lambda h: h[-1]), None),
+    "flat by row": (lambda: time_first(lambda h: h.transpose(0, 1).flatten(0, 1)), None),
+    "flat by step": (lambda: time_first(lambda h: h.flatten(0, 1)), None),
+    "flat": (lambda: time_first(torch.flatten), None),
+    "both ways": (lambda: Model(lambda m, x: m.rnn(x), rnn=nn.GRU(INPUTS, UNITS, 2, bidirectional=True)), None),
+    "cell": (lambda: Model(lambda m, x: loop(m, x.transpose(0, 1)), cell=nn.LSTMCell(INPUTS, UNITS)), None),
+    "batch first inside": (lambda: Model(lambda m, x: m.rnn(x.transpose(0, 1))[0], rnn=lstm()), None),
 }
 
 
@@ -104,14 +101,14 @@ TIME_FIRST: dict[str, Callable[[int], tuple[nn.Module, tuple[Any, ...]]]] = {
     ("name", "rows", "memory"),
     [
         *((name, BATCH, 16_000_000) for name in TIME_FIRST),
-        *((name, 2, 1) for name in ("language model", "flat by row", "cell")),
+        *((name, 2, 1) for name in ("lengths", "flat by row", "cell")),
         *((name, rows, 16_000_000) for name in ("states", "flat by step") for rows in (1, TIME)),
-        ("language model", 2, 16_000_000),
     ],
 )
 def test_a_time_first_model_is_swept(name: str, rows: int, memory: int) -> None:
     """Along `batch_axis=1`, in turns and at once, however the rows lie in the output, as many as steps or one."""
-    model, inputs = TIME_FIRST[name](rows)
+    make, inputs = TIME_FIRST[name]
+    model = make()
     layer = probe.inspect(model).layers[0].name
     edits = [
         probe.clamp("hidden_state", 0.5, layer=layer, steps=0),
@@ -119,11 +116,13 @@ def test_a_time_first_model_is_swept(name: str, rows: int, memory: int) -> None:
         probe.steer("hidden_state", torch.ones(UNITS), layer=layer, rows=rows - 1),
         probe.clamp("hidden_state", 0.1, layer=layer, steps=3),
     ]
-    _ = agree(model, *(inputs or (randn(TIME, rows, INPUTS),)), edits=edits, batch_axis=1, memory=memory)
+    _ = agree(
+        model, *(inputs(rows) if inputs else (randn(TIME, rows, INPUTS),)), edits=edits, batch_axis=1, memory=memory
+    )
 
 
 @pytest.mark.parametrize("change", [lambda h: h, lambda h: h[:, -1], lambda h: h.movedim(0, 2), torch.flatten])
-@pytest.mark.parametrize("rows", [1, 2, 3, 40])
+@pytest.mark.parametrize("rows", [1, 2, 40])
 def test_any_number_of_rows_is_swept(change: Callable[[Tensor], Tensor], rows: int) -> None:
     """Whatever axis of the output the batch is on, alone or beside others."""
     agree(hidden(change), randn(rows, TIME, INPUTS), edits=some()[:4])
@@ -241,12 +240,147 @@ def test_what_a_model_reads(body: Callable[..., Any], layers: int, monkeypatch: 
     assert found == [READ[body]]
 
 
-def test_no_edit_leaves_another_turns_numbers() -> None:
-    """What a caller's own hook keeps of an edit is not overwritten by the edits after it."""
-    model, kept, x = Model(ending, rnn=lstm(), head=nn.Linear(UNITS, 2)), list[Tensor](), randn()
-    model.get_submodule("rnn").register_forward_hook(lambda _m, _x, output: kept.append(output[0]))
-    probe.sweep(model, x, edits=some(), memory=1)
-    ends = [h[:, -1].clone() for h in kept]
-    probe.sweep(model, x, edits=some()[::-1], memory=1)
-    assert all(torch.equal(h[:, -1], end) for h, end in zip(kept, ends, strict=False))
-    assert len({float(end.sum()) for end in ends}) > 3
+# What a sweep refuses; nothing of it stays on a model then. Rows that depend on each other first.
+
+Body = Callable[[Any, Tensor], Any]
+
+
+def behind(change: Callable[[Tensor], Any]) -> Body:
+    """Return a body that changes the hidden states."""
+    return lambda m, x: change(m.rnn(x)[0])
+
+
+#: Rows that depend on other rows or on their place: what a sweep and a stream refuse.
+DEPEND: dict[str, Body] = {
+    **{name: behind(TOGETHER[name]) for name in list(TOGETHER)[:-2] if name != "over 1"},
+    "beside inf": behind(lambda h: torch.cat([h - h.mean(0), torch.full_like(h, -torch.inf)], 2)),
+    "a comparison": behind(lambda h: h > h.mean(0)),
+    "batch norm": lambda m, x: m.norm(m.rnn(x)[0][:, -1]),
+}
+#: Chance, and a number of rows that is fixed.
+ONLY_SWEPT: dict[str, Body] = {
+    **{name: behind(TOGETHER[name]) for name in ("noise", "dropout")},
+    "noise of numpy": behind(lambda h: h + float(np.random.rand())),
+    "noise that is read": lambda m, x: m.rnn(TOGETHER["noise"](x))[0],
+    "nodes of a graph": lambda m, x: m.rnn(x + x[torch.arange(BATCH).roll(1)])[0],
+    "a fixed number of rows": lambda m, x: m.rnn(x, torch.zeros(1, BATCH, UNITS))[0],
+}
+
+
+def depending(body: Body) -> Model:
+    """Return a model of a body."""
+    return Model(body, rnn=nn.GRU(INPUTS, UNITS, batch_first=True), norm=nn.BatchNorm1d(UNITS))
+
+
+@pytest.mark.parametrize("name", [*DEPEND, *ONLY_SWEPT])
+def test_rows_that_are_not_alone_are_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a sweep, whose first and last edit change one row alone, and by a stream; one edit and one stretch work."""
+    model, x = depending((DEPEND | ONLY_SWEPT)[name]), randn()
+    where = [(TIME - 1, [1]), (2, [BATCH - 1]), (0, [0]), (TIME - 2, None), (TIME - 1, [1])]
+    edits = [probe.clamp("hidden_state", 0.9, steps=step, rows=rows) for step, rows in where]
+    for axis in (None, 0):  # the same advice whatever axis was named: nobody is sent from one to another and back
+        with refused() as caught:
+            probe.sweep(model, x, edits=edits, batch_axis=axis)
+    assert "batch_axis=" not in str(caught.value)
+    assert probe.record(model, x, edits=edits[:1]).output is not None
+    if name in DEPEND:
+        assert probe.record(model, x, out=tmp_path / "whole").layers == probe.record(model, x).layers
+        monkeypatch.setattr(streaming, "_FIRST_ROWS", len(name) % 3 + 2)
+        with refused():
+            probe.record(model, torch.cat([x, 0.5 * x]), out=tmp_path / "run")
+        assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+class Doubled(nn.LSTM):
+    """An LSTM with a forward of its own, which its weights do not tell."""
+
+    def forward(self, x: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Run on twice the input."""
+        return super().forward(2 * x)
+
+
+def by_order(m: Any, x: Tensor) -> Tensor:
+    """Run the rows in the order of their first number, and put them back."""
+    order = x[:, 0, 0].argsort()
+    return m.rnn(x[order])[0][order.argsort()]
+
+
+def too_many(m: Any, x: Tensor) -> Tensor:
+    """Fail in the middle of a turn."""
+    if len(h := m.rnn(x)[0]) > BATCH:
+        raise RuntimeError("too many rows")
+    return h
+
+
+#: Models, and the axis that is named; the inputs are (4, 7, 3), or (7, 7, 3).
+REFUSED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+    "dropout between layers": (lambda: lstm(num_layers=2, dropout=0.5), None),
+    "loss": (lambda: hidden(torch.mean), None),
+    "number": (lambda: hidden(lambda h: (h, float(h.mean()))), None),
+    "other form": (lambda: hidden(lambda h: (h,) * len(h)), None),
+    "object": (lambda: hidden(lambda h: object()), None),
+    "own forward": (lambda: Doubled(INPUTS, UNITS, batch_first=True), None),
+    "fails": (lambda: Model(too_many, rnn=lstm()), None),
+    "time first": (lambda: hidden(rnn=nn.LSTM(INPUTS, UNITS)), None),
+    "time first, named": (lambda: hidden(rnn=nn.LSTM(INPUTS, UNITS)), 0),
+    "time first, square": (lambda: hidden(rnn=nn.LSTM(INPUTS, UNITS)), 0),
+    "batch first": (hidden, 1),
+    "batch first, square": (hidden, 1),
+    "a time-first cell": (lambda: Model(lambda m, x: loop(m, x.transpose(0, 1)), cell=nn.GRUCell(3, 5)), 0),
+    "steps as rows": (lambda: Model(lambda m, x: m.rnn(x.reshape(-1, 1, 3))[0].view(*x.shape[:2], 5), rnn=lstm()), 1),
+    "sorted": (lambda: Model(by_order, rnn=lstm()), 0),
+    "features": (lambda: hidden(rnn=nn.LSTM(INPUTS, UNITS)), 2),
+    "no axis": (hidden, 3),
+    "negative": (hidden, -1),
+    "no number": (hidden, True),
+    "a bare module": (lambda: nn.LSTM(INPUTS, UNITS), 0),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_models_and_axes_that_a_sweep_refuses(name: str) -> None:
+    """An output that nobody can take apart; an axis that is not the batch, though it may be as long."""
+    make, axis = REFUSED[name]
+    model, x = make(), randn(TIME if "square" in name else BATCH, TIME, INPUTS)
+    layer = find_layers(model)[0].name
+    edits = [probe.clamp("hidden_state", value, layer=layer, steps=0) for value in (0.5, -0.5, 0.1)]
+    with refused() as caught:
+        probe.sweep(model, x, edits=edits, batch_axis=axis)
+    assert name != "fails" or isinstance(caught.value.__cause__, RuntimeError)
+    assert untouched(model)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_replaced_forward_is_refused_and_stays(inside: bool, x: Tensor) -> None:
+    """A forward that somebody else put on the module is neither used nor removed."""
+    model = hidden()
+    rnn: Any = model.rnn
+    rnn.forward = rnn.forward
+    with refused():
+        probe.sweep(model if inside else rnn, x, edits=some())
+    assert "forward" in vars(rnn)
+
+
+def test_arguments_that_a_sweep_refuses(x: Tensor) -> None:
+    """Before anything is called, or where a place never comes, though other edits would do."""
+    before: list[dict[str, Any]] = [
+        *({"edits": edits} for edits in ([], some(layer="rmm[0]"), some(units=[UNITS]), some("update_gate"))),
+        *({"memory": memory} for memory in (0, True)),
+    ]
+    places: list[dict[str, Any]] = [{"call": 1}, {"steps": TIME}, {"rows": [BATCH]}]
+    called = [{"edits": [*some(), probe.clamp("hidden_state", 0.0, **place)]} for place in places]
+    for options in (*before, *called):
+        model = hidden()
+        given: dict[str, Any] = {"edits": some()} | options
+        with refused():
+            probe.sweep(model, x, **given)
+        assert bool(model.times_called) is (options in called)
+        assert untouched(model)
+
+
+def test_inputs_without_a_batch_are_not_swept(x: Tensor) -> None:
+    """A PackedSequence, an input of two axes and no tensor at all are refused by name."""
+    packed = pack_padded_sequence(x, torch.tensor([7, 6, 5, 4]), batch_first=True)
+    for given in (packed, x[0], 3):
+        with refused():
+            probe.sweep(lstm(), given, edits=some())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import reference
 import torch
-from bodies import Model, hidden, lstm
-from comparing import distance, flat
+from bodies import Model
+from comparing import distance, flat, same, scalar_of
+from drawn import packed
 from refusing import refused
 from torch import Tensor, nn
 
@@ -20,31 +21,28 @@ from probe.recurrent.cells import cell
 STATE = torch.randn(2, 1, 4, 5, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("signals", [None, Signal])
-@pytest.mark.parametrize("way", ["zeros", "a state", "unbatched", "keywords", "unchecked", "in stretches"])
+@pytest.mark.parametrize("way", ["plain", "unbatched", "keywords", "in stretches"])
 def test_recorded_signals_are_the_oracles(
-    way: str, signals: Any, lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch
+    way: str, lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every gate, pre-activation and state, whatever the call looks like, from the states that were given."""
-    state = None if way == "zeros" else (STATE[0], STATE[1])
+    state: Any = (STATE[0], STATE[1])
     if way == "in stretches":
         monkeypatch.setattr(cell, "CHUNK", 3 * 4 * 20)  # steps, rows, rows of the matrices
     if way == "keywords":
-        recording = probe.record(lstm, kwargs={"input": x, "hx": state}, signals=signals)
+        recording = probe.record(lstm, kwargs={"input": x, "hx": state}, signals=Signal)
     elif way == "unbatched":
-        state, x = (STATE[0, :, 0], STATE[1, :, 0]), x[:1]
-        recording = probe.record(lstm, x[0], state, signals=signals)
-        state = (state[0][None], state[1][None])
+        state, x = (STATE[0, :, :1], STATE[1, :, :1]), x[:1]
+        recording = probe.record(lstm, x[0], (STATE[0, :, 0], STATE[1, :, 0]), signals=Signal)
     else:
-        recording = probe.record(lstm, x, *[state] * (way != "zeros"), signals=signals, check=way != "unchecked")
+        recording = probe.record(lstm, x, state, signals=None if way == "plain" else Signal)
     with torch.no_grad():
         expected = reference.run(lstm, x, state).signals
-    assert len(recording.parts[0].signals) == (10 if signals is Signal else 6)
+    assert len(recording.parts[0].signals) == (6 if way == "plain" else 10)
     for signal, value in recording.parts[0].signals.items():
         assert distance(value, expected["[0]", str(signal)]) < 1e-6
-    if state is not None:
-        assert torch.equal(recording.initial["hidden_state"], state[0][0])
-        assert torch.equal(recording.initial["cell_state"], state[1][0])
+    assert torch.equal(recording.initial["hidden_state"], state[0][0])
+    assert torch.equal(recording.initial["cell_state"], state[1][0])
 
 
 def test_every_call_of_a_layer_is_kept(pair: nn.Module, x: Tensor) -> None:
@@ -74,33 +72,22 @@ def test_layers_signals_and_steps_choose_what_is_kept(lstm: nn.LSTM, pair: nn.Mo
     assert probe.record(lstm, torch.zeros(0, 7, 3))["cell_state"].shape == (0, 7, 5)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"layers": ["lstn[0]"]},
-        {"layers": "lstm[0]"},
-        {"layers": []},
-        {"signals": ["forget_gat"]},
-        {"signals": "forget_gate"},
-        {"signals": []},
-        {"steps": [1, 1]},
-        {"steps": []},
-        {"dtype": torch.int32},
-        {"dtype": torch.bool},
-        {"device": "nope"},
-        {"device": "meta"},
-        {"tolerance": -1.0},
-        {"tolerance": float("nan")},
-        {"steps": [7]},
-        {"steps": [-8]},
-    ],
-)
-def test_an_option_that_a_recording_cannot_follow_is_refused(tagger: Any, x: Tensor, options: dict[str, Any]) -> None:
+def test_an_option_that_a_recording_cannot_follow_is_refused(tagger: Any, x: Tensor) -> None:
     """Before the model is called, but for steps beyond the input, which are told at the call; no hook stays."""
-    with refused():
-        _ = probe.record(tagger, x, **options)
-    assert tagger.times_called == ("[7]" in str(options) or "[-8]" in str(options))
-    assert not tagger.lstm._forward_hooks
+    wrong: dict[str, list[Any]] = {
+        "layers": [["lstn[0]"], "lstm[0]", []],
+        "signals": [["forget_gat"], "forget_gate", []],
+        "dtype": [torch.int32, torch.bool],
+        "device": ["nope", "meta"],
+        "tolerance": [-1.0, float("nan")],
+        "steps": [[1, 1], [], [7], [-8]],
+    }
+    for name, values in wrong.items():
+        for value in values:
+            with refused():
+                _ = probe.record(tagger, x, **{name: value})
+            assert tagger.times_called == (value == [7]) + 2 * (value == [-8])
+            assert not tagger.lstm._forward_hooks
 
 
 def test_the_recording_asks_for_a_choice_where_it_must(lstm: nn.LSTM, pair: nn.Module, x: Tensor) -> None:
@@ -219,15 +206,69 @@ def test_a_recording_is_not_changed_by_whoever_gets_the_output(kind: Any, check:
         torch.testing.assert_close(found[signal], value)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
-def test_wrapped_models_keep_their_names() -> None:
-    """What torch.compile and DataParallel put around a model is not part of its layers' names, in any order."""
-    model = hidden()
-    for wrapped in (
-        nn.DataParallel(model),
-        torch.compile(model),
-        torch.compile(nn.DataParallel(model)),
-        nn.DataParallel(cast("nn.Module", torch.compile(model))),
-    ):
-        assert [layer.name for layer in probe.inspect(cast("nn.Module", wrapped)).layers] == ["rnn[0]"]
-    assert [layer.name for layer in probe.inspect(nn.DataParallel(lstm())).layers] == ["[0]"]
+# Gradients; their numbers are drawn beside the oracle's.
+
+weighed = scalar_of(4)
+
+
+def test_a_gradient_inside_a_context_is_that_of_the_edited_run(lstm: nn.LSTM, x: Tensor) -> None:
+    """Edits of a context around it and its own give the same derivative."""
+    edit = probe.clamp("forget_gate", 0.5, steps=3)
+    bare, inside = (probe.record(lstm, x, edits=edits, gradient_of=weighed).gradient for edits in ([], [edit]))
+    with probe.intervene(lstm, edit), torch.no_grad():
+        around = probe.record(lstm, x, gradient_of=weighed).gradient
+    assert all(torch.equal(around[signal], inside[signal]) for signal in ("cell_state", "forget_gate"))
+    assert distance(inside["cell_state"], bare["cell_state"]) > 1e-3
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.enable_grad])
+def test_the_model_keeps_no_trace_of_it(context: Any, tagger: Any, x: Tensor) -> None:
+    """No gradient is added to parameters, frozen or not, the grad mode stays, and what is returned is on no graph."""
+    tagger.lstm.requires_grad_(False)
+    with context():
+        recording = probe.record(tagger, x, gradient_of=lambda scores: scores[:, 0].sum())
+        assert torch.is_grad_enabled() is (context is torch.enable_grad)
+    (part,) = recording.parts
+    values = [recording.output, *part.signals.values(), *part.gradients.values()]
+    assert not any(value.requires_grad for value in values)
+    assert all(parameter.grad is None for parameter in tagger.parameters())
+    assert recording.gradient["cell_state"].abs().max() > 0
+
+
+def test_what_the_scalar_does_not_see_is_zero(pair: Any, x: Tensor) -> None:
+    """A value that leads nowhere has the derivative 0, and not none."""
+    recording = probe.record(pair, x, gradient_of=lambda output: output[:, 2].sum())
+    second = recording.call(1).gradient["high[0]", "hidden_state"]
+    assert bool((second[:, 3:] == 0).all())
+    assert bool((second[:, 2] == 1).all())
+    assert recording.gradient["low[0]", "hidden_state"].abs().max() > 0
+
+
+def test_what_is_no_scalar_of_the_output_is_refused(tagger: Any, x: Tensor) -> None:
+    """Several numbers, a number off the graph and a Python number; and none, where a gradient is asked for."""
+    wrong: list[Any] = [lambda scores: scores, lambda scores: scores.detach().sum(), lambda scores: 1.0, None]
+    for function in wrong:
+        with refused():
+            _ = probe.record(tagger, x, gradient_of=function).gradient
+        assert not tagger.lstm._forward_hooks
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_state_that_is_changed_in_place_afterwards_is_no_error(kind: Any) -> None:
+    """Torch's module allows it for packed sequences; the run that is made again has the same derivatives."""
+
+    def body(m: Any, x: Tensor) -> Tensor:
+        given = packed(m.rnn, x, (2, 5, 4))
+        _, final = m.rnn(given)
+        h, _ = m.rnn(given, final)
+        parts = [part.mul_(2) if m.in_place else 2 * part for part in flat(final)]
+        return h.data.sin().sum() + torch.stack([part.cos().sum() for part in parts]).sum()
+
+    x, rnn = torch.randn(5, 3, 3).double(), kind(3, 4, bidirectional=True).double()
+    Model(body, rnn=rnn, in_place=True)(x).backward()
+    one, two = (
+        probe.record(Model(body, rnn=rnn, in_place=each), x, gradient_of=lambda output: output)
+        for each in (True, False)
+    )
+    for first, second in zip(one.parts, two.parts, strict=True):
+        assert all(same(first.gradients[signal], second.gradients[signal]) for signal in second.gradients)
