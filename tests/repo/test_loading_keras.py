@@ -1,7 +1,4 @@
-"""Keras's files, of both generations, against what Keras itself computes: every option, or a refusal by name.
-
-The files are written by tests/data/checkpoints/make_keras.py.
-"""
+"""Keras's configurations: layers that no cell expresses are refused by name, and masks reach what is below them."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,130 +17,29 @@ from refusing import refused
 from torch import nn
 
 import probe
-from probe import Checkpoint
 from probe.loading.layouts.keras_config import described
-from probe.loading.modules import Backwards, BothWays, Masked
-from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
+from probe.recurrent import CustomGRU
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
-#: By the number of the layer in its file: the module that it becomes.
-WIDE = (
-    ("lstm", nn.LSTM),
-    ("lstm_hard", CustomLSTM),
-    ("lstm_no_bias", CustomLSTM),
-    ("lstm_backwards", Backwards),
-    ("gru_after", nn.GRU),
-    ("gru_before", CustomGRU),
-    ("gru_hard", CustomGRU),
-    ("rnn_tanh", nn.RNN),
-    ("rnn_relu", nn.RNN),
-    ("rnn_sigmoid", CustomRNN),
-    ("both_lstm", nn.LSTM),
-    ("both_gru_sum", BothWays),
-    ("both_rnn_mul", BothWays),
-    ("cell_lstm", nn.LSTM),
-    ("inner/deep", nn.LSTM),
-)
-MASKED = (nn.GRU, nn.LSTM, Backwards, BothWays)
 
 
-def reference(generation: str) -> dict[str, np.ndarray]:
-    """Return the inputs, and what each layer of each model returned."""
-    with np.load(DATA / f"keras{generation}.npz") as arrays:
+def reference() -> dict[str, np.ndarray]:
+    """Return Keras 3's inputs, and what each layer of each model returned."""
+    with np.load(DATA / "keras3.npz") as arrays:
         return dict(arrays)
-
-
-def answers(generation: str, model: str) -> list[np.ndarray]:
-    """Return what the layers of a model returned, in their order."""
-    return [array for name, array in reference(generation).items() if name.startswith(f"{model}.")]
-
-
-@pytest.mark.parametrize("generation", ["2", "3"])
-@pytest.mark.parametrize("ending", [".keras", ".h5"])
-def test_every_option_is_keras(generation: str, ending: str) -> None:
-    """Each layer returns at every step what it returned in Keras; hard sigmoids are those of its generation."""
-    checkpoint = probe.load(DATA / f"keras{generation}_wide{ending}")
-    x, expected = reference(generation)["x"], answers(generation, "wide")
-    assert len(checkpoint.recurrent) == len(expected) == len(WIDE)
-    assert checkpoint.tensors == {}
-    assert checkpoint.source.assumed == ()
-    for (name, module), output, (option, kind) in zip(checkpoint.recurrent.items(), expected, WIDE, strict=True):
-        assert type(module) is kind, option
-        assert checkpoint.check(x, output, name=name) < 1e-5, option
-
-
-@pytest.mark.parametrize("generation", ["2", "3"])
-@pytest.mark.parametrize("ending", [".keras", ".h5"])
-def test_hidden_steps_are_not_read(generation: str, ending: str) -> None:
-    """A layer below a Masking computes what Keras does, wherever the hidden steps are, both ways and backwards."""
-    checkpoint = probe.load(DATA / f"keras{generation}_masked{ending}")
-    x, expected = reference(generation)["hidden"], answers(generation, "masked")
-    mask = (x != -1).any(2)
-    for (name, module), output, kind in zip(checkpoint.recurrent.items(), expected, MASKED, strict=True):
-        assert isinstance(module, Masked)
-        assert type(module.module) is kind
-        assert checkpoint.check(x, output, name=name, mask=mask) < 1e-5, name
-        assert checkpoint.check(x, output, name=name, mask=np.ones_like(mask)) > 1e-2, "the control: all steps read"
 
 
 def test_a_masked_module_asks_for_its_mask() -> None:
     """Called with rows alone it would read the hidden steps; packed rows have none."""
     module = probe.load(DATA / "keras3_masked.keras").recurrent["gru"]
-    x = torch.from_numpy(reference("3")["hidden"])
-    with refused():
-        _ = module(x)
-    with refused():
-        _ = module(x, mask=torch.ones(3, 2, dtype=torch.bool))
-    with refused():
-        _ = module(x, mask=torch.zeros(3, 6, dtype=torch.bool))
+    x = torch.from_numpy(reference()["hidden"])
+    for mask in (None, torch.ones(3, 2, dtype=torch.bool), torch.zeros(3, 6, dtype=torch.bool)):
+        with refused():
+            _ = module(x, mask=mask)
     packed = nn.utils.rnn.pack_padded_sequence(x[:1], torch.tensor([4]), batch_first=True)
     out, _ = nn.utils.rnn.pad_packed_sequence(module(packed)[0], batch_first=True)
     mask = (x[:1] != -1).any(2)
     assert (module(x[:1], mask=mask)[0][:, :4] - out).abs().max() < 1e-6
-
-
-def test_cudnn_layers_have_a_layout_of_their_own() -> None:
-    """With a configuration and without one, they compute what Keras's own conversion of them does."""
-    expected = reference("2")
-    for kind, ending in product(("lstm", "gru"), (".h5", "_weights.h5")):
-        checkpoint = probe.load(DATA / f"keras2_cudnn_{kind}{ending}")
-        assert checkpoint.check(expected["x"], expected[f"cudnn.{kind}"]) < 1e-5
-
-
-#: Files of weights alone: which layers are left out in each case, by the choices made for the others.
-ALONE: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
-    ({"gate_activation": "sigmoid", "activation": "tanh"}, ("lstm", "gru_after", "gru_before", "both_lstm")),
-    ({"gate_activation": "sigmoid", "activation": "linear"}, ("lstm_no_bias",)),
-    ({"activation": "sigmoid"}, ("rnn_sigmoid",)),
-)
-
-
-@pytest.mark.parametrize(("file", "inner"), [("keras2_wide_weights.h5", "inner"), ("keras2_saved_model", "deep")])
-@pytest.mark.parametrize(("choices", "options"), ALONE, ids=["tanh", "linear", "sigmoid"])
-def test_weights_alone_and_what_the_caller_says(
-    file: str, inner: str, choices: dict[str, Any], options: tuple[str, ...]
-) -> None:
-    """With the right choices each layer is Keras's, and without them the file is refused."""
-    expected = dict(zip([name for name, _ in WIDE], answers("2", "wide"), strict=True))
-    others: dict[str, str | None] = {f"{name.replace('inner/deep', inner)}/*": None for name in expected}
-    others = {name: None for name in others if name.removesuffix("/*") not in options}
-    checkpoint = probe.load(DATA / file, names=others, **choices)
-    assert len(checkpoint.recurrent) == len(options)
-    for name in checkpoint.recurrent:
-        (option,) = (one for one in options if one == name.split("/")[0])
-        assert checkpoint.check(reference("2")["x"], expected[option], name=name) < 1e-5, option
-    with refused():
-        _ = probe.load(DATA / file, names=others)
-
-
-@pytest.mark.parametrize("other", ["input_gate_peephole_weights:0", "kernel_norm/gamma:0"])
-def test_weights_of_another_cell_are_not_taken_for_an_lstms(other: str, tmp_path: Path) -> None:
-    """A cell with peepholes or norms has an LSTM's arrays and more; without those it would be another network."""
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        for name, shape in (("kernel:0", (2, 12)), ("recurrent_kernel:0", (3, 12)), ("bias:0", (12,)), (other, (3,))):
-            file[f"rnn/lstm_cell/{name}"] = np.ones(shape, "float32")
-    with refused():
-        _ = probe.load(tmp_path / "a.h5", gate_activation="sigmoid")
 
 
 def rewritten(path: Path, change: Callable[[Any], Any], to: Path, without: str = "") -> Path:
@@ -253,41 +148,17 @@ def test_a_hard_sigmoid_of_no_version_is_asked_for(tmp_path: Path) -> None:
                 del group.attrs["keras_version"]
     with refused():
         _ = probe.load(tmp_path / "a.h5")
-    x, expected = reference("3")["x"], answers("3", "wide")
-    errors = {}
-    for name in ("hard_sigmoid_keras2", "hard_sigmoid_keras3"):
-        checkpoint: Checkpoint = probe.load(tmp_path / "a.h5", gate_activation=name)
-        errors[name] = checkpoint.check(x, expected[1], name="lstm_1")
-    assert (errors["hard_sigmoid_keras3"] < 1e-5, errors["hard_sigmoid_keras2"] > 1e-2) == (True, True)
+    expected = reference()
+    for generation in (2, 3):
+        checkpoint = probe.load(tmp_path / "a.h5", gate_activation=f"hard_sigmoid_keras{generation}")
+        assert (checkpoint.check(expected["x"], expected["wide.lstm_1"], name="lstm_1") < 1e-5) == (generation == 3)
 
 
 def test_an_array_of_another_file_is_not_followed(tmp_path: Path) -> None:
     """Links and external storage lead out of the file, and are refused by name."""
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["kernel"] = h5py.ExternalLink("/etc/hostname", "x")
-    with refused():
-        _ = probe.load(tmp_path / "a.h5")
-    with h5py.File(tmp_path / "b.h5", "w") as file:
-        _ = file.create_dataset("kernel", (3,), "f4", external=[("/etc/hostname", 0, 12)])
-    with refused():
-        _ = probe.load(tmp_path / "b.h5")
-
-
-def test_what_trained_a_layer_is_none() -> None:
-    """Keras 2.11 and later keep the optimizer's arrays under the layers' own names; they stay arrays."""
-    checkpoint = probe.load(DATA / "keras2_trained.h5")
-    assert list(checkpoint.recurrent) == ["lstm"]
-    assert checkpoint.check(reference("2")["x"], reference("2")["trained.lstm"]) < 1e-5
-    assert "optimizer_weights/Adam/m/lstm/lstm_cell/kernel:0" in checkpoint.tensors
-
-
-def test_a_layer_that_is_called_backwards_is_not_loaded_as_one_that_reads_forwards(tmp_path: Path) -> None:
-    """Weights alone do not say the direction; the same arrays under a plain name are a layer that reads forwards."""
-    arrays = {"kernel": np.ones((2, 12), "f4"), "recurrent_kernel": np.ones((3, 12), "f4"), "bias": np.ones(12, "f4")}
-    for name in ("LSTM_1_backward", "lstm_reversed"):
-        np.savez(tmp_path / "w.npz", allow_pickle=False, **{f"{name}/{role}": one for role, one in arrays.items()})
+    with h5py.File(tmp_path / "a.h5", "w") as link, h5py.File(tmp_path / "b.h5", "w") as external:
+        link["kernel"] = h5py.ExternalLink("/etc/hostname", "x")
+        _ = external.create_dataset("kernel", (3,), "f4", external=[("/etc/hostname", 0, 12)])
+    for name in ("a.h5", "b.h5"):
         with refused():
-            _ = probe.load(tmp_path / "w.npz", gate_activation="sigmoid")
-        renamed: dict[str, str | None] = {f"{name}/{role}": f"own/{role}" for role in arrays}
-        found = probe.load(tmp_path / "w.npz", names=renamed, gate_activation="sigmoid")
-        assert isinstance(found.recurrent["own"], nn.LSTM)
+            _ = probe.load(tmp_path / name)

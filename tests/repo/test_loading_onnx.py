@@ -1,7 +1,4 @@
-"""ONNX models against what onnxruntime and torch compute: every option of the operators, or a refusal by name.
-
-The files are written by tests/data/checkpoints/make_onnx.py.
-"""
+"""ONNX models that no cell expresses, constants that a graph computes, and what lies beside a model."""
 
 from __future__ import annotations
 
@@ -18,94 +15,8 @@ from refusing import refused
 from torch import nn
 
 import probe
-from probe.loading.modules import Backwards, BothWays
-from probe.recurrent import CustomGRU, CustomLSTM
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
-KINDS = {
-    "lstm": nn.LSTM,
-    "lstm_no_bias": nn.LSTM,
-    "lstm_reverse": Backwards,
-    "lstm_both": nn.LSTM,
-    "lstm_peepholes": CustomLSTM,
-    "lstm_initial": CustomLSTM,
-    "lstm_hard": CustomLSTM,
-    "lstm_affine": CustomLSTM,
-    "gru_after": nn.GRU,
-    "gru_before": CustomGRU,
-    "gru_both": nn.GRU,
-    "gru_initial": BothWays,
-    "rnn": nn.RNN,
-    "rnn_two_functions": BothWays,
-}
-
-
-def reference() -> dict[str, np.ndarray]:
-    """Return the inputs, and what each node returned."""
-    with np.load(DATA / "onnx.npz") as arrays:
-        return dict(arrays)
-
-
-def test_every_option_is_onnxruntimes() -> None:
-    """Directions, peepholes, functions, reset gates and states to start from; the graph says all of it."""
-    checkpoint, expected = probe.load(DATA / "nodes.onnx"), reference()
-    assert list(checkpoint.recurrent) == list(KINDS)
-    assert checkpoint.source.assumed == ()
-    for name, module in checkpoint.recurrent.items():
-        assert type(module) is KINDS[name], name
-        assert checkpoint.check(expected["x"], expected[f"nodes.{name}"], name=name) < 1e-5, name
-    assert "lstm.W" not in checkpoint.tensors
-    assert checkpoint.source.gate_orders["lstm"] == "i o f c"
-
-
-def test_nodes_of_nested_graphs_are_found() -> None:
-    """In both branches of an If, with weights from around it and computed from constants."""
-    checkpoint, expected = probe.load(DATA / "nested.onnx"), reference()
-    assert sorted(checkpoint.recurrent) == ["choose.else_branch.lstm", "choose.then_branch.lstm"]
-    for branch in ("then", "else"):
-        name = f"choose.{branch}_branch.lstm"
-        assert checkpoint.check(expected["x"], expected[f"nested.{branch}"], name=name) < 1e-5
-    assert checkpoint.check(expected["x"], expected["nested.then"], name="choose.else_branch.lstm") > 0.1
-
-
-@pytest.mark.parametrize(("file", "plain"), [("torch_dynamo.onnx", False), ("torch_script.onnx", True)])
-def test_what_torch_exports_comes_back(file: str, plain: bool) -> None:
-    """A stack is a node a layer; the newer exporter writes a plain RNN as arithmetic, which is no node of its own."""
-    checkpoint, expected = probe.load(DATA / file), reference()
-    modules = list(checkpoint.recurrent.values())
-    assert [type(module) for module in modules] == [nn.LSTM, nn.LSTM, nn.GRU, nn.RNN][: 3 + plain]
-    x = torch.from_numpy(expected["x"])
-    with torch.no_grad():
-        upper = modules[1](modules[0](x)[0])[0]
-    assert (upper - torch.from_numpy(expected["torch.lstm"])).abs().max() < 1e-5
-    for name, kind in list(zip(checkpoint.recurrent, ("", "", "gru", "rnn"), strict=False))[2:]:
-        assert checkpoint.check(x, expected[f"torch.{kind}"], name=name) < 1e-5
-
-
-def test_what_tf2onnx_exports_comes_back() -> None:
-    """Layers that are nodes; those that it writes as loops of arithmetic are named as not understood."""
-    checkpoint = probe.load(DATA / "tf2onnx.onnx")
-    with np.load(DATA / "tf2onnx.npz") as expected:
-        for name, kind in zip(checkpoint.recurrent, ("both", "gru_after", "lstm"), strict=True):
-            assert checkpoint.check(expected["x"], expected[kind], name=name) < 1e-5
-    assert len(checkpoint.not_understood) == 2
-    assert all(name.endswith(": a loop of its own") for name in checkpoint.not_understood)
-    assert "not understood: " in str(checkpoint)
-
-
-@torch.no_grad()
-def test_a_loop_of_plain_operations_is_named_with_its_arrays() -> None:
-    """What tf2onnx makes of a masked layer: the message lists the loop's arrays, and with names it is the layer."""
-    path, start = DATA / "tf2onnx_masked.onnx", "Func/model/lstm/PartitionedCall/input/_"
-    with refused():
-        _ = probe.load(path)
-    names = {
-        f"{start}{3 + number}:0": f"lstm/{role}" for number, role in enumerate(("kernel", "recurrent_kernel", "bias"))
-    }
-    checkpoint = probe.load(path, names=names, gate_activation="sigmoid")
-    with np.load(DATA / "tf2onnx.npz") as expected:
-        assert checkpoint.check(expected["x"], expected["masked"]) < 1e-5
-    assert "no step is hidden by a mask" in str(checkpoint.source.assumed)
 
 
 def model(
