@@ -48,7 +48,7 @@ CORE = {
     "probe/evidence/claims.py": "tests/evidence/test_claims.py",
     "probe/evidence/intervals.py": "tests/evidence/test_findings.py",
     "probe/methods/abstraction/automata.py": "tests/methods/test_abstraction.py",
-    "probe/methods/causal/erasure.py": "tests/methods/test_states.py",
+    "probe/methods/causal/erasure.py": "tests/methods/test_states.py tests/repo/test_leace_reference.py",
     "probe/methods/causal/interchange.py": "tests/methods/test_interchange.py",
     "probe/methods/decomposition/shapley.py": "tests/methods/test_decomposition.py",
     "probe/methods/fixed_points.py": "tests/methods/test_dynamics.py",

@@ -234,7 +234,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.methods.causal.erasure",
-        "tests/methods/test_states.py",
+        "tests/repo/test_leace_reference.py",
         (
             "leace: no whitening",
             "Eraser(mean, unwhiten @ directions, directions.T @ whiten)",

@@ -12,12 +12,11 @@ from torch import nn
 from probe import Signal
 from probe.evidence.measurements import Network
 from probe.methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
-from probe.methods.probing.fits import LeastSquares, Logistic, Ridge
 from probe.methods.probing.linear import fit_linear, r_squared
-from probe.methods.probing.monotone import monotone_score, within_step_correlation
+from probe.methods.probing.monotone import within_step_correlation
 from probe.methods.probing.prefixes import StepStates, pool
 from probe.methods.probing.scores import of_parts
-from probe.methods.probing.splits import by_sequence, folds, training_rows
+from probe.methods.probing.splits import folds
 from probe.subjects.states import step_states
 from probe.subjects.subject import Subject
 
@@ -57,16 +56,6 @@ def test_pooled_steps_weigh_the_same():
     assert r == pytest.approx([0.0, 1.0, -1.0], abs=1e-9)
 
 
-def test_folds_hold_every_point_out_once_and_follow_the_seed():
-    """No point is scored on its own training example, and another seed is another split."""
-    parts = folds(101, 4, seed=3)
-    assert sorted(np.concatenate(parts).tolist()) == list(range(101))
-    for number, part in enumerate(parts):
-        assert not set(training_rows(parts, number)) & set(part)
-    assert not np.array_equal(parts[0], folds(101, 4, seed=4)[0])
-    assert np.array_equal(parts[0], folds(101, 4, seed=3)[0])
-
-
 def test_a_score_of_parts_is_the_mean_of_their_r_squared():
     """Each part about its own mean, with its own weights; a part that does not vary is left out."""
     generator = np.random.default_rng(1)
@@ -78,21 +67,6 @@ def test_a_score_of_parts_is_the_mean_of_their_r_squared():
     assert of_parts(target, predicted, parts, weight).value == pytest.approx(np.mean(own[1:]))
 
 
-def test_every_fit_predicts_states_that_it_has_not_seen():
-    """No part is predicted by a probe that was fitted on it, whatever the kind of fit."""
-    generator = np.random.default_rng(2)
-    inputs, parts = generator.normal(size=(90, 4)), by_sequence(np.repeat([0, 1, 2], 30))
-    numbers = inputs @ generator.normal(size=(4, 2))
-    kinds = (numbers[:, :1] > 0).astype(float)
-    for fit, targets in ((LeastSquares(), numbers), (Ridge(), numbers), (Logistic(), kinds)):
-        before = fit.held_out(inputs, targets, parts)
-        assert np.mean(np.abs(before - targets)) < 0.1
-        changed = targets.copy()
-        changed[parts[1]] = 1 - changed[parts[1]]
-        np.testing.assert_array_equal(fit.held_out(inputs, changed, parts)[parts[1]], before[parts[1]])
-        assert not np.array_equal(fit.held_out(inputs, changed, parts)[parts[0]], before[parts[0]])
-
-
 def test_weights_decide_which_states_a_probe_fits():
     """States of weight zero do not move the probe."""
     inputs, targets = np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [100.0]])
@@ -101,18 +75,6 @@ def test_weights_decide_which_states_a_probe_fits():
     truth = np.array([1.0, 2.0, 3.0])  # 1 for the truth, 0 for its mean, less for worse, 0 where nothing varies
     assert [r_squared(truth, truth), r_squared(truth, 0 * truth + 2), r_squared(0 * truth + 1, truth)] == [1, 0, 0]
     assert r_squared(truth, truth + 1) == pytest.approx(-0.5)
-
-
-def test_a_curved_unit_is_a_monotone_code_and_the_unit_is_found():
-    """A decreasing exponential of the count is read exactly off the right unit; noise units are not chosen."""
-    generator = np.random.default_rng(0)
-    concept = generator.integers(0, 6, 200).astype(float)
-    units = np.column_stack([generator.normal(size=200), np.exp(-concept), generator.normal(size=200)])
-    score = monotone_score(units, concept, folds(200, 2))
-    assert score.accuracy == 1.0
-    assert score.units == (1, 1)
-    noise = monotone_score(units[:, [0, 2]], concept, folds(200, 2))
-    assert noise.accuracy < 0.4
 
 
 def test_signed_sums_nearly_cancel_and_are_never_the_count():

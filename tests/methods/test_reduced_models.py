@@ -11,7 +11,7 @@ import torch
 from refusing import refused
 from torch import Tensor, nn
 
-from probe.methods.abstraction.reduced import AffineModel, fit_affine
+from probe.methods.abstraction.reduced import fit_affine
 from probe.methods.machines import Machine
 
 READ: dict[str, Any] = {"answer": lambda y: y.round().long(), "expected": lambda y: y}
@@ -129,17 +129,6 @@ def test_sequences_need_not_be_all_of_their_length_nor_in_order() -> None:
     fitted = fit_affine(Machine.of(model, rows, **READ), range(1, 8))
     with torch.no_grad():
         assert np.abs(fitted.predict(rows) - model(rows).numpy()).max() < 1e-4
-
-
-def test_a_prediction_is_the_recurrence_written_out() -> None:
-    """z = A_x z + b_x from 0, y = r . z + r_0; symbols are found by their values."""
-    maps, shifts = np.array([[[0.5, 0.1], [0.0, 1.0]], [[1.0, 0.0], [0.2, 0.3]]]), np.array([[1.0, 0.0], [0.0, 2.0]])
-    model = AffineModel(np.array([LOSS, WIN]), maps, shifts, np.array([1.0, -1.0]), 0.25)
-    z = np.zeros(2)
-    for symbol in (1, 0, 0):
-        z = maps[symbol] @ z + shifts[symbol]
-    assert model.predict(torch.tensor([[WIN, LOSS, LOSS]])) == pytest.approx([z[0] - z[1] + 0.25])
-    assert model.predict(torch.tensor([[LOSS]])) == pytest.approx([1.25])
 
 
 def test_what_no_recurrence_is_fitted_to_is_refused() -> None:

@@ -23,7 +23,7 @@ from probe.methods.causal.directions import (
     ridge_weight,
     shift_by_one,
 )
-from probe.methods.causal.erasure import leace, one_hot, projected_out
+from probe.methods.causal.erasure import leace, projected_out
 from probe.methods.causal.pairs import Pairs, all_pairs, columns, whole
 from probe.methods.causal.support import OffSupport, Support
 from probe.methods.causal.task import Task
@@ -35,17 +35,6 @@ def made(states: np.ndarray, concept: np.ndarray) -> Classes:
     """Return classes of states that are written down."""
     values, member = np.unique(concept, return_inverse=True)
     return Classes(0, states, concept.astype(float), values.astype(float), member, torch.as_tensor(member))
-
-
-def test_the_classes_of_a_tally_are_binomial_and_their_means_its_levels() -> None:
-    """After three steps 1, 3, 3, 1 prefixes have 0 to 3 wins; every state of a class is its mean."""
-    found = classes_at(machine_of(Tally()), TASK, 2)
-    assert found.sizes.tolist() == [1, 3, 3, 1]
-    assert found.values.tolist() == [0, 1, 2, 3]
-    levels = 0.1 * np.arange(4)
-    assert found.means == pytest.approx(np.column_stack([levels, np.tanh(levels)]), abs=1e-8)
-    assert found.states == pytest.approx(found.means[found.member])
-    assert found.of_row.tolist() == WINS[:, 2].tolist()
 
 
 def test_a_class_mean_is_the_mean_over_distinct_prefixes() -> None:
@@ -144,37 +133,6 @@ def drawn(rows: int = 50, size: int = 6):
     states = generator.normal(size=(rows, size)) @ generator.normal(size=(size, size))
     states += concept[:, None] * generator.normal(size=size) + (concept[:, None] == 2) * generator.normal(size=size)
     return states, concept
-
-
-def covariance(states: np.ndarray, concept: np.ndarray):
-    """Return the covariance of states with a concept's columns."""
-    about = concept - concept.mean(0)
-    return (states - states.mean(0)).T @ about / len(states)
-
-
-@pytest.mark.parametrize("rows", [50, 4])
-def test_nothing_linear_is_left_and_the_mean_stays(rows: int):
-    """Of classes none of their means; of a number its curve; also of fewer states than numbers."""
-    states, concept = drawn(rows)
-    erased = leace(states, one_hot(concept))(states)
-    for value in np.unique(concept):
-        assert np.allclose(erased[concept == value].mean(0), states.mean(0), atol=1e-10)
-    eraser = leace(states, concept)
-    erased = eraser(states)
-    assert eraser.rank == 1
-    assert np.abs(covariance(erased, concept[:, None])).max() < 1e-10
-    assert np.abs(covariance(erased, one_hot(concept))).max() > 1e-3 or rows == 4
-
-
-def test_constant_numbers_and_dependent_ones_are_taken_care_of():
-    """A constant column stays as it is, a copied one stays the copy, and nothing of the concept is left."""
-    states, concept = drawn()
-    wide = np.column_stack([states, np.full(len(states), 0.7), states[:, 0]])
-    erased = leace(wide, one_hot(concept))(wide)
-    assert np.allclose(erased[:, 6], 0.7, atol=1e-12)
-    assert np.allclose(erased[:, 7], erased[:, 0], atol=1e-10)
-    assert np.abs(covariance(erased, one_hot(concept))).max() < 1e-10
-    assert np.allclose(erased[:, :6], leace(states, one_hot(concept))(states), atol=1e-8)
 
 
 def test_a_concept_that_says_nothing_changes_nothing():

@@ -20,7 +20,6 @@ from probe.methods.decomposition.shapley import subsets
 from probe.methods.decomposition.units import unit_table
 from probe.methods.machines import Machine
 from probe.recurrent import CustomGRU, CustomLSTM
-from probe.recurrent.cells.cell import Cell
 
 STEP = 2
 #: Sequences that are not all there are, so that prefixes go on in unequal ways.
@@ -173,24 +172,11 @@ def test_constant_gates_are_the_mean_ablation_of_all_of_them(kind: str) -> None:
     assert not torch.allclose(found.expected, model.clean.answers.expected, atol=1e-3)
 
 
-class Unknown(Cell):
-    """A cell of no known kind."""
-
-    def size(self, signal: Signal) -> int:
-        """Return one unit."""
-        return 1
-
-    def given(self, inputs: Tensor, previous: Tensor) -> dict[Signal, Tensor]:
-        """Return nothing."""
-        return {}
-
-
 def test_what_has_no_route_gate_or_pair_is_refused() -> None:
-    """No step follows the last one, a cell of an unknown kind is named, and groups must not overlap."""
+    """No step follows the last one, and groups must not overlap."""
     x = torch.randn(8, 5, 2, generator=torch.Generator().manual_seed(0))
     cases: list[Any] = [
         lambda: route_table(machine("lstm"), pairs(2), 4),
-        lambda: routes_of(Unknown()),
         lambda: unit_table(machine("gru"), pairs(0), STEP, groups=[[0], [0]]),
         lambda: unit_table(machine("gru", 17), pairs(0), STEP),
         lambda: changed_at(x, WINS[:8], 1, 3),
