@@ -45,7 +45,7 @@ REFUSALS = {
     "checkpoint": "in the backward pass",
     "autocast": "under torch.autocast",
     "never acts": "changed nothing|never came|would change nothing",
-    "rows depend": "depends on them|mixes the rows of a batch|something else for a row|called none of",
+    "rows depend": "depends on them|mixes the rows|something else for a row|called none of|fixed number of rows",
     "sequence not told": "cannot be told|starts a sequence of its own",
 }
 pytestmark = [
