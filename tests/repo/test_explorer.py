@@ -49,34 +49,29 @@ def by_node(script: str, given: Any, folder: Path) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(
-    "every", [pytest.param(128, id="some"), pytest.param(1, id="all", marks=pytest.mark.exhaustive)]
-)
-def test_the_page_runs_every_string_under_every_edit_as_python_does(every: int, tmp_path: Path) -> None:
-    """All 1,024 strings under at least 200 edits of an LSTM, a GRU, an RNN and a stack: 1e-12, no other answer.
-
-    Of these `some` are some strings under each kind of edit at each signal, and several at once.
-    """
-    strings, edits = golden_runs.every_string()[::every], 200 if every == 1 else 2
-    chosen, sources = golden_runs.golden_networks()[:4], golden_runs.every_string()[3::128]
-    runs = golden_runs.write(tmp_path, chosen, strings, sources, edits=edits, full=True, seed=0)
+@pytest.mark.exhaustive
+def test_the_page_runs_every_string_under_every_edit_as_python_does(tmp_path: Path) -> None:
+    """All 1,024 strings under at least 200 edits of an LSTM, a GRU, an RNN and a stack: 1e-12, no other answer."""
+    strings, sources = golden_runs.every_string(), golden_runs.every_string()[3::128]
+    chosen = golden_runs.golden_networks()[:4]
+    runs = golden_runs.write(tmp_path, chosen, strings, sources, edits=200, full=True, seed=0)
     found = by_node("golden.mjs", tmp_path, tmp_path)
-    assert found["runs"] == runs >= 4 * edits * len(strings)
-    assert found["values"] > 100_000
+    assert found["runs"] == runs >= 800 * len(strings)
     assert max(found["largest"], found["largest_sum"]) <= TOLERANCE
     assert found["answers"] == 0
 
 
-def test_a_wrong_number_is_seen(tmp_path: Path) -> None:
-    """The control arm: a weight that is off by one in its last places, and an answer exchanged, are found."""
+def test_the_page_runs_the_committed_sample_as_python_did(tmp_path: Path) -> None:
+    """To 1e-12; a weight that is off by one in its last places, and an answer exchanged, are found."""
+    clean = by_node("golden.mjs", golden_runs.COMMITTED, tmp_path)
+    assert (max(clean["largest"], clean["largest_sum"]) <= TOLERANCE, clean["answers"]) == (True, 0)
     shutil.copytree(golden_runs.COMMITTED, tmp_path, dirs_exist_ok=True)
     numbers = np.fromfile(tmp_path / "runs.f64", "<f8")
     numbers[0] += 1e-10
     numbers[1:11] = numbers[10:0:-1]
     numbers.tofile(tmp_path / "runs.f64")
     found = by_node("golden.mjs", tmp_path, tmp_path)
-    assert found["answers"] == 1
-    assert found["largest"] > TOLERANCE
+    assert (found["answers"], found["largest"] > TOLERANCE) == (1, True)
 
 
 def test_the_committed_sample_is_what_python_gives() -> None:
