@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from bodies import Model, loop
-from commands import ran, refused, started
+from commands import ran, refused
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -169,19 +169,6 @@ def test_inspect_describes_the_networks(inputs: Path, capsys: pytest.CaptureFixt
     (network,) = described["networks"]
     assert (network["network"], network["class"], network["dtype"]) == ("rnn", "LSTM", "float32")
     assert network["layers"] == [vars(layer) | {"signals": list(layer.signals)} for layer in found]
-    torch.save(nn.LSTM(3, 5, dtype=torch.float64).state_dict(), file)
-    lines = ran(capsys, "inspect", file).splitlines()
-    assert lines[1].startswith("LSTM, float64, from ")
-    assert lines[2].startswith("  [0]: LSTM, 3 inputs, 5 units, ")
-    assert lines[3] == "other arrays: none"
-
-
-def test_no_warning_of_torch_reaches_the_terminal(inputs: Path) -> None:
-    """A projected LSTM makes torch warn about its kernels once in a process; here stderr stays empty."""
-    file = inputs.with_name("w.pt")
-    torch.save(NETWORKS["lstm"].state_dict(), file)
-    words = ("-m", "probe.command_line.main", "record", file, inputs, "-o", inputs.with_name("out.npz"))
-    assert started(*words)[1] == ""
 
 
 LENGTHS = np.array([7, 3, 5, 1])
@@ -265,30 +252,6 @@ def test_inputs_that_say_the_same_give_the_same_recording(tmp_path: Path, capsys
         tables.append(out.read_bytes())
     assert tables == tables[:1] * len(cases)
     assert pd.read_csv(tmp_path / "0.csv")["cell_state"].notna().sum() == 5 * LENGTHS.sum()
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Return the arrays of a cell of TensorFlow 1, whose forget bias no file says, beside inputs."""
-    drawn = np.random.default_rng(0)
-    sizes = {"kernel": (5, 12), "bias": (12,)}
-    arrays = {f"cell/basic_lstm_cell/{name}": drawn.normal(size=size).astype("f4") for name, size in sizes.items()}
-    wrote(tmp_path / "x.npy", drawn.normal(size=(2, 4, 2)).astype("f4"))
-    return wrote(tmp_path / "a.npz", arrays)
-
-
-def test_the_option_that_decides_is_named_and_taken(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without it nothing is done; with two values two networks are recorded, each that of `probe.load`."""
-    x = file.with_name("x.npy")
-    refused(capsys, "record", file, x, "-o", file.with_name("o.npz"))
-    states = []
-    for bias in (0.0, 1.0):
-        out = file.with_name(f"{bias}.safetensors")
-        _ = ran(capsys, "record", file, x, "-o", out, "--forget-bias", bias)
-        states.append(probe.load_recording(out)["hidden_state"])
-        (module,) = probe.load(file, forget_bias=bias).recurrent.values()
-        assert torch.equal(states[-1], probe.record(module, torch.from_numpy(np.load(x)))["hidden_state"])
-    assert not torch.equal(*states)
 
 
 def test_what_is_assumed_and_not_understood_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
