@@ -12,7 +12,7 @@ from torch import nn
 from probe import Concept, Readout, Study
 from probe.plots.style import COLUMN_WIDTH, SMALL, new_figure, style
 from probe.report import Figure, Page, Section, figure_to_svg
-from tests.browser.tools import PAGES, ROOT, STANDARD_BYTES, checked, hard_to_read, missing, need, run
+from tests.browser.tools import PAGES, ROOT, STANDARD_BYTES, checked, hard_to_read, run
 
 NEEDS = ("Chromium", "pypdf")
 FIRST = ROOT / "reports" / "counter" / "index.html"
@@ -92,16 +92,3 @@ def test_a_picture_that_is_hard_to_read_is_found(tmp_path: Path) -> None:
     page = Page("A page", "Words.", [Section("Words", blocks, key="words")]).write(tmp_path / "page.html")
     found = [tuple(fault.split(": ")[:2]) for fault in hard_to_read(page)]
     assert found == [(fault, name) for name, (*_, faults) in PICTURES.items() for fault in faults]
-
-
-@pytest.mark.parametrize("name", ["Chromium", "Firefox"])
-def test_a_missing_browser_skips_with_a_reason_and_fails_in_ci(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason says what to do; in CI nothing is skipped."""
-    monkeypatch.setenv(name.upper(), "/nowhere/browser")
-    assert missing(name) is not None
-    monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(pytest.skip.Exception, match=r"install|run `make browser`"):
-        need(name)
-    monkeypatch.setenv("CI", "true")
-    with pytest.raises(pytest.fail.Exception, match=r"CI must run the browser tests, but"):
-        need(name)

@@ -21,7 +21,6 @@ from probe.methods.causal.later import later_states
 from probe.methods.causal.pairs import Pairs, Put, all_pairs, along, whole
 from probe.methods.causal.task import Task
 from probe.methods.fixed_points import visited_states
-from probe.methods.machines import Machine
 from probe.methods.readouts import Answers
 from probe.recurrent.finding import find_layers
 from probe.subjects.answers import answers_at_steps
@@ -116,22 +115,6 @@ def test_padding_is_never_read() -> None:
     put = along(np.ones(one.dynamics.size))
     found = [later_answers(all_pairs(machine, 2), put).expected for machine in (one, two)]
     assert torch.equal(found[0].nan_to_num(), found[1].nan_to_num())
-
-
-def test_the_last_of_the_later_answers_is_the_answer() -> None:
-    """Of one length it equals `Machine.answers`; of several, `Machine.answers` ends where each base does."""
-    machine = Machine.of(Reader("gru"), X, **READ)
-    pairs = all_pairs(machine, 1)
-    last = machine.answers(pairs.source_states, pairs.base, 1)
-    every = later_answers(pairs, whole)
-    assert torch.equal(every.chosen[:, -1], last.chosen.double())
-    assert torch.allclose(every.expected[:, -1], last.expected, atol=1e-12)
-    assert torch.allclose(later_answers(pairs, whole, [-1]).expected, every.expected[:, -1:], atol=1e-12)
-    ragged = runs_of(subject(EveryStep("lstm")))
-    pairs = all_pairs(ragged, 2)
-    found, rows = later_answers(pairs, whole).expected, torch.arange(len(pairs))
-    ends = found[rows, torch.as_tensor(LENGTHS)[pairs.base] - 3]
-    assert torch.allclose(ragged.answers(pairs.source_states, pairs.base, 2).expected, ends, atol=1e-12)
 
 
 def refusable() -> list[Any]:

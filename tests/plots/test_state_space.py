@@ -22,10 +22,9 @@ from refusing import refused
 from probe import Signal
 from probe.methods.fixed_points import Points
 from probe.plots import saturation, trajectories
-from probe.plots.legends import figure_legend, legend_above
 from probe.plots.spaces import draw_cube, seen
 from probe.plots.state_space import principal
-from probe.plots.style import COLUMN_WIDTH, STEPS, VALUES, colours, new_figure, style
+from probe.plots.style import STEPS, VALUES, colours
 
 
 def by_hand(own: Recorded) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +89,6 @@ def test_three_directions_are_seen_from_one_side() -> None:
     segments = np.array(paths_in(ax).get_segments())
     assert segments[:, 1] == pytest.approx(flat[:, 1:].reshape(-1, 2), abs=1e-6)
     assert [one.get_text().split(",")[0] for one in ax.texts] == ["first", "second", "third"]
-    assert plane.directions @ plane.directions.T == pytest.approx(np.eye(3), abs=1e-9)
-    assert (np.diff(plane.shares) < 0).all()
     turned, tilted = np.radians(28), np.radians(22)
     wanted = [[np.cos(turned), -np.sin(tilted) * np.sin(turned)], [np.sin(turned), np.sin(tilted) * np.cos(turned)]]
     assert seen(np.eye(3)) == pytest.approx(np.array([*wanted, [0, np.cos(tilted)]]))
@@ -184,20 +181,3 @@ def test_a_space_that_is_not_there_is_refused(draw: Callable[[], object]) -> Non
     """Too few units or coordinates, states that do not move, another number of directions, no gate."""
     with refused():
         _ = draw()
-
-
-@pytest.mark.parametrize(("width", "columns"), [(2.0, 1), (COLUMN_WIDTH, 2), (9.0, 3)])
-def test_a_legend_is_not_wider_than_its_panel(width: float, columns: int) -> None:
-    """Three long names stand one, two or three abreast; axes without names have none; a figure has one below."""
-    with style():
-        figure, axes = new_figure(2, width=2 * width)
-        for number in range(3):
-            axes[0, 0].plot([0, 1], [0, number], label=f"initialisation {number}")
-        legend = legend_above(axes[0, 0])
-        assert legend is not None
-        figure.draw_without_rendering()
-        assert len({round(text.get_window_extent().x0) for text in legend.get_texts()}) == columns
-        assert legend.get_window_extent().width <= figure.bbox.width / 2
-        assert legend_above(axes[0, 1]) is None
-        below = figure_legend(figure, *axes[0, 0].get_legend_handles_labels(), where="lower")
-        assert figure.legends == [below]

@@ -15,8 +15,7 @@ from recorded import FIXED, KINDS, MOVING, ROWS, TIME, recorded
 from refusing import refused
 
 from probe.plots import against, traces
-from probe.plots.lines import scale
-from probe.plots.style import STEPS, VALUES, colours, new_figure
+from probe.plots.style import STEPS, VALUES, colours
 
 MARK = "━"
 
@@ -167,14 +166,3 @@ def test_what_is_no_concept_is_refused(draw: Callable[[], object]) -> None:
     """By its argument's name; also more than fifty values, and other words for groups than `step`."""
     with refused():
         _ = draw()
-
-
-@pytest.mark.parametrize(("height", "named"), [(4.6, 20), (1.8, 4)])
-def test_a_scale_names_as_many_colours_as_have_room(height: float, named: int) -> None:
-    """Names never touch, and none is left out where there is room."""
-    figure, axes = new_figure(height=height)
-    scale(list(axes[0]), [str(value) for value in range(20)], colours(20, VALUES), title="ones")
-    figure.draw_without_rendering()
-    boxes = [one.get_window_extent() for one in figure.axes[1].get_yticklabels() if one.get_text()]
-    assert all(not box.count_overlaps(boxes[:place]) for place, box in enumerate(boxes))
-    assert len(boxes) >= named

@@ -180,41 +180,40 @@ def test_it_shows_itself_and_draws_a_mark_for_each_score() -> None:
     assert len(labels["random weights"]) == 4
 
 
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda r: probe.linear_probe(r, np.ones(BATCH)),
-        lambda r: probe.linear_probe(r, np.where(np.arange(BATCH)[:, None] < 5, COUNT, np.nan)),
-        lambda r: probe.linear_probe(r, COUNT + 1j),
-        lambda r: probe.linear_probe(r, COUNT, controls={"a": r}),
-        lambda r: probe.linear_probe(r, COUNT, fit="logistic"),
-        lambda r: probe.linear_probe(r, COUNT, folds=2),
-        lambda r: probe.linear_probe(r, COUNT, signals="hidden_state"),
-        lambda r: probe.linear_probe(r, COUNT, layers=["rn"]),
-        lambda r: probe.linear_probe(r, COUNT).direction("cell_state"),
-        lambda r: probe.linear_probe(r, STEP).direction("hidden_state"),
-        lambda r: probe.linear_probe(r, RANDOM).direction("hidden_state"),
-        lambda r: probe.single_units(r, COUNT).weights("hidden_state"),
-        lambda r: probe.linear_probe(r, COUNT, controls={"step alone": recording_of(NOISE)}),
-        lambda r: probe.linear_probe(r, np.where(COUNT > 9, np.inf, COUNT)),
-        lambda r: probe.linear_probe(r, 90 * NOISE[:, :, 0] < COUNT).direction("hidden_state"),
-        lambda _: probe.linear_probe(recording_of(np.where(np.arange(UNITS) == 2, np.nan, NOISE)), COUNT),
-        lambda _: probe.random_weights(untrained(), BITS, count=0),
-    ],
-)
-def test_what_no_probe_reads_is_refused(ask: Callable[[probe.Recording], object]) -> None:
+def ends(x: torch.Tensor, step: int = -1) -> probe.Recording:
+    """Return a recording of an untrained network that kept one step."""
+    return probe.record(untrained(), x, steps=[step])
+
+
+UNREAD: list[Callable[[probe.Recording], object]] = [
+    lambda r: probe.linear_probe(r, np.ones(BATCH)),
+    lambda r: probe.linear_probe(r, np.where(np.arange(BATCH)[:, None] < 5, COUNT, np.nan)),
+    lambda r: probe.linear_probe(r, COUNT + 1j),
+    lambda r: probe.linear_probe(r, COUNT, controls={"a": r}),
+    lambda r: probe.linear_probe(r, COUNT, fit="logistic"),
+    lambda r: probe.linear_probe(r, COUNT, folds=2),
+    lambda r: probe.linear_probe(r, COUNT, signals="hidden_state"),
+    lambda r: probe.linear_probe(r, COUNT, layers=["rn"]),
+    lambda r: probe.linear_probe(r, COUNT).direction("cell_state"),
+    lambda r: probe.linear_probe(r, STEP).direction("hidden_state"),
+    lambda r: probe.linear_probe(r, RANDOM).direction("hidden_state"),
+    lambda r: probe.single_units(r, COUNT).weights("hidden_state"),
+    lambda r: probe.linear_probe(r, COUNT, controls={"step alone": recording_of(NOISE)}),
+    lambda r: probe.linear_probe(r, np.where(COUNT > 9, np.inf, COUNT)),
+    lambda r: probe.linear_probe(r, 90 * NOISE[:, :, 0] < COUNT).direction("hidden_state"),
+    lambda _: probe.linear_probe(recording_of(np.where(np.arange(UNITS) == 2, np.nan, NOISE)), COUNT),
+    lambda _: probe.random_weights(untrained(), BITS, count=0),
+    # Controls that read other steps, and other sequences of the same shape.
+    lambda _: probe.linear_probe(ends(BITS), ONES[:, -1], controls={"other": ends(BITS, 0)}),
+    lambda _: probe.linear_probe(ends(BITS), ONES[:, -1], controls={"other": ends(BITS.flip(1))}),
+]
+
+
+def test_what_no_probe_reads_is_refused() -> None:
     """In words that say what was given, what is allowed and what to do."""
-    with refused():
-        ask(recording_of(with_units({0: STEP}, noise=1)))
-
-
-def test_controls_that_read_something_else_are_refused() -> None:
-    """Other steps, and other sequences of the same shape."""
-    lstm = untrained()
-    recording = probe.record(lstm, BITS, steps=[-1])
-    for other in (probe.record(lstm, BITS, steps=[0]), probe.record(lstm, BITS.flip(1), steps=[-1])):
+    for ask in UNREAD:
         with refused():
-            probe.linear_probe(recording, ONES[:, -1], controls={"other": other})
+            ask(CLOCK)
 
 
 def test_random_weights_are_other_networks_in_the_models_own_mode() -> None:

@@ -264,55 +264,25 @@ def test_a_network_has_the_explorers_programs_and_its_own(tagger: nn.Module) -> 
     assert own[0] == {"name": "bs", "role": "with a drift", "start": 0.5, "steps": steps}
 
 
-def test_an_experiment_is_what_the_form_would_hold(tagger: nn.Module) -> None:
-    """Sequences as typed and edits as fields, their steps from 1; what is not given is the explorer's own."""
-    edits = [
-        ExplorerEdit("clamp", "forget_gate", 1),
-        ExplorerEdit("steer", "cell_state", -0.5, units=[0, -1], steps=[2, -1], layer="lstm[0]"),
-        ExplorerEdit("resample", "hidden_state", 3, steps=[0]),
+def patch(signal: str, **site: Any) -> ExplorerEdit:
+    """Return a patch after the second step."""
+    return ExplorerEdit("patch", signal, **({"steps": [1]} | site))
+
+
+def test_what_the_handle_cannot_say_stays_an_edit() -> None:
+    """The rest of what is put in at one step stands in it, from the step that a shorter sequence has there."""
+    cases: list[list[ExplorerEdit]] = [
+        [patch("cell_state", steps=[0, 1])],
+        [patch("cell_state", units=[0, 1])],
+        [patch("hidden_state", units=[0])],
+        [patch("cell_state"), patch("hidden_state", steps=[2])],
+        [patch("cell_state"), ExplorerEdit("clamp", "hidden_state", steps=[1])],
     ]
-    chosen = [ExplorerNetwork("n", tagger), ExplorerNetwork("gru", nn.GRU(3, 4))]
-    longer = ExplorerExperiment("longer", "abcabc", network="gru")
-    plain, edited = data(*chosen, experiments=[longer, ExplorerExperiment("e", second=["bb", "cc"], edits=edits)])[
-        "experiments"
-    ]
-    assert plain == {"label": "longer", "state": {"network": 1, "x": "abcabc", "view": "after", "edits": []}}
-    first, second, third = edited["state"].pop("edits")
-    assert edited["state"] == {"network": 0, "x": "abca", "y": "bb cc", "view": "after"}
-    site = {"layer": 0, "units": "all", "steps": "all"}
-    assert first == {"kind": "clamp", "signal": "forget_gate", "value": "1"} | site
-    assert [second[name] for name in ("units", "steps", "value")] == ["0 -1", "3 -1", "-0.5"]
-    assert third["value"] == "3"
-
-
-def patches(*signals: str, **site: Any) -> list[ExplorerEdit]:
-    """Return a patch of each signal at the same site."""
-    return [ExplorerEdit("patch", signal, **site) for signal in signals]
-
-
-ALL, CELL, HIDDEN = ("cell_state", "hidden_state"), ("cell_state",), ("hidden_state",)
-
-
-def test_a_memory_that_is_put_in_at_one_step_stands_in_the_handle() -> None:
-    """Of a sequence of three into one of four, and the form stays empty; what the handle cannot say stays an edit."""
-    cases: list[tuple[nn.Module | None, list[ExplorerEdit], tuple[str, int, int] | None]] = [
-        (None, patches(*ALL, steps=[1]), ("all", 1, 1)),
-        (None, patches(*reversed(ALL), steps=[-1]), ("all", 2, 3)),
-        (None, patches(*HIDDEN, steps=[0]), ("h", 0, 0)),
-        (None, patches(*CELL, steps=[2], units=[-1]), ("u4", 2, 2)),
-        (nn.GRU(3, 4), patches(*HIDDEN, steps=[1]), ("all", 1, 1)),
-        (nn.GRU(3, 4, num_layers=2), patches(*HIDDEN, steps=[1]), None),
-        (None, patches(*CELL, steps=[0, 1]), None),
-        (None, patches(*CELL, steps=[1], units=[0, 1]), None),
-        (None, patches(*HIDDEN, steps=[1], units=[0]), None),
-        (None, [*patches(*CELL, steps=[1]), *patches(*HIDDEN, steps=[2])], None),
-        (None, [*patches(*CELL, steps=[1]), ExplorerEdit("clamp", "hidden_state", steps=[1])], None),
-        (None, [ExplorerEdit("mean", "cell_state", steps=[1])], None),
-    ]
-    for model, edits, put in cases:
-        found = tried(model, second=["bbc"], edits=edits)
-        assert (found["y"], len(found["edits"])) == ("bbc", 0 if put else len(edits))
-        assert (found.get("put"), found.get("from"), found.get("at")) == (put or (None, None, None))
+    found = [tried(second=["bbc"], edits=edits) for edits in cases]
+    found.append(tried(nn.GRU(3, 4, num_layers=2), second=["bbc"], edits=[patch("hidden_state")]))
+    assert [(len(one["edits"]), "put" in one) for one in found] == [(1, False)] * 3 + [(2, False)] * 2 + [(1, False)]
+    put = tried(nn.GRU(3, 4), second=["bbc"], edits=[patch("hidden_state", steps=[-1])])
+    assert (put["edits"], put["put"], put["from"], put["at"]) == ([], "all", 2, 3)
 
 
 def test_sequences_may_be_numbers_or_stand_apart_by_what_is_no_symbol() -> None:

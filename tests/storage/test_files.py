@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -68,15 +70,12 @@ TAKE: dict[str, Callable[[Any], object]] = {
 }
 
 
-@pytest.mark.parametrize("take", TAKE.values(), ids=TAKE)
-def test_what_is_no_path_is_refused(
-    take: Callable[[Any], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty path is not the current folder, and no error of Python's comes through."""
     monkeypatch.chdir(tmp_path)
     for name in ("ih", "hh"):
         np.save(f"weight_{name}_l0.npy", np.ones((4, 1), np.float32))
-    for path in ("", "a\0b"):
+    for take, path in product(TAKE.values(), ("", "a\0b")):
         with refused():
             _ = take(path)
 
@@ -247,29 +246,21 @@ def test_nothing_is_left_when_the_last_context_ends(model: Reader, x: Tensor) ->
     handle.remove()
 
 
-class _Interrupting:
-    """A context variable that an interrupt keeps from being set, once it is told so."""
-
-    def __init__(self, variable: Any) -> None:
-        self.get, self.reset, self._set, self.told = variable.get, variable.reset, variable.set, False
-
-    def set(self, value: Any) -> Any:
-        """Set it, or raise."""
-        if self.told:
-            raise KeyboardInterrupt
-        return self._set(value)
-
-
 def test_a_session_that_is_over_never_answers(model: Reader, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt between the last two things that a context does leaves it among those that are open."""
-    plain, variable = model(x), _Interrupting(sessions._open_here)
-    monkeypatch.setattr(sessions, "_open_here", variable)
-    held = list[sessions.Session]()
+    plain, own, told = model(x), sessions._open_here, set[str]()
+
+    def put(value: Any) -> Any:
+        if told:
+            raise KeyboardInterrupt
+        return own.set(value)
+
+    monkeypatch.setattr(sessions, "_open_here", SimpleNamespace(get=own.get, reset=own.reset, set=put))
     with suppress(KeyboardInterrupt), probe.intervene(model, EDIT):
-        held += sessions.sessions()
+        held = sessions.sessions()
         assert not torch.equal(model(x), plain)
-        variable.told = True
-    variable.told = False
+        told.add("now")
+    told.clear()
     assert len(held) == 1
     assert torch.equal(model(x), plain)
     assert torch.equal(edited(model, x), edited(model, x))
