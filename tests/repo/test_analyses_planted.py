@@ -84,6 +84,27 @@ def test_scores_of_estimators_are_those_of_the_directions() -> None:
     assert scores.to_dict() == others.to_dict()
 
 
+def of_cells(table: pd.DataFrame, network: str, kind: str) -> list[float]:
+    """Return a test's value of each cell."""
+    return only(table, metric="cell_test", network=network, kind=kind)["value"].tolist()
+
+
+def test_the_numbers_are_those_of_other_questions() -> None:
+    """Shares, interchange of units, units alone; before training cells are read, and nothing is asked of answers."""
+    stored, name = read(study.FOLDER / "judged.csv.xz")["counter/seed-2000"].tables, "counter/seed-2000"
+    own = stored["one_cell"]
+    for question, metric, kind in (("unit_shares", "unit_share", "carries"), ("directions", "unit_score", "moves")):
+        rows = only(stored[question], metric=metric, network=name)
+        assert of_cells(own, name, kind) == pytest.approx(rows["value"].tolist(), abs=1e-6)
+    best = only(stored["unit_ablation"], metric="best_single_unit_score", network=name)["value"].item()
+    assert max(of_cells(own, name, "suffices")) == pytest.approx(best, abs=1e-6)
+    before, heads = (only(own, role=role) for role in ("own initialisation", "fitted head"))
+    assert set(before["kind"]) == {"read ones", "lasts ones", "read zeros", "lasts zeros", ""}
+    # The fitted head reads the same cells, on the same splits.
+    for kind in ("read ones", "lasts zeros"):
+        assert only(before, kind=kind)["value"].tolist() == only(heads, kind=kind)["value"].tolist()
+
+
 def test_readings_of_estimators_are_held_out() -> None:
     """A value that the states do not hold is not read, though least squares would fit some of it."""
     (subject,) = common.subjects(common.with_controls("counter", 2000)[:1])

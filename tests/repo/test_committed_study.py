@@ -12,7 +12,7 @@ import pytest
 
 from analyses.counter import QUESTIONS, common, study
 from models import zoo
-from models.populations import EXPLORING, POPULATIONS, SECOND_JUDGED, TEMPLATE, TRAJECTORY
+from models.populations import EXPLORING, FIRST, POPULATIONS, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
 from probe.evidence import Rule
 from probe.studies.measuring import groups_of
 from probe.studies.store import read
@@ -47,6 +47,15 @@ def test_every_population_is_whole() -> None:
     asked = [each for each in POPULATIONS if each not in (EXPLORING, TEMPLATE)]
     members = {member for part in study.STUDIES for member in read(study.FOLDER / f"{part}.csv.xz")}
     assert members >= {f"{each.recipe}/seed-{seed}" for each in asked for seed in each.seeds}
+
+
+def test_a_population_that_is_not_whole_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of its networks would be a choice: seed 0 of a recipe is not its population."""
+    few = Population("few", "hidden-1", range(777, 779))
+    small = next(each for each in FIRST if each.recipe == "hidden-1")
+    monkeypatch.setattr(study, "FIRST", (few, small))
+    names = [one.network.name for one in study.recipes().networks]
+    assert names == [f"hidden-1/seed-{seed}" for seed in small.seeds]
 
 
 def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:

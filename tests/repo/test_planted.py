@@ -5,7 +5,6 @@ What every question measures of them stands in test_planted_expected.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -43,16 +42,6 @@ def swapped(name: str, step: int, weights: list[float]) -> Scores:
     return interchange(all_pairs(machine(name), step, most=2**14), Task(COUNTS.double()), put)
 
 
-def cells(name: str, step: int) -> np.ndarray:
-    """Cell states after a step of the distinct prefixes."""
-    return machine(name).clean.states[:: 2 ** (9 - step), step, : machine(name).dynamics.units].detach().numpy()
-
-
-def prefix_counts(step: int) -> np.ndarray:
-    """The counts of the distinct prefixes."""
-    return COUNTS[:: 2 ** (9 - step), step].numpy().astype(float)
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_planted_network_is_right_on_every_string(dtype: torch.dtype) -> None:
     """All 1,024 answers are the counts; the smallest probability of a right answer is .9999 as the head is scaled."""
@@ -75,40 +64,6 @@ def test_a_drift_of_0_is_the_ones_counter_and_of_1_the_zeros_counter() -> None:
     for wrong in (-0.1, 1.5):
         with refused():
             planted.drift_counter(wrong)
-
-
-#: What the first cells hold after so many bits with so many ones, (prefix, cell).
-CODES: dict[str, Callable[[int, np.ndarray], np.ndarray]] = {
-    "geometric": lambda bits, ones: 0.9 * 0.8 ** (bits - ones[:, None]),
-    "decoy": lambda bits, ones: 0.9 * 0.8 ** (bits - ones[:, None]),
-    "rotated-flat": lambda _, ones: np.outer(ones, [0.02 / 8**0.5] * 8),
-    "beside-clock": lambda bits, ones: np.stack([0.02 * ones, np.full(len(ones), -0.01 * bits)], 1),
-    "relay": lambda _, ones: (ones[:, None] > np.arange(10)).astype(float),
-}
-
-
-@pytest.mark.parametrize("name", CODES)
-def test_cells_hold_what_they_were_built_to_hold(name: str) -> None:
-    """A curve of the zeros, equal parts of the count, the count beside the time, a flag a count."""
-    for step in STEPS:
-        wanted = CODES[name](step + 1, prefix_counts(step))
-        np.testing.assert_allclose(cells(name, step)[:, : wanted.shape[1]], wanted, rtol=0, atol=1e-8)
-
-
-def test_cells_that_remember_hold_their_bits() -> None:
-    """The delay line's units, rescaled by the head, are one bit each; the leaky cell keeps .965 at each step.
-
-    Of twelve bits the delay line counts the last ten.
-    """
-    x = bit_strings(12).double()
-    with torch.no_grad():
-        assert torch.equal(answer(BATTERY["delay-line"](x)), running_count(x[:, -10:])[:, -1])
-    hidden = machine("delay-line-alone").clean.states[:, -1, 10:].detach().numpy()
-    rescaled = hidden * BATTERY["delay-line-alone"].head.weight[1].detach().numpy() / 20  # beta: 10 / (1 / 2)
-    np.testing.assert_allclose(rescaled, X[:, :, 0].flip(1).numpy(), rtol=0, atol=1e-12)
-    for step in STEPS:
-        held = bit_strings(step + 1)[:, :, 0].double().numpy() @ (0.1 * 0.965 ** np.arange(step, -1, -1))
-        np.testing.assert_allclose(cells("leaky", step)[:, 0], held, rtol=0, atol=1e-9)
 
 
 V = rotated_direction().tolist()
