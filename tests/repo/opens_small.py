@@ -15,7 +15,7 @@ from probe import ProbeError
 from probe.adapters.mambapy import MambaBlockStep
 from probe.testing import check_step
 
-ROWS, TIME, AT = 3, 9, 4
+ROWS, TIME = 3, 9
 MADE = {case.network: case.make for case in CASES}
 
 
@@ -33,23 +33,15 @@ def far(one: Tensor, two: Tensor) -> float:
     return float((one - two).detach().abs().max())
 
 
-def moved(one: Tensor, two: Tensor) -> list[bool]:
-    """Return which steps of two outputs or states differ."""
-    return (one != two).flatten(2).any(-1).any(0).tolist()
-
-
 @pytest.mark.parametrize("pscan", [False, True])
 def test_a_whole_mamba_of_mambapy(pscan: bool) -> None:
-    """A state zeroed in the first block moves later steps alone."""
+    """A recording runs it to the bit; what runs in a fused kernel is refused."""
     from mambapy.mamba import Mamba, MambaConfig  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(0)
     model, x = drawn(Mamba(MambaConfig(d_model=8, n_layers=2, d_state=4, pscan=pscan))), torch.randn(ROWS, TIME, 8)
-    clean = probe.record(model, x)
     with torch.no_grad():
-        assert torch.equal(clean.output, model(x))
-    edited = probe.record(model, x, edits=[probe.clamp("ssm_state", 0.0, layer="layers.0.mixer", steps=AT)])
-    assert moved(edited.output, clean.output)[: AT + 2] == [False] * (AT + 1) + [True]
+        assert torch.equal(probe.record(model, x).output, model(x))
     mixer: Any = model.get_submodule("layers.0.mixer")
     mixer.config.use_cuda = True
     with pytest.raises(ProbeError, match="fused CUDA kernel"):
@@ -90,8 +82,6 @@ def test_an_lru_is_complex() -> None:
     alone = probe.record(module, x[1])
     assert far(alone["hidden_state"][0], recording["hidden_state"][1]) < 1e-5
     assert alone.output.shape == (TIME, 5)
-    edited = probe.record(module, x, edits=[probe.clamp("hidden_state", 0.0, units=2, steps=AT)])
-    assert moved(edited.output, probe.record(module, x).output) == [step > AT for step in range(TIME)]
     with pytest.raises(ProbeError, match=r"called with \(1, 3, 9, 8\); give"):
         _ = probe.record(module, x[None])
 

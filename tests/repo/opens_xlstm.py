@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import probe
 from benchmarks.opens.of_xlstm import CASES
@@ -28,25 +28,6 @@ def _registered() -> None:
 def far(one: Tensor, two: Tensor) -> float:
     """Return the largest difference."""
     return float((one - two).detach().abs().max())
-
-
-def blocks() -> nn.Module:
-    """Return an mLSTM's, an sLSTM's and another mLSTM's block, in float64 with weights far from where they begin."""
-    import xlstm  # pyright: ignore[reportMissingImports]
-
-    config = xlstm.xLSTMBlockStackConfig(
-        mlstm_block=xlstm.mLSTMBlockConfig(mlstm=xlstm.mLSTMLayerConfig(num_heads=2)),
-        slstm_block=xlstm.sLSTMBlockConfig(
-            slstm=xlstm.sLSTMLayerConfig(num_heads=2, backend="vanilla", recurrent_weight_init="standard"),
-            feedforward=None,
-        ),
-        context_length=12,
-        num_blocks=3,
-        embedding_dim=8,
-        slstm_at=[1],
-    )
-    torch.manual_seed(0)
-    return drawn(xlstm.xLSTMBlockStack(config), 0.3).double()
 
 
 @pytest.mark.parametrize("kernel", [0, 2, 4])
