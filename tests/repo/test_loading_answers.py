@@ -159,4 +159,4 @@ def test_a_loop_of_plain_operations_is_named_with_its_arrays() -> None:
     checkpoint = probe.load(path, names={f"{start}{number}:0": f"lstm/{role}" for number, role in roles}, **SIGMOID)
     with np.load(DATA / "checkpoints/tf2onnx.npz") as expected:
         assert checkpoint.check(expected["x"], expected["masked"]) < 1e-5
-    assert "no step is hidden by a mask" in str(checkpoint.source.assumed)
+    said("; ".join(checkpoint.source.assumed))
