@@ -72,7 +72,6 @@ def test_the_page_of_a_study_passes_every_check(tmp_path: Path) -> None:
 PICTURES = {
     "as figures are": (COLUMN_WIDTH, SMALL, 0.5, []),
     "small letters": (COLUMN_WIDTH, SMALL - 1, 0.5, ["letters"]),
-    "wide": (COLUMN_WIDTH + 1, SMALL, 0.5, ["letters"]),
     "wider than the window": (7.0, 16, 0.5, ["window"]),
     "a word over the edge": (COLUMN_WIDTH, SMALL, 0.95, ["cut"]),
 }

@@ -18,10 +18,7 @@ from torch import Tensor, nn
 
 import probe
 from probe.command_line.main import Choices
-from probe.command_line.network_files import record_file, write_recording
-from probe.loading.checkpoint import Source
-from probe.loading.converted import convert
-from probe.loading.modules import Backwards
+from probe.command_line.network_files import write_recording
 from probe.studies.study_file import CHOICES
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
@@ -284,11 +281,3 @@ def test_arrays_are_renamed_and_left_out(tmp_path: Path, capsys: pytest.CaptureF
     assert "enc: GRU, float32" in left
     assert "other arrays: my=gru bias_ih_l0 9, my=gru bias_hh_l0 9" in left
     refused(capsys, "inspect", file, "--names", "enc")
-
-
-def test_a_layer_that_runs_in_another_way_is_recorded(tmp_path: Path) -> None:
-    """Backwards, as Keras and ONNX have it: what runs it has no size of its own, and holds what has."""
-    turned = Backwards(nn.LSTM(2, 3, batch_first=True), restored=True)
-    _ = convert(probe.Checkpoint({"enc": turned}, {}, Source("Keras", "a file")), tmp_path / "net")
-    x = wrote(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2, 4, 2)).astype("f4"))
-    assert record_file(tmp_path / "net", x, tmp_path / "o.npz")["hidden_state"].shape == (2, 4, 3)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from refusing import refused
+from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from probe.methods import fixed_points
@@ -60,15 +60,6 @@ def diagonal(weights: tuple[float, ...], bias: tuple[float, ...]) -> Net:
     return model
 
 
-def bisect(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a function crosses 0 between two ends of other signs, to the last bits."""
-    sign = math.copysign(1, function(low))
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if function(middle) * sign > 0 else (low, middle)
-    return (low + high) / 2
-
-
 def crossings(weight: float, bias: float) -> list[float]:
     """Return all solutions of h = tanh(w h + b), by bisection between the turning points of the difference."""
 
@@ -79,7 +70,7 @@ def crossings(weight: float, bias: float) -> list[float]:
     if weight > 1:  # d/dh: w (1 - tanh^2) = 1 where tanh = +-sqrt(1 - 1/w)
         turn = [(math.atanh(side * math.sqrt(1 - 1 / weight)) - bias) / weight for side in (-1, 1)]
         ends = [-1.0, *sorted(h for h in turn if -1 < h < 1), 1.0]
-    return [bisect(off, a, b) for a, b in itertools.pairwise(ends) if off(a) * off(b) < 0]
+    return [brentq(off, a, b, xtol=1e-14) for a, b in itertools.pairwise(ends) if off(a) * off(b) < 0]
 
 
 def grid(values: np.ndarray) -> Tensor:

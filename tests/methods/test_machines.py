@@ -40,17 +40,6 @@ def test_going_on_from_another_rows_state_is_the_spliced_sequence(kind: str, ste
     assert not run.clean.states.requires_grad
 
 
-def test_a_state_is_cell_then_hidden_and_a_unit_is_the_pair() -> None:
-    """The columns of a state are the recorded signals, and the parts go back together."""
-    run = machine(Reader("lstm"))
-    assert run.dynamics.signals == (Signal.CELL_STATE, Signal.HIDDEN_STATE)
-    assert (run.dynamics.size, run.dynamics.unit(2)) == (6, [2, 5])
-    cells = run.clean.states[:, :, run.dynamics.columns(Signal.CELL_STATE)]
-    assert torch.equal(cells, run.clean.recorded(Signal.CELL_STATE))
-    states = run.clean.states[:, 1]
-    assert torch.equal(run.dynamics.joined(run.dynamics.parts(states)), states)
-
-
 def test_the_model_is_left_as_it_was() -> None:
     """A machine is a copy, whose forward comes back too: the model keeps its type of numbers, mode and forward."""
     model, ran = Reader("gru").train(), list[Any]()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from known_machines import Reader, expected, machine_of
 from refusing import refused
 from torch import Tensor, nn
 
@@ -44,29 +45,17 @@ class Linear(nn.Module):
         return self.rnn(x)[0][:, -1] @ self.read / self.SMALL + 3
 
 
-class Reader(nn.Module):
-    """A recurrent layer over two features whose last hidden state is read by a linear head."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(4)
-        self.rnn = nn.GRU(2, 4, batch_first=True)
-        self.head = nn.Linear(4, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return a number a row, (batch,)."""
-        return self.head(self.rnn(x)[0][:, -1])[:, 0] * 5
-
-
 MATRIX = [[0.9, -0.3], [0.4, 0.7]]
 
 
 @pytest.mark.parametrize("alphabet", [(WIN, LOSS), (WIN, LOSS, TIE)], ids=["two symbols", "three"])
 def test_an_affine_network_is_given_back_at_lengths_that_were_not_fitted(alphabet: tuple[list[float], ...]) -> None:
-    """Its answers at twice the length follow exactly, and A has the eigenvalues of the network's own matrix."""
+    """Its answers at longer ones follow exactly, A has its matrix's eigenvalues, and one dimension is too few."""
     model = Linear(MATRIX, [1.0, 0.5])
-    fitted = fit_affine(Machine.of(model, every(5, alphabet), **READ), range(1, 6))
+    machine = Machine.of(model, every(5, alphabet), **READ)
+    fitted = fit_affine(machine, range(1, 6))
     assert fitted.error < 1e-7
+    assert fit_affine(machine, range(1, 6), dimensions=1).error > 1e-2
     longer = every(8, alphabet)[::7]
     with torch.no_grad():
         assert np.abs(fitted.predict(longer) - model(longer).numpy()).max() < 1e-5
@@ -75,25 +64,14 @@ def test_an_affine_network_is_given_back_at_lengths_that_were_not_fitted(alphabe
         assert np.abs(np.sort_complex(np.linalg.eigvals(fitted.maps[symbol])) - wanted).max() < 1e-3
 
 
-def test_one_dimension_is_too_few_for_a_turning_network_and_enough_for_a_sum() -> None:
-    """The dimension is used: the error of one number stays, unless one is all that there is."""
-    turning = Machine.of(Linear(MATRIX, [1.0, 0.5]), every(5), **READ)
-    assert fit_affine(turning, range(1, 6), dimensions=1).error > 1e-2
-    adding = Machine.of(Linear([[1.0, 0.0], [0.0, 0.0]], [1.0, 0.0]), every(5), **READ)
-    one = fit_affine(adding, range(1, 6), dimensions=1)
-    assert one.error < 1e-7
-    assert one.maps[:, 0, 0] == pytest.approx([1, 1], abs=1e-6)
-    assert one.shifts[:, 0] @ [1, -1] * one.readout[0] == pytest.approx(-1.5, abs=1e-6)  # symbols: loss, then win
-
-
 def test_the_error_is_of_y_on_the_lengths_that_were_asked_each_of_the_same_weight() -> None:
     """Recomputed from predictions and the bare model; refinement must leave little of the variance."""
-    model = Reader().double()
-    fitted = fit_affine(Machine.of(model, every(6), **READ), (3, 6))
+    model = Reader(units=4).double()
+    fitted = fit_affine(machine_of(model, every(6)), (3, 6))
     squares, variance = [], []
     for length in (3, 6):
         with torch.no_grad():
-            y = model(every(length)).numpy()
+            y = expected(model(every(length))).numpy()
         squares.append(((fitted.predict(every(length)) - y) ** 2).mean())
         variance.append(y.var())
     assert fitted.error == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-6)
@@ -102,7 +80,7 @@ def test_the_error_is_of_y_on_the_lengths_that_were_asked_each_of_the_same_weigh
 
 def test_the_fit_is_the_same_again_and_fits_what_it_was_asked_to_fit() -> None:
     """Two runs agree to the last bit; a fit on one length is better there than a fit on others."""
-    machine = Machine.of(Reader(), every(6), **READ)
+    machine = machine_of(Reader(units=4), every(6))
     first, again = (fit_affine(machine, range(1, 7), seed=3) for _ in range(2))
     assert np.array_equal(first.maps, again.maps)
     assert first.error == again.error
@@ -133,7 +111,7 @@ def test_sequences_need_not_be_all_of_their_length_nor_in_order() -> None:
 
 def test_what_no_recurrence_is_fitted_to_is_refused() -> None:
     """Lengths and dimensions that there are not, a symbol that was not seen, or seen as the first one alone."""
-    machine, first = Machine.of(Reader(), every(3), **READ), every(5)
+    machine, first = machine_of(Reader(), every(3)), every(5)
     first[:, 0] = torch.tensor(TIE).double()
     fitted = fit_affine(machine, (1, 2))
     cases: list[Any] = [

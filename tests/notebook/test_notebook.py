@@ -70,13 +70,16 @@ def projected() -> Recording:
     return probe.record(nn.LSTM(3, 5, proj_size=2, batch_first=True), packed, steps=[0, -1], check=False)
 
 
+ONES = torch.ones(2, 7, 3)
+#: No numbers, none that is finite, half precision, values on a graph.
+ODD = (ONES[:0], ONES[:, :, :0], ONES * torch.nan, ONES.bfloat16(), ONES.clone().requires_grad_() * 2)
 #: What shows itself, and what stands there.
 SHOWN: list[tuple[Callable[[], Any], str]] = [
     (
         calls,
-        "Recording of 3 calls|Tensor 7 x 4 x 5 float32|relative to max(1, |low[0]: 4 x 7 x 5 (batch, time, unit)",
+        "Recording of 3 calls|relative to max(1, |low[0]: 4 x 7 x 5 (batch, time, unit)",
     ),
-    (calls, "high[0], call 1: 4 x 7 x 5|Not called: idle[0]|forget_gate"),
+    (calls, "high[0], call 1: 4 x 7 x 5|Tensor 7 x 4 x 5 float32|Not called: idle[0]|forget_gate"),
     (projected, "rows of 4 to 6 steps|PackedSequence of Tensor 10 x 2 float32|2 x 2 x 2|Steps kept: 0, -1"),
     (projected, "Nothing was compared with the module (check=False)."),
     (
@@ -94,15 +97,7 @@ SHOWN: list[tuple[Callable[[], Any], str]] = [
         lambda: recorded({"hidden_state": torch.zeros(1).expand(2**20, 64, 5)}),
         "335,544,320 numbers were kept, too many to be summarised here.",
     ),
-    # No numbers, none that is finite, half precision, values on a graph.
-    *(
-        (lambda shape=shape: recorded({"hidden_state": torch.zeros(shape)}), "hidden")
-        for shape in ((0, 7, 3), (2, 7, 0))
-    ),
-    (lambda: recorded({"hidden_state": torch.full((2, 7, 3), torch.nan)}), "hidden_state"),
-    (lambda: recorded({"hidden_state": torch.tensor([[[torch.nan], [-torch.inf], [2.0]]])}), "hidden_state"),
-    (lambda: recorded({"hidden_state": torch.ones(2, 7, 3, dtype=torch.bfloat16)}), "hidden_state"),
-    (lambda: recorded({"hidden_state": torch.ones(2, 7, 3, requires_grad=True) * 2}), "hidden_state"),
+    *((lambda value=value: recorded({"hidden_state": value}), "hidden_state") for value in ODD),
 ]
 
 

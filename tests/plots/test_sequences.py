@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ from matplotlib.figure import Figure
 from pages_read import Reader
 from painted import contrast
 from recorded import KINDS, recorded
-from refusing import refused
 
-from probe.plots import dose, heatmap, matrix, text
+from probe.plots import dose, heatmap, matrix
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -47,16 +45,13 @@ def test_a_map_holds_the_recorded_values_of_one_sequence(kind: str) -> None:
 
 
 def test_tokens_and_units_are_named() -> None:
-    """As many as there are steps, a dollar sign is no formula, long ones are thinned; units of a matrix by tuples."""
+    """As many as there are steps, a dollar sign is no formula; units of a matrix by tuples."""
     tokens = ["$a", "b$", "<", "&", "$\\frac$"]
     ax = heatmap(recorded("packed").recording, row=2, signals="cell_state", tokens=tokens, noun="word")
     assert isinstance(ax, Axes)
     ax.figure.canvas.draw()
     assert [one.get_text() for one in ax.get_xticklabels()] == tokens
     assert ax.get_xlabel() == "words read"
-    ax = heatmap(recorded("lstm").recording, signals="cell_state", tokens=["a rather long token"] * 7)
-    assert isinstance(ax, Axes)
-    assert ax.get_xticks().tolist() == [0, 3, 6]
     own = recorded("state space")
     ax = heatmap(own.recording, signals="ssm_state", units=[(2, 1), (0, 0)])
     assert isinstance(ax, Axes)
@@ -155,34 +150,3 @@ def test_axes_of_the_caller_are_drawn_into() -> None:
     lstm = recorded("lstm").recording
     drawn = [matrix(NUMBERS, ax=one), dose(DOSES, ax=two), heatmap(lstm, signals="input_gate", ax=three)]
     assert drawn == [one, two, three]
-
-
-def mapped(**asked: Any) -> object:
-    """Draw a map of the LSTM."""
-    return heatmap(recorded("lstm").recording, **asked)
-
-
-WRONG: list[Callable[[], object]] = [
-    lambda: mapped(row=6),
-    lambda: mapped(signals="cell"),
-    lambda: mapped(tokens="ab"),
-    lambda: mapped(ax=Figure().subplots()),
-    lambda: text(recorded("packed").recording, "abcdefg", 0, row=1),
-    lambda: text(recorded("lstm").recording, "abcdefg", [0, 1]),
-    lambda: matrix(np.zeros(3)),
-    lambda: matrix(np.full((2, 2), np.nan)),
-    lambda: matrix(np.zeros((25, 2))),
-    lambda: matrix(np.zeros((2, 2)), rows=["a"]),
-    lambda: dose(DOSES, answered="size"),
-    lambda: dose(DOSES, answered="part"),
-    lambda: dose(DOSES.assign(answered=np.nan)),
-    lambda: dose([1, 2]),
-    lambda: dose(pd.DataFrame({"role": [*"abcdefg"], "given": 1.0, "answered": 1.0}), by="role"),
-]
-
-
-@pytest.mark.parametrize("draw", WRONG, ids=range(len(WRONG)))
-def test_what_is_not_there_or_no_table_is_refused(draw: Callable[[], object]) -> None:
-    """With what was given and what there is; padding has no token, and a text is coloured by one unit."""
-    with refused():
-        _ = draw()

@@ -1,4 +1,4 @@
-"""`recording.plot`, what it takes in place of a recording, and how a notebook shows what it returns."""
+"""`recording.plot`, what it takes in place of a recording, how a notebook shows it, and what cannot be drawn."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from typing import Any
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from bodies import Model
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from recorded import KINDS, recorded
+from recorded import KINDS, recorded, recording_of
 from refusing import refused
 
 import probe
 from probe import plots
 from probe.plots.accessor import RecordingPlots
+from probe.plots.spaces import draw_cube, seen
 
 CONCEPT = np.tile(np.arange(7), (6, 1))
 #: The plots that take a recording, and what else they must be given.
@@ -112,25 +116,19 @@ def kept(**options: Any) -> Any:
     return probe.record(torch.nn.GRU(3, 2, batch_first=True), torch.randn(2, 6, 3), **options).plot
 
 
-class Twice(torch.nn.Module):
-    """A model that calls its layer twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rnn = torch.nn.LSTM(3, 3, batch_first=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the hidden states of the second call."""
-        return self.rnn(self.rnn(x)[0])[0]
+def twice() -> probe.Recording:
+    """Return a recording of a model that calls its layer twice."""
+    model = Model(lambda m, x: m.rnn(m.rnn(x)[0])[0], rnn=torch.nn.LSTM(3, 3, batch_first=True))
+    return probe.record(model, torch.randn(2, 4, 3))
 
 
 def test_what_is_drawn_is_chosen_and_kept_steps_stand_where_they_were() -> None:
     """Of several calls and states one that is named; steps of a recording stand on the axis, the first is 1."""
     assert kept(steps=[1, 4]).traces(units=0).get_lines()[0].get_xdata().tolist() == [2, 5]
     assert isinstance(kept(steps=[-1]).saturation(gates="reset_gate"), Axes)
-    twice = probe.record(Twice(), torch.randn(2, 4, 3))
-    ax: Any = twice.plot.traces(layer="rnn[0]/1", units=0)
-    wanted = twice.call(1)["cell_state"][:, :, 0].mean(0).numpy()
+    both = twice()
+    ax: Any = both.plot.traces(layer="rnn[0]/1", units=0)
+    wanted = both.call(1)["cell_state"][:, :, 0].mean(0).numpy()
     assert np.array(ax.get_lines()[0].get_ydata()) == pytest.approx(wanted)
     assert recorded("state space").recording.plot.traces(signal="output", units=0) is not None
     assert plots.traces(abs(array() * 1j), units=0) is not None
@@ -141,20 +139,64 @@ def array() -> Any:
     return recorded("lstm").recording.to_xarray()["[0]"]["cell_state"]
 
 
+def of(plot: str, *given: Any, kind: str = "lstm", **asked: Any) -> object:
+    """Draw a plot of the recording of a kind of network."""
+    return getattr(recorded(kind).recording.plot, plot)(*given, **asked)
+
+
+NONE = np.full((6, 7), np.nan)
+APART = np.where(np.arange(7) < 3, 1.0, NONE)
+DOSES = pd.DataFrame({"given": [0, 1], "answered": [0.0, 1.0], "part": [*"wc"]})
 WRONG: list[Callable[[], object]] = [
+    # Of several layers, calls or states one must be named; other objects, dims and numbers are none.
     lambda: kept(steps=[-1]).traces(),
-    lambda: recorded("bidirectional").recording.plot.heatmap(row=0),
-    lambda: probe.record(Twice(), torch.randn(2, 4, 3)).plot.traces(units=0),
+    lambda: of("heatmap", kind="bidirectional", row=0),
+    lambda: twice().plot.traces(units=0),
     lambda: kept(signals=["reset_gate", "update_gate"]).traces(),
     lambda: plots.heatmap([1, 2]),
     lambda: plots.traces(array() * 1j),
     lambda: plots.traces(array().where(array().time < 0)),
     lambda: plots.traces(array().assign_coords(time=array().time / 2)),
+    # Rows, signals and units that are not there, and what is no table; padding has no token.
+    lambda: of("heatmap", row=6),
+    lambda: of("heatmap", signals="cell"),
+    lambda: of("heatmap", tokens="ab"),
+    lambda: of("heatmap", ax=Figure().subplots()),
+    lambda: of("text", "abcdefg", 0, kind="packed", row=1),
+    lambda: of("text", "abcdefg", [0, 1]),
+    lambda: plots.matrix(np.zeros(3)),
+    lambda: plots.matrix(np.full((2, 2), np.nan)),
+    lambda: plots.matrix(np.zeros((25, 2))),
+    lambda: plots.matrix(np.zeros((2, 2)), rows=["a"]),
+    lambda: plots.dose(DOSES, answered="size"),
+    lambda: plots.dose(DOSES, answered="part"),
+    lambda: plots.dose(DOSES.assign(answered=np.nan)),
+    lambda: plots.dose([1, 2]),
+    lambda: plots.dose(pd.DataFrame({"role": [*"abcdefg"], "given": 1.0, "answered": 1.0}), by="role"),
+    # Concepts of other steps, without a value, with complex ones or more than fifty, and other words for groups.
+    lambda: of("against", np.zeros((6, 8))),
+    lambda: of("against", NONE),
+    lambda: of("traces", by=NONE),
+    lambda: of("against", np.zeros(6, complex)),
+    lambda: plots.against(recording_of(np.ones((12, 7, 2))), np.arange(84).reshape(12, 7)),
+    lambda: of("against", CONCEPT, by="steps"),
+    lambda: of("against", CONCEPT, ax=Figure().subplots()),
+    lambda: of("against", APART, by=np.where(np.isnan(APART), 1.0, np.nan)),
+    # Too few units or coordinates, states that do not move, another number of directions, no gate.
+    lambda: of("trajectories", flow=lambda states: states[:, :3]),
+    lambda: of("trajectories", flow=lambda states: states, directions=3),
+    lambda: of("trajectories", units=[2]),
+    lambda: of("trajectories", directions=4),
+    lambda: plots.trajectories(0 * array()),
+    lambda: of("saturation", gates="cell_state"),
+    lambda: of("saturation", kind="state space"),
+    lambda: seen(np.zeros((1, 2))),
+    lambda: draw_cube(["one"]),
 ]
 
 
-@pytest.mark.parametrize("draw", WRONG, ids=range(len(WRONG)))
-def test_what_is_open_or_cannot_be_drawn_is_refused(draw: Callable[[], object]) -> None:
-    """Of several layers, calls or states one must be named; other objects, dims and numbers are none."""
-    with refused():
-        _ = draw()
+def test_what_is_open_or_cannot_be_drawn_is_refused() -> None:
+    """With what was given and what there is."""
+    for draw in WRONG:
+        with refused():
+            _ = draw()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,9 @@ from painted import contrast
 from recorded import KINDS, MOVING, ROWS, TIME, Recorded, recorded
 from refusing import refused
 
-from probe import Signal
 from probe.methods.fixed_points import Points
 from probe.plots import saturation, trajectories
-from probe.plots.spaces import draw_cube, seen
+from probe.plots.spaces import seen
 from probe.plots.state_space import principal
 from probe.plots.style import STEPS, VALUES, colours
 
@@ -149,35 +146,3 @@ def test_saturation_is_the_share_of_steps(kind: str) -> None:
     assert isinstance(one, Axes)
     assert np.size(one.get_lines()[1].get_xdata()) == 2
     assert contrast(str(one.get_lines()[1].get_color()), "#ffffff") >= 3
-
-
-def paths(kind: str = "lstm", **asked: Any) -> Axes:
-    """Draw the states of a kind of network."""
-    return trajectories(recorded(kind).recording, **asked)
-
-
-def still() -> Axes:
-    """Draw states that do not move."""
-    recording = recorded("lstm").recording
-    part = replace(recording.parts[0], signals={Signal.CELL_STATE: torch.ones(ROWS, TIME, 4)})
-    return trajectories(replace(recording, parts=(part,)))
-
-
-WRONG: list[Callable[[], object]] = [
-    lambda: paths(flow=lambda states: states[:, :3]),
-    lambda: paths(flow=lambda states: states, directions=3),
-    lambda: paths(units=[2]),
-    lambda: paths(directions=4),
-    still,
-    lambda: saturation(recorded("lstm").recording, gates="cell_state"),
-    lambda: saturation(recorded("state space").recording),
-    lambda: seen(np.zeros((1, 2))),
-    lambda: draw_cube(["one"]),
-]
-
-
-@pytest.mark.parametrize("draw", WRONG, ids=range(len(WRONG)))
-def test_a_space_that_is_not_there_is_refused(draw: Callable[[], object]) -> None:
-    """Too few units or coordinates, states that do not move, another number of directions, no gate."""
-    with refused():
-        _ = draw()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from recorded import FIXED, KINDS, MOVING, ROWS, TIME, recorded
-from refusing import refused
 
 from probe.plots import against, traces
 from probe.plots.style import STEPS, VALUES, colours
@@ -130,39 +128,9 @@ def test_many_lines_have_a_scale_of_colours_and_axes_of_the_caller_a_legend() ->
     assert bar.get_ylabel() == "place"
     drawn = [to_hex(colour) for colour in bar.collections[-1].get_cmap()(np.arange(21))]
     assert drawn == [line.get_color() for line in figure.axes[0].get_lines()] == colours(21, VALUES)
-    assert traces(lstm, by=many + 0.5, units=0) is not None
     own = Figure().subplots()
     assert traces(lstm, by=FIXED, units=0, name="kind", ax=own) is own
     legend = own.get_legend()
     assert legend is not None
     assert [one.get_text() for one in legend.get_texts()] == ["high", "low"]
-    assert legend.get_title().get_text() == "kind"
     assert own.spines["top"].get_visible()
-
-
-def lines(concept: Any = MOVING, draw: Callable[..., object] = against, **asked: Any) -> object:
-    """Draw the LSTM against a concept."""
-    recording = recorded("lstm").recording
-    if np.size(concept) > ROWS * TIME + ROWS:
-        recording.parts[0].signals["cell_state"] = recording["cell_state"].repeat(2, 1, 1)  # pyright: ignore
-    return draw(recording, concept, **asked)
-
-
-APART = np.where(np.arange(TIME) < 3, 1.0, np.nan) * np.ones((ROWS, 1))
-WRONG: list[Callable[[], object]] = [
-    lambda: lines(np.zeros((ROWS, TIME + 1))),
-    lambda: lines(np.full((ROWS, TIME), np.nan)),
-    lambda: lines(np.full((ROWS, TIME), np.nan), draw=lambda recording, by: traces(recording, by=by)),
-    lambda: lines(np.zeros(ROWS, complex)),
-    lambda: lines(np.arange(2 * ROWS * TIME).reshape(2 * ROWS, TIME)),
-    lambda: lines(by="steps"),
-    lambda: lines(ax=Figure().subplots()),
-    lambda: lines(APART, by=np.where(np.isnan(APART), 1.0, np.nan)),
-]
-
-
-@pytest.mark.parametrize("draw", WRONG, ids=range(len(WRONG)))
-def test_what_is_no_concept_is_refused(draw: Callable[[], object]) -> None:
-    """By its argument's name; also more than fifty values, and other words for groups than `step`."""
-    with refused():
-        _ = draw()

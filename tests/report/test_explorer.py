@@ -62,7 +62,6 @@ def test_the_weights_are_those_of_the_moment(tagger: nn.Module) -> None:
     assert tagger.training
     assert all(torch.equal(value, before[name]) for name, value in tagger.state_dict().items())
     first = made.data
-    assert page_of(made).render() == page_of(explorer(tagger)).render()
     with torch.no_grad():
         for parameter in tagger.parameters():
             _ = parameter.zero_()
@@ -76,9 +75,6 @@ def test_what_a_network_reads_may_be_its_own(tagger: nn.Module) -> None:
     made = Explorer([ExplorerNetwork("plain", tagger), own], "abca", BITS, trained_lengths=(4,))
     found = [(network["alphabet"], network["trained_lengths"]) for network in carried(made)["networks"]]
     assert found == [(BITS, [4]), (twos, [1, 3])]
-    rows = [[0.0, 1.0, 2.0], [1.0, 0.0, 0.5]]
-    given = [explorer(tagger, alphabet=None, example=one).data for one in (rows, torch.tensor(rows).numpy())]
-    assert given[0] == given[1]
     features = {symbol: torch.tensor(row) for symbol, row in BITS.items()}
     assert explorer(tagger, alphabet=features).data == explorer(tagger).data
 
@@ -94,9 +90,7 @@ def test_before_the_script_runs_the_example_can_be_read(tagger: nn.Module) -> No
         for unit in range(5):
             expected = recording[signal][0, :, unit].tolist()
             assert rows[f"{letter} {unit}"] == pytest.approx(expected, abs=0.0051)
-    text = page_of(made).render()
-    assert text.count('<th scope="row">') == 30
-    assert text.index("explorer-live") < text.index("<caption") < text.index("explorer-data")
+    assert page_of(made).render().count('<th scope="row">') == 30
 
 
 def test_hostile_names_stay_text(tagger: nn.Module) -> None:

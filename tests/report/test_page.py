@@ -23,8 +23,6 @@ from torch import nn
 from probe.explorer import Explorer, ExplorerNetwork
 from probe.report import (
     Block,
-    Card,
-    Cards,
     Details,
     Figure,
     Link,
@@ -242,11 +240,8 @@ def test_a_sortable_table_brings_one_small_script() -> None:
         assert (".sortable button" in html) == bool(sortable)
         assert "<button" not in html.partition("explorer-live")[0]
         assert page._repr_html_().startswith(f'<iframe sandbox="{"allow-scripts" if sortable or others else ""}"')
-    # It has each verdict once, in the order of a reader's question: does it hold?
     (listed,) = re.findall(r"const VERDICTS = \[(.*?)\]", own)
-    words = re.findall(r'"(.*?)"', listed)
-    assert words == ["established", "passed", "not specific", "undecided", "refuted", "failed"]
-    assert set(words) == set(VERDICTS)
+    assert set(re.findall(r'"(.*?)"', listed)) == set(VERDICTS)
 
 
 def test_panels_are_one_figure_with_a_title_above_each_picture() -> None:
@@ -271,25 +266,6 @@ def test_a_step_is_chosen_or_played_without_a_script() -> None:
     groups = '<g id="at-3-line"><path d="M0 0"/></g><g id="at-12"><path d="M0 0"/></g><g id="at-x" class="b"/><rect'
     inlined = inline_svg(SVG.replace("<rect", groups), prefix="F1-", title="t", alt="1")
     assert re.findall(r'class="([^"]*)"', inlined) == ["at-3", "at-12"]
-
-
-def test_pills_and_cards_link_and_a_page_may_show_before_it_tells() -> None:
-    """The hero stands between title and lead, and neighbours at the end."""
-    page = page_of(
-        Pills([Pill("3", Verdict("refuted"), "#s")], "Claims"),
-        Cards([Card("More", "more.html", "What is there.", SVG), Card("Less", "less.html", "That.")]),
-        Details("Folded", [Text("Inside.")]),
-        square("2"),
-        hero=[square("1", "First")],
-        neighbours=[Link("Before", "a.html"), Link("Next", "b.html")],
-        folds_printed=False,
-    )
-    html = page.render()
-    assert re.search(r'<a href="#s">3</a>.*refuted', html)
-    assert '<a href="more.html">' in html
-    places = [html.index(part) for part in ("<h1", ">1</desc>", 'class="lead"', ">2</desc>", 'class="neighbours"')]
-    assert places == sorted(places)
-    assert '<body class="brief">' in html
 
 
 def table(**options: Any) -> Table:
