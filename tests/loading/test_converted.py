@@ -225,17 +225,16 @@ def test_what_is_there_is_kept(tmp_path: Path, folder: Path) -> None:
     """Without --overwrite a folder is refused, and with it only a converted one is replaced."""
     one = checkpoint(tmp_path / "w.pt", recurrent={"enc": nn.GRU(2, 3)}, tensors={})
     before = (folder / "model.safetensors").read_bytes()
-    with refused():
-        _ = convert(one, folder)
-    (tmp_path / "mine").mkdir()
-    _ = (tmp_path / "mine" / "model.safetensors").write_bytes(before)
-    with refused():
-        _ = convert(one, tmp_path / "mine")
-    save_file({"a": torch.zeros(2)}, tmp_path / "mine" / "model.safetensors")
-    with refused():
-        _ = convert(one, tmp_path / "mine", overwrite=True)
-    with refused():
-        _ = convert(one, tmp_path / "mine" / "model.safetensors", overwrite=True)
+    mine = tmp_path / "mine" / "model.safetensors"
+    mine.parent.mkdir()
+    _ = mine.write_bytes(before)
+    for there in (folder, mine.parent):
+        with refused():
+            _ = convert(one, there)
+    save_file({"a": torch.zeros(2)}, mine)
+    for there in (mine.parent, mine):
+        with refused():
+            _ = convert(one, there, overwrite=True)
     assert (folder / "model.safetensors").read_bytes() == before
     _ = convert(one, folder, overwrite=True)
     assert isinstance(probe.load(folder).recurrent["enc"], nn.GRU)

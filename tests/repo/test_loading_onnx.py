@@ -78,16 +78,13 @@ def test_nodes_that_no_cell_expresses_are_refused(proto: onnx.ModelProto, tmp_pa
 
 #: By the operation that an exporter left between a constant and W: how W is kept, the node's attributes and inputs.
 W = np.random.default_rng(3).normal(size=(1, 12, 2)).astype("float32")
+SLICE = ("starts", "ends", "axes", "steps")
 STEPS: dict[str, tuple[np.ndarray, dict[str, Any], dict[str, Any]]] = {
     "Identity": (W, {}, {}),
     "Cast": (W.astype("float64"), {"to": TensorProto.FLOAT}, {}),
     "Transpose": (W.transpose(2, 0, 1), {"perm": [1, 2, 0]}, {}),
     "Concat": (W[:, :5], {"axis": 1}, {"more": W[:, 5:]}),
-    "Slice": (
-        np.concatenate([W, W], 1),
-        {},
-        {"starts": np.array([12]), "ends": np.array([99]), "axes": np.array([1]), "steps": np.array([1])},
-    ),
+    "Slice": (np.concatenate([W, W], 1), {}, dict(zip(SLICE, np.array([[12], [99], [1], [1]]), strict=True))),
     "Squeeze": (W[None], {}, {"axes": np.array([0])}),
     "Unsqueeze": (W[0], {}, {"axes": np.array([0])}),
     "Reshape": (W.reshape(-1, 2), {}, {"shape": np.array([1, -1, 2])}),
@@ -107,21 +104,12 @@ def test_weights_that_an_exporter_computes_of_constants_are_computed(operation: 
     del proto.graph.initializer[0]  # W itself
     proto.opset_import[0].version = 21
     found = probe.load(saved(proto, tmp_path)).recurrent["node"].get_parameter("weight_ih_l0")
-    alone = helper.make_model(
-        helper.make_graph(
-            [node],
-            "one",
-            [],
-            [helper.make_tensor_value_info("W", TensorProto.FLOAT, None)],
-            proto.graph.initializer[1:],
-        ),
-        opset_imports=[helper.make_opsetid("", 21)],
-    )
+    w = helper.make_tensor_value_info("W", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "one", [], [w], proto.graph.initializer[1:])
+    alone = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
     (expected,) = ReferenceEvaluator(alone).run(None, {})
     i, o, f, c = np.split(expected[0], 4)
     assert np.abs(found.detach().numpy() - np.concatenate([i, f, c, o])).max() == 0
-    if operation != "DequantizeLinear":
-        assert np.array_equal(expected, W)
 
 
 def test_a_state_that_a_node_starts_from_is_zeros_or_said(tmp_path: Path) -> None:
@@ -142,24 +130,21 @@ def test_a_state_that_a_node_starts_from_is_zeros_or_said(tmp_path: Path) -> Non
 def test_numbers_beside_the_model_are_read_from_its_folder_alone(tmp_path: Path) -> None:
     """A path that leads out of the folder is refused, whatever lies there."""
     proto = model()
-    (weights,) = (constant for constant in proto.graph.initializer if constant.name == "W")
+    weights = proto.graph.initializer[0]
     content = weights.raw_data
     expected = probe.load(saved(proto, tmp_path)).recurrent["node"]
     weights.ClearField("raw_data")
     weights.data_location = TensorProto.EXTERNAL
-    for place in ("w.bin", "../w.bin", "/etc/hostname", "missing.bin"):
-        del weights.external_data[:]
-        weights.external_data.add(key="location", value=place)
-        folder = tmp_path / "model"
-        folder.mkdir(exist_ok=True)
-        for where in (folder, tmp_path):
-            _ = (where / "w.bin").write_bytes(content)
-        if place == "w.bin":
-            found = probe.load(saved(proto, folder)).recurrent["node"]
-            assert torch.equal(found.get_parameter("weight_ih_l0"), expected.get_parameter("weight_ih_l0"))
-        else:
-            with refused():
-                _ = probe.load(saved(proto, folder))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for where in (folder, tmp_path):
+        _ = (where / "w.bin").write_bytes(content)
+    location = weights.external_data.add(key="location", value="w.bin")
+    found = probe.load(saved(proto, folder)).recurrent["node"]
+    assert torch.equal(found.get_parameter("weight_ih_l0"), expected.get_parameter("weight_ih_l0"))
+    for location.value in ("../w.bin", "/etc/hostname", "missing.bin"):
+        with refused():
+            _ = probe.load(saved(proto, folder))
 
 
 def test_a_graph_that_lost_a_node_is_refused(tmp_path: Path) -> None:
@@ -167,8 +152,7 @@ def test_a_graph_that_lost_a_node_is_refused(tmp_path: Path) -> None:
     proto = onnx.load(DATA / "nested.onnx")
     branches = {attribute.name: attribute.g for attribute in proto.graph.node[0].attribute}
     del branches["then_branch"].node[-1]
-    with refused():
-        _ = probe.load(saved(proto, tmp_path))
-    del proto.graph.node[0].attribute[0]
-    with refused():
-        _ = probe.load(saved(proto, tmp_path))
+    for _ in range(2):
+        with refused():
+            _ = probe.load(saved(proto, tmp_path))
+        del proto.graph.node[0].attribute[0]
