@@ -2,7 +2,7 @@
 
 `runs.json` names networks, strings and cases; `runs.f64` holds the numbers that Python found, 8 bytes each: for each
 run its scores after the last step and one sum over every signal x step x unit, weighted so that no two values can be
-exchanged; for the first run of each case of a full file every value as well.
+exchanged.
 
 `python -m tests.repo.golden_runs` writes the committed sample anew.
 """
@@ -66,9 +66,9 @@ def golden_networks() -> list[ExplorerNetwork]:
     ]
 
 
-def every_string(length: int = LENGTH) -> list[str]:
+def every_string() -> list[str]:
     """Return all strings of zeros and ones."""
-    return ["".join(bits) for bits in itertools.product("01", repeat=length)]
+    return ["".join(bits) for bits in itertools.product("01", repeat=LENGTH)]
 
 
 def encoded(strings: Sequence[str], features: int) -> Tensor:
@@ -130,8 +130,8 @@ def cases(drawer: Drawer, count: int) -> Iterator[tuple[probe.Edit, ...]]:
             done += 1
 
 
-def numbers(model: nn.Module, layers: Sequence[Any], x: Tensor, edits: Sequence[probe.Edit], *, full: bool) -> bytes:
-    """Return what a golden file holds of one case: of each run the scores and the sum; of the first every value."""
+def numbers(model: nn.Module, layers: Sequence[Any], x: Tensor, edits: Sequence[probe.Edit]) -> bytes:
+    """Return what a golden file holds of one case: of each run the scores and the sum."""
     recording = probe.record(model, x, edits=edits, signals=probe.Signal)
     found = [
         torch.stack([recording[layer.name, signal] for signal in layer.signals], dim=2).flatten(1) for layer in layers
@@ -139,8 +139,7 @@ def numbers(model: nn.Module, layers: Sequence[Any], x: Tensor, edits: Sequence[
     every = torch.cat(found, dim=1).numpy()
     # The same weights as in the script's tests.
     sums = every @ ((np.arange(every.shape[1]) * 7919 % 1009) / 1009 - 0.5)
-    scores = np.column_stack([recording.output.numpy(), sums])
-    return scores.astype("<f8").tobytes() + (every[0].astype("<f8").tobytes() if full else b"")
+    return np.column_stack([recording.output.numpy(), sums]).astype("<f8").tobytes()
 
 
 def write(
@@ -150,13 +149,11 @@ def write(
     sources: Sequence[str],
     *,
     edits: int,
-    full: bool,
     seed: int,
 ) -> int:
     """Write runs.json and runs.f64 into a folder, and return how many runs they hold.
 
-    The strings are the rows of every batch, values come from the sources, each network has at least so many edits. A
-    full file has every value of each case's first row too.
+    The strings are the rows of every batch, values come from the sources, each network has at least so many edits.
     """
     listed = []
     with (folder / "runs.f64").open("wb") as file:
@@ -168,10 +165,10 @@ def write(
             source = probe.record(model, given, signals=probe.Signal, dtype=kept)
             drawer = Drawer(np.random.default_rng([seed, place]), layers, source, len(strings))
             for made in cases(drawer, edits):
-                _ = file.write(numbers(model, layers, x, made, full=full))
+                _ = file.write(numbers(model, layers, x, made))
                 listed.append({"network": place, "edits": [edit.to_json() for edit in made]})
     described = [embed(network) for network in chosen]
-    text = {"networks": described, "strings": list(strings), "full": full, "cases": listed}
+    text = {"networks": described, "strings": list(strings), "cases": listed}
     _ = (folder / "runs.json").write_text(json.dumps(text, indent=0) + "\n")
     return len(listed) * len(strings)
 
@@ -179,4 +176,4 @@ def write(
 if __name__ == "__main__":
     COMMITTED.mkdir(parents=True, exist_ok=True)
     every = every_string()
-    _ = write(COMMITTED, golden_networks(), every[77::211], every[100::401], edits=2, full=False, seed=1)
+    _ = write(COMMITTED, golden_networks(), every[77::211], every[100::401], edits=2, seed=1)

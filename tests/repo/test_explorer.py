@@ -54,7 +54,7 @@ def test_the_page_runs_every_string_under_every_edit_as_python_does(tmp_path: Pa
     """All 1,024 strings under at least 200 edits of an LSTM, a GRU, an RNN and a stack: 1e-12, no other answer."""
     strings, sources = golden_runs.every_string(), golden_runs.every_string()[3::128]
     chosen = golden_runs.golden_networks()[:4]
-    runs = golden_runs.write(tmp_path, chosen, strings, sources, edits=200, full=True, seed=0)
+    runs = golden_runs.write(tmp_path, chosen, strings, sources, edits=200, seed=0)
     found = by_node("golden.mjs", tmp_path, tmp_path)
     assert found["runs"] == runs >= 800 * len(strings)
     assert max(found["largest"], found["largest_sum"]) <= TOLERANCE
@@ -87,7 +87,7 @@ def test_the_committed_sample_is_what_python_gives() -> None:
         network = chosen[case["network"]]
         x = encoded(strings, network.layers[0].inputs)
         edits = [probe.Edit.from_json(text) for text in case["edits"]]
-        found = golden_runs.numbers(double_of(network), network.layers, x, edits, full=False)
+        found = golden_runs.numbers(double_of(network), network.layers, x, edits)
         assert np.frombuffer(found, "<f8") == pytest.approx(wanted, rel=TOLERANCE, abs=TOLERANCE)
 
 
