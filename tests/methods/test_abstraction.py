@@ -179,12 +179,12 @@ def test_a_number_that_does_not_vary_does_not_decide() -> None:
     assert share_equal(torch.tensor([1, 2, 3, 4]), torch.tensor([1.0, 2.0, 0.0, 4.0])) == 0.75
 
 
-def refusable() -> list[Any]:
-    """Return what cannot be made into a table, asked, answered or run."""
+def test_what_cannot_be_abstracted_is_refused() -> None:
+    """The messages say what was given and what is allowed."""
     machine = Machine.of(Sum(), X, **READ)
     shorter = class_means(Machine.of(Sum(), X[::2, :3], **READ), COUNT[::2, :3])
     text: Any = lambda _: "three"  # noqa: E731
-    return [
+    cases: list[Any] = [
         lambda: minimal_automaton(np.zeros(6)),
         lambda: minimal_automaton(np.zeros(1), 1),
         lambda: automaton_of(torch.zeros(4, 2, 1), np.zeros(3)),
@@ -199,10 +199,6 @@ def refusable() -> list[Any]:
         lambda: class_means(machine, COUNT[:, :3]),
         lambda: quantised_run(machine, shorter),
     ]
-
-
-def test_what_cannot_be_abstracted_is_refused() -> None:
-    """The messages say what was given and what is allowed."""
-    for ask in refusable():
+    for ask in cases:
         with refused():
             ask()

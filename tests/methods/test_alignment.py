@@ -199,15 +199,15 @@ def test_losses_are_cross_entropy_and_squared_error():
     assert answer_loss(torch.tensor([1.5, 2.0]), torch.tensor([1.0, 4.0])).tolist() == [0.25, 4.0]
 
 
-def refusable() -> list[Any]:
-    """Return outputs without a loss, and searches that cannot be made."""
+def test_a_search_without_a_loss_or_a_pair_is_refused():
+    """Targets that are no class, what is neither scores nor numbers, a rank beyond the state, one value alone."""
     lstm, gru = (Machine.of(Reader(kind), X, **READ) for kind in ("lstm", "gru"))
     rows, same = torch.arange(1024), (COUNT[:, 2] == 1).nonzero().flatten()
     beyond, between = (
         Task(COUNT, combine=lambda source, _base, _final, value=value: torch.full_like(source, value))
         for value in (6.0, 0.5)
     )
-    return [
+    cases: list[Any] = [
         lambda: answer_loss(torch.zeros(2, 3), torch.tensor([0.0, -1.0])),
         lambda: answer_loss(torch.zeros(2, 3, 1), torch.tensor([0.0, 0.0])),
         lambda: answer_loss((torch.zeros(2),), torch.tensor([0.0, 0.0])),
@@ -217,11 +217,7 @@ def refusable() -> list[Any]:
         lambda: search(lstm, 2, [Search(13, TASK, rows)]),
         lambda: search(lstm, 2, [Search(1, TASK, same)]),
     ]
-
-
-def test_a_search_without_a_loss_or_a_pair_is_refused():
-    """Targets that are no class, what is neither scores nor numbers, a rank beyond the state, one value alone."""
-    for ask in refusable():
+    for ask in cases:
         with refused():
             ask()
 

@@ -115,12 +115,12 @@ def test_padding_is_never_read() -> None:
     assert torch.equal(found[0].nan_to_num(), found[1].nan_to_num())
 
 
-def refusable() -> list[Any]:
-    """Return steps, answers and pairs that do not exist."""
+def test_later_answers_that_do_not_exist_are_refused() -> None:
+    """The message names what was given and what is allowed."""
     given, last = subject(EveryStep("gru")), Subject.of(Network("n", "trained", Reader("gru")), X, WINS, **READ)
     machine, rows = runs_of(given), torch.arange(2)
     first: Any = "first"
-    return [
+    cases: list[Any] = [
         lambda: Readout("sum", weight=np.ones((1, 2)), steps=first),
         # Only a head reads the hidden state after another step.
         lambda: Readout("sum", output=(READ["answer"], READ["expected"]), steps="every"),
@@ -134,10 +134,6 @@ def refusable() -> list[Any]:
         # A Task's right answer stands at the last step of all, which padded sequences do not have.
         lambda: interchange(all_pairs(machine, 2), Task(torch.zeros(len(LENGTHS), TIME)), whole),
     ]
-
-
-def test_later_answers_that_do_not_exist_are_refused() -> None:
-    """The message names what was given and what is allowed."""
-    for ask in refusable():
+    for ask in cases:
         with refused():
             _ = ask()

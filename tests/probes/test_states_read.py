@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bodies import Model
 from planted_states import BATCH, BITS, COUNT, NOISE, ONES, RNG, TIME, untrained, with_units
 from recorded import recording_of
 from refusing import refused
@@ -106,24 +107,16 @@ def test_a_layer_that_knows_the_future_has_the_future_as_a_control() -> None:
     assert rows.loc["[1]", "best control"] == "7 inputs around"
 
 
-class Two(nn.Module):
-    """Two modules, side by side or one on the other."""
-
-    def __init__(self, one: nn.Module, two: nn.Module) -> None:
-        super().__init__()
-        self.one, self.two = one, two
-
-    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
-        """Return the states of the second module, of its own input if there is one."""
-        h = self.one(x)[0]
-        return self.two(h if beside is None else beside)[0]
+def two(one: nn.Module, two: nn.Module) -> Model:
+    """Return two modules side by side where there are two inputs, or else one on the other."""
+    return Model(lambda m, *x: m.two((m.one(x[0])[0], *x[1:])[-1])[0], one=one, two=two)
 
 
 def test_a_module_has_its_own_inputs_as_a_control_and_one_on_top_those_below() -> None:
     """What a module beside it read says nothing."""
     u, v = torch.randn(2, 150, 8, 1)
     for inputs, units in (((u, v), 1), ((v,), 4)):
-        model = Two(nn.GRU(1, 4, batch_first=True), nn.GRU(units, 4, batch_first=True))
+        model = two(nn.GRU(1, 4, batch_first=True), nn.GRU(units, 4, batch_first=True))
         summary = probe.linear_probe(probe.record(model, *inputs), v[:, :, 0], layers=["two[0]"]).summary
         assert (summary["its score"] > 0.999).all()
         assert set(summary["verdict"]) <= {"below a control", "not specific"}
@@ -172,6 +165,6 @@ def test_categories_in_too_few_sequences_are_left_out_and_named() -> None:
 
 def test_modules_whose_inputs_and_states_are_alike_end_in_a_sentence() -> None:
     """All zero: either module could stand on the other, and only the one that was called first stands below."""
-    both = Two(*(nn.RNN(3, 3, batch_first=True, bias=False) for _ in range(2)))
+    both = two(*(nn.RNN(3, 3, batch_first=True, bias=False) for _ in range(2)))
     with refused():
         probe.linear_probe(probe.record(both, torch.zeros(20, 5, 3)), RNG.normal(size=(20, 5)))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from called import BATCH, EDIT, INPUTS, TIME, Reader, edited
+from called import EDIT, Reader, edited
 from refusing import refused
 from torch import Tensor, nn
 from torch.nn.modules import module as torchs
@@ -141,12 +141,6 @@ def test_the_command_line_writes_names_everywhere_or_says_why_not(tmp_path: Path
 def model() -> Reader:
     """Return a model that contexts are entered for."""
     return Reader().eval()
-
-
-@pytest.fixture
-def x() -> Tensor:
-    """Return its input."""
-    return torch.randn(BATCH, TIME, INPUTS)
 
 
 def ours() -> list[Any]:
