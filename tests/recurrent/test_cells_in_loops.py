@@ -257,72 +257,16 @@ def test_a_state_from_elsewhere_begins_each_pass_without_a_warning(x: Tensor) ->
     assert not torch.isclose(deeper.output[:, 0], model(x)[:, 0], atol=1e-3).all()
 
 
-@torch.no_grad()
-def test_a_zero_or_absent_state_starts_a_new_sequence(x: Tensor) -> None:
-    """Two loops over one cell are two calls, also for an edit around the model while a part of it is watched."""
-    loop = Loop(nn.GRUCell(FEATURES, UNITS))
-    model = Model(lambda m, x: torch.cat([m.part(x), m.part(x.flip(1))], 1), part=loop)
-    for loop.begin in (FIRST["none"], lambda x: x.new_zeros(len(x), UNITS)):
-        recording = probe.record(model, x)
-        assert recording.calls == {"part.cell": 2}
-        both = torch.cat([recording.call(number)["hidden_state"] for number in (0, 1)], 1)
-        assert torch.equal(both, recording.output)
-    edit = probe.clamp("update_gate", 0.5, layer="part.cell", steps=1, call=1)
-    expected = probe.record(model, x, edits=[edit]).output
-    with probe.intervene(model, edit), probe.watch(loop) as passes:
-        assert torch.equal(model(x), expected)
-    assert len(passes) == 2
-    moved = (expected != model(x)).any(-1).any(0).tolist()
-    assert moved == [False] * (TIME + 1) + [True] * (TIME - 1)
-
-
 def test_a_step_of_a_loop_that_never_comes_raises(x: Tensor) -> None:
-    """Behind its end, from its end, and of a patch that holds fewer; those that came are kept where asked for."""
+    """Of a patch that holds fewer, and of what is kept; those that came are kept where asked for."""
     model = Loop(nn.GRUCell(FEATURES, UNITS))
     own, longer = probe.record(model, x), torch.cat([x, x], 1)
-    for given, edit in (
-        (x, probe.clamp("update_gate", 0.5, steps=[1, TIME + 2])),
-        (x, probe.clamp("update_gate", 0.5, steps=-1)),
-        (longer, probe.patch("hidden_state", own)),
-    ):
-        with refused():
-            _ = probe.record(model, given, edits=[edit])
+    with refused():
+        _ = probe.record(model, longer, edits=[probe.patch("hidden_state", own)])
     with refused():
         _ = probe.record(model, x, steps=[TIME])
     some = probe.record(model, x, steps=[3, -1], check=False)
     assert torch.equal(some["hidden_state"], own["hidden_state"][:, [3, 4]])
-
-
-@torch.no_grad()
-def test_a_bare_cell_is_recorded_and_edited_in_the_callers_loop(x: Tensor) -> None:
-    """A loop in the caller's own code is a sequence for edits; watching keeps a recording a call, or every third."""
-    model = Loop(nn.LSTMCell(FEATURES, UNITS))
-    cell, edit = model.cell, probe.ablate("cell_state", steps=2, units=[0])
-    expected, state = probe.record(model, x, edits=[edit]), None
-    with probe.intervene(cell, edit), probe.watch(cell) as recordings, probe.watch(cell, every=3) as some:
-        for step in x.unbind(1):
-            state = cell(step, state)
-    assert (len(recordings), len(some)) == (TIME, 2)
-    assert torch.equal(torch.cat([one["cell_state"] for one in recordings], dim=1), expected["cell_state"])
-    assert torch.equal((state or x)[0], expected.output[:, -1])
-    one = probe.record(cell, x[:, 0])
-    assert torch.equal(one["hidden_state"][:, 0], one.output[0])
-    for _ in range(2):  # a context counts from 0, whatever an earlier one has seen
-        with probe.intervene(cell, probe.ablate("cell_state", steps=2, units=[0], call=0)):
-            assert torch.equal(model(x), expected.output)
-
-
-@pytest.mark.filterwarnings("ignore:The run changed model.h")
-def test_an_initial_state_is_what_the_call_was_given(x: Tensor) -> None:
-    """A model that keeps its state in place changes no recording of it."""
-
-    def body(m: Any, x: Tensor) -> Tensor:
-        output, h = m.rnn(x, m.h)
-        m.h.copy_(h)
-        return output
-
-    model = Model(body, rnn=nn.GRU(FEATURES, UNITS, batch_first=True), h=torch.ones(1, ROWS, UNITS))
-    assert bool((probe.record(model, x).initial["hidden_state"] == 1).all())
 
 
 def test_an_output_is_the_states_or_stands_beside_it(x: Tensor) -> None:

@@ -124,20 +124,6 @@ def test_with_plain_options_they_are_torchs(ours: Any, theirs: Any, batch_first:
             assert torch.allclose(a, b, rtol=0, atol=1e-12)
 
 
-@every_kind
-def test_recording_leaves_the_output_and_the_module_as_they_were(kind: Kind) -> None:
-    """The output is the bare call's, bit for bit, checked or not, and that of a module with its saved weights."""
-    module, other, x = kind.make(batch_first=True).float(), kind.make(batch_first=True).float(), inputs().float()
-    other.load_state_dict(module.state_dict())
-    checked, free = (probe.record(module, x, signals=Signal, check=check) for check in (True, False))
-    with torch.no_grad():
-        for output in (module(x), checked.output, free.output, other(x)):
-            assert all(map(torch.equal, flat(output), flat(module(x))))
-    assert free.max_error is None
-    assert farthest(recorded(free), recorded(checked)) < 1e-5
-    assert all(map(torch.equal, module.state_dict().values(), other.state_dict().values()))
-
-
 def test_inside_a_model_they_are_layers_like_others() -> None:
     """They are found by name and described, signals in the order of computation; what is learned begins with zero."""
     low = CustomLSTM(INPUTS, UNITS, peepholes=True, learned_initial_state=True, batch_first=True)

@@ -94,19 +94,6 @@ def test_every_dtype_is_recorded_within_its_tolerance(kind: str, dtype: torch.dt
     assert edited.output[0].dtype == dtype
 
 
-def test_values_can_be_kept_elsewhere_and_otherwise() -> None:
-    """`dtype=` and `device=` change what is kept and nothing of the run, its gradients included."""
-    network = Network("gru", batch_first=True)
-    module, x = network.module(), network.call().x
-    usual = probe.record(module, x, gradient_of=lambda output: output[0].sum())
-    kept = probe.record(module, x, dtype=torch.float16, device="cpu", gradient_of=lambda output: output[0].sum())
-    for one, two in ((kept, usual), (kept.gradient, usual.gradient)):
-        assert one["reset_gate"].dtype == torch.float16
-        assert torch.equal(one["reset_gate"], two["reset_gate"].half())
-    assert kept.output[0].dtype == torch.float64
-    assert kept.max_error == usual.max_error
-
-
 def test_what_nothing_compares_is_refused_without_the_check() -> None:
     """A forward that was replaced, and a hook that comes before it is seen; dropout between layers is neither."""
     module, x = nn.LSTM(INPUTS, UNITS, 2, dropout=0.5), torch.randn(TIME, BATCH, INPUTS)

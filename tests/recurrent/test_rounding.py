@@ -6,10 +6,8 @@ import copy
 import types
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import pytest
-import reference
 import torch
 from refusing import refused
 from torch import Tensor, nn
@@ -76,29 +74,9 @@ def _with_weights(name: str, change: Callable[[Tensor], Tensor]) -> Callable[[nn
     return forward_of
 
 
-def _fast_tanh(x: Tensor) -> Tensor:
-    """Return tanh to about 1e-4, as audio programs compute it (Lambert's continued fraction)."""
-    x = x.clamp(-4.97, 4.97)
-    s = x * x
-    return (x * (135135 + s * (17325 + s * (378 + s))) / (135135 + s * (62370 + s * (3150 + 28 * s)))).clamp(-1, 1)
-
-
-def _in_a_loop(lstm: nn.LSTM) -> Any:
-    own = copy.deepcopy(lstm)
-
-    def forward(_: Any, x: Tensor) -> Any:
-        with mock.patch.dict(reference.FUNCTIONS, {"tanh": _fast_tanh}):
-            run = reference.run(own, x)
-        return run.output, tuple(run.final)
-
-    return forward
-
-
 CHANGED: dict[str, Callable[[nn.LSTM], Any]] = {
     "W is a thousandth larger": _with_weights("weight_ih_l0", lambda W: W * 1.001),
     "a bias is forgotten": _with_weights("bias_hh_l0", torch.zeros_like),
-    "W was in half precision": _with_weights("weight_ih_l0", lambda W: W.half().float()),
-    "another tanh": _in_a_loop,
 }
 
 
