@@ -124,18 +124,6 @@ def test_with_plain_options_they_are_torchs(ours: Any, theirs: Any, batch_first:
             assert torch.allclose(a, b, rtol=0, atol=1e-12)
 
 
-def test_inside_a_model_they_are_layers_like_others() -> None:
-    """They are found by name and described, signals in the order of computation; what is learned begins with zero."""
-    low = CustomLSTM(INPUTS, UNITS, peepholes=True, learned_initial_state=True, batch_first=True)
-    one, two = probe.inspect(nn.ModuleDict({"low": low, "gru": CustomGRU(UNITS, UNITS)})).layers
-    assert [one.name, two.name] == ["low[0]", "gru[0]"]
-    assert (one.cell, one.inputs, one.units, one.projected) == ("CustomLSTM", INPUTS, UNITS, None)
-    assert one.parameters == sum(p.numel() for p in low.parameters())
-    assert one.signals.index(Signal.CELL_STATE) < one.signals.index(Signal.OUTPUT_GATE_PREACTIVATION)
-    assert two.signals.index(Signal.RESET_GATE) < two.signals.index(Signal.CANDIDATE_RECURRENT)
-    assert not bool(low.get_parameter("c_0").any())
-
-
 def test_wrong_options_raise() -> None:
     """The message says what was given and what exists."""
     makes: list[Callable[[], Any]] = [
