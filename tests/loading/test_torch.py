@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -249,15 +248,9 @@ def test_a_cell_with_modules_inside_is_another_one(load: Load) -> None:
 WEIGHT = "weight_hh_l0"
 
 
-def _old_weight_norm(module: nn.Module, dim: int | None) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # it stands in files, and torch would rather have the new one
-        return nn.utils.weight_norm(module, WEIGHT, dim)  # pyright: ignore[reportArgumentType, reportDeprecated]
-
-
 WRAPPERS: dict[str, Callable[[nn.Module], Any]] = {
-    "weight norm, old": lambda module: _old_weight_norm(module, 0),
-    "weight norm, old, one for all": lambda module: _old_weight_norm(module, None),
+    "weight norm, old": lambda module: vars(nn.utils)["weight_norm"](module, WEIGHT),
+    "weight norm, old, one for all": lambda module: vars(nn.utils)["weight_norm"](module, WEIGHT, None),
     "weight norm": lambda module: parametrizations.weight_norm(module, WEIGHT),
     "spectral norm, old": lambda module: nn.utils.spectral_norm(module, WEIGHT),
     "spectral norm": lambda module: parametrizations.spectral_norm(module, WEIGHT),
@@ -266,6 +259,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], Any]] = {
 
 
 @torch.no_grad()
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_a_wrapped_weight_is_what_an_evaluation_uses(wrapper: str, load: Load) -> None:
     """Norms and masks are computed as torch computes them, and that they were is said."""
@@ -282,21 +276,14 @@ def test_a_wrapped_weight_is_what_an_evaluation_uses(wrapper: str, load: Load) -
     assert {*checkpoint.arrays["encoder"], *checkpoint.tensors} == set(named("encoder.", module))
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [
-        {"g": (16, 1)},
-        {"g": (16, 1), "v": (16, 4), "u": (16,)},
-        {"orig": (16, 4), "u": (4,), "v": (4,)},
-        {"orig": (16, 4), "mask": (3, 3)},
-    ],
-)
-def test_a_wrapped_weight_that_is_not_whole_is_refused(parts: dict[str, tuple[int, ...]], load: Load) -> None:
+def test_a_wrapped_weight_that_is_not_whole_is_refused(load: Load) -> None:
     """Parts that are missing, too many, or do not fit are said."""
     state = nn.LSTM(3, 4).state_dict()
-    del state[WEIGHT]
-    with refused():
-        _ = load(state | {f"{WEIGHT}_{part}": torch.ones(shape) for part, shape in parts.items()})
+    g, v, vector = {"g": torch.ones(16, 1)}, state.pop(WEIGHT), torch.ones(4)
+    masked = {"orig": v, "mask": torch.ones(3, 3)}
+    for parts in (g, g | {"v": v, "u": torch.ones(16)}, {"orig": v, "u": vector, "v": vector}, masked):
+        with refused():
+            _ = load(state | {f"{WEIGHT}_{part}": value for part, value in parts.items()})
 
 
 def test_a_list_of_numbers_is_no_array_and_is_not_passed_over(load: Load, tmp_path: Path) -> None:

@@ -69,8 +69,9 @@ class _Cell:
         wanted = 2 if part == "kernel" else 1
         if any(array.dim() != wanted or array.shape != arrays[0].shape for array in arrays):
             shapes = listed(f"{name} {tuple(array.shape)}" for name, array in zip(names, arrays, strict=True))
+            parts = "kernels" if part == "kernel" else "biases"
             raise ProbeError(
-                f"{self.name!r} has the arrays {shapes} as its {part}s; expected (input, units) and (units) each. A "
+                f"{self.name!r} has the arrays {shapes} as its {parts}; expected (input, units) and (units) each. A "
                 "convolution's cell cannot be loaded, and other files are damaged."
             )
         return torch.cat([array.T for array in arrays] if part == "kernel" else arrays, 0)
