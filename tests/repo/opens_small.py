@@ -19,15 +19,6 @@ ROWS, TIME = 3, 9
 MADE = {case.network: case.make for case in CASES}
 
 
-@pytest.fixture(autouse=True)
-def _registered() -> None:
-    """Register the adapters: a checkout's entry points may be those of an older install."""
-    for case in CASES:
-        made = case.make(1, 8)
-        if made.loop is None:
-            probe.register(type(made.module), made.adapter)
-
-
 def far(one: Tensor, two: Tensor) -> float:
     """Return the largest difference."""
     return float((one - two).detach().abs().max())

@@ -17,14 +17,6 @@ from probe.adapters.xlstm import MLSTMStep, SLSTMStep
 MADE = {case.network: case.make for case in CASES}
 
 
-@pytest.fixture(autouse=True)
-def _registered() -> None:
-    """Register the adapters: a checkout's entry points may be those of an older install."""
-    for case in CASES:
-        made = case.make(1, 8)
-        probe.register(type(made.module), made.adapter)
-
-
 def far(one: Tensor, two: Tensor) -> float:
     """Return the largest difference."""
     return float((one - two).detach().abs().max())

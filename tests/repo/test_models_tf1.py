@@ -24,18 +24,13 @@ RECIPE = RECIPES["counter"]
 Array = NDArray[np.float64]
 Weights = dict[str, Array]
 
-
 # The seed's graph, float64, from the formulas of TensorFlow 1.15 and not from models/.
 
 
 def gradients(w: Weights, x: Array, counts: NDArray[np.int64], smallest: float) -> tuple[float, Weights]:
-    """Loss and gradients of BasicLSTMCell, softmax head and clipped log loss.
+    """Loss and gradients of BasicLSTMCell, softmax head and log loss, which is clipped at the smallest p.
 
-    Args:
-        w: kernel (1 + H, 4H) with columns i j f o, bias (4H), weight (H, K), head_bias (K).
-        x: (batch, time, 1).
-        counts: (batch).
-        smallest: what p is clipped to.
+    The kernel is (1 + H, 4H) with columns i j f o, the weight (H, K), x (batch, time, 1).
     """
     given = {name: torch.tensor(value, requires_grad=True) for name, value in w.items()}
     c = h = torch.zeros(len(x), len(w["weight"]), dtype=torch.float64)
@@ -58,18 +53,13 @@ def tf_adam(w: Weights, grad: Weights, m: Weights, v: Weights, t: int) -> tuple[
     return {name: w[name] - rate * m[name] / (np.sqrt(v[name]) + 1e-8) for name in w}, m, v
 
 
-# torch's name, whether it is transposed there, and its gate order: i j f o -> i f g(=j) o.
 def to_torch(w: Weights) -> dict[str, torch.Tensor]:
     """The numpy arrays, or their moments, as the counter holds them (without the constant forget bias)."""
-
-    def gates(a: Array) -> Array:
-        i, j, f, o = np.split(a, 4, axis=-1)
-        return np.concatenate([i, f, j, o], axis=-1)
-
+    order = np.r_[0:12, 24:36, 12:24, 36:48]  # i j f o -> i f g(=j) o
     arrays = {
-        "lstm.weight_ih_l0": gates(w["kernel"])[:1].T,
-        "lstm.weight_hh_l0": gates(w["kernel"])[1:].T,
-        "lstm.bias_ih_l0": gates(w["bias"]),
+        "lstm.weight_ih_l0": w["kernel"][:1, order].T,
+        "lstm.weight_hh_l0": w["kernel"][1:, order].T,
+        "lstm.bias_ih_l0": w["bias"][order],
         "head.weight": w["weight"].T,
         "head.bias": w["head_bias"],
     }

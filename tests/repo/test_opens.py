@@ -32,12 +32,6 @@ def run(python: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def check(python: Path, file: str) -> None:
-    """Run the tests of a file with a Python, and pass where they pass."""
-    done = run(python, "pytest", "-q", "-n", "0", "-m", "", "-W", "default", file)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
-
-
 @pytest.mark.parametrize("family", families())
 def test_every_network_of_a_family_opens(family: str, tmp_path: Path) -> None:
     """`check_step`, the entry point and the memory hold for each, and the committed page says what is measured."""
@@ -54,15 +48,13 @@ def test_every_network_of_a_family_opens(family: str, tmp_path: Path) -> None:
         assert len(committed[name]) == len(row) == len(page.COLUMNS)
 
 
-@pytest.mark.parametrize("family", [name for name in families() if (ROOT / f"tests/repo/opens_{name}.py").is_file()])
-def test_whole_networks_of_a_family_are_recorded_and_changed(family: str) -> None:
-    """The tests beside this file, which import the family's packages, pass where those are installed."""
-    check(python_of(family), f"tests/repo/opens_{family}.py")
-
-
-def test_policies_of_a_package_are_recorded_and_changed_in_their_environments() -> None:
-    """The tests of opens_policies.py pass where sb3-contrib and gymnasium are installed."""
-    check(python_with("policies", *POLICIES), "tests/repo/opens_policies.py")
+@pytest.mark.parametrize("file", sorted(Path(__file__).parent.glob("opens_*.py")), ids=lambda file: file.stem)
+def test_whole_networks_and_policies_are_recorded_and_changed(file: Path) -> None:
+    """The tests beside this file, which import a family's packages, pass where those are installed."""
+    family = file.stem.removeprefix("opens_")
+    python = python_with(family, *POLICIES) if family == "policies" else python_of(family)
+    done = run(python, "pytest", "-q", "-n", "0", "-m", "", "-W", "default", file)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
 
 
 def test_the_page_has_a_row_for_every_network() -> None:

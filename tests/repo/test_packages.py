@@ -83,7 +83,6 @@ def own_class(source: bytes, name: str, *methods: str) -> Any:
 
 
 TOLERANCE = 1e-5
-G2PM = "g2pM==0.1.2.5"
 JIT = "silero_vad/data/silero_vad.jit"
 
 
@@ -139,23 +138,3 @@ def test_silero_onnx(tmp_path: Path) -> None:
         right, wrong = ("_model_8k.", "_model.") if name.startswith("If_0.else") else ("_model.", "_model_8k.")
         assert equal(module, archive.recurrent[f"{right}decoder.rnn"])
         assert not equal(module, archive.recurrent[f"{wrong}decoder.rnn"])
-
-
-def test_g2pm(tmp_path: Path) -> None:
-    """A pickle of numpy arrays, read without calling anything of it: both directions are the package's own code."""
-    checkpoint = probe.load(unpacked(G2PM, "g2pM/np_ckpt.pkl", tmp_path))
-    package = own_class(read(G2PM, "g2pM/g2pM.py"), "G2pM", "sigmoid", "fw_lstm_cell", "bw_lstm_cell")()
-    names = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
-    state = checkpoint.recurrent["lstm"].state_dict()
-    vars(package).update({name: state[f"{name}_l0"].numpy() for name in names})
-    vars(package).update({f"{name}_reverse": state[f"{name}_l0_reverse"].numpy() for name in names})
-    x = checkpoint.tensors["embedding.weight"][:10].reshape(2, 5, 64).numpy()
-    halves = []
-    for cell, order in ((package.fw_lstm_cell, range(5)), (package.bw_lstm_cell, range(4, -1, -1))):
-        states: Any = None
-        found = {}
-        for t in order:
-            states = cell(x[:, t], states)
-            found[t] = states[0]
-        halves.append(np.stack([found[t] for t in range(5)], axis=1))
-    assert checkpoint.check(x, np.concatenate(halves, axis=2)) < TOLERANCE

@@ -35,14 +35,10 @@ class Networks(nn.Module):
     @nn.compact
     def __call__(self, x: Any) -> dict[str, Any]:
         """Return the hidden states of each layer by its name."""
-        return {
-            "lstm": nn.RNN(nn.LSTMCell(UNITS, name="lstm"))(x),
-            "optimized": nn.RNN(nn.OptimizedLSTMCell(UNITS, name="optimized"))(x),
-            "gru": nn.RNN(nn.GRUCell(UNITS, name="gru"))(x),
-            "simple": nn.RNN(nn.SimpleCell(UNITS, name="simple"))(x),
-            "OptimizedLSTMCell_0": nn.RNN(nn.OptimizedLSTMCell(UNITS))(x),
-            "dense": nn.Dense(2, name="head")(x),
-        }
+        kinds = {"lstm": nn.LSTMCell, "optimized": nn.OptimizedLSTMCell, "gru": nn.GRUCell, "simple": nn.SimpleCell}
+        named = {name: nn.RNN(kind(UNITS, name=name))(x) for name, kind in kinds.items()}
+        alone = {"OptimizedLSTMCell_0": nn.RNN(nn.OptimizedLSTMCell(UNITS))(x)}
+        return {**named, **alone, "dense": nn.Dense(2, name="head")(x)}
 
 
 def of_flax(references: dict[str, Any]) -> None:
@@ -72,11 +68,10 @@ def of_haiku(references: dict[str, Any]) -> None:
     def networks(x: Any) -> dict[str, Any]:
         cores = {"lstm": haiku.LSTM(UNITS), "gru": haiku.GRU(UNITS), "plain": haiku.VanillaRNN(UNITS)}
         cores["single"] = haiku.VanillaRNN(UNITS, double_bias=False)
-        run = {
-            name: haiku.dynamic_unroll(core, x, core.initial_state(BATCH), time_major=False)[0]
-            for name, core in cores.items()
-        }
-        return {**run, "head": haiku.Linear(2)(x)}
+        run = {"head": haiku.Linear(2)(x)}
+        for name, core in cores.items():
+            run[name], _ = haiku.dynamic_unroll(core, x, core.initial_state(BATCH), time_major=False)
+        return run
 
     model = haiku.without_apply_rng(haiku.transform(networks))
     params = numbers(model.init(jax.random.key(0), X))
