@@ -121,17 +121,16 @@ def test_the_command_line_writes_names_everywhere_or_says_why_not(tmp_path: Path
         done = subprocess.run(line, shell=True, capture_output=True, check=False, timeout=120, env=more)
         return done.returncode, done.stdout, done.stderr.decode()
 
-    for encoding in ("ascii", "iso-8859-1"):
-        code, out, err = command(f"inspect '{path}'", encoding=encoding)
-        assert (code, err) == (0, "")
-        assert "enc_ä€".encode(encoding, "backslashreplace") in out
+    code, out, err = command(f"inspect '{path}'", encoding="iso-8859-1")
+    assert (code, err) == (0, "")
+    assert "enc_ä€".encode("iso-8859-1", "backslashreplace") in out
     _, out, _ = command(f"inspect '{path}' --json", encoding="ascii")
     assert json.loads(out)["networks"][0]["network"] == "enc_ä€"
-    for words, shell, said in (
-        ("--version", ">&-", "standard output is closed"),
-        (f"inspect '{path}'", "> /dev/full", "standard output cannot be read or written: No space left on device"),
+    for shell, said in (
+        (">&-", "standard output is closed"),
+        ("> /dev/full", "standard output cannot be read or written: No space left on device"),
     ):
-        code, _, err = command(words, shell)
+        code, _, err = command("--version", shell)
         assert (code, said in err, err.count("\n")) == (1, True, 1)
     for shell in ("2>&-", "2> /dev/full"):  # a sentence that is lost takes no exit code with it
         assert command("show", shell)[0] == 2
