@@ -70,7 +70,8 @@ def crossings(weight: float, bias: float) -> list[float]:
     if weight > 1:  # d/dh: w (1 - tanh^2) = 1 where tanh = +-sqrt(1 - 1/w)
         turn = [(math.atanh(side * math.sqrt(1 - 1 / weight)) - bias) / weight for side in (-1, 1)]
         ends = [-1.0, *sorted(h for h in turn if -1 < h < 1), 1.0]
-    return [brentq(off, a, b, xtol=1e-14) for a, b in itertools.pairwise(ends) if off(a) * off(b) < 0]
+    zero: Any = brentq
+    return [zero(off, a, b, xtol=1e-14) for a, b in itertools.pairwise(ends) if off(a) * off(b) < 0]
 
 
 def grid(values: np.ndarray) -> Tensor:

@@ -258,9 +258,9 @@ def test_a_network_has_the_explorers_programs_and_its_own(tagger: nn.Module) -> 
     assert own[0] == {"name": "bs", "role": "with a drift", "start": 0.5, "steps": steps}
 
 
-def patch(signal: str, **site: Any) -> ExplorerEdit:
-    """Return a patch after the second step."""
-    return ExplorerEdit("patch", signal, **({"steps": [1]} | site))
+def patch(signal: str, steps: Any = (1,), units: Any = None) -> ExplorerEdit:
+    """Return a patch, after the second step."""
+    return ExplorerEdit("patch", signal, steps=steps, units=units)
 
 
 def test_what_the_handle_cannot_say_stays_an_edit() -> None:

@@ -230,7 +230,9 @@ def test_what_could_run_or_fetch_is_dropped() -> None:
 
 WRONG: list[Callable[[], object]] = [
     lambda: role_style("traned"),
-    *(lambda size=size: new_figure(**size) for size in ({"columns": 0}, {"width": 0.0}, {"height": -1.0})),
+    lambda: new_figure(columns=0),
+    lambda: new_figure(width=0.0),
+    lambda: new_figure(height=-1.0),
     lambda: of_role("gate"),
     lambda: inline("no svg"),
     lambda: inline("<svg xmlns='http://www.w3.org/2000/svg'/>"),

@@ -241,7 +241,7 @@ def test_nothing_is_left_when_the_last_context_ends(model: Reader, x: Tensor) ->
 
 def test_a_session_that_is_over_never_answers(model: Reader, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt between the last two things that a context does leaves it among those that are open."""
-    plain, own, told = model(x), sessions._open_here, set[str]()
+    plain, own, told, held = model(x), sessions._open_here, set[str](), list[Any]()
 
     def put(value: Any) -> Any:
         if told:
@@ -250,7 +250,7 @@ def test_a_session_that_is_over_never_answers(model: Reader, x: Tensor, monkeypa
 
     monkeypatch.setattr(sessions, "_open_here", SimpleNamespace(get=own.get, reset=own.reset, set=put))
     with suppress(KeyboardInterrupt), probe.intervene(model, EDIT):
-        held = sessions.sessions()
+        held += sessions.sessions()
         assert not torch.equal(model(x), plain)
         told.add("now")
     told.clear()
