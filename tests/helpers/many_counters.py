@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from studied import UNITS, head, ones, planted
 from torch import nn
 
 from probe import Finding, Readout, Study
+from probe.evidence import Control, Range, Rule, measurement
+from probe.subjects.subject import Subject
 
 LENGTH = 6
 
@@ -64,3 +67,16 @@ def initials(count: int = 11) -> list[nn.LSTM]:
 def findings(folder: Path) -> dict[str, Finding]:
     """Return the findings of a report by question."""
     return {path.name: Finding.read(path) for path in sorted((folder / "findings").iterdir())}
+
+
+def distance(subjects: Iterable[Subject], scale: float = 1.0) -> Iterator[dict[str, Any]]:
+    """Yield how far each network's last hidden state is from zero: a question of one's own."""
+    for subject in subjects:
+        last = subject.model(subject.x)[0][:, -1]
+        yield measurement("distance", "distance", subject.network, scale * last.norm(dim=1).mean().item())
+
+
+def far(key: str, *controls: Control, check: bool = False, bound: float = 0.5) -> Rule:
+    """Return a rule about the distance, which its controls may refuse."""
+    within = Range.at_least(bound), Range.below(bound)
+    return Rule(key, f"States lie {key} from zero.", "distance", "norm", "here", *within, controls, 5, check=check)

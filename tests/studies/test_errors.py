@@ -51,6 +51,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"concepts": {"ones": lambda x: x[:3, 0]}},
         {"concepts": {"ones": lambda x: [None] * len(x)}},
         {"concepts": {"ones": np.ones((12, 8), complex)}},
+        *({"concepts": {"ones": one}} for one in (3, "ones.npy", None, {"a": 1}, [1, 2, 3], Concept(3))),
     ],
     "inputs": [
         {"inputs": np.where(X > 2, 0, np.nan)},
@@ -74,6 +75,8 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"readout": Readout("ones", weight=WEIGHT, layer="[3]")},
         {"readout": Readout("ones", function=lambda h: "yes")},
         *({"readout": one, "concepts": {"ones": X[..., 0].cumsum(1)}} for one in COMBINED),
+        *({"readout": Readout("ones", weight=one)} for one in (nn.Linear(6, 9), lambda h: h)),
+        {"readout": Readout("ones", weight=WEIGHT, bias={})},
         # A number and a logit would give other answers.
         {"readout": Readout("ones", weight=WEIGHT[:1]), "concepts": {"ones": lambda x: np.cumsum(x[:, 0]) % 2}},
     ],
@@ -128,8 +131,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(part: str, tmp_pa
 
 def test_what_is_wrong_by_itself_is_refused_at_once() -> None:
     """Both of weight and function, unknown kinds, and names of questions that lead out of the report."""
-    given: list[dict[str, Any]] = [{"function": 3}, {"weight": WEIGHT, "kind": "x"}]
-    for one in (*given, {"weight": WEIGHT, "function": len}, {"function": len, "transposed": True}):
+    given: list[dict[str, Any]] = [{"function": 3}, {"weight": WEIGHT, "kind": "x"}, {"bias": [1.0]}]
+    given += [{"layer": "[0]"}, {"weight": WEIGHT, "function": len}, {"function": len, "transposed": True}]
+    for one in given:
         with refused():
             _ = Readout("ones", **one)
     for name in ("", ".", "..", "a/b", "a\\b", " a"):

@@ -23,7 +23,6 @@ from probe.loading.checkpoint import Source
 from probe.questions.states import held_inputs
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
-from probe.subjects.networks.network_file import open_network
 
 NET = """
 import torch
@@ -142,34 +141,60 @@ def test_a_study_file_that_does_not_fit_is_refused(kind: str, tmp_path: Path) ->
     assert not (tmp_path / "report").exists()
 
 
-def test_what_is_no_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Another ending, no file, and Python files without a study; at the command line in one line, and with a code."""
+def test_what_is_no_study_is_told(tmp_path: Path) -> None:
+    """Another ending, no file, and Python files without a study."""
     texts = {"study.txt": "", "none.py": "x = 3", "three.py": "study = 3", "broken.py": "1 / 0"}
     for name in (*texts, "missing.toml"):
         _ = (tmp_path / name).write_text(texts[name]) if name in texts else None
         with refused():
             _ = read_study(tmp_path / name)
-    words = ["report", str(tmp_path / "none.py")]
-    assert main.run([*words, "-o", str(tmp_path / "report")]) == 1
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n"), err.startswith("rnn-probe: ")) == ("", 1, True)
-    assert main.run(words) == main.run([*words, "-o", str(tmp_path), "--bogus"]) == 2
+
+
+def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`study = probe.Study(...)` is reported as a TOML file is, and its figures are written for papers too."""
+    _ = written(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\nimport probe\nfrom functions import ones\nhere = Path(__file__).parent\n"
+        "given = here / 'weights.safetensors', here / 'inputs.npy', {'ones': ones}\n"
+        "study = probe.Study(*given, questions=['gates'])\n"
+    )
+    words = ["report", str(tmp_path / "mine.py"), "-o", str(tmp_path / "report"), "--quiet"]
+    assert main.run([*words, "--figures", str(tmp_path / "figures")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    finding = Finding.read(tmp_path / "report" / "findings" / "gates")
+    files = set(tmp_path.glob("figures/gates/*"))
+    wanted = {f"{one.name}.{form}" for one in finding.figures for form in ("svg", "pdf", "png")}
+    assert {file.name for file in files} == wanted
+    page = tmp_path / "report" / "index.html"
+    lines = [finding.lines()[0], f"{page} {page.stat().st_size} bytes", *map(str, files)]
+    assert {line.strip() for line in said}.issuperset(lines)
 
 
 def test_a_choice_in_a_study_file_is_loads_own(tmp_path: Path) -> None:
-    """The page names it, and the file's hash, as of what `probe.load` returned; seed and tolerance are read too."""
+    """The page names it, as of what `probe.load` returned; seed and tolerance are read too."""
     path = study_file(tmp_path, "open")
     path.write_text(path.read_text().replace("[network]\n", "seed = 5\n[network]\ntolerance = 1e-4\n"))
     study = read_study(path)
     (subject,) = prepare(study)
-    loaded = probe.load(tmp_path / "rnn.safetensors", activation="relu")
-    x = torch.tensor(bits())
+    loaded, x = probe.load(tmp_path / "rnn.safetensors", activation="relu"), torch.tensor(bits())
     assert torch.equal(subject.model(x)[0], loaded.choose()[1](x)[0])
     assert subject.card["decided by whoever wrote the study"].startswith("activation='relu' for 'rnn.weight")
-    card = open_network(loaded, None).card
-    assert (card["file"], len(card["SHA-256 of the file"])) == ("rnn.safetensors", 64)
+    assert (subject.card["file"], len(subject.card["SHA-256 of the file"])) == ("rnn.safetensors", 64)
     assert (study.seed, read_study(path, 7).seed) == (5, 7)
     assert study.tolerance == subject.tolerance == 1e-4
+
+
+def test_steps_and_symbols_of_a_study_file_are_read(tmp_path: Path) -> None:
+    """What is not said is the last step; other steps, or names of inputs, make another study."""
+    changes = {"": "", "last": 'steps = "last"', "every": 'steps = "every"', "n": "symbols = {n = 0, e = 1}"}
+    found = {}
+    for name, line in changes.items():
+        after = INPUTS if name == "n" else '"head.bias"'
+        (found[name],) = prepare(read_study(written(tmp_path, STUDY.replace(after, f"{after}\n{line}"))))
+    assert [one.asked.steps for one in found.values()] == ["last", "last", "every", "last"]
+    assert {name: one.tolist() for name, one in found["n"].symbols.items()} == {"n": [0], "e": [1]}
+    silent, *others = map(parts, found.values())
+    assert [[part for part in silent if silent[part] != one[part]] for one in others] == [[], ["readout"], ["inputs"]]
 
 
 def test_a_head_is_read_as_its_framework_writes_it() -> None:
@@ -285,12 +310,7 @@ def test_a_first_study_file_says_what_is_in_a_file_and_asks_what_is_open(
         _ = prepare(Study("two.safetensors", bits(), {"ones": ones}))
     (subject,) = prepare(Study("two.safetensors", bits(), {"ones": ones}, name="b"))
     assert [layer.name for layer in subject.layers] == ["b[0]"]
-    for guess, *others in (
-        ("fc_w", "enc_emb", "dec_emb"),
-        ("model.decoder.weight", "aaa"),
-        ("c.lm_head.weight", "a.wte.weight", "b.lookup.weight", "token_embedding"),
-        ("weights", "emb_out"),
-    ):
-        tensors = {f"rnn.{key}": value for key, value in nn.GRU(7, 5).state_dict().items()}
-        save_file({**tensors, **{name: torch.zeros(9, 5) for name in (*others, guess)}}, "one.safetensors")
-        assert f'# weight = "{guess}"   # could be: (score, unit) = (9, 5)' in first("one.safetensors")
+    names = ("a.wte.weight", "b.lookup.weight", "c.lm_head.weight", "token_embedding")
+    tensors = {f"rnn.{key}": value for key, value in nn.GRU(1, 3).state_dict().items()}
+    save_file({**tensors, **{name: torch.zeros(9, 3) for name in names}}, "one.safetensors")
+    assert '# weight = "c.lm_head.weight"   # could be: (score, unit) = (9, 3)' in first("one.safetensors")

@@ -32,10 +32,6 @@ WEIGHT, BIAS = (torch.as_tensor(one) for one in head())
     [
         ("def ones", r"cannot be run: SystemExit: it asks to exit, with the code 0, .*functions\.py, line 4"),
         ("    return np", r"The concept 'ones' on sequence 0 raised SystemExit \(it asks .*functions\.py, line 5\)"),
-        (
-            "    return sum",
-            r"The program 'count' on sequence 0 raised SystemExit \(it asks .*functions\.py, line 11\)",
-        ),
         ("", r"study\.py, line 2"),
     ],
 )
@@ -116,11 +112,6 @@ def scaled(scale: float) -> Model:
     return Model(lambda m, x: m.rnn(x * m.scale)[0], rnn=planted(), scale=scale)
 
 
-def count(sequence: tuple[int, ...]) -> int:
-    """Return how many ones a sequence has."""
-    return sum(sequence)
-
-
 class Above:
     """A program that is an object."""
 
@@ -148,7 +139,7 @@ def given(**more: Any) -> dict[str, str]:
     asked = ("output", "combine", "interchange_step")
     readout = Readout("ones", **said | {name: more.pop(name) for name in tuple(more) if name in asked})
     rest: dict[str, Any] = {"readout": readout, "valid": lambda x: len(x) > 0}
-    rest |= {"programs": {"count": count}, "concepts": {"ones": lambda x: x[:, 0].cumsum()}}
+    rest |= {"programs": {"count": sum}, "concepts": {"ones": lambda x: x[:, 0].cumsum()}}
     return parts(prepare(study_of(scaled(more.pop("scale", 1.0)), **rest | more))[0])
 
 

@@ -1,25 +1,26 @@
-"""A study of one network asks what it is told to: questions and rules of one's own; what fails is named."""
+"""A study of one network asks what it is told to, and what it has not answered yet; another study is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from answering import answer
+from many_counters import distance, far
 from refusing import refused
 from studied import STUDY, bits, planted, report_of, study_of, written
 from torch import nn
 
 from probe import ProbeError
-from probe.evidence import Control, Network, Range, Rule, judge, measurement
+from probe.evidence import Control, Network, judge, measurement
 from probe.evidence.measurements import tabulate
 from probe.questions import Question
 from probe.questions.interventions import interchange
 from probe.studies.answer import allowed
+from probe.studies.measuring import Progress
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 from probe.subjects.states import recorded_rows, sample_of
@@ -28,24 +29,9 @@ from probe.subjects.subject import Subject
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
-def far(*controls: Control) -> Rule:
-    """Return a rule about the distance that `distance` measures."""
-    beyond, within = Range.above(0.5), Range.at_most(0.5)
-    return Rule("far", "States lie far from zero.", "distance", "norm", "here", beyond, within, controls, 5)
-
-
-def distance(subjects: Iterable[Subject], scale: float = 1.0) -> Iterator[dict[str, Any]]:
-    """Yield how far each network's last hidden state is from zero."""
-    for subject in subjects:
-        norm = subject.model(subject.x)[0][:, -1].norm(dim=1).mean().item()
-        yield measurement("distance", "distance", subject.network, scale * norm)
-
-
-def broken(subjects: Iterable[Subject]) -> Iterator[dict[str, Any]]:
+def broken(_: Iterable[Subject]) -> list[dict[str, Any]]:
     """Fail."""
-    _ = list(subjects)
     raise ProbeError("No distance can be taken here.")
-    yield {}
 
 
 def test_only_chosen_questions_are_asked_and_what_fails_is_named(tmp_path: Path) -> None:
@@ -64,24 +50,14 @@ def test_only_chosen_questions_are_asked_and_what_fails_is_named(tmp_path: Path)
 
 def test_a_question_and_a_rule_of_ones_own_are_a_row_beside_the_controls(tmp_path: Path) -> None:
     """The verdict about the recipe is undecided; what the controls allow to say of this network stands beside it."""
-    question = Question("distance", "How far do states go?", distance, rules=(far(Control("fitted head", 9.0)),))
+    question = Question("distance", "How far?", distance, rules=(far("as far", Control("fitted head", 9.0)),))
     beside = Question("nearness", "How near?", distance)
-    report = report_of(study_of(planted(), questions=[question, beside], rules=[far()]), tmp_path)
+    report = report_of(study_of(planted(), questions=[question, beside], rules=[far("far")]), tmp_path)
     own, other = (report.findings[name].claims for name in ("distance", "nearness"))
     assert [claim.verdict for claim in (*own, *other)] == ["undecided"] * 3
     assert own[0].differences[0].role == "fitted head"
     assert allowed(other[0]) == "true of this network; the rule names no control"
     assert "true of this network, and as true of fitted head" in report.page.render()
-
-
-def test_another_setting_or_version_is_another_answer(tmp_path: Path) -> None:
-    """What is unchanged is kept; another setting, version or rule of a question is measured again."""
-    told: dict[str, str] = {}
-    changes: list[dict[str, Any]] = [{}, {}, {"settings": {"scale": 2.0}}, {"version": 2}, {"rules": (far(),)}]
-    for place, more in enumerate(changes):
-        given = study_of(planted(), questions=[Question("distance", "How far?", distance, **more)])
-        given.run(tmp_path, progress=lambda one: told.update({one.question: one.state}))
-        assert told["distance"] == ("kept" if place == 1 else "answered")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +79,7 @@ def test_what_the_controls_allow_to_say(network: float, role: str, control: floa
         for name, kind, value in values
         if value is not None
     ]
-    (claim,) = judge(tabulate(rows), [far(Control(role, 0.2))])
+    (claim,) = judge(tabulate(rows), [far("far", Control(role, 0.2))])
     assert allowed(claim) == said
 
 
@@ -118,19 +94,75 @@ def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
         _ = sample_of(subject)
 
 
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_states_that_do_not_differ_are_not_patched(kind: Any) -> None:
-    """Without recurrent weights, and with the same input in the middle, all states are the same; so are zeros."""
-    x, model, zeroed = bits(40), kind(1, 6, batch_first=True), kind(1, 6, batch_first=True)
+def test_states_that_do_not_differ_are_not_patched() -> None:
+    """Without recurrent weights, and with the same input in the middle, all states are the same there."""
+    x, model = bits(40), nn.RNN(1, 6, batch_first=True)
     x[:, 4:] = 1
-    with torch.no_grad():
-        for parameter in zeroed.parameters():
-            parameter.zero_()
-        model.weight_hh_l0.zero_()
-        if kind is not nn.RNN:  # the LSTM forgets all and the GRU takes all that is new
-            model.weight_ih_l0[6:12], model.bias_ih_l0[6:12] = 0, -800
-    for network, inputs in ((model, x), (zeroed, bits(40))):
-        (subject,) = prepare(study_of(network, inputs=inputs))
-        found = answer(interchange.question(subject), [subject])
-        assert "3 steps before the end all sequences have the same state." in found.notes["answer"]
-        assert not len(found.measurements)
+    _ = nn.init.zeros_(model.get_parameter("weight_hh_l0"))
+    (subject,) = prepare(study_of(model, inputs=x))
+    found = answer(interchange.question(subject), [subject])
+    assert "3 steps before the end all sequences have the same state." in found.notes["answer"]
+    assert not len(found.measurements)
+
+
+#: Questions of one network that take little.
+FEW = {"inputs": bits(24, 5), "readout": None, "questions": ["gates", "fixed-points"]}
+
+
+class StoppedError(Exception):
+    """Raised by a test instead of a kill."""
+
+
+def answered(study: object, folder: Path, **more: object) -> dict[str, str]:
+    """Run a study and return what was told of each question, begun ones left out."""
+    told: list[Progress] = []
+    study.run(folder, progress=told.append, **more)  # pyright: ignore[reportAttributeAccessIssue]
+    return {one.question: one.state for one in told if one.state != "started"}
+
+
+def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
+    """After a stop, and where half of a file is no answer; the page is that of a run without one."""
+    study, report = study_of(planted(), **FEW), tmp_path / "report"
+
+    def stop(progress: Progress) -> None:
+        if progress.question == "fixed-points" and progress.state == "started":
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        study.run(report, progress=stop)
+    assert not (report / "index.html").exists()
+    again = answered(study, report)
+    assert (again["gates"], again["fixed-points"]) == ("kept", "answered")
+    study.run(tmp_path / "whole")
+    assert (report / "index.html").read_bytes() == (tmp_path / "whole" / "index.html").read_bytes()
+    (part,) = (report / "measured").rglob("*.csv.xz")
+    part.write_bytes(part.read_bytes()[:-9])
+    assert answered(study, report)["gates"] == "answered"
+
+
+def test_another_study_is_refused_unless_it_may_replace_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence says what differs, and all stays as it was; with overwrite no answer of the first is kept."""
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    study_of(planted(), **FEW).run(tmp_path)
+    before = files()
+    for more in ({"seed": 1}, {"inputs": bits(24, 5, seed=1)}, {"title": "Other"}, {"tolerance": 1e-4}):
+        with refused():
+            study_of(planted(), **FEW | more).run(tmp_path)
+    with monkeypatch.context() as patch, refused():
+        patch.setattr("probe.studies.identity.__version__", "99.0")
+        study_of(planted(), **FEW).run(tmp_path)
+    assert files() == before
+    mine = tmp_path / "mine" / "index.html"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    for folder in (mine.parent, mine):  # what is no report
+        with refused():
+            study_of(planted(), **FEW).run(folder)
+    assert mine.read_text() == "mine"
+    other = study_of(planted(), **FEW | {"title": "Other"})
+    assert set(answered(other, tmp_path, overwrite=True).values()) == {"answered"}

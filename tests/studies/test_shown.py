@@ -1,13 +1,14 @@
-"""What a study's page shows of one network: a trained GRU that says how many brackets are open."""
+"""What a study's page shows of one network, a trained GRU that counts open brackets; and pictures of any study."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from known_studies import (
@@ -22,21 +23,25 @@ from known_studies import (
     quoted,
     texts,
 )
+from matplotlib.figure import Figure as Picture
 from refusing import refused
 from safetensors.torch import save_file
-from studied import Report, answer, bits, report_of, value, without_pictures
+from studied import Report, answer, bits, planted, report_of, value, without_pictures
 from torch import nn
 
-from probe import Readout, Study, load, record
+from probe import Concept, Readout, Study, load, record
 from probe.evidence.measurements import only
 from probe.explorer import Explorer
+from probe.plots.study_figures import drawing, drawn
 from probe.questions.states import held_inputs
 from probe.recurrent.signals import Signal
 from probe.report import Panels
 from probe.report.blocks import Figure, walk
+from probe.report.svg import MAX_BYTES
 from probe.studies.pages import live_network
 from probe.studies.prepare import prepare
 from probe.subjects.answers import answers_if_asked
+from probe.subjects.concepts import MOST_CATEGORIES
 from probe.subjects.states import sample_of, states_of
 from probe.subjects.subject import Subject
 
@@ -137,6 +142,7 @@ def test_each_finding_has_a_section_and_a_layer_one_name(trained: Trained) -> No
     sections = {section.key: section for section in page.sections}
     order = ["reading-depth", "one-sequence", "state-space", "answers", "interchange", "network", "explore"]
     assert [key for key in sections if key in order] == order
+    figure = findings["one-sequence"].figures[0]
     (chosen,) = [block for block in sections["one-sequence"].blocks if isinstance(block, Panels)]
     assert chosen.choose
     assert len(chosen.pictures) == 4
@@ -148,9 +154,10 @@ def test_each_finding_has_a_section_and_a_layer_one_name(trained: Trained) -> No
     assert "rnn[0]" not in text
     (explorer,) = [block for block in walk([*page.hero, *page.sections]) if isinstance(block, Explorer)]
     assert [one.name for one in explorer.networks][1:] == ["random weights, fitted head"]
-    svg = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
+    looks = [(one["look"], one["legend"]) for one in json.loads(explorer.data or "")["networks"]]
+    assert looks == [("trained", "trained"), ("fitted head", "untrained weights, head fitted")]
     with refused():
-        Panels([Figure(svg, f"picture {number}", "c", f"t{number}") for number in range(17)], "c", choose="which")
+        Panels([Figure(figure.svg, f"{number}", "c", f"t{number}") for number in range(17)], "c", choose="which")
 
 
 def shown(study: Study) -> dict[str, Any]:
@@ -160,39 +167,85 @@ def shown(study: Study) -> dict[str, Any]:
     return json.loads(explorer.data or "")
 
 
-def test_the_explorer_has_the_authors_names(trained: Trained, tmp_path: Path) -> None:
-    """A layer is called as in its file, with a head and without; a text names the features of one-hot inputs."""
-    model, first = trained.model, trained.subject.x[0, : trained.given["lengths"][0]]
-    save_file(dict(model.state_dict()), tmp_path / "brackets.safetensors")
+def test_the_explorer_has_the_authors_names(trained: Trained) -> None:
+    """A layer is called as in its file; a text or a table names the features of one-hot inputs."""
+    first = trained.subject.x[0, : trained.given["lengths"][0]]
     table = {"(": [1, 0], ")": [0.0, 1.0]}
+    head = Readout("depth", function=trained.model.head)
     for network, readout, name, symbols, scores in (
-        (load(tmp_path / "brackets.safetensors"), None, "encoder[0]", "()", 0),
-        (model.encoder, Readout("depth", function=model.head), "[0]", table, 4),
+        (load(trained.report.folder.parent / "brackets.safetensors"), None, "encoder[0]", "()", 0),
+        (trained.model.encoder, head, "[0]", table, 4),
     ):
-        given: dict[str, Any] = trained.given | {"symbols": symbols, "readout": readout}
-        study = Study(network, **given)
+        study = Study(network, **trained.given | {"symbols": symbols, "readout": readout})
         data, (subject,) = shown(study), prepare(study)
         (own,) = data["networks"]
         assert ([layer["name"] for layer in own["layers"]], own["scores"]) == ([name], scores)
         assert own["alphabet"] == {"(": [1.0, 0.0], ")": [0.0, 1.0]}
         assert data["example"] == "".join("(" if one[0] else ")" for one in first)
         assert list(held_inputs.inputs_of(subject)[0]) == ["the input “)”", "the input “(”"]
-        assert len(live_network.blocks(subject)) == 1
 
 
-def test_the_explorer_has_the_answers_and_roles_of_the_study(trained: Trained) -> None:
-    """A logit has two classes, values are classes by their place, and a fitted head has its own colour."""
+def test_the_explorer_has_the_answers_of_the_study() -> None:
+    """A logit has two classes, and values are classes by their place."""
     weight, bias = head_of_unit_0()
     readout = Readout("quoted", weight=weight, bias=bias, kind="logit")
     data = shown(Study(language_model(), one_hot(texts(60)), {"quoted": quoted}, readout=readout, symbols=SYMBOLS))
     assert (data["classes"], data["networks"][0]["scores"], data["networks"][0]["softmax"]) == (["0", "1"], 2, True)
-    readout = Readout("sign", function=nn.Linear(6, 3), answers=[-2, 0, 2])
-    study = Study(
-        nn.GRU(1, 6, batch_first=True), bits(60), {"sign": lambda x: 2 * x.sum(1).round() - 2}, readout=readout
-    )
-    assert shown(study)["classes"] == ["-2", "0", "2"]
-    control = replace(trained.subject, network=replace(trained.subject.network, role="fitted head"))
-    explorer = live_network.explorer(trained.subject, [control])
-    assert not isinstance(explorer, str), explorer
-    looks = [(one["look"], one["legend"]) for one in json.loads(explorer.data or "")["networks"]]
-    assert looks == [("trained", "trained"), ("fitted head", "untrained weights, head fitted")]
+    readout = Readout("ones", function=nn.Linear(6, 3), answers=[-2, 0, 2])
+    concept = {"ones": lambda x: 2 * x.sum(1).round() - 2}
+    assert shown(Study(planted(), bits(60), concept, readout=readout))["classes"] == ["-2", "0", "2"]
+
+
+HOSTILE = "$x_{$ \\frac <b>&amp; \x07\n" + "a very long name " * 40
+RNG = np.random.default_rng(0)
+
+
+def named(count: int, *shape: int) -> np.ndarray:
+    """Return values of so many categories with long and hostile names."""
+    names = [f"{HOSTILE} {number:02}" for number in range(count)]
+    return np.array(names, dtype=object)[RNG.integers(0, count, shape)]
+
+
+def test_what_is_too_large_in_any_way_becomes_a_picture() -> None:
+    """Text that no figure should have is drawn as pixels that fit; less of it stays as it is."""
+    for count, pixels in ((5, False), (400, True)):
+        figure = Picture(figsize=(5.6, 4))
+        for across, up in RNG.random((count, 2)):
+            _ = figure.text(across, up, "a text")
+        with drawing():
+            found = drawn(figure, name="f", title="t", alt="1", caption="c", data=pd.DataFrame({"a": [1]}))
+        assert len(found.svg.encode()) <= MAX_BYTES
+        assert ("<image" in found.svg) is pixels
+
+
+def many_answers() -> Study:
+    """Return a study of as many answers as are allowed, with long names, and thirty rival programs."""
+    values = named(MOST_CATEGORIES, 80, 6)
+    readout = Readout("c", weight=RNG.normal(size=(len(np.unique(values)), 8)))
+    programs = {f"{HOSTILE} {number}": lambda sequence: values[0, len(sequence) - 1] for number in range(30)}
+    lstm = nn.LSTM(1, 8, 2, batch_first=True)
+    return Study(lstm, bits(80, 6), {"c": values}, readout=readout, programs=programs)
+
+
+def of_numbers() -> Study:
+    """Return a study of a tanh network that reads numbers, with numbers of any size as its concept."""
+    x = RNG.normal(size=(60, 7, 2)).astype(np.float32)
+    return Study(nn.RNN(2, 8, batch_first=True), x, {"sum": lambda one: 1e-3 * one.sum(1).cumsum()})
+
+
+def of_many_steps() -> Study:
+    """Return a study of a number that differs at nearly every step, and of categories, over hundreds of steps."""
+    concepts = {"number": RNG.normal(size=(20, 100)), HOSTILE[:60]: Concept(named(50, 20, 100), description=HOSTILE)}
+    asked = ["one-sequence", "state-space"]
+    return Study(nn.GRU(1, 16, batch_first=True), bits(20, 100), concepts, title=HOSTILE, questions=asked)
+
+
+@pytest.mark.parametrize("made", [many_answers, of_numbers, of_many_steps], ids=lambda one: one.__name__)
+def test_every_figure_of_a_study_shows_all_of_its_data(made: Any, tmp_path: Path) -> None:
+    """Nothing of it is lost, which `nothing_is_lost` looks at after each test, and each picture fits."""
+    torch.manual_seed(0)
+    report = report_of(made(), tmp_path)
+    assert report.page.render().count('<figure class="plot"') >= 2
+    for figure in (one for finding in report.findings.values() for one in finding.figures):
+        assert len(figure.svg.encode()) <= MAX_BYTES, figure.name
+        assert any(letter.isdigit() for letter in figure.alt), figure.name

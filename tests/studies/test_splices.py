@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bodies import hidden
 from known_studies import Brackets, brackets, can_occur, depth, head_of_unit_0, language_model, one_hot, quoted, texts
 from planted_cases import relu
 from refusing import refused
@@ -102,6 +103,8 @@ def test_the_planted_unit_is_what_the_answer_needs_at_any_step() -> None:
     found = answer(dataclasses.replace(study, concepts=values, readout=array), "interchange")
     assert right(found) > 0.95
     assert followed(found)["whole"] == 1
+    alone = answer(dataclasses.replace(study, concepts=values, readout=readout), "interchange")
+    assert "after the last step" in alone.notes["setup"]
     said = answer(study, "ablation").notes["answer"]
     assert said.startswith("Unit 0 costs most of the ")
     assert "without it the accuracy falls by 0.5" in said
@@ -112,7 +115,7 @@ def test_of_a_memory_that_lies_elsewhere_nothing_is_asked() -> None:
     """The state that would be patched is not the whole one; that of the lower layer is, whatever reads it."""
     given: Any = study_of(planted()).readout
     upper = relu(6, 6, ih=dict(enumerate(torch.eye(6)))).float()
-    model = nn.Sequential(Hidden(planted()), upper)
+    model = nn.Sequential(hidden(rnn=planted()), upper)
     for layer in ("1[0]", "0.rnn[0]"):
         readout = Readout("ones", weight=given.weight, bias=given.bias, layer=layer)
         found = answer(Study(model, bits(80), {"ones": ones}, readout=readout), "interchange")
@@ -120,18 +123,6 @@ def test_of_a_memory_that_lies_elsewhere_nothing_is_asked() -> None:
             assert "Not asked: 1[0] reads what 0.rnn[0] may remember of earlier" in found.notes["answer"]
         else:
             assert followed(found)["whole"] == 1
-
-
-class Hidden(nn.Module):
-    """Hands on the hidden states of a layer alone."""
-
-    def __init__(self, rnn: nn.Module) -> None:
-        super().__init__()
-        self.rnn = rnn
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return them."""
-        return self.rnn(x)[0]
 
 
 def test_why_nothing_is_interchanged_is_said() -> None:

@@ -10,19 +10,16 @@ import numpy as np
 import pytest
 import torch
 from studied import (
-    STUDY,
     UNITS,
     Report,
     answer,
     bits,
     head,
-    parts,
     planted,
     report_of,
     study_of,
     value,
     without_pictures,
-    written,
 )
 from torch import nn
 
@@ -31,7 +28,6 @@ from probe.evidence.measurements import only
 from probe.questions import needs
 from probe.studies.measuring import every_question
 from probe.studies.prepare import prepare
-from probe.studies.study_file import read_study
 from probe.subjects.answers import answers_at_steps
 from probe.subjects.budget import Budget
 from probe.subjects.ends import affordable_runs, part_of, said_of
@@ -150,16 +146,3 @@ def test_a_part_of_the_sequences_is_drawn_where_all_would_take_too_long() -> Non
     (asked,) = [one.settings for one in every_question(bounded) if one.name == "single-answers"]
     assert (asked["pairs"], asked["sequences"], len(asked["steps"]), max(asked["steps"]) < 7) == (40, 40, 3, True)
     assert "take too long" in str(needs.runs(replace(subject, budget=Budget(whole_runs=15))))
-
-
-def test_a_study_file_says_after_which_steps_it_answers(tmp_path: Path) -> None:
-    """What is not said is the last step; answers after other steps are of another study, and nothing else differs."""
-    found: list[dict[str, str]] = []
-    for line, steps in (("", "last"), ('steps = "last"', "last"), ('steps = "every"', "every")):
-        path = written(tmp_path, STUDY.replace('"head.bias"', f'"head.bias"\n{line}'))
-        (subject,) = prepare(read_study(path))
-        assert subject.asked.steps == steps
-        found.append(parts(subject))
-    silent, last, every = found
-    assert silent == last
-    assert {name for name in last if last[name] != every[name]} == {"readout"}

@@ -96,35 +96,17 @@ def test_without_a_readout_nothing_causal_is_said(of_bare: Report) -> None:
     assert "Without a readout we cannot say whether" in plain(of_bare.page.lead)
 
 
-def test_a_run_gives_the_same_bytes(of_bare: Report, tmp_path: Path) -> None:
-    """Two runs of one study write the same page, tables and pictures."""
+def test_a_run_gives_the_same_bytes_and_another_seed_draws_other_things(of_bare: Report, tmp_path: Path) -> None:
+    """Two runs write the same files; of another seed, random weights and shuffled values are others."""
     again = report_of(study_of(planted(), inputs=bits(64), readout=None), tmp_path / "again")
     files = [path.relative_to(of_bare.folder) for path in of_bare.folder.rglob("*") if path.is_file()]
     assert {path.suffix for path in files if path.suffix} == {".html", ".json", ".csv", ".svg", ".png", ".xz"}
     assert all((of_bare.folder / file).read_bytes() == (again.folder / file).read_bytes() for file in files)
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_another_seed_draws_other_things(of_bare: Report) -> None:
-    """In the same study, random weights and shuffled values are others; the tables are as long."""
     other = answer(study_of(planted(), inputs=bits(64), readout=None, seed=1), "reading-ones").measurements
     own = of_bare.findings["reading-ones"].measurements
     assert own.shape == other.shape
     for role in ("null", "random weights"):
-        one, two = (table[table["role"] == role]["value"].tolist() for table in (own, other))
-        assert one != two
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_concept_as_an_array_is_patched_at_the_last_step_unless_combine_says_more() -> None:
-    """Without combine only last states are patched, and the page says so; with `added` earlier ones are."""
-    x, given = bits(80), study_of(planted()).readout
-    assert given is not None
-    for combine, sentence in ((None, "after the last step"), ("added", "steps before the end")):
-        more = {"inputs": x, "concepts": {"ones": x[:, :, 0].cumsum(1)}, "readout": replace(given, combine=combine)}
-        patched = answer(study_of(planted(), **more), "interchange")
-        assert sentence in patched.notes["setup"]
-        assert value(patched, "followed", kind="units", at=1) == 1
+        assert own[own["role"] == role]["value"].tolist() != other[other["role"] == role]["value"].tolist()
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -147,7 +129,6 @@ def test_the_lead_has_a_sentence_for_each_concept(tmp_path: Path) -> None:
 OBJECTIONS: list[tuple[float, dict[str, float], Objection, str | None]] = [
     (0.004, {drawn.CLOCK: 0.0, LAST: 0.0, drawn.RANDOM: 0.0}, Objection.NOT_FOUND, None),
     (0.02, {drawn.CLOCK: 1.0, LAST: 1.0, drawn.RANDOM: 0.9}, Objection.BARELY_READ, None),
-    (0.5, {drawn.CLOCK: 0.5, drawn.CONSTANT: 0.5}, Objection.NOT_FOUND, None),
     (0.52, {drawn.CLOCK: 0.5, drawn.CONSTANT: 0.5}, Objection.BARELY_READ, None),
     (0.97, {drawn.CLOCK: 1.0, LAST: 0.0, drawn.RELABELLED: 0.97}, Objection.CLOCK, drawn.CLOCK),
     (0.68, {drawn.CLOCK: 0.69, LAST: 0.96, drawn.RANDOM: 0.98}, Objection.LAST_INPUTS, LAST),
@@ -175,12 +156,9 @@ def test_the_strongest_objection_counts(
 def test_a_readout_that_takes_long_is_counted() -> None:
     """Its matrices are part of the budget: fewer pairs and steps of the search."""
     plans = []
-    for width in (2, 400, 2_000):
+    for width in (2, 2_000):
         wide = nn.Sequential(nn.Linear(6, width), nn.Linear(width, width), nn.Linear(width, 9))
         (subject,) = prepare(study_of(planted(), readout=Readout("ones", function=wide)))
-        plans.append(plan_of(replace(subject, budget=Budget(pairs=7.5e9, search=3e10))))
-    cheap, dear, too_dear = ((plan.pairs, plan.iterations) for plan in plans)
-    assert cheap == (Budget().most_pairs, ITERATIONS)
-    assert FEWEST_PAIRS <= dear[0] < cheap[0]
-    assert 0 < dear[1] < cheap[1]
-    assert too_dear == (FEWEST_PAIRS, 0)
+        plan = plan_of(replace(subject, budget=Budget(pairs=7.5e9, search=3e10)))
+        plans.append((plan.pairs, plan.iterations))
+    assert plans == [(Budget().most_pairs, ITERATIONS), (FEWEST_PAIRS, 0)]

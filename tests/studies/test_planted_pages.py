@@ -1,0 +1,226 @@
+"""Pages of planted networks: of answers that come from elsewhere, and of concepts that are held or never seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from planted_cases import Planted, bits, by_hand, every, first_feature, relu
+from torch import nn
+
+from probe import Concept
+
+#: What is asked of an answer, beside accuracy and interchange, which show what it is worth.
+OF_ANSWERS = (
+    *("answers", "other-lengths", "bit-effects", "reduced-models", "noise-margin", "quantised-states", "ablation"),
+    *("unit-shares", "interchange", "class-means", "directions", "erasure", "steering"),
+)
+#: What would be false of a head that reads no count, and of answers that are no better than a guess.
+USES = (
+    *(r"needs nothing of its state but [^.]*: -?\d", r"no better than the later inputs allow: -?\d"),
+    r"The answer follows the direction that a least-squares probe reads: -?\d",
+    r"keeps \d+% of its right answers",
+)
+GUESSED = (
+    *(*USES, r"does not drift away from [^:]*: -?\d", r"decides how it moves the answer[^.]*: -?\d"),
+    *(r"predicts the answers at another length: -?\d", r"the network answers \d+% right", "costs? most"),
+)
+NO_BETTER = r"Is “ones” needed\?.* Not asked: the network answers “ones” right on {} of \d+ sequences, not clearly"
+LSTM_COUNTS: dict[str, Any] = {"bias": {0: 40, 3: 40, 9: 40}}
+NUMBERS = np.random.default_rng(0).normal(size=(200, 20, 1))
+
+
+def counts_the_ones(h: torch.Tensor) -> torch.Tensor:
+    """Return scores of eight classes, the best of which is the count that unit 2 of an LSTM holds."""
+    count = torch.atanh(h[:, 2].clamp(-0.999, 0.999)) / np.tanh(0.1)
+    return -5 * (count[:, None] - torch.arange(8, dtype=h.dtype)) ** 2
+
+
+ANSWERED = [
+    Planted(
+        "a head that reads a clock",
+        relu(1, 2, ih={1: [0.1]}, hh={(0, 0): 1, (1, 1): 1}, bias={0: 0.1}),
+        every(8),
+        (*OF_ANSWERS, "single-answers"),
+        says=[NO_BETTER.format(r"27\.3%")],
+        never=GUESSED,
+        reads=lambda h: 5 * h[:, :1],
+    ),
+    Planted(
+        "a head without memory",
+        by_hand(nn.RNN, 1, 2, ih={0: [2], 1: [0.1]}, hh={(1, 1): 1}),
+        NUMBERS,
+        OF_ANSWERS,
+        says=[
+            r"Not asked: the right answer stays the base's in 100% of the pairs that differ in “last” after \d+ of"
+        ],
+        never=USES,
+        reads={"function": lambda h: 40 * h[:, :1], "kind": "logit"},
+        concepts={"last": lambda x: (x[:, 0] > 0).astype(float)},
+    ),
+    Planted(
+        "one direction carries the answer, and states move along another",
+        relu(1, 5, ih={2: [0.1], 4: [1]}, hh={(0, 0): 1, (2, 2): 1}, bias={0: 0.1}),
+        bits(1, 100, 7, seed=21),
+        ("single-answers", "directions", "quantised-states", "other-lengths", "reduced-models"),
+        says=[
+            r"states move with “zeros” carries it: later answers follow it alone: 0\.\d+ [^)]*\), not true of",
+            r"The answer follows the direction that a least-squares probe reads: 1 ",
+            "A low share does not show that the network needs more",
+            r"At other lengths the answer does not drift away from “zeros”: (0|\d\.\d+e-1\d) ",
+            r"One number, the drift, predicts the answers at another length: 1 ",
+        ],
+        never=["the readout cannot give the right answer"],
+        reads={"function": lambda h: (h[:, 0] - h[:, 2])[:, None] * 10, "steps": "every"},
+        concepts={"zeros": lambda x: (1 - x[:, 0]).cumsum()},
+    ),
+    Planted(
+        "two units count alike, and their mean is read",
+        relu(1, 3, ih={...: [0.1], 2: [1]}, hh={(0, 0): 1, (1, 1): 1}),
+        bits(1, 200, 8),
+        ("unit-shares", "ablation", "erasure"),
+        says=[
+            r"Unit 0 and unit 1 have the largest share of the mean change, 0\.50 each",
+            r"The shares are spread as over 2\.0 equal units",
+            r"units \d and \d alone keep [01]\.\d\d, which is enough\.",
+            r"the answer is no better than the later inputs allow: 0(\.00\d*)? ",
+        ],
+        never=[r"unit \d alone keeps [01]\.\d\d, which is enough"],
+        reads=lambda h: 5 * (h[:, :1] + h[:, 1:2]),
+    ),
+    Planted(
+        "classes that are too few for longer strings",
+        by_hand(nn.LSTM, 1, 4, ih={10: [0.1], 8: [0.3]}, hh={(8, 0): 0.3}, bias={2: 40, 6: 40, 14: 40}),
+        every(7),
+        ("other-lengths", "reduced-models", "quantised-states"),
+        says=[
+            r"To [1-9]\d* of them the readout cannot give the right answer\.",
+            r"At other lengths the answer does not drift away from “ones”: 0\.0[1-9]",
+            r"Not asked: it answers with one of several classes, and the drift predicts a number",
+        ],
+        reads=counts_the_ones,
+    ),
+]
+
+
+#: What stands between a concept and what the controls say of it.
+WITH = r"with [^\n]*\s+(Can “[^”]*” be read\? )?"
+NO_CONTROL_AS_WELL = rf"{WITH}No control does as well"
+AS_WELL = rf"{WITH}It is not read clearly better than from"
+X = np.random.default_rng(0).integers(0, 2, (200, 10, 1)).astype(np.float32)
+ONES = X[:, :, 0].cumsum(1)
+DRAWS = np.random.default_rng(0)
+TOKENS = DRAWS.integers(0, 6, (150, 6))
+
+
+def written(units: int = 6, **held: int) -> nn.RNN:
+    """Return a network some units of which hold `ones`, the `time`, or the `last` input; the others are random."""
+    rnn = relu(1, units).float()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in rnn.parameters():
+            parameter.uniform_(-0.3, 0.3, generator=generator)
+        for what, unit in held.items():
+            for parameter in rnn.parameters():
+                parameter[unit] = 0
+            rnn.weight_hh_l0[:, unit] = 0
+            rnn.weight_hh_l0[unit, unit] = float(what != "last")
+            rnn.weight_ih_l0[unit, 0] = {"ones": 0.1, "time": 0.0, "last": 1.0}[what]
+            rnn.bias_ih_l0[unit] = 0.1 * (what == "time")
+    return rnn
+
+
+def labels(values: str) -> np.ndarray:
+    """Return an arbitrary label for each sequence, the same at all of its steps."""
+    return np.repeat(DRAWS.choice(list(values), len(X))[:, None], X.shape[1], axis=1)
+
+
+def of_tokens() -> nn.Module:
+    """Return a network of six tokens, one unit each, that remembers nothing."""
+    embedding = nn.Embedding.from_pretrained(torch.eye(6, dtype=torch.float64))
+    return nn.Sequential(embedding, by_hand(nn.RNN, 6, 6, ih=dict(enumerate(torch.eye(6)))))
+
+
+def both_ways() -> nn.RNN:
+    """Return a network that reads both ways, of which a unit of the backward part holds the next input."""
+    rnn = relu(1, 4, ih={0: [1]}, hh={(0, 0): 1}, bidirectional=True)
+    with torch.no_grad():
+        rnn.weight_ih_l0_reverse[2, 0] = rnn.weight_hh_l0_reverse[3, 2] = 1
+    return rnn
+
+
+def reading(*names: str) -> list[str]:
+    """Return the questions whether each concept can be read, and which unit holds them."""
+    return [*(f"reading-{name}" for name in names), "single-units"]
+
+
+READ = [
+    Planted(
+        "units hold a count and the step, and others follow from them",
+        written(ones=1, time=2),
+        X,
+        reading("ones", "time", "tens", "nearly", "many"),
+        says=[
+            *(f"“{name}” {NO_CONTROL_AS_WELL}" for name in ("ones", "tens")),
+            *(f"“{name}” {AS_WELL} other concepts .“ones”," for name in ("nearly", "many")),
+            f"“time” {AS_WELL} the step .the step alone, 1.00",
+            "Unit 1 of the hidden state of .0. follows “ones” best within steps: .r. is 1.00",
+        ],
+        never=["[Uu]nit [02345] of", *(f"“{name}” {NO_CONTROL_AS_WELL}" for name in ("nearly", "many"))],
+        concepts={
+            "ones": first_feature,
+            "time": lambda x: np.arange(1, len(x) + 1),
+            "tens": lambda x: 10 * first_feature(x),
+            "nearly": np.where(DRAWS.random(ONES.shape) < 0.05, DRAWS.permuted(ONES), ONES),
+            "many": lambda x: first_feature(x) > 3,
+        },
+    ),
+    Planted(
+        "the concept is absent, and the last input is there",
+        written(last=0, units=1),
+        X,
+        reading("ones", "last"),
+        says=[
+            f"“ones” {WITH}The score is not shown to exceed that of knowing nothing by 0.05",
+            f"“last” {AS_WELL} inputs alone .the last 4 inputs",
+            "No unit of the hidden state of .0. is shown to follow “ones” within steps more than in controls",
+        ],
+        never=["No control does as well", "nit \\d+ of .{5,40} follows “ones”", "\\bnan\\b"],
+        concepts={"ones": first_feature, "last": lambda x: ["one" if step[0] else "nought" for step in x]},
+    ),
+    Planted(
+        "arbitrary labels of sequences",
+        written(ones=1),
+        X,
+        reading("label", "number"),
+        says=["“label” was not found|The score is not shown to exceed", "No unit of .* is shown to follow “number”"],
+        never=["nit \\d+ of .{5,40} follows", "\\bnan\\b"],
+        concepts={"number": labels("12345").astype(float), "label": labels("abcdefg")},
+    ),
+    Planted(
+        "tokens, whose ids say nothing by their size",
+        of_tokens(),
+        TOKENS,
+        ["reading-class"],
+        says=[f"“class” {AS_WELL} inputs alone .the last 4 inputs, 1.00"],
+        never=["No control does as well"],
+        concepts={"class": Concept(np.isin(TOKENS, (1, 4)).astype(int), kind="categorical")},
+    ),
+    Planted(
+        "a layer that reads both ways",
+        both_ways(),
+        bits(1, 110, 20),
+        ["reading-next"],
+        says=["each after another prefix and before another rest", "which has already seen later inputs"],
+        concepts={"next": lambda x: [*x[1:, 0].tolist(), None]},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", [*ANSWERED, *READ], ids=lambda case: case.name)
+def test_what_is_said_of_a_planted_network_is_true(case: Planted, tmp_path: Path) -> None:
+    """Each sentence that must stand does, and none that would be false; what cannot be asked says why."""
+    case.check(tmp_path)
