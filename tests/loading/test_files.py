@@ -167,10 +167,12 @@ def test_the_order_of_gates_can_be_said_and_of_a_cell_written_by_hand_must(
 def test_a_choice_is_one_that_exists_and_decides(tmp_path: Path) -> None:
     """A choice that decides nothing would be accepted and ignored."""
     path = npz(tmp_path, **numbers(nn.GRU(3, 5)))
-    choices: list[dict[str, Any]] = [{"gate_activation": "hard_sigmoid"}, {"reset": "never"}, {"reset": "before"}]
-    for choice in (*choices, {"forget_bias": float("nan")}, {"forget_bias": 1.0}):
+    nan: Any = float("nan")
+    choices = ("gate_activation", "hard_sigmoid"), ("reset", "never"), ("reset", "before"), ("forget_bias", nan)
+    for choice, value in (*choices, ("forget_bias", 1.0)):
+        given: Any = {choice: value}
         with refused():
-            _ = probe.load(path, **choice)
+            _ = probe.load(path, **given)
 
 
 def test_a_path_leads_to_one_file_of_numbers(tmp_path: Path) -> None:

@@ -191,14 +191,14 @@ def test_arrays_that_are_not_in_the_file_are_refused(tmp_path: Path) -> None:
             _ = probe.load(tmp_path / f"{name}.h5")
 
 
-@pytest.mark.parametrize("shape", ["(1000000, 1000000)", "(-1,)", "(3,)", "'x'"])
-def test_a_shape_that_the_numbers_do_not_fill_is_refused(shape: str, tmp_path: Path) -> None:
+def test_a_shape_that_the_numbers_do_not_fill_is_refused(tmp_path: Path) -> None:
     """No room is made for what a header claims before the numbers are counted."""
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
-    header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
-    _ = (tmp_path / "a.npy").write_bytes(header + bytes(16))
-    with refused():
-        _ = probe.load(tmp_path / "a.npy")
+    for shape in ("(1000000, 1000000)", "(-1,)", "(3,)", "'x'"):
+        text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+        header = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+        _ = (tmp_path / "a.npy").write_bytes(header + bytes(16))
+        with refused():
+            _ = probe.load(tmp_path / "a.npy")
 
 
 def test_a_link_out_of_a_folder_is_not_followed(tmp_path: Path) -> None:
@@ -226,12 +226,10 @@ def test_a_flipped_bit_of_an_archive_is_found(suffix: str, tmp_path: Path) -> No
 def test_a_file_of_an_archive_whose_name_was_changed_is_found(tmp_path: Path) -> None:
     """Two arrays that are called otherwise in the table of contents would leave a network without its biases."""
     path = write(tmp_path / "a.npz", numbers(nn.GRU(3, 5)))
-    content = path.read_bytes()
-    start = content.index(b"PK\x01\x02")
-    renamed = content[start:]
+    files, mark, contents = path.read_bytes().partition(b"PK\x01\x02")
     for name in (b"bias_ih_l0.np", b"bias_hh_l0.np"):
-        renamed = renamed.replace(name + b"y", name + b"x")
-    _ = path.write_bytes(content[:start] + renamed)
+        contents = contents.replace(name + b"y", name + b"x")
+    _ = path.write_bytes(files + mark + contents)
     with refused():
         _ = probe.load(path)
 

@@ -150,10 +150,8 @@ FAR = {name.replace("l0", "l999999999"): value for name, value in nn.LSTM(3, 5).
 
 def changed(module: nn.Module, name: str, *shape: int) -> dict[str, Tensor]:
     """Return a module's tensors with one of another shape, or without it where there is no shape."""
-    tensors = named("m.", module)
-    return (
-        tensors | {f"m.{name}": torch.zeros(shape)} if shape else {k: tensors[k] for k in tensors if k != f"m.{name}"}
-    )
+    others = {key: tensor for key, tensor in named("m.", module).items() if key != f"m.{name}"}
+    return others | ({f"m.{name}": torch.zeros(shape)} if shape else {})
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,10 @@ NODES = (
     "gru_both gru_initial rnn rnn_two_functions"
 )
 FLAX = {"flax": "OptimizedLSTMCell_0 gru lstm optimized simple", "nnx": "lstm optimized gru simple"}
-TANH = {"activation": "tanh"}
-TF1 = {"forget_bias": 1.0}
-SIGMOID = {"gate_activation": "sigmoid"}
+TANH: dict[str, Any] = {"activation": "tanh"}
+TF1: dict[str, Any] = {"forget_bias": 1.0}
+NO_BIAS: dict[str, Any] = {"forget_bias": 0.0}
+SIGMOID: dict[str, Any] = {"gate_activation": "sigmoid"}
 
 
 def alone(file: str, inner: str, names: str, **choices: str) -> Answers:
@@ -136,17 +137,14 @@ def test_a_layer_answers_as_its_framework_does(row: Answers) -> None:
 
 def test_what_the_file_says_itself_cannot_be_overruled() -> None:
     """An argument that agrees with the file is a check; one that does not, or decides nothing, is refused."""
-    for file, choices in (
-        ("keras-counter/model.keras", {"gate_activation": "hard_sigmoid_keras2"}),
-        ("keras-counter/model.h5", {"gate_activation": "hard_sigmoid_keras2"}),
-        ("keras-counter/model.h5", TF1),
-        ("checkpoints/haiku.pkl", {"forget_bias": 0.0}),
-    ):
+    hard: dict[str, Any] = {"gate_activation": "hard_sigmoid_keras2"}
+    keras = "keras-counter/model.keras", "keras-counter/model.h5"
+    for file, choice in ((keras[0], hard), (keras[1], hard), (keras[1], TF1), ("checkpoints/haiku.pkl", NO_BIAS)):
         with refused():
-            _ = probe.load(DATA / file, **choices)
+            _ = probe.load(DATA / file, **choice)
     assert list(probe.load(DATA / "keras-counter/model.h5", **SIGMOID, **TANH).recurrent) == ["lstm"]
     with np.load(DATA / "tf1-counter/ref.npz") as expected:  # what nobody says decides: another network
-        other = probe.load(DATA / "tf1-counter/weights.npz", forget_bias=0.0)
+        other = probe.load(DATA / "tf1-counter/weights.npz", **NO_BIAS)
         assert other.check(expected["x"], expected["h"]) > 0.1
 
 

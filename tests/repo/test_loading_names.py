@@ -20,7 +20,7 @@ from probe.loading.formats.crc32c import crc32c
 from probe.recurrent import CustomLSTM
 
 DATA = Path(__file__).parents[1] / "data" / "checkpoints"
-TF1 = {"forget_bias": 1.0}
+TF1: dict[str, Any] = {"forget_bias": 1.0}
 FLAX = {name: array.numpy() for name, array in safetensors.torch.load_file(DATA / "flax.safetensors").items()}
 FLAX_LSTM = {name.rpartition("lstm.")[2]: array for name, array in FLAX.items() if ".lstm." in name}
 HAIKU = pickle.loads((DATA / "haiku_numpy.pkl").read_bytes())["params"]
