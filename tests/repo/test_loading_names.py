@@ -160,22 +160,15 @@ def test_chunks_and_bfloat16_of_flax_are_read(tmp_path: Path) -> None:
     assert checkpoint.not_understood == ("step",)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"\x81\xa1a\xdd\xff\xff\xff\xff",
-        b"\x81\xa1a" + b"\x91" * 5000,
-        written({"a": extension((1 << 40,), "float32", b"")}),
-        written({"a": extension((1,), "object", b"12345678")}),
-        written({"a": {"__msgpack_chunked_array__": True, "shape": {}, "chunks": {"0": 1}}}),
-        written({"a": 1}) + b"more",
-    ],
-)
-def test_a_damaged_file_of_flax_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file_of_flax_is_refused(tmp_path: Path) -> None:
     """No room is made for what it claims."""
-    _ = (tmp_path / "a.msgpack").write_bytes(content)
-    with refused():
-        _ = probe.load(tmp_path / "a.msgpack")
+    pieces = {"__msgpack_chunked_array__": True, "shape": {}, "chunks": {"0": 1}}
+    arrays = extension((1 << 40,), "float32", b""), extension((1,), "object", b"12345678"), pieces
+    cut, deep = b"\x81\xa1a\xdd\xff\xff\xff\xff", b"\x81\xa1a" + b"\x91" * 5000
+    for content in (cut, deep, *(written({"a": array}) for array in arrays), written({"a": 1}) + b"more"):
+        _ = (tmp_path / "a.msgpack").write_bytes(content)
+        with refused():
+            _ = probe.load(tmp_path / "a.msgpack")
 
 
 def test_a_graph_and_a_folder_of_orbax_are_known_and_refused(tmp_path: Path) -> None:
