@@ -65,6 +65,7 @@ def test_a_counter_measured_again_gives_the_committed_numbers(name: str) -> None
     assert moved.empty
 
 
+@pytest.mark.exhaustive
 def test_a_finding_made_by_another_process_has_the_same_bytes(findings: dict[str, Finding], tmp_path: Path) -> None:
     """Every file, pictures too; and none names a place of this machine."""
     code = f"""

@@ -30,7 +30,7 @@ from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Writes the report of a study twice.
-LONG = ("study.md",)
+LONG = ("study.md", "start.md")
 #: README's code is run in test_front_door.py.
 RUN = [page for page in PAGES[1:] if any(block.run for block in blocks(page.read_text()))]
 

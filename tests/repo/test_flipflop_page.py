@@ -21,6 +21,7 @@ from probe.studies import store
 COMMITTED = Path(__file__).parents[2] / "reports" / "flipflop" / "index.html"
 
 
+@pytest.mark.exhaustive
 def test_the_committed_page_says_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The verdicts are printed; `--pages` judges nothing, and writes the page; no other question is asked.
 
