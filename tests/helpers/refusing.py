@@ -1,4 +1,4 @@
-"""Messages of errors stand in messages.txt, beside this file: one row each, which --messages writes anew.
+"""Messages of errors stand in messages.txt, beside this file: each once, which --messages writes anew.
 
 A test says that a call is refused, and no words. So a message is reworded by one command, and reviewed as one diff.
 """
@@ -51,14 +51,25 @@ def plain(text: str, error: BaseException | None = None) -> str:
 
 
 def parsed(text: str) -> dict[str, list[str]]:
-    """Return the messages of each test: its name with its parameters, and below it one indented row a message."""
-    rows: dict[str, list[str]] = {}
+    """Return the messages of each test. Below a message stand, indented, the tests that hear it, and as which."""
+    rows: dict[str, dict[int, str]] = {}
+    message = ""
     for line in text.splitlines():
         if line.startswith("  "):
-            rows[next(reversed(rows))].append(line[2:])
-        elif line:
-            rows[line] = []
-    return rows
+            number, _, test = line[2:].partition(" ")
+            rows.setdefault(test, {})[int(number)] = message
+        else:
+            message = line
+    return {test: [heard[number] for number in sorted(heard)] for test, heard in rows.items()}
+
+
+def written(rows: dict[str, list[str]]) -> str:
+    """Return the text of which `parsed` gives these rows."""
+    places: dict[str, list[str]] = {}
+    for test in sorted(rows):
+        for number, message in enumerate(rows[test], 1):
+            places.setdefault(message, [message]).append(f"  {number} {test}")
+    return "".join(f"{line}\n" for message in sorted(places) for line in places[message])
 
 
 @cache
@@ -98,9 +109,8 @@ class Messages:
         with FileLock(Path(tempfile.gettempdir()) / "messages-of-probe.lock"):
             rows = parsed(FILE.read_text(encoding="utf-8"))
             rows |= {test: self.heard.get(test, []) for test in self.passed & self.there}
-            rows = {test: said for test, said in rows.items() if said and self.is_there(test, session.config.args)}
-            lines = [line for test in sorted(rows) for line in (test, *(f"  {row}" for row in rows[test]))]
-            FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            rows = {test: said for test, said in rows.items() if self.is_there(test, session.config.args)}
+            FILE.write_text(written(rows), encoding="utf-8")
 
     def is_there(self, test: str, args: list[str]) -> bool:
         """Return whether a test was collected; of those that were not asked for, whether a file defines it."""

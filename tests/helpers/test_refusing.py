@@ -39,10 +39,12 @@ def test_a_message_is_compared_with_its_row_and_written_by_one_command(tmp_path:
     _ = shutil.copy(Path(__file__).with_name("refusing.py"), folder)
     _ = (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
     _ = (folder / "conftest.py").write_text("from refusing import pytest_addoption\n")
-    _ = rows.write_text("test_gone\n  No more.\n")
+    _ = rows.write_text("No more.\n  1 test_gone\n")
     assert "(there is none)" in ran(folder, TEST)
     assert "1 passed" in ran(folder, TEST, "--messages")
-    expected = "test_one\n  No layer 'a' in PATH/x,\\nnor in 1.\n  No layer 'a' in PATH/x,\\nnor in #.\n"
+    expected = (
+        "No layer 'a' in PATH/x,\\nnor in #.\n  2 test_one\nNo layer 'a' in PATH/x,\\nnor in 1.\n  1 test_one\n"
+    )
     assert rows.read_text() == expected
     told = ran(folder, TEST.replace("'a'", "'b'"))
     assert "Message 1 of test_one" in told
