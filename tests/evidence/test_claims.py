@@ -68,6 +68,7 @@ VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
     "between": (rule(), [table([0.7] * 12)], "undecided", ""),
     "a bound inside": (rule(), [table([0.88] * 5 + [0.95] * 7)], "undecided", "is not wholly in the range ≥ 0.9"),
     "too few": (rule(needs=13), [TRAINED], "undecided", "12 networks; a verdict about the recipe needs 13"),
+    "just enough": (rule(needs=12), [TRAINED], "established", ""),
     "a check in all": (rule(check=True), [table([0.95, 0.97])], "passed", ""),
     "a check in some": (rule(check=True), [table([0.95, 0.97, 0.1])], "failed", "1 of 3 networks fail"),
     "a large share": (SHARE, [table([1.0] * 19 + [0.0])], "established", ""),

@@ -119,6 +119,7 @@ def test_the_medians_interval_is_of_two_values_or_none() -> None:
     intervals = {10: (2, 9), 6: (1, 6), 5: None, 0: None}
     for count, interval in intervals.items():
         assert median_interval([float(1 + 7 * place % count) for place in range(count)], 0.95) == interval
+    assert median_interval([1.0, 8.0], 0.4) == (1.0, 8.0)
 
 
 @pytest.mark.parametrize(("n", "level"), [(9, 0.95), (25, 0.99), (50, 0.9)])
