@@ -212,7 +212,6 @@ ORACLE = {
     "13": steered,
     "14": lambda net: float(alone(net).max()),
     "18": on_class_means,
-    "26": lambda net: score_along(net, least_squares(net)),
     "27a": lambda net: all_tests(net, "ones"),
     "27b": lambda net: all_tests(net, "zeros"),
     "27c": lambda net: all_tests(net, "drift"),
