@@ -121,11 +121,15 @@ class Compared:
         """
         import pandas as pd
 
-        rows = [row for one in read for row in one.rows(self.concept.seed)]
+        networks = [name for name in self.recordings if name != OWN]
+        rows, summaries = [], []
+        for one in read:
+            samples = one.samples(self.concept.seed)
+            rows += one.rows(samples)
+            summaries.append(one.summary(samples, compared=bool(networks)))
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table = table.astype({"step": "Int64", "states": "Int64", "sequences": "Int64", "low": float, "high": float})
-        networks = [name for name in self.recordings if name != OWN]
-        summary = pd.DataFrame([one.summary(self.concept.seed, compared=bool(networks)) for one in read])
+        summary = pd.DataFrame(summaries)
         states, sequences = (int(table[name].max()) for name in ("states", "sequences"))
         title = f"{what}; {several(states, 'state')} of {several(sequences, 'sequence')}"
         title += f", beside {several(len(networks), 'other network')}" if networks else ""

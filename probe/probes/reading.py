@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError, unknown
+from ..evidence.intervals import bootstrap_counts
 from ..methods.probing.linear import LinearProbe
 from ..methods.probing.scores import MARGIN, Score, margin_beside
 from ..recording.recording import LayerRecording
@@ -67,41 +68,45 @@ class SignalRead:
     def reads_something(self) -> bool:
         """Whether the score's interval lies above chance."""
         chance = 1 / len(self.points.labels) if self.points.named else 0.0
-        return self.scores[OWN].interval(0)[0] > chance
+        return self.scores[OWN].interval(self.samples(0))[0] > chance
 
-    def _named(self, seed: int) -> str:
+    def samples(self, seed: int) -> np.ndarray:
+        """Return bootstrap samples of the sequences that were read, (draw, sequence)."""
+        return bootstrap_counts(len(self.scores[OWN].loss), seed)
+
+    def _named(self, samples: np.ndarray) -> str:
         """Return the unit that was selected; none where a shuffled concept is read as well."""
-        low, _ = self.scores[OWN].above(self.scores[SHUFFLED], seed)
+        low, _ = self.scores[OWN].above(self.scores[SHUFFLED], samples)
         return _units(self.unit[OWN]) if low > 0 else ""
 
-    def rows(self, seed: int) -> list[dict[str, Any]]:
+    def rows(self, samples: np.ndarray) -> list[dict[str, Any]]:
         """Return the rows of the table."""
         at = {"layer": self.part.layer, "signal": str(self.signal), "how": self.how}
         count = {"states": len(self.points.values), "sequences": len(np.unique(self.points.sequence))}
         found = []
         for network, score in self.scores.items():
-            low, high = score.interval(seed) if network == OWN else (None, None)
+            low, high = score.interval(samples) if network == OWN else (None, None)
             row = at | {"unit": _units(self.unit.get(network, ())), "network": network, "score": score.value} | count
             found.append(row | {"low": low, "high": high})
         for step, scores in self.by_step.items():
             found += [at | {"step": step, "network": name, "score": score.value} for name, score in scores.items()]
         return found + [at | {"unit": str(unit), "network": OWN, "r": r} for unit, r in enumerate(self.follows)]
 
-    def summary(self, seed: int, *, compared: bool) -> dict[str, Any]:
+    def summary(self, samples: np.ndarray, *, compared: bool) -> dict[str, Any]:
         """Return the row of the summary.
 
         Args:
-            seed: of the intervals.
+            samples: of the sequences, for intervals, (draw, sequence).
             compared: whether a network stands beside.
         """
         own = self.scores[OWN]
         name, best = max(((n, s) for n, s in self.scores.items() if n != OWN), key=lambda each: each[1].value)
-        low, high = own.above(best, seed)
+        low, high = own.above(best, samples)
         above = "above every control" if compared else "no network compared"
         beaten = low > margin_beside(best.value)
         verdict = above if beaten else "below a control" if high < -MARGIN else "not specific"
         row = {"layer": self.part.layer, "signal": str(self.signal)}
-        row |= {"how": self.how, "unit": self._named(seed)} if self.unit else {}
+        row |= {"how": self.how, "unit": self._named(samples)} if self.unit else {}
         row |= {"score": own.value, "best control": name, "its score": best.value, "above": own.value - best.value}
         row |= {"low": low, "high": high, "unexplained": 1 - own.value, "of control": 1 - best.value}
         return row | {"verdict": verdict}

@@ -78,6 +78,7 @@ def tied(subjects: Sequence[Subject], known: int | None) -> dict[str, str]:
     }
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that compute the numbers."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 import probe
 from probe import Checkpoint, Concept, Readout, Study
+from probe.evidence.intervals import bootstrap_counts
 from probe.loading.checkpoint import Source
 from probe.loading.modules import Masked
 from probe.methods.probing.controls import clock_features, inputs_around
@@ -120,8 +121,9 @@ def test_scores_are_compared_on_the_same_sequences() -> None:
     rng = np.random.default_rng(0)
     lost, scale = rng.uniform(0, 1, 60), np.full(60, 2.0)
     worse, better = (Score(one[:, None], scale[:, None]) for one in (lost + 0.2, lost))
-    assert better.above(worse, 0) == pytest.approx((0.1, 0.1), abs=1e-9)
-    low, high = better.interval(0)
+    samples = bootstrap_counts(60, seed=0)
+    assert better.above(worse, samples) == pytest.approx((0.1, 0.1), abs=1e-9)
+    low, high = better.interval(samples)
     assert high - low > 0.03
     assert low < better.value < high
 

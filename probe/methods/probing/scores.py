@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from ...evidence.intervals import bootstrap_counts, percentile_interval
+from ...evidence.intervals import percentile_interval
 from .linear import ROUNDING
 
 #: A score beats a control if the lower end of the interval of their difference is above this, or above less near the
@@ -41,18 +41,17 @@ class Score:
         """The score over all sequences; 0 if the scale is 0."""
         return float(_mean_score(self.loss.sum(0), self.scale.sum(0)))
 
-    def draws(self, seed: int) -> Float[np.ndarray, " draw"]:
-        """Return the score of each bootstrap sample of sequences; scores with the same seed share the samples."""
-        weights = bootstrap_counts(len(self.loss), seed)
-        return np.asarray(_mean_score(weights @ self.loss, weights @ self.scale))
+    def draws(self, samples: Int[np.ndarray, "draw sequence"]) -> Float[np.ndarray, " draw"]:
+        """Return the score of each bootstrap sample of sequences, as `bootstrap_counts` draws them."""
+        return np.asarray(_mean_score(samples @ self.loss, samples @ self.scale))
 
-    def interval(self, seed: int) -> tuple[float, float]:
+    def interval(self, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
         """Return the 95 % interval over sequences, by the percentile bootstrap."""
-        return percentile_interval(self.draws(seed))
+        return percentile_interval(self.draws(samples))
 
-    def above(self, other: Score, seed: int) -> tuple[float, float]:
+    def above(self, other: Score, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
         """Return the 95 % interval of the difference to another score of the same sequences."""
-        return percentile_interval(self.draws(seed) - other.draws(seed))
+        return percentile_interval(self.draws(samples) - other.draws(samples))
 
 
 def margin_beside(control: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...evidence.intervals import bootstrap_counts
 from ...evidence.measurements import measurement, tabulate
 from ...methods.probing.controls import clock_features, inputs_read, relabelled
 from ...methods.probing.scores import MARGIN, Score, of_categories
@@ -48,9 +49,9 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
         about = {"network": subject.network, "layer": place[0], "signal": place[1], **more}
         return measurement(question, metric, value=value, **about)
 
-    rows, best_of_random = [], {}
+    rows, best_of_random, samples = [], {}, bootstrap_counts(len(scores[at].loss), subject.seed)
     for place, score in scores.items():
-        low, high = score.interval(subject.seed)
+        low, high = score.interval(samples)
         rows.append(row("score", score.value, place, kind=fit, low=low, high=high, n=sequences))
     for control in (one for one in others if one.network.role == RANDOM):
         by_place = _by_place(control, target)
@@ -71,7 +72,7 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
         network = max(best_of_random, key=lambda one: best_of_random[one].value)
         controls[RANDOM] = compared[network] = best_of_random[network]
     for name, score in controls.items():
-        low, high = scores[at].above(score, subject.seed)
+        low, high = scores[at].above(score, samples)
         value = scores[at].value - score.value
         rows.append(row("above", value, at, kind=name, low=low, high=high, n=sequences))
     two = ratios({one.name: score.value for one, score in best_of_random.items()}, scores[at].value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...errors import several
+from ...evidence.intervals import bootstrap_counts
 from ...methods.probing import targets
 from ...methods.probing.controls import inputs_read, relabelled
 from ...methods.probing.targets import LEAST_SEQUENCES
@@ -70,7 +71,8 @@ def unit_follows(subject: Subject, name: str, at: Place) -> bool:
         *(replace(target, values=order).best_unit(states)[0] for order in orders),
     ]
     best = max(controls, key=lambda score: score.value)
-    return target.best_unit(states)[0].above(best, subject.seed)[0] > 0
+    own = target.best_unit(states)[0]
+    return own.above(best, bootstrap_counts(len(own.loss), subject.seed))[0] > 0
 
 
 def followed(subject: Subject, name: str) -> Place:
