@@ -60,6 +60,7 @@ study: $(VENV)/.installed  ## train and measure every network of the study; what
 
 panel: $(VENV)/.installed  ## measure a fixed panel of networks and a hundredth of the others again, and compare
 	$(PY) -m analyses counter --verify --jobs $(JOBS)
+	$(PY) -m analyses flipflop --verify --jobs $(JOBS)
 
 nightly: exhaustive packages coverage mutants  ## all that takes hours: long tests, all mutations, all measurements, other Pythons and processors
 	$(PY) -m analyses counter --verify --everything --jobs $(JOBS)
@@ -85,19 +86,21 @@ check: lint types test  ## what a change must pass: style, types, tests
 
 # A file's tests stay in one process: tests/conftest.py.
 TESTS := $(PY) -m pytest -n $(JOBS) --durations=10
+# Each call is checked against its annotations; in CI the wheel's tests do so.
+CHECKS := --jaxtyping-packages=probe,models,analyses,reports,checking.once
 
-# ONLY: what pytest takes to choose files or folders. With CHECKED=1 each call is checked against its annotations, as in CI.
+# ONLY: what pytest takes to choose files or folders.
 test: $(VENV)/.installed  ## run the tests
-	$(if $(CHECKED),,JAXTYPING_DISABLE=1) $(TESTS) $(ONLY)
+	$(TESTS) $(ONLY)
 
 packages: $(VENV)/.installed  ## run the tests with networks that are downloaded from packages
 	$(PY) -m pytest -q -m packages
 
 exhaustive: $(VENV)/.installed  ## run the long tests, which make test leaves out
-	JAXTYPING_DISABLE=1 $(TESTS) -m exhaustive
+	$(TESTS) -m exhaustive
 
 coverage: $(VENV)/.installed  ## run the tests, and fail where less than 95 % of probe/ is run
-	$(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=95
+	$(TESTS) $(CHECKS) --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 mutants: $(VENV)/.installed  ## break the code on purpose, one theorem or contract at a time, and see that a test fails
 	$(PY) -m benchmarks.mutants

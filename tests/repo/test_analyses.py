@@ -13,19 +13,13 @@ import pytest
 import torch
 from refusing import refused
 
-from analyses.__main__ import limit_threads
 from analyses.counter import POPULATION_QUESTIONS, QUESTIONS, common, study
 from models import planted
 from models.counter import answer
 from probe import Finding
-from probe.studies import verify
-from probe.studies.store import read
 
 REPOSITORY = Path(__file__).parents[2]
-#: One has 400 steps of a search; `make panel` measures it again.
-LONG = ("alignment",)
 SHELL = {"__init__", "common", "drawn", "explored", "here", "plain", "study", "verdicts"}
-COUNTER = "counter/seed-2000"
 #: Questions with pictures of each form.
 DRAWN = ("accuracy", "directions", "gate_activity", "dynamics")
 
@@ -50,19 +44,6 @@ def test_every_module_beside_the_shell_is_a_question() -> None:
     assert [one.name for one in study.questions(QUESTIONS)] == list(QUESTIONS)
     told = [name for page in study.PAGES.values() for name in page.questions]
     assert sorted(told) == sorted([*QUESTIONS, *POPULATION_QUESTIONS, "verdicts"])
-
-
-@pytest.mark.parametrize("name", [name for name in QUESTIONS if name not in LONG])
-def test_a_counter_measured_again_gives_the_committed_numbers(name: str) -> None:
-    """Up to what rounding moves; its controls, and more networks, are measured again by `make panel`."""
-    limit_threads()
-    subjects = common.subjects(common.with_controls("counter", 2000, fit=False)[:1])
-    stored = read(study.FOLDER / "judged.csv.xz")[COUNTER].tables[name]
-    stored = stored[stored["network"].isin([COUNTER, f"{COUNTER}/null"])]
-    (question,) = study.questions([name])
-    _, moved = verify.compare(question, subjects, stored, question.ask(subjects))
-    assert len(stored) > 0
-    assert moved.empty
 
 
 @pytest.mark.exhaustive

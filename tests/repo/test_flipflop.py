@@ -63,13 +63,6 @@ def test_the_verdicts_are_those_of_the_committed_measurements(cell: str) -> None
     assert (of_role(table, "worst_score", "fitted head") >= rules.BOUND).sum() == REACHING[cell]
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_measuring_again_gives_the_committed_numbers(cell: str) -> None:
-    """One is measured here, as it is committed, with its controls: every value of every question."""
-    (again,) = study.of_cell(cell).verify(study.FOLDER / f"{cell}.csv.xz", study.PANEL[cell])
-    assert (again.faults, again.values > 500) == ((), True)
-
-
 def test_what_is_held_is_the_sign_of_the_last_pulse() -> None:
     """Against a loop over the steps; every channel pulses at step 0."""
     x = pulses(20, 15, 0.3, generator(1, "test"))
