@@ -206,6 +206,7 @@ DYNAMICS = Question(
     "Does the answer rest when nothing is counted?",
     dynamics.measure,
     settings={"silent": torch.zeros(1), "driving": torch.ones(1, 1), "steps": (5, 6, 7, 8, 9)},
+    version=2,
     rules=(
         common.rule(
             key="II.19",

@@ -59,7 +59,7 @@ def beside(findings: Mapping[str, Finding]) -> dict[str, Finding]:
 
 def shown() -> list[Subject]:
     """Return the network that is drawn, a subject a bit."""
-    return subjects(stored.networks(CELL, [SEED]), controls=False)
+    return subjects(stored.networks(CELL, [SEED]), judged=False)
 
 
 def points(group: Group) -> tuple[pd.DataFrame, list[Float[np.ndarray, "_ 3"]]]:

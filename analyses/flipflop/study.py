@@ -67,9 +67,9 @@ QUESTIONS = (
         "stable_answers",
         "Where does the state rest while no pulse comes?",
         stable_answers.measure,
-        rules=RULES[1:2],
+        rules=RULES[1:3],
         settings=SEARCH,
-        version=2,
+        version=3,
         text="A fixed point stays as it is while no pulse comes: stable if the network comes back to it from nearby, "
         "a saddle if the state leaves it along some directions. The axes of the picture are the directions along "
         "which the states hold the bits.",
@@ -79,7 +79,7 @@ QUESTIONS = (
         "Does one direction of the state carry one bit?",
         single_answers.measure,
         roles=ANSWERING,
-        rules=RULES[2:],
+        rules=RULES[3:],
         settings={"steps": STEPS},
         text="After a step of one sequence we put in another one's coordinate along one bit's direction, and read "
         "on. An answer that has nothing to do with the bit would follow half of the time.",
@@ -93,12 +93,13 @@ def last_sign(channel: int, x: np.ndarray) -> np.ndarray:
     return np.where(found == 0, np.nan, found)
 
 
-def subjects(networks: Sequence[stored.Trained], *, controls: bool = True) -> list[Subject]:
+def subjects(networks: Sequence[stored.Trained], *, judged: bool = True) -> list[Subject]:
     """Return trained flip-flops as subjects, three of each: one for each bit that it answers, at every step.
 
     Args:
         networks: the study's own, or others to explore with.
-        controls: whether its own initialisation and that with a fitted head stand beside each.
+        judged: whether rules are about them, and each has its own initialisation and that with a fitted head beside
+            it; if not, their role is `other`.
     """
     x = pulses(SEQUENCES, LENGTH, PROBABILITY, generator(0, "flip-flop study")).double()
     lengths, about = np.full(SEQUENCES, LENGTH), "the sign of its last pulse"
@@ -109,14 +110,14 @@ def subjects(networks: Sequence[stored.Trained], *, controls: bool = True) -> li
     found: list[Subject] = []
     for one in networks:
         name = f"flipflop-{one.cell}/seed-{one.seed}"
-        roles = {"trained": (one.model, "")}
-        if controls:
+        roles = {"trained" if judged else "other": (one.model, "")}
+        if judged:
             # The last bits of what is computed here depend on the processor.
             told = hashlib.sha256(f"fitted head on {weights_digest(one.untrained)}".encode()).hexdigest()
             fitted = fit_head(one.untrained, one.seed, PROBABILITY)
             roles |= {"own initialisation": (one.untrained, ""), "fitted head": (fitted, told)}
         for role, (given, known_by) in roles.items():
-            own, model = name if role == "trained" else f"{name}/{role}", copy.deepcopy(given).double()
+            own, model = name if given is one.model else f"{name}/{role}", copy.deepcopy(given).double()
             found += _answering(Network(own, role, model, one.seed, known_by), model, x, known)
     return found
 

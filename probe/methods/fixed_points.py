@@ -12,11 +12,18 @@ from jaxtyping import Complex128, Float, Float64
 from torch import Tensor
 
 from ..errors import ProbeError
+from ..recurrent.cells.gru import GRUCell
+from ..recurrent.cells.lstm import LSTMCell
+from ..recurrent.cells.rnn import RNNCell
+from ..recurrent.signals import Signal
 from .clean_run import CleanRun
 from .dynamics import Dynamics
 
-#: q below which a point is fixed, and slow; how near two points are one (docs/science.md, claim 19).
-FIXED, SLOW, MERGED = 1e-10, 1e-6, 0.01
+#: q below which a point is fixed, where |F(s) - s| is rounding, and slow; how near two points are one.
+FIXED, SLOW, MERGED = 1e-24, 1e-6, 0.01
+#: In at most so many rounds a search goes on from between the points that it found; one that finds none is the last.
+#: By what share of itself, and of 1, a number may lie beyond its bound.
+MIXES, ROUNDED = 8, 1e-6
 #: From each start so many steps are taken at most.
 ITERATIONS = 200
 _EXACT, _SHORT, _LEAST, _MOST = 1e-30, 1e-14, 1e-10, 1e8
@@ -40,6 +47,8 @@ class Points:
         reached: the share of starts that ended at a fixed or slow point; the others ended where q is smallest nearby
             and nothing stands still.
         later: runs states on for half of `PUSHED` steps, to see what becomes of a push; None to trust the Jacobians.
+        bounded: whether the layer is known to map a ball of states into itself, so that `index` is 1 if no fixed
+            point is missing.
     """
 
     states: Float64[np.ndarray, "point size"]
@@ -48,6 +57,32 @@ class Points:
     fixed: np.ndarray
     reached: float
     later: Callable[[Tensor], Tensor] | None = None
+    bounded: bool = False
+
+    @property
+    def index(self) -> int | None:
+        """The sum over fixed points of the sign of det(1 - dF/ds); None where an eigenvalue is 1 within `NEAR`.
+
+        It is 1 for all fixed points of a map of a ball into itself. That it is 1 does not show that none is missing:
+        two that are born together, a saddle and a node, add to 0.
+
+        Reference:
+            Milnor 1965, Topology from the differentiable viewpoint, section 6 (Poincaré-Hopf, for s - F(s)).
+        """
+        if not self.isolated[self.fixed].all():
+            return None
+        off = np.eye(self.states.shape[1]) - self.jacobians[self.fixed]
+        return round(float(np.linalg.slogdet(off)[0].sum()))
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether fixed points are missing for certain: the layer is bounded, and `index` is not 1."""
+        return self.bounded and self.index not in (None, 1)
+
+    @property
+    def isolated(self) -> np.ndarray:
+        """Which points have no eigenvalue of 1 within `NEAR`, (point,): no other fixed point lies near to such."""
+        return np.abs(self.eigenvalues - 1).min(axis=1, initial=np.inf) > NEAR
 
     @property
     def eigenvalues(self) -> Complex128[np.ndarray, "point size"]:
@@ -123,13 +158,17 @@ def step(
     Raises:
         ProbeError: the input has not as many numbers as the layer reads.
     """
+    _check(dynamics, fixed_input)
+    return dynamics.advance(states, fixed_input.double().expand(len(states), 1, -1))
+
+
+def _check(dynamics: Dynamics, fixed_input: Tensor) -> None:
     wanted = dynamics.inputs
     if tuple(fixed_input.shape) != (wanted,):
         raise ProbeError(
             f"The fixed input has shape {tuple(fixed_input.shape)}; the layer reads {wanted} numbers a step, so it "
             f"must have shape ({wanted},)."
         )
-    return dynamics.advance(states, fixed_input.double().expand(len(states), 1, wanted))
 
 
 def jacobians(
@@ -173,36 +212,83 @@ def find_points(
     starts: Float[Tensor, "row size"],
     *,
     bound: Float[np.ndarray, " size"] | None = None,
+    between: int = 400,
 ) -> Points:
     """Return the fixed and slow points that are reached from given states under a fixed input.
 
-    q(s) = |F(s) - s|^2 / 2 is made small from every start by Levenberg-Marquardt steps on F(s) - s. What is found
-    depends on the starts: points that none of them leads to are missing. Of points nearer than `MERGED` the one with
-    the smallest q stays.
+    q(s) = |F(s) - s|^2 / 2 is made small from every start by Levenberg-Marquardt steps on F(s) - s. Then the search
+    goes on from the middles of any two isolated points that it found, until a round finds no other: a saddle lies
+    between what its two sides lead to, where no start may be. Points that no start leads to are missing; see
+    `Points.incomplete`. Of points nearer than `MERGED` the one with the smallest q stays.
 
     Args:
         dynamics: the layer's.
         fixed_input: what is read at every step.
         starts: where to start, such as `visited_states(machine.clean)`.
-        bound: how large each number of a point may be, (size,); a start that ends beyond it found none. None for any.
+        bound: how large each number of a point may be, (size,); a start that ends beyond it, or beyond
+            `bound_at_rest`, found none. None for any.
+        between: from how many middles a round starts at most; of more it draws so many.
 
     Reference:
         Sussillo & Barak 2013, Opening the black box, equation 3 and section 2; Golub & Sussillo 2018,
         FixedPointFinder (many starts at once, merging).
     """
-    states, q = _descend(dynamics, fixed_input, starts.detach().double().clone())
-    found = q < SLOW if bound is None else (q < SLOW) & (np.abs(states) <= bound).all(axis=1)
-    order = [row for row in np.argsort(q, kind="stable").tolist() if found[row]]
-    kept: list[int] = []
-    for row in order:
-        if not kept or np.linalg.norm(states[kept] - states[row], axis=1).min() > MERGED:
-            kept.append(row)
-    at = jacobians(dynamics, torch.as_tensor(states[kept]), fixed_input)
+    _check(dynamics, fixed_input)
+    at_rest = bound_at_rest(dynamics, fixed_input)
+    bounds = [np.full(dynamics.size, np.inf), *(each for each in (bound, at_rest) if each is not None)]
+    within = np.min(bounds, axis=0) * (1 + ROUNDED) + ROUNDED
 
     def later(states: Tensor) -> Tensor:
         return dynamics.advance(states, fixed_input.double().expand(len(states), PUSHED // 2, -1))
 
-    return Points(states[kept], q[kept], at, q[kept] < FIXED, len(order) / max(len(q), 1), later)
+    def reached(starts: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        states, q = _descend(dynamics, fixed_input, starts)
+        rests = (q < SLOW) & (np.abs(states) <= within).all(axis=1)
+        return states[rests], q[rests]
+
+    def apart(states: np.ndarray, q: np.ndarray) -> Points:
+        kept: list[int] = []
+        for row in np.argsort(q, kind="stable").tolist():
+            if not kept or np.linalg.norm(states[kept] - states[row], axis=1).min() > MERGED:
+                kept.append(row)
+        at = jacobians(dynamics, torch.as_tensor(states[kept]), fixed_input)
+        return Points(states[kept], q[kept], at, q[kept] < FIXED, share, later, at_rest is not None)
+
+    states, q = reached(starts.detach().double().clone())
+    share, drawn = len(q) / max(len(starts), 1), np.random.default_rng(0)
+    points = apart(states, q)
+    for _ in range(MIXES):
+        middles = _middles(points.states[points.fixed & points.isolated], between, drawn)
+        if not len(middles):
+            break
+        states, q = reached(torch.as_tensor(middles))
+        before, points = len(points), apart(np.concatenate([points.states, states]), np.concatenate([points.q, q]))
+        if len(points) == before:
+            break
+    return points
+
+
+def _middles(ends: np.ndarray, most: int, drawn: np.random.Generator) -> Float64[np.ndarray, "row size"]:
+    """Return the middles between any two states, or so many of them that are drawn."""
+    pairs = np.stack(np.triu_indices(len(ends), 1), axis=1)
+    return ends[pairs[np.sort(drawn.permutation(len(pairs))[:most])]].mean(axis=1)
+
+
+def bound_at_rest(dynamics: Dynamics, fixed_input: Float[Tensor, " input"]) -> Float64[np.ndarray, " size"] | None:
+    """Return how large each number of a fixed point can be by the equations, (size,); None where they say nothing.
+
+    A tanh is below 1, and so is h = (1 - z) n + z h, as h = n there. Of an LSTM c = i g / (1 - f) with f at most
+    sigmoid(a), a = W x + b + |U| 1 over the forget gate's rows: |c| is at most 1 + e^a. States within these bounds
+    stay within.
+    """
+    cell, sizes = dynamics.cell, np.ones(dynamics.size)
+    if isinstance(cell, LSTMCell) and cell.plain:
+        alone = cell.inputs(fixed_input.double()[None]) + cell.recurrent(torch.zeros(1, cell.units).double())
+        forget = (alone[0] + cell.weights.U.abs().sum(1))[cell.units : 2 * cell.units]
+        sizes[dynamics.columns(Signal.CELL_STATE)] = 1 + forget.detach().exp().numpy()
+        return sizes
+    plain_gru = isinstance(cell, GRUCell) and cell.plain
+    return sizes if plain_gru or (isinstance(cell, RNNCell) and cell.activation is torch.tanh) else None
 
 
 def _descend(

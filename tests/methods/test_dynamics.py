@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from probe.methods import fixed_points
 from probe.methods.dynamics import CellDynamics
-from probe.methods.fixed_points import eigenvalues, find_points, jacobians, step, visited_states
+from probe.methods.fixed_points import bound_at_rest, eigenvalues, find_points, jacobians, step, visited_states
 from probe.methods.machines import Machine
 from probe.recurrent.finding import find_layers
 
@@ -104,6 +105,61 @@ def test_known_fixed_points_are_found_to_1e_8(
     slopes = np.array(weights) * (1 - points.states**2)
     assert np.allclose(np.sort(np.abs(points.eigenvalues)), np.sort(np.abs(slopes)), atol=1e-8)
     assert np.array_equal(points.stable, (np.abs(slopes) < 1).all(1))
+
+
+@pytest.mark.parametrize("units", [1, 2, 3])
+def test_what_lies_between_the_points_that_were_found_is_found(units: int) -> None:
+    """From the corners of a cube its edges, faces and middle; a saddle that no start leads to leaves the index at 1.
+
+    A unit rests at three places, found by bisection, so that there are 3^units points, and their signs add to 1.
+    """
+    corners = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=units)), dtype=torch.float64)
+    dynamics, held = machine(diagonal((1.5,) * units, (0.02,) * units)).dynamics, torch.zeros(2)
+    points = find_points(dynamics, held, corners)
+    wanted = itertools.product(crossings(1.5, 0.02), repeat=units)
+    assert np.abs(np.sort(points.states, axis=0) - np.sort([*wanted], axis=0)).max() < 1e-8
+    cube = [math.comb(units, free) << (units - free) for free in range(units + 1)]
+    assert np.bincount(points.unstable_directions).tolist() == cube
+    assert (points.index, points.incomplete, points.fixed.all()) == (1, False, True)
+    one = find_points(dynamics, held, corners[:1])
+    assert (len(one), one.index, one.incomplete) == (1, 1, False)
+    stable = find_points(dynamics, held, corners[[0, -1]], bound=np.full(units, 2.0))
+    assert len(stable) == 3
+
+
+def test_an_index_that_is_not_1_shows_that_points_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where states stay within bounds; a relu has none, and on a line of fixed points nothing follows."""
+    monkeypatch.setattr(fixed_points, "MIXES", 0)
+    corners = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    two = find_points(machine(diagonal((1.5,), (0.0,))).dynamics, torch.zeros(2), corners)
+    assert (two.index, two.incomplete) == (2, True)
+    assert (len(two), replace(two, bounded=False).incomplete) == (2, False)
+    for kind in KINDS:
+        nowhere = torch.zeros(0, 4 if kind == "lstm" else 2, dtype=torch.float64)
+        found = find_points(machine(Net(kind)).dynamics, torch.zeros(2), nowhere)
+        assert (found.bounded, found.index, found.incomplete) == (True, 0, True)
+    net = nn.RNN(1, 1, nonlinearity="relu", dtype=torch.float64)
+    (layer,) = find_layers(net)
+    assert not find_points(CellDynamics("layer", layer.cell), torch.zeros(1), corners).bounded
+    model = silent("lstm", units=1)
+    with torch.no_grad():
+        model.rnn.bias_ih_l0.copy_(torch.tensor([0.0, 40.0, 0.0, 40.0]))  # f = o = 1, g = 0: c stays
+    line = find_points(machine(model).dynamics, torch.zeros(2), torch.tensor([[0.1, 0.0], [0.5, 0.0]]))
+    assert (line.index, line.incomplete) == (None, False)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_no_state_leaves_the_bounds_within_which_fixed_points_lie(kind: str) -> None:
+    """Nor does one that begins at a corner of them, with weights of any size."""
+    for seed in range(20):
+        net, draws = Net(kind, units=3), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.copy_(3 * torch.randn(parameter.shape, generator=draws, dtype=torch.float64))
+        (dynamics, held) = machine(net).dynamics, torch.randn(2, generator=draws, dtype=torch.float64)
+        bound = torch.as_tensor(bound_at_rest(dynamics, held))
+        states = bound * (2 * torch.rand(200, len(bound), generator=draws, dtype=torch.float64) - 1).sign()
+        assert (step(dynamics, states, held).abs() <= bound * (1 + 1e-9)).all()
 
 
 @pytest.mark.parametrize(("weight", "kind"), [(0.5, 0), (1.0, 1), (1.5, 2), (-1.0, 0)])

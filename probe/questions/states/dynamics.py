@@ -47,7 +47,7 @@ ASKED = tuple(role for role in ROLES if role not in (*FITTED_HEADS, "null"))
 def question(subject: Subject) -> Question:
     """Return the question where the fixed points are under each input that a study holds fixed."""
     title, wanted = "Where are its fixed points?", (held_inputs.first_layer,)
-    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw, tell=tell, version=5)
+    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw, tell=tell, version=6)
 
 
 @torch.no_grad()
@@ -64,8 +64,9 @@ def measure(
 
     Metrics of each input that is held fixed (`kind` names it; empty for the silent one): `fixed_points`,
     `stable_points` (fixed ones that forget a small push; see `Points.stable`), `slow_points`; `starts_reached`, the
-    share of starts that end at one of them; `slow_modes`, the median over the starts of how many eigenvalues of
-    dF/ds have a modulus of at least 0.9. By point (`at` is its number, the slowest first): `point_q`, `point_modulus`
+    share of starts that end at one of them; `index_sum` and `incomplete`, 1 where it shows that some are missing (see
+    `Points`); `slow_modes`, the median over the starts of how many eigenvalues of dF/ds have a modulus of at least
+    0.9. By point (`at` is its number, the slowest first): `point_q`, `point_modulus`
     (the largest), `point_distance` to the nearest start and, where the readout reads this layer alone, `point_answer`
     (the expected answer y read there). Of named inputs also `neutral_points` (fixed ones that keep a small push); of
     these, points at which no state can be are left out.
@@ -78,7 +79,7 @@ def measure(
 
     Args:
         silent: an input that should change nothing, (number,), as the layer reads it. Its points are searched
-            without bounds, and no other input is held fixed.
+            without bounds but those of the equations, and no other input is held fixed.
         driving: the other inputs, (symbol, number).
         steps: at which steps the input is read, from 1; None for all but the first.
 
@@ -130,7 +131,7 @@ def _at_rest(row: _Row, subject: Subject, silent: Tensor | None) -> Iterator[dic
     bound = start.bound if silent is None else None
     alone = needs.machine(subject) is None and [layer.name for layer in ends_of(subject).stack] == [start.layer.name]
     for name, held in (held_inputs.inputs_of(subject)[0] if silent is None else {"": silent.double()}).items():
-        points = fixed_points.find_points(start.dynamics, held, start.states, bound=bound)
+        points = fixed_points.find_points(start.dynamics, held, start.states, bound=bound, between=len(start.states))
         around = fixed_points.eigenvalues(fixed_points.jacobians(start.dynamics, start.states, held))
         values = {**counts(points), "slow_modes": float(np.median((np.abs(around) >= SLOW_MODE).sum(1)))}
         if silent is None:
@@ -158,9 +159,10 @@ def tell(answered: Answered) -> Told:
     start = held_inputs.start_of(subject)
     setup = (
         f"We held fixed {held_inputs.inputs_of(subject)[1]}. The search began at {len(start.states)} states of "
-        f"{start.layer.name} that the inputs lead to, and minimised q = |F(s) \N{MINUS SIGN} s|²/2 (fixed below "
-        "1e-10, slow below 1e-6; Sussillo and Barak 2013). It misses points that no start leads to, and leaves out "
-        "those beyond what a state can be. A stable point forgets a small push, a neutral one keeps it."
+        f"{start.layer.name} that the inputs lead to, went on between the points that it found, and minimised "
+        "q = |F(s) \N{MINUS SIGN} s|²/2 (fixed below 1e-24, slow below 1e-6; Sussillo and Barak 2013). It may miss "
+        "points, and leaves out those beyond what a state can be. A stable point forgets a small push, a neutral one "
+        "keeps it."
     )
     title, caption = "How many points the search finds", "A mark for each network and input."
     figure = figure_of(answered, draw, "fixed_points", title=title, alt=first, caption=caption)
@@ -172,4 +174,5 @@ def _counted(rows: pd.DataFrame) -> str:
     fixed, stable, neutral = (round(one(rows, metric=f"{kind}_points")) for kind in ("fixed", "stable", "neutral"))
     kinds = {"stable": stable, "neutral": neutral, "unstable": fixed - stable - neutral}
     each = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
-    return f"{several(fixed, 'fixed point')} ({each})" if fixed else "no fixed point"
+    missing = ", and misses some" if one(rows, metric="incomplete") else ""
+    return f"{several(fixed, 'fixed point')} ({each}){missing}" if fixed else "no fixed point"

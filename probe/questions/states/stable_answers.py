@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -35,12 +36,15 @@ def measure(
     Subjects of one network are its several answers. With noise the search starts from as many more states, since a
     network that jumps from one stable state to the next visits none that leads to a saddle.
 
-    Metrics, one value a network: `fixed_points`, `stable_points`, `slow_points`, `starts_reached` as of
-    `probe.questions.states.dynamics`; `one_stable_each`, 1 if each combination of answers has exactly one stable
-    fixed point and else 0. By combination (`kind`, such as `-1,1,1`): `stable_points_answering`. By number of
-    unstable directions (`at`): `points_unstable_in`, how many fixed points that are not neutral have so many. By
-    point (`at` is its number, the slowest first, `kind` what is answered there): `point_q`, `point_unstable`,
-    `point_modulus` (the largest) and `point_distance` to the nearest visited start.
+    Metrics, one value a network: `fixed_points`, `stable_points`, `slow_points`, `starts_reached`, `index_sum` and
+    `incomplete` as of `probe.questions.states.dynamics`; `one_stable_each`, 1 if each combination of answers has
+    exactly one stable fixed point and else 0; `cube`, of answers that take two values each, 1 if so many fixed points
+    are unstable in 0, 1, 2 and more directions as a cube has corners, edges, faces and so on, and else 0;
+    `points_missed`, how many a search from twice as many states finds besides. By combination (`kind`, such as
+    `-1,1,1`): `stable_points_answering`. By number of unstable directions (`at`): `points_unstable_in`, how many
+    fixed points that are not neutral have so many. By point (`at` is its number, the slowest first, `kind` what is
+    answered there): `point_q`, `point_unstable`, `point_modulus` (the largest) and `point_distance` to the nearest
+    visited start.
 
     Args:
         subjects: what is measured; a readout's steps say nothing here, as a fixed point is at all steps.
@@ -62,6 +66,13 @@ def measure(
         points, visited = find(group[0], silent=silent, starts=starts, noise=noise)
         row = partial(measurement, QUESTION, network=group[0].network, layer=group[0].layer)
         rows += _of_points(row, points, answers_at(group, points.states), combinations, visited)
+        again, _ = find(group[0], silent=silent, starts=2 * starts, noise=noise)
+        apart = np.linalg.norm(again.states[:, None] - points.states, axis=2).min(axis=1, initial=np.inf)
+        rows.append(row("points_missed", value=float((apart > fixed_points.MERGED).sum())))
+        if {len(each) for each in levels} == {2}:
+            bits, unstable = len(levels), points.unstable_directions[points.fixed]
+            cube = [math.comb(bits, free) << (bits - free) for free in range(bits + 1)]
+            rows.append(row("cube", value=float(np.bincount(unstable).tolist() == cube)))
     return tabulate(rows)
 
 
@@ -88,9 +99,9 @@ def answers_at(group: Sequence[Subject], states: Float[np.ndarray, "state size"]
 def counts(points: Points) -> dict[str, float]:
     """Return what is counted of points, by metric."""
     every = {"fixed": points.fixed, "stable": points.fixed & points.stable, "slow": ~points.fixed}
-    return {f"{kind}_points": float(which.sum()) for kind, which in every.items()} | {
-        "starts_reached": points.reached
-    }
+    found = {f"{kind}_points": float(which.sum()) for kind, which in every.items()}
+    index = {} if points.index is None else {"index_sum": float(points.index)}
+    return found | {"starts_reached": points.reached, "incomplete": float(points.incomplete)} | index
 
 
 def by_point(points: Points, starts: Tensor) -> dict[str, np.ndarray]:

@@ -32,6 +32,8 @@ class GRUCell(Cell):
     def __init__(self, weights: Weights, activations: Activations = STANDARD, *, reset_before: bool = False) -> None:
         self.weights = weights
         self.units = len(weights.W) // 3
+        #: Whether its gates are sigmoids and its candidate a tanh.
+        self.plain = activations == STANDARD
         self._reset_before = reset_before
         gate, candidate = activations.gate, activations.candidate
         if reset_before:

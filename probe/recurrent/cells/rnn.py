@@ -24,6 +24,7 @@ class RNNCell(Cell):
     def __init__(self, weights: Weights, activation: Callable[[Tensor], Tensor] = torch.tanh) -> None:
         self.weights = weights
         self.units = len(weights.W)
+        self.activation = activation
         self.formulas = (
             Formula(_a, (), lambda moment: moment.given[_a]),
             Formula(HIDDEN, (_a,), lambda _, a: activation(a)),
