@@ -133,9 +133,11 @@ def _answering(network: Network, model: FlipFlop, x: torch.Tensor, known: dict[s
 
 
 def of_cell(cell: str, names: Sequence[str] = ()) -> Study:
-    """Return the study of a cell's committed networks with their controls; of all its questions, or those named."""
+    """Return the study of a cell's committed networks, the judged ones with controls; of all questions, or some."""
     asked = [one for one in QUESTIONS if one.name in names or not names]
-    return Study.of(subjects(stored.networks(cell)), questions=asked, family=len(RULES), version=VERSION)
+    judged, first = (stored.networks(cell, seeds) for seeds in (stored.SEEDS, stored.FIRST))
+    made = [*subjects(judged), *subjects(first, judged=False)]
+    return Study.of(made, questions=asked, family=len(RULES), version=VERSION)
 
 
 #: By the name of the file of what was measured.

@@ -11,7 +11,7 @@ from probe.errors import ProbeError
 from probe.studies.workers import parallel
 
 from ..train import INTERRUPTED, USAGE, Flag, Whole, parse_seeds, run
-from .stored import SEEDS, pack, train_into
+from .stored import ALL, pack, train_into
 from .training import RECIPES
 
 app = cyclopts.App(name="python -m models.flipflop", help_format="plaintext", version_flags=[])
@@ -28,7 +28,7 @@ def train(*, out: Path, cell: str | None = None, seeds: str | None = None, jobs:
         jobs: how many networks are trained at a time, each in a process of its own; the files are the same.
         zoo: put the study's networks into models/zoo/flipflop afterwards.
     """
-    chosen = list(SEEDS) if seeds is None else parse_seeds(seeds)
+    chosen = list(ALL) if seeds is None else parse_seeds(seeds)
     cells = list(RECIPES) if cell is None else [cell]
     if not chosen or cells[0] not in RECIPES or jobs < 1:
         sys.stderr.write(

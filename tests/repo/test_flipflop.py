@@ -29,9 +29,6 @@ from probe.evidence import judge
 from probe.evidence.measurements import only
 from probe.studies import store
 
-#: How many of ten fitted heads reach the bound relative to their own answers to the spliced sequence.
-REACHING = {"lstm": 0, "gru": 0, "rnn": 1}
-
 
 def measured(cell: str) -> pd.DataFrame:
     """Return the committed measurements of a cell."""
@@ -46,7 +43,7 @@ def of_role(table: pd.DataFrame, metric: str, role: str) -> np.ndarray:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_verdicts_are_those_of_the_committed_measurements(cell: str) -> None:
-    """All are established but two: a fitted head moves the other bits little, and a tanh RNN's forgets.
+    """All are established but one: a fitted head moves the other bits little, too.
 
     The rules are those that stand in the file. The points of a cube; a bit follows its direction; a fitted head does
     not.
@@ -55,13 +52,15 @@ def test_the_verdicts_are_those_of_the_committed_measurements(cell: str) -> None
     assert {rule.key: rule.digest for rule in rules.RULES} == first
     table = measured(cell)
     found = {claim.rule.key: claim.verdict for claim in judge(table, rules.RULES)}
-    undecided = {"F4", "F5"} if cell == "rnn" else {"F5"}
-    assert found == dict.fromkeys(first, "established") | dict.fromkeys(undecided, "undecided")
+    assert found == dict.fromkeys(first, "established") | {"F5": "undecided"}
+    for role in ("trained", "other"):  # those judged now and first
+        for metric, wanted in {"fixed_points": 27, "index_sum": 1, "points_missed": 0, "cube": 1}.items():
+            assert (of_role(table, metric, role) == wanted).all()
     assert len(of_role(table, "stable_points", "trained")) == rules.NETWORKS
     assert (of_role(table, "stable_points", "trained") == 2**BITS).sum() >= rules.LEAST
     assert (of_role(table, "stable_points", "own initialisation") == 1).all()
     assert of_role(table, "worst_followed", "fitted head").max() < 0.7
-    assert (of_role(table, "worst_score", "fitted head") >= rules.BOUND).sum() == REACHING[cell]
+    assert of_role(table, "worst_score", "fitted head").max() < rules.BOUND
 
 
 def test_what_is_held_is_the_sign_of_the_last_pulse() -> None:

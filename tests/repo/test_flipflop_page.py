@@ -30,7 +30,7 @@ def test_the_committed_page_says_what_was_found(tmp_path: Path, capsys: pytest.C
     where = ["--findings", str(tmp_path), "--out", str(tmp_path / "page")]
     assert run(["flipflop", *where]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("established\n") > printed.count("F4   undecided\n") == 1
+    assert printed.count("established\n") > printed.count("F5   undecided\n") == 3
     page_of_all = (tmp_path / "page" / "index.html").read_bytes()
     assert run(["flipflop", "--pages", *where]) == 0
     assert (tmp_path / "page" / "index.html").read_bytes() == page_of_all
@@ -57,13 +57,13 @@ def test_the_committed_page_says_what_was_found(tmp_path: Path, capsys: pytest.C
 def test_what_is_drawn_of_one_network_is_what_the_table_counts() -> None:
     """As many fixed points of each kind, stable ones at their answers; a saddle parts two that differ in a bit."""
     found, ways = pictures.points(pictures.shown())
-    name = "flipflop-gru/seed-3000"
+    name = "flipflop-gru/seed-4000"
     table = only(store.read(FOLDER / "gru.csv.xz")[name].tables["stable_answers"], network=name)
     counts = only(table, metric="points_unstable_in").set_index("at")["value"]
     assert {number: (found["unstable"] == number).sum() for number in counts.index} == counts.to_dict()
     stable = found[found["unstable"] == 0]
     signs = np.array([[float(part) for part in answer.split(",")] for answer in stable["answer"]])
-    assert np.abs(stable[list(NAMES)].to_numpy() - signs).max() < 0.1
+    assert np.abs(stable[list(NAMES)].to_numpy() - signs).max() < 0.2
     ends = [[end.split(",") for end in both.split(" and ")] for both in found[found["unstable"] == 1]["answer"]]
     assert [sum(a != b for a, b in zip(*both, strict=True)) for both in ends] == [1] * len(ways)
     assert len({str(sorted(both)) for both in ends}) == counts[1] == len(ways)
