@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from probe.methods.abstraction.automata import LayeredAutomaton, as_symbols, automaton_of, minimal_automaton
 from probe.methods.abstraction.programs import Drifting, agreement, as_tuples, run_program, sequences
-from probe.methods.abstraction.quantised import class_means, quantised_run, share_equal
+from probe.methods.abstraction.quantised import RIDGE, class_means, quantised_run, share_equal
 from probe.methods.machines import Machine
 
 
@@ -179,6 +179,30 @@ def test_a_number_that_does_not_vary_does_not_decide() -> None:
     assert share_equal(torch.tensor([1, 2, 3, 4]), torch.tensor([1.0, 2.0, 0.0, 4.0])) == 0.75
 
 
+def test_a_whitened_distance_is_that_of_mahalanobis_and_not_misled_by_a_memory() -> None:
+    """The memory of the last bit varies within a count, and the sum does not: whitened, runs stay on the count.
+
+    By hand: what the nearest is by (C + ridge)^-1, C the pooled covariance within counts of numbers in units of sd.
+    """
+    machine = Machine.of(Sum(), X, **READ)
+    book = class_means(machine, COUNT, metric="whitened")
+    run = quantised_run(machine, book)
+    assert torch.equal(run.values, COUNT)
+    assert not torch.equal(quantised_run(machine, class_means(machine, COUNT)).values, COUNT)
+    rng = np.random.default_rng(0)
+    for step in range(LENGTH):
+        rows = slice(None, None, 2 ** (LENGTH - step - 1))
+        states, counts = machine.clean.states[rows, step].numpy(), COUNT[rows, step].numpy()
+        means = np.array([states[counts == value].mean(0) for value in range(step + 2)])
+        scale = states.std(0)
+        left = (states - means[counts.astype(int)]) / scale
+        inverse = np.linalg.inv(left.T @ left / len(left) + RIDGE * np.eye(2))
+        given = means[0] + rng.normal(size=(200, 2)) * scale
+        apart = (given[:, None] - means) / scale
+        wanted = np.einsum("nmi,ij,nmj->nm", apart, inverse, apart).argmin(1)
+        assert book.nearest(torch.as_tensor(given), step)[1].tolist() == wanted.tolist()
+
+
 def test_what_cannot_be_abstracted_is_refused() -> None:
     """The messages say what was given and what is allowed."""
     machine = Machine.of(Sum(), X, **READ)
@@ -197,6 +221,7 @@ def test_what_cannot_be_abstracted_is_refused() -> None:
         lambda: Drifting(sum, 6, (4,)).drift({}, {}),
         lambda: Drifting(sum, 6, (6,)).drift({6: np.zeros(1)}, {6: np.zeros(1)}),
         lambda: class_means(machine, COUNT[:, :3]),
+        lambda: class_means(machine, COUNT, metric="whitend"),
         lambda: quantised_run(machine, shorter),
     ]
     for ask in cases:

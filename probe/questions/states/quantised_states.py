@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -51,29 +52,35 @@ def question(subject: Subject) -> Question:
     )
 
 
-def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject], *, metrics: Sequence[str] = ("standardised",)) -> pd.DataFrame:
     """Measure what is left of a network's answers when it runs on one state for each value of the concept.
 
-    After every step the state is replaced by the nearest class mean, in units of each number's standard deviation,
-    and the run goes on from there. `kind` says which means: `by_step`, those of the step; `over_steps`, the same
-    few at every step, for which a state may not tell how much has been read. The values may be numbers or categories.
-    After steps at which the concept is undefined in some sequence, the state stays as it is.
+    After every step the state is replaced by the nearest class mean and the run goes on from there. `kind` says which
+    means: `by_step`, those of the step; `over_steps`, the same few at every step, for which a state may not tell how
+    much has been read. The values may be numbers or categories. After steps at which the concept is undefined in some
+    sequence, the state stays as it is.
 
     Metrics: `own_accuracy`; `states`, how many states the run may use, the one before the first input among those by
     step; `quantised_accuracy`; `answers_kept`, the share of answers that are the network's own; `right_class` by
     step, the share of runs on the state of the concept's value; one value a network, and none for one that is never
     right: `accuracy_kept_by_step` and `accuracy_kept_over_steps`, quantised accuracy over own.
 
+    Args:
+        metrics: how distances are taken, see `probe.methods.abstraction.quantised.class_means`: `standardised`, in
+            units of each number's standard deviation; `whitened` within the classes, which gets the kinds
+            `by_step_whitened` and `over_steps_whitened` and metrics of those names.
+
     Raises:
-        ProbeError: the concept is not aligned to (batch, time), or a model is no `probe.methods.machines.Machine`.
+        ProbeError: the concept is not aligned to (batch, time), a model is no `probe.methods.machines.Machine`, or
+            there is no such metric.
 
     Reference:
         Omlin & Giles 1996, Extraction of rules from discrete-time recurrent neural networks, section 3.
     """
-    return tabulate(row for subject in as_subjects(subjects) for row in _of_one(subject))
+    return tabulate(row for subject in as_subjects(subjects) for row in _of_one(subject, metrics))
 
 
-def _of_one(subject: Subject) -> list[dict[str, Any]]:
+def _of_one(subject: Subject, metrics: Sequence[str]) -> list[dict[str, Any]]:
     end = ends_of(subject)
     machine, concept = end.machine, torch.as_tensor(end.values)
 
@@ -83,8 +90,9 @@ def _of_one(subject: Subject) -> list[dict[str, Any]]:
 
     own = share_equal(machine.clean.answers.chosen, concept[:, -1])
     rows = [row("own_accuracy", own)]
-    for name in CODEBOOKS:
-        codebook = class_means(machine, concept, by_step=name == "by_step")
+    for metric, book in product(metrics, CODEBOOKS):
+        name = book if metric == "standardised" else f"{book}_{metric}"
+        codebook = class_means(machine, concept, by_step=book == "by_step", metric=metric)
         run = quantised_run(machine, codebook)
         found = share_equal(run.answers.chosen, concept[:, -1])
         rows.append(row("states", float(codebook.size), name))
