@@ -46,10 +46,12 @@ VARIANTS = tuple(Population(name, name, FEW) for name in (*_ONE_CHANGED, "gru"))
 SECOND_JUDGED = Population("second", "counter", range(2000, 2100))
 #: Where `counter` stands after so many steps.
 TRAJECTORY = tuple(Population(each.name, each.name, range(3000, 3012)) for each in STOPPED)
+#: Judged by rules that were written after the second judgement.
+FRESH = Population("fresh", "counter", range(4000, 4050))
 
 #: Those of the first judgement, and those that were trained after the rules of the second one were committed.
 FIRST = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)
-LATER = (SECOND_JUDGED, *TRAJECTORY)
+LATER = (SECOND_JUDGED, *TRAJECTORY, FRESH)
 #: All of them, in the order in which they are wanted; no network is in two.
 POPULATIONS = (*FIRST, *LATER)
 

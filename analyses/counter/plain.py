@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from analyses.counter import common
 from probe.evidence import Control
+from probe.methods.abstraction.quantised import METRICS
 from probe.questions.answers import other_lengths
 from probe.questions.interventions import class_means, routes, unit_shares
 from probe.questions.question import Question
@@ -200,6 +203,35 @@ QUANTISED_STATES = Question(
     text="A class mean is the mean state of all strings with one count at one step. Idle units can pull runs to the "
     "wrong one: a low number does not show that no count is held.",
 )
+FEW_STATES = Question(
+    "few_states",
+    "Does the network run on few states, whatever decides which is nearest?",
+    quantised_states.measure,
+    roles=(*common.ANSWERING, "own initialisation"),
+    settings={"metrics": METRICS},
+    rules=(
+        common.rule(
+            key="18b",
+            statement="The network runs on 66 states, one for each step and count, also if distances are whitened.",
+            sentence="Fresh networks run on 66 states by a whitened distance (accuracy kept on them)",
+            metric="accuracy_kept_by_step_whitened",
+            definition="Accuracy with every state replaced after each step by the step's nearest class mean, the run "
+            "going on from there, over own accuracy. The distance is that of Mahalanobis by the pooled covariance "
+            "within the step's classes, of numbers in units of their sd over the step's prefixes, plus 0.01.",
+            source="Omlin & Giles 1996; Mahalanobis 1936",
+            at_least=0.95,
+            controls=common.MORE,
+        ),
+        replace(
+            QUANTISED_STATES.rules[0],
+            key="III.18",
+            sentence="Fresh networks run on 66 states by standard deviations (accuracy kept on them)",
+        ),
+    ),
+    text="II.18 asked this in units of each number's standard deviation, in which idle units weigh as much as those "
+    "that hold the count. We ask it again of fresh networks, as it was and by a distance in which a direction weighs "
+    "the more the less it varies among strings of one count.",
+)
 SUSSILLO = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
 DYNAMICS = Question(
     "dynamics",
@@ -234,3 +266,5 @@ DYNAMICS = Question(
 )
 
 QUESTIONS = (SINGLE_UNITS, CLASS_MEANS, UNIT_SHARES, ROUTES, OTHER_LENGTHS, QUANTISED_STATES, DYNAMICS)
+#: Of the fresh networks.
+FRESH = (FEW_STATES,)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analyses.counter import (
+    FRESH_QUESTIONS,
     QUESTIONS,
     accuracy,
     common,
@@ -24,10 +25,11 @@ from analyses.counter import (
     verdicts,
 )
 from models import planted, zoo
-from models.populations import EXPLORING, FIRST, LATER, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
+from models.populations import EXPLORING, FEW, FIRST, FRESH, LATER, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
 from probe import Finding, ProbeError, Study
 from probe.errors import unknown
 from probe.evidence.strongest import STRONGEST
+from probe.evidence.words import listed
 from probe.questions import Question
 from probe.report import Details, Section, Table, Text
 from probe.storage.files import write_atomically
@@ -50,7 +52,7 @@ EVERY_STEP = "every-step"
 
 def questions(names: Sequence[str]) -> list[Question]:
     """Return questions of the counter's by name."""
-    known = {one.name: one for one in (*plain.QUESTIONS, *drawn.QUESTIONS)}
+    known = {one.name: one for one in (*plain.QUESTIONS, *plain.FRESH, *drawn.QUESTIONS)}
     return [known.get(name) or import_module(f"analyses.counter.{name}").QUESTION for name in names]
 
 
@@ -81,6 +83,32 @@ def training() -> Study:
     return _study(networks, questions(ON_THE_WAY))
 
 
+def fresh(names: Sequence[str] = FRESH_QUESTIONS, *, fit: bool = True) -> Study:
+    """Return the study of the fresh counters with their controls, beside planted networks and every-step counters.
+
+    Its verdicts are decided together with all before them. To read what was measured heads need no `fit`.
+    """
+    networks = [one for seed in FRESH.seeds for one in common.with_controls(FRESH.recipe, seed, fit=fit)]
+    networks += common.planted_networks(planted.battery()) + common.of_recipe(EVERY_STEP, FEW)
+    return _study(
+        networks, questions(names), common.FAMILY + sum(len(one.rules) for one in questions(FRESH_QUESTIONS))
+    )
+
+
+def is_whole(population: Population) -> bool:
+    """Return whether all networks of a population are committed: a part of one would be a choice."""
+    return set(population.seeds) <= set(zoo.committed_seeds(population.recipe))
+
+
+#: What the fresh networks are asked now: nothing before they are made.
+ASKED_OF_FRESH = FRESH_QUESTIONS if is_whole(FRESH) else ()
+
+
+def _made(*names: str) -> tuple[str, ...]:
+    """Return names of questions that the fresh networks are asked, if they are made."""
+    return tuple(name for name in names if name in ASKED_OF_FRESH)
+
+
 #: What is told with the questions, across populations.
 ACROSS = (training_signal.ACROSS, over_training.ACROSS, verdicts.ACROSS)
 #: The pages behind the first one, in the order of the story.
@@ -98,12 +126,20 @@ PAGES = {
     "interventions.html": Contents(
         "What does the answer follow?",
         "Patching, steering and erasing states and directions.",
-        ("directions", "alignment", "class_means", "steering", "erasure", "estimators"),
+        ("directions", "alignment", *_made("steps_swapped"), "class_means", "steering", "erasure", "estimators"),
     ),
     "mechanism.html": Contents(
         "How does a bit come in?",
         "Gates over time, how a bit gets in, and the state space.",
-        ("gate_activity", "gate_shares", "routes", "bit_effects", "quantised_states", "dynamics"),
+        (
+            "gate_activity",
+            "gate_shares",
+            "routes",
+            "bit_effects",
+            "quantised_states",
+            *_made("few_states"),
+            "dynamics",
+        ),
     ),
     "how.html": Contents(
         "How do we know?",
@@ -117,6 +153,7 @@ PANEL = {
     "judged": ("counter/seed-2000", "counter/seed-2050", "planted/ones", "planted/decoy"),
     "recipes": ("every-step/seed-1000", "code-signed/seed-1000"),
     "training": (),
+    "fresh": (f"counter/seed-{FRESH.seeds[0]}", "planted/drift-0.5"),
 }
 #: How each control is made, with a version that is raised where it changes.
 FITS = {"own initialisation": "models.training.initialise 1", STRONGEST: "least squares 1, ridge 1, noise 1"}
@@ -126,18 +163,21 @@ CLAIMS = (
     f"was judged once before. Each verdict has a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of "
     f"{common.FAMILY} is wrong is one in twenty. 23a and 23b are of the first judgement, of {common.RECIPES_FAMILY} "
     "verdicts, on seeds from 1000 on; T1 is about seeds from 3000 on."
+    + (
+        f" {listed([one.key for each in questions(ASKED_OF_FRESH) for one in each.rules])} are about seeds from "
+        f"{FRESH.seeds[0]} on, and their verdicts are decided together with all others."
+        if ASKED_OF_FRESH
+        else ""
+    )
 )
 #: By the name of the file of what was measured.
 STUDIES: dict[str, Callable[[], Study]] = {"judged": judged, "recipes": recipes, "training": training}
+if ASKED_OF_FRESH:
+    STUDIES["fresh"] = fresh
 
 
-def is_whole(population: Population) -> bool:
-    """Return whether all networks of a population are committed: a part of one would be a choice."""
-    return set(population.seeds) <= set(zoo.committed_seeds(population.recipe))
-
-
-def _study(networks: Sequence[common.Studied], asked: Sequence[Question]) -> Study:
-    return Study.of(common.subjects(networks), questions=asked, family=common.FAMILY, version=VERSION)
+def _study(networks: Sequence[common.Studied], asked: Sequence[Question], family: int = common.FAMILY) -> Study:
+    return Study.of(common.subjects(networks), questions=asked, family=family, version=VERSION)
 
 
 def _only(recipe: Sequence[str]) -> Callable[[Subject], str | None]:
@@ -155,15 +195,20 @@ def findings(names: Sequence[str]) -> dict[str, Finding]:
     Raises:
         ProbeError: there is no such question, or measurements are missing or stale.
     """
+    known = (*QUESTIONS, *ASKED_OF_FRESH)
     for name in names:
-        if name not in QUESTIONS:
-            raise ProbeError(unknown("question", name, QUESTIONS))
-    study = judged(tuple(names) or QUESTIONS, fit=False)
-    found = study.findings(FOLDER / "judged.csv.xz")
+        if name not in known:
+            raise ProbeError(unknown("question", name, known))
+    parts = {"judged": (judged, QUESTIONS), "fresh": (fresh, ASKED_OF_FRESH)}
+    asked = {part: [one for one in names or every if one in every] for part, (_, every) in parts.items()}
+    studies = {part: parts[part][0](wanted, fit=False) for part, wanted in asked.items() if wanted}
+    found = dict[str, Finding]()
+    for part, study in studies.items():
+        found |= study.findings(FOLDER / f"{part}.csv.xz")
     if names:
         return found
     made = found["accuracy"].provenance
-    by_name = {one.network.name: one for one in study.networks}
+    by_name = {one.network.name: one for one in studies["judged"].networks}
     tables = {name: finding.measurements for name, finding in found.items()}
     compared, stopped = recipes().tables(FOLDER / "recipes.csv.xz"), training().tables(FOLDER / "training.csv.xz")
     across = [training_signal.find(compared), over_training.find(stopped)]
@@ -179,7 +224,7 @@ def write(folder: Path, out: Path) -> list[Path]:
         ProbeError: a finding is missing or damaged, or a page cannot be written.
     """
     names = [*(one for page in PAGES.values() for one in page.questions), pictures.NAME]
-    asked = questions(QUESTIONS)
+    asked = questions((*QUESTIONS, *ASKED_OF_FRESH))
     found = claims.current({name: Finding.read(folder / name) for name in names}, [*asked, *ACROSS])
     every = {name: {"": finding} for name, finding in found.items()}
     made = provenance(found["accuracy"])

@@ -13,7 +13,7 @@ import pytest
 import torch
 from refusing import refused
 
-from analyses.counter import POPULATION_QUESTIONS, QUESTIONS, common, study
+from analyses.counter import FRESH_QUESTIONS, POPULATION_QUESTIONS, QUESTIONS, common, study
 from models import planted
 from models.counter import answer
 from probe import Finding
@@ -40,10 +40,11 @@ def findings() -> dict[str, Finding]:
 def test_every_module_beside_the_shell_is_a_question() -> None:
     """The tuple of questions and the files agree, and each is told once, so that none is forgotten."""
     files = {path.stem for path in (REPOSITORY / "analyses" / "counter").glob("*.py")}
-    assert files - SHELL <= {*QUESTIONS, *POPULATION_QUESTIONS}
-    assert [one.name for one in study.questions(QUESTIONS)] == list(QUESTIONS)
+    assert files - SHELL <= {*QUESTIONS, *POPULATION_QUESTIONS, *FRESH_QUESTIONS}
+    asked = (*QUESTIONS, *FRESH_QUESTIONS)
+    assert [one.name for one in study.questions(asked)] == list(asked)
     told = [name for page in study.PAGES.values() for name in page.questions]
-    assert sorted(told) == sorted([*QUESTIONS, *POPULATION_QUESTIONS, "verdicts"])
+    assert sorted(told) == sorted([*QUESTIONS, *study.ASKED_OF_FRESH, *POPULATION_QUESTIONS, "verdicts"])
 
 
 @pytest.mark.exhaustive

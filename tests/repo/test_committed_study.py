@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from functools import cache
+from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any
 
 import claims_told
 import pytest
 
-from analyses.counter import QUESTIONS, common, study
-from models import zoo
-from models.populations import EXPLORING, FIRST, POPULATIONS, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
+from analyses.counter import FRESH_QUESTIONS, QUESTIONS, common, study
+from models import planted, zoo
+from models.populations import EXPLORING, FIRST, FRESH, POPULATIONS, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
 from probe.evidence import Rule
+from probe.evidence.measurements import FITTED_HEADS
 from probe.studies.measuring import groups_of
 from probe.studies.store import read
+from reports import claims
 
 PAGES = zoo.ZOO.parents[1] / "reports" / "counter"
 RULES: dict[str, tuple[str, Rule]] = {
     rule.key: (one.name, rule) for one in (*study.questions(QUESTIONS), *study.ACROSS) for rule in one.rules
 }
+#: Those that the fresh networks are judged by, before and after these are made.
+OF_FRESH: dict[str, tuple[str, Rule]] = {
+    rule.key: (one.name, rule) for one in study.questions(FRESH_QUESTIONS) for rule in one.rules
+}
+MADE = RULES | OF_FRESH if study.is_whole(FRESH) else RULES
 
 
 @cache
@@ -40,11 +48,13 @@ def test_every_population_is_whole() -> None:
 
     Those that rules are judged on are of no other population: nobody looked at them while rules were written.
     """
-    fresh = [SECOND_JUDGED, *TRAJECTORY]
+    fresh = [SECOND_JUDGED, *TRAJECTORY, FRESH]
     used = {seed for each in POPULATIONS if each not in fresh for seed in each.seeds}
     assert not used & {seed for each in fresh for seed in each.seeds}
-    assert [each.name for each in POPULATIONS if not study.is_whole(each)] == []
-    asked = [each for each in POPULATIONS if each not in (EXPLORING, TEMPLATE)]
+    # Rules come before their networks: until then there is none of them.
+    waiting = [] if set(FRESH.seeds) & set(zoo.committed_seeds(FRESH.recipe)) else [FRESH]
+    assert [each for each in POPULATIONS if not study.is_whole(each)] == waiting
+    asked = [each for each in POPULATIONS if each not in (EXPLORING, TEMPLATE, *waiting)]
     members = {member for part in study.STUDIES for member in read(study.FOLDER / f"{part}.csv.xz")}
     assert members >= {f"{each.recipe}/seed-{seed}" for each in asked for seed in each.seeds}
 
@@ -64,8 +74,8 @@ def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
     None was changed after measuring: the files of digests were committed before the networks were trained that the
     rules are judged on.
     """
-    assert set(entries()) == set(RULES)
-    for key, (question, rule) in RULES.items():
+    assert set(entries()) == set(MADE)
+    for key, (question, rule) in MADE.items():
         entry = entries()[key]
         assert entry["question"] == question
         assert entry["rule"]["digest"] == entry["rule_first_used"] == kept("rules_first_used")[key] == rule.digest
@@ -75,10 +85,31 @@ def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
         assert [each["role"] for each in entry["differences"]] == [control.role for control in rule.controls]
 
 
+def test_fresh_networks_stand_beside_their_controls_and_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its own initialisation and every head; planted networks, and some that keep a count at every step."""
+    monkeypatch.setattr(study, "FRESH", Population("few", "counter", range(2)))
+    made = study.fresh(fit=False)
+    roles = Counter(one.network.role for one in made.networks)
+    heads = dict.fromkeys(("trained", "own initialisation", *FITTED_HEADS), 2)
+    assert roles == heads | {"planted": len(planted.battery()), "other": len(study.FEW)}
+    assert made.family == common.FAMILY + len(OF_FRESH)
+    assert [one.name for one in made.questions or ()] == list(FRESH_QUESTIONS)
+
+
+def test_rules_of_fresh_networks_are_fixed_before_these_are_made() -> None:
+    """Rule and judging have the digests that were committed first, whether anything was measured or not."""
+    assert not set(OF_FRESH) & set(RULES)
+    for key, (_, rule) in OF_FRESH.items():
+        told: Any = SimpleNamespace(rule=rule)
+        assert kept("rules_first_used")[key] == rule.digest
+        assert kept("judged_by_first_used")[key] == claims.judged_by(told, study.FITS)
+
+
 @pytest.mark.parametrize("part", study.STUDIES)
 def test_every_network_of_a_study_is_measured_and_no_other(part: str) -> None:
     """No measurement is left of a network that the study does not have, and none is of other weights."""
-    made = study.judged(fit=False) if part == "judged" else study.STUDIES[part]()
+    without_fit = {"judged": partial(study.judged, fit=False), "fresh": partial(study.fresh, fit=False)}
+    made = without_fit.get(part, study.STUDIES[part])()
     groups = groups_of(made.networks, controls=())
     stored = read(study.FOLDER / f"{part}.csv.xz")
     assert set(stored) == set(groups)
@@ -91,8 +122,8 @@ def test_every_network_of_a_study_is_measured_and_no_other(part: str) -> None:
 def test_what_is_no_longer_asked_is_kept_and_counts() -> None:
     """Every rule that was ever judged is in force or frozen, with its first digest, and all were decided together."""
     ended, first_used = {each["key"]: each["rule"] for each in kept("frozen")}, kept("rules_first_used")
-    assert not set(ended) & set(RULES)
-    assert set(first_used) == {*RULES, *(key for key in ended if not key.startswith("E"))}
+    assert not set(ended) & {*RULES, *OF_FRESH}
+    assert set(first_used) == {*RULES, *OF_FRESH, *(key for key in ended if not key.startswith("E"))}
     assert {key: ended[key] for key in first_used if key in ended}.items() <= first_used.items()
     last, recipes = {"16b", "16c", "24a", "24b", "T2", "T3", "T4", "T5"}, {"23a", "23b"}
     assert len({*RULES, *last} - recipes) == common.FAMILY
