@@ -35,4 +35,4 @@ QUESTIONS = (
 #: Asked of whole populations, after all of `QUESTIONS`: one recipe beside another, one network over its training.
 POPULATION_QUESTIONS = ("training_signal", "over_training")
 #: Asked of the fresh networks alone, by rules that were written after the second judgement.
-FRESH_QUESTIONS = ("few_states", "steps_swapped")
+FRESH_QUESTIONS = ("drift_law", "few_states", "steps_swapped")

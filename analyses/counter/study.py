@@ -121,7 +121,15 @@ PAGES = {
     "lengths.html": Contents(
         "What does it count?",
         "How often it errs, what it answers to other lengths, and which programs answer alike.",
-        ("accuracy", "other_lengths", "programs", "reduced_models", "offset_law", "training_signal"),
+        (
+            "accuracy",
+            *_made("drift_law"),
+            "other_lengths",
+            "programs",
+            "reduced_models",
+            "offset_law",
+            "training_signal",
+        ),
     ),
     "interventions.html": Contents(
         "What does the answer follow?",

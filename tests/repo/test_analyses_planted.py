@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from tables_read import rows, value
 
-from analyses.counter import common, estimators, programs, study
+from analyses.counter import common, drift_law, estimators, programs, study
 from models import planted
 from probe.evidence.measurements import only
 from probe.methods.causal.class_means import classes_at
@@ -65,6 +65,19 @@ def test_what_was_measured_follows_from_the_weights(
     table = committed(question)
     found = {name: value(table, metric, network=name, **where) for name in wanted}
     assert found == pytest.approx(wanted, abs=near)
+
+
+def test_a_planted_drift_is_all_that_is_added() -> None:
+    """From the state before the first bit on; of a zeros-counter the answer is ten less the zeros, of no other."""
+    drifts = {"ones": 0.0, "drift-0.5": 0.5, "zeros": 1.0}
+    table = drift_law.measure(common.subjects(common.planted_networks(drifts)))
+    for name, d in drifts.items():
+        own = only(table, network=f"planted/{name}")
+        for metric, wanted in {"start": 10 * d, "fitted_drift": d, "straight_error": 0, "law_error": 0}.items():
+            assert value(own, metric) == pytest.approx(wanted, abs=0.05)
+        assert (value(own, "ten_less") == 1) is (name == "zeros")
+        split = only(own, metric="g_by_first_one")
+        assert split["value"].to_numpy(float) == pytest.approx(np.full(9, 2 * d), abs=0.05)
 
 
 def test_all_programs_agree_on_ten_bits() -> None:

@@ -1,0 +1,131 @@
+"""What is added to the ones at each length: two ends that stand fast, and what training moves between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+
+from analyses.counter import common
+from probe.evidence.measurements import measurement, only, tabulate
+from probe.methods.abstraction.programs import slope
+from probe.plots.networks import draw_role_lines
+from probe.plots.style import axes_or_new
+from probe.questions.question import Question
+from probe.subjects.alphabet import at_lengths
+from probe.subjects.answers import answers_by_length
+from probe.subjects.ends import machine_of
+from probe.subjects.subject import Subject
+
+NAME = "drift_law"
+LENGTH = common.STRINGS.shape[1]
+#: Up to which length, and of how many strings at most.
+LONGEST, MOST = 20, 1024
+#: Lengths that the drift is fitted on, and those that neither it nor the start is fitted on.
+FITTED, TRIED = (6, 7, 8, 9, 10), (2, 3, 4, 5, 11, 12, 13, 14)
+#: From what zeros are taken away -> at which lengths the answer is that, to within one.
+LESS_ZEROS = {"ten_less": (10, range(6, 13)), "nine_less": (9, range(3, 6))}
+#: At this length the mean is split by where the first 1 stands.
+SPLIT = 8
+SOURCE = "docs/science.md, What it counts"
+
+
+def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Measure g(L), the mean of expected answer minus ones over strings of L bits, and laws of it.
+
+    Metrics, one value a network: `start`, g(0), the expected answer of the state before the first bit;
+    `fitted_drift`, d of g(L) = d (10 - L) over 6 to 10 bits; `straight_error` and `law_error`, the mean of |law - g|
+    over 2 to 5 and 11 to 14 bits, of d (10 - L) and of d (10 - L) - (10 d - g(0)) r^L, r in [0, 1) from g(1);
+    `forgotten`, that r; `ten_less` (6 to 12 bits) and `nine_less` (3 to 5 bits with a 1 among them), of the length at
+    which it is smallest the share of answers that differ by at most one from ten, or nine, less the zeros. By length
+    (`at`): `g`, and that share, `less_zeros`. By the place of the first 1 in strings of 8 bits (`at`; 9 where there
+    is none): `g_by_first_one`.
+    """
+    rows = []
+    for subject in subjects:
+        asked = at_lengths(subject, range(1, LONGEST + 1), most=MOST)
+        given, shown = answers_by_length(subject, {length: one.x for length, one in asked.items()})
+        machine = machine_of(subject)
+        nothing = torch.zeros(1, machine.dynamics.size, dtype=torch.float64)
+        start = float(machine.answers(nothing).expected[0])
+        g = {length: float((shown[length] - one.right).mean()) for length, one in asked.items()}
+        d = slope(g, FITTED, LENGTH)
+        bent = LENGTH * d - start
+        r = float(np.clip(((LENGTH - 1) * d - g[1]) / bent, 0, 0.99)) if bent else 0.0
+        straight = {length: d * (LENGTH - length) for length in TRIED}
+        values = {"start": start, "fitted_drift": d, "forgotten": r}
+        values["straight_error"] = float(np.mean([abs(straight[length] - g[length]) for length in TRIED]))
+        law = {length: straight[length] - bent * r**length for length in TRIED}
+        values["law_error"] = float(np.mean([abs(law[length] - g[length]) for length in TRIED]))
+        row = partial(measurement, NAME, network=subject.network)
+        for name, (base, lengths) in LESS_ZEROS.items():
+            near = {length: less_zeros(given[length], asked[length].right, length, base) for length in lengths}
+            rows += [row("less_zeros", value=share, at=length) for length, share in near.items()]
+            values[name] = min(near.values())
+        rows += [row(metric, value=value) for metric, value in values.items()]
+        rows += [row("g", value=value, at=length) for length, value in {0: start, **g}.items()]
+        first = np.array([int(np.argmax([*bits, 1])) for bits in asked[SPLIT].x[:, :, 0].numpy() > 0.5])
+        excess = pd.Series(shown[SPLIT] - asked[SPLIT].right).groupby(first + 1).mean()
+        rows += [row("g_by_first_one", value=value, at=int(str(place))) for place, value in excess.items()]
+    return tabulate(rows)
+
+
+def less_zeros(answers: np.ndarray, ones: np.ndarray, length: int, base: int) -> float:
+    """Return the share of answers that differ by at most one from a number less the zeros.
+
+    Up to five bits only of strings with a 1 among them: a state that has read zeros alone is still near its start.
+    """
+    kept = ones > 0 if length <= max(LESS_ZEROS["nine_less"][1]) else np.ones(len(ones), bool)
+    return float((np.abs(answers - (base - (length - ones))) <= 1)[kept].mean())
+
+
+def draw(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw g over lengths, the median over the networks of each role."""
+    ax = draw_role_lines(common.drawn(only(table, metric="g")), ax=axes_or_new(ax), at="at")
+    ax.plot([0, LENGTH, LONGEST], [0, 0, 0], color="black", linestyle="--", linewidth=1)
+    ax.set(xlabel="bits in the string", ylabel="answer minus ones")
+    return ax
+
+
+rule = partial(common.rule, source=SOURCE)
+QUESTION = Question(
+    NAME,
+    "What does it answer at other lengths?",
+    measure,
+    roles=common.ANSWERING,
+    rules=(
+        rule(
+            key="20d",
+            statement="To strings of 6 to 12 bits the answer is ten less the zeros, to within one.",
+            metric="ten_less",
+            definition="Of strings of 6 to 12 bits with at most 10 ones and 10 zeros, at the length where it is "
+            "smallest, the share whose answer is 9, 10 or 11 less the zeros.",
+            at_least=0.9,
+            controls=common.MORE,
+        ),
+        rule(
+            key="20e",
+            statement="To strings of 3 to 5 bits with a 1 among them it is nine less the zeros, to within one.",
+            metric="nine_less",
+            definition="Of strings of 3 to 5 bits with a 1 among them, at the length where it is smallest, the share "
+            "whose answer is 8, 9 or 10 less the zeros.",
+            at_least=0.9,
+            controls=common.MORE,
+        ),
+        rule(
+            key="20f",
+            statement="Two ends, a drift, and how fast the start is forgotten give the mean answer at every length.",
+            metric="law_error",
+            definition="Mean of |d (10 - L) - (10 d - g(0)) r^L - g(L)| over L = 2 to 5 and 11 to 14, with d from 6 "
+            "to 10 bits, g(0) of the state before the first bit, and r from g(1).",
+            at_most=0.25,
+            controls=common.LESS,
+        ),
+    ),
+    text="We add up what the answer has too much at each length. Before the first bit it is the mean of all counts, "
+    "and at ten bits it is right: training can move only what lies between.",
+)
