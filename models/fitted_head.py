@@ -1,4 +1,8 @@
-"""The fitted head: an untrained network whose head alone is fitted to the task, a control for answers."""
+"""The fitted head: an untrained network whose head alone is fitted to the task, a control for answers.
+
+Three heads are a line, whose number is rounded to a count. Two have a score for each count, as the trained network
+has; one of these reads a recurrence with larger weights, see `SCALE`.
+"""
 
 from __future__ import annotations
 
@@ -16,63 +20,101 @@ from .counter import Counter
 from .data import Strings, generator
 
 #: How a head is fitted, and what tables call the role of a network with such a head.
-HEADS = {"least squares": "fitted head", "ridge": "ridge head", "noise": "noise head"}
+HEADS = {
+    "least squares": "fitted head",
+    "ridge": "ridge head",
+    "noise": "noise head",
+    "scores": "scores head",
+    "scaled": "scaled head",
+}
 #: Penalties of the ridge head, the largest first, four a decade.
 PENALTIES = np.logspace(4, -12, 65)
+#: The ways to fit a head with a score for each count, and how many counts there are.
+WITH_SCORES, COUNTS = ("scores", "scaled"), 11
 #: Of the noise head: the noise in units of each number's sd, that of claim 5b, and how often every string runs.
 DOSE, RUNS = 0.1, 32
+#: Of the heads with scores: the inverse penalty on their weights, of states in units of their sd over the noisy runs.
+PENALTY = 100.0
+#: The score of a count that none of the training strings has; of the others the largest is above 0.
+NEVER = -50.0
+#: By what all weights of the recurrence are multiplied for the scaled head: see `models.scale`, which chose it.
+SCALE = 2.0
 
 
 class FittedHead(nn.Module):
-    """A recurrent layer whose last hidden state one line turns into a number: y = v . h + b.
+    """A recurrent layer whose last hidden state one line turns into a number, y = v . h + b, or several into scores.
 
-    `models.counter.answer` rounds it to the nearest count, `expected_answer` takes it as it is.
+    `models.counter.answer` rounds a number to the nearest count, `expected_answer` takes it as it is; of scores they
+    take what they take of a trained network's.
 
     Args:
         layer: the layer, copied; it keeps its name.
         cell: the layer's name.
+        how: a key of `HEADS`, which says whether the head has scores, and whether the layer's weights are scaled.
+        scale: by what the weights of a scaled one are multiplied.
     """
 
-    def __init__(self, layer: nn.LSTM | nn.GRU, cell: str = "lstm") -> None:
+    def __init__(
+        self, layer: nn.LSTM | nn.GRU, cell: str = "lstm", how: str = "least squares", scale: float = SCALE
+    ) -> None:
         super().__init__()
         self.cell = cell
-        self.add_module(cell, copy.deepcopy(layer))
+        self.add_module(cell, scaled(layer, scale if how == "scaled" else 1.0))
         with torch.random.fork_rng(devices=[]):
-            self.head = nn.Linear(layer.hidden_size, 1)
+            self.head = nn.Linear(layer.hidden_size, COUNTS if how in WITH_SCORES else 1)
         for part in self.head.parameters():
-            nn.init.constant_(part, torch.nan)  # until a line is fitted: a run of it is no number
+            nn.init.constant_(part, torch.nan)  # until it is fitted: a run of it is no number
 
     @property
     def layer(self) -> nn.LSTM | nn.GRU:
         """The recurrent layer, whatever its cell."""
         return getattr(self, self.cell)
 
-    def forward(self, x: Float[Tensor, "batch time 1"]) -> Float[Tensor, " batch"]:
-        """Return a number a row, (batch,), read from the hidden state after the last step.
+    def forward(self, x: Float[Tensor, "batch time 1"]) -> Float[Tensor, "batch *class"]:
+        """Return a number a row, (batch,), or scores, (batch, class), read from the hidden state after the last step.
 
         Args:
             x: the bits in the code that the network reads, (batch, time, 1), any length.
         """
-        hidden, _ = self.layer(x)
-        return self.head(hidden[:, -1])[:, 0]
+        read = self.head(self.layer(x)[0][:, -1])
+        return read[:, 0] if read.shape[1] == 1 else read
+
+
+def scaled(layer: nn.LSTM | nn.GRU, factor: float) -> nn.LSTM | nn.GRU:
+    """Return a copy of a recurrent layer with its weights, W and U, times a factor; biases stay.
+
+    Args:
+        layer: the layer.
+        factor: 1 for the weights as they are.
+    """
+    other = copy.deepcopy(layer)
+    with torch.no_grad():
+        for name, weight in other.named_parameters():
+            weight.mul_(factor if name.startswith("weight") else 1.0)
+    return other
 
 
 @torch.no_grad()
-def fit_head(untrained: Counter, strings: Strings, how: str = "least squares", *, seed: int = 0) -> FittedHead:
+def fit_head(
+    untrained: Counter, strings: Strings, how: str = "least squares", *, seed: int = 0, scale: float = SCALE
+) -> FittedHead:
     """Return a network before training with a fitted head: recurrent weights untouched, a line fitted to its states.
 
     - `least squares`: without a penalty.
     - `ridge`: with the penalty that answers best in cross-validation; of several such penalties, the largest.
     - `noise`: least squares on states that were reached under the noise of claim 5b.
+    - `scores`: multinomial logistic regression on the same states, a score for each count.
+    - `scaled`: the same on a recurrence whose weights are `SCALE` times as large.
 
     Args:
         untrained: the network before training; its own random head is not used.
         strings: what it was trained on afterwards; the state is read after each string's own last step.
         how: a key of `HEADS`.
         seed: of the noise, 0 or more.
+        scale: by what the weights of `scaled` are multiplied.
 
     Returns:
-        The control in evaluation mode, with the weights' type; the line is fitted in float64.
+        The control in evaluation mode, with the weights' type; the head is fitted in float64.
 
     Raises:
         ProbeError: there is no such way to fit it, or the seed is negative.
@@ -82,17 +124,18 @@ def fit_head(untrained: Counter, strings: Strings, how: str = "least squares", *
     """
     if how not in HEADS:
         raise ProbeError(unknown("way to fit a head", how, HEADS))
-    layer, counts = copy.deepcopy(untrained.layer).double(), strings.last_labels.numpy().astype(float)
+    control = FittedHead(untrained.layer, untrained.cell, how, scale)
+    layer, counts = copy.deepcopy(control.layer).double(), strings.last_labels.numpy().astype(float)
     steps = strings.x.shape[1]
     ends = torch.full((len(strings.x),), steps) if strings.lengths is None else strings.lengths
-    if how == "noise":
-        line = _least_squares(_noisy_states(layer, strings.x.double(), ends, seed), np.tile(counts, RUNS))
+    if how in ("noise", *WITH_SCORES):
+        states, counts = noisy_states(layer, strings.x.double(), ends, seed), np.tile(counts, RUNS)
     else:
         states = layer(strings.x.double())[0][torch.arange(len(ends)), ends - 1].numpy()
-        line = _least_squares(states, counts) if how == "least squares" else _ridge(states, counts)
-    control = FittedHead(untrained.layer, untrained.cell)
-    control.head.weight.copy_(torch.as_tensor(line[:-1]))
-    control.head.bias.copy_(torch.as_tensor(line[-1:]))
+    fit = {"ridge": _ridge} | dict.fromkeys(WITH_SCORES, _scores)
+    lines = np.atleast_2d(fit.get(how, _least_squares)(states, counts))
+    control.head.weight.copy_(torch.as_tensor(lines[:, :-1]))
+    control.head.bias.copy_(torch.as_tensor(lines[:, -1]))
     return control.to(untrained.head.weight.dtype).eval()
 
 
@@ -118,7 +161,20 @@ def _ridge(states: Float[np.ndarray, "row unit"], counts: Float[np.ndarray, " ro
     return np.append(fitted.coef_, fitted.intercept_)
 
 
-def _noisy_states(
+def _scores(states: Float[np.ndarray, "row unit"], counts: Float[np.ndarray, " row"]) -> np.ndarray:
+    """Return the weights of a score for each count, and its constant, (count, unit + 1), by logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, sd = states.mean(0), states.std(0)
+    fitted: Any = LogisticRegression(C=PENALTY, solver="newton-cholesky").fit((states - mean) / sd, counts)
+    lines = np.zeros((COUNTS, states.shape[1] + 1))
+    lines[:, -1] = NEVER
+    weights = fitted.coef_ / sd
+    lines[fitted.classes_.astype(int)] = np.column_stack([weights, fitted.intercept_ - weights @ mean])
+    return lines
+
+
+def noisy_states(
     layer: nn.LSTM | nn.GRU, x: Float[Tensor, "string time 1"], ends: Int64[Tensor, " string"], seed: int
 ) -> Float[np.ndarray, "row unit"]:
     """Return the hidden states after the strings' last steps in runs with noise, all strings of a run together.

@@ -22,6 +22,8 @@ MEANINGS: Mapping[str, tuple[str, ...]] = {
     "role: fitted head": ("#c06aa8",),
     "role: ridge head": ("#d6455d",),
     "role: noise head": ("#7f8a1c",),
+    "role: scores head": ("#3050f8",),
+    "role: scaled head": ("#f840e0",),
     "role: random weights": ("#a96b59",),
     "role: template": ("#339920",),
     VALUE: ("#158294", "#55704f", "#7f6321", "#b67c01"),

@@ -9,9 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 from probe import Finding, ProbeError
-from probe.evidence import Claim
+from probe.evidence import Claim, Rule
 from probe.evidence.claims import JUDGING
 
+#: Between the ways to make several controls, of which the best is taken.
+SEVERAL = ", "
 #: What stands first in a claim's JSON.
 ABOUT = ("key", "statement", "sentence", "metric", "definition", "source")
 
@@ -53,6 +55,7 @@ def as_json(
     findings: Mapping[str, Finding],
     first_used: Mapping[str, str],
     first_judged: Mapping[str, str],
+    first_verdicts: Mapping[str, str],
     fits: Mapping[str, str],
 ) -> str:
     """Return the claims of several findings as JSON: each rule with its digests, and how it was judged.
@@ -63,24 +66,73 @@ def as_json(
         findings: by question.
         first_used: by key the digest that each rule had before the networks that it judges were trained.
         first_judged: by key that of `judged_by` then.
+        first_verdicts: by key the verdict then.
         fits: by role how a control is made, with its version.
     """
     entries = []
     for name, finding in findings.items():
         for claim in finding.claims:
-            key, now = claim.rule.key, judged_by(claim, fits)
-            changed = (claim.rule.digest, now) != (first_used.get(key), first_judged.get(key))
-            used = {"rule_first_used": first_used.get(key), "judged_by": now, "changed_after_measuring": changed}
+            key, now = claim.rule.key, judged_by(claim.rule, fits)
+            first = first_used.get(key), first_judged.get(key)
+            used = {
+                "rule_first_used": first[0],
+                "judged_by": now,
+                "changed_after_measuring": (claim.rule.digest, now) != first,
+                "controls_added_after_measuring": added(claim.rule, first, fits),
+                "verdict_first": first_verdicts.get(key),
+            }
             described = claim.to_dict()
             about = {part: described["rule"][part] for part in ABOUT}
             entries.append(about | {"question": name, "rule": described.pop("rule")} | used | described)
     return json.dumps(_plain(entries), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def judged_by(claim: Claim, fits: Mapping[str, str]) -> str:
+def judged_by(rule: Rule, fits: Mapping[str, str]) -> str:
     """Return the digest of what gives a claim its verdict beside its rule: the judging, and the controls."""
-    made = [f"{one.role}: {fits[one.role]}" for one in claim.rule.controls]
+    made = [f"{one.role}: {fits[one.role]}" for one in rule.controls]
     return hashlib.sha256("\n".join([f"judge {JUDGING}", *made]).encode()).hexdigest()
+
+
+def added(rule: Rule, first: tuple[str | None, str | None], fits: Mapping[str, str]) -> list[str] | None:
+    """Return the controls without which a rule is the one that was first used; None where it is no such one.
+
+    Args:
+        rule: the rule as it is now.
+        first: its digest, and that of `judged_by`, when it was first used.
+        fits: by role how a control is made; of the strongest of several, in the order in which they came.
+    """
+    ways = {role: made.split(SEVERAL) for role, made in fits.items()}
+    for many in range(len(rule.controls), -1, -1):
+        fewer, later = replace(rule, controls=rule.controls[:many]), [one.role for one in rule.controls[many:]]
+        for kept in range(max(map(len, ways.values())), 0, -1):
+            known = {role: SEVERAL.join(made[:kept]) for role, made in ways.items()}
+            if (fewer.digest, judged_by(fewer, known)) == first:
+                return [*later, *(made for one in fewer.controls for made in ways[one.role][kept:])]
+    return None
+
+
+def told(claims: Iterable[Claim], *kept: Mapping[str, str], fits: Mapping[str, str]) -> str:
+    """Return which claims got a control after they were first judged, and which have another verdict since.
+
+    Args:
+        claims: as they are judged now.
+        kept: by key the first digests, those of `judged_by`, and the first verdicts.
+        fits: as of `added`.
+    """
+    used, judged, verdicts = kept
+    since: dict[str, list[str]] = {}
+    other = []
+    for claim in claims:
+        key = claim.rule.key
+        later = added(claim.rule, (used.get(key), judged.get(key)), fits)
+        if later != []:
+            said = "rule changed" if later is None else f"control added ({', '.join(later)})"
+            since.setdefault(said, []).append(key)
+        if verdicts.get(key, claim.verdict) != claim.verdict:
+            other.append(f"{key} (“{verdicts[key]}”)")
+    pieces = [f"{said} after measuring: {', '.join(keys)}" for said, keys in since.items()]
+    pieces += [f"with another verdict before: {', '.join(other) or 'none'}"] * bool(pieces)
+    return "".join(f" {each[0].upper()}{each[1:]}." for each in pieces)
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from probe import Finding
 from probe.evidence import Claim, DataFigure
+from probe.evidence.measurements import FITTED_HEADS
 from probe.explorer import Explorer
 from probe.report import (
     Block,
@@ -29,6 +30,7 @@ from probe.report import (
     Text,
     Verdict,
 )
+from probe.studies.answer import controls_in_words
 from probe.studies.pages.sections import VERDICTS
 
 from .claims import claims_of
@@ -204,16 +206,20 @@ def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Secti
 
 
 def _training(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
-    """Return what training made that the best head on untrained weights does not have."""
+    """Return what training made that no control has, with the controls that each claim was held against."""
     made = [claim for claim in claims.values() if claim.verdict == "established" and claim.differences]
-    points: list[Sentence] = [claim.rule.on_page.partition(" (")[0] + "." for claim in made]
+    points: list[Sentence] = [
+        f"{claim.rule.on_page}: {claim.value:.3g}; {controls_in_words(claim)}." for claim in made
+    ]
     noise = claims["II.5b"]
     among = "To withstand noise is one of them"
     if noise not in made:
         among = f"To withstand noise is not among them, its verdict is “{noise.verdict}”"
     said = (
-        "A random network with a fitted head answers right, too. So only what beats the best of three such heads "
-        "counts as learned, and of states what they do not have before training:"
+        "A random network with a fitted head answers right, too. So what is said of answers counts as learned if it "
+        f"beats the best of {len(FITTED_HEADS)} such heads, and what is said of states if it beats the same network "
+        "before training, and that one with larger weights. Behind each: its median, and that of each control that "
+        "it was held against."
     )
     blocks = [Text(said), Points(points), Text(f"{among}: {findings['pictures'].notes['noise']}")]
     return Section("What training made, and random weights do not have", blocks, key="training")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.counter import common
+from models.fitted_head import SCALE
 from models.recipes import recipe
 from models.tasks import format_bits
 from probe.evidence import Control
@@ -49,9 +50,10 @@ PLAN = recipe("counter")
 SETUP = (
     f"The network reads {PLAN.length} bits, one at a time, through {PLAN.hidden_size} LSTM units, and answers how "
     f"many ones there were. We trained each from its own seed, on {PLAN.train_size} of the {len(EVERY):,} strings. "
-    "Controls: the same network before training, and fitted heads: a line from the untrained network's last state to "
-    "the count, fitted on the training strings by least squares, by ridge regression, and under noise; for each "
-    "network and rule the best of the three counts. The planted counter is written by hand: one unit holds the "
+    "Controls: the same network before training, and fitted heads on its last state: a line to the count, fitted on "
+    "the training strings by least squares, by ridge regression, and under noise; and a score for each count, fitted "
+    f"under noise, also with all recurrent weights times {SCALE:g}, which makes it the strongest on other seeds. For "
+    "each network and rule the best of the five counts. The planted counter is written by hand: one unit holds the "
     "count, and idle units keep random memories."
 )
 QUESTION = Question(

@@ -22,7 +22,7 @@ from torch import nn
 from models import planted, zoo
 from models.checkpoints import weights_digest
 from models.counter import Coded, answer, expected_answer
-from models.fitted_head import HEADS, FittedHead
+from models.fitted_head import HEADS, SCALE, FittedHead
 from models.populations import TRAJECTORY
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
@@ -44,10 +44,17 @@ REPOSITORY = Path(__file__).parents[2]
 FAMILY, RECIPES_FAMILY = 49, 33
 #: Of a planted weight what is smaller counts as 0.
 SMALL = 1e-9
-#: By how much most rules ask for more, or for less, than the best of three heads on untrained weights reaches.
+#: By how much most rules ask for more, or for less, than the best of five heads on untrained weights reaches.
 MORE, LESS = (Control(STRONGEST, 0.05),), (Control(STRONGEST, 0.05, lower=True),)
+#: Whose states rules about states are held against: before training, and before it with larger weights.
+UNTRAINED = ("own initialisation", "scaled head")
 #: A verdict of the counter's takes 50 networks.
 rule = partial(rules.rule, needs=50)
+
+
+def beside_untrained(margin: float, *, lower: bool = False) -> tuple[Control, ...]:
+    """Return the controls of a rule about states, with what the difference to each must exceed."""
+    return tuple(Control(role, margin, lower) for role in UNTRAINED)
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,8 @@ def with_controls(recipe: str, seed: int, *, fit: bool = True) -> list[Studied]:
             trained.seed,
             model=trained.with_fitted_head(how)
             if fit
-            else FittedHead(trained.untrained.layer, trained.untrained.cell),
-            computed_from=f"{role} on {below}",
+            else FittedHead(trained.untrained.layer, trained.untrained.cell, how),
+            computed_from=f"{role} on {below}" + f" times {SCALE:g}" * (how == "scaled"),
         )
         for how, role in HEADS.items()
     ]

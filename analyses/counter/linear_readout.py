@@ -6,13 +6,11 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Signal
-from probe.evidence import Control, DataFigure
+from probe.evidence import DataFigure
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.question import Question
 from probe.questions.states import linear_readout
-
-BEFORE = "own initialisation"
 
 
 def figures(table: pd.DataFrame) -> DataFigure:
@@ -44,7 +42,7 @@ QUESTION = Question(
             "h's.",
             source="Hupkes et al. 2018",
             at_least=0.95,
-            controls=(Control(BEFORE, 0.02),),
+            controls=common.beside_untrained(0.02),
         ),
         common.rule(
             key="II.3",
@@ -56,7 +54,7 @@ QUESTION = Question(
             "nearly cancel; h after the last step.",
             source="Hewitt & Liang 2019; Voita & Titov 2020",
             at_least=0.5,
-            controls=(Control(BEFORE, 0.1),),
+            controls=common.beside_untrained(0.1),
         ),
         common.rule(
             key="II.4",
@@ -67,7 +65,7 @@ QUESTION = Question(
             definition="Share of the variance of h after the last step that lies between counts, all units together.",
             source="Pearson 1905 (correlation ratio, eta squared)",
             at_least=0.8,
-            controls=(Control(BEFORE, 0.1),),
+            controls=common.beside_untrained(0.1),
         ),
     ),
     draw=figures,

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 
 from analyses.counter import common
-from probe.evidence import Control, Range, Rule
+from probe.evidence import Range, Rule
 from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import slope
 from probe.methods.causal.ablation import Resampling
@@ -223,7 +223,7 @@ QUESTION = Question(
             source=SOURCE,
             established_if=Range.below(0.9),
             refuted_if=Range.at_least(0.9),
-            controls=(Control("own initialisation", 0.2, lower=True),),
+            controls=common.beside_untrained(0.2, lower=True),
         ),
     ),
     text="One and the same cell must pass five tests. Read: one map reads the count off it after every bit. Lasts: "

@@ -7,7 +7,6 @@ from dataclasses import replace
 import torch
 
 from analyses.counter import common
-from probe.evidence import Control
 from probe.methods.abstraction.quantised import METRICS
 from probe.questions.answers import other_lengths
 from probe.questions.interventions import class_means, routes, unit_shares
@@ -29,7 +28,7 @@ SINGLE_UNITS = Question(
             "step taken off both; every step weighs the same.",
             source=KARPATHY,
             at_least=0.9,
-            controls=(Control("own initialisation", 0.0),),
+            controls=common.beside_untrained(0.0),
         ),
         common.rule(
             key="II.1b",
@@ -40,7 +39,7 @@ SINGLE_UNITS = Question(
             "on the other half; mean over the steps after 7 to 10 bits.",
             source=KARPATHY,
             at_least=0.9,
-            controls=(Control("own initialisation", 0.0),),
+            controls=common.beside_untrained(0.0),
         ),
         common.rule(
             key="II.1c",
@@ -50,7 +49,7 @@ SINGLE_UNITS = Question(
             definition="The same with one unit and one isotonic map for the states of all steps, four folds.",
             source=KARPATHY,
             at_least=0.9,
-            controls=(Control("own initialisation", 0.0),),
+            controls=common.beside_untrained(0.0),
         ),
     ),
     text="A cell may follow the count among strings of one length. To read the count off one cell is more: we try it "

@@ -164,7 +164,11 @@ PANEL = {
     "fresh": (f"counter/seed-{FRESH.seeds[0]}", "planted/drift-0.5"),
 }
 #: How each control is made, with a version that is raised where it changes.
-FITS = {"own initialisation": "models.training.initialise 1", STRONGEST: "least squares 1, ridge 1, noise 1"}
+FITS = {
+    "own initialisation": "models.training.initialise 1",
+    "scaled head": "scaled 1",
+    STRONGEST: "least squares 1, ridge 1, noise 1, scores 1, scaled 1",
+}
 CLAIMS = (
     "Values are medians over networks, or shares of them. The rules were committed before the networks were trained "
     f"that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to {SECOND_JUDGED.seeds[-1]}). II. marks a rule that "
@@ -236,12 +240,13 @@ def write(folder: Path, out: Path) -> list[Path]:
     found = claims.current({name: Finding.read(folder / name) for name in names}, [*asked, *ACROSS])
     every = {name: {"": finding} for name, finding in found.items()}
     made = provenance(found["accuracy"])
-    used, judged_by, frozen = (
+    *kept, frozen = (
         json.loads((FOLDER.parent / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("rules_first_used", "judged_by_first_used", "frozen")
+        for name in ("rules_first_used", "judged_by_first_used", "verdicts_first", "frozen")
     )
+    later = claims.told(claims.claims_of(found.values()).values(), *kept, fits=FITS)
     where = {one: name for name, page in PAGES.items() for one in page.questions}
-    table = Section("All claims", claims_table(every, CLAIMS, where), key="claims")
+    table = Section("All claims", claims_table(every, CLAIMS + later, where), key="claims")
     setup = Section("What we trained, and what we compare it with", [Text(accuracy.SETUP)], key="set-up")
     contents = PAGES | {
         "lengths.html": replace(PAGES["lengths.html"], before=[setup]),
@@ -256,7 +261,7 @@ def write(folder: Path, out: Path) -> list[Path]:
     built["index.html"] = first_page.page(
         found, explored.explorer(drifts), cards, objections=verdicts.OPEN, provenance=made
     )
-    text = claims.as_json({name: found[name] for name in found if found[name].claims}, used, judged_by, FITS)
+    text = claims.as_json({name: found[name] for name in found if found[name].claims}, *kept, FITS)
     paths = [write_atomically(out / "findings.json", text)]
     return [*paths, *(page.write(out / name) for name, page in built.items())]
 

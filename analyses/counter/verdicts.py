@@ -15,7 +15,6 @@ from probe.plots.legends import figure_legend
 from probe.plots.style import IN_INK, ROLE_STYLE, new_figure, style
 
 NAME = "verdicts"
-OWN = "own initialisation"
 
 
 def find(findings: Mapping[str, Finding]) -> Finding:
@@ -35,13 +34,14 @@ def find(findings: Mapping[str, Finding]) -> Finding:
 ACROSS = common.Across(
     NAME,
     "Does each claim hold by more than in its best control?",
-    "We held every statement about answers against the best of three heads on untrained weights: fitted by least "
-    "squares, by ridge regression, and under noise. We held statements about states against the network before "
-    "training.",
+    "We held every statement about answers against the best of five heads on untrained weights: a line fitted by "
+    "least squares, by ridge regression, and under noise; and a score for each count fitted under noise, also on "
+    "larger weights. We held statements about states against the network before training, and with these "
+    "larger weights.",
 )
 OPEN = (
-    "Open objections of reviewers. The best of three heads is chosen network by network, which is hard on claims "
-    "about shares of networks. All three heads are fitted to the strings that the network was trained on: they have "
+    "Open objections of reviewers. The best of five heads is chosen network by network, which is hard on claims "
+    "about shares of networks. All heads are fitted to the strings that the network was trained on: they have "
     "learned the answers, and only their recurrence has not. Claim II.17b judges a value that is 0 or 1; the median "
     "of paired differences of such a value is 0 unless half of the pairs differ. The last test of one cell resamples "
     "all other cells: a count whose gates hear other cells would fail it. T1 was written after looking at four other "
@@ -52,12 +52,12 @@ OPEN = (
 
 
 def _line(claim: Claim, table: pd.DataFrame) -> dict[str, object]:
-    """Return a claim with its verdict, and in how many networks of each kind its rule holds."""
-    rule, (difference,) = claim.rule, claim.differences
+    """Return a claim with its verdict and its best control, and in how many networks of each kind its rule holds."""
+    rule, difference = claim.rule, min(claim.differences, key=lambda one: one.value - one.margin)
     rows = of_rule(table, rule)
     holds = {
         f"holds, {role}": float(pd.Series([value in rule.established_if for value in own]).mean())
-        for role in ("trained", difference.role)
+        for role in ("trained", *(one.role for one in claim.differences))
         if len(own := rows[rows["role"] == role]["value"])
     }
     about: dict[str, object] = {"claim": rule.key, "statement": rule.statement}
@@ -73,9 +73,9 @@ def _line(claim: Claim, table: pd.DataFrame) -> dict[str, object]:
 def _picture(data: pd.DataFrame) -> DataFigure:
     figure, axes = new_figure(height=0.22 * len(data) + 1.2)
     ax = axes[0, 0]
-    for role in (OWN, STRONGEST, "trained"):
+    for role in (*common.UNTRAINED, STRONGEST, "trained"):
         values = data.get(f"holds, {role}")
-        # The strongest of three kinds of heads is none of their roles.
+        # The strongest of several heads is none of their roles.
         look = IN_INK[3] if role == STRONGEST else ROLE_STYLE[role]
         if values is not None:
             values = values.dropna()
@@ -91,8 +91,8 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         name=NAME,
         title="Every claim that has a control, against its best one",
         alt=f"{len(data)} claims. {_counted(list(data['verdict']))}",
-        caption="How many networks satisfy each rule: the trained ones, the best of three heads on their untrained "
-        "weights, and for statements about states the network before training.",
+        caption="How many networks satisfy each rule: the trained ones, the best of five heads on their untrained "
+        "weights, and for statements about states the network before training, and with larger weights.",
         data=data,
     )
 

@@ -37,13 +37,18 @@ ROLES = (
     "fitted head",
     "ridge head",
     "noise head",
+    "scores head",
+    "scaled head",
     "template",
     "planted",
     "other",
     "null",
 )
-#: The roles of untrained networks whose head alone is fitted; their states are those of the own initialisation.
-FITTED_HEADS = ("fitted head", "ridge head", "noise head")
+#: The roles of untrained networks whose head alone is fitted: those whose head may be one line, and those with a
+#: score for each answer. The states are those of the own initialisation, but of a scaled head, whose weights are
+#: larger.
+LINES, LATER = ("fitted head", "ridge head", "noise head"), ("scores head", "scaled head")
+FITTED_HEADS = (*LINES, *LATER)
 #: What a study puts beside each trained network by itself.
 CONTROLS = ("random weights", "fitted head")
 

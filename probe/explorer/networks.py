@@ -25,6 +25,8 @@ LOOKS = {
     "fitted head": "untrained weights, head fitted",
     "ridge head": "untrained weights, head fitted with a penalty",
     "noise head": "untrained weights, head fitted under noise",
+    "scores head": "untrained weights, scores fitted under noise",
+    "scaled head": "untrained weights times a factor, scores fitted under noise",
     "random weights": "weights drawn anew",
     "template": "trained to answer another question",
 }

@@ -48,7 +48,7 @@ class RoleStyle:
 
     color: str
     linestyle: Literal["-", "--", ":", "-."] | tuple[int, tuple[float, ...]]
-    marker: Literal["o", "s", "^", "D", "v", "X", "P", "*"]
+    marker: Literal["o", "s", "^", "D", "v", "X", "P", "*", "<", ">"]
 
     def line(self) -> dict[str, Any]:
         """Return the keywords for `Axes.plot` and `seaborn.lineplot`."""
@@ -62,6 +62,8 @@ ROLE_STYLE = {
     "fitted head": RoleStyle(of_role("fitted head"), "-.", "D"),
     "ridge head": RoleStyle(of_role("ridge head"), (0, (4.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "P"),
     "noise head": RoleStyle(of_role("noise head"), (0, (8.0, 2.0)), "*"),
+    "scores head": RoleStyle(of_role("scores head"), (0, (2.0, 2.0)), "<"),
+    "scaled head": RoleStyle(of_role("scaled head"), (0, (6.0, 1.0, 1.0, 1.0)), ">"),
     "random weights": RoleStyle(of_role("random weights"), (0, (1.0, 1.5)), "X"),
     "template": RoleStyle(of_role("template"), (0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)), "v"),
 }

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..errors import ProbeError
-from ..evidence.measurements import FITTED_HEADS
+from ..evidence.measurements import FITTED_HEADS, LATER
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
 from ..subjects.budget import Budget
@@ -86,7 +86,9 @@ def versions() -> dict[str, str]:
 
 def of_question(question: Question, *, code: bool = True) -> str:
     """Return what ties measurements to a question; without code the same on every machine."""
-    asked = (question.roles, question.copies, question.together, random_weights.VERSION)
+    # Roles that came later are in no digest: what was measured before they came still counts.
+    roles = tuple(role for role in question.roles if role not in LATER)
+    asked = (roles, question.copies, question.together, random_weights.VERSION)
     if code:
         measured = (question.version, question.settings, question.measure, question.needs)
         return digest(question.name, *measured, *asked)

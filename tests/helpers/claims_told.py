@@ -24,6 +24,12 @@ def points(page: str) -> list[str]:
     return [point for point in every if re.search(f"{NAMES}|, median ", point)]
 
 
+def listed(page: str, section: str) -> list[str]:
+    """Return all points of a section's list, as words."""
+    own = page.partition(f'<section id="{section}">')[2].partition("</section>")[0]
+    return [words(point) for one in re.findall(r"<ul.*?</ul>", own, re.DOTALL) for point in one.split("</li>")[:-1]]
+
+
 def rows(page: str) -> list[dict[str, str]]:
     """Return the rows of the table of all claims, each cell by the name of its column."""
     section = page.partition('<section id="claims">')[2].partition("</table>")[0]

@@ -86,11 +86,11 @@ def test_every_finding_has_words_and_numbers_and_one_network_decides_nothing(fin
 
 
 def test_a_network_comes_with_the_controls_of_its_recipe() -> None:
-    """A judged counter with its own initialisation and three heads, of its pair; all others have none.
+    """A judged counter with its own initialisation and five heads, of its pair; all others have none.
 
     A network of another code is given bits.
     """
-    heads = ["own initialisation", "fitted head", "ridge head", "noise head"]
+    heads = ["own initialisation", "fitted head", "ridge head", "noise head", "scores head", "scaled head"]
     networks = common.with_controls("counter", 2003)
     assert [(network.name, network.role, network.pair) for network in networks] == [
         ("counter/seed-2003", "trained", "2003"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from functools import cache, partial
-from types import SimpleNamespace
 from typing import Any
 
 import claims_told
@@ -14,12 +14,16 @@ import pytest
 from analyses.counter import FRESH_QUESTIONS, QUESTIONS, common, study
 from models import planted, zoo
 from models.populations import EXPLORING, FIRST, FRESH, POPULATIONS, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
-from probe.evidence import Rule
+from probe.evidence import Control, Rule
 from probe.evidence.measurements import FITTED_HEADS
+from probe.evidence.strongest import STRONGEST
 from probe.studies.measuring import groups_of
 from probe.studies.store import read
 from reports import claims
 
+OWN = "own initialisation"
+#: How the strongest head was made when the rules were first used.
+THREE = "least squares 1, ridge 1, noise 1"
 PAGES = zoo.ZOO.parents[1] / "reports" / "counter"
 RULES: dict[str, tuple[str, Rule]] = {
     rule.key: (one.name, rule) for one in (*study.questions(QUESTIONS), *study.ACROSS) for rule in one.rules
@@ -69,20 +73,62 @@ def test_a_population_that_is_not_whole_is_left_out(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
-    """Every rule has a verdict on as many networks as it needs, beside the control that it names.
+    """Every rule has a verdict on as many networks as it needs, beside each control that it names.
 
-    None was changed after measuring: the files of digests were committed before the networks were trained that the
-    rules are judged on.
+    None was changed after measuring but by a control more: the files of digests were committed before the networks
+    were trained that the rules are judged on, and without the two controls that came later the digests are these.
     """
     assert set(entries()) == set(MADE)
     for key, (question, rule) in MADE.items():
-        entry = entries()[key]
+        entry, names = entries()[key], [control.role for control in rule.controls]
         assert entry["question"] == question
-        assert entry["rule"]["digest"] == entry["rule_first_used"] == kept("rules_first_used")[key] == rule.digest
-        assert entry["judged_by"] == kept("judged_by_first_used")[key]
-        assert entry["changed_after_measuring"] is False
+        assert entry["rule"]["digest"] == rule.digest
+        assert entry["judged_by"] == claims.judged_by(rule, study.FITS)
+        first, fits, later = rule, study.FITS, []
+        if key in RULES:
+            first = replace(rule, controls=tuple(one for one in rule.controls if one.role != "scaled head"))
+            fits = {**study.FITS, STRONGEST: THREE}
+            later = ["scaled head"] * (OWN in names) + ["scores 1", "scaled 1"] * (STRONGEST in names)
+        assert entry["rule_first_used"] == kept("rules_first_used")[key] == first.digest
+        assert kept("judged_by_first_used")[key] == claims.judged_by(first, fits)
+        assert entry["controls_added_after_measuring"] == later
+        assert entry["changed_after_measuring"] == bool(later)
+        assert entry["verdict_first"] == kept("verdicts_first").get(key)
         assert rule.check or entry["n"] >= rule.needs
-        assert [each["role"] for each in entry["differences"]] == [control.role for control in rule.controls]
+        assert [each["role"] for each in entry["differences"]] == names
+
+
+def test_a_rule_says_what_came_after_it_was_first_used() -> None:
+    """A control more and a head more are named; with another margin, or no first digest, it is no such rule."""
+    rule = replace(RULES["II.3"][1], controls=(Control(OWN, 0.1),))
+    first = rule.digest, claims.judged_by(rule, study.FITS)
+    assert claims.added(rule, first, study.FITS) == []
+    assert claims.added(RULES["II.3"][1], first, study.FITS) == ["scaled head"]
+    assert claims.added(replace(rule, controls=(Control(OWN, 0.2),)), first, study.FITS) is None
+    assert claims.added(rule, (None, None), study.FITS) is None
+    heads = RULES["II.5b"][1]
+    first = heads.digest, claims.judged_by(heads, {STRONGEST: THREE})
+    assert claims.added(heads, first, study.FITS) == ["scores 1", "scaled 1"]
+    assert claims.added(heads, first, {STRONGEST: "least squares 2, ridge 1, noise 1"}) is None
+
+
+def test_what_training_made_is_told_with_each_control_that_it_was_held_against() -> None:
+    """The first page lists the established claims that have a control: states two of them, answers the best head.
+
+    The page of all claims names those that got a control after measuring, and those with another verdict since.
+    """
+    first, how = ((PAGES / name).read_text(encoding="utf-8") for name in ("index.html", "how.html"))
+    made = [one for one in entries().values() if one["verdict"] == "established" and one["differences"]]
+    assert made
+    for entry, text in zip(made, claims_told.listed(first, "training"), strict=True):
+        assert text.startswith(f"{entry['sentence'] or entry['statement'].rstrip('.')}: {entry['value']:.3g}; ")
+        for each in entry["differences"]:
+            assert f"{each['role']} {each['control']:.3g}" in text
+        held = {each["role"] for each in entry["differences"]}
+        assert held in ({STRONGEST}, {*common.UNTRAINED})
+    for entry in entries().values():
+        moved = entry["verdict_first"] not in (None, entry["verdict"])
+        assert (f"{entry['key']} (“{entry['verdict_first']}”)" in how) == moved
 
 
 def test_fresh_networks_stand_beside_their_controls_and_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,9 +146,8 @@ def test_rules_of_fresh_networks_are_fixed_before_these_are_made() -> None:
     """Rule and judging have the digests that were committed first, whether anything was measured or not."""
     assert not set(OF_FRESH) & set(RULES)
     for key, (_, rule) in OF_FRESH.items():
-        told: Any = SimpleNamespace(rule=rule)
         assert kept("rules_first_used")[key] == rule.digest
-        assert kept("judged_by_first_used")[key] == claims.judged_by(told, study.FITS)
+        assert kept("judged_by_first_used")[key] == claims.judged_by(rule, study.FITS)
 
 
 @pytest.mark.parametrize("part", study.STUDIES)

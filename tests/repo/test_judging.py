@@ -16,6 +16,7 @@ BEATEN = (Control(STRONGEST, 0.05),)
 LARGE = {"established_if": Range.at_least(0.5), "refuted_if": Range.below(0.5)}
 SMALL = {"established_if": Range.at_most(0.5), "refuted_if": Range.above(0.5)}
 HEADS = {"fitted head": (0.3, 0.9), "noise head": (0.2, 0.1), "ridge head": (0.9, 0.2)}
+HEADS |= {"scores head": (0.4, 0.5), "scaled head": (0.5, 0.4)}
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ HEADS = {"fitted head": (0.3, 0.9), "noise head": (0.2, 0.1), "ridge head": (0.9
         (LARGE, BEATEN, HEADS, (0.9, 0.9), "not specific"),
         (SMALL, BEATEN, HEADS, (0.2, 0.1), "refuted"),
         (LARGE, (Control("noise head", 0.05),), HEADS, None, "established"),
-        # The best of the two that were measured would be a weaker control, and nobody would say so.
+        # The best of those that were measured would be a weaker control, and nobody would say so.
         (LARGE, BEATEN, ("noise head", "fitted head"), None, "undecided"),
     ],
 )

@@ -42,7 +42,7 @@ def test_computed_weights_may_be_rounded_otherwise_and_others_may_not() -> None:
     """MKL's tanh and a fit give other last bits on another processor, which must read what was measured here."""
     drawn = common.of_recipe("after-100-steps", [3000])[1]
     networks = [PLANTED, drawn, *common.with_controls("counter", 2077)]
-    assert len({network.known_by for network in networks}) == len(networks) == 7
+    assert len({network.known_by for network in networks}) == len(networks) == 9
     for network in networks:
         computed = network is drawn or network.role in FITTED_HEADS
         bias = network.model.get_parameter("head.bias").detach()

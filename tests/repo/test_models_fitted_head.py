@@ -14,12 +14,13 @@ import pytest
 import torch
 from refusing import refused
 
-from models import zoo
+from models import scale, zoo
 from models.checkpoints import weights_digest
 from models.counter import Counter, answer, expected_answer
 from models.data import Strings, described_strings, training_strings
-from models.fitted_head import PENALTIES, FittedHead
+from models.fitted_head import NEVER, PENALTIES, PENALTY, RUNS, SCALE, FittedHead, fit_head, noisy_states
 from models.learning import Adam, take_step
+from models.populations import EXPLORING
 from models.recipes import RECIPES, Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
@@ -95,6 +96,45 @@ def test_the_penalty_is_the_largest_with_the_most_right_answers() -> None:
     ridge = explored.with_fitted_head("ridge")
     assert ridge is not None
     np.testing.assert_allclose(ridge.head.weight.detach()[0], wanted, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_scores_are_fitted_under_noise_and_a_count_that_was_not_seen_is_never_answered(trained: zoo.Trained) -> None:
+    """Each score's residual is orthogonal to the noisy states up to its penalty, and only weights are scaled."""
+    assert trained.untrained is not None
+    strings = described_strings(trained.config)
+    control = fit_head(trained.untrained, strings, "scores", seed=0)
+    layer, ends = copy.deepcopy(control.layer).double(), torch.full((500,), 10)
+    states, counts = noisy_states(layer, strings.x.double(), ends, 0), strings.last_labels.repeat(RUNS).numpy()
+    share = control.head.double()(torch.as_tensor(states)).softmax(1).numpy()
+    inside, sd = (states - states.mean(0)) / states.std(0), states.std(0)
+    weights = control.head.weight.numpy() * sd
+    missing = sorted({*range(11)} - {*counts.tolist()})
+    assert missing == sorted(np.flatnonzero(control.head.bias.numpy() == NEVER)) != []
+    pulled = (inside.T @ (np.eye(11)[counts] - share)).T - weights / PENALTY
+    kept = np.delete(pulled, missing, axis=0)
+    assert np.abs(kept).max() < 1e-3 * len(counts)
+    assert share[:, missing].max() < 1e-12
+    assert not {*answer(control.float()(X)).tolist()} & {*missing}
+    larger = fit_head(trained.untrained, strings, "scaled", seed=0).layer.state_dict()
+    for name, tensor in trained.untrained.layer.state_dict().items():
+        assert torch.equal(larger[name], tensor * (SCALE if name.startswith("weight") else 1))
+
+
+def test_the_scale_is_that_of_the_best_answers_under_noise() -> None:
+    """Of three networks by the median, and a scale that was not tried is no better than the next ones."""
+    found = scale.medians(range(3), [1.0, SCALE, 5.0])
+    assert max(found, key=lambda one: found[one]) == SCALE in scale.SCALES
+    with refused():
+        scale.accuracy(zoo.networks("gru", [0])[0], SCALE)
+
+
+@pytest.mark.exhaustive
+def test_the_scale_is_chosen_on_the_seeds_for_exploring() -> None:
+    """Of seeds 0 to 99, and training multiplied the weights by more."""
+    found = scale.medians(EXPLORING.seeds)
+    assert max(found, key=lambda one: found[one]) == SCALE
+    assert scale.grown(EXPLORING.seeds) == pytest.approx(4.66, abs=0.01)
 
 
 def test_without_its_first_weights_a_network_has_no_fitted_head() -> None:

@@ -142,8 +142,8 @@ def test_prepared_networks_are_measured_with_the_controls_among_them(tmp_path: P
 
 
 def test_claims_are_judged_in_the_family_that_is_given_against_the_strongest_head(tmp_path: Path) -> None:
-    """Of three heads of a pair the best is the control, and a question that was not measured is named."""
-    heads = {"fitted head": 0.1, "ridge head": 0.3, "noise head": 0.2}
+    """Of all heads of a pair the best is the control, and a question that was not measured is named."""
+    heads = {"fitted head": 0.1, "ridge head": 0.3, "noise head": 0.2, "scores head": 0.1, "scaled head": 0.2}
     sizes = [0.85] * 2 + [0.95] * 10
     subjects = [
         reader(f"{pair}/{role}", role, str(pair), value + pair / 1e4)

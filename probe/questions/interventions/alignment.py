@@ -6,8 +6,8 @@ with fewer than 128 prefixes in-sample: `alignment_score`, `alignment_accuracy` 
 `probe.methods.causal.interchange` defines them, and `alignment_off_support`, how far patched states lie from those of
 clean runs in spacings of the concept.
 
-One value a network: `few_directions_score`, the headline, which for a fitted head is that of its own direction in
-closed form (`gradient_score`); `random_directions_score`, the mean over random subspaces of that rank. Where wrong
+One value a network: `few_directions_score`, the headline, which for a head of one line is that of its own direction
+in closed form (`gradient_score`); `random_directions_score`, the mean over random subspaces of that rank. Where wrong
 variables are searched for, `wrong_variable_accuracy` of each (`kind`).
 """
 
@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.measurements import FITTED_HEADS, only
+from ...evidence.measurements import LINES, only
 from ...methods.causal.alignment import ITERATIONS, Alignment, Search
 from ...methods.causal.alignment_controls import (
     Half,
@@ -130,7 +130,7 @@ def _at_step(
             at_random.scores(along(basis)).score for basis in random_bases(machine.dynamics.size, RANK, RANDOM)
         )
         yield "random_directions_score", score, {"at": RANK, "step": step}
-        if subject.network.role in FITTED_HEADS:
+        if subject.network.role in LINES:
             put = along(mean_gradient(machine, step))
             headline = fmean(each.scores(put).score for each in patched)
             yield "gradient_score", headline, {"at": 1, "step": step}
