@@ -107,7 +107,8 @@ def added(rule: Rule, first: tuple[str | None, str | None], fits: Mapping[str, s
         for kept in range(max(map(len, ways.values())), 0, -1):
             known = {role: SEVERAL.join(made[:kept]) for role, made in ways.items()}
             if (fewer.digest, judged_by(fewer, known)) == first:
-                return [*later, *(made for one in fewer.controls for made in ways[one.role][kept:])]
+                came = (made for one in fewer.controls for made in ways[one.role][kept:])
+                return [*later, *(f"{made.rpartition(' ')[0]} head" for made in came)]
     return None
 
 

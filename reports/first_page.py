@@ -228,9 +228,9 @@ def _training(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> S
 def _sure(cards: Sequence[Card], objections: str) -> Section:
     """Return what a verdict rests on, what is open, and the other pages."""
     said: Sentence = [
-        "We wrote every rule down before we trained the networks that it judges. “Not specific”: as true without "
-        "training. Two networks written by hand are traps: the cell that a probe reads best does nothing, or eight "
-        "cells share the count. ",
+        "We wrote every rule down before we trained the networks that it judges, and held most against two stronger "
+        "controls afterwards. “Not specific”: as true without training. Two networks written by hand are traps: the "
+        "cell that a probe reads best does nothing, or eight cells share the count. ",
         Link("Every claim, with its verdict", EVERY_CLAIM),
         ".",
     ]

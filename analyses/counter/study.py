@@ -261,7 +261,7 @@ def write(folder: Path, out: Path) -> list[Path]:
     built["index.html"] = first_page.page(
         found, explored.explorer(drifts), cards, objections=verdicts.OPEN, provenance=made
     )
-    text = claims.as_json({name: found[name] for name in found if found[name].claims}, *kept, FITS)
+    text = claims.as_json({name: found[name] for name in found if found[name].claims}, *kept, fits=FITS)
     paths = [write_atomically(out / "findings.json", text)]
     return [*paths, *(page.write(out / name) for name, page in built.items())]
 

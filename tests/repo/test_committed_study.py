@@ -15,7 +15,7 @@ from analyses.counter import FRESH_QUESTIONS, QUESTIONS, common, study
 from models import planted, zoo
 from models.populations import EXPLORING, FIRST, FRESH, POPULATIONS, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
 from probe.evidence import Control, Rule
-from probe.evidence.measurements import FITTED_HEADS
+from probe.evidence.measurements import FITTED_HEADS, LATER
 from probe.evidence.strongest import STRONGEST
 from probe.studies.measuring import groups_of
 from probe.studies.store import read
@@ -88,7 +88,7 @@ def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
         if key in RULES:
             first = replace(rule, controls=tuple(one for one in rule.controls if one.role != "scaled head"))
             fits = {**study.FITS, STRONGEST: THREE}
-            later = ["scaled head"] * (OWN in names) + ["scores 1", "scaled 1"] * (STRONGEST in names)
+            later = ["scaled head"] * (OWN in names) + [*LATER] * (STRONGEST in names)
         assert entry["rule_first_used"] == kept("rules_first_used")[key] == first.digest
         assert kept("judged_by_first_used")[key] == claims.judged_by(first, fits)
         assert entry["controls_added_after_measuring"] == later
@@ -108,7 +108,7 @@ def test_a_rule_says_what_came_after_it_was_first_used() -> None:
     assert claims.added(rule, (None, None), study.FITS) is None
     heads = RULES["II.5b"][1]
     first = heads.digest, claims.judged_by(heads, {STRONGEST: THREE})
-    assert claims.added(heads, first, study.FITS) == ["scores 1", "scaled 1"]
+    assert claims.added(heads, first, study.FITS) == [*LATER]
     assert claims.added(heads, first, {STRONGEST: "least squares 2, ridge 1, noise 1"}) is None
 
 

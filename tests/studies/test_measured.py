@@ -25,7 +25,7 @@ from refusing import refused
 
 from probe import ProbeError, Study
 from probe.evidence import Control, Network, Range, Rule, measurement
-from probe.evidence.measurements import COLUMNS, tabulate
+from probe.evidence.measurements import COLUMNS, LATER, tabulate
 from probe.questions import Question
 from probe.studies import identity, verify, workers
 from probe.studies.measuring import groups_of
@@ -139,6 +139,14 @@ def test_prepared_networks_are_measured_with_the_controls_among_them(tmp_path: P
     path = tmp_path / "all.csv.xz"
     Study.of(both, questions=[SIZE], version=1).measure(path, parts=tmp_path)
     assert read(path)["latch"].tables["size"]["value"].tolist()[1] == 2
+
+
+def test_roles_that_came_later_leave_what_was_measured_before_them() -> None:
+    """Asked of them or not a question has the same digest; any other role changes it."""
+    few, more, fewer = (replace(SIZE, roles=roles) for roles in (("trained",), ("trained", *LATER), ("planted",)))
+    told = [identity.of_question(one, code=code) for code in (True, False) for one in (few, more, fewer)]
+    assert (told[0], told[3]) == (told[1], told[4])
+    assert len({*told}) == 4
 
 
 def test_claims_are_judged_in_the_family_that_is_given_against_the_strongest_head(tmp_path: Path) -> None:

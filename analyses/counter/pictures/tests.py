@@ -60,7 +60,7 @@ def bars(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
         + ", ".join(f"{role} {share:.0%}" for role, share in whole.items())
         + ".",
         caption="In how many networks some cell passes; below, one and the same cell passes all. Planted: written by "
-        "hand; own initialisation: before training; heads: fitted on random weights.",
+        "hand; own initialisation: before training; heads: fitted on random weights, scaled: on larger ones.",
         data=data,
     )
 
