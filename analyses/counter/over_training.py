@@ -52,8 +52,12 @@ SHOWN: tuple[Shown, ...] = (
     ("lasting_monotone_accuracy", "", "count read off one cell,\none map for all steps", CODE),
     ("between_concept_share", "hidden_state", "share of h's variance\nbetween counts", None),
     ("noisy_accuracy", "", "right with noise", None),
+    ("start", "", "answer before\nthe first bit", None),
+    ("fitted_drift", "", "added for each\nmissing bit", None),
 )
 BEFORE = "own initialisation"
+#: Six panels weigh more than one figure may otherwise.
+BYTES = 32_000
 
 
 def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
@@ -111,7 +115,7 @@ def _picture(data: pd.DataFrame) -> DataFigure:
     """Draw what is learned and lost over the steps of training."""
     error = _course(data, "all_error")
     wrong = ", ".join(f"after {step:,} steps {error.loc[step].median():.1%}" for step in (100, 1000, USUAL))
-    figure, axes = new_figure(2, 2, height=2.1)
+    figure, axes = new_figure(2, 3, height=2.1)
     kept = []
     for ax, (metric, signal, label, bound) in zip(axes.flat, SHOWN, strict=True):
         own = data[(data["metric"] == metric) & (data["signal"] == signal)]
@@ -140,4 +144,5 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         caption="A thin line is a network; horizontal lines are the rules' bounds, the vertical one is where the "
         "training of all other counters ended. Step 0 is the network before training.",
         data=pd.concat(kept, ignore_index=True),
+        max_bytes=BYTES,
     )

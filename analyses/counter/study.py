@@ -41,9 +41,9 @@ FOLDER = Path(__file__).parent / "measured"
 #: Raised by hand when the strings, the count or the answer are defined in another way.
 VERSION = 1
 #: What a network of any other recipe is asked; these need no cell state.
-BRIEF = ("accuracy", "other_lengths")
+BRIEF = ("accuracy", "other_lengths", "drift_law")
 #: What a network is asked on its way through training.
-ON_THE_WAY = ("accuracy", "single_units", "linear_readout", "noise_margin", "moving_zero")
+ON_THE_WAY = ("accuracy", "single_units", "linear_readout", "noise_margin", "moving_zero", "drift_law")
 #: Smaller networks, which may have to keep in one cell what twelve need not.
 SMALLER = ("hidden-2", "hidden-3", "hidden-4")
 #: Whose task is the count at every step.
@@ -100,15 +100,6 @@ def is_whole(population: Population) -> bool:
     return set(population.seeds) <= set(zoo.committed_seeds(population.recipe))
 
 
-#: What the fresh networks are asked now: nothing before they are made.
-ASKED_OF_FRESH = FRESH_QUESTIONS if is_whole(FRESH) else ()
-
-
-def _made(*names: str) -> tuple[str, ...]:
-    """Return names of questions that the fresh networks are asked, if they are made."""
-    return tuple(name for name in names if name in ASKED_OF_FRESH)
-
-
 #: What is told with the questions, across populations.
 ACROSS = (training_signal.ACROSS, over_training.ACROSS, verdicts.ACROSS)
 #: The pages behind the first one, in the order of the story.
@@ -123,7 +114,7 @@ PAGES = {
         "How often it errs, what it answers to other lengths, and which programs answer alike.",
         (
             "accuracy",
-            *_made("drift_law"),
+            "drift_law",
             "other_lengths",
             "programs",
             "reduced_models",
@@ -134,7 +125,7 @@ PAGES = {
     "interventions.html": Contents(
         "What does the answer follow?",
         "Patching, steering and erasing states and directions.",
-        ("directions", "alignment", *_made("steps_swapped"), "class_means", "steering", "erasure", "estimators"),
+        ("directions", "alignment", "steps_swapped", "class_means", "steering", "erasure", "estimators"),
     ),
     "mechanism.html": Contents(
         "How does a bit come in?",
@@ -145,7 +136,7 @@ PAGES = {
             "routes",
             "bit_effects",
             "quantised_states",
-            *_made("few_states"),
+            "few_states",
             "dynamics",
         ),
     ),
@@ -175,17 +166,16 @@ CLAIMS = (
     f"was judged once before. Each verdict has a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of "
     f"{common.FAMILY} is wrong is one in twenty. 23a and 23b are of the first judgement, of {common.RECIPES_FAMILY} "
     "verdicts, on seeds from 1000 on; T1 is about seeds from 3000 on."
-    + (
-        f" {listed([one.key for each in questions(ASKED_OF_FRESH) for one in each.rules])} are about seeds from "
-        f"{FRESH.seeds[0]} on, and their verdicts are decided together with all others."
-        if ASKED_OF_FRESH
-        else ""
-    )
+    f" {listed([one.key for each in questions(FRESH_QUESTIONS) for one in each.rules])} are about seeds from "
+    f"{FRESH.seeds[0]} on, and their verdicts are decided together with all others."
 )
 #: By the name of the file of what was measured.
-STUDIES: dict[str, Callable[[], Study]] = {"judged": judged, "recipes": recipes, "training": training}
-if ASKED_OF_FRESH:
-    STUDIES["fresh"] = fresh
+STUDIES: dict[str, Callable[[], Study]] = {
+    "judged": judged,
+    "recipes": recipes,
+    "training": training,
+    "fresh": fresh,
+}
 
 
 def _study(networks: Sequence[common.Studied], asked: Sequence[Question], family: int = common.FAMILY) -> Study:
@@ -207,11 +197,11 @@ def findings(names: Sequence[str]) -> dict[str, Finding]:
     Raises:
         ProbeError: there is no such question, or measurements are missing or stale.
     """
-    known = (*QUESTIONS, *ASKED_OF_FRESH)
+    known = (*QUESTIONS, *FRESH_QUESTIONS)
     for name in names:
         if name not in known:
             raise ProbeError(unknown("question", name, known))
-    parts = {"judged": (judged, QUESTIONS), "fresh": (fresh, ASKED_OF_FRESH)}
+    parts = {"judged": (judged, QUESTIONS), "fresh": (fresh, FRESH_QUESTIONS)}
     asked = {part: [one for one in names or every if one in every] for part, (_, every) in parts.items()}
     studies = {part: parts[part][0](wanted, fit=False) for part, wanted in asked.items() if wanted}
     found = dict[str, Finding]()
@@ -236,7 +226,7 @@ def write(folder: Path, out: Path) -> list[Path]:
         ProbeError: a finding is missing or damaged, or a page cannot be written.
     """
     names = [*(one for page in PAGES.values() for one in page.questions), pictures.NAME]
-    asked = questions((*QUESTIONS, *ASKED_OF_FRESH))
+    asked = questions((*QUESTIONS, *FRESH_QUESTIONS))
     found = claims.current({name: Finding.read(folder / name) for name in names}, [*asked, *ACROSS])
     every = {name: {"": finding} for name, finding in found.items()}
     made = provenance(found["accuracy"])

@@ -54,7 +54,8 @@ def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
     table = table[table["metric"].isin(["test_error", "drift"])]
     table = table.assign(question=NAME, role="other").reset_index(drop=True)
     judged = pd.concat([table, _claimed(table)], ignore_index=True)
-    recipes = _by_recipe(table)
+    ends = tables["drift_law"]
+    recipes = _by_recipe(table, ends[ends["metric"] == "start"].set_index("network")["value"])
     with style():
         figure = _recipes(recipes, table)
     ready = [rule for rule in RULES if rule.metric in set(judged["metric"])]
@@ -75,8 +76,8 @@ def _claimed(table: pd.DataFrame) -> pd.DataFrame:
     return tabulate(rows)
 
 
-def _by_recipe(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each recipe how many networks, their errors and drifts."""
+def _by_recipe(table: pd.DataFrame, starts: pd.Series) -> pd.DataFrame:
+    """Return for each recipe how many networks, their errors and drifts, and their answers before the first bit."""
     recipe = table["network"].str.split("/").str[0]
     rows = []
     for name, own in table.groupby(recipe, sort=False):
@@ -85,6 +86,7 @@ def _by_recipe(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {"recipe": name, "networks": len(drift), "median_test_error": error.median()}
             | {"median_drift": drift.median(), "low": low, "high": high}
+            | {"median_start": starts.reindex(own["network"]).median()}
         )
     return pd.DataFrame(rows).sort_values("median_drift", kind="stable").reset_index(drop=True)
 

@@ -44,7 +44,7 @@ def test_every_module_beside_the_shell_is_a_question() -> None:
     asked = (*QUESTIONS, *FRESH_QUESTIONS)
     assert [one.name for one in study.questions(asked)] == list(asked)
     told = [name for page in study.PAGES.values() for name in page.questions]
-    assert sorted(told) == sorted([*QUESTIONS, *study.ASKED_OF_FRESH, *POPULATION_QUESTIONS, "verdicts"])
+    assert sorted(told) == sorted([*QUESTIONS, *FRESH_QUESTIONS, *POPULATION_QUESTIONS, "verdicts"])
 
 
 @pytest.mark.exhaustive

@@ -36,7 +36,7 @@ def test_a_planted_cell_moves_the_answer_alone_and_its_mean_is_the_count() -> No
     assert np.corrcoef(lines["ones"], lines["cell"])[0, 1] == pytest.approx(1)
     assert lines.groupby("ones")["cell"].agg(np.ptp).max() == pytest.approx(0, abs=1e-6)
     assert trained.groupby("ones")["cell"].agg(np.ptp).max() > 0.1
-    data, _ = space.lattice(three)
+    data, _ = space.lattice(three.cells(three.trained))
     last = data[data["bits"] == 10]
     assert (len(data), np.cov(last["ones"], last["x"])[0, 1] > 0) == (66, True)
     with style():

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analyses.counter import common
+from analyses.counter.one_cell import Cells
 from analyses.counter.pictures.shown import Three
 from probe.evidence import DataFigure
 from probe.plots.style import GREY, STEPS, colours, new_figure
@@ -18,12 +19,11 @@ BITS = common.STRINGS.shape[1]
 BYTES = 40_000
 
 
-def lattice(three: Three) -> tuple[pd.DataFrame, float]:
-    """Return the trained network's 66 mean cell states in two directions, and how much of the variance they have.
+def lattice(cells: Cells) -> tuple[pd.DataFrame, float]:
+    """Return a network's 66 mean cell states in two directions, and how much of the variance they have.
 
     The columns are bits, ones, x and y; the directions are those of largest variance of the 66 means.
     """
-    cells = three.cells(three.trained)
     frame = pd.DataFrame(cells.values)
     frame["bits"], frame["ones"] = cells.bits, cells.ones
     mean = frame.groupby(["bits", "ones"]).mean()
@@ -42,7 +42,7 @@ def lattice(three: Three) -> tuple[pd.DataFrame, float]:
 
 def staircase(three: Three) -> DataFigure:
     """Draw the lattice, and over it the states of each number of bits read, as a step of its own (`at-N`)."""
-    data, share = lattice(three)
+    data, share = lattice(three.cells(three.trained))
     return common.picture(
         lambda: _draw(data),
         name="space",
@@ -74,9 +74,9 @@ def _draw(data: pd.DataFrame) -> Axes:
 
 
 def said(three: Three) -> dict[str, str]:
-    """Return how much of the variance the plane holds."""
-    _, share = lattice(three)
+    """Return how much of the variance the plane holds, and that of the network before training."""
+    (_, share), (_, before) = (lattice(three.cells(one)) for one in (three.trained, three.untrained))
     return {
-        "space": f"A plane has {share:.0%} of what varies in the mean states. Counts of one length lie on a curve "
-        "in it."
+        "space": f"A plane has {share:.0%} of what varies in this network's mean states, and had {before:.0%} before "
+        "training. Counts of one length lie on a curve in it."
     }
