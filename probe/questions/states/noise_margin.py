@@ -98,14 +98,16 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw accuracy by dose, with the judged dose: a thin line a network, the median thick."""
     ax = axes_or_new(ax)
     curves = frame[frame["metric"] == "accuracy_by_dose"]
-    for role, look in ROLE_STYLE.items():
+    for place, (role, look) in enumerate(ROLE_STYLE.items()):
         table = curves[curves["role"] == role].pivot(index="network", columns="at", values="value")
         if table.empty:
             continue
         at = table.columns.to_numpy(float)
         if len(table) > 1:
-            ax.plot(at, table.to_numpy(float).T, color=look.color, linewidth=0.7, alpha=0.5)
-        ax.plot(at, np.median(table.to_numpy(float), axis=0), **look.line(), markersize=5, label=role, clip_on=False)
+            ax.plot(at, table.to_numpy(float).T, color=look.color, linewidth=0.7, alpha=0.5, zorder=1)
+        median, words = np.median(table.to_numpy(float), axis=0), look.line()
+        # Above the networks of every role: those of many roles would hide it.
+        ax.plot(at, median, **words, markersize=5, label=role, clip_on=False, zorder=3 - place / len(ROLE_STYLE))
     ax.axvline(DOSE, color="black", linewidth=1, zorder=0)
     ax.set_xscale("log")
     decades = [value for value in sorted(curves["at"].unique()) if value > 0 and float(np.log10(value)).is_integer()]
