@@ -37,8 +37,6 @@ from .claims import claims_of
 
 #: How many steps the two figures have that are seen step by step, and rows shown of the table behind a figure.
 STEPS, SHOWN_ROWS = 10, 8
-#: What is said of strings and networks must be true of so many.
-MOST = 0.9
 #: From which interchange score on a cell moves half of the answers, see `one_cell`.
 HALF = 0.5
 #: The correlation of the number of bits read with the ones, where each of 1 to 10 bits has the same weight.
@@ -139,15 +137,9 @@ def _lengths(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sh
     wrong = claims["II.17a"].verdict == "refuted"
     title = "It counts at ten bits, and only there" if wrong else "Does it count at other lengths?"
     said = "Strings of ten bits cannot tell programs apart that differ at other lengths only."
-    rows = findings["drift_law"].measurements
-    near = rows[(rows["metric"] == "less_zeros") & (rows["role"] == "trained")].groupby("at")["value"].mean()
-    least = round(near.min(), 6)  # tables have nine digits
-    if claims["20d"].verdict == "established" and least >= MOST:
-        said = (
-            "It takes away zeros. Its answer to 6 to 12 bits is ten less the zeros, and to 3 to 5 bits with a 1 among"
-            f" them nine less the zeros, each to within one. That holds of at least {least:.0%} of strings and "
-            "networks at each of these lengths, and not at 1 and 2 bits. Heads on random weights do not answer so."
-        )
+    if findings["pictures"].notes["lengths"]:
+        said = findings["pictures"].notes["lengths"]
+        said += " Heads on random weights do not answer so." if claims["20d"].verdict == "established" else ""
     caption = (
         "Left: the mean answers of one network; on the dashed line they are right. Right: what each network adds "
         "for a missing bit."

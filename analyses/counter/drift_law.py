@@ -29,6 +29,8 @@ LONGEST, MOST = 20, 1024
 FITTED, TRIED = (6, 7, 8, 9, 10), (2, 3, 4, 5, 11, 12, 13, 14)
 #: From what zeros are taken away -> at which lengths the answer is that, to within one.
 LESS_ZEROS = {"ten_less": (10, range(6, 13)), "nine_less": (9, range(3, 6))}
+#: Up to so many bits a state that has read zeros alone is still near its start.
+AFTER_ZEROS = 5
 #: At this length the mean is split by where the first 1 stands.
 SPLIT = 8
 SOURCE = "docs/science.md, What it counts"
@@ -77,9 +79,9 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 def less_zeros(answers: np.ndarray, ones: np.ndarray, length: int, base: int) -> float:
     """Return the share of answers that differ by at most one from a number less the zeros.
 
-    Up to five bits only of strings with a 1 among them: a state that has read zeros alone is still near its start.
+    Up to `AFTER_ZEROS` bits only of strings with a 1 among them.
     """
-    kept = ones > 0 if length <= max(LESS_ZEROS["nine_less"][1]) else np.ones(len(ones), bool)
+    kept = ones > 0 if length <= AFTER_ZEROS else np.ones(len(ones), bool)
     return float((np.abs(answers - (base - (length - ones))) <= 1)[kept].mean())
 
 

@@ -32,7 +32,7 @@ def find(networks: Mapping[str, Subject], tables: Mapping[str, pd.DataFrame]) ->
             space.staircase(three),
         ]
     notes = put_in.said(three) | space.said(three)
-    notes |= tests.said(tables) | drawing.said(tables)
+    notes |= tests.said(tables) | drawing.said(tables) | lengths.said(networks.values())
     notes["answer"] = f"The trained network is {three.trained.network.name}, the one of median drift."
     rows = only(tables["other_lengths"], metric="drift", network=three.trained.network.name)
     title = "What does one of the networks look like?"

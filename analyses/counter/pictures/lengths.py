@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from analyses.counter import common
+from analyses.counter.drift_law import AFTER_ZEROS, less_zeros
 from analyses.counter.pictures.shown import Three
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import ROLE_STYLE, STEPS, colours, new_figure
 from probe.subjects.alphabet import at_lengths
-from probe.subjects.answers import answers_to
+from probe.subjects.answers import answers_by_length, answers_to
+from probe.subjects.subject import Subject
 
 #: Beside ten bits.
 LENGTHS = (6, 8, 10, 12, 14)
 #: Networks whose drifts are nearer than this stand on each other.
 WIDTH = 0.03
+#: Up to which length a sentence tells the answers, and but of which; of how many pairs of a string and a network it
+#: must be right.
+LONGEST, EXCEPTED, MOST = 12, (2, 3), 0.9
 
 
 def answers(three: Three) -> DataFigure:
@@ -39,6 +45,24 @@ def answers(three: Three) -> DataFigure:
         caption="",
         data=data,
     )
+
+
+def said(subjects: Iterable[Subject]) -> dict[str, str]:
+    """Return what trained networks answer to strings of other lengths; nothing where it is otherwise too often."""
+    trained, found = [one for one in subjects if one.network.role == "trained"], []
+    asked = at_lengths(trained[0], range(1, LONGEST + 1), most=2**LONGEST)
+    for subject in trained:
+        given, _ = answers_by_length(subject, {length: one.x for length, one in asked.items()})
+        bases = {length: 10 if length > AFTER_ZEROS else 9 for length in asked if length not in EXCEPTED}
+        found.append({n: less_zeros(given[n], asked[n].right, n, base) for n, base in bases.items()})
+    least = pd.DataFrame(found).mean().min()
+    text = (
+        f"It takes away zeros. Its answer to {AFTER_ZEROS + 1} to {LONGEST} bits is ten less the zeros, and to up to "
+        f"{AFTER_ZEROS} bits with a 1 among them nine less the zeros, each to within one. At each length but "
+        f"{' and '.join(map(str, EXCEPTED))} bits that is right of at least {math.floor(100 * least)}% of strings "
+        "and networks."
+    )
+    return {"lengths": text if least >= MOST else ""}
 
 
 def _lines(data: pd.DataFrame) -> Axes:
