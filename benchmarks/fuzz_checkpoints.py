@@ -210,7 +210,7 @@ def tried(path: Path, choices: Mapping[str, Any], original: Described) -> tuple[
 
 def _child(answer: Connection, path: Path, choices: Mapping[str, Any], original: Described) -> None:
     """Load a damaged file with little memory and time, and send what became of it."""
-    spent = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    spent = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (spent + MEMORY, spent + MEMORY))
     sink = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):

@@ -132,7 +132,7 @@ def ours_alone(results: Mapping[str, Any]) -> str:
 
 def machine() -> str:
     """Return the processor and how many cores of it there are (Linux)."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next(
         (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor"
     )

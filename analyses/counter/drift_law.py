@@ -8,13 +8,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 
 from analyses.counter import common
-from probe.evidence.measurements import measurement, only, tabulate
+from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import slope
-from probe.plots.networks import draw_role_lines
-from probe.plots.style import axes_or_new
 from probe.questions.question import Question
 from probe.subjects.alphabet import at_lengths
 from probe.subjects.answers import answers_by_length
@@ -85,18 +82,10 @@ def less_zeros(answers: np.ndarray, ones: np.ndarray, length: int, base: int) ->
     return float((np.abs(answers - (base - (length - ones))) <= 1)[kept].mean())
 
 
-def draw(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw g over lengths, the median over the networks of each role."""
-    ax = draw_role_lines(common.drawn(only(table, metric="g")), ax=axes_or_new(ax), at="at")
-    ax.plot([0, LENGTH, LONGEST], [0, 0, 0], color="black", linestyle="--", linewidth=1)
-    ax.set(xlabel="bits in the string", ylabel="answer minus ones")
-    return ax
-
-
 rule = partial(common.rule, source=SOURCE)
 QUESTION = Question(
     NAME,
-    "What does it answer at other lengths?",
+    "What is added to the ones at each length?",
     measure,
     roles=common.ANSWERING,
     rules=(

@@ -18,14 +18,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from analyses.counter import common
-from probe.evidence import DataFigure
 from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import agreement, slope
 from probe.methods.abstraction.quantised import share_equal
 from probe.methods.causal.alignment_loss import Suffixes, answer_loss
 from probe.methods.machines import Machine
-from probe.plots.networks import draw_dots
-from probe.plots.study_figures import medians_in_words
 from probe.questions.question import Question
 from probe.subjects.alphabet import at_lengths
 from probe.subjects.answers import answers_by_length, task_of
@@ -177,23 +174,6 @@ def _drift(subject: Subject) -> float:
     )
 
 
-SHOWN = {"swapped_ones": "the ones alone", "swapped_own": "all of the answer", "swapped_zeros": "ones as of zeros"}
-
-
-def figures(table: pd.DataFrame) -> DataFigure:
-    """Draw how often two directions carry each target."""
-    own = common.drawn(table[table["metric"].isin(SHOWN)].reset_index(drop=True))
-    return common.picture(
-        lambda: draw_dots(own, SHOWN),
-        name="swapped",
-        title="What two directions carry from one step into another",
-        alt=medians_in_words(own),
-        caption="Share of answers that are what each search looked for, at steps that it did not see. Each dot is a "
-        "network.",
-        data=own,
-    )
-
-
 SEARCHED = (
     "An alignment search of rank 2 on strings of ten bits, with bases and sources after 3, 5 or 7 bits, equal or "
     "not; tried from one to another of the steps after 4, 6 and 8 bits. "
@@ -242,7 +222,6 @@ QUESTION = Question(
             controls=common.MORE,
         ),
     ),
-    draw=figures,
     text="We patch two directions from one step into another, where a count of ones, the network's own drift and a "
     "count of zeros answer otherwise. For each of the three we search for the directions that carry it, at some "
     "steps, and try them at others.",

@@ -164,8 +164,12 @@ def sweep(tool: Tool, count: int) -> dict[str, Any]:
 def peak(*, reset: bool = False) -> int:
     """Return the most memory that the process has held, in bytes; `reset` forgets what was before now (Linux)."""
     if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        if line.startswith("VmHWM")
+    )
     return int(line.split()[1]) * 1024
 
 

@@ -1,13 +1,8 @@
-"""The control for answers, and two exact symmetries of the task.
-
-- The control for answers: a network before training, read by the best line of its own training strings.
-- Two exact symmetries of the task, and the theorem on what is equal at equal steps (docs/science.md).
-"""
+"""The heads on untrained weights, and the theorem on what is equal at equal steps (docs/science.md)."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 
 import numpy as np
 import pytest
@@ -15,15 +10,11 @@ import torch
 from refusing import refused
 
 from models import scale, zoo
-from models.checkpoints import weights_digest
-from models.counter import Counter, answer, expected_answer
-from models.data import Strings, described_strings, training_strings
+from models.counter import answer, expected_answer
+from models.data import described_strings
 from models.fitted_head import NEVER, PENALTIES, PENALTY, RUNS, SCALE, FittedHead, fit_head, noisy_states
-from models.learning import Adam, take_step
 from models.populations import EXPLORING
-from models.recipes import RECIPES, Recipe
 from models.tasks import bit_strings, running_count
-from models.training import initialise
 from probe import Signal
 from probe.evidence.measurements import Network
 from probe.methods.causal.interchange import Scores, interchange
@@ -145,58 +136,6 @@ def test_without_its_first_weights_a_network_has_no_fitted_head() -> None:
         assert each.with_fitted_head() is None
     with refused():
         zoo.networks(seeds=[0])[0].with_fitted_head("rigde")
-
-
-STEPS = 25
-
-
-def relabelled(model: Counter, order: torch.Tensor) -> Counter:
-    """The same network with its head's rows in another order: label order[k] is answered where k was."""
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        other.head.weight[order] = model.head.weight
-        other.head.bias[order] = model.head.bias
-    return other
-
-
-def trained_on(model: Counter, strings: Strings, recipe: Recipe, *, steps: int = STEPS) -> Counter:
-    """The network after some steps; in float64 sums over classes in another order agree to rounding only."""
-    adam = Adam(model, recipe)
-    batches = strings.batches(recipe.batch_size)
-    for step in range(steps):
-        take_step(model, adam, batches[step % len(batches)], recipe=recipe, t=step + 1)
-    return model
-
-
-def turned(model: Counter) -> Counter:
-    """The same network with its input weights negated: on the negated code it has the same states."""
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        other.layer.get_parameter("weight_ih_l0").neg_()
-    return other
-
-
-def test_the_mirrored_network_is_trained_byte_for_byte() -> None:
-    """In a symmetric code, in float32: complemented strings and negated input weights give the same training.
-
-    With the labels as they were the network counts zeros, and has the bytes of the first one, its input weights
-    negated. With labels and head's rows reversed it counts ones; sums over the classes come in another order then.
-    """
-    recipe = RECIPES["code-signed"]
-    strings, start, back = training_strings(recipe, 0), initialise(recipe, 0), torch.arange(10, -1, -1)
-    bits = 1 - strings.bits
-    complement = Strings(bits, recipe.encode(bits), running_count(bits))
-    assert torch.equal(complement.x, -strings.x)
-    assert torch.equal(complement.last_labels, 10 - strings.last_labels)
-    zeros = dataclasses.replace(complement, labels=strings.labels)
-    own = trained_on(copy.deepcopy(start), strings, recipe, steps=100)
-    counts_zeros = trained_on(turned(start), zeros, recipe, steps=100)
-    assert weights_digest(counts_zeros) == weights_digest(turned(own))
-    assert weights_digest(own) != weights_digest(start)
-    counts_ones = trained_on(relabelled(turned(start), back), complement, recipe, steps=100)
-    mirrored = relabelled(turned(own), back).state_dict()
-    for key, tensor in counts_ones.state_dict().items():
-        assert torch.allclose(tensor, mirrored[key], atol=1e-6, rtol=0), key
 
 
 #: The count n1, and n1 + g(t), where g is 0 after the last step and no line.
