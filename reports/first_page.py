@@ -9,6 +9,7 @@ import pandas as pd
 from probe import Finding
 from probe.evidence import Claim, DataFigure
 from probe.evidence.measurements import FITTED_HEADS
+from probe.evidence.words import listed
 from probe.explorer import Explorer
 from probe.report import (
     Block,
@@ -37,6 +38,8 @@ from .claims import claims_of
 
 #: How many steps the two figures have that are seen step by step, and rows shown of the table behind a figure.
 STEPS, SHOWN_ROWS = 10, 8
+#: From which share on heads answer as trained networks do; claims that a rival takes something from.
+HEADS, RIVALS = 0.9, {"24d": "24e"}
 #: From which interchange score on a cell moves half of the answers, see `one_cell`.
 HALF = 0.5
 #: The correlation of the number of bits read with the ones, where each of 1 to 10 bits has the same weight.
@@ -139,7 +142,11 @@ def _lengths(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sh
     said = "Strings of ten bits cannot tell programs apart that differ at other lengths only."
     if findings["pictures"].notes["lengths"]:
         said = findings["pictures"].notes["lengths"]
-        said += " Heads on random weights do not answer so." if claims["20d"].verdict == "established" else ""
+        rows = findings["drift_law"].measurements
+        rows = rows[(rows["metric"] == "less_zeros") & rows["role"].isin(FITTED_HEADS)]
+        shares = rows.groupby(["at", "role"])["value"].mean().groupby("at").max()
+        at = listed([f"{length:.0f}" for length in shares[shares >= HEADS].index])
+        said += f" Heads on random weights answer so at {at} bits alone, as a count of ones does."
     caption = (
         "Left: the mean answers of one network; on the dashed line they are right. Right: what each network adds "
         "for a missing bit."
@@ -150,13 +157,22 @@ def _lengths(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sh
 def _cells(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Shown:
     title = "Does a cell keep the count?"
     if claims["27a"].verdict == "refuted" and claims["27d"].verdict == "established":
-        title = "No cell keeps the count. Before training the best one was nearer."
+        title = "No cell keeps the ones. Before training the best one was nearer."
     rows = findings["moving_zero"].measurements
-    best = rows[rows["metric"] == "best_correlation"].groupby("role")["value"].median()
+    best, moving = (
+        rows[rows["metric"] == metric].groupby("role")["value"].median()
+        for metric in ("best_correlation", "best_shifted_read")
+    )
+    rows = findings["one_cell"].measurements
+    rows = rows[(rows["metric"] == "cell_test") & (rows["kind"] == "read zeros")]
+    zeros = rows.groupby(["role", "network"])["value"].max().groupby("role").median()
     said = (
         "One would first compute the correlation of the best cell with the ones, all steps together. It is "
         f"{best['trained']:.2f} after training and {best['own initialisation']:.2f} before it (medians). The number "
-        f"of bits read alone reaches {CLOCK:.2f}."
+        f"of bits read alone reaches {CLOCK:.2f}. If the cell's zero may move from step to step, it tells the ones "
+        f"of {moving['trained']:.0%} of the prefixes, and of {moving['own initialisation']:.0%} before training. One "
+        f"map tells the zeros off the best cell for {zeros['trained']:.0%}, and for "
+        f"{zeros['own initialisation']:.0%} before."
     )
     caption = "Each dot is a string read so far; the pinker, the more bits. Above: the cell, its correlation r."
     return title, said, [f"cells_{role}" for role in ROLES], "All twelve cells of three networks", caption
@@ -190,7 +206,8 @@ def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sect
     said = f"Of what the whole state does to the answer, two directions do {two.value:.0%}."
     if two.verdict == "not specific":
         (control,) = two.differences
-        said += f" Training did not make that: in a random network with a fitted head two do {control.control:.0%}."
+        said += f" That needs no training: in a random network with a fitted head two do {control.control:.0%}."
+    said += f" In the median string one cell carries {claims['25b'].value:.0%} of a count, in others others do."
     blocks = [Text([findings["pictures"].notes["space"], said]), _figure(findings, "space", choose="bits read")]
     return Section("All cells together hold the count, and every bit moves it", blocks, key="space")
 
@@ -198,16 +215,23 @@ def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sect
 def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
     said = findings["pictures"].notes["shares"]
     if {claims[key].verdict for key in ("II.15b", "II.7a")} == {"not specific"}:
-        said += " A fitted head on random weights does the same, so training did not make it."
+        said += " That needs no training: a fitted head on random weights does the same."
     heading = "A bit enters by the candidate, and the cells carry the sum on"
     return Section(heading, [Text(said), _figure(findings, "shares")], key="shares")
+
+
+def beside(claim: Claim, claims: Mapping[str, Claim]) -> str:
+    """Return what a rival claim takes from one that was established, if it is refuted."""
+    rival = claims[RIVALS[claim.rule.key]] if claim.rule.key in RIVALS else None
+    return f" But not: {rival.rule.on_page} ({rival.value:.2g})." if rival and rival.verdict == "refuted" else ""
 
 
 def _training(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
     """Return what training made that no control has, with the controls that each claim was held against."""
     made = [claim for claim in claims.values() if claim.verdict == "established" and claim.differences]
     points: list[Sentence] = [
-        f"{claim.rule.on_page}: {claim.value:.3g}; {controls_in_words(claim)}." for claim in made
+        f"{claim.rule.on_page}: {claim.value:.3g}; {controls_in_words(claim)}.{beside(claim, claims)}"
+        for claim in made
     ]
     noise = claims["II.5b"]
     among = "To withstand noise is one of them"
@@ -220,7 +244,7 @@ def _training(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> S
         "it was held against."
     )
     blocks = [Text(said), Points(points), Text(f"{among}: {findings['pictures'].notes['noise']}")]
-    return Section("What training made, and random weights do not have", blocks, key="training")
+    return Section("What training made more of", blocks, key="training")
 
 
 def _sure(cards: Sequence[Card], objections: str) -> Section:

@@ -49,7 +49,10 @@ OPEN = (
     "all other cells: a count whose gates hear other cells would fail it. T1 was written after looking at four other "
     "networks. Whether the search for directions finds a variable that is not there was not judged. The planted "
     "counter of ones fails II.5b, II.12b and II.18 too. The line n1 + d (10 - t) only approximates what networks "
-    "answer."
+    "answer. 27d and T1 are about the ones read by one map: read with a zero that moves, the ones fall by less than "
+    "the margin of 27d, and networks that take zeros away hold more of the zeros than before. 20d holds of a planted "
+    "drift of 0.8 as well, and at 9 to 11 bits of any count of ones; of strings as short as those of 20e many "
+    "answers are near by themselves. 24d restates in part that heads have no drift."
 )
 
 

@@ -29,7 +29,8 @@ HISTORY = (
 )
 SEARCHED = (
     "Over all fixed points the signs of det(1 \N{MINUS SIGN} J) add to 1. That they do so does not show that none is "
-    "missing: a saddle and a node that are born together add to 0."
+    "missing: a saddle and a node that are born together add to 0. "
+    "Which points lie beside each other is not measured, and untrained networks are an easy control of F2 and F6."
 )
 REBUILD = """python -m analyses flipflop             # judges what was measured, and writes this page
 python -m analyses flipflop --measure   # measures what is missing
@@ -66,7 +67,9 @@ def _search(asked: Asked) -> Table:
             counted = (int((whole == 0).sum()), int(missed.sum()), int(cube.sum()))
             rows.append((f"{called}, seeds {seeds[0]} to {seeds[-1]}", *counted))
     return Table(
-        ["networks, ten each", "index sum 1", "points from twice the starts", "points of a cube"], rows, SEARCHED
+        ["networks, ten each", "index sum 1", "points from twice the starts", "as many of each kind as a cube"],
+        rows,
+        SEARCHED,
     )
 
 

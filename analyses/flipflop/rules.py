@@ -64,7 +64,7 @@ RULES = (
         controls=(Control("own initialisation", MARGIN),),
         needs=NETWORKS,
         statistic="share",
-        sentence="In most networks the fixed points are those of a cube: corners, edges, faces, and one inside.",
+        sentence="In most networks there are as many fixed points of each kind as on a cube: corners, edges, faces.",
     ),
     fixed(
         key="F3",
