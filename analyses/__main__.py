@@ -127,8 +127,11 @@ def _said(progress: Progress) -> None:
 def _verify(found: ModuleType, jobs: int, *, everything: bool) -> int:
     faults: list[str] = []
     for part, make in found.STUDIES.items():
-        made: Study = make()
+        fitting = {} if everything else getattr(found, "FITTING", {})
+        made: Study = fitting[part](fit=False) if part in fitting else make()
         members = None if everything else [*found.PANEL[part], *_rolling(made, found.PANEL[part])]
+        if part in fitting:
+            made = fitting[part](fit=members)
         for one in made.verify(found.FOLDER / f"{part}.csv.xz", members, jobs=jobs):
             faults += one.faults
             beside = f", of which {one.rounded} as far as rounding moves them" if one.rounded else ""

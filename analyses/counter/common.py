@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -75,10 +75,11 @@ class Studied(Network):
     computed_from: str = ""
 
 
-def with_controls(recipe: str, seed: int, *, fit: bool = True) -> list[Studied]:
+def with_controls(recipe: str, seed: int, *, fit: bool | Collection[str] = True) -> list[Studied]:
     """Return a committed network of a recipe with its own initialisation and every fitted head.
 
-    Without `fit` the heads are NaN: what was measured is tied to what they are fitted on, and takes no fit to read.
+    Without `fit`, or where it names other networks, the heads are NaN: what was measured is tied to what they are
+    fitted on, and takes no fit to read.
 
     Raises:
         probe.ProbeError: there is no such recipe, or the network is missing or damaged.
@@ -97,7 +98,7 @@ def with_controls(recipe: str, seed: int, *, fit: bool = True) -> list[Studied]:
             role,
             trained.seed,
             model=trained.with_fitted_head(how)
-            if fit
+            if fit is True or (fit and name in fit)
             else FittedHead(trained.untrained.layer, trained.untrained.cell, how),
             computed_from=f"{role} on {below}" + f" times {SCALE:g}" * (how == "scaled"),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -56,7 +56,7 @@ def questions(names: Sequence[str]) -> list[Question]:
     return [known.get(name) or import_module(f"analyses.counter.{name}").QUESTION for name in names]
 
 
-def judged(names: Sequence[str] = QUESTIONS, *, fit: bool = True) -> Study:
+def judged(names: Sequence[str] = QUESTIONS, *, fit: bool | Collection[str] = True) -> Study:
     """Return the study that the rules are judged on: counters with their controls, and the planted networks.
 
     To read what was measured heads need no `fit`.
@@ -83,7 +83,7 @@ def training() -> Study:
     return _study(networks, questions(ON_THE_WAY))
 
 
-def fresh(names: Sequence[str] = FRESH_QUESTIONS, *, fit: bool = True) -> Study:
+def fresh(names: Sequence[str] = FRESH_QUESTIONS, *, fit: bool | Collection[str] = True) -> Study:
     """Return the study of the fresh counters with their controls, beside planted networks and every-step counters.
 
     Its verdicts are decided together with all before them. To read what was measured heads need no `fit`.
@@ -176,6 +176,8 @@ STUDIES: dict[str, Callable[[], Study]] = {
     "training": training,
     "fresh": fresh,
 }
+#: Those with heads, which take a second and more to fit to each network: they can be made with some of them fitted.
+FITTING = {"judged": judged, "fresh": fresh}
 
 
 def _study(networks: Sequence[common.Studied], asked: Sequence[Question], family: int = common.FAMILY) -> Study:
