@@ -31,7 +31,6 @@ from probe.report import (
     Text,
     Verdict,
 )
-from probe.studies.answer import controls_in_words
 from probe.studies.pages.sections import VERDICTS
 
 from .claims import claims_of
@@ -128,9 +127,8 @@ def _lead(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sente
 
 def _network(findings: Mapping[str, Finding]) -> Section:
     names = (
-        "The network reads ten bits through twelve LSTM units, and answers how many ones there were. The forget gate "
-        "f keeps a part of the cell c, the input gate i lets a part of the candidate g in, and the output gate o "
-        "shows a part of the cell as the hidden state h, which the next step hears and off which the answer is read."
+        "The network reads ten bits through twelve LSTM units, and answers how many ones there were. The gates keep "
+        "a part of the cell c, let a part of the candidate g in, and show a part as the hidden state h."
     )
     blocks = [Text(names), _figure(findings, "drawing", steps=STEPS)]
     return Section("It reads a bit at a time, and hands its memory on", blocks, key="network")
@@ -140,17 +138,18 @@ def _lengths(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sh
     wrong = claims["II.17a"].verdict == "refuted"
     title = "It counts at ten bits, and only there" if wrong else "Does it count at other lengths?"
     said = "Strings of ten bits cannot tell programs apart that differ at other lengths only."
+    caption = (
+        "Left: the mean answers of one network; on the dashed line they are right. Right: what each network adds "
+        "for a missing bit."
+    )
     if findings["pictures"].notes["lengths"]:
         said = findings["pictures"].notes["lengths"]
         rows = findings["drift_law"].measurements
         rows = rows[(rows["metric"] == "less_zeros") & rows["role"].isin(FITTED_HEADS)]
         shares = rows.groupby(["at", "role"])["value"].mean().groupby("at").max()
         at = listed([f"{length:.0f}" for length in shares[shares >= HEADS].index])
-        said += f" Heads on random weights answer so at {at} bits alone, as a count of ones does."
-    caption = (
-        "Left: the mean answers of one network; on the dashed line they are right. Right: what each network adds "
-        "for a missing bit."
-    )
+        caption += f" {findings['pictures'].notes['lengths_more']}"
+        caption += f" Heads on random weights answer so at {at} bits alone, as a count of ones does."
     return title, said, ["lengths", "drifts"], "Answers at other lengths", caption
 
 
@@ -167,14 +166,17 @@ def _cells(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Show
     rows = rows[(rows["metric"] == "cell_test") & (rows["kind"] == "read zeros")]
     zeros = rows.groupby(["role", "network"])["value"].max().groupby("role").median()
     said = (
-        "One would first compute the correlation of the best cell with the ones, all steps together. It is "
-        f"{best['trained']:.2f} after training and {best['own initialisation']:.2f} before it (medians). The number "
-        f"of bits read alone reaches {CLOCK:.2f}. If the cell's zero may move from step to step, it tells the ones "
-        f"of {moving['trained']:.0%} of the prefixes, and of {moving['own initialisation']:.0%} before training. One "
-        f"map tells the zeros off the best cell for {zeros['trained']:.0%}, and for "
-        f"{zeros['own initialisation']:.0%} before."
+        f"The correlation of the best cell with the ones, all steps together, is {best['trained']:.2f} after "
+        f"training and {best['own initialisation']:.2f} before it (medians). The number of bits read alone reaches "
+        f"{CLOCK:.2f}."
     )
-    caption = "Each dot is a string read so far; the pinker, the more bits. Above: the cell, its correlation r."
+    caption = (
+        "Each dot is a string read so far; the pinker, the more bits. Above: the cell, its correlation r. With a "
+        "zero that may move from step to step the best cell of a network tells "
+        f"{moving['trained']:.0%} of the ones, and {moving['own initialisation']:.0%} before training; one map tells "
+        f"{zeros['trained']:.0%} of the zeros, and "
+        f"{zeros['own initialisation']:.0%} before (medians)."
+    )
     return title, said, [f"cells_{role}" for role in ROLES], "All twelve cells of three networks", caption
 
 
@@ -207,7 +209,8 @@ def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sect
     if two.verdict == "not specific":
         (control,) = two.differences
         said += f" That needs no training: in a random network with a fitted head two do {control.control:.0%}."
-    said += f" In the median string one cell carries {claims['25b'].value:.0%} of a count, in others others do."
+    if claims["25b"].verdict == "refuted":
+        said += " In the median string one cell carries half of a count and more, in others others do."
     blocks = [Text([findings["pictures"].notes["space"], said]), _figure(findings, "space", choose="bits read")]
     return Section("All cells together hold the count, and every bit moves it", blocks, key="space")
 
@@ -223,14 +226,16 @@ def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Secti
 def beside(claim: Claim, claims: Mapping[str, Claim]) -> str:
     """Return what a rival claim takes from one that was established, if it is refuted."""
     rival = claims[RIVALS[claim.rule.key]] if claim.rule.key in RIVALS else None
-    return f" But not: {rival.rule.on_page} ({rival.value:.2g})." if rival and rival.verdict == "refuted" else ""
+    refuted = rival and rival.verdict == "refuted"
+    return f" But not: {rival.rule.on_page.partition(' (')[0]}." if rival and refuted else ""
 
 
 def _training(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
     """Return what training made that no control has, with the controls that each claim was held against."""
     made = [claim for claim in claims.values() if claim.verdict == "established" and claim.differences]
     points: list[Sentence] = [
-        f"{claim.rule.on_page}: {claim.value:.3g}; {controls_in_words(claim)}.{beside(claim, claims)}"
+        f"{claim.rule.on_page.partition(' (')[0]}; against {' and '.join(d.role for d in claim.differences)}."
+        f"{beside(claim, claims)}"
         for claim in made
     ]
     noise = claims["II.5b"]
@@ -238,10 +243,9 @@ def _training(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> S
     if noise not in made:
         among = f"To withstand noise is not among them, its verdict is “{noise.verdict}”"
     said = (
-        "A random network with a fitted head answers right, too. So what is said of answers counts as learned if it "
-        f"beats the best of {len(FITTED_HEADS)} such heads, and what is said of states if it beats the same network "
-        "before training, and that one with larger weights. Behind each: its median, and that of each control that "
-        "it was held against."
+        "A random network with a fitted head answers right, too. So claims about answers must beat the best of "
+        "all such heads, and claims about states the network before training, also with larger "
+        "weights."
     )
     blocks = [Text(said), Points(points), Text(f"{among}: {findings['pictures'].notes['noise']}")]
     return Section("What training made more of", blocks, key="training")
@@ -251,8 +255,7 @@ def _sure(cards: Sequence[Card], objections: str) -> Section:
     """Return what a verdict rests on, what is open, and the other pages."""
     said: Sentence = [
         "We wrote every rule down before we trained the networks that it judges, and held most against two stronger "
-        "controls afterwards. “Not specific”: as true without training. Two networks written by hand are traps: the "
-        "cell that a probe reads best does nothing, or eight cells share the count. ",
+        "controls afterwards. “Not specific”: as true without training. ",
         Link("Every claim, with its verdict", EVERY_CLAIM),
         ".",
     ]

@@ -123,9 +123,10 @@ def test_what_training_made_is_told_with_each_control_that_it_was_held_against()
     made = [one for one in entries().values() if one["verdict"] == "established" and one["differences"]]
     assert made
     for entry, text in zip(made, claims_told.listed(first, "training"), strict=True):
-        assert text.startswith(f"{entry['sentence'] or entry['statement'].rstrip('.')}: {entry['value']:.3g}; ")
-        for each in entry["differences"]:
-            assert f"{each['role']} {each['control']:.3g}" in text
+        roles = " and ".join(each["role"] for each in entry["differences"])
+        assert text.startswith(
+            f"{entry['sentence'].partition(' (')[0] or entry['statement'].rstrip('.')}; against {roles}."
+        )
         held = {each["role"] for each in entry["differences"]}
         assert held in ({STRONGEST}, {*common.UNTRAINED})
     for entry in entries().values():
@@ -181,8 +182,10 @@ def test_what_the_first_page_says_of_other_lengths_is_right() -> None:
             assert shares[-1] > 0.9 or f"counter/seed-{seed}" != own
         assert np.mean(shares) >= 0.9
     page = " ".join((PAGES / "index.html").read_text(encoding="utf-8").split())
-    said = "Up to 7 bits with a 1 among them the answer is nine less the zeros, from 8 to 12 bits ten less the zeros"
-    assert f"{said}, each to within one. At each length but 2 and 3 bits, which we excepted after looking" in page
+    said = (
+        "Up to seven bits with a 1 among them the answer is nine less the zeros, from eight to twelve bits ten less"
+    )
+    assert f"{said} the zeros, each to within one, but not at two or three bits." in page
 
 
 def test_what_is_no_longer_asked_is_kept_and_counts() -> None:

@@ -69,14 +69,16 @@ def said(subjects: Iterable[Subject]) -> dict[str, str]:
     short = next(n for n in told if not one_number[n]) - 1
     _, one, zero = np.median(slopes, axis=0)
     text = (
-        f"At 6 to {LONGEST} bits a zero takes {-zero:.1f} away from the answer, and a 1 adds {one:.1f} (medians). "
-        f"Up to {NINE} bits with a 1 among them the answer is nine less the zeros, from {NINE + 1} to {LONGEST} bits "
-        f"ten less the zeros, each to within one. At each length but {' and '.join(map(str, EXCEPTED))} bits, which "
-        f"we excepted after looking, that is right of at least {math.floor(100 * least)}% of strings and networks; "
-        f"exactly so, at 4 to 8 bits, of {exact.min():.0%} to {exact.max():.0%}. Up to {short} bits one number for "
-        "all strings would be as near."
+        "Up to seven bits with a 1 among them the answer is nine less the zeros, from eight to twelve bits ten less "
+        "the zeros, each to within one, but not at two or three bits."
     )
-    return {"lengths": text if least >= MOST else ""}
+    more = (
+        f"The sentence above is right of at least {math.floor(100 * least)}% of strings and networks at each length "
+        f"but {' and '.join(map(str, EXCEPTED))} bits, which we excepted after looking; exactly so, at 4 to 8 bits, "
+        f"of {exact.min():.0%} to {exact.max():.0%}. Up to {short} bits one number for all strings would be as near. "
+        f"At 6 to {LONGEST} bits a zero takes {-zero:.1f} away, and a 1 adds {one:.1f} (medians)."
+    )
+    return {"lengths": text, "lengths_more": more} if least >= MOST else {"lengths": "", "lengths_more": ""}
 
 
 def _lines(data: pd.DataFrame) -> Axes:
