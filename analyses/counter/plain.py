@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import pandas as pd
 import torch
 
 from analyses.counter import common
@@ -15,7 +12,6 @@ from probe.questions.answers import other_lengths
 from probe.questions.interventions import class_means, routes, unit_shares
 from probe.questions.question import Question
 from probe.questions.states import dynamics, quantised_states, single_units
-from probe.subjects.subject import Subject
 
 KARPATHY = "Karpathy et al. 2015; Weiss et al. 2018"
 SINGLE_UNITS = Question(
@@ -206,17 +202,10 @@ QUANTISED_STATES = Question(
     text="A class mean is the mean state of all strings with one count at one step. Idle units can pull runs to the "
     "wrong one: a low number does not show that no count is held.",
 )
-
-
-def _few_states(subjects: Sequence[Subject], **settings: Any) -> pd.DataFrame:
-    """Measure `quantised_states` under the name of a question of its own."""
-    return quantised_states.measure(subjects, **settings).assign(question="few_states")
-
-
 FEW_STATES = Question(
     "few_states",
     "Does the network run on few states, whatever decides which is nearest?",
-    _few_states,
+    quantised_states.measure,
     roles=(*common.ANSWERING, "own initialisation"),
     settings={"metrics": METRICS},
     rules=(

@@ -86,7 +86,7 @@ def _measured(question: Question, subjects: Sequence[Subject]) -> pd.DataFrame:
     table, reason = measured(question, subjects)
     if table is None:
         raise ProbeError(f"The question {question.name!r} was asked of {subjects[0].network.name!r}, but: {reason}")
-    return table
+    return table.assign(question=question.name)  # as the store says it, whatever the measure called it
 
 
 def compare(
