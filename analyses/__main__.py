@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -127,11 +128,10 @@ def _said(progress: Progress) -> None:
 def _verify(found: ModuleType, jobs: int, *, everything: bool) -> int:
     faults: list[str] = []
     for part, make in found.STUDIES.items():
-        fitting = {} if everything else getattr(found, "FITTING", {})
-        made: Study = fitting[part](fit=False) if part in fitting else make()
+        fits = not everything and "fit" in inspect.signature(make).parameters
+        made: Study = make(fit=False) if fits else make()
         members = None if everything else [*found.PANEL[part], *_rolling(made, found.PANEL[part])]
-        if part in fitting:
-            made = fitting[part](fit=members)
+        made = make(fit=members) if fits else made
         for one in made.verify(found.FOLDER / f"{part}.csv.xz", members, jobs=jobs):
             faults += one.faults
             beside = f", of which {one.rounded} as far as rounding moves them" if one.rounded else ""

@@ -169,15 +169,14 @@ CLAIMS = (
     f" {listed([one.key for each in questions(FRESH_QUESTIONS) for one in each.rules])} are about seeds from "
     f"{FRESH.seeds[0]} on, and their verdicts are decided together with all others."
 )
-#: By the name of the file of what was measured.
-STUDIES: dict[str, Callable[[], Study]] = {
+#: By the name of the file of what was measured. Those that take `fit` have heads, which take a second and more to fit
+#: to each network: they can be made with some of them fitted.
+STUDIES: dict[str, Callable[..., Study]] = {
     "judged": judged,
     "recipes": recipes,
     "training": training,
     "fresh": fresh,
 }
-#: Those with heads, which take a second and more to fit to each network: they can be made with some of them fitted.
-FITTING = {"judged": judged, "fresh": fresh}
 
 
 def _study(networks: Sequence[common.Studied], asked: Sequence[Question], family: int = common.FAMILY) -> Study:
