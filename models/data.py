@@ -35,8 +35,14 @@ def split(recipe: Recipe, seed: int) -> tuple[Int64[Tensor, " train"], Int64[Ten
     Raises:
         ProbeError: the seed is negative.
     """
-    order = torch.randperm(recipe.n_strings, generator=generator(seed, "split"))
-    return order[: recipe.train_size], order[recipe.train_size :]
+    if recipe.p_one is None:
+        order = torch.randperm(recipe.n_strings, generator=generator(seed, "split"))
+        return order[: recipe.train_size], order[recipe.train_size :]
+    drawn = torch.rand(recipe.train_size, recipe.length, generator=generator(seed, "bits")) < recipe.p_one
+    rows = (drawn.long() << torch.arange(recipe.length - 1, -1, -1)).sum(1)
+    others = torch.ones(recipe.n_strings, dtype=torch.bool)
+    others[rows] = False
+    return rows, others.nonzero()[:, 0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,7 +60,7 @@ def errors(
 ) -> dict[str, dict[str, int | float]]:
     """Return how many strings are misread of the test, of the training and of all strings."""
     wrong = set(misread(model, whole_strings(recipe)).tolist())
-    parts = {"test": test.tolist(), "train": train.tolist(), "all": range(recipe.n_strings)}
+    parts = {"test": test.tolist(), "train": set(train.tolist()), "all": range(recipe.n_strings)}
     counts = {name: (len(wrong.intersection(rows)), len(rows)) for name, rows in parts.items()}
     return {
         name: {"misread": lost, "strings": whole, "error": float(f"{lost / whole:.6g}")}

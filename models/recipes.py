@@ -38,6 +38,8 @@ class Recipe:
         shorter: how many training strings, drawn from the seed, are replaced by strings one bit shorter.
         zero: what the network reads for a 0.
         one: what the network reads for a 1.
+        p_one: how likely a bit of a training string is a 1, each drawn by itself, so that strings recur; None where
+            the training strings differ and are drawn from all alike.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Recipe:
     shorter: int = 0
     zero: float = 0.0
     one: float = 1.0
+    p_one: float | None = None
 
     def __post_init__(self) -> None:
         for field in ("hidden_size", "length", "train_size", "batch_size", "epochs"):
@@ -85,6 +88,8 @@ class Recipe:
             fault = f"has strings of {self.length} bits; the template has {len(TEMPLATE)}, so give that length"
         elif self.zero == self.one:
             fault = f"writes 0 and 1 both as {self.one:g}; they must differ"
+        elif self.p_one is not None and not 0 < self.p_one < 1:
+            fault = f"has p_one = {self.p_one}; give a number between 0 and 1, or None"
         if fault:
             raise ProbeError(f"The recipe {self.name!r} {fault}.")
 
@@ -116,12 +121,12 @@ class Recipe:
         """Return strings of zeros and ones in the code that the network reads."""
         return encode(x, zero=self.zero, one=self.one)
 
-    def to_dict(self) -> dict[str, str | int | float]:
+    def to_dict(self) -> dict[str, str | int | float | None]:
         """Return all fields as JSON values."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, str | int | float]) -> Recipe:
+    def from_dict(cls, values: dict[str, str | int | float | None]) -> Recipe:
         """Return the recipe that `to_dict` wrote.
 
         Raises:
@@ -166,6 +171,21 @@ STOPS = (100, 200, 500, 1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_00
 #: The recipe of each stop. The same seed gives the same weights on the way: the batches never change.
 TRAJECTORY = tuple(Recipe(f"after-{steps}-steps", epochs=steps // 5) for steps in STOPS)
 
+#: So many units have networks beside those of the notebook, which has twelve.
+WIDTHS = (1, 2, 3, 4, 6, 8, 16, 24, 32, 48)
+#: How likely a 1 is in the training strings of a population, and at which of `STOPS` its beginning is kept.
+BASE_RATES, EARLY = (0.2, 0.3, 0.5, 0.7, 0.8), 200
+
+
+def base_rate_recipe(p_one: float, *, early: bool = False) -> Recipe:
+    """Return the recipe of a base rate, such as `ones-20-percent`, or that of its beginning."""
+    name, stop = f"ones-{p_one:.0%}".replace("%", "-percent"), f"-after-{EARLY}-steps" if early else ""
+    return Recipe(name + stop, p_one=p_one, epochs=EARLY // 5 if early else Recipe.epochs)
+
+
+#: The recipes of each base rate, trained and at their beginning.
+RATED = tuple(base_rate_recipe(p_one, early=early) for early in (False, True) for p_one in BASE_RATES)
+
 #: The experiment's cells, input code x dose, docs/science.md "The experiment": `counter` first, code by code.
 EXPERIMENT = tuple(experiment_recipe(code, percent) for code in CODES for percent in DOSES)
 
@@ -177,12 +197,13 @@ _LISTED = (
     Recipe("truncated", truncated=True),
     Recipe("forget-bias-0", forget_bias=0.0),
     Recipe("forget-bias-3", forget_bias=3.0),
-    *(Recipe(f"hidden-{units}", hidden_size=units) for units in (1, 2, 3, 4)),
+    *(Recipe(f"hidden-{units}", hidden_size=units) for units in WIDTHS),
     Recipe("gru", cell="gru"),
     Recipe("template", question="template"),
     *(experiment_recipe(code) for code in CODES if code),
     *EXPERIMENT[1:],
     *TRAJECTORY,
+    *RATED,
 )
 RECIPES = {listed.name: listed for listed in _LISTED}
 

@@ -26,7 +26,7 @@ from .counter import Counter
 from .data import described_strings, split, training_strings
 from .describe import described_split
 from .fitted_head import FittedHead, fit_head
-from .recipes import EXPERIMENT, RECIPES, TRAJECTORY, Recipe
+from .recipes import EXPERIMENT, RATED, RECIPES, TRAJECTORY, Recipe
 from .recipes import recipe as find_recipe
 
 ZOO = Path(__file__).parent / "zoo"
@@ -34,6 +34,7 @@ ZOO = Path(__file__).parent / "zoo"
 PACKS = {
     **dict.fromkeys((each.name for each in EXPERIMENT), "codes"),
     **dict.fromkeys((each.name for each in TRAJECTORY), "over-training"),
+    **dict.fromkeys((each.name for each in RATED), "base-rates"),
     "counter": "counter",
 }
 #: The recipe whose own initialisations are kept: they are measured beside the trained networks. Any other network's

@@ -104,6 +104,7 @@ def test_every_number_of_the_recipe_changes_the_network(tmp_path: Path) -> None:
         "shorter": 5,
         "zero": -1.0,
         "one": 2.0,
+        "p_one": 0.3,
     }
     assert set(changes) == {field.name for field in dataclasses.fields(Recipe)} - {"name"}
     plain = (train(TINY, 0, tmp_path / "plain") / MODEL).read_bytes()
