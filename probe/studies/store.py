@@ -16,10 +16,10 @@ import io
 import json
 import lzma
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 import numpy as np
@@ -33,6 +33,8 @@ from .workers import locked
 SUFFIX = ".csv.xz"
 #: Nine digits are more than a difference between two machines leaves.
 DIGITS = "%.9g"
+#: What goes wrong where a file is missing or damaged.
+DAMAGED = (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError)
 #: One line holds a column of a whole population.
 csv.field_size_limit(sys.maxsize)
 
@@ -43,6 +45,17 @@ class Answer(NamedTuple):
     version: int | str
     table: pd.DataFrame
     made: Mapping[str, str]
+
+
+#: The version and the libraries of answers, by question.
+Told: TypeAlias = Mapping[str, tuple[int | str, Mapping[str, str]]]
+
+
+class Packed(NamedTuple):
+    """The text of a table, or of the line above all, and what it is compressed to."""
+
+    text: str
+    data: bytes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,39 +83,65 @@ class Measured:
 
 def write(path: Path, groups: Mapping[str, Measured]) -> Path:
     """Write the measurements of groups and return the path; questions stand in the order of their names."""
-    known = [one.made for each in groups.values() for _, one in sorted(each.answers.items())]
+    told = {
+        member: (each.networks, {name: (one.version, one.made) for name, one in each.answers.items()})
+        for member, each in groups.items()
+    }
+    names = sorted({name for each in groups.values() for name in each.answers})
+    return _write(path, told, [_packed(_lines(name, groups)) for name in names])
+
+
+def _write(path: Path, groups: Mapping[str, tuple[Mapping[str, str], Told]], tables: Sequence[Packed]) -> Path:
+    """Write what is told of groups, their networks and answers, and the tables of all questions by their names."""
+    known = [made for _, answers in groups.values() for _, (_, made) in sorted(answers.items())]
     made = list({json.dumps(dict(one), sort_keys=True): one for one in known}.values())
     about = {
         "made": made,
         "groups": {
             member: {
-                "networks": dict(each.networks),
-                "questions": {
-                    name: [one.version, made.index(one.made)] for name, one in sorted(each.answers.items())
-                },
+                "networks": dict(networks),
+                "questions": {name: [version, made.index(one)] for name, (version, one) in sorted(answers.items())},
             }
-            for member, each in groups.items()
+            for member, (networks, answers) in groups.items()
         },
     }
-    tables = [_lines(name, groups) for name in sorted({name for each in groups.values() for name in each.answers})]
-    head = json.dumps(about | {"sha256": _digest(about, "".join(tables))})
-    return write_atomically(path, b"".join(lzma.compress(text.encode(), preset=6) for text in (f"{head}\n", *tables)))
+    head = json.dumps(about | {"sha256": _digest(about, "".join(one.text for one in tables))})
+    return write_atomically(path, b"".join(one.data for one in (_packed(f"{head}\n"), *tables)))
+
+
+def _packed(text: str) -> Packed:
+    return Packed(text, lzma.compress(text.encode(), preset=6))
+
+
+def _unpacked(data: bytes) -> Iterator[Packed]:
+    """Yield what was compressed by itself, one after another."""
+    while data:
+        unpacker = lzma.LZMADecompressor()
+        text = unpacker.decompress(data).decode()
+        if not unpacker.eof:
+            raise EOFError("its end is missing")
+        yield Packed(text, data[: len(data) - len(unpacker.unused_data)])
+        data = unpacker.unused_data
 
 
 def _lines(question: str, groups: Mapping[str, Measured]) -> str:
     """Return a question's table as text, a line a column; the first rows of all groups, which are alike, lead."""
     tables = {member: each.tables[question] for member, each in groups.items() if question in each.answers}
-    placed = [table.assign(member=member, place=range(len(table))) for member, table in tables.items()]
-    every = pd.concat(placed, ignore_index=True).assign(question=question).sort_values("place", kind="stable")
+    order = np.argsort(np.concatenate([np.arange(len(table)) for table in tables.values()]), kind="stable").tolist()
+    columns = {name: [one for table in tables.values() for one in table[name].tolist()] for name in COLUMNS}
+    columns["question"] = [question] * len(order)
+    columns["member"] = [member for member, table in tables.items() for _ in range(len(table))]
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
     for name in ("member", *COLUMNS):
-        texts = every[name].astype(str).where(every[name].notna(), "").tolist()
-        # A value that is no number is kept, and an end of an interval that is missing is empty.
-        if name in ("value", "low", "high"):
-            gone = every[name].isna() & (name != "value")
-            texts = ["" if no else DIGITS % one for one, no in zip(every[name].tolist(), gone, strict=True)]
-        writer.writerow([name, *texts])
+        values = columns[name]
+        if name == "value":  # one that is no number is kept
+            texts = [DIGITS % one for one in values]
+        else:
+            form = DIGITS if name in ("low", "high") else "%s"
+            gone = pd.isna(np.array(values, dtype=object))
+            texts = ["" if no else form % one for one, no in zip(values, gone, strict=True)]
+        writer.writerow([name, *(texts[place] for place in order)])
     return rows.getvalue()
 
 
@@ -124,7 +163,7 @@ def _read(path: Path, stamp: tuple[int, int] | None) -> dict[str, Measured]:
         for name, *values in csv.reader(io.StringIO(body)):
             columns[name].extend(values)
         return _groups(about, columns)
-    except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise ProbeError(
             f"{str(path)!r} cannot be read as measurements ({error}). Remove it and measure again."
         ) from error
@@ -148,6 +187,21 @@ def _groups(about: Mapping[str, Any], columns: Mapping[str, list[str]]) -> dict[
             answers[name] = Answer(version, own, about["made"][place])
         found[member] = Measured(each["networks"], answers)
     return found
+
+
+def _kept(
+    data: bytes, member: str, networks: Mapping[str, str]
+) -> dict[str, tuple[int | str, Mapping[str, str], Packed]]:
+    """Return the version, libraries and table of each answer in a group's part, if it is of these networks."""
+    head, *tables = _unpacked(data)
+    about = json.loads(head.text)
+    if about.pop("sha256") != _digest(about, "".join(one.text for one in tables)):
+        raise ValueError("its content is not what was written")
+    each = about["groups"][member]
+    if each["networks"] != dict(networks):
+        return {}
+    answers = zip(each["questions"].items(), tables, strict=True)
+    return {name: (version, about["made"][place], table) for (name, (version, place)), table in answers}
 
 
 def _digest(about: Mapping[str, object], body: str) -> str:
@@ -179,12 +233,18 @@ class Store:
         return found
 
     def add(self, member: str, new: Measured) -> Path:
-        """Write what was measured of a group into its part, beside what is there, and return the path."""
+        """Write what was measured of a group into its part, beside what is there, and return the path.
+
+        Answers that are there stay as they are compressed; one that is damaged counts as nothing.
+        """
         with locked(self.parts, "writing measurements"):
-            path = self.part(member)
-            with contextlib.suppress(ProbeError):
-                new = read(path).get(member, new).joined(new)
-            return write(path, {member: new})
+            path, found = self.part(member), dict[str, tuple[int | str, Mapping[str, str], Packed]]()
+            with contextlib.suppress(*DAMAGED):
+                found = _kept(path.read_bytes(), member, new.networks)
+            for name, one in new.answers.items():
+                found[name] = (one.version, one.made, _packed(_lines(name, {member: new})))
+            told = {name: (version, made) for name, (version, made, _) in found.items()}
+            return _write(path, {member: (new.networks, told)}, [table for _, (_, _, table) in sorted(found.items())])
 
     def pack(self, groups: Mapping[str, Mapping[str, str]], versions: Mapping[str, int | str]) -> None:
         """Put the parts of some groups into the population's file, and remove them.
