@@ -56,20 +56,25 @@ def is_same(one: Subject, other: Subject) -> bool:
 
     Where the answer stands in a network's own output, or in a head of its own file, that must be the same too.
     """
+    mine, its = (_computed(each, _FEW, recorded=False) for each in (one, other))
+    # Most draws return something else already: their states need not be recorded.
+    if mine and not same_states(mine, its):
+        return False
     return all(same_states(_computed(one, most), _computed(other, most)) for most in (_FEW, _MORE))
 
 
 @torch.no_grad()
-def _run(subject: Subject, x: Tensor, lengths: np.ndarray) -> tuple[Any, dict[str, Tensor]]:
+def _run(subject: Subject, rows: np.ndarray, *, recorded: bool) -> tuple[Any, dict[str, Tensor]]:
     """Return a network's output, and what each layer returns by its name; in float64 where it can be run so.
 
     Layers that cannot be recorded are left out; of a network that cannot be run the output is None.
     """
+    x, lengths = subject.x[rows], subject.lengths[rows]
     for model, read in ((copied(subject.model), x.double()), (subject.model, x)):
         with suppress(ProbeError), calling("The network", ""), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             output, states = model(packed(model, read, lengths)), dict[str, Tensor]()
-            for layer in subject.layers:
+            for layer in subject.layers if recorded else ():
                 with suppress(ProbeError):
                     recording = run(model, read, lengths, layer.name, [layer.output], tolerance=subject.tolerance)
                     states[layer.name] = recording[layer.name, layer.output]
@@ -78,15 +83,18 @@ def _run(subject: Subject, x: Tensor, lengths: np.ndarray) -> tuple[Any, dict[st
 
 
 @per_subject
-def _computed(subject: Subject, most: int) -> list[Tensor]:
-    """Return all that a network computes on some sequences: its output, its states, and its own head's scores."""
+def _computed(subject: Subject, most: int, *, recorded: bool = True) -> list[Tensor]:
+    """Return all that a network computes on some sequences: its output, its states, and its own head's scores.
+
+    Without what is recorded it is the output alone.
+    """
     rows = np.unique(np.linspace(0, len(subject.x) - 1, min(most, len(subject.x))).astype(int))
-    output, states = _run(subject, subject.x[rows], subject.lengths[rows])
+    output, states = _run(subject, rows, recorded=recorded)
     returned = [value for value in pytree.tree_leaves(output) if isinstance(value, Tensor)]
-    recorded = [_upright(value) for value in states.values()]
+    all_states = [_upright(value) for value in states.values()]
     # The sign of what is answered counts; where a head reads a layer, the output may be that layer's states.
-    computed = [*(returned if subject.read is None else map(_upright, returned)), *recorded]
-    if subject.read is None or subject.head is None or not isinstance(subject.asked.weight, str):
+    computed = [*(returned if subject.read is None else map(_upright, returned)), *all_states]
+    if not recorded or subject.read is None or subject.head is None or not isinstance(subject.asked.weight, str):
         return computed
     return [*computed, copied(subject.head)(states[subject.read.name].double().flatten(0, 1))]
 
