@@ -110,9 +110,11 @@ def settled(figure: Figure) -> Iterator[None]:
     if engine is None or isinstance(engine, PlaceHolderLayoutEngine):
         yield
         return
-    figure.draw_without_rendering()
-    engine.execute(figure)
-    figure.set_layout_engine("none")
+    for _ in range(2):
+        engine.execute(figure)
+    # With an engine, even one that does nothing, every save would draw the figure once before to lay it out.
+    with matplotlib.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
     try:
         yield
     finally:
