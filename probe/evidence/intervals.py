@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
 
 #: The number of bootstrap samples of an interval, and its level.
 DRAWS, LEVEL = 1_000, 0.95
+#: Samples of at most so many sequences are kept, 32 MB: every reading of a study is compared on the same.
+MOST_KEPT = 4_096
 
 
 def bootstrap_counts(sequences: int, seed: int) -> Int[np.ndarray, "draw sequence"]:
     """Return how often each sequence is in each bootstrap sample; the same for the same number and seed."""
+    return _kept(sequences, seed) if sequences <= MOST_KEPT else _drawn(sequences, seed)
+
+
+def _drawn(sequences: int, seed: int) -> np.ndarray:
     chances = np.full(sequences, 1 / sequences)
-    return np.random.default_rng([seed, sequences]).multinomial(sequences, chances, DRAWS)
+    samples = np.random.default_rng([seed, sequences]).multinomial(sequences, chances, DRAWS)
+    samples.flags.writeable = False
+    return samples
+
+
+_kept = lru_cache(maxsize=1)(_drawn)
 
 
 def percentile_interval(draws: Float[np.ndarray, " draw"]) -> tuple[float, float]:
