@@ -175,15 +175,21 @@ def _groups(about: Mapping[str, Any], columns: Mapping[str, list[str]]) -> dict[
     for name, kind in TYPES.items():
         number = int if kind == "Int64" else float
         every[name] = pd.array([number(each) if each else None for each in columns[name]], dtype=kind)
-    rows = every.groupby(
-        [np.array(columns["member"], dtype=object), every["question"].to_numpy()], sort=False
-    ).indices
-    nothing = every.iloc[:0]
+    # Each answer's rows together, so that its table is a piece of them all.
+    (member_of, members), (asked, names) = (
+        pd.factorize(np.array(columns[one], dtype=object)) for one in ("member", "question")
+    )
+    codes = member_of * len(names) + asked
+    every = every.iloc[np.argsort(codes, kind="stable")]
+    ends = np.cumsum(np.bincount(codes, minlength=len(members) * len(names))).tolist()
+    keys = [(member, name) for member in members for name in names]
+    rows = dict(zip(keys, zip([0, *ends[:-1]], ends, strict=True), strict=True)) if keys else {}
     found = {}
     for member, each in about["groups"].items():
         answers = {}
         for name, (version, place) in each["questions"].items():
-            own = every.iloc[rows[member, name]].reset_index(drop=True) if (member, name) in rows else nothing
+            own = every.iloc[slice(*rows.get((member, name), (0, 0)))]
+            own.index = pd.RangeIndex(len(own))
             answers[name] = Answer(version, own, about["made"][place])
         found[member] = Measured(each["networks"], answers)
     return found
