@@ -31,7 +31,7 @@ def patched_score(net: Plain, mixed: Callable[[np.ndarray, np.ndarray], np.ndarr
     base, source = np.divmod(np.arange(len(PREFIXES) ** 2), len(PREFIXES))
     changed = PREFIXES[base] != PREFIXES[source]
     base, source = base[changed], source[changed]
-    given = net.answers(net.onward(mixed(net.at[HEADLINE][base], net.at[HEADLINE][source]), AFTER))[0]
+    given = net.ends(mixed(net.at[HEADLINE][base], net.at[HEADLINE][source]), AFTER)[0]
     return float((given.reshape(len(base), -1) == PREFIXES[source][:, None] + SUFFIXES).mean())
 
 
@@ -75,7 +75,7 @@ def class_mean_ratio(net: Plain) -> float:
         states, counts = net.at[bits], ones_of(bits)
         inner = np.flatnonzero((counts > 0) & (counts < bits))
         means = np.stack([states[counts == n].mean(0) for n in range(bits + 1)])[counts.astype(int)]
-        given = net.answers(net.onward(means[inner], LENGTH - bits))[0].reshape(len(inner), -1)
+        given = net.ends(means[inner], LENGTH - bits)[0].reshape(len(inner), -1)
         worst = min(worst, float((given == counts[inner, None] + ones_of(LENGTH - bits)).mean()))
     return worst
 
@@ -88,7 +88,7 @@ def steered(net: Plain) -> float:
         rows = np.flatnonzero((PREFIXES + change >= 0) & (PREFIXES + change <= HEADLINE))
         counts = PREFIXES[rows].astype(int)
         moved = states[rows] + means[counts + change] - means[counts]
-        given = net.answers(net.onward(moved, AFTER))[0].reshape(len(rows), -1)
+        given = net.ends(moved, AFTER)[0].reshape(len(rows), -1)
         hits.append((given == counts[:, None] + change + SUFFIXES).ravel())
     return float(np.concatenate(hits).mean())
 
@@ -109,15 +109,16 @@ def noisy_accuracy(net: Plain) -> float:
 
 def kept_alone(net: Plain, unit: int | None) -> float:
     """Return the accuracy where all units but one, or all, have the state of another string after every bit."""
-    rng, states = np.random.default_rng(SEED), np.zeros((DRAWS * 2**LENGTH, 2 * net.units))
-    own = np.isin(np.arange(2 * net.units), [] if unit is None else net.unit(unit))
+    heard, near = np.tile(net.heard, 2), net.audible
+    rng, states = np.random.default_rng(SEED), np.zeros((DRAWS * 2**LENGTH, 2 * near.units))
+    own = np.isin(np.arange(2 * net.units), [] if unit is None else net.unit(unit))[heard]
     for place in range(LENGTH):
-        states = net.step(states, _bits(place))
+        states = near.step(states, _bits(place))
         size = 2 ** (place + 1)
         prefix = np.repeat(np.arange(2**LENGTH) >> (LENGTH - 1 - place), DRAWS)
         other = (prefix + rng.integers(1, size, len(prefix))) % size
-        states = np.where(own, states, net.at[place + 1][other])
-    return float((net.answers(states)[0] == np.repeat(ones_of(LENGTH), DRAWS)).mean())
+        states = np.where(own, states, net.at[place + 1][:, heard][other])
+    return float((near.answers(states)[0] == np.repeat(ones_of(LENGTH), DRAWS)).mean())
 
 
 @cache
@@ -189,7 +190,7 @@ def _above_the_floor(net: Plain, made: Maker, orders: int = 1) -> np.ndarray:
         for fitted, other in parts_of(len(PREFIXES), 2, split):
             for _ in range(orders):
                 changed = made(net.at[HEADLINE][fitted], PREFIXES[fitted], order)(net.at[HEADLINE][other])
-                given = net.answers(net.onward(changed, AFTER))[0].reshape(len(other), -1)
+                given = net.ends(changed, AFTER)[0].reshape(len(other), -1)
                 hits.append((given == PREFIXES[other][:, None] + SUFFIXES).mean())
         found.append(max(float(np.mean(hits) - floor), 0.0))
     return np.array(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -13,6 +13,7 @@ LENGTH, HEADLINE = 10, 7
 INPUT, FORGET, CANDIDATE, OUTPUT = range(4)
 
 
+@cache
 def ones_of(bits: int) -> np.ndarray:
     """Return how many ones each string of so many bits has, (2 ** bits,); the first bit counts most in the index."""
     return np.array([index.bit_count() for index in range(2**bits)], dtype=float)
@@ -53,9 +54,9 @@ class Plain:
         """Return i, f, g and o, (4, row, unit), where each row reads a bit."""
         before = self.bias[:, None] + bits[None, :, None] * self.x[:, None] + hidden @ self.u.transpose(0, 2, 1)
         with np.errstate(over="ignore"):
-            opened = 1 / (1 + np.exp(-before))
-        opened[CANDIDATE] = np.tanh(before[CANDIDATE])
-        return opened
+            return np.stack(
+                [np.tanh(one) if gate == CANDIDATE else 1 / (1 + np.exp(-one)) for gate, one in enumerate(before)]
+            )
 
     def close(self, cells: np.ndarray, gates: np.ndarray) -> np.ndarray:
         """Return the states that follow from cells and what the gates are."""
@@ -99,6 +100,18 @@ class Plain:
         for _ in range(self.units):
             found = found | (self.u[:, found] != 0).any((0, 1))
         return found
+
+    @cached_property
+    def audible(self) -> Plain:
+        """The network without the units that the answer cannot depend on."""
+        own, found = self.heard, Plain.__new__(Plain)
+        found.name, found.units, found.x, found.bias = self.name, int(own.sum()), self.x[:, own], self.bias[:, own]
+        found.u, found.head, found.offset = self.u[:, own][:, :, own], self.head[:, own], self.offset
+        return found
+
+    def ends(self, states: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return `answers` after every string of so many bits more, row by row, by the units that are heard alone."""
+        return self.audible.answers(self.audible.onward(states[:, np.tile(self.heard, 2)], bits))
 
     def unit(self, unit: int) -> list[int]:
         """Return where a unit's c and h stand in a state."""

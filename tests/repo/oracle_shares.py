@@ -49,7 +49,7 @@ def of_units(net: Plain) -> np.ndarray:
         taken = np.zeros((2 ** len(players), net.units), dtype=bool)
         taken[:, players] = members(len(players))
         mixed = np.where(np.tile(taken, 2), states[source], states[base])
-        y = net.answers(net.onward(mixed, LENGTH - HEADLINE))[1]
+        y = net.ends(mixed, LENGTH - HEADLINE)[1]
         found[row, players] = shapley(y.reshape(len(mixed), -1).mean(1))
     return found
 
@@ -81,7 +81,7 @@ def route_shares(net: Plain) -> np.ndarray:
     for subset in members(5):
         gates = np.where(subset[:4, None, None], given, own)
         cells = net.cells(source if subset[4] else base)
-        y = net.answers(net.onward(net.close(cells, gates), LENGTH - HEADLINE - 1))[1]
+        y = net.ends(net.close(cells, gates), LENGTH - HEADLINE - 1)[1]
         values.append(y.mean())
     found = shapley(np.array(values))
     return found / found.sum()
@@ -96,8 +96,7 @@ def gate_shares(net: Plain) -> np.ndarray:
         values = []
         for subset in members(4):
             gates = np.where(subset[:, None, None], given, own)
-            after = net.onward(net.close(net.cells(states), gates), LENGTH - 1 - bit)
-            values.append(net.answers(after)[1].mean())
+            values.append(net.ends(net.close(net.cells(states), gates), LENGTH - 1 - bit)[1].mean())
         found += shapley(np.array(values))
     return found / found.sum()
 
