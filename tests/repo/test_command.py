@@ -67,7 +67,7 @@ def test_networks_are_measured_then_judged_and_measured_again(
     """Of two counters and a planted network: nothing is judged before; then a question has its folder and lines."""
     for name, value in {
         "SECOND_JUDGED": Population("few", "counter", range(2000, 2002)),
-        "STUDIES": {"judged": lambda: study.judged(["bit_effects"])},
+        "STUDIES": {"judged": lambda fit=True: study.judged(["bit_effects"], fit=fit)},
         "PANEL": {"judged": ("planted/ones",)},
         "FOLDER": tmp_path,
     }.items():
@@ -92,5 +92,6 @@ def test_networks_are_measured_then_judged_and_measured_again(
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["the", "the"]
     moved = [Again("planted/ones", 1, 0, ("accuracy moved.",), 0.1)]
     monkeypatch.setattr(Study, "verify", lambda *_, **__: iter(moved))
+    monkeypatch.setitem(study.STUDIES, "judged", lambda: study.judged(["bit_effects"], fit=False))
     assert run(["counter", "--verify", "--everything"]) == FAILED
     assert capsys.readouterr().err == "error: accuracy moved.\n"
