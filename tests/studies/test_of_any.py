@@ -103,7 +103,7 @@ def studied(model: Any, folder: Path, *, head: bool) -> dict[str, pd.DataFrame]:
     output: dict[str, Any] = {"output": (torch.sign, lambda y: y)}
     readout = probe.Readout("held", **(linear if head else output))
     x = BITS[(BITS[:, 0] != 0)[:, 0]]
-    _ = probe.Study(model, x, {"held": held}, readout=readout, questions=QUESTIONS).run(folder)
+    _ = probe.Study(model, x, {"held": held}, readout=readout, questions=QUESTIONS, controls=()).run(folder)
     found = {name: probe.Finding.read(folder / "findings" / name).measurements for name in (*QUESTIONS, "network")}
     return {name: table[table["role"] == "trained"].reset_index(drop=True) for name, table in found.items()}
 
