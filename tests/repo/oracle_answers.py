@@ -32,11 +32,6 @@ def drift(net: Plain) -> float:
     return slope(net, AROUND)
 
 
-def near_none(net: Plain) -> float:
-    """Return 1 where the drift is near none of 0, 1/2 and 1."""
-    return float(min(abs(drift(net) - one) for one in (0, 0.5, 1)) > 0.1)
-
-
 def least_explained(net: Plain) -> float:
     """Return the smallest share of the variance of y between numbers of ones, at 8, 9, 11 and 12 bits."""
     shares = []
@@ -57,11 +52,6 @@ def law_answers(net: Plain) -> float:
     """Return the share of the answers at 12 bits that are a whole number nearest to n1 - 2 d."""
     ones, given = ones_of(12)[asked(12)], net.answers(net.at[12])[0][asked(12)]
     return float((np.abs(given - (ones - 2 * slope(net, LAW))) <= 0.5 + 1e-6).mean())
-
-
-def offset_error(net: Plain) -> float:
-    """Return how far g(12) is from -2 d."""
-    return abs(excess(net, 12) + 2 * slope(net, LAW))
 
 
 def changes(net: Plain, bits: int, read: int) -> np.ndarray:
@@ -87,11 +77,11 @@ def speed(net: Plain, read: int) -> float:
 ORACLE = {
     "16": largest_effect_sd,
     "17a": lambda net: abs(drift(net)),
-    "17b": near_none,
+    "17b": lambda net: float(min(abs(drift(net) - one) for one in (0, 0.5, 1)) > 0.1),
     "17c": least_explained,
     "19": lambda net: speed(net, 0),
     "19b": lambda net: speed(net, 1),
     "20": law_r_squared,
     "20b": law_answers,
-    "20c": offset_error,
+    "20c": lambda net: abs(excess(net, 12) + 2 * slope(net, LAW)),
 }

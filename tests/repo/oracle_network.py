@@ -54,9 +54,7 @@ class Plain:
         """Return i, f, g and o, (4, row, unit), where each row reads a bit."""
         before = self.bias[:, None] + bits[None, :, None] * self.x[:, None] + hidden @ self.u.transpose(0, 2, 1)
         with np.errstate(over="ignore"):
-            return np.stack(
-                [np.tanh(one) if gate == CANDIDATE else 1 / (1 + np.exp(-one)) for gate, one in enumerate(before)]
-            )
+            return np.stack([np.tanh(x) if k == CANDIDATE else 1 / (1 + np.exp(-x)) for k, x in enumerate(before)])
 
     def close(self, cells: np.ndarray, gates: np.ndarray) -> np.ndarray:
         """Return the states that follow from cells and what the gates are."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +28,6 @@ GUESSED = (
     *(r"predicts the answers at another length: -?\d", r"the network answers \d+% right", "costs? most"),
 )
 NO_BETTER = r"Is “ones” needed\?.* Not asked: the network answers “ones” right on {} of \d+ sequences, not clearly"
-LSTM_COUNTS: dict[str, Any] = {"bias": {0: 40, 3: 40, 9: 40}}
 NUMBERS = np.random.default_rng(0).normal(size=(200, 20, 1))
 
 
