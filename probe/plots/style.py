@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import matplotlib
 import numpy as np
-import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
@@ -95,6 +94,8 @@ def style() -> Iterator[None]:
 
     Ink is pure black, because black is what the report turns into the page's own text colour.
     """
+    import seaborn as sns  # with scipy's statistics: a process that draws nothing does without
+
     settings: dict[Any, Any] = {
         **sns.axes_style("ticks"),
         "font.family": ["sans-serif"],
