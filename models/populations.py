@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from probe.errors import ProbeError, unknown
 
-from .recipes import EXPERIMENT
+from .recipes import EXPERIMENT, RATED, WIDTHS
 from .recipes import TRAJECTORY as STOPPED
 
 
@@ -48,10 +48,14 @@ SECOND_JUDGED = Population("second", "counter", range(2000, 2100))
 TRAJECTORY = tuple(Population(each.name, each.name, range(3000, 3012)) for each in STOPPED)
 #: Judged by rules that were written after the second judgement.
 FRESH = Population("fresh", "counter", range(4000, 4050))
+#: Of each base rate, trained and at their beginning; the same seeds, so that their initial weights are the same.
+BASE_RATE = tuple(Population(each.name, each.name, range(5000, 5050)) for each in RATED)
+#: Further widths.
+WIDER = tuple(Population(f"hidden-{n}", f"hidden-{n}", range(5000, 5010)) for n in WIDTHS if n > 4)
 
 #: Those of the first judgement, and those that were trained after the rules of the second one were committed.
 FIRST = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)
-LATER = (SECOND_JUDGED, *TRAJECTORY, FRESH)
+LATER = (SECOND_JUDGED, *TRAJECTORY, FRESH, *BASE_RATE, *WIDER)
 #: All of them, in the order in which they are wanted; no network is in two.
 POPULATIONS = (*FIRST, *LATER)
 

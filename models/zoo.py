@@ -23,9 +23,8 @@ from probe.errors import ProbeError
 
 from .checkpoints import Network, blank_of, fill, load, load_config, read, read_tensors, refuse_changed
 from .counter import Counter
-from .data import described_strings, split, training_strings
+from .data import split, training_strings
 from .describe import described_split
-from .fitted_head import FittedHead, fit_head
 from .recipes import EXPERIMENT, RATED, RECIPES, TRAJECTORY, Recipe
 from .recipes import recipe as find_recipe
 
@@ -61,19 +60,6 @@ class Trained:
     untrained: Counter | None
     config: dict[str, Any]
     path: Path
-
-    def with_fitted_head(self, how: str = "least squares") -> FittedHead | None:
-        """Return its own initialisation with a fitted head; None where nobody kept it.
-
-        Args:
-            how: a key of `models.fitted_head.HEADS`.
-
-        Raises:
-            ProbeError: there is no such way to fit a head.
-        """
-        if self.untrained is None:
-            return None
-        return fit_head(self.untrained, described_strings(self.config), how, seed=self.seed)
 
 
 def networks(recipe: str = "counter", seeds: Iterable[int] = range(10)) -> list[Trained]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
 from analyses.counter import common
-from models.recipes import BASE_RATES, EARLY, RECIPES, base_rate_recipe
-from probe.evidence import Control
+from models.recipes import BASE_RATES, EARLY, RECIPES
+from probe import Finding
+from probe.evidence import Control, DataFigure, judge
 from probe.evidence.measurements import measurement, tabulate
 from probe.evidence.strongest import STRONGEST
 from probe.methods.abstraction.programs import slope
+from probe.plots.legends import figure_legend
+from probe.plots.style import GREY, SMALL, new_figure, role_style, style
 from probe.questions.question import Question
 from probe.subjects.alphabet import at_lengths
 from probe.subjects.answers import answers_by_length
@@ -76,20 +80,76 @@ def _off(found: Sequence[float] | pd.Series, expected: Sequence[float] | pd.Seri
 
 def by_seed(table: pd.DataFrame) -> pd.DataFrame:
     """Return what the rules judge: a row a metric, seed and role. A head is its own beginning."""
-    table = table[table["metric"].isin(["start", "drift"])]
-    parts = table["network"].str.split("/", n=2, expand=True)
-    values = table.assign(recipe=parts[0], seed=parts[1].str.removeprefix("seed-")).pivot_table(
-        index=["role", "seed", "recipe"], columns="metric", values="value"
-    )
-    trained, early = ([base_rate_recipe(p, early=each).name for p in BASE_RATES] for each in (False, True))
+    groups = _values(table).groupby(["role", "seed"])
+    values = {key: group.pivot(index="p", columns="metric", values="value") for key, group in groups}
     rows = []
-    for (role, seed), group in values.groupby(level=["role", "seed"]):
-        own = group.droplevel(["role", "seed"])
-        begun = own.reindex(early if role == "trained" else trained)
-        for metric, of in JUDGED.items():
-            about = {"question": NAME, "metric": metric, "role": role, "network": f"ones/seed-{seed}/{role}"}
-            rows.append(about | {"pair": seed, "value": of(own.reindex(trained), begun)})
+    for (role, seed), own in values.items():
+        if role != "other":
+            begun = values["other", seed] if role == "trained" else own
+            about = {"question": NAME, "role": role, "network": f"ones/seed-{seed}/{role}", "pair": seed}
+            rows += [about | {"metric": metric, "value": of(own, begun)} for metric, of in JUDGED.items()]
     return tabulate(rows)
+
+
+def _values(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one value a network and metric, with its base rate and seed; `other` are the beginnings."""
+    parts = table["network"].str.split("/", n=2, expand=True)
+    p = parts[0].map({name: recipe.p_one for name, recipe in RECIPES.items()})
+    named = table.assign(p=p, seed=parts[1].str.removeprefix("seed-"))
+    return named[named["metric"] != "g"]
+
+
+def find(tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame], *, family: int) -> Finding:
+    """Judge the rules on what was measured of the base rates, beside the drift of recipes with another code."""
+    judged = by_seed(tables[NAME])
+    claims = judge(judged, RULES, family=family)
+    shown = _values(tables[NAME])
+    shown = shown[shown["role"].isin(STAGES) & shown["metric"].isin([*PANELS, "own_error"])]
+    drifts = compared["drift_law"]
+    recipe = drifts["network"].str.partition("/")[0]
+    drifts = drifts[(drifts["metric"] == "fitted_drift") & recipe.isin(CODED)]
+    codes = drifts.groupby(recipe)["value"].median().reindex([*CODED])
+    with style():
+        fates = [claim.verdict == PREDICTED[claim.rule.key] for claim in claims]
+        fate = f"Of {len(fates)} predictions {sum(fates)} came true."
+        picture = _picture(shown, codes, fate)
+    table = pd.concat([judged, tables[NAME].assign(pair="")], ignore_index=True)
+    notes = {"answer": f"{fate} {common.said(claims)}"}
+    return Finding(NAME, ACROSS.title, table, claims, (picture,), notes=notes)
+
+
+def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
+    """Draw start and drift of every network by its base rate, and the drift of other codes of the bits."""
+    medians = shown.groupby(["metric", "role", "p"])["value"].median()
+    figure, axes = new_figure(len(PANELS), height=2.8)
+    for ax, (metric, (label, line)) in zip(axes.flat, PANELS.items(), strict=True):
+        for role, (stage, fill, shift) in STAGES.items():
+            dot: dict[str, Any] = {"color": role_style("trained").color, "markerfacecolor": fill}
+            own = shown[(shown["metric"] == metric) & (shown["role"] == role)]
+            place = own["p"].map(BASE_RATES.index) + shift
+            ax.plot(place, own["value"], "o", **dot, markersize=3, markeredgewidth=0.5, rasterized=True)
+            ax.plot(np.arange(len(BASE_RATES)) + shift, medians[metric, role], "_", color="black", markersize=10)
+            ax.plot([], [], "o", **dot, markersize=4, label=stage)
+        ax.plot(range(len(BASE_RATES)), [line * p for p in BASE_RATES], color=GREY, linewidth=1, zorder=0)
+        ax.set_title(label, fontsize=SMALL)
+        ax.set_xticks(range(len(BASE_RATES)), [f"{p:g}".lstrip("0") for p in BASE_RATES])
+    for code, value in codes.items():
+        axes[0, -1].annotate(CODED[str(code)], (len(BASE_RATES) - 0.4, value), va="center", annotation_clip=False)
+    figure.supxlabel("how likely a bit of the training strings is a 1", fontsize=SMALL)
+    figure_legend(figure, *axes[0, 0].get_legend_handles_labels(), most=2)
+    spread = ", ".join(f"{value:.2f} at {p:g}" for p, value in medians["drift", "trained"].items())
+    error = medians["own_error", "trained"]
+    return DataFigure.from_figure(
+        figure,
+        name=NAME,
+        title="What a network starts from and adds, by how frequent ones are",
+        alt=f"{shown['network'].nunique()} networks. Median drift after training {spread}.",
+        caption="Each dot is a network, bars are medians; grey lines are the mean of the training labels, and the "
+        "base rate. Beside the drift stand the medians of networks that were trained at .5 on other codes. Of "
+        f"strings as likely as their own, trained networks misread {error.min():.1%} to {error.max():.1%} (medians). "
+        f"{fate}",
+        data=shown[["metric", "role", "network", "p", "value"]].reset_index(drop=True),
+    )
 
 
 rule = partial(common.rule, source=SOURCE)
@@ -98,6 +158,7 @@ RULES = (
     rule(
         key="29a",
         statement="Before the first bit the answer is the mean of the training labels.",
+        sentence="Before the first bit the answer is the mean of the training labels (mean distance)",
         metric="start_error",
         definition="Mean over p(1) = .2, .3, .5, .7, .8 of |g(0) - 10 p|; g(0) is the expected answer of the state "
         "before the first bit.",
@@ -107,6 +168,7 @@ RULES = (
     rule(
         key="29b",
         statement="At the beginning the mean answer is a straight line from there to the count at ten bits.",
+        sentence="At the beginning the mean answer is a straight line from there to ten bits (mean distance)",
         metric="early_line",
         definition=f"Mean over p of |d - g(0) / 10| after {EARLY} steps of training.",
         at_most=0.05,
@@ -115,6 +177,7 @@ RULES = (
     rule(
         key="29c",
         statement="At the beginning the drift is the base rate.",
+        sentence="At the beginning what is added for a missing bit is the base rate (mean distance)",
         metric="early_rate",
         definition=f"Mean over p of |d - p| after {EARLY} steps of training.",
         at_most=0.1,
@@ -123,6 +186,7 @@ RULES = (
     rule(
         key="29d",
         statement="At the beginning the drift is one half, whatever the base rate.",
+        sentence="At the beginning a half is added for a missing bit, whatever the base rate (mean distance)",
         metric="early_half",
         definition=f"Mean over p of |d - .5| after {EARLY} steps of training.",
         at_most=0.1,
@@ -131,6 +195,7 @@ RULES = (
     rule(
         key="29e",
         statement="Trained, the drift rises with the base rate.",
+        sentence="The more frequent ones are in training, the more is added for a missing bit (drift, .8 less .2)",
         metric="drift_rise",
         definition="d of the network trained at p(1) = .8 less d of the one of the same seed at .2.",
         at_least=0.15,
@@ -139,6 +204,7 @@ RULES = (
     rule(
         key="29f",
         statement="Where ones are rare, it counts ones.",
+        sentence="Where ones are rare in training, it counts ones (drift at .2)",
         metric="rare_ones",
         definition="d at p(1) = .2: a counter of ones has 0.",
         at_most=0.25,
@@ -147,6 +213,7 @@ RULES = (
     rule(
         key="29g",
         statement="Where zeros are rare, it takes zeros away.",
+        sentence="Where zeros are rare in training, it takes zeros away from ten (drift at .8)",
         metric="rare_zeros",
         definition="d at p(1) = .8: ten less the zeros has 1.",
         at_least=0.75,
@@ -171,6 +238,20 @@ QUESTION = Question(
     "Does the base rate decide the program?",
     measure,
     roles=common.ANSWERING,
-    text="We trained counters on strings in which a bit is a 1 with another chance, and measured each on strings as "
-    "likely as its own.",
 )
+ACROSS = common.Across(
+    NAME,
+    QUESTION.title,
+    "We trained counters on strings in which ones are rarer or more frequent, and measured each over strings as "
+    f"likely as its own. Before any was trained we predicted, in the order below: {', '.join(PREDICTED.values())}.",
+    RULES,
+)
+#: The roles of networks at the two stages: what a legend says, what fills a dot, and how far they stand apart.
+STAGES = {
+    "other": (f"after {EARLY} steps of training", "none", -0.15),
+    "trained": ("trained", role_style("trained").color, 0.15),
+}
+#: The panels: what a title says, and the slope of a line through 0.
+PANELS = {"start": ("answer before any bit", float(LENGTH)), "drift": ("added for a missing bit", 1.0)}
+#: Recipes of another code of the bits, at a base rate of one half, and what a 0 and a 1 are in them.
+CODED = {"code-reversed": "1/0", "code-signed": "-1/1", "code-shifted": "1/2"}

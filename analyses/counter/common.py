@@ -21,8 +21,9 @@ from torch import nn
 
 from models import planted, zoo
 from models.checkpoints import weights_digest
-from models.counter import Coded, answer, expected_answer
-from models.fitted_head import HEADS, SCALE, FittedHead
+from models.counter import Coded, Counter, answer, expected_answer
+from models.data import described_strings
+from models.fitted_head import HEADS, SCALE, FittedHead, fit_head
 from models.populations import TRAJECTORY
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
@@ -86,24 +87,35 @@ def with_controls(recipe: str, seed: int, *, fit: bool | Collection[str] = True)
     """
     (trained,) = zoo.networks(recipe, [seed])
     name, own = f"{recipe}/seed-{seed}", "own initialisation"
-    found = [_studied(trained, name, "trained", trained.seed)]
-    if trained.untrained is None:
-        return found
-    below = weights_digest(trained.untrained)
-    found.append(_studied(trained, f"{name}/{own}", own, trained.seed, model=trained.untrained))
-    return found + [
-        _studied(
-            trained,
-            f"{name}/{role}",
-            role,
-            trained.seed,
-            model=trained.with_fitted_head(how)
-            if fit is True or (fit and name in fit)
-            else FittedHead(trained.untrained.layer, trained.untrained.cell, how),
-            computed_from=f"{role} on {below}" + f" times {SCALE:g}" * (how == "scaled"),
-        )
-        for how, role in HEADS.items()
+    untrained, drawn = _beginning(trained)
+    # Seeds of several recipes would be pairs of each other.
+    pair = name if drawn else trained.seed
+    below, strings = drawn or weights_digest(untrained), described_strings(trained.config)
+    return [
+        _studied(trained, name, "trained", pair),
+        _studied(trained, f"{name}/{own}", own, pair, model=untrained, computed_from=drawn),
+        *(
+            _studied(
+                trained,
+                f"{name}/{role}",
+                role,
+                pair,
+                model=fit_head(untrained, strings, how, seed=seed)
+                if fit is True or (fit and name in fit)
+                else FittedHead(untrained.layer, untrained.cell, how),
+                computed_from=f"{role} on {below}" + f" times {SCALE:g}" * (how == "scaled"),
+            )
+            for how, role in HEADS.items()
+        ),
     ]
+
+
+def _beginning(trained: zoo.Trained) -> tuple[Counter, str]:
+    """Return a network before training, and what it is computed from here where nobody kept it."""
+    if trained.untrained is not None:
+        return trained.untrained, ""
+    drawn = json.dumps([trained.config["recipe"], trained.seed], sort_keys=True)
+    return initialise(Recipe.from_dict(trained.config["recipe"]), trained.seed).eval(), drawn
 
 
 def of_recipe(recipe: str, seeds: Iterable[int]) -> list[Studied]:
@@ -119,8 +131,7 @@ def of_recipe(recipe: str, seeds: Iterable[int]) -> list[Studied]:
         name, own = f"{recipe}/seed-{trained.seed}", "own initialisation"
         found.append(_studied(trained, name, "other"))
         if recipe == TRAJECTORY[0].recipe:
-            drawn = json.dumps([trained.config["recipe"], trained.seed], sort_keys=True)
-            start = initialise(Recipe.from_dict(trained.config["recipe"]), trained.seed).eval()
+            start, drawn = _beginning(trained)
             found.append(_studied(trained, f"{name}/{own}", own, model=start, computed_from=drawn))
     return found
 

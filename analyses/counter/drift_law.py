@@ -117,6 +117,6 @@ QUESTION = Question(
             controls=common.LESS,
         ),
     ),
-    text="We add up what the answer has too much at each length. Before the first bit it is near the mean of all "
-    "counts, and at ten bits it is right.",
+    text="We add up what the answer has too much at each length. Before the first bit the answer is near five, the "
+    "middle of all answers, and at ten bits it is right.",
 )

@@ -1,4 +1,4 @@
-"""Does a cell of the counter hold the count, if its zero may move by any amount from step to step?"""
+"""Does a cell of the counter hold the count, if whoever reads it may do so in another way at each step?"""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from analyses.counter import common
 from analyses.counter.one_cell import BOUNDS, PARTS, Cells, cells_of
 from probe.evidence import DataFigure
 from probe.evidence.measurements import measurement, only, tabulate
-from probe.methods.probing.monotone import each_unit_read_beside_a_clock
-from probe.methods.probing.splits import by_sequence
+from probe.methods.probing.monotone import each_unit_read, each_unit_read_beside_a_clock
+from probe.methods.probing.splits import by_sequence, folds
 from probe.plots.networks import draw_dots
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
@@ -22,6 +22,8 @@ from probe.subjects.subject import Subject
 
 NAME = "moving_zero"
 READ = BOUNDS["read"]
+#: At which numbers of bits a cell is read by a map of its own for each.
+LATE = (7, 8, 9, 10)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -29,7 +31,9 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
     Metrics: `shifted_read` of each cell (`units`), the share of held-out prefixes of 1 to 10 bits that are read
     within a half, four folds drawn by the network's seed; `best_shifted_read`, the largest of a network;
-    `best_correlation`, the largest |r| of a cell with the ones, each number of bits of the same weight.
+    `best_stepwise_read`, the largest of the same share of a cell that is read by a map of its own after 7, 8, 9 and
+    10 bits, their mean; `best_correlation`, the largest |r| of a cell with the ones, each number of bits of the same
+    weight.
     """
     return tabulate(row for subject in subjects for row in _rows(subject))
 
@@ -42,8 +46,20 @@ def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
     for unit, value in enumerate(read.tolist()):
         yield measurement(NAME, "shifted_read", network, value, units=str(unit))
     yield measurement(NAME, "best_shifted_read", network, float(read.max()), units=str(int(read.argmax())))
+    late = _by_step(cells, common.split_seed(network))
+    yield measurement(NAME, "best_stepwise_read", network, float(late.max()), units=str(int(late.argmax())))
     size = np.abs(_correlations(cells))
     yield measurement(NAME, "best_correlation", network, float(size.max()), units=str(int(size.argmax())))
+
+
+def _by_step(cells: Cells, seed: int) -> np.ndarray:
+    """Return the mean share that each cell is read right by a map for each number of `LATE` bits, (unit,)."""
+    found = []
+    for bits in LATE:
+        rows = np.flatnonzero(cells.bits == bits)
+        ones, split = cells.ones[rows].astype(float), folds(len(rows), PARTS, seed=seed)
+        found.append(each_unit_read(cells.values[rows], ones, [split], cells.weight[rows]))
+    return np.mean(found, axis=0)
 
 
 def _correlations(cells: Cells) -> np.ndarray:
@@ -87,6 +103,7 @@ QUESTION = Question(
     NAME,
     "Does a cell hold the count, if its zero may move from step to step?",
     measure,
+    version=2,
     roles=("trained", "own initialisation", "planted", "other"),
     draw=figures,
     text="A running count could have a zero that moves: the ones plus any function of the number of bits read. So we "

@@ -16,12 +16,11 @@ from probe.evidence import Range, Rule
 from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import slope
 from probe.methods.causal.ablation import Resampling
-from probe.methods.decomposition.shapley import pooled_shares
 from probe.methods.probing.monotone import HALF, each_unit_read, monotone_predictions
 from probe.methods.probing.splits import folds
 from probe.questions.interventions import directions
 from probe.questions.interventions.unit_ablation import accuracy_of
-from probe.questions.interventions.unit_shares import exact_table
+from probe.questions.interventions.unit_shares import shares_of
 from probe.questions.question import Question
 from probe.subjects.alphabet import around, at_lengths
 from probe.subjects.answers import answers_to
@@ -159,7 +158,7 @@ def _answering(subject: Subject) -> dict[str, np.ndarray]:
     """Return the tests that are about the answer, of each unit, (unit,); NaN where a score is undefined."""
     end = ends_of(subject)
     units = end.machine.dynamics.units
-    carries = pooled_shares(*exact_table(subject, CHANGED, STEP)).values
+    carries = shares_of(subject, CHANGED, STEP).values
     moved = {
         int(place["units"]): value
         for name, value, place in directions.of_units(subject, STEP, directions.PAIRS_OF_UNIT)
@@ -217,7 +216,8 @@ QUESTION = Question(
         Rule(
             key="27d",
             statement="Training takes the running count out of single cells.",
-            sentence="Training takes the running count out of single cells (share of prefixes read off the best)",
+            sentence="By one map for all steps, training takes the running count out of single cells (share read off "
+            "the best)",
             metric="best_read",
             definition="The first of the five tests for the ones (27a), of the cell that does best in it.",
             source=SOURCE,

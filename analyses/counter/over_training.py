@@ -28,7 +28,8 @@ RULES = (
     common.rule(
         key="T1",
         statement="The running count is gone from single cells before the network counts.",
-        sentence="The running count leaves single cells before the network counts (share of networks)",
+        sentence="By one map for all steps, the running count leaves single cells before the network counts (share "
+        "of networks)",
         metric="gone_before",
         definition="Share of networks in which one monotone map reads the count off one cell at all steps (1c, at "
         "least .9) at no checkpoint from the first one on that misreads at most 1 % of all 1,024 strings.",

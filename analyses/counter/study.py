@@ -15,6 +15,7 @@ from analyses.counter import (
     FRESH_QUESTIONS,
     QUESTIONS,
     accuracy,
+    base_rate,
     common,
     drawn,
     explored,
@@ -23,9 +24,23 @@ from analyses.counter import (
     plain,
     training_signal,
     verdicts,
+    width,
 )
 from models import planted, zoo
-from models.populations import EXPLORING, FEW, FIRST, FRESH, LATER, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
+from models.populations import (
+    BASE_RATE,
+    EXPLORING,
+    FEW,
+    FIRST,
+    FRESH,
+    LATER,
+    SECOND_JUDGED,
+    TEMPLATE,
+    TRAJECTORY,
+    WIDER,
+    Population,
+)
+from models.recipes import RECIPES, Recipe
 from probe import Finding, ProbeError, Study
 from probe.errors import unknown
 from probe.evidence.strongest import STRONGEST
@@ -90,9 +105,29 @@ def fresh(names: Sequence[str] = FRESH_QUESTIONS, *, fit: bool | Collection[str]
     """
     networks = [one for seed in FRESH.seeds for one in common.with_controls(FRESH.recipe, seed, fit=fit)]
     networks += common.planted_networks(planted.battery()) + common.of_recipe(EVERY_STEP, FEW)
-    return _study(
-        networks, questions(names), common.FAMILY + sum(len(one.rules) for one in questions(FRESH_QUESTIONS))
-    )
+    return _study(networks, questions(names), FAMILY)
+
+
+def rates(*, fit: bool | Collection[str] = True) -> Study:
+    """Return the study of counters of several base rates with their heads, and of their beginnings.
+
+    To read what was measured heads need no `fit`.
+    """
+    networks = []
+    for each in BASE_RATE:
+        if RECIPES[each.recipe].epochs == Recipe.epochs:
+            networks += [one for seed in each.seeds for one in common.with_controls(each.recipe, seed, fit=fit)]
+        else:
+            networks += common.of_recipe(each.recipe, each.seeds)
+    return _study(networks, questions([base_rate.NAME]))
+
+
+def widths() -> Study:
+    """Return the study of ten networks of each width."""
+    few = [Population(f"hidden-{units}", f"hidden-{units}", FEW[: len(WIDER[0].seeds)]) for units in (2, 3, 4)]
+    few.append(Population("counter", "counter", SECOND_JUDGED.seeds[: len(WIDER[0].seeds)]))
+    networks = [network for each in (*few, *WIDER) for network in common.of_recipe(each.recipe, each.seeds)]
+    return _study(networks, questions(("accuracy", "other_lengths", "one_cell", width.NAME)))
 
 
 def is_whole(population: Population) -> bool:
@@ -101,13 +136,22 @@ def is_whole(population: Population) -> bool:
 
 
 #: What is told with the questions, across populations.
-ACROSS = (training_signal.ACROSS, over_training.ACROSS, verdicts.ACROSS)
+ACROSS = (*(one.ACROSS for one in (base_rate, training_signal, over_training, width, verdicts)),)
 #: The pages behind the first one, in the order of the story.
 PAGES = {
     "units.html": Contents(
         "Is the count in one cell?",
         "Every test of a single cell, and how cells share a count.",
-        ("one_cell", "moving_zero", "single_units", "over_training", "unit_ablation", "unit_shares", "relay"),
+        (
+            "one_cell",
+            "moving_zero",
+            "single_units",
+            "over_training",
+            "unit_ablation",
+            "unit_shares",
+            "relay",
+            "width",
+        ),
     ),
     "lengths.html": Contents(
         "What does it count?",
@@ -119,6 +163,7 @@ PAGES = {
             "programs",
             "reduced_models",
             "offset_law",
+            "base_rate",
             "training_signal",
         ),
     ),
@@ -153,6 +198,8 @@ PANEL = {
     "recipes": ("every-step/seed-1000", "code-signed/seed-1000"),
     "training": (),
     "fresh": (f"counter/seed-{FRESH.seeds[0]}", "planted/drift-0.5"),
+    "rates": (f"{BASE_RATE[0].recipe}/seed-{BASE_RATE[0].seeds[0]}",),
+    "widths": (),
 }
 #: How each control is made, with a version that is raised where it changes.
 FITS = {
@@ -169,6 +216,8 @@ CLAIMS = (
     f" {listed([one.key for each in questions(FRESH_QUESTIONS) for one in each.rules])} are about seeds from "
     f"{FRESH.seeds[0]} on, and their verdicts are decided together with all others."
 )
+#: How many verdicts were decided together when the fresh counters were judged.
+FAMILY = common.FAMILY + sum(len(one.rules) for one in questions(FRESH_QUESTIONS))
 #: By the name of the file of what was measured. Those that take `fit` have heads, which take a second and more to fit
 #: to each network: they can be made with some of them fitted.
 STUDIES: dict[str, Callable[..., Study]] = {
@@ -176,6 +225,8 @@ STUDIES: dict[str, Callable[..., Study]] = {
     "recipes": recipes,
     "training": training,
     "fresh": fresh,
+    "rates": rates,
+    "widths": widths,
 }
 
 
@@ -214,8 +265,11 @@ def findings(names: Sequence[str]) -> dict[str, Finding]:
     by_name = {one.network.name: one for one in studies["judged"].networks}
     tables = {name: finding.measurements for name, finding in found.items()}
     compared, stopped = recipes().tables(FOLDER / "recipes.csv.xz"), training().tables(FOLDER / "training.csv.xz")
+    rated = rates(fit=False).tables(FOLDER / "rates.csv.xz")
     across = [training_signal.find(compared), over_training.find(stopped)]
-    across += [verdicts.find(found | {one.question: one for one in across}), pictures.find(by_name, tables)]
+    across.append(width.find(widths().tables(FOLDER / "widths.csv.xz")))
+    across.append(base_rate.find(rated, compared, family=FAMILY + len(base_rate.RULES)))
+    across += [verdicts.find(found | {one.question: one for one in across}), pictures.find(by_name, tables, compared)]
     found |= {one.question: replace(one, provenance=made) for one in across}
     return found
 
@@ -242,7 +296,9 @@ def write(folder: Path, out: Path) -> list[Path]:
     contents = PAGES | {
         "lengths.html": replace(PAGES["lengths.html"], before=[setup]),
         "how.html": replace(
-            PAGES["how.html"], lead=[*tally(every), f" {PAGES['how.html'].inside}"], after=[table, _frozen(frozen)]
+            PAGES["how.html"],
+            lead=[*tally(every), f" {PAGES['how.html'].inside}"],
+            after=[table, verdicts.together(found), *verdicts.BEHIND, _frozen(frozen)],
         ),
     }
     built = build(contents, every, made)
@@ -250,7 +306,11 @@ def write(folder: Path, out: Path) -> list[Path]:
     drifts = drifts[drifts["metric"] == "drift"].drop_duplicates("network").set_index("network")["value"]
     cards = [card(name, page, every) for name, page in PAGES.items()]
     built["index.html"] = first_page.page(
-        found, explored.explorer(drifts), cards, objections=verdicts.OPEN, provenance=made
+        found,
+        explored.explorer(drifts),
+        cards,
+        families=verdicts.families(found),
+        provenance=made,
     )
     text = claims.as_json({name: found[name] for name in found if found[name].claims}, *kept, fits=FITS)
     paths = [write_atomically(out / "findings.json", text)]

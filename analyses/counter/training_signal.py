@@ -8,10 +8,8 @@ import pandas as pd
 
 from analyses.counter import common
 from probe import Finding
-from probe.evidence import DataFigure, Range, Rule, judge
-from probe.evidence.intervals import median_interval
+from probe.evidence import Range, Rule, judge
 from probe.evidence.measurements import tabulate
-from probe.plots.style import SMALL, new_figure, role_style, style
 
 NAME = "training_signal"
 SOURCE = "the experiment of docs/science.md; Suzgun et al. 2019"
@@ -41,26 +39,21 @@ RULES = (
 
 ACROSS = common.Across(
     NAME,
-    "What in training sets the drift?",
-    "The drift is how much the answer exceeds the ones for each bit that a string has fewer than ten. A recipe is "
-    "one way to train: each changes one thing, such as the numbers that stand for the bits.",
+    "What else in training sets the drift?",
+    "We changed one thing of the training at a time: the numbers that stand for the bits, and how long strings are.",
     RULES,
 )
 
 
 def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
-    """Judge claim 23, and draw the drift of every network of every recipe."""
+    """Judge claim 23, with the error and the drift of every network of every recipe."""
     table = pd.concat([tables["accuracy"], tables["other_lengths"]], ignore_index=True)
     table = table[table["metric"].isin(["test_error", "drift"])]
     table = table.assign(question=NAME, role="other").reset_index(drop=True)
     judged = pd.concat([table, _claimed(table)], ignore_index=True)
-    ends = tables["drift_law"]
-    recipes = _by_recipe(table, ends[ends["metric"] == "start"].set_index("network")["value"])
-    with style():
-        figure = _recipes(recipes, table)
     ready = [rule for rule in RULES if rule.metric in set(judged["metric"])]
     claims = judge(judged, ready, family=common.RECIPES_FAMILY)
-    return Finding(NAME, ACROSS.title, judged, claims, (figure,), notes={"answer": common.said(claims)})
+    return Finding(NAME, ACROSS.title, judged, claims, (), notes={"answer": common.said(claims)})
 
 
 def _claimed(table: pd.DataFrame) -> pd.DataFrame:
@@ -74,45 +67,3 @@ def _claimed(table: pd.DataFrame) -> pd.DataFrame:
             values["code_difference"] = drift[f"counter/seed-{seed}"] - drift[network]
         rows += [common.row(NAME, metric, network, value, pair=seed) for metric, value in values.items()]
     return tabulate(rows)
-
-
-def _by_recipe(table: pd.DataFrame, starts: pd.Series) -> pd.DataFrame:
-    """Return for each recipe how many networks, their errors and drifts, and their answers before the first bit."""
-    recipe = table["network"].str.split("/").str[0]
-    rows = []
-    for name, own in table.groupby(recipe, sort=False):
-        drift, error = (own[own["metric"] == metric]["value"] for metric in ("drift", "test_error"))
-        low, high = median_interval(drift.tolist()) or (drift.min(), drift.max())
-        rows.append(
-            {"recipe": name, "networks": len(drift), "median_test_error": error.median()}
-            | {"median_drift": drift.median(), "low": low, "high": high}
-            | {"median_start": starts.reindex(own["network"]).median()}
-        )
-    return pd.DataFrame(rows).sort_values("median_drift", kind="stable").reset_index(drop=True)
-
-
-def _recipes(recipes: pd.DataFrame, table: pd.DataFrame) -> DataFigure:
-    drift = table[table["metric"] == "drift"]
-    recipe = drift["network"].str.split("/").str[0]
-    figure, axes = new_figure(height=0.22 * len(recipes) + 1.2)
-    ax = axes[0, 0]
-    for row, name in enumerate(recipes["recipe"]):
-        values = drift[recipe == name]["value"]
-        ax.plot(values, [row] * len(values), "o", color=role_style("trained").color, markersize=3, alpha=0.5)
-    ax.plot(recipes["median_drift"], range(len(recipes)), "|", color="black", markersize=11, markeredgewidth=2)
-    for landmark in (0.0, 0.5, 1.0):
-        ax.axvline(landmark, color="black", linewidth=0.8, zorder=0)
-    labels = [f"{name} ({n})" for name, n in zip(recipes["recipe"], recipes["networks"], strict=True)]
-    ax.set_yticks(range(len(recipes)), labels)
-    figure.supxlabel("drift: 0 counts ones, 1 counts zeros, 0.5 weighs both", fontsize=SMALL)
-    least, most = recipes.iloc[0], recipes.iloc[-1]
-    return DataFigure.from_figure(
-        figure,
-        name="drift-by-recipe",
-        title="The drift of every network of every recipe",
-        alt=f"{recipes['networks'].sum()} networks of {len(recipes)} recipes. Median drift from "
-        f"{least['median_drift']:.2f} ({least['recipe']}) to {most['median_drift']:.2f} ({most['recipe']}).",
-        caption="Each dot is a network, none left out; bars are medians, in brackets the number of networks. The "
-        "recipe's name says what we changed. All seeds are from 1000 on, in other figures from 2000 on.",
-        data=recipes,
-    )

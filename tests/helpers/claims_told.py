@@ -30,13 +30,24 @@ def listed(page: str, section: str) -> list[str]:
     return [words(point) for one in re.findall(r"<ul.*?</ul>", own, re.DOTALL) for point in one.split("</li>")[:-1]]
 
 
-def rows(page: str) -> list[dict[str, str]]:
-    """Return the rows of the table of all claims, each cell by the name of its column."""
-    section = page.partition('<section id="claims">')[2].partition("</table>")[0]
+def rows(page: str, key: str = "claims") -> list[dict[str, str]]:
+    """Return the rows of the table of all claims, or of another section, each cell by the name of its column."""
+    section = page.partition(f'<section id="{key}">')[2].partition("</table>")[0]
     head, _, body = section.partition("<tbody>")
     names = [words(cell).split("↑")[0].strip() for cell in re.findall(r"<th.*?</th>", head, re.DOTALL)]
     cells = [re.split("</t[hd]>", row)[:-1] for row in body.split("</tr>")[:-1]]
     return [dict(zip(names, map(words, row), strict=True)) for row in cells]
+
+
+def families(page: str) -> list[set[str]]:
+    """Return claims that the table of those that go together joins, with .8 or more in one of its columns."""
+    found: list[set[str]] = []
+    for row in rows(page, "together"):
+        one, other, *sizes = (cell.replace("\N{MINUS SIGN}", "-") for cell in row.values())
+        if max(abs(float(size)) for size in sizes) >= 0.8:
+            near = [own for own in found if own & {one, other}]
+            found = [own for own in found if own not in near] + [{one, other}.union(*near)]
+    return found
 
 
 def pills(page: str) -> Counter[str]:

@@ -34,11 +34,12 @@ CALLED = {
 #: The modules whose figures show networks of these roles alone, so that no word beside their marks says it.
 ROLES_OF: Mapping[str, tuple[str, ...]] = {
     "probe.questions.interventions.interchange": ("trained",),
+    "analyses.counter.base_rate": ("trained",),
     "analyses.counter.over_training": ("trained",),
     "analyses.counter.pictures.lengths": ("trained",),
     "analyses.counter.pictures.put_in": ("planted", "trained"),
     "analyses.counter.pictures.string": ("trained",),
-    "analyses.counter.training_signal": ("trained",),
+    "analyses.counter.width": ("trained",),
     "analyses.flipflop.pictures": ("trained",),
 }
 #: Where the class of all figures keeps them while tests run, whatever name this file was imported by.

@@ -19,7 +19,7 @@ from models.counter import answer
 from probe import Finding
 
 REPOSITORY = Path(__file__).parents[2]
-SHELL = {"base_rate", "__init__", "common", "drawn", "explored", "here", "plain", "study", "verdicts"}
+SHELL = {"__init__", "common", "drawn", "explored", "here", "plain", "study", "verdicts"}
 #: Questions with pictures of each form.
 DRAWN = ("accuracy", "directions", "gate_activity", "dynamics")
 

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 from tables_read import rows, value
 
-from analyses.counter import common, drift_law, estimators, programs, study
+from analyses.counter import base_rate, common, drift_law, estimators, programs, study, width
 from models import planted
+from models.recipes import BASE_RATES, base_rate_recipe
 from probe.evidence.measurements import only
 from probe.methods.causal.class_means import classes_at
 from probe.methods.probing.monotone import each_unit_read, each_unit_read_beside_a_clock
@@ -35,6 +36,8 @@ def committed(question: str, *names: str) -> pd.DataFrame:
     return found.assign(network=found["network"].str.removeprefix("planted/"))
 
 
+#: What a map reads of a perfect cell after 7 to 10 bits: all but the least and the largest count, when held out.
+LATE = 1 - sum(2 / 2**bits for bits in (7, 8, 9, 10)) / 4
 #: Question, metric, its other columns -> how near, and what planted networks have.
 FACTS: list[tuple[str, str, dict[str, Any], float, dict[str, float]]] = [
     ("programs", "unseen_agreement", {"kind": "ones"}, 0, {"ones": 1, "zeros": 0, "geometric": 0}),
@@ -53,6 +56,7 @@ FACTS: list[tuple[str, str, dict[str, Any], float, dict[str, float]]] = [
     ("erasure", "floor", {}, 1e-6, dict.fromkeys(NETWORKS, 35 / 128)),
     ("accuracy", "automaton_states", {}, 0, dict.fromkeys(NETWORKS, 66)),
     ("estimators", "reading", {"kind": "ols"}, 1e-4, dict.fromkeys(("ones", "zeros", "balance", "decoy"), 1.0)),
+    ("moving_zero", "best_stepwise_read", {}, 1e-6, dict.fromkeys(("ones", "drift-0.5", "zeros", "balance"), LATE)),
     ("moving_zero", "best_shifted_read", {}, 1e-3, dict.fromkeys(("ones", "drift-0.5", "zeros", "balance"), 1.0)),
 ]
 
@@ -78,6 +82,32 @@ def test_a_planted_drift_is_all_that_is_added() -> None:
         assert (value(own, "ten_less") == 1) is (name == "zeros")
         split = only(own, metric="g_by_first_one")
         assert split["value"].to_numpy(float) == pytest.approx(np.full(9, 2 * d), abs=0.05)
+        (network,) = common.planted_networks([name])
+        named = replace(network, name=f"{base_rate_recipe(0.2).name}/{name}")
+        own = base_rate.measure(common.subjects([named]))
+        for metric, wanted in {"start": 10 * d, "drift": d, "own_error": 0, "all_error": 0}.items():
+            assert value(own, metric) == pytest.approx(wanted, abs=0.05)
+
+
+def test_what_rules_judge_of_base_rates_follows_from_start_and_drift() -> None:
+    """Of networks that start at the mean of the labels and have the base rate as their drift, and rise by .6."""
+    lines: list[dict[str, Any]] = []
+    for p in BASE_RATES:
+        for early, role in ((True, "other"), (False, "trained")):
+            about = {"network": f"{base_rate_recipe(p, early=early).name}/seed-7", "role": role}
+            lines += [about | {"metric": metric, "value": of * p} for metric, of in (("start", 10), ("drift", 1))]
+    judged = base_rate.by_seed(pd.DataFrame(lines)).set_index("metric")["value"].to_dict()
+    right = dict.fromkeys(("start_error", "early_line", "early_rate"), 0) | {"early_half": 0.2}
+    assert judged == pytest.approx(right | {"drift_rise": 0.6, "rare_ones": 0.2, "rare_zeros": 0.8})
+
+
+def test_the_relay_index_of_drawn_orders_is_near_that_of_all_subsets() -> None:
+    """Within a twentieth, of a planted relay and of a counter."""
+    networks = common.planted_networks(["relay"]) + common.of_recipe("counter", [2000])
+    drawn = width.measure(common.subjects(networks))["value"].tolist()
+    names = ("relay", "counter/seed-2000")
+    exact = [value(committed("relay", name), "relay_index", network=name) for name in names]
+    assert drawn == pytest.approx(exact, rel=0.05)
 
 
 def test_all_programs_agree_on_ten_bits() -> None:

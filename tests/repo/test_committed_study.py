@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections import Counter
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import claims_told
@@ -13,10 +14,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.counter import FRESH_QUESTIONS, QUESTIONS, common, study
+from analyses.counter import FRESH_QUESTIONS, QUESTIONS, base_rate, common, study
 from models import planted, zoo
 from models.counter import answer
-from models.populations import EXPLORING, FIRST, FRESH, POPULATIONS, SECOND_JUDGED, TEMPLATE, TRAJECTORY, Population
+from models.populations import (
+    BASE_RATE,
+    EXPLORING,
+    FIRST,
+    FRESH,
+    POPULATIONS,
+    SECOND_JUDGED,
+    TEMPLATE,
+    TRAJECTORY,
+    WIDER,
+    Population,
+)
 from models.tasks import bit_strings
 from probe.evidence import Control, Rule
 from probe.evidence.measurements import FITTED_HEADS, LATER
@@ -30,11 +42,14 @@ OWN = "own initialisation"
 THREE = "least squares 1, ridge 1, noise 1"
 PAGES = zoo.ZOO.parents[1] / "reports" / "counter"
 RULES: dict[str, tuple[str, Rule]] = {
-    rule.key: (one.name, rule) for one in (*study.questions(QUESTIONS), *study.ACROSS) for rule in one.rules
+    rule.key: (one.name, rule)
+    for one in (*study.questions(QUESTIONS), *study.ACROSS)
+    for rule in one.rules
+    if one is not base_rate.ACROSS
 }
-#: Those that the fresh networks are judged by, before and after these are made.
+#: Those that networks are judged by which were made later, before and after these are made.
 OF_FRESH: dict[str, tuple[str, Rule]] = {
-    rule.key: (one.name, rule) for one in study.questions(FRESH_QUESTIONS) for rule in one.rules
+    rule.key: (one.name, rule) for one in (*study.questions(FRESH_QUESTIONS), base_rate.ACROSS) for rule in one.rules
 }
 MADE = RULES | OF_FRESH
 
@@ -56,7 +71,7 @@ def test_every_population_is_whole() -> None:
 
     Those that rules are judged on are of no other population: nobody looked at them while rules were written.
     """
-    fresh = [SECOND_JUDGED, *TRAJECTORY, FRESH]
+    fresh = [SECOND_JUDGED, *TRAJECTORY, FRESH, *BASE_RATE, *WIDER]
     used = {seed for each in POPULATIONS if each not in fresh for seed in each.seeds}
     assert not used & {seed for each in fresh for seed in each.seeds}
     assert [each for each in POPULATIONS if not study.is_whole(each)] == []
@@ -141,7 +156,8 @@ def test_fresh_networks_stand_beside_their_controls_and_what_is_known(monkeypatc
     roles = Counter(one.network.role for one in made.networks)
     heads = dict.fromkeys(("trained", "own initialisation", *FITTED_HEADS), 2)
     assert roles == heads | {"planted": len(planted.battery()), "other": len(study.FEW)}
-    assert made.family == common.FAMILY + len(OF_FRESH)
+    assert made.family == study.FAMILY == common.FAMILY + len(OF_FRESH) - len(base_rate.RULES)
+    assert [*base_rate.PREDICTED] == [rule.key for rule in base_rate.RULES]
     assert [one.name for one in made.questions or ()] == list(FRESH_QUESTIONS)
 
 
@@ -156,8 +172,8 @@ def test_rules_of_fresh_networks_are_fixed_before_these_are_made() -> None:
 @pytest.mark.parametrize("part", study.STUDIES)
 def test_every_network_of_a_study_is_measured_and_no_other(part: str) -> None:
     """No measurement is left of a network that the study does not have, and none is of other weights."""
-    without_fit = {"judged": partial(study.judged, fit=False), "fresh": partial(study.fresh, fit=False)}
-    made = without_fit.get(part, study.STUDIES[part])()
+    make = study.STUDIES[part]
+    made = make(fit=False) if "fit" in inspect.signature(make).parameters else make()
     groups = groups_of(made.networks, controls=())
     stored = read(study.FOLDER / f"{part}.csv.xz")
     assert set(stored) == set(groups)
@@ -203,7 +219,8 @@ def test_what_is_no_longer_asked_is_kept_and_counts() -> None:
 def test_pages_give_each_claim_the_number_and_the_verdict_that_were_found() -> None:
     """A point a claim in the section of its question, and as many of each verdict as the lead of the page counts.
 
-    The pills of the first page count all; a row of the table has the key, the value and the verdict.
+    The pills of the first page count families, each once for each of its verdicts; a row of the table has the key,
+    the value and the verdict.
     """
     every = Counter(entry["verdict"] for entry in entries().values())
     for name, contents in study.PAGES.items():
@@ -215,7 +232,12 @@ def test_pages_give_each_claim_the_number_and_the_verdict_that_were_found() -> N
         counted = every if name == "how.html" else Counter(entry["verdict"] for entry in found)
         assert +claims_told.lead(page) == counted
     first, how = ((PAGES / name).read_text(encoding="utf-8") for name in ("index.html", "how.html"))
-    assert +claims_told.pills(first) == every
+    joined = claims_told.families(how)
+    alone = [{key} for key in set(entries()) - set().union(*joined)]
+    counted = Counter(verdict for own in (*joined, *alone) for verdict in {entries()[key]["verdict"] for key in own})
+    assert {"25a", "25c"} in joined
+    assert +claims_told.pills(first) == counted
+    assert f"{len(joined) + len(alone)} families of claims" in claims_told.words(first)
     rows = {row["claim"]: row for row in claims_told.rows(how)}
     assert set(rows) == set(entries())
     for key, entry in entries().items():

@@ -37,9 +37,8 @@ def trained() -> zoo.Trained:
 @pytest.fixture(scope="module")
 def fitted(trained: zoo.Trained) -> FittedHead:
     """Its own initialisation with a fitted head."""
-    control = trained.with_fitted_head()
-    assert control is not None
-    return control
+    assert trained.untrained is not None
+    return fit_head(trained.untrained, described_strings(trained.config))
 
 
 @torch.no_grad()
@@ -84,8 +83,8 @@ def test_the_penalty_is_the_largest_with_the_most_right_answers() -> None:
     chosen = PENALTIES[shares.argmax()]
     centred = states - states.mean(0)
     wanted = np.linalg.solve(centred.T @ centred + chosen * np.eye(12), centred.T @ (counts - counts.mean()))
-    ridge = explored.with_fitted_head("ridge")
-    assert ridge is not None
+    assert explored.untrained is not None
+    ridge = fit_head(explored.untrained, described_strings(explored.config), "ridge")
     np.testing.assert_allclose(ridge.head.weight.detach()[0], wanted, rtol=1e-4)
 
 
@@ -128,14 +127,11 @@ def test_the_scale_is_chosen_on_the_seeds_for_exploring() -> None:
     assert scale.grown(EXPLORING.seeds) == pytest.approx(4.66, abs=0.01)
 
 
-def test_without_its_first_weights_a_network_has_no_fitted_head() -> None:
-    """TensorFlow's initialisation was not kept, and beside others than the counters none is measured."""
-    network = zoo.tensorflows_network()
-    for each in (network, *zoo.networks("gru", [0])):
-        assert each.untrained is None
-        assert each.with_fitted_head() is None
+def test_an_unknown_way_to_fit_a_head_is_refused(trained: zoo.Trained) -> None:
+    """The message names those that there are."""
+    assert trained.untrained is not None
     with refused():
-        zoo.networks(seeds=[0])[0].with_fitted_head("rigde")
+        fit_head(trained.untrained, described_strings(trained.config), "rigde")
 
 
 #: The count n1, and n1 + g(t), where g is 0 after the last step and no line.

@@ -16,8 +16,10 @@ from probe.subjects.subject import Subject
 NAME = "pictures"
 
 
-def find(networks: Mapping[str, Subject], tables: Mapping[str, pd.DataFrame]) -> Finding:
-    """Return the figures of the story, and the sentences that belong to them."""
+def find(
+    networks: Mapping[str, Subject], tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame]
+) -> Finding:
+    """Return the figures of the story, and the sentences that belong to them; `compared` are tables of recipes."""
     three = three_networks(networks, tables)
     with style():
         figures = [
@@ -27,12 +29,13 @@ def find(networks: Mapping[str, Subject], tables: Mapping[str, pd.DataFrame]) ->
             *cells.every_cell(three),
             lengths.answers(three),
             lengths.drifts(tables),
+            tests.readings(tables),
             tests.bars(tables),
             *put_in.curves(three),
             space.staircase(three),
         ]
     notes = put_in.said(three) | space.said(three)
-    notes |= tests.said(tables) | drawing.said(tables) | lengths.said(networks.values())
+    notes |= tests.said(tables, compared) | drawing.said(tables) | lengths.said(networks.values())
     notes["answer"] = f"The trained network is {three.trained.network.name}, the one of median drift."
     rows = only(tables["other_lengths"], metric="drift", network=three.trained.network.name)
     title = "What does one of the networks look like?"

@@ -78,5 +78,5 @@ def said(three: Three) -> dict[str, str]:
     (_, share), (_, before) = (lattice(three.cells(one)) for one in (three.trained, three.untrained))
     return {
         "space": f"A plane has {share:.0%} of what varies in this network's mean states, and had {before:.0%} before "
-        "training. Counts of one length lie on a curve in it."
+        "training."
     }

@@ -1,4 +1,4 @@
-"""The five tests of a cell as bars, and what noise does to the answers, in words."""
+"""The five tests of a cell as bars, and how well cells are read by a reader who may do more and more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analyses.counter import common
-from analyses.counter.noise_margin import DOSE
 from analyses.counter.one_cell import BOUNDS, kind_of
 from probe.evidence import DataFigure
 from probe.evidence.measurements import FITTED_HEADS, only
@@ -24,8 +23,6 @@ ASKED = {
     "suffices": "kept alone, half of the\nanswers stay right",
 }
 ALL = "one cell passes all"
-#: The dose that the rule of noise has, and where the axis of doses is labelled.
-NOISE, TICKS = DOSE, (0.001, 0.01, 0.1, 0.5)
 
 
 def passing(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -59,8 +56,8 @@ def bars(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
         alt="Bars for five tests and for all of them by one cell. All: "
         + ", ".join(f"{role} {share:.0%}" for role, share in whole.items())
         + ".",
-        caption="In how many networks some cell passes; below, one and the same cell passes all. Planted: written by "
-        "hand; own initialisation: before training; heads: fitted on random weights, scaled: on larger ones.",
+        caption="Below, one and the same cell passes all. Planted: written by hand; heads: fitted on random weights, "
+        "scaled: on larger ones.",
         data=data,
     )
 
@@ -84,13 +81,68 @@ def _bars(data: pd.DataFrame) -> Axes:
     return ax
 
 
-def said(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """Return what noise does to the answers, in a sentence."""
-    rows = only(tables["noise_margin"], metric="noisy_accuracy")
-    rows = rows[rows["network"].str.startswith("counter/")]
-    medians = rows.groupby("role")["value"].median()
-    best = medians.reindex(FITTED_HEADS).max()
+#: Four ways to read the ones off a cell, each freer than the one before, with where it was measured.
+READINGS = {
+    "one map for all steps": ("one_cell", "best_read"),
+    "a zero that may move": ("moving_zero", "best_shifted_read"),
+    "a map for each of\nsteps 7 to 10": ("moving_zero", "best_stepwise_read"),
+    "and a cell for each": ("single_units", "mean_monotone_accuracy"),
+}
+BEFORE_AND_AFTER = ("own initialisation", "trained")
+
+
+def readings(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
+    """Draw how well the best cell tells the ones before and after training, by how free its reader is."""
+    found = []
+    for reading, (question, metric) in READINGS.items():
+        rows = only(tables[question], metric=metric)
+        rows = rows[rows["role"].isin(BEFORE_AND_AFTER) & rows["network"].str.startswith("counter/")]
+        found.append(rows[["role", "network", "value"]].assign(reading=reading.replace("\n", " ")))
+    data = pd.concat(found, ignore_index=True)
+    medians = data.groupby(["reading", "role"], sort=False)["value"].median().unstack()
+    spread = [
+        f"{reading}: {row['own initialisation']:.2f} before, {row['trained']:.2f} after"
+        for reading, row in medians.iterrows()
+    ]
+    return common.picture(
+        lambda: _readings(data),
+        name="readings",
+        title="How well the best cell tells the ones, by how free its reader is",
+        alt=f"Dots, one a network, before and after training. Medians: {'; '.join(spread)}.",
+        caption="Bars are medians. From row to row the reader may do more.",
+        data=data,
+    )
+
+
+def _readings(data: pd.DataFrame) -> Axes:
+    ax = new_figure(width=3.8, height=3.2)[1][0, 0]
+    for row, reading in enumerate(READINGS):
+        for shift, role in zip((-0.17, 0.17), BEFORE_AND_AFTER, strict=True):
+            own = data[(data["reading"] == reading.replace("\n", " ")) & (data["role"] == role)]["value"]
+            look = ROLE_STYLE[role]
+            y = row + shift + 0.12 * np.linspace(-1, 1, len(own))
+            ax.plot(own, y, look.marker, color=look.color, markersize=2, alpha=0.5, rasterized=True)
+            ax.plot([own.median()], [row + shift], "|", color="black", markersize=12, markeredgewidth=2)
+            ax.plot([], [], look.marker, color=look.color, markersize=5, label=role if row == 0 else None)
+    ax.set_yticks(range(len(READINGS)), [*READINGS], fontsize=10)
+    ax.set(xlabel="prefixes read right", xlim=(0, 1.02), ylim=(len(READINGS) - 0.5, -0.5))
+    ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    return ax
+
+
+def said(tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Return what the best cell carries, and what networks do that answer at every step."""
+    best = only(tables["moving_zero"], metric="best_stepwise_read", role="trained")[["network", "units"]]
+    carries = only(tables["one_cell"], metric="cell_test", kind="carries", role="trained")
+    share = carries.merge(best, on=["network", "units"])["value"].median()
+    rows = only(tables["steps_swapped"], metric="swapped_ones")
+    kept = rows.groupby(rows["network"].str.partition("/")[0] + rows["role"])["value"].median()
+    passed = only(compared["one_cell"], metric="all_tests", kind="ones")
+    passed = passed[passed["network"].str.startswith("every-step/")]["value"]
     return {
-        "noise": "with noise of a tenth of a standard deviation trained networks answer "
-        f"{medians['trained']:.0%} right, and the best head on random weights {best:.0%} (medians)."
+        "carried": f"The cell that is read best by a map for each step carries {share:.0%} of what a bit does to the "
+        "answer (median).",
+        "every_step": "The tests are about single cells. Networks that we trained to answer after every bit keep the "
+        f"ones in two directions, which carry {kept['every-stepother']:.0%} of answers from step to step (here "
+        f"{kept['countertrained']:.0%}), and {passed.sum():.0f} of {len(passed)} have a cell that passes.",
     }

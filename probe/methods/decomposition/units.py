@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...recurrent.signals import as_indices, within
@@ -25,10 +25,11 @@ def unit_table(
     step: int,
     *,
     groups: Sequence[Sequence[int]] | None = None,
+    members: Bool[np.ndarray, "subset player"] | None = None,
 ) -> tuple[Float[np.ndarray, "context subset"], Float[np.ndarray, " context"]]:
     """Return the expected answer with every subset of the units taken from the source, mean over what follows.
 
-    A unit is all its numbers: for an LSTM the pair (c_u, h_u).
+    A unit is all its numbers: for an LSTM the pair (c_u, h_u). With `members` only these subsets are taken.
 
     Returns:
         The table, and how many pairs have the two prefixes of each context.
@@ -36,7 +37,8 @@ def unit_table(
     Raises:
         ProbeError: there are more than 16 players, a unit does not exist, or it belongs to two of them.
     """
-    members = subsets(machine.dynamics.units if groups is None else len(groups))
+    if members is None:
+        members = subsets(machine.dynamics.units if groups is None else len(groups))
     taken = torch.zeros(machine.dynamics.size, len(members), dtype=torch.bool)
     for player, units in enumerate(players_of(machine, groups)):
         for unit in units:

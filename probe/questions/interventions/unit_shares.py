@@ -121,7 +121,8 @@ def exact_table(subject: Subject, changed: int, step: int) -> tuple[np.ndarray, 
     return unit_table(ends_of(subject).machine, pairs.pairs, step)
 
 
-def _shares(subject: Subject, changed: int, step: int) -> Shares | SampledShares:
+def shares_of(subject: Subject, changed: int, step: int) -> Shares | SampledShares:
+    """Return the units' shares of a changed input: exact of at most 16 units, of more from random orders."""
     units = ends_of(subject).machine.dynamics.units
     if units <= MOST_PLAYERS:
         return pooled_shares(*exact_table(subject, changed, step))
@@ -132,7 +133,7 @@ def _shares(subject: Subject, changed: int, step: int) -> Shares | SampledShares
 
 def _values(subject: Subject, step: int | None, changed: int | None) -> Iterator[Value]:
     end, (before, at) = ends_of(subject), usual_steps(subject, step, changed)
-    shares, place = _shares(subject, before, at), {"step": at}
+    shares, place = shares_of(subject, before, at), {"step": at}
 
     def of(unit: int) -> tuple[float, dict[str, Any]]:
         where = {"units": end.name(unit), **place}

@@ -1,0 +1,107 @@
+"""From how many units on does no cell count, and do cells take over from each other?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analyses.counter import common
+from analyses.counter.relay import CHANGED, STEP, relay_index
+from models.recipes import RECIPES
+from probe import Finding
+from probe.evidence import DataFigure
+from probe.evidence.measurements import measurement, tabulate
+from probe.methods.decomposition.units import unit_table
+from probe.plots.style import SMALL, new_figure, role_style, style
+from probe.questions.question import Question
+from probe.subjects.ends import ends_of
+from probe.subjects.pairs import input_pairs
+from probe.subjects.subject import Subject
+
+NAME = "width"
+ORDERS = 32
+#: Which widths an axis names.
+LABELLED = (2, 4, 8, 16, 32)
+
+
+def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """Measure the relay index of networks of any width, from random orders in which the units join.
+
+    Metric, one value a network: `relay_index`, as `relay` has it, with the Shapley values of every pair estimated
+    from the same `ORDERS` orders and these backwards.
+
+    Reference:
+        Castro, Gomez & Tejada 2009, Polynomial calculation of the Shapley value based on sampling, section 3.
+    """
+    return tabulate(row for subject in subjects for row in _rows(subject))
+
+
+def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
+    machine = ends_of(subject).machine
+    units = machine.dynamics.units
+    order = np.random.default_rng(subject.seed).permuted(np.tile(np.arange(units), (ORDERS, 1)), axis=1)
+    rank = np.concatenate([order, units - 1 - order])
+    joined = rank[:, None] < np.arange(units + 1)[:, None]
+    pairs = input_pairs(subject, CHANGED, STEP).pairs
+    table, weight = unit_table(machine, pairs, STEP, members=joined.reshape(-1, units))
+    gains = np.diff(table.reshape(len(table), *joined.shape[:2]), axis=2)
+    added = np.take_along_axis(gains, rank[None], axis=2).mean(1)
+    yield measurement(NAME, "relay_index", subject.network, relay_index(added, weight)[0], step=STEP, n=len(table))
+
+
+QUESTION = Question(NAME, "From how many units on does no cell count?", measure, roles=common.ANSWERING)
+ACROSS = common.Across(
+    NAME,
+    QUESTION.title,
+    "We trained networks of other widths by the same recipe. They have no rule and no verdict. The most tests are "
+    "those that one cell passes, for the ones, the zeros or the network's own program; five make a running count.",
+)
+#: The panels: of which metric, and what a title says.
+PANELS = {
+    "test_error": "misread strings",
+    "most_tests": "most tests passed",
+    "drift": "drift",
+    "relay_index": "relay index",
+}
+
+
+def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
+    """Draw what was measured of networks of several widths."""
+    table = pd.concat(tables.values(), ignore_index=True)
+    table = table[table["metric"].isin(PANELS)].assign(question=NAME)
+    units = table["network"].str.partition("/")[0].map({name: one.hidden_size for name, one in RECIPES.items()})
+    shown = table.assign(units=units).groupby(["metric", "network", "units"])["value"].max().reset_index()
+    with style():
+        picture = _picture(shown)
+    return Finding(NAME, ACROSS.title, table.reset_index(drop=True), (), (picture,), {"answer": picture.alt})
+
+
+def _picture(shown: pd.DataFrame) -> DataFigure:
+    medians = shown.groupby(["metric", "units"])["value"].median()
+    widths = sorted(shown["units"].unique())
+    figure, axes = new_figure(2, 2, height=2.0)
+    for ax, (metric, label) in zip(axes.flat, PANELS.items(), strict=True):
+        own = shown[shown["metric"] == metric]
+        ax.plot(own["units"], own["value"], "o", color=role_style("trained").color, markersize=3, alpha=0.5)
+        ax.plot(medians[metric].index, medians[metric], "_", color="black", markersize=9)
+        ax.set_title(label, fontsize=SMALL)
+        ax.set_xscale("log")
+        ax.set_xticks(widths, [f"{width:g}" if width in LABELLED else "" for width in widths])
+        ax.minorticks_off()
+    figure.supxlabel("units", fontsize=SMALL)
+    most = shown[shown["metric"] == "most_tests"].groupby("units")["value"].max()
+    said = ", ".join(f"{value:.0f} at {units:g}" for units, value in most.items())
+    narrow, wide = (medians["drift", units] for units in (widths[0], widths[-1]))
+    return DataFigure.from_figure(
+        figure,
+        name=NAME,
+        title="What changes with the number of units",
+        alt=f"Dots, one a network of {len(widths)} widths. The most tests that a cell of any network passes: {said}.",
+        caption=f"Dots are networks, bars medians. In {shown['network'].nunique()} networks no cell passes more than "
+        f"{most.max():.0f} tests. The drift goes from {narrow:.2f} to {wide:.2f}. The relay index is "
+        f"estimated from {2 * ORDERS} orders of the units.",
+        data=shown,
+    )
