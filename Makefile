@@ -86,8 +86,8 @@ check: lint types test  ## what a change must pass: style, types, tests
 
 # A file's tests stay in one process: tests/conftest.py.
 TESTS := $(PY) -m pytest -n $(JOBS) --durations=10
-# Each call is checked against its annotations; in CI the wheel's tests do so.
-CHECKS := --jaxtyping-packages=probe,models,analyses,reports,checking.once
+# Each call is checked against its annotations.
+CHECKS := --jaxtyping-packages=probe,models,analyses,reports,beartype.beartype
 
 # ONLY: what pytest takes to choose files or folders.
 test: $(VENV)/.installed  ## run the tests
