@@ -104,14 +104,16 @@ def find(tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame
     judged = by_seed(tables[NAME])
     claims = judge(judged, RULES, family=family)
     shown = _values(tables[NAME])
-    shown = shown[shown["role"].isin(STAGES) & shown["metric"].isin([*PANELS, "own_error"])]
+    shown = shown[shown["role"].isin(STAGES) & shown["metric"].isin([*PANELS, "own_error", "all_error"])]
     drifts = compared["drift_law"]
     recipe = drifts["network"].str.partition("/")[0]
     drifts = drifts[(drifts["metric"] == "fitted_drift") & recipe.isin(CODED)]
     codes = drifts.groupby(recipe)["value"].median().reindex([*CODED])
     with style():
         fates = [claim.verdict == PREDICTED[claim.rule.key] for claim in claims]
-        fate = f"Of {len(fates)} predictions {sum(fates)} came true."
+        held = {claim.rule.key for claim in claims if claim.verdict == "established"}
+        standing = sum(keys <= held for keys in ACCOUNTS)
+        fate = f"Of {len(fates)} predictions {sum(fates)} came true; of the two accounts behind them {standing} hold."
         picture = _picture(shown, codes, fate)
     table = pd.concat([judged, tables[NAME].assign(pair="")], ignore_index=True)
     notes = {"answer": f"{fate} {common.said(claims)}"}
@@ -138,7 +140,7 @@ def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
     figure.supxlabel("how likely a bit of the training strings is a 1", fontsize=SMALL)
     figure_legend(figure, *axes[0, 0].get_legend_handles_labels(), most=2)
     spread = ", ".join(f"{value:.2f} at {p:g}" for p, value in medians["drift", "trained"].items())
-    error = medians["own_error", "trained"]
+    own, every = (medians[f"{whose}_error", "trained"] for whose in ("own", "all"))
     return DataFigure.from_figure(
         figure,
         name=NAME,
@@ -146,8 +148,8 @@ def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
         alt=f"{shown['network'].nunique()} networks. Median drift after training {spread}.",
         caption="Each dot is a network, bars are medians; grey lines are the mean of the training labels, and the "
         "base rate. Beside the drift stand the medians of networks that were trained at .5 on other codes. Of "
-        f"strings as likely as their own, trained networks misread {error.min():.1%} to {error.max():.1%} (medians). "
-        f"{fate}",
+        "strings as likely as their own, those that they were trained on among them, networks misread at most "
+        f"{own.max():.1%}, of all strings alike {every.min():.1%} to {every.max():.0%} (medians). {fate}",
         data=shown[["metric", "role", "network", "p", "value"]].reset_index(drop=True),
     )
 
@@ -233,6 +235,8 @@ PREDICTED = {
     "29f": "refuted",
     "29g": "established",
 }
+#: Which claims follow from each account.
+ACCOUNTS = ({"29a", "29b", "29c"}, {"29b", "29d"})
 QUESTION = Question(
     NAME,
     "Does the base rate decide the program?",
@@ -242,8 +246,11 @@ QUESTION = Question(
 ACROSS = common.Across(
     NAME,
     QUESTION.title,
-    "We trained counters on strings in which ones are rarer or more frequent, and measured each over strings as "
-    f"likely as its own. Before any was trained we predicted, in the order below: {', '.join(PREDICTED.values())}.",
+    "We trained networks on strings in which ones are rarer or more frequent, and measured each over strings as "
+    "likely as its own. By one account the answer starts at the mean of the labels and goes to ten bits on a "
+    "straight line (the first three claims), by another it starts in the middle of all answers, and a half is added "
+    "for a missing bit (the second and the fourth). Before training we predicted, in their order: "
+    f"{', '.join(PREDICTED.values())}.",
     RULES,
 )
 #: The roles of networks at the two stages: what a legend says, what fills a dot, and how far they stand apart.

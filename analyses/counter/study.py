@@ -124,7 +124,7 @@ def rates(*, fit: bool | Collection[str] = True) -> Study:
 
 def widths() -> Study:
     """Return the study of ten networks of each width."""
-    few = [Population(f"hidden-{units}", f"hidden-{units}", FEW[: len(WIDER[0].seeds)]) for units in (2, 3, 4)]
+    few = [Population(f"hidden-{units}", f"hidden-{units}", FEW[: len(WIDER[0].seeds)]) for units in (1, 2, 3, 4)]
     few.append(Population("counter", "counter", SECOND_JUDGED.seeds[: len(WIDER[0].seeds)]))
     networks = [network for each in (*few, *WIDER) for network in common.of_recipe(each.recipe, each.seeds)]
     return _study(networks, questions(("accuracy", "other_lengths", "one_cell", width.NAME)))
@@ -207,17 +207,26 @@ FITS = {
     "scaled head": "scaled 1",
     STRONGEST: "least squares 1, ridge 1, noise 1, scores 1, scaled 1",
 }
+#: How many verdicts were decided together when the fresh counters were judged, and when the base rates were.
+FAMILY = common.FAMILY + sum(len(one.rules) for one in questions(FRESH_QUESTIONS))
+LAST_FAMILY = FAMILY + len(base_rate.RULES)
+#: The claims of each, and the risk that any of them is wrong.
+LATER_KEYS = [
+    [one.key for each in questions(FRESH_QUESTIONS) for one in each.rules],
+    [one.key for one in base_rate.RULES],
+]
+LATER_RISKS = [0.05 * len(keys) / size for keys, size in zip(LATER_KEYS, (FAMILY, LAST_FAMILY), strict=True)]
 CLAIMS = (
     "Values are medians over networks, or shares of them. The rules were committed before the networks were trained "
     f"that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to {SECOND_JUDGED.seeds[-1]}). II. marks a rule that "
     f"was judged once before. Each verdict has a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of "
     f"{common.FAMILY} is wrong is one in twenty. 23a and 23b are of the first judgement, of {common.RECIPES_FAMILY} "
     "verdicts, on seeds from 1000 on; T1 is about seeds from 3000 on."
-    f" {listed([one.key for each in questions(FRESH_QUESTIONS) for one in each.rules])} are about seeds from "
-    f"{FRESH.seeds[0]} on, and their verdicts are decided together with all others."
+    f" {listed(LATER_KEYS[0])} are about seeds from {FRESH.seeds[0]} on, and {listed(LATER_KEYS[1])} about seeds "
+    f"from {BASE_RATE[0].seeds[0]} on, and their verdicts are decided together with all before them. So the risk "
+    "that any is wrong is one in twenty for seeds from 1000 on and again for those from 2000 on, "
+    f"{LATER_RISKS[0]:.1%} for seeds from {FRESH.seeds[0]} on and {LATER_RISKS[1]:.1%} for the last."
 )
-#: How many verdicts were decided together when the fresh counters were judged.
-FAMILY = common.FAMILY + sum(len(one.rules) for one in questions(FRESH_QUESTIONS))
 #: By the name of the file of what was measured. Those that take `fit` have heads, which take a second and more to fit
 #: to each network: they can be made with some of them fitted.
 STUDIES: dict[str, Callable[..., Study]] = {
@@ -268,7 +277,7 @@ def findings(names: Sequence[str]) -> dict[str, Finding]:
     rated = rates(fit=False).tables(FOLDER / "rates.csv.xz")
     across = [training_signal.find(compared), over_training.find(stopped)]
     across.append(width.find(widths().tables(FOLDER / "widths.csv.xz")))
-    across.append(base_rate.find(rated, compared, family=FAMILY + len(base_rate.RULES)))
+    across.append(base_rate.find(rated, compared, family=LAST_FAMILY))
     across += [verdicts.find(found | {one.question: one for one in across}), pictures.find(by_name, tables, compared)]
     found |= {one.question: replace(one, provenance=made) for one in across}
     return found

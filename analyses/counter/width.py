@@ -1,4 +1,4 @@
-"""From how many units on does no cell count, and do cells take over from each other?"""
+"""Does a cell count in wider or narrower networks, and do cells take over from each other?"""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
     yield measurement(NAME, "relay_index", subject.network, relay_index(added, weight)[0], step=STEP, n=len(table))
 
 
-QUESTION = Question(NAME, "From how many units on does no cell count?", measure, roles=common.ANSWERING)
+QUESTION = Question(NAME, "Does a cell count in wider or narrower networks?", measure, roles=common.ANSWERING)
 ACROSS = common.Across(
     NAME,
     QUESTION.title,
@@ -95,13 +95,14 @@ def _picture(shown: pd.DataFrame) -> DataFigure:
     most = shown[shown["metric"] == "most_tests"].groupby("units")["value"].max()
     said = ", ".join(f"{value:.0f} at {units:g}" for units, value in most.items())
     narrow, wide = (medians["drift", units] for units in (widths[0], widths[-1]))
+    wider = most.iloc[-1]
     return DataFigure.from_figure(
         figure,
         name=NAME,
         title="What changes with the number of units",
         alt=f"Dots, one a network of {len(widths)} widths. The most tests that a cell of any network passes: {said}.",
         caption=f"Dots are networks, bars medians. In {shown['network'].nunique()} networks no cell passes more than "
-        f"{most.max():.0f} tests. The drift goes from {narrow:.2f} to {wide:.2f}. The relay index is "
-        f"estimated from {2 * ORDERS} orders of the units.",
+        f"{most.max():.0f} tests, of the widest {wider:.0f}. The drift goes from {narrow:.2f} to {wide:.2f}. The "
+        f"relay index is estimated from {2 * ORDERS} orders of the units.",
         data=shown,
     )

@@ -49,8 +49,8 @@ def staircase(three: Three) -> DataFigure:
         title="Where the trained network keeps each count",
         alt=f"After each number of bits up to {BITS} the mean states of the counts lie along a bent line, in the "
         f"order of the count; the plane holds {share:.0%} of the variance.",
-        caption="Each dot is the mean of the cells over all strings with so many ones. Grey lines join the same "
-        "count from bit to bit.",
+        caption="Each dot is the mean of the cells over all strings with so many ones; grey lines join the same "
+        "count.",
         data=data,
         max_bytes=BYTES,
     )
