@@ -191,10 +191,10 @@ PAGES = {
         ("verdicts", "linear_readout", "noise_margin"),
     ),
 }
-#: What CI measures again each time: two counters with what is measured beside them, a planted count, a planted count
-#: that nothing reads, an answer after every step, another code of bits, and counters on their way through training.
+#: What CI measures again each time: a counter with what is measured beside it, a planted count, a planted count that
+#: nothing reads, an answer after every step, another code of bits, and counters on their way through training.
 PANEL = {
-    "judged": ("counter/seed-2000", "counter/seed-2050", "planted/ones", "planted/decoy"),
+    "judged": ("counter/seed-2000", "planted/ones", "planted/decoy"),
     "recipes": ("every-step/seed-1000", "code-signed/seed-1000"),
     "training": (),
     "fresh": (f"counter/seed-{FRESH.seeds[0]}", "planted/drift-0.5"),
