@@ -100,8 +100,8 @@ def _hero(
         findings,
         [f"hero_{role}" for role in ROLES],
         title="The best cell of three networks, against the ones read so far",
-        caption="The cell off which one map reads the ones best. Were the map "
-        "always right, all lines would lie on each other.",
+        caption="The cell that one map reads best, a line for each length. Were the map always right, all would lie "
+        "on each other.",
     )
     verdicts = [verdict for own in families for verdict in {claims[key].verdict for key in own}]
     pills = [Pill(str(verdicts.count(verdict)), Verdict(verdict), EVERY_CLAIM) for verdict in VERDICTS]
