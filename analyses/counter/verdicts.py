@@ -72,8 +72,8 @@ TOGETHER, LEAST = 0.8, 40
 #: Claims that a reviewer held for readings of one fact.
 DOUBTED = ("II.3", "II.4", "II.12b", "II.18")
 RELATED = (
-    "Weiss et al. 2018 (arXiv 1805.04908): LSTMs can count, and learn to. New here: in none of our networks does one "
-    "cell pass all tests of a count, asked at ten bits alone or after every bit.",
+    "Weiss et al. 2018 (arXiv 1805.04908): LSTMs can count, and learn to. New here: in no network of twelve units "
+    "does one cell pass all tests of a count, asked at ten bits alone or after every bit.",
     "Suzgun et al. 2019 (arXiv 1906.03648): one unit learns to count brackets. New here: asked at one length, "
     "networks run another program at others.",
     "Merrill et al. 2020 (arXiv 2004.08500): what saturated LSTMs can compute, and what trained ones recognise. New "

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from analyses.counter import common
+from analyses.counter.one_cell import BOUNDS
 from analyses.counter.relay import CHANGED, STEP, relay_index
 from models.recipes import RECIPES
 from probe import Finding
 from probe.evidence import DataFigure
 from probe.evidence.measurements import measurement, tabulate
+from probe.evidence.words import listed
 from probe.methods.decomposition.units import unit_table
 from probe.plots.style import SMALL, new_figure, role_style, style
 from probe.questions.question import Question
@@ -95,14 +97,18 @@ def _picture(shown: pd.DataFrame) -> DataFigure:
     most = shown[shown["metric"] == "most_tests"].groupby("units")["value"].max()
     said = ", ".join(f"{value:.0f} at {units:g}" for units, value in most.items())
     narrow, wide = (medians["drift", units] for units in (widths[0], widths[-1]))
-    wider = most.iloc[-1]
+    whole = [units for units, value in most.items() if value == len(BOUNDS)]
+    passed = "At no width does a cell pass all five tests."
+    if whole:
+        error = medians["test_error"].loc[whole].max()
+        passed = f"A cell passes all five tests at width {listed([f'{units:g}' for units in whole])} alone, where "
+        passed += f"networks misread {error:.0%} of strings."
     return DataFigure.from_figure(
         figure,
         name=NAME,
         title="What changes with the number of units",
         alt=f"Dots, one a network of {len(widths)} widths. The most tests that a cell of any network passes: {said}.",
-        caption=f"Dots are networks, bars medians. In {shown['network'].nunique()} networks no cell passes more than "
-        f"{most.max():.0f} tests, of the widest {wider:.0f}. The drift goes from {narrow:.2f} to {wide:.2f}. The "
+        caption=f"Dots are networks, bars medians. {passed} The drift goes from {narrow:.2f} to {wide:.2f}. The "
         f"relay index is estimated from {2 * ORDERS} orders of the units.",
         data=shown,
     )
