@@ -159,10 +159,11 @@ class Session:
             if self._passes and not is_running(module):
                 self._passes, self._refusal = 0, None  # an interrupt ended it, and somebody caught that
                 self._fail()
+            if not self._passes:
+                self._threads = {*threading.enumerate()}  # first: other threads look at it once there is a pass
             self._passes += 1
             if self._passes == 1:
                 self.numbers.begin_pass()
-                self._threads = {*threading.enumerate()}
                 self._returned = False
                 self._under_autograd = torch.is_grad_enabled() or inside_a_function()
                 self.begin()
