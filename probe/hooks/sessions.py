@@ -159,8 +159,7 @@ class Session:
             if self._passes and not is_running(module):
                 self._passes, self._refusal = 0, None  # an interrupt ended it, and somebody caught that
                 self._fail()
-            if not self._passes:
-                self._threads = {*threading.enumerate()}  # first: other threads look at it once there is a pass
+            self._threads = self._threads if self._passes else {*threading.enumerate()}  # before others see a pass
             self._passes += 1
             if self._passes == 1:
                 self.numbers.begin_pass()
