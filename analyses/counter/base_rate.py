@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from analyses.counter import common
-from models.recipes import BASE_RATES, EARLY, RECIPES
+from models.recipes import BASE_RATES, EARLY, RATED
 from probe import Finding
 from probe.evidence import Control, DataFigure, judge
 from probe.evidence.measurements import measurement, tabulate
@@ -30,6 +30,8 @@ LENGTH = common.STRINGS.shape[1]
 #: Lengths that the drift is fitted on.
 FITTED = range(6, LENGTH)
 SOURCE = "docs/science.md, The base rate"
+#: By recipe how likely a 1 is; of no other recipe is anything measured here.
+RATES = {one.name: one.p_one for one in RATED if one.p_one is not None}
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -42,7 +44,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """
     rows = []
     for subject in subjects:
-        p = RECIPES[subject.network.name.partition("/")[0]].p_one or 0.5
+        p = RATES[subject.network.name.partition("/")[0]]
         asked = at_lengths(subject, range(1, LENGTH + 1), most=2**LENGTH)
         given, shown = answers_by_length(subject, {length: one.x for length, one in asked.items()})
         machine = machine_of(subject)
@@ -94,7 +96,7 @@ def by_seed(table: pd.DataFrame) -> pd.DataFrame:
 def _values(table: pd.DataFrame) -> pd.DataFrame:
     """Return one value a network and metric, with its base rate and seed; `other` are the beginnings."""
     parts = table["network"].str.split("/", n=2, expand=True)
-    p = parts[0].map({name: recipe.p_one for name, recipe in RECIPES.items()})
+    p = parts[0].map(RATES)
     named = table.assign(p=p, seed=parts[1].str.removeprefix("seed-"))
     return named[named["metric"] != "g"]
 

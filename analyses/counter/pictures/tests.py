@@ -1,4 +1,4 @@
-"""The five tests of a cell as bars, and how well cells are read by a reader who may do more and more."""
+"""The five tests of a cell as bars, and how well cells are read in four ways."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _bars(data: pd.DataFrame) -> Axes:
     return ax
 
 
-#: Four ways to read the ones off a cell, each freer than the one before, with where it was measured.
+#: Four ways to read the ones off a cell, with where each was measured.
 READINGS = {
     "one map for all steps": ("one_cell", "best_read"),
     "a zero that may move": ("moving_zero", "best_shifted_read"),
@@ -94,7 +94,7 @@ BEFORE_AND_AFTER = ("own initialisation", "trained")
 
 
 def readings(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
-    """Draw how well the best cell tells the ones before and after training, by how free its reader is."""
+    """Draw how well the best cell tells the ones before and after training, by who reads it."""
     found = []
     for reading, (question, metric) in READINGS.items():
         rows = only(tables[question], metric=metric)
