@@ -32,8 +32,8 @@ AMOUNTS = matplotlib.colormaps["Greys"]
 FONT_SIZE, SMALL = 11.0, 10.0
 #: Of more networks than this none is named, and each is a small or thin mark below their median.
 MANY = 30
-#: Inches that a figure is wide. On a phone (358 pixels of it) a letter of `SMALL` points is then 11 pixels high.
-COLUMN_WIDTH = 4.4
+#: Inches that a figure is wide. A phone shows it 560 pixels wide, and a letter of `SMALL` points is then 11 high.
+COLUMN_WIDTH = 7.0
 #: Inches that a plot of a recording is wide, which is shown in a notebook.
 PLOT_WIDTH = 5.6
 ROW_HEIGHT = 3.5
@@ -175,7 +175,7 @@ def new_figure(
     Args:
         columns: axes side by side.
         rows: axes one above the other.
-        width: inches of the whole figure; on a phone the letters of one wider than 4.5 are below 11 pixels.
+        width: inches of the whole figure; on a phone the letters of one wider than 7 are below 11 pixels.
         height: inches of one row.
         sharex: whether all axes share their x axis.
         sharey: whether all axes share their y axis.
