@@ -5,11 +5,13 @@ import type { State } from "./state";
 import type { Lit } from "./view";
 
 /** Of more symbols than these a press cycles through none: they stand in a row of their own. */
-const CYCLED = 3;
+export const CYCLED = 3;
 const MOST_OFFERED = 26;
 
 interface Reading extends Lit {
   readonly drawn: Drawn;
+  /** What it is called, where that is not what the network reads. */
+  readonly label?: string;
 }
 
 /** What a symbol looks like on a button. */
@@ -26,7 +28,7 @@ function stepOf(event: Event): number {
   return button ? Number(button.dataset.step) : -1;
 }
 
-export function Bits({ data, state, set, lit, light, drawn }: Reading) {
+export function Bits({ data, state, set, lit, light, drawn, label }: Reading) {
   const { place, start, count } = drawn;
   const embedded = data.networks[place];
   const symbols = embedded.alphabet && Object.keys(embedded.alphabet);
@@ -60,7 +62,7 @@ export function Bits({ data, state, set, lit, light, drawn }: Reading) {
     <div
       class="bits cells"
       role="toolbar"
-      aria-label={`What ${embedded.name} reads`}
+      aria-label={label ?? `What ${embedded.name} reads`}
       onClick={press}
       onKeyDown={key}
       onFocusIn={(event: Event) => light(stepOf(event))}

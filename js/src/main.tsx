@@ -1,4 +1,5 @@
 import { render } from "preact";
+import { Above, type Words } from "./above";
 import { type Drawn, drawnOf, isDrawn, placesOf } from "./drawn";
 import { type Outcome, outcomeOf } from "./outcome";
 import { pythonOf } from "./python";
@@ -14,14 +15,21 @@ export { agrees, programAnswers } from "./programs";
 export { editOf, inputsOf, typed } from "./state";
 export { fromHash, initial, outcomeOf, pythonOf, toHash };
 
-/** Put the live explorer where the page shows its example; it is drawn anew whenever the state changes. */
-function start(data: Data, place: Element): void {
+/**
+ * Put the live explorer where the page shows its example, and its sequence once more where the page has a place for it
+ * above; both are drawn anew whenever the state changes.
+ */
+function start(data: Data, place: Element, above: HTMLElement | null): void {
   let state = fromHash(location.hash, data) ?? initial(data);
   let copied: Copied = null;
   let lit: number | null = null;
   let drawings: readonly (Drawn | Outcome)[] = [];
   let outcome: Outcome;
-  const draw = () => render(<Explorer {...{ data, state, outcome, drawings, copied, lit, set, light, copy }} />, place);
+  const draw = () => {
+    render(<Explorer {...{ data, state, outcome, drawings, copied, lit, set, light, copy }} />, place);
+    const words = above?.dataset as Words | undefined;
+    if (above && words) render(<Above {...{ data, state, outcome, drawings, words, lit, set, light }} />, above);
+  };
   const become = (next: State) => {
     state = next;
     drawings = drawnOf(data, state);
@@ -58,6 +66,7 @@ function start(data: Data, place: Element): void {
   };
   addEventListener("hashchange", () => become(fromHash(location.hash, data) ?? state));
   place.replaceChildren();
+  above?.replaceChildren();
   become(state);
 }
 
@@ -76,5 +85,5 @@ async function toClipboard(text: string): Promise<boolean> {
 if (typeof document !== "undefined") {
   const text = document.getElementById("explorer-data")?.textContent;
   const place = document.getElementById("explorer-live");
-  if (text && place) start(JSON.parse(text) as Data, place);
+  if (text && place) start(JSON.parse(text) as Data, place, document.getElementById("explorer-bits"));
 }

@@ -68,11 +68,16 @@ export function spoken(run: Run, network: Network, data: Data): string {
   return answers.length > 4 ? `${all}, \u2026` : all;
 }
 
+const WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split(" ");
+
 /** Return the note on a length that the network was not trained on, or nothing. */
-export function lengthNote({ steps }: Run, lengths: readonly number[]): string {
+export function lengthNote({ steps }: Run, lengths: readonly number[], word: string): string {
   if (!lengths.length || lengths.includes(steps)) return "";
   const [least, most] = [Math.min(...lengths), Math.max(...lengths)];
   const every = most - least + 1 === lengths.length && most > least;
-  const said = every ? `${least} to ${most}` : lengths.join(", ");
-  return `${steps} ${steps > 1 ? "steps lie" : "step lies"} outside its training, which had sequences of ${said}.`;
+  // Numbers of one sentence are written alike.
+  const number = (value: number) => (Math.max(most, steps) < WORDS.length ? WORDS[value] : String(value));
+  const said = every ? `${number(least)} to ${number(most)}` : lengths.map(number).join(" or ");
+  const read = word === "step" ? "sequence" : "string";
+  return `It was trained on ${said} ${word}${most > 1 ? "s" : ""}; this ${read} has ${number(steps)}.`;
 }

@@ -3,7 +3,7 @@
 import { Component, createRef } from "preact";
 import { Length, Palette } from "./bits";
 import { Choice, EditRow, SequenceInput } from "./controls";
-import { type Drawn, isDrawn, STEPS, truthOf, verdict, worded } from "./drawn";
+import { type Drawn, isDrawn, STEPS, stepWord, truthOf, verdict, worded } from "./drawn";
 import { Handle } from "./handle";
 import { argmax, type Run } from "./network";
 import { answersAt, lengthNote, type Outcome, spoken } from "./outcome";
@@ -199,7 +199,7 @@ function Status(part: Part) {
           {after && <Verdict {...part} run={after} />}
         </p>
       )}
-      {before && <p class="note">{lengthNote(before, trained_lengths)}</p>}
+      {before && <p class="note">{lengthNote(before, trained_lengths, stepWord(data.networks[state.network]))}</p>}
     </div>
   );
 }

@@ -265,11 +265,13 @@ test("a program's number begins at its start, and each symbol changes it", () =>
 });
 
 test("a length outside training is noted, and one inside is not", () => {
-  const run = (steps) => ({ steps });
-  assert.match(engine.lengthNote(run(4), [3]), /4 steps lie outside its training, which had sequences of 3\./);
-  assert.match(engine.lengthNote(run(4), [1, 2, 3]), /sequences of 1 to 3/);
-  assert.equal(engine.lengthNote(run(3), [3]), "");
-  assert.equal(engine.lengthNote(run(3), []), "");
+  const said = (steps, lengths, word = "bit") => engine.lengthNote({ steps }, lengths, word);
+  assert.equal(said(6, [10]), "It was trained on ten bits; this string has six.");
+  assert.equal(said(13, [1, 2, 3], "symbol"), "It was trained on 1 to 3 symbols; this string has 13.");
+  assert.equal(said(4, [1, 3], "step"), "It was trained on one or three steps; this sequence has four.");
+  assert.equal(said(2, [1]), "It was trained on one bit; this string has two.");
+  assert.equal(said(3, [3]), "");
+  assert.equal(said(3, []), "");
 });
 
 test("numbers are short, and zero has no sign", () => {

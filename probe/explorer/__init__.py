@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .bits import ExplorerBits
 from .experiments import ExplorerEdit, ExplorerExperiment
 from .explorer import Explorer
 from .networks import ExplorerNetwork
 from .rival_programs import ExplorerProgram
 
-__all__ = ["Explorer", "ExplorerEdit", "ExplorerExperiment", "ExplorerNetwork", "ExplorerProgram"]
+__all__ = ["Explorer", "ExplorerBits", "ExplorerEdit", "ExplorerExperiment", "ExplorerNetwork", "ExplorerProgram"]

@@ -28,6 +28,8 @@ from .networks import (
     embed,
     find_head,
     has_classes,
+    named,
+    spoken,
 )
 from .rival_programs import ExplorerProgram, described, merged
 
@@ -58,7 +60,8 @@ _LETTERS = {
 
 
 @functools.cache
-def _file(name: str) -> str:
+def file_of(name: str) -> str:
+    """Return the text of a file of this folder."""
     return resources.files("probe.explorer").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -108,15 +111,18 @@ class Explorer:
     refused: tuple[str, ...] = field(init=False, repr=False)
     #: What the first network does with the example.
     table: Table = field(init=False, repr=False)
+    #: What it answers to the example, and what the program `truth` does, in words; empty where there is none.
+    answer: str = field(init=False, repr=False)
+    right: str = field(init=False, repr=False)
     kind: ClassVar[str] = "explorer"
     height: ClassVar[int] = 860
-    template: ClassVar[str] = _file("templates/explorer.html.j2")
-    style: ClassVar[str] = _file("templates/explorer.css")
+    template: ClassVar[str] = file_of("templates/explorer.html.j2")
+    style: ClassVar[str] = file_of("templates/explorer.css")
 
     @property
     def script(self) -> str | None:
         """What runs it in a page, made of js/; None where the page can run none of the networks."""
-        return None if self.data is None else _file("explorer.js")
+        return None if self.data is None else file_of("explorer.js")
 
     def __post_init__(self) -> None:
         names = [network.name for network in self.networks]
@@ -131,7 +137,9 @@ class Explorer:
         reasons = [network.why_not for network in self.networks]
         live = [network for network, reason in zip(self.networks, reasons, strict=True) if reason is None]
         object.__setattr__(self, "refused", tuple(reason for reason in reasons if reason is not None))
-        object.__setattr__(self, "table", self._table((live or list(self.networks))[0]))
+        first = (live or list(self.networks))[0]
+        recording, hidden = self._recorded(first)
+        object.__setattr__(self, "table", self._table(first, recording, hidden))
         for network in live[1:]:
             _ = self._recorded(network)
         programs = [merged(self.programs, network.programs) for network in self.networks]
@@ -147,20 +155,14 @@ class Explorer:
             "beside": _beside(self.beside, self.networks, live),
             "experiments": [self._tried(experiment, live) for experiment in self.experiments] if live else [],
         }
-        self._check_classes(live)
+        _check_classes(content["classes"], live)
+        right = next((one for one in merged(self.programs, first.programs) if one.name == self.truth), None)
+        object.__setattr__(self, "answer", spoken(first, hidden[-1], content["classes"]) if live else "")
+        known = right(self.example) if live and right is not None and isinstance(self.example, str) else None
+        object.__setattr__(self, "right", "" if known is None else named(first, known, content["classes"]))
         # In a sentence, text that turns the direction of writing would turn the numbers beside it.
         text = _TURNING.sub(r"\\ufffd", json.dumps(content, allow_nan=False))
         object.__setattr__(self, "data", text if live else None)
-
-    def _check_classes(self, live: Sequence[ExplorerNetwork]) -> None:
-        heads = [head for network in live if has_classes(network) and (head := find_head(network)) is not None]
-        counts = sorted({head.out_features for head in heads})
-        names = [str(name) for name in self.classes]
-        if names and (len(names) not in counts or not all(name.strip() for name in names)):
-            raise ProbeError(
-                f"classes={names[:12]!r} are {len(names)} names, and the networks that the page runs have {counts} "
-                "classes. Give each class of a head a name, or leave classes= out."
-            )
 
     def _repr_html_(self) -> str:
         """Show the explorer in a notebook, as a page of its own in a frame."""
@@ -291,8 +293,7 @@ class Explorer:
             check_output(network, recording.output if whole else hidden, x)
         return recording, hidden
 
-    def _table(self, network: ExplorerNetwork) -> Table:
-        recording, hidden = self._recorded(network)
+    def _table(self, network: ExplorerNetwork, recording: Any, hidden: Tensor) -> Table:
         layer = network.layers[-1]
         steps = min(len(hidden), _STEPS)
         rows: list[list[Any]] = []
@@ -313,6 +314,17 @@ class Explorer:
             )
         columns = ["unit", *(f"step {step + 1}" for step in range(steps))]
         return Table(columns, rows, caption, digits=3, max_rows=len(rows))
+
+
+def _check_classes(names: Sequence[str], live: Sequence[ExplorerNetwork]) -> None:
+    """Raise where classes are named of which no network's head has as many."""
+    heads = [head for network in live if has_classes(network) and (head := find_head(network)) is not None]
+    counts = sorted({head.out_features for head in heads})
+    if names and (len(names) not in counts or not all(name.strip() for name in names)):
+        raise ProbeError(
+            f"classes={names[:12]!r} are {len(names)} names, and the networks that the page runs have {counts} "
+            "classes. Give each class of a head a name, or leave classes= out."
+        )
 
 
 def _right(truth: str, given: Sequence[Explorer | ExplorerNetwork]) -> str:

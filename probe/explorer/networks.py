@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..errors import ProbeError, unknown
+from ..evidence.words import said
 from .rival_programs import ExplorerProgram
 
 if TYPE_CHECKING:
@@ -154,6 +155,23 @@ def has_classes(network: ExplorerNetwork) -> bool:
     """Return whether a network's answer is one of several classes, and not a number or a state."""
     head = find_head(network)
     return bool(network.softmax and head is not None and head.out_features > 1)
+
+
+def named(network: ExplorerNetwork, value: float, classes: Sequence[str]) -> str:
+    """Return an answer as the page says it: of classes the name of its place, else the number."""
+    head = find_head(network)
+    if head is not None and has_classes(network) and value in range(head.out_features):
+        return classes[int(value)] if len(classes) == head.out_features else f"class {value:g}"
+    return said(value).removesuffix(".00")
+
+
+def spoken(network: ExplorerNetwork, hidden: Tensor, classes: Sequence[str]) -> str:
+    """Return what a network answers from its last hidden state, (unit,), as the page says it."""
+    head = find_head(network)
+    scores = hidden if head is None else copy.deepcopy(head).double()(hidden)
+    if has_classes(network):
+        return named(network, int(scores.argmax()), classes)
+    return ", ".join([*map(said, scores.tolist()[:4]), *(["\N{HORIZONTAL ELLIPSIS}"] if len(scores) > 4 else [])])
 
 
 def check_weights(network: ExplorerNetwork) -> None:

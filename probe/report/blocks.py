@@ -40,6 +40,23 @@ class LiveBlock(Protocol):
     script: str | None
 
 
+@runtime_checkable
+class LivePart(Protocol):
+    """What stands of a live block in another place of its page, filled by that block's script.
+
+    Attributes:
+        kind: its name.
+        template: the Jinja2 source that renders it, with the value as `block`.
+        whole: the live block, which the page has too.
+        target: where its link to that block leads, see `Link`.
+    """
+
+    kind: ClassVar[str]
+    template: str
+    whole: LiveBlock
+    target: str
+
+
 @dataclass(frozen=True)
 class Text:
     """Paragraphs.

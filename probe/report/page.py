@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from ..errors import ProbeError, several, unknown
 from ..storage.files import write_atomically
-from .blocks import Block, Cards, Figure, LiveBlock, Pills, Points, Text, walk
+from .blocks import Block, Cards, Figure, LiveBlock, LivePart, Pills, Points, Text, walk
 from .inline import Link, Sentence, pieces
 from .render import render_page, source_of
 from .tables import Table
@@ -101,6 +101,12 @@ class Page:
             raise ProbeError(
                 "A page runs one script beside that of its tables: give it one Explorer with all networks."
             )
+        parts = [block for block in blocks if isinstance(block, LivePart)]
+        if len(parts) > 1 or any(part.whole is not self.live for part in parts):
+            raise ProbeError(
+                f"A page shows the {parts[0].kind} of an Explorer once, and has that Explorer in a section; put it "
+                "there."
+            )
         for link in [*_links(self.lead, blocks), *self.neighbours]:
             if link.target.startswith("#") and link.target[1:] not in {*keys, *RESERVED_KEYS}:
                 raise ProbeError(unknown("section", link.target[1:], keys))
@@ -166,7 +172,9 @@ def _repeated(names: Sequence[str]) -> str | None:
 def _links(lead: Sentence, blocks: Sequence[Block]) -> Iterator[Link]:
     rows: list[Sequence[object]] = [pieces(lead)]
     for block in blocks:
-        if isinstance(block, Text):
+        if isinstance(block, LivePart):
+            rows.append([Link(block.kind, block.target)])
+        elif isinstance(block, Text):
             rows += [pieces(paragraph) for paragraph in block.paragraphs]
         elif isinstance(block, Points):
             rows += [pieces(item) for item in block.items]

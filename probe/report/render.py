@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from .blocks import LiveBlock
+from .blocks import LiveBlock, LivePart
 from .inlining import inline_svg
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Renderer:
 
     def block(self, block: object) -> Markup:
         """Return a block as HTML, by the template that its `kind` names."""
-        if isinstance(block, LiveBlock):
+        if isinstance(block, LiveBlock | LivePart):
             template = _environment().from_string(block.template)
         else:
             template = _environment().get_template(f"{getattr(block, 'kind')}.html.j2")  # noqa: B009 - any block

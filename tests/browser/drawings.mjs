@@ -99,6 +99,10 @@ async function bits(page) {
   await page.getByRole("button", { name: "One bit fewer" }).click();
   found.fewer = await sequence(page);
   found.hash = await page.evaluate(() => location.hash);
+  const above = page.locator("#explorer-bits");
+  await above.getByRole("button", { name: "Add a bit" }).click();
+  await above.locator(".bits button").first().click();
+  found.above = [await sequence(page), await above.locator("p").innerText(), (await above.boundingBox()).height];
   return found;
 }
 

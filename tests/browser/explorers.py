@@ -9,7 +9,7 @@ import torch
 
 import probe
 from models.zoo import networks
-from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
+from probe.explorer import Explorer, ExplorerBits, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
 from probe.report import Page, Section
 from tests.repo.golden_runs import encoded
 
@@ -32,8 +32,9 @@ EXPERIMENTS = (
 
 
 def page_of(explorer: Explorer) -> Page:
-    """Return a page that holds an explorer."""
-    return Page("Explore", "It runs here.", [Section("Run it", [explorer], "run")])
+    """Return a page that holds an explorer, with its bits above."""
+    bits = ExplorerBits(explorer, "#run", "There are {} ones.", "There is 1 one.")
+    return Page("Explore", "It runs here.", [Section("Run it", [explorer], "run")], hero=[bits])
 
 
 @cache

@@ -57,7 +57,7 @@ def test_the_keyboard_alone_types_edits_and_removes(found: dict[str, Any]) -> No
     keyboard = found["keyboard"]
     assert says("111011") in keyboard["typed"]
     assert "\N{MULTIPLICATION X} wrong: 5 is right" in keyboard["typed"]
-    assert "6 steps lie outside its training, which had sequences of 10." in keyboard["typed"]
+    assert "It was trained on ten bits; this string has six." in keyboard["typed"]
     assert keyboard["cell"] == pytest.approx(keyboard["expected"], abs=0.0051)
     assert (keyboard["remove"], keyboard["focus"]) == ("Remove edit 1", "Add an edit")
     assert ("With them:" in keyboard["edited"], "With them:" in keyboard["removed"]) == (True, False)

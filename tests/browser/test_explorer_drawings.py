@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import probe
-from tests.browser.explorers import EXAMPLE, answers, recorded, says, written
+from tests.browser.explorers import EXAMPLE, answer, answers, recorded, says, written
 from tests.browser.tools import SMALLEST, run
 
 #: What 16 ms are on a machine that sums 200,000 tanh in 1.1 ms.
@@ -80,6 +80,9 @@ def test_a_click_and_keys_at_a_bit_change_all_networks(found: dict[str, Any]) ->
     }
     assert (bits["more"], bits["fewer"]) == ("100111010", "10011101")
     assert "x=10011101" in bits["hash"]
+    # The same string above: small, and one state with the explorer.
+    said = f"It answers {answer('000111010')}. There are 4 ones. It was trained on ten bits; this string has nine."
+    assert bits["above"] == ["000111010", f"{said} Open the whole network", 60]
 
 
 def test_a_step_is_lit_in_all_networks(found: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
+from probe.explorer import Explorer, ExplorerBits, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram
 from probe.explorer.networks import LIMIT
 from probe.methods.abstraction.programs import run_program
 from probe.plots.style import ROLE_STYLE
@@ -90,7 +90,9 @@ def test_before_the_script_runs_the_example_can_be_read(tagger: nn.Module) -> No
         for unit in range(5):
             expected = recording[signal][0, :, unit].tolist()
             assert rows[f"{letter} {unit}"] == pytest.approx(expected, abs=0.0051)
-    assert page_of(made).render().count('<th scope="row">') == 30
+    page = page_of(ExplorerBits(made, "#s"), made).render()
+    assert page.count('<th scope="row">') == 30
+    assert page.count(f"answers <strong>class {int(recording.output.argmax())}</strong>") == 2
 
 
 def test_hostile_names_stay_text(tagger: nn.Module) -> None:
@@ -328,6 +330,8 @@ WRONG += [
     lambda: edited("zero", "cell_state"),
     lambda: edited("clamp", "cell_state", float("nan")),
     lambda: edited("resample", "cell_state", 0.5),
+    lambda: page_of(ExplorerBits(explorer(read()), "#key"), explorer(read())),
+    lambda: ExplorerBits(explorer(nn.LSTM(3, 157)), "#key"),
 ]
 
 
