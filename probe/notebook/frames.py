@@ -9,7 +9,7 @@ from ..errors import ProbeError
 from ..report.blocks import Code, Details, Figure, LiveBlock, Points, Text
 from ..report.inline import Sentence, plain
 from ..report.inlining import picture_size
-from ..report.render import render_template
+from ..report.render import LARGEST, render_template
 from ..report.tables import Table
 from .fragments import show_sentence
 
@@ -64,7 +64,7 @@ def _height(block: object) -> int:
             tall = 130 + len(rows) * (16 + 21 * math.ceil(min(prose, 240) / 40))
         case Figure():
             width, tall = picture_size(block.svg)
-            tall = round(min(1.0, WIDTH / max(width, 1.0)) * tall) + 100 + (52 if block.table is not None else 0)
+            tall = round(min(LARGEST, WIDTH / max(width, 1.0)) * tall) + 100 + (52 if block.table is not None else 0)
         case _:
             tall = 110 + sum(map(_height, getattr(block, "blocks", ())))
     return tall

@@ -46,7 +46,7 @@ _LENGTH = re.compile(r"([\d.]+)\s*(pt|px|)")
 PIXELS_PER_POINT = 96 / 72
 
 
-def inline_svg(svg: str, *, prefix: str, title: str = "", alt: str = "") -> str:
+def inline_svg(svg: str, *, prefix: str, title: str = "", alt: str = "", scale: float = 1.0) -> str:
     """Return an SVG rewritten to stand inside an HTML page.
 
     Args:
@@ -54,6 +54,7 @@ def inline_svg(svg: str, *, prefix: str, title: str = "", alt: str = "") -> str:
         prefix: set before each id. Without it two figures on one page would share clip paths and markers.
         title: the picture's short name.
         alt: what the picture shows; empty where it only decorates.
+        scale: how many times its own size it has.
 
     Returns:
         An `<svg role="img">`, or one that is hidden from screen readers where it only
@@ -67,8 +68,8 @@ def inline_svg(svg: str, *, prefix: str, title: str = "", alt: str = "") -> str:
     out = ET.Element("svg")
     width, height = _size(root)
     out.set("viewBox", root.get("viewBox", f"0 0 {width:g} {height:g}"))
-    out.set("width", f"{width:g}")
-    out.set("height", f"{height:g}")
+    out.set("width", f"{width * scale:g}")
+    out.set("height", f"{height * scale:g}")
     if alt:
         out.set("role", "img")
         out.set("aria-labelledby", f"{prefix}title {prefix}desc")

@@ -58,13 +58,14 @@ class Page:
 
     Args:
         title: the page's name.
-        lead: the verdict, in one sentence: what a reader takes home after ten seconds.
+        lead: the verdict, in one sentence below the title: what a reader takes home after ten seconds.
         sections: the rest, in reading order.
         provenance: how the page was made: name -> value (seed, checkpoint hash, versions, command). No time
             stamp is added, or two builds would differ.
-        hero: what stands between the title and the lead, such as the figure that says it all.
+        hero: what stands between the lead and the sections, such as the figure that says it all.
         folds_printed: whether print shows what is folded; a page that is a story leaves it out.
-        neighbours: links to the pages before and after this one, shown at its end.
+        up: links to the pages above this one, from the top down, shown in a line above the title.
+        neighbours: links to the pages before and after this one, shown there and at the end.
 
     Raises:
         ProbeError: two sections share a key, two figures an alt text, a link points nowhere, or there are two
@@ -77,6 +78,7 @@ class Page:
     provenance: Mapping[str, str] | None = None
     hero: Sequence[Block] = ()
     folds_printed: bool = True
+    up: Sequence[Link] = ()
     neighbours: Sequence[Link] = ()
 
     def __post_init__(self) -> None:
@@ -107,7 +109,7 @@ class Page:
                 f"A page shows the {parts[0].kind} of an Explorer once, and has that Explorer in a section; put it "
                 "there."
             )
-        for link in [*_links(self.lead, blocks), *self.neighbours]:
+        for link in [*_links(self.lead, blocks), *self.up, *self.neighbours]:
             if link.target.startswith("#") and link.target[1:] not in {*keys, *RESERVED_KEYS}:
                 raise ProbeError(unknown("section", link.target[1:], keys))
 

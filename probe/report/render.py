@@ -15,15 +15,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .blocks import LiveBlock, LivePart
-from .inlining import inline_svg
+from .inlining import inline_svg, picture_size
 
 if TYPE_CHECKING:
     from .page import Page
 
 # Control characters are no HTML, and a lone surrogate has no UTF-8; both come in with other people's names.
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_WIDTH = re.compile(r'width="([0-9.]+)"')
 DEEPEST_HEADING = 6
+#: A picture fills its column, up to so many times its own size. Wider ones scroll sideways on a phone.
+LARGEST, PHONE = 1.25, 440
 #: Of more sections the contents are a paragraph where the screen has no room beside the text.
 MANY_SECTIONS = 9
 
@@ -40,10 +41,10 @@ def hash_source(text: str) -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """An inline SVG and its natural width in CSS pixels."""
+    """An inline SVG, and whether it is so wide that it scrolls sideways on a phone."""
 
     html: Markup
-    width: float
+    wide: bool
 
 
 class Renderer:
@@ -82,9 +83,9 @@ class Renderer:
 
     def picture(self, svg: str, number: int | str, title: str, alt: str) -> Picture:
         """Return a figure's SVG, made safe to stand in the page."""
-        html = inline_svg(svg, prefix=f"F{number}-", title=clean(title or f"Figure {number}"), alt=clean(alt))
-        found = _WIDTH.search(html)
-        return Picture(Markup(html), float(found[1]) if found else 0.0)
+        name = clean(title or f"Figure {number}")
+        html = inline_svg(svg, prefix=f"F{number}-", title=name, alt=clean(alt), scale=LARGEST)
+        return Picture(Markup(html), picture_size(svg)[0] > PHONE)
 
     def thumbnail(self, svg: str) -> Markup:
         """Return an SVG that only decorates, made safe to stand in the page."""

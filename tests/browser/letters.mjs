@@ -1,5 +1,6 @@
 // The letters of a page's pictures on a phone, as JSON: node letters.mjs PAGE.html
-// All folds are open. For each picture: how high its smallest letters are in CSS pixels, and what is cut off sideways.
+// All folds are open. For each picture: how high its smallest letters are in CSS pixels, what is cut off sideways,
+// and how far it, or the frame that it scrolls in, reaches beyond the window.
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isolated, launch, MODES, open } from "./browser.mjs";
@@ -23,6 +24,7 @@ function measure() {
     .filter((svg) => svg.checkVisibility() && !svg.closest("[aria-hidden]"))
     .map((svg) => {
       const [edge, every] = [svg.getBoundingClientRect(), letters(svg)];
+      const seen = (svg.closest(".wide") ?? svg).getBoundingClientRect();
       const cut = every.filter(({ box }) => box.left < edge.left - 1 || box.right > edge.right + 1);
       return {
         title: svg.querySelector("title")?.textContent ?? svg.id,
@@ -30,7 +32,7 @@ function measure() {
         small: every.reduce((least, one) => (one.size < least.size ? one : least), { size: Infinity }).words ?? "",
         size: every.length ? Math.min(...every.map((one) => one.size)) : null,
         cut: cut.map(({ words }) => words),
-        beyond: Math.max(edge.right - window, -edge.left, 0),
+        beyond: Math.max(seen.right - window, -seen.left, 0),
       };
     });
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import matplotlib
@@ -72,13 +73,13 @@ def test_the_page_of_a_study_passes_every_check(tmp_path: Path) -> None:
 PICTURES = {
     "as figures are": (COLUMN_WIDTH, SMALL, 0.5, []),
     "small letters": (COLUMN_WIDTH, SMALL - 1, 0.5, ["letters"]),
-    "wider than the window": (7.0, 16, 0.5, ["window"]),
+    "out of its frame": (COLUMN_WIDTH, SMALL, 0.5, ["window"]),
     "a word over the edge": (COLUMN_WIDTH, SMALL, 0.95, ["cut"]),
 }
 
 
 def test_a_picture_that_is_hard_to_read_is_found(tmp_path: Path) -> None:
-    """A figure of the usual width and letters passes; smaller letters, a wider figure and a cut word do not."""
+    """A usual figure in its frame passes; smaller letters, a figure without its frame and a cut word do not."""
     blocks = []
     for name, (width, size, x, _) in PICTURES.items():
         with style(), matplotlib.rc_context({"svg.fonttype": "none"}):
@@ -89,5 +90,8 @@ def test_a_picture_that_is_hard_to_read_is_found(tmp_path: Path) -> None:
             svg = figure_to_svg(figure, name=name.replace(" ", "-"))
         blocks.append(Figure(svg, f"{name}: 1 line.", "A line of words.", name))
     page = Page("A page", "Words.", [Section("Words", blocks, key="words")]).write(tmp_path / "page.html")
+    html = page.read_text()
+    framed = list(re.finditer('class="picture wide"', html))[list(PICTURES).index("out of its frame")]
+    page.write_text(f'{html[: framed.start()]}class="lost"{html[framed.end() :]}')
     found = [tuple(fault.split(": ")[:2]) for fault in hard_to_read(page)]
     assert found == [(fault, name) for name, (*_, faults) in PICTURES.items() for fault in faults]
