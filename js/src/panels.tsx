@@ -42,7 +42,7 @@ export function Panels(props: Lit & { drawings: readonly (Drawn | Outcome)[] }) 
           {name}: {MEANINGS[signal]}. A line for each unit, on a scale of its own
         </li>
       </ul>
-      <div class="panels" style={{ "--n": first.count, "--g": `${gutterOf(data, drawn)}px` }}>
+      <div class="networks" style={{ "--n": first.count, "--g": `${gutterOf(data, drawn)}px` }}>
         {drawings.map((one) => (isDrawn(one) ? <Panel {...props} drawn={one} /> : <Failed {...props} outcome={one} />))}
       </div>
     </>

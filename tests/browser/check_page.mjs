@@ -74,7 +74,8 @@ function printFaults() {
     .filter((element) => element.textContent.trim() !== links(element).trim())
     .filter((element) => !element.checkVisibility() || element.getBoundingClientRect().height === 0)
     .map(name);
-  const controls = [...document.querySelectorAll("nav, .skip, a[download], button, input, select")]
+  // The explorer's bits are what it reads, on paper too.
+  const controls = [...document.querySelectorAll("nav, .skip, a[download], button:not(.bits button), input, select")]
     .filter((element) => element.checkVisibility())
     .map(name);
   return { clipped: [...clipped, ...scrolling], folded, controls };
@@ -83,7 +84,7 @@ function printFaults() {
 /** Runs inside the page: all that must come out on paper, whether it is folded on the screen or not. */
 function printedTexts() {
   // A column's head is a button on the screen, and words on paper.
-  const controls = ".controls, .edits, .python, a[download], button:not(th button), label";
+  const controls = ".controls, .handle:has([aria-pressed=false]), .edits, .python, a[download], button:not(th button), label";
   const fold = (element) => element.closest("details");
   // A page may leave folds out of print altogether.
   const left = (element) => fold(element) !== null && getComputedStyle(fold(element)).display === "none";

@@ -24,7 +24,7 @@ function lowest() {
     for (let at = element; at; at = at.parentElement) layers.push(rgb(getComputedStyle(at).backgroundColor));
     return layers.reduceRight((under, layer) => over(layer, under), [255, 255, 255]);
   };
-  const all = [...document.querySelectorAll("#explorer-live :is(.panels, .key) *")].filter((one) => one.checkVisibility());
+  const all = [...document.querySelectorAll("#explorer-live :is(.networks, .key) *")].filter((one) => one.checkVisibility());
   // A line runs over the page, and over the column of the step that is lit.
   const lit = rgb(getComputedStyle(document.querySelector("#explorer-live .lit")).backgroundColor);
   const strokes = all

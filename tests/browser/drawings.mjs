@@ -193,6 +193,27 @@ async function phone(browser) {
   return found;
 }
 
+/** Runs inside the page: for strings of 1 to 32 bits the most pixels between a bit and its place in a drawing below. */
+async function aligned() {
+  let most = 0;
+  for (let count = 1; count <= 32; count++) {
+    location.hash = `#x=${"01".repeat(16).slice(0, count)}&put=all&at=1`;
+    await new Promise((done) => addEventListener("hashchange", done, { once: true }));
+    for (const panel of document.querySelectorAll("#explorer-live .panel")) {
+      const bits = [...panel.querySelectorAll(".bits button")].map((one) => one.getBoundingClientRect());
+      const paths = [...panel.querySelectorAll(".answer, .truth, .spark")];
+      if (bits.length !== count || paths.length < 14 || !bits[0].width) return Infinity;
+      for (const path of paths) {
+        const place = path.getScreenCTM();
+        bits.forEach(({ x, width }, k) => {
+          most = Math.max(most, Math.abs(x + width / 2 - new DOMPoint(k + 0.5, 0).matrixTransform(place).x));
+        });
+      }
+    }
+  }
+  return most;
+}
+
 const PRESSES = 200;
 
 /**
@@ -242,6 +263,14 @@ try {
   found.lit = await lit(context);
   found.handle = await handle(context);
   found.more = await more(context);
+  const sheet = await open(context, url, log);
+  found.aligned = [];
+  for (const [width, media] of [[1280, "screen"], [390, "screen"], [700, "print"]]) {
+    await sheet.setViewportSize({ width, height: 900 });
+    await sheet.emulateMedia({ media });
+    found.aligned.push(await sheet.evaluate(aligned));
+  }
+  await sheet.close();
   const timing = await open(context, url, log);
   found.speed = await timing.evaluate(presses, [PRESSES, 0]);
   found.slow = await timing.evaluate(presses, [40, 20]);

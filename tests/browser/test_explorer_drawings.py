@@ -33,7 +33,7 @@ def places(values: list[float]) -> list[int]:
 
 
 def test_three_networks_stand_beside_each_other(found: dict[str, Any]) -> None:
-    """Each with a line a unit, below each other on a phone; nothing is asked for, or said."""
+    """A line a unit, below each other on a phone, each bit over its values; nothing is asked for, or said."""
     assert (found["requests"], found["console"], found["csp"]) == ([], [], [])
     names = ["trained", "own initialisation", "GRU"]
     assert [(panel["name"], panel["reads"], panel["lines"]) for panel in found["shown"]] == [
@@ -42,6 +42,7 @@ def test_three_networks_stand_beside_each_other(found: dict[str, Any]) -> None:
     tops = found["phone"]["boxes"]
     assert (tops, found["overflow"]) == (sorted(set(tops)), 0)
     words, colours = (dict(found["legend"][part]) for part in ("words", "names"))
+    assert max(found["aligned"]) < 1
     assert [colours[name] for name in names] == [*words.values(), words["trained"]]
 
 
