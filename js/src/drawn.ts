@@ -10,6 +10,8 @@ import type { Data, State } from "./state";
 /** How many steps are drawn at once, and how many units. */
 export const STEPS = 32;
 export const MOST_UNITS = 24;
+/** Up to so many numbers of one answer are drawn, a line each. */
+const MOST_SCORES = 8;
 
 export interface Drawn {
   /** The network's place among the page's. */
@@ -22,12 +24,21 @@ export interface Drawn {
   readonly answers: readonly number[] | null;
   /** The same without edits, where there are any. */
   readonly unedited: readonly number[] | null;
+  /** Where an answer is several numbers, a line of each; nothing otherwise. */
+  readonly scores: readonly Line[];
   /** For each drawn step the right answer, or null where the page knows none. */
   readonly truth: readonly number[] | null;
   readonly wrong: readonly boolean[];
   /** The step from which on another memory counts, or null where none is put in. */
   readonly into: number | null;
   readonly memory: Memory;
+}
+
+/** What is drawn as a line in the columns of the steps, with its values without edits where there are any. */
+export interface Line {
+  readonly name: string;
+  readonly values: readonly number[];
+  readonly unedited: readonly number[] | null;
 }
 
 /** The memory of one layer: the units that vary most, each with its values at the drawn steps. */
@@ -65,7 +76,7 @@ function drawing(data: Data, state: State, place: number, outcome: Outcome, befo
   const done = outcome.error ? { ...state, put: "" } : state;
   const truth = answers && network.embedded.softmax ? window(truthOf(data, done, place)) : null;
   return {
-    place, outcome, start, count, answers, truth,
+    place, outcome, start, count, answers, truth, scores: scoresOf(data, network, after, before, window),
     unedited: after === before ? null : window(answersOf(before, network)),
     into: done.put ? Math.min(state.at, before.steps - 1) : null,
     wrong: truth ? truth.map((right, k) => !agrees(right, (answers as readonly number[])[k])) : [],
@@ -81,6 +92,19 @@ function answersOf(run: Run, network: Network): number[] | null {
     const said = answersAt(run, step, network);
     return softmax ? argmax(said) : said[0];
   });
+}
+
+/** Return the lines of an answer that is several numbers. */
+function scoresOf(
+  data: Data, network: Network, after: Run, before: Run, window: (values: readonly number[]) => readonly number[] | null,
+): Line[] {
+  const { softmax, scores } = network.embedded;
+  if (softmax || scores < 2 || scores > MOST_SCORES) return [];
+  const of = (run: Run, score: number) =>
+    window(Array.from({ length: run.steps }, (_, step) => answersAt(run, step, network)[score])) as readonly number[];
+  return Array.from({ length: scores }, (_, score) => ({
+    name: classOf(score, network, data), values: of(after, score), unedited: after === before ? null : of(before, score),
+  }));
 }
 
 /** Return what is right after each step; once another memory is put in, what were right if it held the number. */
@@ -130,8 +154,8 @@ export function stepWord({ alphabet }: Data["networks"][number]): string {
 
 /** Return in words what is answered after a drawn step, and whether that is right. */
 export function said(drawn: Drawn, step: number, data: Data): string {
-  const { answers, truth, wrong, into, start, outcome: { network } } = drawn;
-  if (!answers) return "";
+  const { answers, scores, truth, wrong, into, start, outcome: { network } } = drawn;
+  if (!answers) return scores.map(({ values }) => shown(values[step])).join(", ");
   const answer = worded(answers[step], network, data);
   if (!truth) return answer;
   return `${answer}, ${verdict(wrong[step], worded(truth[step], network, data), into !== null && start + step >= into)}`;

@@ -48,7 +48,7 @@ export function answersAt(run: Run, step: number, { embedded }: Network): Float6
 /** Return the name of one of the network's answers. */
 export function classOf(place: number, { embedded }: Network, data: Data): string {
   const names = data.classes;
-  if (embedded.softmax && names.length === embedded.scores) return names[place];
+  if (embedded.scores && names.length === embedded.scores) return names[place];
   return embedded.scores ? `${embedded.softmax ? "class" : "score"} ${place}` : `h ${place}`;
 }
 

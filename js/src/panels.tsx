@@ -4,7 +4,7 @@ import { Bits } from "./bits";
 import { type Drawn, isDrawn, MOST_UNITS, said, stepWord } from "./drawn";
 import type { Outcome } from "./outcome";
 import { MEANINGS } from "./signals";
-import { Sparklines } from "./sparklines";
+import { Memory, Scores } from "./sparklines";
 import { Staircase } from "./staircase";
 import type { Data } from "./state";
 import type { Lit } from "./view";
@@ -28,19 +28,20 @@ export function Panels(props: Lit & { drawings: readonly (Drawn | Outcome)[] }) 
   const drawn = drawings.filter(isDrawn);
   if (!drawn.length) return null;
   const [first] = drawn;
-  const { signal } = first.memory;
-  const name = signal.replaceAll("_", " ");
+  const kept = [...new Set(drawn.map(({ memory }) => memory.signal))];
   const looks = new Map(drawn.map(({ place }) => [data.networks[place].look, data.networks[place].legend]));
   return (
     <>
       <ul class="key" aria-hidden="true">
         {looks.size > 1 && [...looks].map(([look, legend]) => <li class={`look ${classed(look)}`}>{legend}</li>)}
-        {first.answers && <li class="answer">the answer, if asked now</li>}
+        {(first.answers || first.scores.length > 0) && <li class="answer">the answer, if asked now</li>}
         {first.truth && <li class="truth">{`${data.truth}: the right answer${state.put ? ", if the memory held it" : ""}`}</li>}
         {first.truth && <li class="no">{"\u2715"} wrong</li>}
-        <li>
-          {name}: {MEANINGS[signal]}. A line for each unit, on a scale of its own
-        </li>
+        {kept.map((signal) => (
+          <li>
+            {signal.replaceAll("_", " ")}: {MEANINGS[signal]}. A line for each unit, on a scale of its own
+          </li>
+        ))}
       </ul>
       <div class="networks" style={{ "--n": first.count, "--g": `${gutterOf(data, drawn)}px` }}>
         {drawings.map((one) => (isDrawn(one) ? <Panel {...props} drawn={one} /> : <Failed {...props} outcome={one} />))}
@@ -100,7 +101,8 @@ function Panel(props: Lit & { drawn: Drawn }) {
       <Bits {...props} />
       <span class="gutter" />
       <Staircase drawn={drawn} data={data} />
-      <Sparklines drawn={drawn} lit={at} />
+      <Scores drawn={drawn} lit={at} />
+      <Memory drawn={drawn} lit={at} />
       {outcome.error && <p class="note wide">{outcome.error}</p>}
       {memory.of > memory.units.length && (
         <p class="note wide">

@@ -14,7 +14,8 @@ export function initial(data: Data): State {
     network: 0, x: example, y: example, view: "after", layer: 0, signal: "", unit: 0, step: 0, edits: [],
     put: "", from: half, at: half,
   };
-  const tried = others(example, alphabet);
+  // What the author takes values from comes first.
+  const tried = [...data.experiments.flatMap(({ state }) => state.y ?? []), ...others(example, alphabet)];
   return { ...plain, y: tried.find((y) => shows(data, { ...plain, y, put: "all" })) ?? tried[0] };
 }
 

@@ -78,7 +78,7 @@ class Explorer:
         example: what is shown at first: symbols of the alphabet, or without one the numbers, (time, feature).
         alphabet: for each symbol, one character, the number or the features that the networks read for it; None
             lets the reader type numbers into a table.
-        classes: the names of the head's classes, in order; empty numbers them.
+        classes: the names of the head's classes, or of the numbers that it gives, in order; empty numbers them.
         trained_lengths: how long the sequences of the training were; a note says where one lies outside. Empty
             says nothing.
         programs: rival programs, whose answers stand beside the network's; they need an alphabet and classes.
@@ -318,12 +318,12 @@ class Explorer:
 
 def _check_classes(names: Sequence[str], live: Sequence[ExplorerNetwork]) -> None:
     """Raise where classes are named of which no network's head has as many."""
-    heads = [head for network in live if has_classes(network) and (head := find_head(network)) is not None]
+    heads = [head for network in live if (head := find_head(network)) is not None]
     counts = sorted({head.out_features for head in heads})
     if names and (len(names) not in counts or not all(name.strip() for name in names)):
         raise ProbeError(
-            f"classes={names[:12]!r} are {len(names)} names, and the networks that the page runs have {counts} "
-            "classes. Give each class of a head a name, or leave classes= out."
+            f"classes={names[:12]!r} are {len(names)} names, and the heads of the networks that the page runs give "
+            f"{counts} scores. Give each score of a head a name, or leave classes= out."
         )
 
 
