@@ -17,7 +17,7 @@ function encode(string, features) {
 const WEIGHTS = Float64Array.from({ length: 100_000 }, (_, index) => ((index * 7919) % 1009) / 1009 - 0.5);
 
 /** The sum of all values of a run, layer x step x signal x unit, each with a weight of its own. */
-function weighted(run) {
+export function weighted(run) {
   let sum = 0;
   let index = 0;
   for (const values of run.layers) for (let k = 0; k < values.length; k++) sum += values[k] * WEIGHTS[index++];

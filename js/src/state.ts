@@ -5,6 +5,7 @@ import type { Embedded, Network, Run } from "./network";
 import type { Program } from "./programs";
 import { PUT } from "./memory";
 import { SIGNALS } from "./signals";
+import { initial } from "./start";
 
 /** What probe/explorer/explorer.py writes into the page. */
 export interface Data {
@@ -79,7 +80,7 @@ export function fromHash(hash: string, data: Data): State | null {
   return {
     network,
     x,
-    y: given.get("y") ?? x,
+    y: given.get("y") ?? initial(data).y,
     view: VIEWS.find((view) => view === given.get("view")) ?? "after",
     layer: whole(given.get("layer"), layers.length),
     signal: given.get("signal") ?? "",

@@ -70,6 +70,15 @@ def test_the_page_of_a_study_passes_every_check(tmp_path: Path) -> None:
     assert hard_to_read(tmp_path / "index.html") == []
 
 
+def test_what_a_page_suggests_to_try_changes_what_is_seen() -> None:
+    """Each button changes an answer that is drawn or told, so does the handle; a network's own memory does not."""
+    for path in [path for path in PAGES if 'id="explorer-data"' in path.read_text()]:
+        changed = run("tried.mjs", path)["changed"]
+        assert changed.pop("its own memory") is False
+        assert len(changed) > 3
+        assert all(changed.values()), changed
+
+
 PICTURES = {
     "as figures are": (COLUMN_WIDTH, SMALL, 0.5, []),
     "small letters": (COLUMN_WIDTH, SMALL - 1, 0.5, ["letters"]),

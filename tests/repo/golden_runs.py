@@ -130,16 +130,14 @@ def cases(drawer: Drawer, count: int) -> Iterator[tuple[probe.Edit, ...]]:
             done += 1
 
 
-def numbers(model: nn.Module, layers: Sequence[Any], x: Tensor, edits: Sequence[probe.Edit]) -> bytes:
-    """Return what a golden file holds of one case: of each run the scores and the sum."""
-    recording = probe.record(model, x, edits=edits, signals=probe.Signal)
-    found = [
-        torch.stack([recording[layer.name, signal] for signal in layer.signals], dim=2).flatten(1) for layer in layers
-    ]
+def summed(run: probe.Recording, layers: Sequence[Any]) -> np.ndarray:
+    """Return what a golden file holds of each row of a run: its scores after the last step, and the weighted sum."""
+    found = [torch.stack([run[layer.name, signal] for signal in layer.signals], dim=2).flatten(1) for layer in layers]
     every = torch.cat(found, dim=1).numpy()
     # The same weights as in the script's tests.
     sums = every @ ((np.arange(every.shape[1]) * 7919 % 1009) / 1009 - 0.5)
-    return np.column_stack([recording.output.numpy(), sums]).astype("<f8").tobytes()
+    output = run.output if run.output.ndim == 2 else run.output[:, -1]
+    return np.column_stack([output.numpy(), sums]).astype("<f8")
 
 
 def write(
@@ -165,7 +163,8 @@ def write(
             source = probe.record(model, given, signals=probe.Signal, dtype=kept)
             drawer = Drawer(np.random.default_rng([seed, place]), layers, source, len(strings))
             for made in cases(drawer, edits):
-                _ = file.write(numbers(model, layers, x, made))
+                run = probe.record(model, x, edits=made, signals=probe.Signal)
+                _ = file.write(summed(run, layers).tobytes())
                 listed.append({"network": place, "edits": [edit.to_json() for edit in made]})
     described = [embed(network) for network in chosen]
     text = {"networks": described, "strings": list(strings), "cases": listed}
