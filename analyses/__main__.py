@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -84,7 +85,10 @@ def study(
     if not pages:
         chosen = tuple(one.replace("-", "_") for one in questions)
         for one, finding in found.findings(chosen).items():
-            sys.stdout.write("".join(f"{line}\n" for line in _written(finding, folder / one, figures)))
+            alone = [one] if one in (*found.QUESTIONS, *getattr(found, "FRESH_QUESTIONS", ())) else []
+            line = f"from analyses.{name}.study import findings; findings({alone})[{one!r}]  # in a clone"
+            made = replace(finding, provenance={**finding.provenance, "python": line})
+            sys.stdout.write("".join(f"{line}\n" for line in _written(made, folder / one, figures)))
     for path in [] if questions else found.write(folder, place):
         sys.stdout.write(f"{path} {path.stat().st_size} bytes\n")
     return 0

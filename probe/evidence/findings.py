@@ -135,7 +135,7 @@ class Finding:
         measurements: the tidy table.
         claims: the judged rules.
         figures: the pictures.
-        provenance: what it was made from and how: code, weights, versions, command.
+        provenance: what it was made from and how: code, weights, versions, and as `python` a line that gets it.
         notes: sentences computed from the measurements that a page prints as they are.
     """
 
@@ -215,6 +215,11 @@ class Finding:
             *(f"    {claim.rule.key:<4} {claim.verdict}" for claim in self.claims),
             *(f"  {path}" for path in files),
         ]
+
+    def python(self, place: int | None = None) -> str:
+        """Return the line of Python that gets a figure by its place, or all; empty where the provenance has none."""
+        code, comment, where = str(self.provenance.get("python", "")).partition("  # ")
+        return code and f"{code}.figures{'' if place is None else f'[{place}]'}{comment}{where}"
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> Finding:

@@ -29,7 +29,9 @@ def frame(page: Page) -> str:
         HTML of one element, as tall as the page is estimated to be, between 200 and 860 pixels; or the sentence
         that says why the page cannot be rendered.
     """
-    sandbox = "allow-scripts" if page.scripts else ""
+    # The menu of a figure offers no files in a frame, which may not save any.
+    own = page.live is not None and page.live.script is not None
+    sandbox = "allow-scripts" if own or page.sorts else ""
     try:
         tall, source = height(page), page.render()
     except ProbeError as error:
@@ -64,7 +66,7 @@ def _height(block: object) -> int:
             tall = 130 + len(rows) * (16 + 21 * math.ceil(min(prose, 240) / 40))
         case Figure():
             width, tall = picture_size(block.svg)
-            tall = round(min(LARGEST, WIDTH / max(width, 1.0)) * tall) + 100 + (52 if block.table is not None else 0)
+            tall = round(min(LARGEST, WIDTH / max(width, 1.0)) * tall) + 132
         case _:
             tall = 110 + sum(map(_height, getattr(block, "blocks", ())))
     return tall

@@ -125,7 +125,8 @@ class Figure:
         alt: what the picture shows, in words and numbers.
         caption: the line below the picture.
         title: a short name, set in bold before the caption.
-        table: the numbers behind the picture.
+        table: the numbers behind the picture, as a file to take away.
+        python: the line of Python that draws it.
         steps: how many steps the picture has, where it can be seen step by step: what belongs to step k alone has
             the id `at-K` or `at-K-name` in the SVG (matplotlib: `artist.set_gid`), K from 1.
         choose: what the steps are, such as "bits read", where one step is shown at a time, the last one at first;
@@ -143,6 +144,7 @@ class Figure:
     table: Table | None = None
     steps: int = 0
     choose: str = ""
+    python: str = ""
     kind: ClassVar[str] = "figure"
 
     def __post_init__(self) -> None:
@@ -169,9 +171,10 @@ class Panels:
         pictures: the pictures; the title of each stands above it, its caption and table are not shown.
         caption: the line below them.
         title: a short name, set in bold before the caption.
-        table: the numbers behind the pictures.
+        table: the numbers behind the pictures, as a file to take away.
         choose: what the pictures are, such as "sequence", where the reader chooses one by its title; print shows
             the first.
+        python: the line of Python that draws them.
 
     Raises:
         ProbeError: there are fewer than two pictures.
@@ -182,6 +185,7 @@ class Panels:
     title: str = ""
     table: Table | None = None
     choose: str = ""
+    python: str = ""
     kind: ClassVar[str] = "panels"
 
     def __post_init__(self) -> None:

@@ -12,10 +12,10 @@ from typing import ClassVar
 
 from ..errors import ProbeError, several, unknown
 from ..storage.files import write_atomically
-from .blocks import Block, Cards, Figure, LiveBlock, LivePart, Pills, Points, Text, walk
+from .blocks import Block, Cards, Figure, LiveBlock, LivePart, Panels, Pills, Points, Text, walk
 from .inline import Link, Sentence, pieces
 from .render import render_page, source_of
-from .tables import Table
+from .tables import PACKED, Table
 
 _KEY = re.compile(r"[a-z][a-z0-9-]*")
 RESERVED_KEYS = ("main", "made", "contents")
@@ -125,15 +125,20 @@ class Page:
     @property
     def sorts(self) -> bool:
         """Whether some table of the page can be sorted."""
-        blocks = self._blocks()
-        tables = [block if isinstance(block, Table) else getattr(block, "table", None) for block in blocks]
-        return any(isinstance(table, Table) and table.sortable for table in tables)
+        return any(isinstance(block, Table) and block.sortable for block in self._blocks())
+
+    @property
+    def steps(self) -> bool:
+        """Whether some figure is seen step by step, or one of its pictures at a time."""
+        return any(getattr(block, "steps", 0) or getattr(block, "choose", "") for block in self._blocks())
 
     @property
     def scripts(self) -> tuple[str, ...]:
-        """The scripts that the page runs: its live block's, and that of sortable tables."""
+        """The scripts that the page runs: its live block's, that of sortable tables, and that of figures' menus."""
         own = None if self.live is None else self.live.script
-        return tuple(script for script in (own, source_of("sort.js") if self.sorts else None) if script is not None)
+        takes = any(isinstance(block, (Figure, Panels)) or _is_packed(block) for block in self._blocks())
+        every = (own, source_of("sort.js") if self.sorts else None, source_of("menu.js") if takes else None)
+        return tuple(script for script in every if script is not None)
 
     def render(self) -> str:
         """Return the page as HTML text; the same page gives the same text."""
@@ -169,6 +174,10 @@ class Page:
 
 def _repeated(names: Sequence[str]) -> str | None:
     return next((name for index, name in enumerate(names) if name in names[:index]), None)
+
+
+def _is_packed(block: Block) -> bool:
+    return isinstance(block, Table) and block.download is not None and block.download.name.endswith(PACKED)
 
 
 def _links(lead: Sentence, blocks: Sequence[Block]) -> Iterator[Link]:

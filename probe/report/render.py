@@ -96,6 +96,7 @@ def render_page(page: Page) -> str:
     """Return a page as HTML text."""
     style = source_of("page.css") + (_lean(page.live.style) if page.live is not None else "")
     style += source_of("contents.css") if len(page.sections) > MANY_SECTIONS else ""
+    style += source_of("steps.css") if page.steps else ""
     style += source_of("sort.css") if page.sorts else ""
     policy = ["default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     policy.append(f"style-src {hash_source(style)}")

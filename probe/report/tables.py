@@ -24,8 +24,9 @@ MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
 MAX_ROWS = 60
 PROSE = 28
-#: A CSV is linked as it is up to so many bytes, compressed up to so many more, and beyond that not at all.
-MOST_PLAIN, MOST_COMPRESSED = 6_000, 32_000
+#: A CSV is linked as it is up to so many bytes, compressed up to so many more, and beyond that not at all. Where
+#: scripts run, the page unpacks it.
+PACKED, MOST_PLAIN, MOST_COMPRESSED = ".bz2", 6_000, 64_000
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -153,7 +154,7 @@ class Table:
 
     @property
     def download(self) -> Download | None:
-        """All rows as a file inside the page, or None if the table has no name or passes 32 kB when compressed."""
+        """All rows as a file inside the page, or None if the table has no name or passes 64 kB when compressed."""
         if self.name is None:
             return None
         # A lone surrogate has no UTF-8: such text comes from broken file names and must not break the page.
@@ -165,7 +166,7 @@ class Table:
         # bzip2 has one implementation, so that every machine writes the same bytes; zlib has several.
         packed = base64.b64encode(bz2.compress(text.encode(errors="replace"))).decode()
         link = f"data:application/x-bzip2;base64,{packed}"
-        return Download(link, f"{self.name}.csv.bz2") if len(link) <= MOST_COMPRESSED else None
+        return Download(link, f"{self.name}.csv{PACKED}") if len(link) <= MOST_COMPRESSED else None
 
 
 def format_cell(cell: str | int | float | bool | tuple[float, float] | None, *, digits: int = 4) -> str:

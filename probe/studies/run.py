@@ -59,7 +59,8 @@ def run(
         outcomes = measure_all(plan, progress, jobs=jobs)
         written = []
         for finding in _findings(study, plan, outcomes, single=alone(subjects)):
-            whole = dataclasses.replace(finding, provenance=_provenance(parts))
+            read = f"import probe; probe.Finding.read({f'{FINDINGS}/{finding.question}'!r})  # beside this page"
+            whole = dataclasses.replace(finding, provenance=_provenance(parts) | {"python": read})
             if figures is not None:
                 _ = whole.save_figures(Path(figures) / finding.question)
             written.append(Finding.read(whole.write(folder / FINDINGS / finding.question)))

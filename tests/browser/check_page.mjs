@@ -15,6 +15,8 @@ const SHEET = { width: 718, height: 1040 };
 /** The words of an element; what the live explorer puts in place of its example's table is left out. */
 const words = async (main) => {
   const live = main.locator("#explorer-live");
+  // What a script adds under a figure are ways to take it away.
+  await main.evaluate((own) => own.querySelectorAll(".menu button").forEach((one) => (one.hidden = true)));
   const text = await main.innerText();
   return (await live.count()) ? text.replace(await live.innerText(), "") : text;
 };
@@ -84,7 +86,7 @@ function printFaults() {
 /** Runs inside the page: all that must come out on paper, whether it is folded on the screen or not. */
 function printedTexts() {
   // A column's head is a button on the screen, and words on paper.
-  const controls = ".controls, .handle:has([aria-pressed=false]), .edits, .python, a[download], button:not(th button), label";
+  const controls = ".controls, .handle:has([aria-pressed=false]), .edits, .python, .menu, a[download], button:not(th button), label";
   const fold = (element) => element.closest("details");
   // A page may leave folds out of print altogether.
   const left = (element) => fold(element) !== null && getComputedStyle(fold(element)).display === "none";

@@ -19,17 +19,11 @@ NEEDS = ("Chromium", "pypdf")
 FIRST = ROOT / "reports" / "counter" / "index.html"
 #: The others have the same parts; all are opened in Firefox.
 ALWAYS = (FIRST, FIRST.with_name("how.html"))
+MARKS = {True: (), False: pytest.mark.exhaustive}
+CASES = [pytest.param(one, id=f"{one.parent.name}-{one.stem}", marks=MARKS[one in ALWAYS]) for one in PAGES]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(
-            path, id=f"{path.parent.name}-{path.stem}", marks=() if path in ALWAYS else pytest.mark.exhaustive
-        )
-        for path in PAGES
-    ],
-)
+@pytest.mark.parametrize("path", CASES)
 def test_a_committed_page_passes_every_check(path: Path, tmp_path: Path) -> None:
     """No fault, every row and paragraph whole in its PDF, and no letter of a picture too small or cut on a phone."""
     report = checked(path, tmp_path / "page.pdf")

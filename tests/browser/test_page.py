@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from pages_read import HOSTILE, full_section
+import numpy as np
+from pages_read import HOSTILE, full_section, page_of, square
+from PIL import Image
 
-from probe.report import Page
+from probe.report import Page, Panels, Table
 from tests.browser.tools import STANDARD_BYTES, checked, lost_on_paper, run
 
 NEEDS = ("Chromium", "pypdf")
@@ -66,3 +69,31 @@ def test_what_is_not_printed_is_missed(tmp_path: Path) -> None:
     assert path.write_text(f"<!doctype html><title>t</title>{style}<main><table>{rows}</table></main>")
     report = run("check_page.mjs", path, "--pdf", tmp_path / "page.pdf")
     assert lost_on_paper(report["print"]["texts"], tmp_path / "page.pdf") == ["the second row"]
+
+
+STEPS = """<svg xmlns="http://www.w3.org/2000/svg" width="100" height="50"><g id="at-1"><rect width="9"/></g>
+<g id="at-2"><circle cx="50" cy="25" r="20" fill="#000000"/></g><text x="9" y="40">words</text></svg>"""
+TAKEN = [
+    ["Link", "Link SVG PNG", "figure-1.svg figure-1.png", None],
+    ["Link CSV Python", "Link SVG PNG CSV Python", "rows.svg rows.png rows.csv", "print(1)"],
+]
+
+
+def test_what_is_taken_away_stands_alone(tmp_path: Path) -> None:
+    """A picture has the step that is seen, dark ink on white on a dark screen too; panels stand side by side.
+
+    A table is plain text, also one of several packed blocks and long runs of one letter. A line of Python is copied.
+    """
+    rows = [[number, "ab"[: 1 + number % 2] * number] for number in range(1_500)]
+    table = Table(["n", "word"], [*rows, [1, "é,\n"]], "Rows.", name="rows")
+    whole = Panels([square("1", "Left"), square("2", "Right")], "Two.", table=table, python="print(1)")
+    page = page_of(square("A circle 40 wide.", svg=STEPS, steps=2, choose="step"), whole)
+    found = run("menus.mjs", page.write(tmp_path / "page.html"), tmp_path)
+    assert found == {"figures": TAKEN, "requests": [], "console": [], "csp": []}
+    assert (tmp_path / "rows.csv").read_bytes() == table.to_csv().encode()
+    drawn, panels = ((tmp_path / f"{name}.svg").read_text() for name in ("figure-1", "rows"))
+    assert ("<circle" in drawn, "at-1" in drawn, "currentColor" in drawn + panels) == (True, False, False)
+    assert [text.text for text in ET.fromstring(panels).iter("{http://www.w3.org/2000/svg}text")] == ["Left", "Right"]
+    levels = np.asarray(Image.open(tmp_path / "figure-1.png").convert("L"))
+    assert (levels[0, 0], levels.min() < 40, levels.shape) == (255, True, (216, 372))
+    assert len(table.to_csv()) > 1_500_000

@@ -16,6 +16,7 @@ from analyses.counter import study
 from models import planted
 from models.populations import Population
 from probe import Finding, Study
+from probe.plots.style import ShownFigure
 from probe.studies.verify import Again
 
 REPOSITORY = Path(__file__).parents[2]
@@ -64,7 +65,10 @@ def test_help_wrong_words_and_a_module_that_is_run_by_its_path_need_no_torch() -
 def test_networks_are_measured_then_judged_and_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of two counters and a planted network: nothing is judged before; then a question has its folder and lines."""
+    """Of two counters and a planted network: nothing is judged before; then a question has its folder and lines.
+
+    Of a figure that is one of Python, which draws it.
+    """
     for name, value in {
         "SECOND_JUDGED": Population("few", "counter", range(2000, 2002)),
         "STUDIES": {"judged": lambda fit=True: study.judged(["bit_effects"], fit=fit)},
@@ -82,8 +86,11 @@ def test_networks_are_measured_then_judged_and_measured_again(
     assert printed == f"{tmp_path / 'judged.csv.xz'}: 3 networks measured, with their controls\n"
     assert run(["counter", "bit-effects", "--findings", "found", "--figures", "figures"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    claims = Finding.read(tmp_path / "found" / "bit_effects").claims
+    finding = Finding.read(tmp_path / "found" / "bit_effects")
+    claims = finding.claims
     assert {claim.verdict for claim in claims} == {"undecided"}
+    exec(finding.python(0).replace("; ", "; got = "), given := {})
+    assert (given["got"].svg, type(given["got"].figure)) == (finding.figures[0].svg, ShownFigure)
     assert [line.split() for line in lines].count([claims[0].rule.key, "undecided"]) == 1
     drawn = {str(path) for path in Path("figures").glob("*/*")}
     assert {Path(path).suffix for path in drawn} == {".svg", ".pdf", ".png"}

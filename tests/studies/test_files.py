@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_what_is_no_study_is_told(tmp_path: Path) -> None:
 
 
 def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`study = probe.Study(...)` is reported as a TOML file is, and its figures are written for papers too."""
+    """It is reported as a TOML file is; figures are written for papers too, and found by their line of Python."""
     _ = written(tmp_path)
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\nimport probe\nfrom functions import ones\nhere = Path(__file__).parent\n"
@@ -168,6 +169,9 @@ def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
     page = tmp_path / "report" / "index.html"
     lines = [finding.lines()[0], f"{page} {page.stat().st_size} bytes", *map(str, files)]
     assert {line.strip() for line in said}.issuperset(lines)
+    with contextlib.chdir(tmp_path / "report"):
+        exec(finding.python(0).replace("; ", "; got = "), given := {})
+    assert given["got"].svg == finding.figures[0].svg
 
 
 def test_a_choice_in_a_study_file_is_loads_own(tmp_path: Path) -> None:

@@ -9,18 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from studied import (
-    UNITS,
-    Report,
-    answer,
-    bits,
-    head,
-    planted,
-    report_of,
-    study_of,
-    value,
-    without_pictures,
-)
+from studied import UNITS, Report, answer, bits, head, planted, report_of, study_of, value, without_pictures
 from torch import nn
 
 from probe import Readout, Study
