@@ -63,6 +63,7 @@ class Page:
         provenance: how the page was made: name -> value (seed, checkpoint hash, versions, command). No time
             stamp is added, or two builds would differ.
         hero: what stands between the lead and the sections, such as the figure that says it all.
+        picture: the address of a PNG that is shown with a link to the page, relative to it or http(s); or empty.
         folds_printed: whether print shows what is folded; a page that is a story leaves it out.
         up: links to the pages above this one, from the top down, shown in a line above the title.
         neighbours: links to the pages before and after this one, shown there and at the end.
@@ -77,6 +78,7 @@ class Page:
     sections: Sequence[Section]
     provenance: Mapping[str, str] | None = None
     hero: Sequence[Block] = ()
+    picture: str = ""
     folds_printed: bool = True
     up: Sequence[Link] = ()
     neighbours: Sequence[Link] = ()

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .blocks import LiveBlock, LivePart
+from .inline import plain
 from .inlining import inline_svg, picture_size
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def render_page(page: Page) -> str:
     return (
         template.render(
             value=page,
+            description=plain(page.lead),
             page=Renderer(),
             policy="; ".join(policy),
             style=Markup(style),
