@@ -113,6 +113,18 @@ class Table:
         return cls(columns, list(zip(*values, strict=True)), caption, **options)
 
     @property
+    def same(self) -> dict[int, Inline]:
+        """What stands in columns that have one value in all of three rows or more, by place: a page says it once.
+
+        None where no other column is left beside the first.
+        """
+        rows = self._show_all(self.rows) if len(self.rows) > 2 else []
+        columns = enumerate(zip(*rows, strict=True))
+        found = {place: one[0] for place, one in columns if place and len(set(one)) == 1}
+        found = {place: value for place, value in found.items() if not isinstance(value, Verdict)}
+        return found if len(found) < len(self.columns) - 1 else {}
+
+    @property
     def numeric(self) -> tuple[bool, ...]:
         """Whether each column holds numbers (or intervals) only."""
         return tuple(_is_numeric([row[index] for row in self.rows]) for index in range(len(self.columns)))
@@ -131,11 +143,11 @@ class Table:
     @property
     def shown(self) -> list[list[Inline]]:
         """The rows that the page shows, as text."""
+        return self._show_all(self.rows[: self.max_rows])
+
+    def _show_all(self, rows: Sequence[Sequence[Cell]]) -> list[list[Inline]]:
         at = self.columns.index(self.verdict) if self.verdict is not None else -1
-        return [
-            [self._show(cell, as_verdict=index == at) for index, cell in enumerate(row)]
-            for row in self.rows[: self.max_rows]
-        ]
+        return [[self._show(cell, as_verdict=index == at) for index, cell in enumerate(row)] for row in rows]
 
     def _show(self, cell: Cell, *, as_verdict: bool) -> Inline:
         if as_verdict and isinstance(cell, str) and cell:

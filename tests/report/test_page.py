@@ -64,12 +64,14 @@ def test_a_page_has_the_same_bytes_twice_and_nothing_is_fetched() -> None:
 
 
 def test_verdicts_stand_in_words_beside_their_symbol() -> None:
-    """Whatever they say; no footer without provenance."""
+    """Whatever they say; no footer without provenance. Who shows a link gets the lead and a picture."""
     html = filled("refuted").render()
     assert re.search(r'class="verdict bad"><span aria-hidden="true">✗</span>&nbsp;<bdi>refuted</bdi>', html)
     assert Verdict("whatever").symbol == "•"
-    bare = filled("x", provenance=None).render()
+    bare = filled("x", provenance=None, lead=["a ", Verdict("passed")], picture="x.png").render()
     assert not [word for word in ("<footer", "#made") if word in bare]
+    told = {meta.get("property", meta.get("name")): meta["content"] for meta in Reader(bare).named("meta")[1:]}
+    assert (told["description"], told["og:description"], told["og:image"]) == ("a passed", "a passed", "x.png")
 
 
 def test_hostile_text_adds_no_tag_and_no_attribute() -> None:
@@ -186,6 +188,15 @@ def test_a_frame_gives_columns_and_digits_change_no_file() -> None:
     assert (SORTABLE.shown, SORTABLE.to_csv()) == (PLAIN.shown, PLAIN.to_csv())
     few, many = (Table(["x"], [[0.123456789]], "x", digits=digits) for digits in (2, 5))
     assert (few.shown, many.shown, few.to_csv()) == ([["0.12"]], [["0.12346"]], many.to_csv())
+
+
+def test_what_all_rows_share_is_said_once() -> None:
+    """Below the table, and not in a column; a short table, its first column, and one that shares all keep theirs."""
+    rows = [["x", 1, "<b>"], ["x", 2, "<b>"], ["x", 3, "<b>"]]
+    html = page_of(Table(["a", "n", "b"], rows, "t")).render()
+    assert (html.count("<td"), "In every row: <bdi>b</bdi> <bdi>&lt;b&gt;</bdi>." in html) == (3, True)
+    for kept in (Table(["a", "n", "b"], rows[:2], "t"), Table(["a", "b"], [["x", 1]] * 3, "t")):
+        assert kept.same == {}
 
 
 def test_the_download_holds_all_rows() -> None:
