@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,57 +76,46 @@ def encoded(strings: Sequence[str], features: int) -> Tensor:
     return torch.stack([bits, (1 - bits) / 2][:features], dim=-1)
 
 
-@dataclass(frozen=True)
-class Drawer:
-    """Draws edits of a batch for the recurrent layers of one network, whose values come from a source."""
-
-    rng: np.random.Generator
-    layers: tuple[Any, ...]
-    source: probe.Recording
-    batch: int
-
-    def edit(self, kind: str, layer: Any, signal: str) -> probe.Edit:
-        """Return an edit of a kind at units, steps and rows that are drawn."""
-        rng, units = self.rng, self._some(layer.units)
-        name = layer.name if len(self.layers) > 1 or rng.random() < 0.5 else None
-        steps, rows = self._some(LENGTH), self._some(self.batch) if rng.random() < 0.2 else None
-        site: dict[str, Any] = {"layer": name, "units": units, "steps": steps, "rows": rows}
-        count = layer.units if units is None else len(units)
-        if kind == "clamp":
-            value = rng.normal(size=count).tolist() if rng.random() < 0.5 else float(rng.normal())
-            return probe.clamp(signal, value, **site)
-        if kind == "steer":
-            return probe.steer(signal, rng.normal(size=count).tolist(), scale=-1.5, **site)
-        if kind == "patch":
-            chosen = rng.integers(len(self.source.output), size=self.batch if rows is None else len(rows)).tolist()
-            return probe.patch(signal, self.source, source_rows=chosen, **site)
-        seed = {"seed": int(rng.integers(2**40))} if kind == "resample" else {}
-        return probe.ablate(signal, kind=kind, reference=None if kind == "zero" else self.source, **seed, **site)
-
-    def _some(self, size: int) -> list[int] | None:
-        if self.rng.random() < 0.25:
-            return None
-        chosen = self.rng.choice(size, size=int(self.rng.integers(1, min(size, 4) + 1)), replace=False)
-        return [int(index) - (size if self.rng.random() < 0.3 else 0) for index in chosen]
+def some(rng: np.random.Generator, size: int) -> list[int] | None:
+    """Return up to four of so many places, each counted from one of both ends, or None for all."""
+    if rng.random() < 0.25:
+        return None
+    chosen = rng.choice(size, size=int(rng.integers(1, min(size, 4) + 1)), replace=False)
+    return [int(index) - (size if rng.random() < 0.3 else 0) for index in chosen]
 
 
 KINDS = ("clamp", "steer", "patch", "zero", "mean", "resample")
 
 
-def cases(drawer: Drawer, count: int) -> Iterator[tuple[probe.Edit, ...]]:
+def cases(
+    rng: np.random.Generator, layers: Sequence[Any], source: probe.Recording, batch: int, count: int
+) -> Iterator[tuple[probe.Edit, ...]]:
     """Yield at least `count` cases: none, each kind at each signal of each layer, and several edits together."""
+
+    def edit(kind: str, layer: Any, signal: str) -> probe.Edit:
+        units, name = some(rng, layer.units), layer.name if len(layers) > 1 or rng.random() < 0.5 else None
+        steps, rows = some(rng, LENGTH), some(rng, batch) if rng.random() < 0.2 else None
+        site: dict[str, Any] = {"layer": name, "units": units, "steps": steps, "rows": rows}
+        size = layer.units if units is None else len(units)
+        if kind == "clamp":
+            return probe.clamp(signal, rng.normal(size=size).tolist() if rng.random() < 0.5 else rng.normal(), **site)
+        if kind == "steer":
+            return probe.steer(signal, rng.normal(size=size).tolist(), scale=-1.5, **site)
+        if kind == "patch":
+            chosen = rng.integers(len(source.output), size=batch if rows is None else len(rows)).tolist()
+            return probe.patch(signal, source, source_rows=chosen, **site)
+        seed = {"seed": int(rng.integers(2**40))} if kind == "resample" else {}
+        return probe.ablate(signal, kind=kind, reference=None if kind == "zero" else source, **seed, **site)
+
     yield ()
-    sites = [(layer, str(signal)) for layer in drawer.layers for signal in layer.signals]
+    sites = [(layer, str(signal)) for layer in layers for signal in layer.signals]
     done = 1
     while done < count:
-        for layer, signal in sites:
-            for kind in KINDS:
-                yield (drawer.edit(kind, layer, signal),)
-                done += 1
+        yield from ((edit(kind, layer, signal),) for layer, signal in sites for kind in KINDS)
         for _ in range(len(sites)):
-            chosen = [sites[int(place)] for place in drawer.rng.integers(len(sites), size=3)]
-            yield tuple(drawer.edit(str(drawer.rng.choice(KINDS)), *site) for site in [*chosen, chosen[0]])
-            done += 1
+            chosen = [sites[int(place)] for place in rng.integers(len(sites), size=3)]
+            yield tuple(edit(str(rng.choice(KINDS)), *site) for site in [*chosen, chosen[0]])
+        done += len(sites) * (len(KINDS) + 1)
 
 
 def summed(run: probe.Recording, layers: Sequence[Any]) -> np.ndarray:
@@ -141,13 +129,7 @@ def summed(run: probe.Recording, layers: Sequence[Any]) -> np.ndarray:
 
 
 def write(
-    folder: Path,
-    chosen: Sequence[ExplorerNetwork],
-    strings: Sequence[str],
-    sources: Sequence[str],
-    *,
-    edits: int,
-    seed: int,
+    folder: Path, chosen: Sequence[ExplorerNetwork], strings: list[str], sources: list[str], *, edits: int, seed: int
 ) -> int:
     """Write runs.json and runs.f64 into a folder, and return how many runs they hold.
 
@@ -161,8 +143,7 @@ def write(
             # Half of the networks take values that were kept in float32.
             kept = torch.float32 if place % 2 else torch.float64
             source = probe.record(model, given, signals=probe.Signal, dtype=kept)
-            drawer = Drawer(np.random.default_rng([seed, place]), layers, source, len(strings))
-            for made in cases(drawer, edits):
+            for made in cases(np.random.default_rng([seed, place]), layers, source, len(strings), edits):
                 run = probe.record(model, x, edits=made, signals=probe.Signal)
                 _ = file.write(summed(run, layers).tobytes())
                 listed.append({"network": place, "edits": [edit.to_json() for edit in made]})
