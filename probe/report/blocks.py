@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 from ..errors import ProbeError
-from .inline import Sentence, Verdict, pieces
+from .inline import Link, Sentence, Verdict, pieces
 from .tables import Table
 
 #: The style sheet has a rule for each step of a figure that is seen step by step.
@@ -244,12 +244,14 @@ class Card:
         target: where it leads, see `Link`.
         sentence: what is found there.
         svg: a picture, which only decorates: the page behind the link has it with its words. Empty for none.
+        ways: further links to what is found there.
     """
 
     title: str
     target: str
     sentence: Sentence
     svg: str = ""
+    ways: Sequence[Link] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sentence", pieces(self.sentence))
@@ -257,9 +259,15 @@ class Card:
 
 @dataclass(frozen=True)
 class Cards:
-    """Links to other pages, each with a small picture."""
+    """Links to other pages, each with a picture.
+
+    Args:
+        cards: the links.
+        large: whether each is half a page wide, and its picture whole; otherwise pictures are small.
+    """
 
     cards: Sequence[Card]
+    large: bool = False
     kind: ClassVar[str] = "cards"
 
     def __post_init__(self) -> None:

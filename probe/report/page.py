@@ -196,5 +196,5 @@ def _links(lead: Sentence, blocks: Sequence[Block]) -> Iterator[Link]:
         elif isinstance(block, Pills):
             rows += [[Link(pill.number, pill.target)] for pill in block.pills]
         elif isinstance(block, Cards):
-            rows += [[Link(card.title, card.target), *pieces(card.sentence)] for card in block.cards]
+            rows += [[Link(card.title, card.target), *pieces(card.sentence), *card.ways] for card in block.cards]
     return (piece for row in rows for piece in row if isinstance(piece, Link))
