@@ -97,7 +97,7 @@ for gate in ("input_gate", "forget_gate", "output_gate"):
     values = recording[gate][:, :, :8]
     moved[gate.replace("_", " ")] = (values[one].mean(0) - values[~one].mean(0)).numpy()
 table = pd.DataFrame(moved).rename_axis("unit").T
-ax = plots.matrix(table, label="mean gate at a 1, minus that at a 0")
+ax = plots.matrix(table, title="mean gate at a 1, minus that at a 0")
 ax.figure.savefig("matrix.png", dpi=120)
 # --8<-- [end:matrix]
 

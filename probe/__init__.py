@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import plots as plots
     from .edits.constructors import ablate, clamp, edit, patch, steer
     from .edits.kinds import Edit
     from .errors import ProbeError
@@ -88,6 +89,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "plots":
+        return import_module(".plots", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'probe' has no attribute {name!r}")
     found = globals()[name] = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
@@ -95,4 +98,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "plots"})

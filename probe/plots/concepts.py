@@ -6,25 +6,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from ..errors import ProbeError, several
 from ..recording.aligned import aligned
+from .lines import LINES
 from .recorded import Chosen
 
-#: A line or a colour is drawn for each value; of more nobody can tell them apart.
-MOST = 50
+#: Of other numbers than whole ones so many are drawn one by one; more are put into bins, and so are more than `LINES`
+#: values of any kind.
+_OTHER = 12
+#: Bins, at the most.
+_BINS = 12
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """The values of a concept.
+    """The values of a concept, or the bins that they are in.
 
     Attributes:
         name: what the concept is called, or an empty text.
-        codes: which value holds, (batch, time), as a place in `values`; -1 at padding and where it is not defined.
-        values: the different values, ascending; texts are counted from 0.
-        labels: the values as they are written.
+        codes: which value or bin holds, (batch, time), as a place in `values`; -1 at padding and where it is not
+            defined.
+        values: the different values, ascending; texts are counted from 0; of a bin its middle.
+        labels: the values as they are written; `0.5 to 1` of a bin, which its upper end is none of.
         numeric: whether the values are numbers, so that their distances mean something.
+        numbers: the concept's own, (batch, time), NaN where `codes` are -1; of texts the codes.
+        wide: how wide the bins are; 0 where there are none.
     """
 
     name: str
@@ -32,6 +40,14 @@ class Levels:
     values: np.ndarray
     labels: tuple[str, ...]
     numeric: bool
+    numbers: np.ndarray
+    wide: float
+
+    @property
+    def title(self) -> str:
+        """The concept's name as the title of an axis, which says how wide the bins are."""
+        name = self.name or "concept"
+        return f"{name} (in bins of {self.wide:g})" if self.wide else name
 
     def means(self, numbers: np.ndarray) -> np.ndarray:
         """Return the mean of a unit, (batch, time), at each value and step, (value, time); NaN without a row."""
@@ -45,12 +61,12 @@ class Levels:
 
 
 def levels(given: Any, drawn: Chosen, argument: str, name: str = "") -> Levels:
-    """Return a concept's values, (batch, time) or (batch,), aligned to what is drawn.
+    """Return a concept's values, (batch, time) or (batch,), aligned to what is drawn; many numbers are put into bins.
 
     Raises:
-        ProbeError: it is not aligned, has values of another kind, no values, or more than 50 different ones.
+        ProbeError: it is not aligned, has values of another kind, no values, or more than 32 different texts.
     """
-    title = name or str(getattr(given, "name", None) or "")
+    called = name or str(getattr(given, "name", None) or "")
     batch, time = drawn.real.shape
     concept = aligned(given, batch, time, f"{argument}=")
     here = concept.known & drawn.real
@@ -58,13 +74,28 @@ def levels(given: Any, drawn: Chosen, argument: str, name: str = "") -> Levels:
         raise ProbeError(f"{argument}= is defined at no step that was recorded: there is nothing to draw.")
     kept = concept.values[here]
     different, places = np.unique(kept, return_inverse=True)
-    if len(different) > MOST:
-        raise ProbeError(
-            f"{argument}= has {several(len(different), 'different value')}, and at most {MOST} can be drawn. Round "
-            "it, or put it into bins."
-        )
-    codes = np.full(here.shape, -1)
-    codes[here] = places
-    labels = tuple(f"{one:g}" if concept.numeric else str(one) for one in different)
+    labels, wide = tuple(f"{one:g}" if concept.numeric else str(one) for one in different), 0.0
     along = different.astype(float) if concept.numeric else np.arange(len(different))
-    return Levels(title, codes, along, labels, concept.numeric)
+    if concept.numeric and len(different) > (LINES if (along == along.round()).all() else _OTHER):
+        along, labels, places, wide = _bins(kept.astype(float))
+    elif len(different) > LINES:
+        raise ProbeError(
+            f"{argument}= has {several(len(different), 'different text')}, and at most {LINES} can be drawn. Give "
+            "some of them one name."
+        )
+    codes, numbers = np.full(here.shape, -1), np.full(here.shape, np.nan)
+    codes[here] = places
+    numbers[here] = kept.astype(float) if concept.numeric else places
+    return Levels(called, codes, along, labels, concept.numeric, numbers, wide)
+
+
+def _bins(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...], np.ndarray, float]:
+    """Return middles and names of bins with round ends, which of them each number is in, and how wide they are."""
+    locator = MaxNLocator(_BINS, steps=[1, 2, 2.5, 5, 10])
+    edges = np.asarray(locator.tick_values(float(numbers.min()), float(numbers.max())))
+    filled, places = np.unique(np.searchsorted(edges[1:-1], numbers, side="right"), return_inverse=True)
+    # Adding 0 takes the sign off a zero.
+    ends = np.column_stack([edges[filled], edges[filled + 1]]) + 0.0
+    minus = "\N{MINUS SIGN}"
+    labels = tuple(f"{low:g} to {high:g}".replace("-", minus) for low, high in ends)
+    return ends.mean(axis=1), labels, places, float(edges[1] - edges[0])

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from ..errors import ProbeError, unknown
 from ..recurrent.signals import Units
-from .recorded import chosen, layer_of, words
-from .style import GREY, INK, PLOT_WIDTH, drawn, panels
+from .recorded import Layer, chosen, layer_of, words
+from .style import GREY, WIDEST, drawn, inks, panels, unless_set
 
 #: A gate is saturated below the first and above the second of these.
 CLOSED, OPEN = 0.1, 0.9
@@ -22,6 +22,8 @@ def saturation(
     gates: Any = None,
     units: Units = None,
     layer: str | None = None,
+    size: Any = None,
+    title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes | Figure:
     """Draw how often each unit's gates are nearly open and nearly closed: a panel a gate, a dot a unit.
@@ -34,6 +36,8 @@ def saturation(
         gates: the names of the gates, or one name; None draws all that were recorded.
         units: which units, or None for all.
         layer: the layer's name; it may be left out where there is one.
+        size: inches of a new figure, (width, height), or None.
+        title: stands in place of the gate's name, or above the panels.
         ax: where to draw a single gate, or None for a new figure.
 
     Returns:
@@ -46,10 +50,33 @@ def saturation(
         Karpathy, Johnson & Li 2015, Visualizing and understanding recurrent networks, figure 3.
     """
     found = layer_of(recording, layer, gates if isinstance(gates, str) else None)
-    known = [name for name in found.signals if name.endswith("_gate")]
+    names = _gates(found, gates)
+    shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in names]
+    across = min(len(shown), 3)
+    look: dict[str, Any] = {"color": inks(1)[0], "markersize": unless_set("lines.markersize", 5.0)}
+    room: dict[str, Any] = {"width": WIDEST, "height": 2.7} if across > 1 else {"width": 4.2, "height": 3.8}
+    shared: dict[str, Any] = {"columns": across, "sharex": True, "sharey": True, **room}
+    with panels(len(shown), ax=ax, size=size, title=title, **shared) as axes:
+        for panel, one in zip(axes, shown, strict=True):
+            values = one.values[one.real]
+            panel.plot([0, 1], [1, 0], color=GREY, linewidth=1, linestyle="--", zorder=1)
+            opened, closed = (values > OPEN).mean(axis=0), (values < CLOSED).mean(axis=0)
+            panel.plot(opened, closed, "o", alpha=0.8, zorder=2, **look)
+            panel.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal", title=words(one.signal))
+            panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+            panel.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+            panel.set_xlabel("share above 0.9")
+        for first in axes[::across]:
+            first.set_ylabel("share below 0.1")
+    return drawn(axes)
+
+
+def _gates(layer: Layer, gates: Any) -> list[str]:
+    """Return the names of the gates that are drawn."""
+    known = [name for name in layer.signals if name.endswith("_gate")]
     if not known:
         raise ProbeError(
-            f"The layer {found.name!r} has no gate among its signals: {', '.join(found.signals)}. Record the gates "
+            f"The layer {layer.name!r} has no gate among its signals: {', '.join(layer.signals)}. Record the gates "
             "of a layer that has some, such as signals=['forget_gate'] of an LSTM."
         )
     names = known if gates is None else [gates] if isinstance(gates, str) else list(gates)
@@ -58,18 +85,4 @@ def saturation(
     for name in names:
         if name not in known:
             raise ProbeError(unknown("recorded gate", name, known))
-    shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in names]
-    across = min(len(shown), 3)
-    width, height = (PLOT_WIDTH + across, 2.7) if across > 1 else (4.2, 3.8)
-    with panels(len(shown), ax=ax, columns=across, width=width, height=height, sharex=True, sharey=True) as axes:
-        for panel, one in zip(axes, shown, strict=True):
-            values = one.values[one.real]
-            panel.plot([0, 1], [1, 0], color=GREY, linewidth=1, linestyle="--", zorder=1)
-            opened, closed = (values > OPEN).mean(axis=0), (values < CLOSED).mean(axis=0)
-            panel.plot(opened, closed, "o", color=INK, alpha=0.8, markersize=5, clip_on=False, zorder=2)
-            panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title=words(one.signal))
-            panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-            panel.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
-            panel.set_xlabel("share above 0.9")
-        axes[0].set_ylabel("share below 0.1")
-    return drawn(axes)
+    return names

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib
 import numpy as np
 from markupsafe import escape
 from matplotlib.axes import Axes
@@ -14,11 +15,14 @@ from matplotlib.figure import Figure
 
 from ..errors import ProbeError, several
 from ..recurrent.signals import Units
-from .recorded import Chosen, chosen, layer_of, words
-from .style import AMOUNTS, SIGNS, drawn, panels
+from .recorded import STATES, Chosen, Layer, chosen, layer_of, words
+from .style import AMOUNTS, PLOT_WIDTH, SIGNS, TALLEST, WIDEST, colour_map, drawn, ours, panels, points, unless_set
 
-#: Letters that fit beside each other below a map, and names beside one.
-_LETTERS, _NAMES = 52, 6
+#: Inches that the numbers and the scale beside a map take, that a letter below it is wide, a row of it high, and a
+#: name beside it.
+_ASIDE, _LETTER, _ROW, _NAME = 1.0, 0.088, 0.17, 0.155
+#: More units than these, where none are named, are put in order: those that go alike stand together.
+_SORTED = 12
 
 
 def heatmap(
@@ -30,22 +34,29 @@ def heatmap(
     layer: str | None = None,
     tokens: Sequence[Any] | None = None,
     noun: str = "step",
+    size: Any = None,
+    title: str | None = None,
+    cmap: Any = None,
     ax: Axes | None = None,
 ) -> Axes | Figure:
     """Draw one sequence: a map of units by steps for each signal, each with a scale of colours of its own.
 
     A gate goes from white (0, closed) to black (1, open). Every other signal is teal below 0 and gold above, and its
-    scale is as wide as its largest magnitude. Steps after the end of the sequence are left out.
+    scale is as wide as its largest magnitude. Steps after the end of the sequence are left out. More than 12 units
+    are put in order, the same in each map: those that go alike stand together, with their numbers beside them.
 
     Args:
         recording: a Recording, or an xarray object with the dims (batch, time, unit).
         row: which sequence of the batch.
-        signals: the names of the signals, or one name; None draws all that were recorded.
-        units: which units, the same of each signal, or None for all.
+        signals: the names of the signals, or one name; None draws the state: of an LSTM its cell and hidden state.
+        units: which units, the same of each signal and in this order, or None for all.
         layer: the layer's name; it may be left out where there is one.
         tokens: what the sequence read, one for each of its steps; they are written below the lowest map.
         noun: what one step reads, such as `bit`.
-        ax: where to draw a single signal, or None for a new figure.
+        size: inches of a new figure, (width, height), or None.
+        title: stands in place of the name of a single signal, or above the maps.
+        cmap: a colour map, or its name, for all maps in place of their own; so is `image.cmap` where you set it.
+        ax: where to draw a single signal, or None for a new figure. In your axes the title has the ends of the scale.
 
     Returns:
         The axes of a single signal, or the figure of several.
@@ -54,61 +65,110 @@ def heatmap(
         ProbeError: a name or a number does not exist, or there is nothing to draw.
     """
     found = layer_of(recording, layer, signals if isinstance(signals, str) else None)
-    names = list(found.signals) if signals is None else [signals] if isinstance(signals, str) else list(signals)
-    if not names:
-        raise ProbeError(f"signals={signals!r} names no signal; name one of {', '.join(map(repr, found.signals))}.")
-    shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in names]
+    shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in _names(found, signals)]
     place = shown[0].row(row)
     times = np.flatnonzero(shown[0].real[place])
-    below = [str(step) for step in found.after[times]]
-    if tokens is not None:
-        below = _tokens(tokens, shown[0], times)
+    below = list(map(str, found.after[times])) if tokens is None else _tokens(tokens, shown[0], times)
     tallest = max(len(one.units) for one in shown)
-    height = 0.45 + float(np.clip(0.13 * tallest, 0.7, 2.6))
-    with panels(len(shown), ax=ax, height=height, sharex=True) as axes:
+    across = 1 if len(shown) < 3 else 2
+    down = -(-len(shown) // across)
+    height = min(0.45 + float(np.clip(_ROW * tallest, 0.7, 2.6)) + 0.4 / down, TALLEST / down)
+    wide: dict[str, Any] = {"columns": across, "height": height, "width": PLOT_WIDTH if across == 1 else WIDEST}
+    given = None if cmap is None else colour_map(cmap, SIGNS)
+    order = _alike(shown[0].values[place, times].T) if units is None else None
+    with panels(len(shown), ax=ax, size=size, title=title, sharex=True, **wide) as axes:
         for panel, one in zip(axes, shown, strict=True):
-            norm = draw_map(panel, one.signal, one.values[place, times].T, one.indices)
-            _scale(panel, norm)
-        write_steps(axes[-1], below, found.step_label(noun))
+            rows = order if order is not None and len(order) == len(one.units) else range(len(one.units))
+            values, beside = one.values[place, times][:, rows].T, [one.indices[unit] for unit in rows]
+            norm = draw_map(panel, one.signal, values, beside, cmap=given)
+            say_scale(panel, norm)
+        for lowest in axes[-across:]:
+            write_steps(lowest, below, found.step_label(noun))
     return drawn(axes)
 
 
-def draw_map(ax: Axes, signal: str, values: np.ndarray, units: Sequence[str]) -> Normalize:
-    """Draw a map of one signal, units by steps, and return the values of the first and the last colour."""
-    colours, norm = scale_of(signal, values)
+def _names(layer: Layer, signals: Any) -> list[str]:
+    """Return the signals that are named, or those of a layer's state, or all where none of these was recorded."""
+    if isinstance(signals, str):
+        return [signals]
+    if signals is None:
+        return [name for name in layer.signals if name in STATES or name in layer.states] or list(layer.signals)
+    names = list(signals)
+    if not names:
+        raise ProbeError(f"signals={signals!r} names no signal; name one of {', '.join(map(repr, layer.signals))}.")
+    return names
+
+
+def _alike(values: np.ndarray) -> np.ndarray:
+    """Return an order of units, (unit, step): by their angle in a plane, so that those that go alike are together."""
+    if len(values) <= _SORTED or values.shape[1] < 2:
+        return np.arange(len(values))
+    vectors, sizes, _ = np.linalg.svd(values, full_matrices=False)
+    # The widest gap between two angles is where the order begins.
+    angles = np.arctan2(vectors[:, 1] * sizes[1], vectors[:, 0] * sizes[0])
+    order = np.argsort(angles, kind="stable")
+    gaps = np.diff(angles[order], append=angles[order[0]] + 2 * np.pi)
+    return np.roll(order, -int(np.argmax(gaps)) - 1)
+
+
+def draw_map(ax: Axes, signal: str, values: np.ndarray, units: Sequence[str], *, cmap: Any = None) -> Normalize:
+    """Draw a map of one signal, units by steps, and return the values of the first and the last colour.
+
+    Args:
+        ax: where to draw.
+        signal: its name.
+        values: (unit, step).
+        units: their names; as many are written as have room.
+        cmap: a colour map, or its name, or None for the signal's own.
+    """
+    colours, norm = scale_of(signal, values, cmap)
     _ = ax.imshow(values, aspect="auto", interpolation="nearest", cmap=colours, norm=norm)
     ax.set_title(words(signal), parse_math=False)
-    places = range(0, len(units), -(-len(units) // _NAMES))
+    most = max(1, int(ax.bbox.height / ax.figure.dpi / _NAME))
+    places = range(0, len(units), -(-len(units) // most))
     ax.set_yticks(places, [units[place] for place in places])
     ax.set_ylabel("unit")
     return norm
 
 
-def _scale(ax: Axes, norm: Normalize) -> None:
+def say_scale(ax: Axes, norm: Normalize, form: str = ".2g") -> None:
+    """Say what the colours of a map mean: beside it, or where nobody makes room there, in its title."""
     figure, ends = ax.get_figure(), (norm.vmin or 0.0, norm.vmax or 0.0)
-    if figure is not None:
-        bar = figure.colorbar(ax.get_images()[-1], ax=ax, pad=0.015, aspect=12)
-        ticks = [ends[0], sum(ends) / 2, ends[1]]
-        bar.set_ticks(ticks, labels=[f"{tick:.2g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
-        bar.ax.tick_params(labelsize="small", length=2)
-        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    low, middle, high = (written(tick, form) for tick in (ends[0], sum(ends) / 2, ends[1]))
+    if figure is None or not ours(ax):
+        loc: Any = matplotlib.rcParams["axes.titlelocation"]
+        _ = ax.set_title(", ".join(filter(None, [ax.get_title(loc), f"{low} to {high}"])), parse_math=False)
+        return
+    bar = figure.colorbar(ax.get_images()[-1], ax=ax, pad=0.015, aspect=12)
+    bar.set_ticks([ends[0], sum(ends) / 2, ends[1]], labels=[low, middle, high])
+    bar.ax.tick_params(labelsize=points("legend.fontsize"), length=2)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+
+
+def written(number: float, form: str) -> str:
+    """Return a number as it is written in a figure."""
+    return format(number, form).replace("-", "\N{MINUS SIGN}")
 
 
 def write_steps(ax: Axes, names: Sequence[str], label: str) -> None:
     """Write what stands below the columns of a map, every so many of them where they would run into each other."""
+    figure, place = ax.get_figure(root=True), ax.get_subplotspec()
+    columns = 1 if place is None else place.get_gridspec().ncols
+    inches = (figure.bbox.width / figure.dpi if figure is not None else PLOT_WIDTH) / columns - _ASIDE
     longest = max(len(name) for name in names)
-    every = -(-len(names) * (longest + 1) // _LETTERS)
+    every = -(-len(names) * (longest + 1) // max(int(inches / _LETTER), 1))
     shown = range(0, len(names), max(every, 1))
     ax.set_xticks(list(shown), [names[place] for place in shown], parse_math=False)
     ax.set_xlabel(label, parse_math=False)
 
 
-def scale_of(signal: str, values: np.ndarray) -> tuple[Colormap, Normalize]:
+def scale_of(signal: str, values: np.ndarray, cmap: Any = None) -> tuple[Colormap, Normalize]:
     """Return the colours of a signal, and the values of the first and the last; those of a gate are 0 and 1."""
+    given = unless_set("image.cmap", None) if cmap is None else cmap
     if signal.endswith("_gate"):
-        return AMOUNTS, Normalize(0.0, 1.0)
+        return colour_map(given, AMOUNTS), Normalize(0.0, 1.0)
     largest = float(np.nanmax(np.abs(values))) or 1.0
-    return SIGNS, Normalize(-largest, largest)
+    return colour_map(given, SIGNS), Normalize(-largest, largest)
 
 
 def _tokens(given: Sequence[Any], one: Chosen, times: np.ndarray) -> list[str]:
@@ -155,6 +215,8 @@ def text(
     row: Any = 0,
     signal: str | None = None,
     layer: str | None = None,
+    title: str | None = None,
+    cmap: Any = None,
 ) -> ColouredText:
     """Return tokens coloured by a unit: teal below 0, gold above; of a gate, white where closed and black where open.
 
@@ -167,6 +229,8 @@ def text(
         row: which sequence of the batch.
         signal: the signal's name, or None for the cell state, else the hidden state, else the only state.
         layer: the layer's name; it may be left out where there is one.
+        title: stands in place of the unit's name.
+        cmap: a colour map, or its name, in place of the signal's own.
 
     Raises:
         ProbeError: a name or a number does not exist, several units are named, or the tokens are more or fewer than
@@ -182,15 +246,16 @@ def text(
     times = np.flatnonzero(one.real[place])
     values, names = one.values[place, times, 0], _tokens(tokens, one, times)
     after = one.layer.after[times]
-    colours, norm = scale_of(one.signal, values)
+    colours, norm = scale_of(one.signal, values, cmap)
     spans = [
         _span(name, to_hex(colours(norm(value))), f"{one.layer.when(step, 'step')}: {value:.3g}")
         for name, value, step in zip(names, values, after, strict=True)
     ]
+    heading = one.units[0] if title is None else title
     ends = [(norm.vmin or 0.0, "from"), (norm.vmax or 0.0, "to")]
     key = " ".join(_span(f"{word} {end:.2g}", to_hex(colours(norm(end))), "scale") for end, word in ends)
     html = (
-        f'<div style="font-family: sans-serif"><p style="margin: .3em 0">{escape(one.units[0])}: {key}</p>'
+        f'<div style="font-family: sans-serif"><p style="margin: .3em 0">{escape(heading)}: {key}</p>'
         f'<p style="margin: .3em 0; font-family: monospace; line-height: 1.7; white-space: pre-wrap; '
         f'overflow-wrap: anywhere">{"".join(spans)}</p></div>'
     )

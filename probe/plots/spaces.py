@@ -12,7 +12,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from ..errors import ProbeError, several
-from .style import GREY, INK, axes_or_new
+from .style import GREY, axes_or_new, inks
 
 #: From where a space is seen, in degrees: turned around the third axis, then tilted towards the reader.
 TURN, TILT = 28.0, 22.0
@@ -90,5 +90,6 @@ def _draw_points(
         return
     places = rows[list(columns)].to_numpy(float)
     places = places if len(columns) == 2 else seen(places)
-    look = {"color": INK, "markersize": size, "markerfacecolor": INK if filled else "none"}
+    (ink,) = inks(1)
+    look = {"color": ink, "markersize": size, "markerfacecolor": ink if filled else "none"}
     ax.plot(*places.T, marker, label=label, zorder=3 + filled, **look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,18 +11,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap
+from matplotlib.text import Text
 
 from ..errors import ProbeError, several
 from .concepts import Levels, levels
-from .lines import NAMED, scale
+from .legends import legend_inside
+from .lines import LINES, NAMED, scale, spread
 from .recorded import Chosen, chosen
 from .spaces import draw_cube, draw_fixed_points, seen
-from .style import GREY, INK, STEPS, VALUES, ShownFigure, colours, panels
+from .style import GREY, STEPS, VALUES, colour_map, colours, inks, ours, panels, unless_set
 
 #: Arrows of a flow along each side.
 ARROWS = 14
-#: The states of more sequences have no markers: they would hide the paths.
-MARKED = 50
 _NAMES = ("first", "second", "third")
 
 
@@ -71,54 +73,61 @@ def trajectories(
     layer: str | None = None,
     name: str = "",
     noun: str = "step",
+    size: Any = None,
+    title: str | None = None,
+    cmap: Any = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw states as they move, in the two or three directions along which they vary most.
 
-    Without a concept each sequence is a path, coloured by its steps. With one, the mean state of each value is a path
-    through the steps, coloured by the value, and thin grey lines join the values at the same step.
+    Without a concept each sequence is a path, coloured by its steps, and of more than 32 sequences 32 are drawn. With
+    one, the mean state of each value is a path through the steps, coloured by the value, and thin grey lines join the
+    values at the same step.
 
     Args:
         recording: a Recording, or an xarray object with the dims (batch, time, unit).
-        by: a concept, (batch, time) or (batch,), or None.
-        points: fixed points: what `probe.methods.fixed_points` finds, drawn by how many directions they are unstable
-            in, the stable and the neutral ones with a marker of their own, or states (point, size).
-        flow: a function from states, (state, size), to the states one step later under a fixed input; arrows show
-            where it leads from a grid in the plane. In two directions only.
+        by: a concept, (batch, time) or (batch,), or None; many numbers are put into bins.
+        points: fixed points as `probe.methods.fixed_points` finds them, or states (point, size).
+        flow: a function from states, (state, size), to those one step later; in a plane arrows show where it leads.
         directions: 2 or 3.
         units: which units span the space, or None for all.
-        signal: a name, or several, whose units stand one after the other: the whole state of an LSTM is
-            `("cell_state", "hidden_state")`. None for the cell state, else the hidden state, else the only state.
-        layer: the layer's name; it may be left out where there is one.
+        signal: a name, or several, as `("cell_state", "hidden_state")`; None for the first of them, or the state.
+        layer: the layer's name, where there are several.
         name: what the concept is called.
         noun: what one step reads, such as `bit`.
+        size: inches of a new figure, (width, height), or None.
+        title: of the panel, or None.
+        cmap: the colours of the steps, or of the values of `by`: a colour map, or its name.
         ax: where to draw, or None for a new figure.
 
     Raises:
-        ProbeError: a name or a number does not exist, points or concept do not fit the states, or the states do not
-            spread along so many directions.
+        ProbeError: a name or a number does not exist, or points, concept or directions do not fit the states.
     """
-    if flow is not None and directions != 2:
-        raise ProbeError(
-            f"flow= is drawn in a plane, and directions={directions} was asked for. Choose directions=2."
-        )
+    if flow is not None:
+        _in_a_plane(directions)
     one, values = _states(recording, signal, layer, units)
-    when = [one.layer.when(step, noun) for step in one.layer.after]
     groups = None if by is None else levels(by, one, "by", name)
     plane = principal(values[one.real], directions)
-    places = plane(values)
-    reach = 1.0 if directions == 2 else float(np.abs(places[one.real]).max())
-    with panels(1, ax=ax, width=6.4, height=4.6) as (panel,):
+    reach = 1.0 if directions == 2 else float(np.abs(plane(values[one.real])).max())
+    colour = colour_map(cmap, STEPS if groups is None else VALUES)
+    with panels(1, ax=ax, size=size, title=title, width=6.4, height=4.6) as (panel,):
         _draw_axes(panel, plane)
         if groups is None:
-            _draw_sequences(panel, places / reach, one.real, when)
+            _draw_sequences(panel, plane(values) / reach, one, noun, colour)
         else:
-            _draw_values(panel, places / reach, groups)
+            _draw_values(panel, plane(values) / reach, groups, colours(len(groups.values), colour))
         if points is not None:
             _draw_points(panel, points, plane, reach)
         if flow is not None:
             _draw_flow(panel, flow, plane)
     return panel
+
+
+def _in_a_plane(directions: int) -> None:
+    if directions != 2:
+        raise ProbeError(
+            f"flow= is drawn in a plane, and directions={directions} was asked for. Choose directions=2."
+        )
 
 
 def _states(recording: Any, signal: Any, layer: str | None, units: Any) -> tuple[Chosen, np.ndarray]:
@@ -132,12 +141,17 @@ def _states(recording: Any, signal: Any, layer: str | None, units: Any) -> tuple
 
 def _draw_axes(ax: Axes, plane: Plane) -> None:
     """Say which direction is which, and how much of the variance it has; in three directions along a cube."""
-    if len(plane.shares) == 3:
-        _ = draw_cube([f"{word}, {_percent(share)}" for word, share in zip(_NAMES, plane.shares, strict=True)], ax=ax)
+    shares, own = [_percent(share) for share in plane.shares], ours(ax)
+    if len(shares) == 3:
+        # In axes of the caller there is no room beside the cube for more.
+        names = [f"{word}, {share}" for word, share in zip(_NAMES, shares, strict=True)]
+        _ = draw_cube(names if own else ["1st", "2nd", "3rd"], ax=ax)
         ax.set(xlim=(-2.2, 2.2), ylim=(-1.75, 1.6))
+        if not own:
+            ax.set_title(f"directions of {', '.join(shares)}")
         return
-    for axis, word, share in zip("xy", _NAMES, plane.shares, strict=False):
-        ax.set(**{f"{axis}label": f"{word} direction ({_percent(share)} of the variance)"})
+    for axis, word, share in zip("xy", _NAMES, shares, strict=False):
+        ax.set(**{f"{axis}label": f"{word} direction{f' ({share} of the variance)' if own else f', {share}'}"})
 
 
 def _on_paper(places: np.ndarray) -> np.ndarray:
@@ -145,50 +159,66 @@ def _on_paper(places: np.ndarray) -> np.ndarray:
     return seen(places) if places.shape[-1] == 3 else places
 
 
-def _draw_sequences(ax: Axes, places: np.ndarray, real: np.ndarray, when: list[str]) -> None:
+def _look(width: float, size: float) -> dict[str, Any]:
+    """Return how wide a line is and how large its marks, where nobody set it."""
+    return {
+        "linewidth": unless_set("lines.linewidth", width),
+        "markersize": unless_set("lines.markersize", size),
+    }
+
+
+def _draw_sequences(ax: Axes, places: np.ndarray, one: Chosen, noun: str, colour: Colormap) -> None:
     """Draw each sequence as a path whose pieces have the colour of the step that they lead to."""
-    places = _on_paper(places)
-    inks = colours(len(when), STEPS)
+    when = [one.layer.when(step, noun) for step in one.layer.after]
+    lines, kept = colours(len(when), colour), spread(len(places), LINES)
+    if len(kept) < len(places):
+        ax.set_title(f"{len(kept)} of {several(len(places), 'sequence')}")
+    places, real = _on_paper(places[kept]), one.real[kept]
     ends = real[:, 1:] & real[:, :-1]
     pieces = np.stack([places[:, :-1], places[:, 1:]], axis=2)[ends]
     which = np.broadcast_to(np.arange(1, len(when)), ends.shape)[ends]
-    alpha = float(np.clip(20 / len(places), 0.15, 0.9))
-    ax.add_collection(
-        LineCollection(list(pieces), colors=[inks[step] for step in which], linewidths=1.2, alpha=alpha)
-    )
-    for step, ink in enumerate(inks if len(places) <= MARKED else []):
-        ax.plot(*places[real[:, step], step].T, "o", color=ink, markersize=3, alpha=alpha)
+    look, alpha = _look(1.2, 3.0), float(np.clip(20 / len(places), 0.15, 0.9))
+    paint = [lines[step] for step in which]
+    ax.add_collection(LineCollection(list(pieces), colors=paint, linewidths=look["linewidth"], alpha=alpha))
+    for step, ink in enumerate(lines):
+        ax.plot(*places[real[:, step], step].T, "o", color=ink, markersize=look["markersize"], alpha=alpha)
     ax.autoscale_view()
-    scale([ax], when, inks)
+    scale([ax], when, lines)
 
 
-def _draw_values(ax: Axes, places: np.ndarray, groups: Levels) -> None:
-    """Draw the mean state of each value as a path, and join those of one step."""
+def _draw_values(ax: Axes, places: np.ndarray, groups: Levels, lines: list[str]) -> None:
+    """Draw the mean state of each value as a path, named at its end if there is room, and join those of one step."""
     axes = range(places.shape[2])
     means = _on_paper(np.stack([groups.means(places[:, :, axis]) for axis in axes], axis=-1))
-    inks = colours(len(groups.values), VALUES)
     if groups.numeric:
         for step in range(means.shape[1]):
             ax.plot(*_known(means[:, step]).T, color=GREY, linewidth=0.7, zorder=1)
-    for ink, path, label in zip(inks, means, groups.labels, strict=True):
+    ends: list[Text] = []
+    for ink, path, label in zip(lines, means, groups.labels, strict=True):
         known = _known(path)
-        ax.plot(*known.T, color=ink, marker="o", markersize=4, linewidth=1.6, zorder=2)
-        if len(inks) <= NAMED:
-            _name_end(ax, known, label)
-    if len(inks) > NAMED:
-        scale([ax], groups.labels, inks, title=groups.name)
+        ax.plot(*known.T, color=ink, marker="o", zorder=2, **_look(1.6, 4.0))
+        ends += [_name_end(ax, known, label)] if len(lines) <= NAMED and ours(ax) else []
+    if not ends or _run_together(ends):
+        for end in ends:
+            end.remove()
+        scale([ax], groups.labels, lines, title=groups.name)
     elif groups.name:
         ax.set_title(f"a path for each value: {groups.name}", parse_math=False)
 
 
-def _name_end(ax: Axes, path: np.ndarray, label: str) -> None:
+def _run_together(texts: Sequence[Text]) -> bool:
+    boxes = [text.get_window_extent().padded(-2) for text in texts]
+    return any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def _name_end(ax: Axes, path: np.ndarray, label: str) -> Text:
     """Write a name beyond the end of a path, where the path would go on."""
     ends = ax.transData.transform(path[-2:])
     way = ends[-1] - ends[0]
     away = 11 * way / np.hypot(*way) if len(ends) > 1 and np.hypot(*way) > 0 else np.array([9.0, 7.0])
     look: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "center", "parse_math": False}
     point = float(path[-1, 0]), float(path[-1, 1])
-    _ = ax.annotate(
+    return ax.annotate(
         label, point, xytext=(float(away[0]), float(away[1])), fontsize="small", fontweight="bold", **look
     )
 
@@ -214,13 +244,17 @@ def _draw_points(ax: Axes, points: Any, plane: Plane, reach: float) -> None:
         draw_fixed_points(frame.assign(**kinds), columns, ax=ax)
     else:
         places = frame.to_numpy()
-        ax.plot(*_on_paper(places).T, "o", color=INK, markersize=8, label="points", zorder=3)
-    figure = ax.get_figure()
-    if isinstance(figure, ShownFigure):
+        ax.plot(*_on_paper(places).T, "o", color=inks(1)[0], markersize=8, label="points", zorder=3)
+    figure, (handles, names) = ax.get_figure(), ax.get_legend_handles_labels()
+    if figure is not None and ours(ax):
         # Above a title, and not beside the axes, where a scale of colours stands.
-        _ = figure.legend(*ax.get_legend_handles_labels(), loc="outside upper left", ncols=2)
-    else:
-        _ = ax.legend()
+        _ = figure.legend(handles, names, loc="outside upper left", ncols=2)
+        return
+    before = ax.get_legend()
+    if before is not None:
+        handles += [one for one in before.legend_handles if one is not None]
+        names += [one.get_text() for one in before.get_texts()]
+    _ = legend_inside(ax, handles, names, title="" if before is None else before.get_title().get_text())
 
 
 def _draw_flow(ax: Axes, flow: Callable[[np.ndarray], Any], plane: Plane) -> None:

@@ -92,11 +92,6 @@ def shortened(name: str, most: int) -> str:
     return f"{text[: (most - 1) // 2]}…{text[len(text) - most // 2 :]}"
 
 
-def spread(count: int, most: int) -> list[int]:
-    """Return at most so many of `count` places, the first and the last among them, evenly between."""
-    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))})
-
-
 def labels(names: Sequence[str], most: int) -> list[str]:
     """Return names cut to so many letters; those that would read alike are numbered."""
     found = [shortened(name, most) for name in names]

@@ -1,22 +1,25 @@
 """The style of every figure: fonts, sizes, one colour and marker for each role, and the scales of colours.
 
-No global setting of matplotlib is touched: a library that restyles its user's own plots is not wanted.
+No global setting of matplotlib is touched, and in the plots of recordings and tables those hold that somebody set.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib
+import matplotlib.style
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from ..colours import GREY, INK, MEANINGS, PAPER, STEP, VALUE, of_role
 from ..errors import ProbeError, unknown
@@ -34,8 +37,8 @@ FONT_SIZE, SMALL = 11.0, 10.0
 MANY = 30
 #: Inches that a figure is wide. A phone shows it 560 pixels wide, and a letter of `SMALL` points is then 11 high.
 COLUMN_WIDTH = 7.0
-#: Inches that a plot of a recording is wide, which is shown in a notebook.
-PLOT_WIDTH = 5.6
+#: Inches that a plot of a recording is wide, which is shown in a notebook; and of several panels, which fit a page.
+PLOT_WIDTH, WIDEST, TALLEST = 5.6, 7.0, 9.0
 ROW_HEIGHT = 3.5
 #: Pixels an inch of the picture in a notebook, and how many of them a CSS pixel has.
 SHOWN_DPI, SHARP = 192, 2
@@ -50,7 +53,7 @@ class RoleStyle:
     marker: Literal["o", "s", "^", "D", "v", "X", "P", "*", "<", ">"]
 
     def line(self) -> dict[str, Any]:
-        """Return the keywords for `Axes.plot` and `seaborn.lineplot`."""
+        """Return the keywords for `Axes.plot`."""
         return {"color": self.color, "linestyle": self.linestyle, "marker": self.marker}
 
 
@@ -88,52 +91,67 @@ def role_style(role: str) -> RoleStyle:
     return ROLE_STYLE[role]
 
 
+#: The look of the project. Ink is pure black, because black is what the report turns into the page's own text colour.
+_LOOK: dict[Any, Any] = {
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": FONT_SIZE,
+    "axes.axisbelow": True,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=[INK]),
+    "grid.color": GREY,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "lines.solid_capstyle": "round",
+    "svg.hashsalt": "probe",
+    "svg.fonttype": "none",
+}
+_SIZES: dict[Any, Any] = {
+    "axes.titlesize": FONT_SIZE,
+    "axes.labelsize": FONT_SIZE,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+}
+_LINES: dict[Any, Any] = {"lines.linewidth": 2.0, "lines.markersize": 6.0}
+
+
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Draw in the project's style; matplotlib's settings are as before afterwards.
+    """Draw in the project's style, whatever the reader set: a page has the same bytes everywhere.
 
-    Ink is pure black, because black is what the report turns into the page's own text colour.
+    Matplotlib's settings are as before afterwards.
     """
-    import seaborn as sns  # with scipy's statistics: a process that draws nothing does without
+    with matplotlib.style.context("default"), matplotlib.rc_context({**_LOOK, **_SIZES, **_LINES}):
+        yield
 
-    settings: dict[Any, Any] = {
-        **sns.axes_style("ticks"),
-        "font.family": ["sans-serif"],
-        "font.sans-serif": ["DejaVu Sans"],
-        "font.size": FONT_SIZE,
-        "axes.titlesize": FONT_SIZE,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.labelsize": FONT_SIZE,
-        "xtick.labelsize": SMALL,
-        "ytick.labelsize": SMALL,
-        "legend.fontsize": SMALL,
-        # seaborn outlines bars in white, which glares on a dark page.
-        "patch.force_edgecolor": False,
-        "patch.edgecolor": "black",
-        "grid.color": GREY,
-        "legend.frameon": False,
-        "legend.handlelength": 2.6,
-        "lines.linewidth": 2.0,
-        "lines.markersize": 6.0,
-        "lines.solid_capstyle": "round",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.prop_cycle": cycler(color=[INK]),
-        "axes.unicode_minus": True,
-        "image.cmap": AMOUNTS.name,
-        "svg.hashsalt": "probe",
-        "svg.fonttype": "none",
-    }
-    ink = (
-        "text.color",
-        "axes.edgecolor",
-        "axes.labelcolor",
-        "axes.titlecolor",
-        "xtick.color",
-        "ytick.color",
-    )
-    with matplotlib.rc_context({**settings, **dict.fromkeys(ink, "black")}):
+
+def is_set(key: Any) -> bool:
+    """Whether one of matplotlib's settings is another than its default: by the reader, by a style sheet, or by us."""
+    return matplotlib.rcParams[key] != matplotlib.rcParamsDefault[key]
+
+
+def unless_set(key: Any, value: Any) -> Any:
+    """Return a value, or what one of matplotlib's settings is set to in place of its default."""
+    return matplotlib.rcParams[key] if is_set(key) else value
+
+
+def inks(count: int) -> list[str]:
+    """Return the colours of so many lines that mean nothing else: ink, or those of a cycle that somebody set."""
+    return [to_hex(f"C{place}" if is_set("axes.prop_cycle") else INK) for place in range(count)]
+
+
+@contextlib.contextmanager
+def readers_style() -> Iterator[None]:
+    """Draw in the project's style as far as the reader left matplotlib's settings at their defaults."""
+    # Letters of a size that somebody chose are as large as that in all places.
+    own = _LOOK if is_set("font.size") else {**_LOOK, **_SIZES}
+    # Names that somebody gave are texts as they stand, `$` included.
+    kept: dict[Any, Any] = {key: value for key, value in own.items() if not is_set(key)}
+    with matplotlib.rc_context({**kept, "text.parse_math": False}):
         yield
 
 
@@ -144,9 +162,11 @@ class ShownFigure(Figure):
         """Return the figure as PNG, and how large it is shown in CSS pixels; the figure stays as it was."""
         buffer = io.BytesIO()
         before = self.dpi
-        self.savefig(buffer, format="png", dpi=SHOWN_DPI)
+        own = before == matplotlib.rcParamsDefault["figure.dpi"]
+        dpi = SHOWN_DPI if own else SHARP * before
+        self.savefig(buffer, format="png", dpi=dpi)
         self.set_dpi(before)
-        width, height = self.get_size_inches() * SHOWN_DPI / SHARP
+        width, height = self.get_size_inches() * dpi / SHARP
         return buffer.getvalue(), {"width": round(width), "height": round(height)}
 
 
@@ -205,9 +225,35 @@ def axes_or_new(ax: Axes | None) -> Axes:
     return axes[0, 0]
 
 
-def colours(count: int, scale: LinearSegmentedColormap) -> list[str]:
+def points(key: Any) -> float:
+    """Return the points of letters of one of matplotlib's settings, which may be a word."""
+    return FontProperties(size=matplotlib.rcParams[key]).get_size_in_points()
+
+
+def ours(ax: Axes) -> bool:
+    """Whether axes stand in a figure that was made here, which makes room beside them; in others nothing may."""
+    return isinstance(ax.get_figure(root=True), ShownFigure)
+
+
+def colours(count: int, scale: Colormap) -> list[str]:
     """Return so many colours of a scale, evenly from first to last, as hex texts; a single one is the last."""
     return [to_hex(scale(place)) for place in (np.linspace(0, 1, count) if count > 1 else [1.0])]
+
+
+def colour_map(given: Any, own: Colormap) -> Colormap:
+    """Return a colour map that was given, by its name or as it is, or our own where none was.
+
+    Raises:
+        ProbeError: there is none of that name.
+    """
+    if given is None or isinstance(given, Colormap):
+        return own if given is None else given
+    if not isinstance(given, str) or given not in matplotlib.colormaps:
+        raise ProbeError(
+            f"cmap={given!r} is no colour map. Give a name of matplotlib.colormaps, such as 'viridis' or 'coolwarm', "
+            "or a Colormap."
+        )
+    return matplotlib.colormaps[given]
 
 
 @contextlib.contextmanager
@@ -215,16 +261,29 @@ def panels(
     count: int,
     *,
     ax: Axes | None,
+    size: Any = None,
+    title: str | None = None,
     columns: int = 1,
     width: float | int = PLOT_WIDTH,
     height: float | int = ROW_HEIGHT,
     sharex: bool = False,
     sharey: bool = False,
 ) -> Iterator[Sequence[Axes]]:
-    """Give the axes of so many panels: the caller's single one as it is styled, or new ones in the project's style.
+    """Give the axes of so many panels: the caller's single one as it is styled, or new ones in the reader's style.
+
+    Args:
+        count: of panels.
+        ax: the caller's.
+        size: inches of the whole figure, (width, height), or None.
+        title: of the panel, or of all panels, in place of what the plot writes there.
+        columns: panels side by side, at the most.
+        width: inches of the whole figure where no size is given or set, at most `WIDEST`.
+        height: inches of one row, of rows that are together at most `TALLEST` high.
+        sharex: whether all panels share their x axis.
+        sharey: whether all panels share their y axis.
 
     Raises:
-        ProbeError: axes were given, and there are several panels.
+        ProbeError: axes were given, and there are several panels or a size; or the size is none.
     """
     if ax is not None:
         if count != 1:
@@ -232,19 +291,47 @@ def panels(
                 f"ax= holds one panel, and {count} panels were asked for. Ask for a single one, such as one unit or "
                 "one signal, or leave ax= out."
             )
+        if size is not None:
+            raise ProbeError(f"ax= stands in a figure that has a size, and size={size!r} was asked for. Give one.")
         yield [ax]
+        _entitle([ax], title)
         return
     across = min(columns, count)
-    # Names that somebody gave are texts as they stand, `$` included.
-    plain: dict[Any, Any] = {"text.parse_math": False}
-    with style(), matplotlib.rc_context(plain):
-        _, axes = new_figure(across, -(-count // across), width=width, height=height, sharex=sharex, sharey=sharey)
+    down = -(-count // across)
+    own = unless_set("figure.figsize", (min(width, WIDEST), min(height * down, TALLEST)))
+    wide, tall = own if size is None else _inches(size)
+    with readers_style():
+        _, axes = new_figure(across, down, width=wide, height=tall / down, sharex=sharex, sharey=sharey)
         for spare in axes.ravel()[count:]:
             spare.remove()
-        for one in axes.ravel()[:count]:
-            # Ticks are made when a figure is drawn, which is after the style has ended.
-            one.tick_params(labelsize=SMALL, color="black", labelcolor="black")
-        yield list(axes.ravel()[:count])
+        kept = list(axes.ravel()[:count])
+        for lowest in kept[-across:]:
+            lowest.tick_params(labelbottom=True)
+        for one, side in itertools.product(kept, "xy"):
+            # How many ticks have room is asked when a figure is drawn, which is after the style has ended.
+            one.tick_params(side, labelsize=points(f"{side}tick.labelsize"))
+        yield kept
+        _entitle(kept, title)
+        for axis in (one for each in kept[0].figure.axes for one in (each.xaxis, each.yaxis)):
+            # So is how a tick looks.
+            _ = axis.get_major_ticks(), axis.get_minor_ticks()
+
+
+def _inches(size: Any) -> tuple[float, float]:
+    try:
+        width, height = (float(side) for side in size)
+    except (TypeError, ValueError):
+        width, height = 0.0, 0.0
+    if not (0 < width < np.inf and 0 < height < np.inf):
+        raise ProbeError(f"size={size!r} is no size. Give the inches of width and height, such as size=(7, 4).")
+    return width, height
+
+
+def _entitle(axes: Sequence[Axes], title: str | None) -> None:
+    if title is not None and len(axes) == 1:
+        _ = axes[0].set_title(title, parse_math=False)
+    elif title is not None:
+        _ = axes[0].figure.suptitle(title)
 
 
 def drawn(axes: Sequence[Axes]) -> Axes | Figure:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_hex
 
 from ..errors import ProbeError, unknown
+from .legends import legend_inside
 from .lines import name_lines
-from .sequences import ink_on
-from .style import AMOUNTS, GREY, IN_INK, ROLE_STYLE, SIGNS, RoleStyle, panels
+from .sequences import ink_on, say_scale, written
+from .style import AMOUNTS, GREY, IN_INK, ROLE_STYLE, SIGNS, RoleStyle, colour_map, inks, ours, panels, unless_set
 
-#: A matrix of more rows or columns has no room for its numbers.
-MOST_CELLS = 24
+#: Inches that a cell is wide and high where it has room, that a letter of its number is wide, and its line high.
+_CELL, _LETTER, _LINE = (0.62, 0.42), 0.1, 0.19
 
 
 def matrix(
@@ -26,10 +28,12 @@ def matrix(
     rows: Sequence[Any] | None = None,
     columns: Sequence[Any] | None = None,
     form: str = ".2f",
-    label: str = "",
+    size: Any = None,
+    title: str | None = None,
+    cmap: Any = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a matrix with its numbers printed in the cells.
+    """Draw a matrix with its numbers printed in the cells, or beside a scale of colours where they have no room.
 
     White is 0, and black is the largest number, or 1 where none is larger, as of shares. Where numbers below 0 occur,
     teal is below 0 and gold above. A cell that is NaN stays empty.
@@ -39,35 +43,53 @@ def matrix(
         rows: the rows' names, or None for those of the data.
         columns: the columns' names, or None for those of the data.
         form: how a number is written, as in `format`.
-        label: what the numbers are.
-        ax: where to draw, or None for a new figure.
+        size: inches of a new figure, (width, height), or None.
+        title: what the numbers are.
+        cmap: a colour map, or its name, in place of these colours; so is `image.cmap` where you set it.
+        ax: where to draw, or None for a new figure. In your axes the title says the ends of a scale.
 
     Raises:
-        ProbeError: it is no matrix, has no number, more than 24 rows or columns, or names do not fit.
+        ProbeError: it is no matrix, has no number, or names do not fit.
     """
     values, (down, across), (below, beside) = _as_matrix(data, rows, columns)
     signed = bool((values < 0).any())
     largest = float(np.nanmax(np.abs(values))) or 1.0
     norm = Normalize(-largest, largest) if signed else Normalize(0, max(largest, 1))
-    scale = SIGNS if signed else AMOUNTS
-    width, height = 1.6 + 0.62 * len(across), 1.0 + 0.42 * len(down)
-    with panels(1, ax=ax, width=max(width, 3.0), height=height) as (panel,):
+    given = unless_set("image.cmap", None) if cmap is None else cmap
+    scale = colour_map(given, SIGNS if signed else AMOUNTS)
+    width, height = 1.6 + _CELL[0] * len(across), 1.0 + _CELL[1] * len(down)
+    with panels(1, ax=ax, size=size, title=title, width=max(width, 3.0), height=height) as (panel,):
         panel.imshow(values, cmap=scale, norm=norm, aspect="auto")
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                said = format(value, form).replace("-", "\N{MINUS SIGN}")
-                ink = ink_on(to_hex(scale(norm(value))))
-                panel.text(column, row, said, ha="center", va="center", color=ink)
+        said = {place: written(value, form) for place, value in np.ndenumerate(values) if np.isfinite(value)}
+        if _have_room(panel, values.shape, max(map(len, said.values())), max(map(len, down))):
+            for (row, column), number in said.items():
+                ink = ink_on(to_hex(tuple(scale(norm(values[row, column])))))
+                panel.text(column, row, number, ha="center", va="center", color=ink)
+        else:
+            say_scale(panel, norm, form)
         turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, across)) > 6 else {}
-        panel.set_xticks(range(len(across)), across, parse_math=False, **turned)
-        panel.set_yticks(range(len(down)), down, parse_math=False)
+        width, height = np.asarray(panel.bbox.size) / panel.figure.dpi
+        _name(panel.set_xticks, across, width / (_LINE if turned else max(map(len, across)) * _LETTER), turned)
+        _name(panel.set_yticks, down, height / _LINE, {})
         panel.tick_params(length=0)
         panel.spines[:].set_visible(False)
         panel.set_xlabel(below, parse_math=False)
         panel.set_ylabel(beside, parse_math=False)
-        if label:
-            panel.set_title(label, parse_math=False)
     return panel
+
+
+def _have_room(ax: Axes, cells: tuple[int, ...], letters: int, beside: int) -> bool:
+    """Whether numbers of so many letters have room in the cells of axes, (row, column), beside names of so many."""
+    width, height = np.asarray(ax.bbox.size) / ax.figure.dpi
+    if ours(ax):
+        width = ax.figure.bbox.width / ax.figure.dpi - 0.4 - beside * _LETTER
+    return width / cells[1] >= letters * _LETTER and height / cells[0] >= _LINE
+
+
+def _name(write: Callable[..., Any], names: Sequence[str], room: float, look: dict[str, Any]) -> None:
+    """Write the names of rows or columns, or every so many where there is no room for more."""
+    shown = range(0, len(names), -(-len(names) // max(int(room), 1)))
+    write(shown, [names[place] for place in shown], parse_math=False, **look)
 
 
 def _as_matrix(
@@ -82,11 +104,6 @@ def _as_matrix(
         raise ProbeError(
             f"data has the shape {values.shape} and holds {values.dtype}; a matrix is numbers of the shape (row, "
             "column), at least one of them finite."
-        )
-    if max(values.shape) > MOST_CELLS:
-        raise ProbeError(
-            f"data has {values.shape[0]} rows and {values.shape[1]} columns; numbers are printed in at most "
-            f"{MOST_CELLS} of each. Choose some of them, or draw heatmap()."
         )
     of_frame = isinstance(data, pd.DataFrame)
     titles = [str(data.columns.name or ""), str(data.index.name or "")] if of_frame else ["", ""]
@@ -109,6 +126,8 @@ def dose(
     answered: str = "answered",
     by: str | None = None,
     base: float | int | None = None,
+    size: Any = None,
+    title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a dose-response curve: what was put in across, what the network answered upwards, a line a group.
@@ -121,27 +140,31 @@ def dose(
         answered: the column of answers.
         by: the column that names the group of each row, such as which part of the state was put in, or None.
         base: what the network answers where nothing is put in, or None.
+        size: inches of a new figure, (width, height), or None.
+        title: of the panel, or None for none.
         ax: where to draw, or None for a new figure.
 
     Raises:
         ProbeError: a column does not exist, holds no numbers, or there is no row.
     """
     frame = _table(data, [given, answered], [by])
-    groups = _groups(frame, by)
-    with panels(1, ax=ax, height=4.0) as (panel,):
+    groups, marks = _groups(frame, by), unless_set("lines.markersize", 5.0)
+    with panels(1, ax=ax, size=size, title=title, height=4.0) as (panel,):
         ends = [float(frame[given].min()), float(frame[given].max())]
         panel.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
         if base is not None:
             panel.plot(ends, [base, base], color=GREY, linewidth=1.2, linestyle=":", zorder=1)
-        lasts = []
+        lasts, lines = [], []
         for name, look in groups.items():
             rows = frame if by is None else frame[frame[by].astype(str) == name]
             means = rows.groupby(given, sort=True)[answered].mean()
-            panel.plot(means.index.to_numpy(float), means.to_numpy(float), **look.line(), markersize=5)
+            lines += panel.plot(means.index.to_numpy(float), means.to_numpy(float), **look.line(), markersize=marks)
             lasts.append(float(means.iloc[-1]))
         panel.set_xlabel(given.replace("_", " "), parse_math=False)
         panel.set_ylabel(answered.replace("_", " "), parse_math=False)
-        if by is not None:
+        if by is not None and not ours(panel):
+            _ = legend_inside(panel, lines, list(groups))
+        elif by is not None:
             name_lines([panel], lasts, list(groups), [look.color for look in groups.values()])
     return panel
 
@@ -177,5 +200,6 @@ def _groups(frame: pd.DataFrame, by: str | None) -> dict[str, RoleStyle]:
         raise ProbeError(
             f"The column {by!r} has {len(plain)} groups that are no roles, and at most {len(IN_INK)} are told apart."
         )
-    looks = ROLE_STYLE | dict(zip(plain, IN_INK, strict=False))
+    own = [replace(look, color=ink) for look, ink in zip(IN_INK, inks(len(IN_INK)), strict=True)]
+    looks = ROLE_STYLE | dict(zip(plain, own, strict=False))
     return {name: looks[name] for name in names}

@@ -25,7 +25,10 @@ STAGES: list[list[tuple[str, tuple[str, ...], tuple[str, ...]]]] = [
         ("recording._repr_html_()", ("matplotlib",), ("probe.report",)),
         ("recording.plot", (), ("matplotlib",)),
     ],
-    [("import probe.report", ("torch", "matplotlib", "seaborn", "sklearn"), ())],
+    [
+        ("import probe.report", ("torch", "matplotlib", "seaborn", "sklearn"), ()),
+        ("import probe; probe.plots.heatmap", ("seaborn", "sklearn"), ("matplotlib",)),
+    ],
     [(f"{RUN}({words.split()!r})", HEAVY, ()) for words in ("--help", "--version", "record --help", "shwo")],
 ]
 
@@ -43,7 +46,7 @@ def test_type_checkers_see_the_names_that_exist() -> None:
     """`__all__` and the imports under TYPE_CHECKING have the same names, each what its own module calls so."""
     assert probe.__file__ is not None
     blocks = [node for node in ast.parse(Path(probe.__file__).read_text()).body if isinstance(node, ast.If)]
-    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom) and node.module]
     names = sorted(alias.name for node in imports for alias in node.names)
     assert sorted(probe.__all__) == names
     assert set(names) <= set(dir(probe))

@@ -78,12 +78,7 @@ VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
     "exactly the margin": (controlled(OWN, margin=0.5), [ALL, table([0.5] * 12, OWN)], "not specific", ""),
     "differences of both signs": (controlled(OWN, margin=0.0), [TRAINED, MAY], "undecided", f"to the {OWN} ("),
     "a control not measured": (controlled(HEAD), [TRAINED], "undecided", "'fitted head' was not measured"),
-    "too few pairs": (
-        controlled(OWN),
-        [TRAINED, table(LOW[:9], OWN)],
-        "undecided",
-        f"9 pairs with '{OWN}'",
-    ),
+    "too few pairs": (controlled(OWN), [TRAINED, table(LOW[:9], OWN)], "undecided", f"9 pairs with '{OWN}'"),
     "no interval of pairs": (controlled(OWN, needs=3), [TRAINED, table(LOW[:3], OWN)], "undecided", "few at 95.00%"),
 }
 

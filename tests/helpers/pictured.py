@@ -19,7 +19,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.patches import FancyArrowPatch, Patch, PathPatch
 from matplotlib.spines import Spine
 from matplotlib.text import Text
-from painted import maker
+from painted import figures, maker
 from PIL import Image
 
 from probe.evidence import DataFigure
@@ -28,6 +28,8 @@ from probe.evidence import DataFigure
 _FOUND = "found_in_tests"
 #: So many pixels, of a hundred an inch, may be cut off: no eye sees them.
 _ROOM = 1.0
+#: So many pixels wide a figure is on a phone, and so high a letter must be there.
+_PHONE, _READABLE = 560, 11
 #: A pixel is painted if a channel differs by so much from white.
 _PAINTED = 4
 #: Words that are wrong on a dark page, unless cells keep their colours.
@@ -67,14 +69,26 @@ def _shown(artist: Artist) -> bool:
 
 
 def _texts(figure: Figure) -> Iterator[str]:
-    """Yield the texts that are no number, or that lie outside the figure."""
+    """Yield the texts that are no number, too small for a phone, outside the figure, or over another one."""
+    boxes: list[tuple[str, Any]] = []
     for text in _letters(figure):
         said = text.get_text()
+        if float(text.get_fontsize()) / 72 * _PHONE / figure.get_figwidth() < _READABLE:
+            yield f"{said!r} is too small for a phone"
         if _NO_NUMBER.search(said):
             yield f"{said!r} is written"
         box = text.get_window_extent()
         if _beyond(np.array([box.min, box.max]), figure.bbox) > _ROOM:
             yield f"{said!r} is cut off by the figure's edge"
+        if text.get_rotation() % 90 == 0 and "\n" not in said:  # else there is room for another in its box
+            over = [its for its, its_box in boxes if min(_both(box, its_box)) > 3 * _ROOM]
+            yield from (f"{said!r} stands over {its!r}" for its in over)
+            boxes.append((said, box))
+
+
+def _both(one: Any, other: Any) -> np.ndarray:
+    """Return by how many pixels two boxes overlap across and up."""
+    return np.minimum(one.max, other.max) - np.maximum(one.min, other.min)
 
 
 def _beyond(places: np.ndarray, box: Any) -> float:
@@ -229,6 +243,17 @@ def watch() -> None:
 
     DataFigure.from_figure = staticmethod(from_figure)
     setattr(DataFigure, _FOUND, found)
+
+
+def library() -> list[str]:
+    """Return the faults of the plots that the package drew, of recordings and tables, since painted's last look."""
+    found: list[str] = []
+    for figure in figures():
+        if maker(figure).startswith("probe.plots."):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png")
+            found += [f"{maker(figure)}: {one}" for one in faults(figure, buffer.getvalue())]
+    return sorted(set(found))
 
 
 def lost() -> list[str]:

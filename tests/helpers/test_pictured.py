@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import painted
 import pandas as pd
 import pictured
 import pytest
@@ -79,6 +80,8 @@ BROKEN: dict[str, Callable[[Axes], Any]] = {
     "a dot of 'off' stands outside of the axes 'scores'": lambda ax: ax.plot(
         [0.5], [1.05], "o", clip_on=False, scaley=False, label="off"
     ),
+    "'small' is too small for a phone": lambda ax: ax.set_title("small", fontsize=8),
+    "'scores' stands over 'over'": lambda ax: ax.text(0, 1.02, "over", transform=ax.transAxes),
     "of 9 dots of 'scores' are not in the pixels": lambda ax: ax.axhspan(0.7, 1, color="white", zorder=9),
     "dots of '' are not in the pixels": snapped,
 }
@@ -107,8 +110,8 @@ def test_a_figure_that_is_whole_has_no_fault() -> None:
 
 
 def test_every_figure_with_data_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the package or an analysis draws it, also one that is too large for an SVG."""
-    monkeypatch.setattr(pictured, "maker", lambda _: "probe.questions")
+    """Where the package or an analysis draws it, also one that is too large for an SVG, and all plots."""
+    monkeypatch.setattr(pictured, "maker", lambda _: "probe.plots.units")
     words = {"name": "scores", "title": "Scores", "alt": "1.", "caption": "", "data": pd.DataFrame({"a": [1]})}
     with style():
         for most in (None, 10):
@@ -119,5 +122,8 @@ def test_every_figure_with_data_is_looked_at(monkeypatch: pytest.MonkeyPatch) ->
                 _ = DataFigure.from_figure(figure, max_bytes=most, **words)
             except ProbeError:
                 assert most == 10
-            assert pictured.lost() == ["scores: a dot of 'scores' in 'scores' is cut off by 4 pixels"]
+            fault = "a dot of 'scores' in 'scores' is cut off by 4 pixels"
+            assert pictured.lost() == [f"scores: {fault}"]
+            assert pictured.library() == [f"probe.plots.units: {fault}"]
     assert pictured.lost() == []
+    _ = painted.looked_at()

@@ -95,11 +95,7 @@ def test_rows_and_steps_on_one_axis_are_streamed_where_they_can_be_joined(tmp_pa
     x = torch.randn(7, 4, INPUTS)
     by_row, by_step = (hidden(lambda h: h.flatten(0, 1), rnn) for rnn in (lstm(), nn.LSTM(INPUTS, 5)))
     assert alike(probe.record(by_row, x, out=tmp_path / "run"), probe.record(by_row, x))
-    for model, given, axis in (
-        (by_step, x, 1),
-        (hidden(rnn=nn.LSTM(INPUTS, UNITS)), x, 0),
-        (by_step, x[:4], 0),
-    ):
+    for model, given, axis in ((by_step, x, 1), (hidden(rnn=nn.LSTM(INPUTS, UNITS)), x, 0), (by_step, x[:4], 0)):
         with refused():
             _ = probe.record(model, given, out=tmp_path / "other", batch_axis=axis)
     assert list(tmp_path.iterdir()) == [tmp_path / "run"]

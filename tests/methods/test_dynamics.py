@@ -80,10 +80,7 @@ def grid(values: np.ndarray) -> Tensor:
     return torch.tensor(list(itertools.product(values.tolist(), repeat=2)), dtype=torch.float64)
 
 
-@pytest.mark.parametrize(
-    ("weights", "bias", "count"),
-    [((2.0, 1.5), (0.1, -0.05), 9), ((0.5, -0.9), (0.2, 0.1), 1)],
-)
+@pytest.mark.parametrize(("weights", "bias", "count"), [((2.0, 1.5), (0.1, -0.05), 9), ((0.5, -0.9), (0.2, 0.1), 1)])
 def test_known_fixed_points_are_found_to_1e_8(
     weights: tuple[float, float], bias: tuple[float, float], count: int
 ) -> None:

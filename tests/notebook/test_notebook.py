@@ -75,10 +75,7 @@ ONES = torch.ones(2, 7, 3)
 ODD = (ONES[:0], ONES[:, :, :0], ONES * torch.nan, ONES.bfloat16(), ONES.clone().requires_grad_() * 2)
 #: What shows itself, and what stands there.
 SHOWN: list[tuple[Callable[[], Any], str]] = [
-    (
-        calls,
-        "Recording of 3 calls|relative to max(1, |low[0]: 4 x 7 x 5 (batch, time, unit)",
-    ),
+    (calls, "Recording of 3 calls|relative to max(1, |low[0]: 4 x 7 x 5 (batch, time, unit)"),
     (calls, "high[0], call 1: 4 x 7 x 5|Tensor 7 x 4 x 5 float32|Not called: idle[0]|forget_gate"),
     (projected, "rows of 4 to 6 steps|PackedSequence of Tensor 10 x 2 float32|2 x 2 x 2|Steps kept: 0, -1"),
     (projected, "Nothing was compared with the module (check=False)."),

@@ -31,9 +31,14 @@ def test_a_map_holds_the_recorded_values_of_one_sequence(kind: str) -> None:
         steps = [str(1 + step) for step in range(own.lengths[row])]
         assert [one.get_text() for one in ax.get_xticklabels()] == steps
         assert ("from the last to the first" in ax.get_xlabel()) == (kind == "bidirectional")
-    figure = own.recording.plot.heatmap(layer=own.layer)
-    assert isinstance(figure, Figure)
     part = next(one for one in own.recording.parts if own.layer in (None, one.layer))
+    states = [str(signal) for signal in part.signals if signal in part.initial]
+    drawn: Any = own.recording.plot.heatmap(layer=own.layer)
+    assert [ax.get_title("left") for ax in drawn.figure.axes[: len(states)]] == [
+        one.replace("_", " ") for one in states
+    ]
+    figure = own.recording.plot.heatmap(layer=own.layer, signals=list(part.signals))
+    assert isinstance(figure, Figure)
     panels = [ax for ax in figure.axes if ax.get_title("left")]
     assert [ax.get_title("left").replace(" ", "_") for ax in panels] == [str(signal) for signal in part.signals]
     assert len(figure.axes) == 2 * len(panels)
@@ -94,7 +99,7 @@ DOSES = pd.DataFrame(
 )
 def test_a_matrix_prints_its_numbers(data: object) -> None:
     """Each in its cell, with the names of rows and columns; what is missing stays empty."""
-    ax = matrix(data, form=".1f", label="effect")
+    ax = matrix(data, form=".1f", title="effect")
     written = {one.get_position(): one.get_text() for one in ax.texts}
     minus = "\N{MINUS SIGN}"
     assert written == {(0, 0): "1.0", (1, 0): f"{minus}2.5", (0, 1): "0.2", (1, 1): "0.0", (2, 1): "2.0"}
@@ -142,11 +147,3 @@ def test_a_dose_is_drawn_against_the_answer(table: object) -> None:
     assert [one.get_text() for one in ax.texts if one.get_text() != "━"] == ["w", "c"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("given", "answered")
     assert len(dose(table).get_lines()) == 2
-
-
-def test_axes_of_the_caller_are_drawn_into() -> None:
-    """By each, and returned."""
-    one, two, three = Figure().subplots(3)
-    lstm = recorded("lstm").recording
-    drawn = [matrix(NUMBERS, ax=one), dose(DOSES, ax=two), heatmap(lstm, signals="input_gate", ax=three)]
-    assert drawn == [one, two, three]

@@ -96,7 +96,7 @@ def test_where_a_concept_is_not_defined_nothing_is_drawn() -> None:
     assert len(data(ax)) == TIME - 2
     lines = data(traces(own.recording, by=np.array([["", None, *"abcab"]] * ROWS, dtype=object), units=0))
     assert len(lines) == 3
-    assert np.isfinite(lines[2][1]).tolist() == [False] * 4 + [True] + [False] * 2
+    assert lines[2][0].tolist() == [5]
 
 
 def test_of_many_units_those_are_drawn_that_matter() -> None:
@@ -110,10 +110,10 @@ def test_of_many_units_those_are_drawn_that_matter() -> None:
     assert isinstance(found, Figure)
     assert isinstance(moved, Figure)
     titles = [ax.get_title("left") for ax in found.axes if ax.get_title("left")]
-    assert titles[0] == "cell state 4, r = \N{MINUS SIGN}1.00"
+    assert titles[0] == "cell state 4\nr = \N{MINUS SIGN}1.00"
     strength = [abs(np.corrcoef(MOVING.ravel(), wide[:, :, unit].numpy().ravel())[0, 1]) for unit in range(20)]
     order = np.argsort(strength)[::-1][:12]
-    assert [int(title.split()[2].rstrip(",")) for title in titles] == order.tolist()
+    assert [int(title.split()[2]) for title in titles] == order.tolist()
     shown = [int(ax.get_title("left").split()[2]) for ax in moved.axes]
     assert shown == np.argsort(wide.numpy().std(axis=(0, 1)))[::-1][:12].tolist()
 
@@ -128,9 +128,6 @@ def test_many_lines_have_a_scale_of_colours_and_axes_of_the_caller_a_legend() ->
     assert bar.get_ylabel() == "place"
     drawn = [to_hex(colour) for colour in bar.collections[-1].get_cmap()(np.arange(21))]
     assert drawn == [line.get_color() for line in figure.axes[0].get_lines()] == colours(21, VALUES)
-    own = Figure().subplots()
-    assert traces(lstm, by=FIXED, units=0, name="kind", ax=own) is own
-    legend = own.get_legend()
-    assert legend is not None
-    assert [one.get_text() for one in legend.get_texts()] == ["high", "low"]
+    own: Any = traces(lstm, by=FIXED, units=0, name="kind", ax=Figure().subplots())
+    assert [one.get_text() for one in own.get_legend().get_texts()] == ["high", "low"]
     assert own.spines["top"].get_visible()

@@ -78,10 +78,7 @@ def test_an_lru_is_complex() -> None:
 
 
 @pytest.mark.parametrize("kind", ["CfC", "LTC"])
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"batch_first": False}, {"return_sequences": False, "mixed_memory": True}],
-)
+@pytest.mark.parametrize("options", [{}, {"batch_first": False}, {"return_sequences": False, "mixed_memory": True}])
 def test_a_liquid_network(kind: str, options: dict[str, Any]) -> None:
     """Every form holds, with a batch and without, from zeros and from a state; one row's times are read, more not."""
     import ncps.torch  # pyright: ignore[reportMissingImports]

@@ -17,12 +17,7 @@ import probe
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What each package may import of the others; `reports` builds pages from folders and recomputes nothing.
-MAY_IMPORT = {
-    "probe": set(),
-    "models": {"probe"},
-    "analyses": {"probe", "models", "reports"},
-    "reports": {"probe"},
-}
+MAY_IMPORT = {"probe": set(), "models": {"probe"}, "analyses": {"probe", "models", "reports"}, "reports": {"probe"}}
 COMPARISONS = re.compile(r"^(all_?close|is_?close|equal|array_equal|array_equiv|eq|frame_equal|identical|equals)$")
 
 

@@ -20,8 +20,9 @@ from torch import Tensor
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...methods.probing.prefixes import StepStates, check_aligned
 from ...plots.legends import figure_legend
+from ...plots.lines import spread
 from ...plots.networks import draw_median_line
-from ...plots.study_figures import shortened, spread
+from ...plots.study_figures import shortened
 from ...plots.style import ROLE_STYLE, new_figure
 from ...recurrent.layers import Layer
 from ...recurrent.signals import Signal

@@ -167,7 +167,7 @@ def _figure(answered: Answered, row: int) -> DataFigure:
     symbols = {tuple(value.tolist()): symbol for symbol, value in subject.symbols.items()}
     steps = states.shape[1]
     inputs = [symbols[tuple(step)] for step in subject.x[row, :steps].tolist()] if symbols else []
-    heights = [1.15] * len(names) + [0.55 + float(np.clip(0.13 * len(states), 0.7, 2.6))]
+    heights = [1.25] * len(names) + [0.55 + float(np.clip(0.13 * len(states), 0.7, 2.6))]
     signal, layer = (str(only(table, metric="state")[column].iloc[0]) for column in ("signal", "layer"))
     with drawing():
         figure, axes = new_figure(1, len(heights), height=sum(heights) / len(heights), sharex=True)
@@ -209,7 +209,7 @@ def _concept(ax: Axes, table: pd.DataFrame, concept: Known) -> None:
         else:
             ax.plot(steps, values, drawstyle="steps-mid", color=color, linewidth=1.4)
     ax.tick_params(axis="x", bottom=False)
-    ax.set_ylabel(shortened(concept.name, 16))
+    ax.set_ylabel(shortened(concept.name, 12))
     ax.margins(y=0.15)
     ax.yaxis.set_major_locator(MaxNLocator(3, integer=bool((concept.levels == concept.levels.round()).all())))
     if concept.is_categorical:
