@@ -44,7 +44,7 @@ train: $(VENV)/.installed  ## train seed 0 of the counter into build/models/coun
 report: train  ## train and measure seed 0, answer, and build the pages: build/reports/counter/index.html
 	$(PY) -m analyses counter
 	$(PY) -m analyses flipflop
-	$(VENV)/bin/rnn-probe report analyses/counter/here.py -o $(BUILD)/reports/here --jobs $(JOBS)
+	$(VENV)/bin/rnn-probe report analyses/counter/here.py -o $(BUILD)/reports/here --up ../index.html --jobs $(JOBS)
 	$(VENV)/bin/rnn-probe site $(BUILD)/reports/counter $(BUILD)/reports/flipflop $(BUILD)/reports/here -o $(BUILD)/reports
 
 pages: $(VENV)/.installed  ## rebuild the committed pages from the committed measurements

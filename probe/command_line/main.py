@@ -218,6 +218,7 @@ def report(
     quiet: Annotated[bool, Parameter(negative=())] = False,
     jobs: int = 1,
     figures: Path | None = None,
+    up: str = "",
 ) -> None:
     """Study a network of your own, or many of one task, and write the page that says what came out.
 
@@ -234,11 +235,12 @@ def report(
         quiet: show no progress on stderr.
         jobs: of many networks, how many are measured at a time, each in a process on one thread.
         figures: a folder that gets every figure of a study for papers and talks, as SVG, PDF and PNG.
+        up: the address of the page above this one, such as ../index.html, which then is linked from its top.
     """
     _use(threads)
     from .report_command import report as written
 
-    _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet, jobs=jobs, figures=figures))
+    _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet, jobs=jobs, figures=figures, up=up))
 
 
 @app.command

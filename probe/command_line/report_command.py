@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ..evidence.findings import Finding
+from ..report import Link
 from ..studies.measuring import Progress
 from ..studies.run import FINDINGS, PAGE
 from ..studies.study_file import read_study
@@ -22,6 +24,7 @@ def report(
     quiet: bool = False,
     jobs: int = 1,
     figures: Path | None = None,
+    up: str = "",
 ) -> str:
     """Run the study in a file and return what is printed.
 
@@ -29,8 +32,10 @@ def report(
     """
     given = read_study(study, seed)
     with shown(quiet=quiet or sys.stderr is None or not sys.stderr.isatty()) as progress:
-        _ = given.run(out, overwrite=overwrite, progress=progress, jobs=jobs, figures=figures)
+        made = given.run(out, overwrite=overwrite, progress=progress, jobs=jobs, figures=figures)
     page = out / PAGE
+    if up:
+        _ = replace(made, up=[Link("All pages", up)]).write(page)
     found = sorted((out / FINDINGS).glob("*/finding.json"))
     said = [line for file in found for line in _lines(file.parent, figures)]
     return "\n".join([*said, f"{page} {page.stat().st_size} bytes"])

@@ -159,7 +159,7 @@ def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
         "given = here / 'weights.safetensors', here / 'inputs.npy', {'ones': ones}\n"
         "study = probe.Study(*given, questions=['gates'])\n"
     )
-    words = ["report", str(tmp_path / "mine.py"), "-o", str(tmp_path / "report"), "--quiet"]
+    words = ["report", str(tmp_path / "mine.py"), "-o", str(tmp_path / "report"), "--quiet", "--up", "../index.html"]
     assert main.run([*words, "--figures", str(tmp_path / "figures")]) == 0
     said = capsys.readouterr().out.splitlines()
     finding = Finding.read(tmp_path / "report" / "findings" / "gates")
@@ -167,6 +167,7 @@ def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
     wanted = {f"{one.name}.{form}" for one in finding.figures for form in ("svg", "pdf", "png")}
     assert {file.name for file in files} == wanted
     page = tmp_path / "report" / "index.html"
+    assert '<a href="../index.html">All pages</a>' in page.read_text()
     lines = [finding.lines()[0], f"{page} {page.stat().st_size} bytes", *map(str, files)]
     assert {line.strip() for line in said}.issuperset(lines)
     with contextlib.chdir(tmp_path / "report"):
