@@ -100,8 +100,7 @@ def test_a_function_may_change_its_value_in_place(lstm: nn.LSTM, x: Tensor) -> N
 def test_an_edit_reads_as_the_call_that_makes_it(text: str) -> None:
     """What repr prints is Python, and makes an edit that is equal, prints the same and has the same hash."""
     made = eval(f"probe.{text}", {"probe": probe})
-    assert repr(made) == text
-    assert eval(f"probe.{made!r}", {"probe": probe}) == made
+    assert (repr(made), eval(f"probe.{made!r}", {"probe": probe})) == (text, made)
     assert hash(eval(f"probe.{made!r}", {"probe": probe})) == hash(made)
 
 
@@ -136,10 +135,8 @@ def test_edits_are_equal_if_they_do_the_same(lstm: nn.LSTM, x: Tensor, y: Tensor
         ]
 
     first, again = edits(probe.record(lstm, x), torch.neg), edits(probe.record(lstm, x), torch.neg)
-    assert first == again
-    assert [hash(edit) for edit in first] == [hash(edit) for edit in again]
-    assert copy.deepcopy(first[:-1]) == first[:-1]
-    assert len(set(first)) == len(first)
+    assert (first, [hash(edit) for edit in first]) == (again, [hash(edit) for edit in again])
+    assert (copy.deepcopy(first[:-1]), len(set(first))) == (first[:-1], len(first))
     with_other = edits(probe.record(lstm, y[:BATCH]), torch.abs)
     assert [a == b for a, b in zip(first, with_other, strict=True)] == [True] * 7 + [False] * 6
 

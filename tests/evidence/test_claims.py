@@ -108,8 +108,7 @@ def test_more_rules_ask_for_more() -> None:
     """The verdict's level is corrected by the number of rules decided together; the shown interval is not."""
     values = table([0.85] * 2 + [0.95] * 10)
     alone, among = (judged(rule(), values, family=family) for family in (1, 1000))
-    assert (alone.verdict, among.verdict) == ("established", "undecided")
-    assert alone.interval == among.interval
+    assert ((alone.verdict, among.verdict), alone.interval) == (("established", "undecided"), among.interval)
     assert "too few for an interval" in among.reason
     claims = judge(TRAINED, [*(rule(key=str(k)) for k in range(3)), rule(key="check", check=True)])
     assert "98.33%" in claims[0].reason

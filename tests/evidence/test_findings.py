@@ -56,8 +56,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_finding_is_one_folder_of_the_same_bytes_each_time(tmp_path: Path) -> None:
     """Measurements, claims, each figure with its table; six digits of each number, as a seventh differs elsewhere."""
     folder = finding().write(tmp_path / "counting")
-    assert folder == tmp_path / "counting"
-    assert files(folder) == files(finding().write(tmp_path / "again"))
+    assert (folder, files(folder)) == (tmp_path / "counting", files(finding().write(tmp_path / "again")))
     pictures = ("figures.json", "figures/line.csv", "figures/line.png", "figures/line.svg")
     assert set(files(folder)) == {"claims.json", "finding.json", "measurements.csv", *pictures}
     (entry,) = json.loads((folder / "figures.json").read_text())
@@ -72,12 +71,10 @@ def test_a_written_finding_reads_back(tmp_path: Path) -> None:
     written = finding()
     folder = written.write(tmp_path / "a")
     back = Finding.read(folder)
-    assert (back.question, back.title) == (written.question, written.title)
-    assert back.provenance == {"code": "abc"}
+    assert ((back.question, back.title), back.provenance) == ((written.question, written.title), {"code": "abc"})
     assert back.notes == {"note": "It does, ä bit."}
     assert (back.claims[0].rule, back.claims[0].verdict) == (RULE, written.claims[0].verdict)
-    assert back.figures[0].svg == written.figures[0].svg
-    assert back.measurements["units"].tolist() == ["3"] * 9
+    assert (back.figures[0].svg, back.measurements["units"].tolist()) == (written.figures[0].svg, ["3"] * 9)
     assert back.measurements["pair"].tolist() == [*map(str, range(8)), ""]
     again, before = files(back.write(tmp_path / "b")), files(folder)
     # What finding.json lists is one file less.

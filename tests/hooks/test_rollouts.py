@@ -55,8 +55,7 @@ def test_a_rollout_is_what_the_policy_computes_on_what_it_read(
         with torch.no_grad():
             h = policy.rnn(read[None, :length] if batch_first else read[:length, None])[0].view(length, -1)
         torch.testing.assert_close(found.recording["hidden_state"][episode, :length], h, atol=1e-6, rtol=0)
-    assert found.recording.lengths() == tuple(found.lengths.tolist())
-    assert found.starts.sum(1).tolist() == [1] * 6
+    assert (found.recording.lengths(), found.starts.sum(1).tolist()) == (tuple(found.lengths.tolist()), [1] * 6)
 
 
 def test_an_edit_acts_from_its_step_of_each_episode_on(policy: Policy) -> None:

@@ -87,8 +87,7 @@ def test_every_format_gives_the_same_network(name: str, tmp_path: Path) -> None:
     write, called = FORMATS[name]
     write(path, numbers(model))
     checkpoint = probe.load(path)
-    assert checkpoint.source.format == called
-    assert sorted(checkpoint.recurrent) == ["cell", "lstm"]
+    assert (checkpoint.source.format, sorted(checkpoint.recurrent)) == (called, ["cell", "lstm"])
     assert {name.strip(".") for name in checkpoint.tensors} - {"steps"} == {"head.weight", "head.bias"}
     assert all(agree(checkpoint.recurrent[part], model.get_submodule(part)) for part in ("lstm", "cell"))
     assert checkpoint.not_understood == (("words.0", "words.1", "words.2") if "pickle" in called else ())
@@ -131,8 +130,7 @@ def test_names_of_ones_own_are_given(tmp_path: Path) -> None:
     names: dict[str, str | None] = {mine: f"g.{name}" for name, mine in own.items()}
     checkpoint = probe.load(path, names=names, gate_order="r z n")
     assert agree(checkpoint.recurrent["g"], gru)
-    assert checkpoint.arrays["g"] == tuple(own.values())
-    assert list(checkpoint.tensors) == ["note"]
+    assert (checkpoint.arrays["g"], list(checkpoint.tensors)) == (tuple(own.values()), ["note"])
     without = names | {f"bias_{end}_l0": None for end in ("ih", "hh")}
     assert probe.load(path, names=without, gate_order="r z n").recurrent["g"].bias is False
     assert list(probe.load(npz(tmp_path, **numbers(Model())), names={"lstm.*": None}).recurrent) == ["cell"]
@@ -242,8 +240,7 @@ def test_a_layers_array_that_cannot_be_used_is_an_error(kind: Any, tmp_path: Pat
         _ = probe.load(path)
     assert not probe.load(path, names={"rnn.bias_*": None}).recurrent["rnn"].bias
     loaded = probe.load(npz(tmp_path, **numbers(nn.GRU(2, 3), "rnn.", vocabulary=values)))
-    assert list(loaded.recurrent) == ["rnn"]
-    assert loaded.not_understood == ("vocabulary",)
+    assert (list(loaded.recurrent), loaded.not_understood) == (["rnn"], ("vocabulary",))
 
 
 @pytest.mark.parametrize("name", ["rnn.peephole", "rnn.deeper.scale", "h0", "b/lstm/kernel"])

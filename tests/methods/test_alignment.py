@@ -240,8 +240,7 @@ def test_wrong_variables_have_their_own_targets(rotated: Machine):
     """A part of the concept moves the answer by its difference; a relabelling stands in its place."""
     base, source = torch.tensor([0b1000000000, 0]), torch.tensor([0, 0b1010000000])
     first = WrongVariable(COUNT, values=X[:, 0, 0])
-    assert first.target(base, source, 1).tolist() == [0.0, 1.0]
-    assert first.so_far(source, 1).tolist() == [0.0, 1.0]
+    assert (first.target(base, source, 1).tolist(), first.so_far(source, 1).tolist()) == ([0.0, 1.0], [0.0, 1.0])
     other = relabelled(rotated, TASK, 1, seed=3)
     values = other.so_far(torch.arange(len(COUNT)), 1)
     assert torch.equal(other.target(base, source, 1), values[source] + COUNT[base, -1] - COUNT[base, 1])

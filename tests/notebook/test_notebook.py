@@ -161,8 +161,7 @@ def test_what_a_model_returned_is_told_by_kinds_and_shapes() -> None:
     """No value is printed, none is asked for its own words, and a list that holds itself comes to an end."""
     endless: list[Any] = []
     endless.append(endless)
-    assert described(Rude()) == "Rude"
-    assert described(endless) == "list (list (list (list)))"
+    assert (described(Rude()), described(endless)) == ("Rude", "list (list (list (list)))")
     assert described((torch.ones(()), {"a": None})) == "tuple (Tensor one number float32, dict {a: NoneType})"
     assert len(described([[torch.ones(2, 3)] * 9] * 9)) <= 200
 

@@ -89,8 +89,7 @@ def test_the_style_sheets_have_the_colours_of_the_table_and_greys() -> None:
     ]
     shaded = re.findall(r"\.([pn])\d { background: rgb\((\d+) (\d+) (\d+) /", explorer)
     low, *_, high = (tuple(map(str, parts(colour))) for colour in MEANINGS[VALUE])
-    assert {name: tuple(own) for name, *own in shaded} == {"p": high, "n": low}
-    assert len(shaded) == 8
+    assert ({name: tuple(own) for name, *own in shaded}, len(shaded)) == ({"p": high, "n": low}, 8)
     listed = {colour for _, *own in OF_PAGES.values() for colour in own} | {of_role(role) for role in ROLES}
     listed |= {*MEANINGS[VALUE]}
     behind = r"--(?:good|bad|open|idle)-back: #[0-9a-f]{6}"

@@ -69,8 +69,7 @@ def test_what_the_reader_set_holds(name: str) -> None:
                 axes[0, 0].set_title("a title")
                 pages.append(figure_to_svg(figure, name="page"))
         assert pixels(drawn) == found[-1]
-    assert len(set(found)) == 4
-    assert len(set(pages)) == 1
+    assert (len(set(found)), len(set(pages))) == (4, 1)
     _ = looked_at()
 
 

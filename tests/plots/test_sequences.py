@@ -55,8 +55,7 @@ def test_tokens_and_units_are_named() -> None:
     ax = heatmap(recorded("packed").recording, row=2, signals="cell_state", tokens=tokens, noun="word")
     assert isinstance(ax, Axes)
     ax.figure.canvas.draw()
-    assert [one.get_text() for one in ax.get_xticklabels()] == tokens
-    assert ax.get_xlabel() == "words read"
+    assert ([one.get_text() for one in ax.get_xticklabels()], ax.get_xlabel()) == (tokens, "words read")
     own = recorded("state space")
     ax = heatmap(own.recording, signals="ssm_state", units=[(2, 1), (0, 0)])
     assert isinstance(ax, Axes)
@@ -145,5 +144,4 @@ def test_a_dose_is_drawn_against_the_answer(table: object) -> None:
     assert (diagonal, base) == ([[0, 0], [2, 2]], [[0, 1.5], [2, 1.5]])
     assert (whole, cell) == ([[0, 0], [1, 1], [2, 3]], [[0, 3]])
     assert [one.get_text() for one in ax.texts if one.get_text() != "━"] == ["w", "c"]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("given", "answered")
-    assert len(dose(table).get_lines()) == 2
+    assert ((ax.get_xlabel(), ax.get_ylabel()), len(dose(table).get_lines())) == (("given", "answered"), 2)

@@ -58,8 +58,7 @@ def test_a_notebook_shows_what_a_cell_ends_with(units: int | None, tmp_path: Pat
     assert set(data) >= {"image/png", "text/plain"}
     width, height = (about["image/png"][side] for side in ("width", "height"))
     assert size(data["image/png"]) == pytest.approx((2 * width, 2 * height), abs=1)
-    assert width == round(figure.get_figwidth() * 96)
-    assert (figure.dpi, tuple(figure.get_size_inches())) == before
+    assert (width, (figure.dpi, tuple(figure.get_size_inches()))) == (round(figure.get_figwidth() * 96), before)
     assert plt.get_fignums() == []
     for ending in ("pdf", "svg"):
         figure.savefig(tmp_path / f"a.{ending}")

@@ -95,8 +95,7 @@ def test_where_a_concept_is_not_defined_nothing_is_drawn() -> None:
     ax = against(own.recording, some, units=0)
     assert len(data(ax)) == TIME - 2
     lines = data(traces(own.recording, by=np.array([["", None, *"abcab"]] * ROWS, dtype=object), units=0))
-    assert len(lines) == 3
-    assert lines[2][0].tolist() == [5]
+    assert (len(lines), lines[2][0].tolist()) == (3, [5])
 
 
 def test_of_many_units_those_are_drawn_that_matter() -> None:

@@ -62,16 +62,14 @@ def test_padding_and_undefined_values_are_left_out() -> None:
     texts[:, 5] = None
     texts[:, 6] = ""
     reading = probe.linear_probe(recording, texts, signals=["hidden_state"])
-    assert set(reading.states()["place"]) == {0, 1, 2, 3, 4, 7}
-    assert set(reading.states()["value"]) == {"few", "many"}
+    assert (set(reading.states()["place"]), set(reading.states()["value"])) == ({0, 1, 2, 3, 4, 7}, {"few", "many"})
 
 
 def test_steps_that_were_kept_are_read_as_those_steps() -> None:
     """After record(steps=[-1, 3]) the concept has two columns; the step alone tells them apart."""
     recording = probe.record(untrained(), BITS, steps=[-1, 3])
     reading = probe.linear_probe(recording, ONES[:, [-1, 3]], signals=["hidden_state"], one_map=False)
-    assert len(reading.states()) == 256 + 16
-    assert set(reading.table["step"].dropna()) == {7}
+    assert (len(reading.states()), set(reading.table["step"].dropna())) == (256 + 16, {7})
     full = probe.linear_probe(probe.record(untrained(), BITS), ONES, signals=["hidden_state"], one_map=False)
     assert set(full.table["step"].dropna()) == {6, 7}
 

@@ -39,8 +39,7 @@ def test_a_saved_recording_comes_back_whole(pair: nn.Module, x: Tensor, tmp_path
         back = probe.load_recording(tmp_path / "run.safetensors")
         assert alike(back, recording, rounding=0)
         assert back.max_error == recording.max_error
-    assert back.output["h"][1:] == [None, 3]
-    assert back.output["extra"] == ("a", True)
+    assert (back.output["h"][1:], back.output["extra"]) == ([None, 3], ("a", True))
 
 
 def test_an_output_that_cannot_be_saved_raises(x: Tensor, tmp_path: Path) -> None:
@@ -95,8 +94,7 @@ def test_tables_find_each_value_again(pair: nn.Module, x: Tensor) -> None:
 def test_layers_are_listed_with_their_sizes(pair: nn.Module, tagger: Any) -> None:
     """Names, inputs, units, signals and parameters as torch counts them, in a line each; nothing is called."""
     described = probe.inspect(pair)
-    assert described.model == "Pair"
-    assert [layer.name for layer in described.layers] == ["low[0]", "high[0]", "idle[0]"]
+    assert (described.model, [layer.name for layer in described.layers]) == ("Pair", ["low[0]", "high[0]", "idle[0]"])
     low, high, _ = described.layers
     assert (low.cell, low.inputs, low.units, high.inputs, high.units) == ("LSTM", 3, 5, 5, 5)
     assert low.parameters == sum(parameter.numel() for parameter in pair.get_submodule("low").parameters())

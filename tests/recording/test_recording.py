@@ -48,8 +48,7 @@ def test_recorded_signals_are_the_oracles(
 def test_every_call_of_a_layer_is_kept(pair: nn.Module, x: Tensor) -> None:
     """A layer called twice has two calls, in their order; one that the model passed by is named."""
     recording = probe.record(pair, x)
-    assert recording.layers == ("low[0]", "high[0]")
-    assert recording.calls == {"low[0]": 1, "high[0]": 2}
+    assert (recording.layers, recording.calls) == (("low[0]", "high[0]"), {"low[0]": 1, "high[0]": 2})
     assert recording.not_called == ("idle[0]",)
     first, second = recording.call(0), recording.call(1)
     assert second.layers == ("high[0]",)

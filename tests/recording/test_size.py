@@ -57,8 +57,7 @@ def test_what_is_said_is_what_is_kept(model: nn.Module, options: dict[str, Any])
         for signal, value in part.signals.items():
             found[signal] = found.get(signal, 0) + value.nbytes
     output = found.pop("output", 0)
-    assert (said.signals, said.total) == (found, sum(found.values()))
-    assert bool(said.untold) == bool(output)
+    assert ((said.signals, said.total), bool(said.untold)) == ((found, sum(found.values())), bool(output))
 
 
 def test_what_is_said_can_be_read(model: nn.Module) -> None:

@@ -50,8 +50,7 @@ def test_every_signal_of_every_form_is_the_oracles(kind: str, form: str) -> None
         edits = [probe.clamp(name, 0.25, layer=layers[-1], steps=-1)] if change else []
         run = probe.record(module, *given, edits=edits, signals=Signal)
         wanted = reference.run(module, call.x, call.hx, call.lengths, change)
-        assert run.layers == tuple(layers)
-        assert set(recorded(run)) == set(wanted.signals)
+        assert (run.layers, set(recorded(run))) == (tuple(layers), set(wanted.signals))
         assert farthest(recorded(run), wanted.signals) < 1e-12
         whole = wanted.output if module.batch_first else wanted.output.transpose(0, 1)
         assert distance(padded(module, run.output), whole) < 1e-12

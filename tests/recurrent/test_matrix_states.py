@@ -169,8 +169,7 @@ def test_every_edit_takes_index_tuples(of: tuple[Any, str], x: Tensor) -> None:
         assert torch.equal(after[:, rest], before[:, rest])
         assert torch.allclose(swept[number], run.output, atol=1e-6)
         if number < 4:  # a function has no JSON
-            assert probe.Edit.from_json(edit.to_json()) == edit
-            assert edit.site.units == tuple(units)
+            assert (probe.Edit.from_json(edit.to_json()), edit.site.units) == (edit, tuple(units))
 
 
 def test_what_is_no_unit_of_it_is_refused(of: tuple[Any, str], x: Tensor) -> None:

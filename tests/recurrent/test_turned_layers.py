@@ -107,8 +107,7 @@ def test_a_masked_recording_keeps_its_rows(kind: Any, x: Tensor) -> None:
     recording = probe.record(Masked(wrapped, by="Masking"), x, kwargs={"mask": mask})
     for inside, of_torch in OF_TORCH.items():
         own = f"module.{inside}"
-        assert recording.calls[own] == 1
-        assert recording.lengths(own) == (6, 2, 5, 2)
+        assert (recording.calls[own], recording.lengths(own)) == (1, (6, 2, 5, 2))
         found = recording[own, "hidden_state"]
         assert torch.allclose(found, expected[of_torch, "hidden_state"], rtol=0, atol=1e-12, equal_nan=True)
     edits = [probe.clamp("hidden_state", 0.3, layer=f"module.{BACKWARD}", steps=1)]

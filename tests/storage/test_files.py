@@ -36,16 +36,13 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     fsync comes before the rename: the other order leaves an empty file after a power cut.
     """
     previous, path = os.umask(0o022), tmp_path / "a" / "b.txt"
-    assert write_atomically(path, "ä\n") == path
-    assert os.umask(previous) == 0o022
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert path.read_bytes() == b"\xc3\xa4\n"
+    assert (write_atomically(path, "ä\n"), os.umask(previous)) == (path, 0o022)
+    assert (path.stat().st_mode & 0o777, path.read_bytes()) == (0o644, b"\xc3\xa4\n")
     order: list[str] = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), fsync(handle)))
     monkeypatch.setattr(os, "replace", lambda *paths: (order.append("replace"), replace(*paths)))
-    assert write_atomically(str(path), b"\x00\x01").read_bytes() == b"\x00\x01"
-    assert order == ["fsync", "replace"]
+    assert (write_atomically(str(path), b"\x00\x01").read_bytes(), order) == (b"\x00\x01", ["fsync", "replace"])
     with refused():
         _ = write_atomically(path / "c.txt", "new")
 
@@ -55,8 +52,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "fsync", fail)
     with refused():
         _ = write_atomically(path, "new")
-    assert path.read_bytes() == b"\x00\x01"
-    assert [entry.name for entry in path.parent.iterdir()] == ["b.txt"]
+    assert (path.read_bytes(), [entry.name for entry in path.parent.iterdir()]) == (b"\x00\x01", ["b.txt"])
 
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
