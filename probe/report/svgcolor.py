@@ -10,7 +10,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
-# Up to this grey a stroke or a letter is ink: seaborn draws its axes in #262626, invisible on a dark page.
+# Up to this grey a stroke or a letter is ink: an axis in #262626 is invisible on a dark page.
 DARKEST_DATA_GREY = 0x40
 _MESHES = re.compile(r"(QuadMesh|PolyQuadMesh|TriMesh)_\d+")
 _FURNITURE = re.compile(r"(matplotlib\.axis|patch|legend)_\d+")

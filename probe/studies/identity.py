@@ -37,7 +37,7 @@ from ..subjects.subject import Subject, per_subject
 #: What the version is called beside the digests, and the digest of all networks where there are many.
 VERSION, NETWORKS = "version of rnn-probe", "networks"
 INITIAL = "own initialisation"
-LIBRARIES = ("rnn-probe", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
+LIBRARIES = ("rnn-probe", "torch", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib")
 #: Programs are compared on so many steps.
 _STEPS = 50_000
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)

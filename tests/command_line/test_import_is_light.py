@@ -11,7 +11,7 @@ from commands import printed, started
 
 import probe
 
-HEAVY = ("torch", "numpy", "pandas", "xarray", "matplotlib", "seaborn", "sklearn", "scipy", "safetensors")
+HEAVY = ("torch", "numpy", "pandas", "xarray", "matplotlib", "sklearn", "scipy", "safetensors")
 LIST_LOADED = f"\nimport sys; print([name for name in {(*HEAVY, 'probe.report')!r} if name in sys.modules])\n"
 RUN = (
     "import contextlib, io, probe.command_line.main as main\nwith contextlib.redirect_stdout(io.StringIO()): main.run"
@@ -26,8 +26,8 @@ STAGES: list[list[tuple[str, tuple[str, ...], tuple[str, ...]]]] = [
         ("recording.plot", (), ("matplotlib",)),
     ],
     [
-        ("import probe.report", ("torch", "matplotlib", "seaborn", "sklearn"), ()),
-        ("import probe; probe.plots.heatmap", ("seaborn", "sklearn"), ("matplotlib",)),
+        ("import probe.report", ("torch", "matplotlib", "sklearn"), ()),
+        ("import probe; probe.plots.heatmap", ("sklearn",), ("matplotlib",)),
     ],
     [(f"{RUN}({words.split()!r})", HEAVY, ()) for words in ("--help", "--version", "record --help", "shwo")],
 ]
