@@ -193,11 +193,13 @@ def _draw_values(ax: Axes, places: np.ndarray, groups: Levels, lines: list[str])
     if groups.numeric:
         for step in range(means.shape[1]):
             ax.plot(*_known(means[:, step]).T, color=GREY, linewidth=0.7, zorder=1)
-    ends: list[Text] = []
-    for ink, path, label in zip(lines, means, groups.labels, strict=True):
-        known = _known(path)
-        ax.plot(*known.T, color=ink, marker="o", zorder=2, **_look(1.6, 4.0))
-        ends += [_name_end(ax, known, label)] if len(lines) <= NAMED and ours(ax) else []
+    paths = [_known(path) for path in means]
+    for ink, path in zip(lines, paths, strict=True):
+        ax.plot(*path.T, color=ink, marker="o", zorder=2, **_look(1.6, 4.0))
+    # Where a name stands depends on where the axes end.
+    ax.autoscale_view()
+    named = zip(paths, groups.labels, strict=True) if len(lines) <= NAMED and ours(ax) else ()
+    ends = [_name_end(ax, path, label) for path, label in named]
     if not ends or _run_together(ends):
         for end in ends:
             end.remove()
