@@ -78,6 +78,7 @@ def build(
         sections,
         hero=[_card(subjects, roles, called, single=single), *([pills] if decided else [])],
         provenance=provenance(findings[0]),
+        folds_printed=False,
     )
 
 
