@@ -50,11 +50,11 @@ PLAN = recipe("counter")
 SETUP = (
     f"The network reads {PLAN.length} bits, one at a time, through {PLAN.hidden_size} LSTM units, and answers how "
     f"many ones there were. We trained each from its own seed, on {PLAN.train_size} of the {len(EVERY):,} strings. "
-    "Controls: the same network before training, and fitted heads on its last state: a line to the count, fitted on "
-    "the training strings by least squares, by ridge regression, and under noise; and a score for each count, fitted "
-    f"under noise, also with all recurrent weights times {SCALE:g}, which makes it the strongest on other seeds. For "
-    "each network and rule the best of the five counts. The planted counter is written by hand: one unit holds the "
-    "count, and idle units keep random memories."
+    "The controls are the same network before training, and fitted heads on its last state. Three are a line to the "
+    "count, fitted on the training strings by least squares, by ridge regression, and under noise. Two are a score "
+    f"for each count, fitted under noise, once with all recurrent weights times {SCALE:g}, which makes it the "
+    "strongest on other seeds. For each network and rule we take the best of the five. The planted counter is "
+    "written by hand: one unit holds the count, and idle units keep random memories."
 )
 QUESTION = Question(
     "accuracy",
@@ -72,5 +72,5 @@ QUESTION = Question(
             controls=(Control(STRONGEST, 0.0, lower=True),),
         ),
     ),
-    text="A network misreads a string if it answers another number than the string has ones.",
+    text="A network misreads a string if its answer is not the number of ones in it.",
 )

@@ -42,8 +42,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name="ranks",
         title="How many directions carry the count after seven bits",
         alt=medians_in_words(own[own["metric"] != "alignment_score"]),
-        caption="How far the answer goes; the whole state is all of the way. Lines are medians over networks, on "
-        "prefixes that the search never saw; one is that of random directions.",
+        caption="How far the answer moves, on prefixes that the search never saw; the whole state moves it all the "
+        "way. Lines are medians; one shows random directions.",
         data=own,
     )
 
@@ -68,7 +68,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="We search for directions of the state after seven bits that carry the count (distributed alignment "
-    "search), and patch the values along them from one string into another. A search can find what is not there: so "
-    "we let it look for the first bit, and for the counts in a shuffled order, too.",
+    text="We search for directions that carry the count (distributed alignment search), and patch the state along "
+    "them from one string into another.",
 )

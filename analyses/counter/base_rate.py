@@ -115,7 +115,8 @@ def find(tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame
         fates = [claim.verdict == PREDICTED[claim.rule.key] for claim in claims]
         held = {claim.rule.key for claim in claims if claim.verdict == "established"}
         standing = sum(keys <= held for keys in ACCOUNTS)
-        fate = f"Of {len(fates)} predictions {sum(fates)} came true; of the two accounts behind them {standing} hold."
+        fate = f"Of {len(fates)} predictions {sum(fates)} came true; of the two accounts behind them "
+        f"{standing or 'none'} hold{'s' * (standing < 2)}."
         picture = _picture(shown, codes, fate)
     table = pd.concat([judged, tables[NAME].assign(pair="")], ignore_index=True)
     notes = {"answer": f"{fate} {common.said(claims)}"}
@@ -146,12 +147,12 @@ def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
     return DataFigure.from_figure(
         figure,
         name=NAME,
-        title="What a network starts from and adds, by how frequent ones are",
+        title="Where a network starts and what it adds, by the frequency of ones",
         alt=f"{shown['network'].nunique()} networks. Median drift after training {spread}.",
         caption="Each dot is a network, bars are medians; grey lines are the mean of the training labels, and the "
-        "base rate. Beside the drift stand the medians of networks that were trained at .5 on other codes. Of "
-        "strings as likely as their own, those that they were trained on among them, networks misread at most "
-        f"{own.max():.1%}, of all strings alike {every.min():.1%} to {every.max():.0%} (medians). {fate}",
+        "base rate. Beside the drift: medians of networks trained at .5 on other codes of the bits. On strings as "
+        f"likely as their own networks misread at most {own.max():.1%}, on all strings alike up to {every.max():.0%} "
+        f"(medians). {fate}",
         data=shown[["metric", "role", "network", "p", "value"]].reset_index(drop=True),
     )
 
@@ -172,7 +173,7 @@ RULES = (
     rule(
         key="29b",
         statement="At the beginning the mean answer is a straight line from there to the count at ten bits.",
-        sentence="At the beginning the mean answer is a straight line from there to ten bits (mean distance)",
+        sentence="Early in training the mean answer is a straight line from there to ten bits (mean distance)",
         metric="early_line",
         definition=f"Mean over p of |d - g(0) / 10| after {EARLY} steps of training.",
         at_most=0.05,
@@ -181,7 +182,7 @@ RULES = (
     rule(
         key="29c",
         statement="At the beginning the drift is the base rate.",
-        sentence="At the beginning what is added for a missing bit is the base rate (mean distance)",
+        sentence="Early in training a missing bit adds the base rate (mean distance)",
         metric="early_rate",
         definition=f"Mean over p of |d - p| after {EARLY} steps of training.",
         at_most=0.1,
@@ -190,7 +191,7 @@ RULES = (
     rule(
         key="29d",
         statement="At the beginning the drift is one half, whatever the base rate.",
-        sentence="At the beginning a half is added for a missing bit, whatever the base rate (mean distance)",
+        sentence="Early in training a missing bit adds a half, whatever the base rate (mean distance)",
         metric="early_half",
         definition=f"Mean over p of |d - .5| after {EARLY} steps of training.",
         at_most=0.1,
@@ -199,7 +200,7 @@ RULES = (
     rule(
         key="29e",
         statement="Trained, the drift rises with the base rate.",
-        sentence="The more frequent ones are in training, the more is added for a missing bit (drift, .8 less .2)",
+        sentence="The more frequent ones are in training, the more a missing bit adds (drift, .8 less .2)",
         metric="drift_rise",
         definition="d of the network trained at p(1) = .8 less d of the one of the same seed at .2.",
         at_least=0.15,
@@ -249,10 +250,7 @@ ACROSS = common.Across(
     NAME,
     QUESTION.title,
     "We trained networks on strings in which ones are rarer or more frequent, and measured each over strings as "
-    "likely as its own. By one account the answer starts at the mean of the labels and goes to ten bits on a "
-    "straight line (the first three claims), by another it starts in the middle of all answers, and a half is added "
-    "for a missing bit (the second and the fourth). Before training we predicted, in their order: "
-    f"{', '.join(PREDICTED.values())}.",
+    "likely as its own. We predicted all seven claims before training.",
     RULES,
 )
 #: The roles of networks at the two stages: what a legend says, what fills a dot, and how far they stand apart.

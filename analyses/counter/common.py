@@ -31,7 +31,7 @@ from models.training import initialise
 from probe.evidence import Claim, Control, DataFigure, Rule
 from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.evidence.strongest import STRONGEST
-from probe.plots.style import style
+from probe.plots.style import ROLE_STYLE, style
 from probe.questions import rules
 from probe.subjects.concepts import NUMERIC, Concept, Known, resolve
 from probe.subjects.subject import Subject
@@ -242,6 +242,13 @@ def picture(draw: Callable[[], Axes | Figure], **words: Any) -> DataFigure:
         made = draw()
         figure: Any = made.figure if isinstance(made, Axes) else made
         return DataFigure.from_figure(figure, **words)
+
+
+def strip(ax: Axes, values: pd.Series, role: str, *, at: float, height: float = 0.12) -> None:
+    """Draw networks of a role as dots along a row at a height, and their median as a bar."""
+    look, y = ROLE_STYLE[role], at + height * np.linspace(-1, 1, len(values))
+    ax.plot(values, y, look.marker, color=look.color, markersize=3, alpha=0.6, rasterized=True)
+    ax.plot([values.median()], [at], "|", color="black", markersize=14, markeredgewidth=2)
 
 
 def said(claims: Iterable[Claim]) -> str:

@@ -40,8 +40,7 @@ GATE_ACTIVITY = Question(
     gate_activity.measure,
     settings={"split": common.STRINGS[:, :, 0] > 0},
     draw=draw_gate_activity,
-    text="A gate is open from 0 to 1. We compare the gates after a 1 with the gates after a 0. That a gate goes with "
-    "the bit does not show what it does for the count.",
+    text="A gate is open from 0 to 1. That it varies with the bit does not show what it does for the count.",
 )
 
 
@@ -59,8 +58,8 @@ def draw_bit_effects(table: pd.DataFrame) -> DataFigure:
         name="bit_effects",
         title="What one more bit does to the answer",
         alt=medians_in_words(shown[shown["metric"].isin(["effect", "effect_sd"])]),
-        caption="Medians over networks of the mean change over all strings before the bit; bars are one standard "
-        "deviation over these strings. A counter of ones adds one on a 1 and nothing on a 0.",
+        caption="Medians of the mean change, over all strings that can precede the bit; bars are one standard "
+        "deviation over these. A counter of ones adds one on a 1 and nothing on a 0.",
         data=common.medians(shown[shown["step"].notna()], ["role", "metric", "at", "step"]),
     )
 
@@ -75,7 +74,7 @@ BIT_EFFECTS = Question(
         common.rule(
             key="II.16",
             statement="A 1 and a 0 each do the same to the answer, wherever they come.",
-            sentence="A bit does the same to the answer wherever it comes (spread of its effect)",
+            sentence="A bit has the same effect on the answer wherever it comes (spread of its effect)",
             metric="largest_effect_sd",
             definition="Change of the expected answer on a bit at steps 6..10, read off the state before and after "
             "it; sd over contexts (every step the same total weight), the larger of those on a 1 and on a 0.",
@@ -85,8 +84,8 @@ BIT_EFFECTS = Question(
         ),
     ),
     draw=draw_bit_effects,
-    text="We read the answer off the state before and after each bit, and ask how far the change depends on the bits "
-    "before. A sharp head alone can make it depend on them.",
+    text="We read the answer off the state before and after each bit. A sharp head alone can make the change depend "
+    "on earlier bits.",
 )
 
 
@@ -99,8 +98,8 @@ def draw_directions(table: pd.DataFrame) -> DataFigure:
         title="Answers that follow one direction",
         alt="Markers, one a network, by what is patched. "
         + medians_in_words(own[own["metric"].isin(["direction_score", "best_unit_score"])]),
-        caption="We patch the state after seven bits along a direction: 0 is no patch, 1 the whole state, the line "
-        "the rule's 0.5. Ridge penalties are in units of the states' mean variance.",
+        caption="After seven bits: 0 means no patch, 1 the whole state; the line is the rule's 0.5. Ridge penalties "
+        "are in units of the states' mean variance.",
         data=directions.scores_by_kind(table),
     )
 
@@ -128,8 +127,8 @@ DIRECTIONS = Question(
     ),
     version=3,
     draw=draw_directions,
-    text="The weight of a probe is a direction of the state. We patch the state along this direction alone, and "
-    "score how often the answer follows.",
+    text="A probe's weight is a direction in the state. We patch the state along that direction only, and score how "
+    "often the answer follows.",
 )
 
 
@@ -142,8 +141,8 @@ def draw_steering(table: pd.DataFrame) -> DataFigure:
         name="dose_response",
         title="How far the answer follows a push",
         alt=medians_in_words(ends),
-        caption="We push the state after seven bits along the encoding slope, by Cov(s, n) / Var(n) for each count. "
-        "Lines are medians of the mean change, bands 95 % intervals. Dotted: as far as the state was pushed.",
+        caption="After seven bits, along the encoding slope Cov(s, n) / Var(n). Lines are medians of the mean "
+        "change, bands 95 % intervals. Dotted: as far as the state was pushed.",
         data=drawn,
     )
 
@@ -170,8 +169,8 @@ STEERING = Question(
         ),
     ),
     draw=draw_steering,
-    text="We push the state from the mean of all strings with one count to that of the next, and also along one line "
-    "for all counts, the encoding slope.",
+    text="We push the state from the mean of all strings with one count to that of the next, and along one line for "
+    "all counts.",
 )
 
 
@@ -202,7 +201,7 @@ def _agreement(table: pd.DataFrame) -> Figure:
 
 REDUCED_MODELS = Question(
     "reduced_models",
-    "How few numbers say what the network answers?",
+    "How few numbers describe what the network answers?",
     reduced_models.measure,
     roles=(*common.ANSWERING, "own initialisation"),
     settings={"most": 2**14},
@@ -220,8 +219,8 @@ REDUCED_MODELS = Question(
         ),
     ),
     draw=draw_reduced_models,
-    text="The one number is the drift. A second reduced model is an affine recurrence: a state of two numbers, and "
-    "one affine map of it for each bit, fitted on the prefixes of ten bits.",
+    text="The one number is the drift. A second model is an affine recurrence: two numbers, with one affine map for "
+    "each bit.",
 )
 
 
@@ -234,11 +233,10 @@ def draw_erasure(table: pd.DataFrame) -> DataFigure:
     return common.picture(
         lambda: erasure.draw(drawn),
         name="erasure",
-        title="What the answer is worth without the count",
+        title="How good the answer is without the count",
         alt=medians_in_words(drawn),
-        caption="The share of right answers, by what was erased from the state after seven bits: fitted on half of "
-        "the prefixes, scored on the others. Without the whole state the best answer knows only the "
-        "later bits.",
+        caption="The share of right answers, by what was erased: fitted on half of the prefixes, scored on the "
+        "others. Without the whole state the best answer knows only the later bits.",
         data=drawn,
     )
 
@@ -265,7 +263,8 @@ ERASURE = Question(
         common.rule(
             key="II.12b",
             statement="Erasing shuffled labels instead, at the same rank, leaves the answer well above that.",
-            sentence="With shuffled labels erased the answer stays better than a guess (accuracy above guessing)",
+            sentence="When shuffled labels are erased instead, the answer stays better than a guess (accuracy above "
+            "guessing)",
             metric="shuffled_excess",
             definition="The same with the labels of the fitting half in another order, mean of 20 orders.",
             source=BELROSE,
@@ -285,8 +284,7 @@ ERASURE = Question(
         ),
     ),
     draw=draw_erasure,
-    text="We erase from the state after seven bits what tells the counts apart, and let the run go on. Controls: "
-    "shuffled labels, what is linear in the count alone, and two directions, found by a search or random.",
+    text="From the state after seven bits we erase what tells the counts apart, and let the run continue.",
 )
 
 QUESTIONS = (GATE_ACTIVITY, BIT_EFFECTS, DIRECTIONS, STEERING, REDUCED_MODELS, ERASURE)

@@ -92,6 +92,7 @@ QUESTION = Question(
         rule(
             key="20d",
             statement="To strings of 6 to 12 bits the answer is ten less the zeros, to within one.",
+            sentence="For strings of 6 to 12 bits the answer is within one of ten minus the number of zeros (share)",
             metric="ten_less",
             definition="Of strings of 6 to 12 bits with at most 10 ones and 10 zeros, at the length where it is "
             "smallest, the share whose answer is 9, 10 or 11 less the zeros.",
@@ -101,6 +102,7 @@ QUESTION = Question(
         rule(
             key="20e",
             statement="To strings of 3 to 5 bits with a 1 among them it is nine less the zeros, to within one.",
+            sentence="For strings of 3 to 5 bits with a 1 it is within one of nine minus the zeros (share)",
             metric="nine_less",
             definition="Of strings of 3 to 5 bits with a 1 among them, at the length where it is smallest, the share "
             "whose answer is 8, 9 or 10 less the zeros.",
@@ -110,6 +112,7 @@ QUESTION = Question(
         rule(
             key="20f",
             statement="Two ends, a drift, and how fast the start is forgotten give the mean answer at every length.",
+            sentence="Two ends, a drift and the rate of forgetting give the mean answer at every length (error)",
             metric="law_error",
             definition="Mean of |d (10 - L) - (10 d - g(0)) r^L - g(L)| over L = 2 to 5 and 11 to 14, with d from 6 "
             "to 10 bits, g(0) of the state before the first bit, and r from g(1).",
@@ -117,6 +120,6 @@ QUESTION = Question(
             controls=common.LESS,
         ),
     ),
-    text="We add up what the answer has too much at each length. Before the first bit the answer is near five, the "
-    "middle of all answers, and at ten bits it is right.",
+    text="We measure by how much the mean answer is too high at each length. Before the first bit the answer is near "
+    "five, the middle of all answers, and at ten bits it is right.",
 )

@@ -103,5 +103,5 @@ QUESTION = Question(
         ),
     ),
     text="In each network we take the estimator whose probe reads the count best from prefixes that it was not "
-    "fitted on, and ask whether the answer follows its direction. Where it does not, there may be another direction.",
+    "fitted on, and ask whether the answer follows its direction. If it does not, another direction may still exist.",
 )

@@ -39,8 +39,8 @@ def _entering(shares: pd.DataFrame) -> DataFigure:
         name="gate_shares",
         title="Which gate lets a 1 in",
         alt=f"Dots, one a network. Median shares of trained networks: {', '.join(said)}.",
-        caption="We turn a 0 into a 1 at one step, and show it to every subset of the gates. A share is what a gate "
-        f"adds to the change of the answer. The lines are the rules' {BOUND}.",
+        caption="Each subset of the gates is shown the 1. A gate's share is what it adds to the change of the "
+        "answer. The lines are the rules' {BOUND}.",
         data=shares[["role", "network", "pair", "signal", "value"]],
     )
 
@@ -57,11 +57,11 @@ def _lasting(drawn: pd.DataFrame) -> DataFigure:
     return common.picture(
         draw,
         name="kept",
-        title="How long the most lasting cell keeps what was written",
+        title="How long the longest-lasting cell keeps what was written",
         alt="Lines falling towards earlier bits; the numbers are those of the first bit. "
         + medians_in_words(lasting[lasting["step"] == 0]),
-        caption="What is left of a bit, the product of all later forget gates: mean over strings, in the unit of "
-        "each network that keeps the first bit best. Lines are medians, bands 95 % intervals.",
+        caption="What is left of a bit: the product of all later forget gates, in the unit of each network that "
+        "keeps the first bit best. Lines are medians, bands 95 % intervals.",
         data=lasting[["role", "network", "pair", "units", "step", "value"]],
     )
 
@@ -86,7 +86,7 @@ QUESTION = Question(
         common.rule(
             key="II.15b",
             statement="A 1 is written by the candidate.",
-            sentence="A 1 enters by the candidate (share of the candidate)",
+            sentence="A 1 enters through the candidate (share of the candidate)",
             metric="gate_share",
             signal="cell_candidate",
             definition=f"{SETUP}. The share of g.",
@@ -106,6 +106,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="We turn a 0 into a 1, and ask through which gate the change of the answer comes. The candidate is what a "
-    "step would write into the cell, and the gates scale it. We also freeze the three gates at their means.",
+    text="We turn a 0 into a 1, and ask which gate the change of the answer comes through. The candidate is what a "
+    "step would write into the cell; the gates scale it.",
 )

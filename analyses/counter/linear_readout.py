@@ -20,10 +20,10 @@ def figures(table: pd.DataFrame) -> DataFigure:
     return common.picture(
         lambda: linear_readout.draw(drawn, ax=new_figure(height=3.2)[1][0, 0]),
         name="readout_by_step",
-        title="A probe reads the count, trained or not",
+        title="How well a probe reads the count, by step",
         alt=f"Lines of held-out R² by step; the numbers are those after the last. {last}",
-        caption="Medians over networks of the probe's R² on the cell state, with their 95 % intervals, from the step "
-        "on that has enough prefixes to hold some out.",
+        caption="Medians of the probe's R² on the cell state, with their 95 % intervals, from the first step with "
+        "enough prefixes to hold some out.",
         data=drawn,
     )
 
@@ -69,6 +69,5 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="If training made what a probe finds, it reads the trained states better than those before training. Idle "
-    "units lower the share of the count: a low value does not mean that there is no counter.",
+    text="If training created what a probe finds, the probe should read trained states better than untrained ones.",
 )

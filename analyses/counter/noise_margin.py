@@ -24,7 +24,7 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name="noise_margin",
         title="Accuracy with noise in every number of the state",
         alt=f"Accuracy falls with the dose of noise. {medians_in_words(only(drawn, metric='noisy_accuracy'))}",
-        caption=f"Thin lines are networks, thick ones medians; the straight line is the rule's dose of {DOSE:g}.",
+        caption=f"Thin lines are networks, thick ones medians; the vertical line is the rule's dose, {DOSE:g}.",
         data=curves.rename(columns={"at": "dose"}),
     )
 
@@ -39,7 +39,7 @@ QUESTION = Question(
         common.rule(
             key="II.5b",
             statement="The count is held with a margin.",
-            sentence="The count stands noise (accuracy under noise)",
+            sentence="The count withstands noise (accuracy under noise)",
             metric="noisy_accuracy",
             definition="Accuracy on all 1,024 strings with independent Gaussian noise of .1 sd of each unit (sd over "
             "strings at that step) added to every number of (c, h) after every step, 32 draws.",

@@ -73,5 +73,5 @@ QUESTION = Question(
             controls=common.LESS,
         ),
     ),
-    text="We fit the offset for each missing bit on strings of at most ten bits, and try it on strings of twelve.",
+    text="We fit the offset for each missing bit on strings of at most ten bits, and test it on strings of twelve.",
 )

@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
+from matplotlib.axes import Axes
 
 from analyses.counter import common
-from probe.evidence import Range, Rule
-from probe.evidence.measurements import measurement, tabulate
+from probe.evidence import DataFigure, Range, Rule
+from probe.evidence.measurements import measurement, only, tabulate
 from probe.methods.abstraction.programs import slope
 from probe.methods.causal.ablation import Resampling
 from probe.methods.probing.monotone import HALF, each_unit_read, monotone_predictions
 from probe.methods.probing.splits import folds
+from probe.plots.style import ROLE_STYLE, new_figure
 from probe.questions.interventions import directions
 from probe.questions.interventions.unit_ablation import accuracy_of
 from probe.questions.interventions.unit_shares import shares_of
@@ -185,6 +187,40 @@ def alone_of(subject: Subject) -> np.ndarray:
     return (np.array(kept) - none) / (own - none)
 
 
+#: Whose best cells are drawn: before training, with larger weights, and after it.
+DRAWN = {"own initialisation": "before training", "scaled head": "with larger weights", "trained": "after training"}
+
+
+def figures(table: pd.DataFrame) -> DataFigure:
+    """Draw how well one map reads the ones off the best cell of each network."""
+    rows = only(table, metric="best_read")
+    rows = rows[rows["role"].isin(DRAWN) & rows["network"].str.startswith("counter/")]
+    passed = {role: (own["value"] >= BOUNDS["read"]).sum() for role, own in rows.groupby("role")}
+    return common.picture(
+        lambda: _draw(rows),
+        name=NAME,
+        title="How well one formula reads the ones off the best cell",
+        alt="Dots, one a network. At or above the bound: "
+        + ", ".join(f"{DRAWN[str(role)]} {count}" for role, count in passed.items())
+        + ".",
+        caption="Each dot is a network, placed by its best cell; bars are medians. Larger weights are untrained too.",
+        data=rows[["role", "network", "value"]].reset_index(drop=True),
+    )
+
+
+def _draw(rows: pd.DataFrame) -> Axes:
+    ax = new_figure(height=2.7)[1][0, 0]
+    for place, (role, called) in enumerate(DRAWN.items()):
+        own = rows[rows["role"] == role]["value"]
+        common.strip(ax, own, role, at=place, height=0.2)
+        said = f"{called}, {(own >= BOUNDS['read']).sum()} of {len(own)} pass"
+        ax.text(0.01, place - 0.42, said, va="center", color=ROLE_STYLE[role].color, fontweight="bold")
+    ax.axvline(BOUNDS["read"], color="black", linestyle="--", linewidth=1, zorder=0)
+    ax.set(xlabel="share of prefixes read right", xlim=(0, 1.02), ylim=(len(DRAWN) - 0.6, -0.7), yticks=[])
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
 def _rule(key: str, counted: str, target: str, what: str) -> Rule:
     return common.rule(
         key=key,
@@ -216,8 +252,8 @@ QUESTION = Question(
         Rule(
             key="27d",
             statement="Training takes the running count out of single cells.",
-            sentence="By one map for all steps, training takes the running count out of single cells (share read off "
-            "the best)",
+            sentence="Read by one formula, training takes the running count out of single cells (share read off the "
+            "best)",
             metric="best_read",
             definition="The first of the five tests for the ones (27a), of the cell that does best in it.",
             source=SOURCE,
@@ -226,7 +262,7 @@ QUESTION = Question(
             controls=common.beside_untrained(0.2, lower=True),
         ),
     ),
-    text="One and the same cell must pass five tests. Read: one map reads the count off it after every bit. Lasts: "
-    "the map holds at eleven and twelve bits. Carries: after seven bits it carries half of a count. Moves: to patch "
-    "it moves half of the answers. Suffices: alone it does half of what the network can do.",
+    draw=figures,
+    text="The first of five tests that one cell must pass: one formula gives the ones from it after every bit, right "
+    "on 90 % of the prefixes.",
 )

@@ -28,7 +28,7 @@ RULES = (
     common.rule(
         key="T1",
         statement="The running count is gone from single cells before the network counts.",
-        sentence="By one map for all steps, the running count leaves single cells before the network counts (share "
+        sentence="Read by one formula, the running count leaves single cells before the network counts (share "
         "of networks)",
         metric="gone_before",
         definition="Share of networks in which one monotone map reads the count off one cell at all steps (1c, at "
@@ -42,8 +42,7 @@ RULES = (
 ACROSS = common.Across(
     NAME,
     "When does the count appear in training, and when does it leave single cells?",
-    f"We followed each of these networks for {LAST:,} steps of training; that of all other counters ended after "
-    f"{USUAL:,}. The rule asks for {NEEDS} networks and not for fifty, which we fixed with it.",
+    f"We followed {NEEDS} networks for {LAST:,} training steps; all other counters were trained for {USUAL:,}.",
     RULES,
 )
 Shown = tuple[str, str, str, float | None]
@@ -116,7 +115,7 @@ def _picture(data: pd.DataFrame) -> DataFigure:
     """Draw what is learned and lost over the steps of training."""
     error = _course(data, "all_error")
     wrong = ", ".join(f"after {step:,} steps {error.loc[step].median():.1%}" for step in (100, 1000, USUAL))
-    figure, axes = new_figure(2, 3, height=2.1)
+    figure, axes = new_figure(3, 2, height=2.1)
     kept = []
     for ax, (metric, signal, label, bound) in zip(axes.flat, SHOWN, strict=True):
         own = data[(data["metric"] == metric) & (data["signal"] == signal)]
@@ -142,8 +141,8 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         name="learned",
         title="What training makes and takes away",
         alt=f"A line for each of {error.shape[1]} networks over the steps of training. Misread: {wrong}.",
-        caption="A thin line is a network; horizontal lines are the rules' bounds, the vertical one is where the "
-        "training of all other counters ended. Step 0 is the network before training.",
+        caption="Each thin line is a network. Horizontal lines are the rules' bounds; the vertical one is where "
+        "training ended for all other counters.",
         data=pd.concat(kept, ignore_index=True),
         max_bytes=BYTES,
     )

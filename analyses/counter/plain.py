@@ -33,7 +33,7 @@ SINGLE_UNITS = Question(
         common.rule(
             key="II.1b",
             statement="At a fixed step one cell unit is a monotone code of the count.",
-            sentence="Some cell tells the count at a fixed step (share of prefixes read)",
+            sentence="Some cell shows the count at a fixed step (share of prefixes read)",
             metric="mean_monotone_accuracy",
             definition="Share of held-out prefixes whose rounded isotonic prediction is exact, unit and map chosen "
             "on the other half; mean over the steps after 7 to 10 bits.",
@@ -44,7 +44,7 @@ SINGLE_UNITS = Question(
         common.rule(
             key="II.1c",
             statement="The same cell unit, read by the same map, is that code through all steps.",
-            sentence="One cell tells the count at all steps (share of prefixes read)",
+            sentence="One cell shows the count at all steps (share of prefixes read)",
             metric="lasting_monotone_accuracy",
             definition="The same with one unit and one isotonic map for the states of all steps, four folds.",
             source=KARPATHY,
@@ -52,8 +52,8 @@ SINGLE_UNITS = Question(
             controls=common.beside_untrained(0.0),
         ),
     ),
-    text="A cell may follow the count among strings of one length. To read the count off one cell is more: we try it "
-    "at fixed steps, and with one map for all steps, as a cell that keeps a running count would allow.",
+    text="A cell may follow the count among strings of one length. Reading the count off one cell asks for more: we "
+    "try it at fixed steps, and with one map for all steps, as a cell that keeps a running count would allow.",
 )
 CLASS_MEANS = Question(
     "class_means",
@@ -73,8 +73,8 @@ CLASS_MEANS = Question(
             controls=common.MORE,
         ),
     ),
-    text="After one of the bits we replace the state by the mean state of all strings with the same count, and let "
-    "the run go on. We judge a network by the bit after which this costs most.",
+    text="After one of the bits we replace the state with the mean state of all strings with the same count, and let "
+    "the run continue. We judge each network by the bit after which this costs most.",
 )
 ALL_SUBSETS = (
     "After 7 bits, between a string and the same with bit 5 flipped 0 to 1: all 4,096 subsets of the 12 units (the "
@@ -109,12 +109,12 @@ UNIT_SHARES = Question(
             controls=common.LESS,
         ),
     ),
-    text="We put the states of some units from one string into the run of another, and share the change of the "
+    text="We put the states of some units from one string into the run of another, and divide the change of the "
     "answer, over all strings, among the units. A unit that works against the others has a negative share.",
 )
 ROUTES = Question(
     "routes",
-    "Where does the sum live from step to step?",
+    "Where is the sum kept from step to step?",
     routes.measure,
     roles=common.ANSWERING,
     settings={"step": 6, "changed": 4},
@@ -134,7 +134,7 @@ ROUTES = Question(
             controls=common.MORE,
         ),
     ),
-    text="We take two strings whose counts differ by one, and ask by which routes this difference reaches the next "
+    text="We take two strings whose counts differ by one, and ask by which route the difference reaches the next "
     "state: through the cell, or through gates that read the hidden state and write the sum again.",
 )
 HUPKES = "Hupkes et al. 2018; Meloux et al. 2025; the theorem in docs/science.md"
@@ -178,8 +178,8 @@ OTHER_LENGTHS = Question(
             controls=common.MORE,
         ),
     ),
-    text="Each bit missing from ten shifts the answer by the drift: 0 in a counter of ones, a half in a balance of "
-    "ones against zeros, 1 in a counter of zeros, taken off ten. Strings of ten bits do not show it.",
+    text="Each bit short of ten shifts the answer by the drift: 0 for a counter of ones, a half for a balance of "
+    "ones against zeros, 1 for a counter that takes zeros off ten. Ten-bit strings cannot show it.",
 )
 QUANTISED_STATES = Question(
     "quantised_states",
@@ -199,12 +199,12 @@ QUANTISED_STATES = Question(
             controls=common.MORE,
         ),
     ),
-    text="A class mean is the mean state of all strings with one count at one step. Idle units can pull runs to the "
-    "wrong one: a low number does not show that no count is held.",
+    text="A class mean is the mean state of all strings with one count at one step. Idle units can pull a run to the "
+    "wrong mean, so a low number does not show that no count is held.",
 )
 FEW_STATES = Question(
     "few_states",
-    "Does the network run on few states, whatever decides which is nearest?",
+    "Does the network run on a few states, however “nearest” is measured?",
     quantised_states.measure,
     roles=(*common.ANSWERING, "own initialisation"),
     settings={"metrics": METRICS},
@@ -228,13 +228,13 @@ FEW_STATES = Question(
         ),
     ),
     text="II.18 asked this in units of each number's standard deviation, in which idle units weigh as much as those "
-    "that hold the count. We ask it again of fresh networks, as it was and by a distance in which a direction weighs "
-    "the more the less it varies among strings of one count.",
+    "that hold the count. We ask it again of fresh networks, both so and with a distance that gives a direction more "
+    "weight the less it varies among strings of one count.",
 )
 SUSSILLO = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
 DYNAMICS = Question(
     "dynamics",
-    "Does the answer rest when nothing is counted?",
+    "Does the answer stay put when nothing is counted?",
     dynamics.measure,
     settings={"silent": torch.zeros(1), "driving": torch.ones(1, 1), "steps": (5, 6, 7, 8, 9)},
     version=2,
@@ -242,7 +242,7 @@ DYNAMICS = Question(
         common.rule(
             key="II.19",
             statement="The answer rests on a line while zeros come.",
-            sentence="The answer rests while zeros come (change for each)",
+            sentence="The answer stays put while zeros come in (change for each)",
             metric="silent_speed",
             definition="Mean |change of the expected answer| when a 0 is read after 5 to 9 bits, over all prefixes.",
             source=SUSSILLO,
@@ -252,7 +252,7 @@ DYNAMICS = Question(
         common.rule(
             key="II.19b",
             statement="The answer holds when a one is read.",
-            sentence="The answer rests when a one comes (change for each)",
+            sentence="The answer stays put when a one comes in (change for each)",
             metric="driven_speed",
             definition="Mean |change of the expected answer| when a 1 is read after 5 to 9 bits, over all prefixes.",
             source=SUSSILLO,
@@ -261,7 +261,7 @@ DYNAMICS = Question(
         ),
     ),
     text="We read one more bit, and ask how far it moves the answer. If a 0 hardly moves it, that alone is no sign "
-    "of counting, because perhaps no bit does. We also search for states that stay while only zeros are read.",
+    "of counting: perhaps no bit does.",
 )
 
 QUESTIONS = (SINGLE_UNITS, CLASS_MEANS, UNIT_SHARES, ROUTES, OTHER_LENGTHS, QUANTISED_STATES, DYNAMICS)

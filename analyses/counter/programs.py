@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from analyses.counter import common
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
-from probe.methods.abstraction.programs import MOST, Drifting
+from probe.methods.abstraction.programs import Drifting
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.answers import programs
@@ -48,10 +48,9 @@ def figures(table: pd.DataFrame) -> DataFigure:
     return common.picture(
         lambda: _draw(table),
         name="agreement-trained",
-        title="How often trained networks answer as a program does",
+        title="How often trained networks give a program's answer",
         alt=medians_in_words(rows[rows["at"].isin([8, REFERENCE, 12])]),
-        caption="On ten bits all four programs give the same answers. Where a program says a half, the counts on "
-        f"both sides are accepted. Of lengths with more than {MOST:,} strings as many are drawn.",
+        caption="On ten bits all four agree. Where a program gives a half, the counts on either side are accepted.",
         data=medians,
     )
 
@@ -69,6 +68,6 @@ QUESTION = Question(
     roles=(*common.ANSWERING, "own initialisation"),
     settings={"programs": PROGRAMS, "lengths": LENGTHS},
     draw=figures,
-    text="A fixed program counts the ones, takes the zeros off ten, or weighs ones against zeros. A fourth adds a "
-    "drift to the ones for each missing bit, which we fit to each network on strings of eight to ten bits.",
+    text="Three fixed programs count the ones, take the zeros off ten, or weigh ones against zeros. A fourth adds a "
+    "drift for each missing bit, fitted to each network on eight to ten bits.",
 )

@@ -110,11 +110,10 @@ def figures(table: pd.DataFrame) -> DataFigure:
     return common.picture(
         lambda: _draw(wide),
         name="relay",
-        title="How many cells carry a count in one string, and in all of them",
+        title="How many cells carry a count, in one string and in all of them",
         alt=f"Markers, one a network. {medians_in_words(drawn)}",
-        caption="We flip the fifth bit and share the change of the answer among the cells: as over how many equal "
-        "ones it is spread, in one pair of strings and in all together. Solid line: the same cells carry every "
-        f"count. Above the dotted line, a quotient of {SAME:g}, cells take over from each other.",
+        caption="We flip the fifth bit, and divide the change of the answer among the cells. Solid line: the same "
+        "cells carry every count. Above the dotted line, a ratio of {SAME:g}, cells take over from each other.",
         data=wide,
     )
 
@@ -178,6 +177,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="In a crowd the same cells carry the count in every string; in a relay cells take over from each other. The "
-    "relay index is 1 for a crowd, and the number of cells if each takes its turn alone.",
+    text="The relay index is 1 if the same cells carry the count in every string; if each cell takes its turn alone, "
+    "it is the number of cells.",
 )

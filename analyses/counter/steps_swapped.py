@@ -185,7 +185,7 @@ OWN = (
 SOURCE = "Geiger et al. 2021 and 2024"
 QUESTION = Question(
     NAME,
-    "What do two directions carry from one step into another?",
+    "What do two directions carry from one step to another?",
     measure,
     roles=common.ANSWERING,
     rules=(
@@ -223,6 +223,6 @@ QUESTION = Question(
         ),
     ),
     text="We patch two directions from one step into another, where a count of ones, the network's own drift and a "
-    "count of zeros answer otherwise. For each of the three we search for the directions that carry it, at some "
-    "steps, and try them at others.",
+    "count of zeros give different answers. For each of the three we search for its directions at some steps, and "
+    "test them at others.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from analyses.counter import (
     over_training,
     pictures,
     plain,
+    story,
     training_signal,
     verdicts,
     width,
@@ -46,13 +47,15 @@ from probe.errors import unknown
 from probe.evidence.strongest import STRONGEST
 from probe.evidence.words import listed
 from probe.questions import Question
-from probe.report import Details, Section, Table, Text
+from probe.report import Details, Link, Section, Table, Text
 from probe.storage.files import write_atomically
-from probe.studies.pages.sections import Contents, build, card, claims_table, provenance, tally
+from probe.studies.pages.sections import build, claims_table, provenance, tally
 from probe.subjects.subject import Subject
 from reports import claims, first_page
 
 FOLDER = Path(__file__).parent / "measured"
+#: The way up from a study's first page.
+UP = (Link("All pages", "../index.html"),)
 #: Raised by hand when the strings, the count or the answer are defined in another way.
 VERSION = 1
 #: What a network of any other recipe is asked; these need no cell state.
@@ -137,60 +140,6 @@ def is_whole(population: Population) -> bool:
 
 #: What is told with the questions, across populations.
 ACROSS = (*(one.ACROSS for one in (base_rate, training_signal, over_training, width, verdicts)),)
-#: The pages behind the first one, in the order of the story.
-PAGES = {
-    "units.html": Contents(
-        "Is the count in one cell?",
-        "Every test of a single cell, and how cells share a count.",
-        (
-            "one_cell",
-            "moving_zero",
-            "single_units",
-            "over_training",
-            "unit_ablation",
-            "unit_shares",
-            "relay",
-            "width",
-        ),
-    ),
-    "lengths.html": Contents(
-        "What does it count?",
-        "How often it errs, what it answers to other lengths, and which programs answer alike.",
-        (
-            "accuracy",
-            "drift_law",
-            "other_lengths",
-            "programs",
-            "reduced_models",
-            "offset_law",
-            "base_rate",
-            "training_signal",
-        ),
-    ),
-    "interventions.html": Contents(
-        "What does the answer follow?",
-        "Patching, steering and erasing states and directions.",
-        ("directions", "alignment", "steps_swapped", "class_means", "steering", "erasure", "estimators"),
-    ),
-    "mechanism.html": Contents(
-        "How does a bit come in?",
-        "Gates over time, how a bit gets in, and the state space.",
-        (
-            "gate_activity",
-            "gate_shares",
-            "routes",
-            "bit_effects",
-            "quantised_states",
-            "few_states",
-            "dynamics",
-        ),
-    ),
-    "how.html": Contents(
-        "How do we know?",
-        "Every claim with its verdict, probes, noise, and the first judgement.",
-        ("verdicts", "linear_readout", "noise_margin"),
-    ),
-}
 #: What CI measures again each time: a counter with what is measured beside it, a planted count, a planted count that
 #: nothing reads, an answer after every step, another code of bits, and counters on their way through training.
 PANEL = {
@@ -217,15 +166,15 @@ LATER_KEYS = [
 ]
 LATER_RISKS = [0.05 * len(keys) / size for keys, size in zip(LATER_KEYS, (FAMILY, LAST_FAMILY), strict=True)]
 CLAIMS = (
-    "Values are medians over networks, or shares of them. The rules were committed before the networks were trained "
-    f"that they are judged on (seeds {SECOND_JUDGED.seeds[0]} to {SECOND_JUDGED.seeds[-1]}). II. marks a rule that "
+    "Values are medians over networks, or shares of them. The rules were committed before the networks that they are "
+    f"judged on were trained (seeds {SECOND_JUDGED.seeds[0]} to {SECOND_JUDGED.seeds[-1]}). II. marks a rule that "
     f"was judged once before. Each verdict has a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of "
     f"{common.FAMILY} is wrong is one in twenty. 23a and 23b are of the first judgement, of {common.RECIPES_FAMILY} "
-    "verdicts, on seeds from 1000 on; T1 is about seeds from 3000 on."
-    f" {listed(LATER_KEYS[0])} are about seeds from {FRESH.seeds[0]} on, and {listed(LATER_KEYS[1])} about seeds "
-    f"from {BASE_RATE[0].seeds[0]} on, and their verdicts are decided together with all before them. So the risk "
-    "that any is wrong is one in twenty for seeds from 1000 on and again for those from 2000 on, "
-    f"{LATER_RISKS[0]:.1%} for seeds from {FRESH.seeds[0]} on and {LATER_RISKS[1]:.1%} for the last."
+    f"verdicts, on seeds from 1000 on; T1 is about seeds from 3000 on. {listed(LATER_KEYS[0])} are about seeds from "
+    f"{FRESH.seeds[0]} on, and {listed(LATER_KEYS[1])} about seeds from {BASE_RATE[0].seeds[0]} on, and their "
+    "verdicts are decided together with all before them. So the risk that any is wrong is one in twenty for seeds "
+    f"from 1000 on and again for those from 2000 on, {LATER_RISKS[0]:.1%} for seeds from {FRESH.seeds[0]} on and "
+    f"{LATER_RISKS[1]:.1%} for the last."
 )
 #: By the name of the file of what was measured. Those that take `fit` have heads, which take a second and more to fit
 #: to each network: they can be made with some of them fitted.
@@ -289,8 +238,8 @@ def write(folder: Path, out: Path) -> list[Path]:
     Raises:
         ProbeError: a finding is missing or damaged, or a page cannot be written.
     """
-    names = [*(one for page in PAGES.values() for one in page.questions), pictures.NAME]
     asked = questions((*QUESTIONS, *FRESH_QUESTIONS))
+    names = [*(one.name for one in (*asked, *ACROSS)), pictures.NAME]
     found = claims.current({name: Finding.read(folder / name) for name in names}, [*asked, *ACROSS])
     every = {name: {"": finding} for name, finding in found.items()}
     made = provenance(found["accuracy"])
@@ -299,27 +248,24 @@ def write(folder: Path, out: Path) -> list[Path]:
         for name in ("rules_first_used", "judged_by_first_used", "verdicts_first", "frozen")
     )
     later = claims.told(claims.claims_of(found.values()).values(), *kept, fits=FITS)
-    where = {one: name for name, page in PAGES.items() for one in page.questions}
-    table = Section("All claims", claims_table(every, CLAIMS + later, where), key="claims")
-    setup = Section("What we trained, and what we compare it with", [Text(accuracy.SETUP)], key="set-up")
-    contents = PAGES | {
-        "lengths.html": replace(PAGES["lengths.html"], before=[setup]),
-        "how.html": replace(
-            PAGES["how.html"],
-            lead=[*tally(every), f" {PAGES['how.html'].inside}"],
-            after=[table, verdicts.together(found), *verdicts.BEHIND, _frozen(frozen)],
-        ),
-    }
-    built = build(contents, every, made)
+    where = {one: name for name, page in story.PAGES.items() for one in page.questions}
+    recipe = [[name.replace("_", " "), value] for name, value in asdict(accuracy.PLAN).items() if value is not None]
+    plan = Table(["what", "value"], recipe, "The recipe; every seed trains one network.", name="recipe")
+    setup = Section("What we trained", [Details("Recipe and controls", [Text(accuracy.SETUP), plan])], key="set-up")
+    told = Details("Each claim, with its control", claims_table(every, CLAIMS + later, where))
+    table = Section("All claims", [Text([tally(every)]), told], key="claims")
+    behind = [setup, table, verdicts.together(found), *verdicts.BEHIND, _frozen(frozen)]
+    contents = story.pages(found, behind)
+    built = build(contents, every, made, up=[*UP, Link("The counter", "index.html")])
     drifts = pd.concat([found[name].measurements for name in ("other_lengths", "training_signal")])
     drifts = drifts[drifts["metric"] == "drift"].drop_duplicates("network").set_index("network")["value"]
-    cards = [card(name, page, every) for name, page in PAGES.items()]
     built["index.html"] = first_page.page(
         found,
         explored.explorer(drifts),
-        cards,
+        contents,
         families=verdicts.families(found),
         provenance=made,
+        up=UP,
     )
     text = claims.as_json({name: found[name] for name in found if found[name].claims}, *kept, fits=FITS)
     paths = [write_atomically(out / "findings.json", text)]

@@ -18,7 +18,7 @@ RULES = (
     Rule(
         key="23a",
         statement="The input code sets the drift: with 0/1 it is larger than with -1/+1.",
-        sentence="The input code sets the drift (with 0 and 1 less with -1 and +1)",
+        sentence="The input code sets the drift (with 0 and 1, minus with -1 and +1)",
         metric="code_difference",
         definition="d of the network trained on 0/1 less d of the one trained from the same seed on -1/+1.",
         source=SOURCE,
@@ -40,7 +40,8 @@ RULES = (
 ACROSS = common.Across(
     NAME,
     "What else in training sets the drift?",
-    "We changed one thing of the training at a time: the numbers that stand for the bits, and how long strings are.",
+    "We changed one thing about training at a time: the numbers that stand for the bits, and the lengths of the "
+    "strings.",
     RULES,
 )
 

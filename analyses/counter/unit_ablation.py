@@ -10,17 +10,12 @@ import pandas as pd
 
 from analyses.counter import common
 from analyses.counter.one_cell import alone_of
-from probe.evidence import DataFigure
 from probe.evidence.measurements import FITTED_HEADS, measurement, tabulate
-from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure
 from probe.questions.interventions import unit_ablation
 from probe.questions.question import Question
 from probe.subjects.subject import Subject
 
 BOUND = 0.5
-#: How many units the words beside the figure say.
-SAID = (0, 1, 3, 6, 9)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -35,20 +30,6 @@ def _best(head: Subject) -> dict[str, Any]:
     score = alone_of(head)
     best = int(np.nanargmax(score))
     return measurement("unit_ablation", "best_single_unit_score", head.network, score[best], units=str(best))
-
-
-def figures(table: pd.DataFrame) -> DataFigure:
-    """Draw how few units are enough."""
-    kept = unit_ablation.kept_by_number(table).reset_index(drop=True)
-    return common.picture(
-        lambda: unit_ablation.draw_kept(table, ax=new_figure()[1][0, 0]),
-        name="kept_units",
-        title="How few units are enough",
-        alt=medians_in_words(kept[kept["kept"].isin(SAID)].assign(at=kept["kept"])),
-        caption="Accuracy with the best units alone, each next one the one that adds most. After every bit an "
-        "ablated unit gets its state from a random other string. Lines are medians, bands 95 % intervals.",
-        data=kept,
-    )
 
 
 QUESTION = Question(
@@ -69,7 +50,6 @@ QUESTION = Question(
             controls=common.LESS,
         ),
     ),
-    draw=figures,
-    text="A unit is enough if it does more than half of what the network can do. We start from no unit, and always "
-    "add the one that helps most.",
+    text="A unit is enough if it does more than half of what the network can do. We start with no unit, and keep "
+    "adding the one that helps most.",
 )

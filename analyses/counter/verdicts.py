@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,13 @@ from probe.evidence.measurements import tabulate
 from probe.evidence.strongest import STRONGEST, of_rule, with_strongest
 from probe.evidence.words import listed
 from probe.plots.legends import figure_legend
-from probe.plots.style import IN_INK, ROLE_STYLE, new_figure, style
-from probe.report import Points, Section, Table, Text
+from probe.plots.style import GREY, IN_INK, ROLE_STYLE, new_figure, style
+from probe.report import Details, Points, Section, Table, Text
+from probe.studies.pages.sections import VERDICTS
 
 NAME = "verdicts"
+#: Letters of a claim on a line.
+LETTERS = 52
 
 
 def find(findings: Mapping[str, Finding]) -> Finding:
@@ -40,30 +44,28 @@ def find(findings: Mapping[str, Finding]) -> Finding:
 ACROSS = common.Across(
     NAME,
     "Does each claim hold by more than in its best control?",
-    "We held every statement about answers against the best of five heads on untrained weights: a line fitted by "
-    "least squares, by ridge regression, and under noise; and a score for each count fitted under noise, also on "
-    "larger weights. We held statements about states against the network before training, and with these "
-    "larger weights.",
+    "We held statements about answers against the best of five heads that we fitted to untrained weights, and "
+    "statements about states against the network before training, also with larger weights.",
 )
 OPEN = (
-    "The best of five heads is chosen network by network, which is hard on claims "
-    "about shares of networks. All heads are fitted to the strings that the network was trained on: they have "
-    "learned the answers, and only their recurrence has not. The scale of the larger weights was chosen for answers "
-    "under noise; by another rule another scale may do better. 27a to 27c, 25a, 25b and 26 are refuted without a "
-    "control, and 23a, 23b and T1 compare trained networks. Claim II.17b judges a value that is 0 or 1; the median "
-    "of paired differences of such a value is 0 unless half of the pairs differ. The last test of one cell resamples "
-    "all other cells: a count whose gates hear other cells would fail it. T1 was written after looking at four other "
-    "networks. Whether the search for directions finds a variable that is not there was not judged. The planted "
-    "counter of ones fails II.5b, II.12b and II.18 too. The line n1 + d (10 - t) only approximates what networks "
-    "answer. 27d and T1 are about the ones read by one map: read with a zero that moves, the ones fall by less than "
-    "the margin of 27d, and networks that take zeros away hold more of the zeros than before. 20d holds of a planted "
-    "drift of 0.8 as well, and at 9 to 11 bits of any count of ones; of strings as short as those of 20e many "
-    "answers are near by themselves. 24d restates in part that heads have no drift. The readings of single cells "
-    "were not made of larger untrained weights. How frequent ones are was not crossed with what is written for them, "
-    "which moves the drift as far: whether labels or the numbers that are read decide is open. 29g nearly holds "
-    "where ones and zeros are as frequent. 29f is about the drift: to within one, most answers where ones are rare "
-    "are the ones, and most are one number for each length. Narrow networks misread more, so that width and learning "
-    "are not told apart."
+    "The best of five heads is chosen network by network, which is hard on claims about shares of networks. All "
+    "heads are fitted to the network's training strings: they have learned the answers; only their recurrence is "
+    "untrained. The scale of the larger weights was chosen for answers under noise; under another rule, another "
+    "scale may do better. 27a to 27c, 25a, 25b and 26 are refuted without a control, and 23a, 23b and T1 compare "
+    "trained networks. Claim II.17b judges a value that is 0 or 1; the median of paired differences of such a value "
+    "is 0 unless half of the pairs differ. The last test of one cell resamples all other cells: a count whose gates "
+    "depend on other cells would fail it. T1 was written after looking at four other networks. We did not judge "
+    "whether the search for directions finds a variable that is not there. The planted counter of ones fails II.5b, "
+    "II.12b and II.18 too. The line n1 + d (10 - t) only approximates what networks answer. 27d and T1 are about the "
+    "ones as read by one formula: read with a zero that moves, the ones fall by less than the margin of 27d, and "
+    "networks that take zeros away hold more of the zeros than before. 20d also holds for a planted drift of 0.8 "
+    "and, at 9 to 11 bits, for any count of ones; for strings as short as those of 20e many answers are close "
+    "anyway. 24d restates in part that heads have no drift. Single cells were not read step by step on larger "
+    "untrained weights. We did not cross the frequency of ones with their input code, which moves the drift as far, "
+    "so whether the labels or the numbers that are read decide is open. 29g nearly holds where ones and zeros are as "
+    "frequent. 29f is about the drift: where ones are rare, most answers are within one of the number of ones, and "
+    "most are within one of a single number for each length. Narrow networks misread more, so width and learning "
+    "cannot be told apart."
 )
 
 
@@ -74,22 +76,22 @@ DOUBTED = ("II.3", "II.4", "II.12b", "II.18")
 RELATED = (
     "Weiss et al. 2018 (arXiv 1805.04908): LSTMs can count, and learn to. New here: in no network of twelve units "
     "does one cell pass all tests of a count, asked at ten bits alone or after every bit.",
-    "Suzgun et al. 2019 (arXiv 1906.03648): one unit learns to count brackets. New here: asked at one length, "
-    "networks run another program at others.",
+    "Suzgun et al. 2019 (arXiv 1906.03648): one unit learns to count brackets. New here: networks asked at one "
+    "length run another program at others.",
     "Merrill et al. 2020 (arXiv 2004.08500): what saturated LSTMs can compute, and what trained ones recognise. New "
     "here: by which program trained ones answer at other lengths.",
-    "El-Naggar et al. 2023 (arXiv 2304.03639): trained linear cells miss the conditions of exact counting. New here: "
-    "what networks compute in its place.",
+    "El-Naggar et al. 2023 (arXiv 2304.03639): trained linear cells do not meet the conditions of exact counting. "
+    "New here: what networks compute instead.",
     "Grant et al. 2025 (arXiv 2501.06141): alignment searches find number variables in trained networks. New here: "
     "the same search does as well in random ones with a fitted head.",
     "Not All Structure Is Learned (OpenReview 1RfgHzf5IA): the most prominent feature of a trained GRU is there "
-    "before training. New here: the same of many claims about LSTMs, with verdicts against fitted heads.",
-    "Of all these we read the abstracts alone.",
+    "before training. New here: the same for many claims about LSTMs, with verdicts against fitted heads.",
+    "We read only the abstracts of all these.",
 )
 #: What stands behind the table of all claims.
 BEHIND = (
-    Section("What reviewers still object to", [Text(OPEN)], key="open"),
-    Section("Related work", [Points(RELATED)], key="related"),
+    Section("What reviewers still object to", [Details("All objections", [Text(OPEN)])], key="open"),
+    Section("Related work", [Details("Six papers, and what is new here", [Points(RELATED)])], key="related"),
 )
 
 
@@ -137,11 +139,11 @@ def together(findings: Mapping[str, Finding]) -> Section:
     looser, stricter = (len(families(findings, bound)) for bound in (TOGETHER - 0.1, TOGETHER + 0.1))
     said = (
         f"{len(both)} claims are {len(families(findings))} families: two go together where the ranks of what they "
-        f"measure correlate by {TOGETHER} or more, over controls too or over trained networks alone, and chains "
+        f"measure correlate at {TOGETHER} or more, over controls too or over trained networks alone, and chains "
         f"count. From {TOGETHER - 0.1:.1f} on they would be {looser}, from {TOGETHER + 0.1:.1f} on {stricter}. "
-        f"{apart.to_numpy()[np.triu_indices(len(both), 1)].mean():.0%} of pairs cannot be compared, since they are "
-        f"of other seeds or never vary, and count as apart. {listed(DOUBTED)}, which a reviewer held for readings of "
-        f"one fact, belong to {_apart(findings)}."
+        f"{apart.to_numpy()[np.triu_indices(len(both), 1)].mean():.0%} of pairs cannot be compared, since they come "
+        f"from different seeds or never vary, and count as apart. {listed(DOUBTED)}, which a reviewer took for "
+        f"readings of one fact, belong to {_apart(findings)}."
     )
     table = Table(
         ["claim", "and claim", "with controls", "trained alone"],
@@ -151,7 +153,8 @@ def together(findings: Mapping[str, Finding]) -> Section:
         digits=2,
         max_rows=len(rows),
     )
-    return Section("Which claims go together", [Text(said), table], key="together")
+    fold = Details("Their families, and the correlations", [Text(said), table])
+    return Section("Which claims go together", [fold], key="together")
 
 
 def _line(claim: Claim, table: pd.DataFrame) -> dict[str, object]:
@@ -163,7 +166,8 @@ def _line(claim: Claim, table: pd.DataFrame) -> dict[str, object]:
         for role in ("trained", *(one.role for one in claim.differences))
         if len(own := rows[rows["role"] == role]["value"])
     }
-    about: dict[str, object] = {"claim": rule.key, "statement": rule.statement}
+    said = rule.on_page.partition(" (")[0]
+    about: dict[str, object] = {"claim": rule.key, "says": said, "statement": rule.statement}
     measured = {
         "verdict": claim.verdict,
         "trained": claim.value,
@@ -174,28 +178,36 @@ def _line(claim: Claim, table: pd.DataFrame) -> dict[str, object]:
 
 
 def _picture(data: pd.DataFrame) -> DataFigure:
-    figure, axes = new_figure(height=0.22 * len(data) + 1.2)
+    """Draw each claim as a row below its verdict, and where it holds: trained, and in the best control."""
+    order = {verdict: place for place, verdict in enumerate(VERDICTS)}
+    data = data.sort_values("verdict", key=lambda own: own.map(order), kind="stable").reset_index(drop=True)
+    says = data["says"].map(lambda said: fill(str(said), LETTERS))
+    # A long sentence takes two lines; above each verdict's first claim a line is left free for its name.
+    lines = says.str.count("\n") + 1
+    row = lines.cumsum() - lines / 2 + 1.5 * (data["verdict"].map(order) + 1)
+    figure, axes = new_figure(height=0.185 * (row.max() + 2) + 0.6)
     ax = axes[0, 0]
-    for role in (*common.UNTRAINED, STRONGEST, "trained"):
-        values = data.get(f"holds, {role}")
-        # The strongest of several heads is none of their roles.
-        look = IN_INK[3] if role == STRONGEST else ROLE_STYLE[role]
-        if values is not None:
-            values = values.dropna()
-            ax.plot(100 * values, values.index, look.marker, color=look.color, markersize=6, label=role)
-    ax.set_yticks(
-        range(len(data)), [f"{key} {verdict}" for key, verdict in zip(data["claim"], data["verdict"], strict=True)]
+    best = data[[f"holds, {role}" for role in (*common.UNTRAINED, STRONGEST) if f"holds, {role}" in data]].max(axis=1)
+    look, control = ROLE_STYLE["trained"], IN_INK[3]
+    ax.hlines(row, 100 * best, 100 * data["holds, trained"], color=GREY, linewidth=1.5, zorder=1)
+    ax.plot(
+        100 * best, row, control.marker, color=control.color, markersize=6, fillstyle="none", label="best control"
     )
-    ax.set(xlabel="% of networks", xlim=(-5, 105), ylim=(len(data) - 0.5, -0.5))
+    ax.plot(100 * data["holds, trained"], row, look.marker, color=look.color, markersize=6, label="trained")
+    ax.set_yticks(row, says)
+    for verdict, top in (row - lines / 2).groupby(data["verdict"]).min().items():
+        ax.text(-6, top - 0.7, str(verdict), ha="right", va="center", fontweight="bold")
+    ax.set(xlabel="networks in which it holds, %", xlim=(-3, 103), ylim=(row.max() + 1, -0.7))
+    ax.tick_params(axis="y", length=0)
     ax.set_xticks([0, 50, 100])
-    figure_legend(figure, *ax.get_legend_handles_labels(), most=3)
+    figure_legend(figure, *ax.get_legend_handles_labels())
     return DataFigure.from_figure(
         figure,
         name=NAME,
         title="Every claim that has a control, against its best one",
         alt=f"{len(data)} claims. {_counted(list(data['verdict']))}",
-        caption="How many networks satisfy each rule: the trained ones, the best of five heads on their untrained "
-        "weights, and for statements about states the network before training, and with larger weights.",
+        caption="The best control is the one in which the rule holds most often: of five heads on untrained weights, "
+        "or, where states are judged, of two untrained networks.",
         data=data,
     )
 

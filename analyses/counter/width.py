@@ -58,8 +58,8 @@ QUESTION = Question(NAME, "Does a cell count in wider or narrower networks?", me
 ACROSS = common.Across(
     NAME,
     QUESTION.title,
-    "We trained networks of other widths by the same recipe. They have no rule and no verdict. The most tests are "
-    "those that one cell passes, for the ones, the zeros or the network's own program; five make a running count.",
+    "We trained networks of other widths with the same recipe, without a rule. A cell that passes five tests keeps a "
+    "running count, of the ones, the zeros or what the network answers.",
 )
 #: The panels: of which metric, and what a title says.
 PANELS = {
@@ -84,31 +84,30 @@ def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
 def _picture(shown: pd.DataFrame) -> DataFigure:
     medians = shown.groupby(["metric", "units"])["value"].median()
     widths = sorted(shown["units"].unique())
-    figure, axes = new_figure(2, 2, height=2.0)
+    figure, axes = new_figure(4, height=2.5)
     for ax, (metric, label) in zip(axes.flat, PANELS.items(), strict=True):
         own = shown[shown["metric"] == metric]
         ax.plot(own["units"], own["value"], "o", color=role_style("trained").color, markersize=3, alpha=0.5)
         ax.plot(medians[metric].index, medians[metric], "_", color="black", markersize=9)
         ax.set_title(label, fontsize=SMALL)
         ax.set_xscale("log")
-        ax.set_xticks(widths, [f"{width:g}" if width in LABELLED else "" for width in widths])
+        ax.set_xticks(LABELLED, [f"{width:g}" for width in LABELLED])
         ax.minorticks_off()
     figure.supxlabel("units", fontsize=SMALL)
     most = shown[shown["metric"] == "most_tests"].groupby("units")["value"].max()
     said = ", ".join(f"{value:.0f} at {units:g}" for units, value in most.items())
-    narrow, wide = (medians["drift", units] for units in (widths[0], widths[-1]))
     whole = [units for units, value in most.items() if value == len(BOUNDS)]
     passed = "At no width does a cell pass all five tests."
     if whole:
         error = medians["test_error"].loc[whole].max()
-        passed = f"A cell passes all five tests at width {listed([f'{units:g}' for units in whole])} alone, where "
+        passed = f"A cell passes all five tests only at width {listed([f'{units:g}' for units in whole])}, where "
         passed += f"networks misread {error:.0%} of strings."
     return DataFigure.from_figure(
         figure,
         name=NAME,
         title="What changes with the number of units",
         alt=f"Dots, one a network of {len(widths)} widths. The most tests that a cell of any network passes: {said}.",
-        caption=f"Dots are networks, bars medians. {passed} The drift goes from {narrow:.2f} to {wide:.2f}. The "
-        f"relay index is estimated from {2 * ORDERS} orders of the units.",
+        caption=f"Dots are networks, bars medians. {passed} The relay index is estimated from {2 * ORDERS} orders of "
+        "the units.",
         data=shown,
     )

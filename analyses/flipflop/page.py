@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from analyses.flipflop import explored
 from analyses.flipflop.pictures import CELL
 from analyses.flipflop.rules import NETWORKS
 from models.flipflop.stored import FIRST, SEEDS
 from models.flipflop.training import RECIPES
 from probe.evidence.measurements import only
-from probe.report import Block, Code, Page, Section, Strong, Table, Text
-from probe.studies.pages.sections import INDEX, Asked, Contents, claims_table, provenance, tally
-from probe.studies.pages.sections import build as build_pages
+from probe.report import Block, Code, Details, Link, Page, Section, Strong, Table, Text
+from probe.studies.pages.sections import Asked, claims_table, provenance, section, tally
 
 TITLE = "How do recurrent networks hold three bits?"
 ABOUT = (
-    f"We committed the rules before we trained these networks, of seeds from {SEEDS[0]} on. The controls are the "
-    "same networks before their training, with a fitted head where we ask for answers. We ask with rarer pulses than "
-    "those of the training, so that the answer needs the memory. The task is that of Sussillo & Barak 2013, the "
-    "recipe follows Golub & Sussillo 2018."
+    f"We committed the rules before we trained these networks, with seeds from {SEEDS[0]} on. The controls are the "
+    "same networks before their training, with a fitted head where we ask for answers. We test with rarer pulses "
+    "than in training, so that the answer takes memory. The task is that of Sussillo & Barak 2013, the recipe "
+    "follows Golub & Sussillo 2018."
 )
 HISTORY = (
-    f"F1 to F5 were judged once before, on seeds {FIRST[0]} to {FIRST[-1]}. Those rules stand in one commit with "
-    "what was measured, so that nothing shows which came first. F2 and F5 named no control, and the search found "
-    "points where no state can be. Later “not specific” was defined anew: F4 of the tanh RNN was not specific, and "
-    "became undecided without a new measurement."
+    f"F1 to F5 were judged once before, on seeds {FIRST[0]} to {FIRST[-1]}. Those rules are in the same commit as "
+    "what was measured, so nothing shows which came first. F2 and F5 named no control, and the search found points "
+    "where no state can be. Later “not specific” was redefined: F4 of the tanh RNN had been not specific, and became "
+    "undecided without a new measurement."
 )
 SEARCHED = (
-    "Over all fixed points the signs of det(1 \N{MINUS SIGN} J) add to 1. That they do so does not show that none is "
-    "missing: a saddle and a node that are born together add to 0. "
-    "Which points lie beside each other is not measured, and untrained networks are an easy control of F2 and F6."
+    "Over all fixed points the signs of det(1 \N{MINUS SIGN} J) add to 1. That does not show that none is missing: a "
+    "saddle and a node that are born together add to 0. Which points lie beside each other is not measured, and "
+    "untrained networks are an easy control of F2 and F6."
 )
 REBUILD = """python -m analyses flipflop             # judges what was measured, and writes this page
 python -m analyses flipflop --measure   # measures what is missing
@@ -47,14 +47,24 @@ def build(findings: Mapping[str, Asked]) -> Page:
     holds = all(one.claims[0].verdict == "established" for one in asked.values())
     first = next(iter(asked.values()))
     lead = [Strong(f"{first.claims[0].rule.on_page if holds else first.title}."), " ", *tally(findings)]
-    after = [
-        Section("How complete the search is", [Text(HISTORY), _search(asked)], key="search"),
-        Section("All claims", claims_table(findings, CLAIMS), key="claims"),
-        Section("The networks, and how to build this page again", _about(), key="networks"),
+    sections = [
+        *(section(question, one) for question, one in findings.items()),
+        explored.section(),
+        Section(
+            "How complete is the search?",
+            [Details("History, and what was counted", [Text(HISTORY), _search(asked)])],
+            key="search",
+        ),
+        Section(
+            "All claims", [Details("Each claim, with its control", claims_table(findings, CLAIMS))], key="claims"
+        ),
+        Section(
+            "The networks", [Details("Recipe, rules, and how to build this page again", _about())], key="networks"
+        ),
     ]
     made = [(called, *part) for called, one in findings["step_answers"].items() for part in provenance(one).items()]
     foot = {f"{called}, {name}" if "SHA" in name else name: text for called, name, text in made}
-    return build_pages({INDEX: Contents(TITLE, "", list(findings), lead, after=after)}, findings, foot)[INDEX]
+    return Page(TITLE, lead, sections, provenance=foot, up=[Link("All pages", "../index.html")])
 
 
 def _search(asked: Asked) -> Table:

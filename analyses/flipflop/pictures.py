@@ -136,7 +136,7 @@ def flows(group: Group) -> DataFigure:
         name="flows",
         title="What lies between two corners",
         alt=f"Lines from {len(ways)} saddles of {THIS_ONE} along the edges of the cube, each to two corners.",
-        caption=f"We push the state off each saddle with one unstable direction, by {PUSH:g} to either side, and "
+        caption=f"We push the state off each saddle that has one unstable direction, by {PUSH:g} to either side, and "
         "follow it without input. The signs at a corner are the three answers there.",
         data=frame[frame["unstable"] == 1].reset_index(drop=True),
     )
@@ -152,7 +152,7 @@ def task(group: Group) -> DataFigure:
         title="The task",
         alt="Three rows, one a bit: after each pulse the answer goes to its sign, 1 or \N{MINUS SIGN}1, and stays "
         "there until the next one.",
-        caption=f"What {THIS_ONE} answers to one sequence, which no training saw. A bar is a pulse.",
+        caption=f"What {THIS_ONE} answers to one sequence that it never saw in training. A bar is a pulse.",
     )
 
 
@@ -198,7 +198,7 @@ def after(findings: Mapping[str, Finding]) -> DataFigure:
         name="after",
         title="How long a bit lasts",
         alt=f"Medians over networks after {last['steps since'].iloc[0]:g} steps: {'; '.join(ends)}.",
-        caption="How many answers follow the bit that we put in, until its next pulse. Lines are medians over "
+        caption="How many answers follow the bit that we put in, up to its next pulse. Lines are medians over "
         "networks, with their 95 % intervals.",
         data=medians,
     )

@@ -100,6 +100,6 @@ RULES = (
         source="Geiger et al. 2024",
         at_least=BOUND,
         controls=(Control("fitted head", MARGIN),),
-        sentence="Where one bit's direction is moved, the other two bits stay.",
+        sentence="When one bit's direction is moved, the other two bits stay.",
     ),
 )

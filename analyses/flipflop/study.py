@@ -65,14 +65,14 @@ QUESTIONS = (
     ),
     Question(
         "stable_answers",
-        "Where does the state rest while no pulse comes?",
+        "Where does the state rest when no pulse comes?",
         stable_answers.measure,
         rules=RULES[1:3],
         settings=SEARCH,
         version=3,
-        text="A fixed point stays as it is while no pulse comes: stable if the network comes back to it from nearby, "
-        "a saddle if the state leaves it along some directions. The axes of the picture are the directions along "
-        "which the states hold the bits.",
+        text="A fixed point is a state that does not change while no pulse comes. It is stable if the network "
+        "returns to it from nearby, and a saddle if the state moves away along some directions. The axes of the "
+        "picture are the directions along which the states hold the bits.",
     ),
     Question(
         "single_answers",
@@ -81,8 +81,8 @@ QUESTIONS = (
         roles=ANSWERING,
         rules=RULES[3:],
         settings={"steps": STEPS},
-        text="After a step of one sequence we put in another one's coordinate along one bit's direction, and read "
-        "on. An answer that has nothing to do with the bit would follow half of the time.",
+        text="After a step of one sequence we swap in another sequence's coordinate along one bit's direction, and "
+        "read on. An answer unrelated to the bit would follow half of the time.",
     ),
 )
 

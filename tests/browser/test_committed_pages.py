@@ -40,8 +40,8 @@ def test_the_first_page_shows_before_it_tells() -> None:
     for width, highest in (("desk", 350), ("phone", 700)):
         seen = found[width]
         assert seen["figure"] < highest
-        assert seen["words"] <= 1_300
-        assert seen["prose"] > 300
+        assert seen["words"] <= 900
+        assert seen["prose"] > 250
         assert seen["numerals"] <= 0.05 * seen["prose"]
         assert seen["smallest"] >= 11
 

@@ -28,6 +28,7 @@ CALLED = {
     "this network": "trained",
     "this network's answer": "trained",
     "after training": "trained",
+    "with larger weights": "scaled head",
     "before training": "own initialisation",
     "as expected": "planted",
 }
@@ -36,6 +37,7 @@ ROLES_OF: Mapping[str, tuple[str, ...]] = {
     "probe.questions.interventions.interchange": ("trained",),
     "analyses.counter.base_rate": ("trained",),
     "analyses.counter.over_training": ("trained",),
+    "analyses.counter.pictures.drawing": ("trained",),
     "analyses.counter.pictures.lengths": ("trained",),
     "analyses.counter.pictures.put_in": ("planted", "trained"),
     "analyses.counter.pictures.string": ("trained",),

@@ -70,7 +70,7 @@ def _shown(artist: Artist) -> bool:
 
 def _texts(figure: Figure) -> Iterator[str]:
     """Yield the texts that are no number, too small for a phone, outside the figure, or over another one."""
-    boxes: list[tuple[str, Any]] = []
+    boxes: list[tuple[str, str, Any]] = []
     for text in _letters(figure):
         said = text.get_text()
         if float(text.get_fontsize()) / 72 * _PHONE / figure.get_figwidth() < _READABLE:
@@ -81,9 +81,11 @@ def _texts(figure: Figure) -> Iterator[str]:
         if _beyond(np.array([box.min, box.max]), figure.bbox) > _ROOM:
             yield f"{said!r} is cut off by the figure's edge"
         if text.get_rotation() % 90 == 0 and "\n" not in said:  # else there is room for another in its box
-            over = [its for its, its_box in boxes if min(_both(box, its_box)) > 3 * _ROOM]
+            # Of a picture that is seen step by step, `at-STEP-...`, one step is shown at a time.
+            step = "-".join((text.get_gid() or "").split("-")[:2])
+            over = [its for its, at, its_box in boxes if at == step and min(_both(box, its_box)) > 3 * _ROOM]
             yield from (f"{said!r} stands over {its!r}" for its in over)
-            boxes.append((said, box))
+            boxes.append((said, step, box))
 
 
 def _both(one: Any, other: Any) -> np.ndarray:

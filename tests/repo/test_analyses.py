@@ -13,13 +13,13 @@ import pytest
 import torch
 from refusing import refused
 
-from analyses.counter import FRESH_QUESTIONS, POPULATION_QUESTIONS, QUESTIONS, common, study
+from analyses.counter import FRESH_QUESTIONS, POPULATION_QUESTIONS, QUESTIONS, common, story, study
 from models import planted
 from models.counter import answer
 from probe import Finding
 
 REPOSITORY = Path(__file__).parents[2]
-SHELL = {"__init__", "common", "drawn", "explored", "here", "plain", "study", "verdicts"}
+SHELL = {"__init__", "common", "drawn", "explored", "here", "plain", "story", "study", "verdicts"}
 #: Questions with pictures of each form.
 DRAWN = ("accuracy", "directions", "gate_activity", "dynamics")
 
@@ -43,7 +43,7 @@ def test_every_module_beside_the_shell_is_a_question() -> None:
     assert files - SHELL <= {*QUESTIONS, *POPULATION_QUESTIONS, *FRESH_QUESTIONS}
     asked = (*QUESTIONS, *FRESH_QUESTIONS)
     assert [one.name for one in study.questions(asked)] == list(asked)
-    told = [name for page in study.PAGES.values() for name in page.questions]
+    told = [name for page in story.PAGES.values() for name in page.questions]
     assert sorted(told) == sorted([*QUESTIONS, *FRESH_QUESTIONS, *POPULATION_QUESTIONS, "verdicts"])
 
 

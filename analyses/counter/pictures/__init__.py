@@ -24,9 +24,7 @@ def find(
     with style():
         figures = [
             *cells.hero(three),
-            drawing.unrolled(),
-            drawing.shares(tables),
-            *cells.every_cell(three),
+            drawing.step(tables),
             lengths.answers(three),
             lengths.drifts(tables),
             tests.readings(tables),
@@ -34,8 +32,7 @@ def find(
             *put_in.curves(three),
             space.staircase(three),
         ]
-    notes = put_in.said(three) | space.said(three)
-    notes |= tests.said(tables, compared) | drawing.said(tables) | lengths.said(networks.values())
+    notes = put_in.said(three) | tests.said(compared) | drawing.said(tables) | lengths.said(networks.values())
     notes["answer"] = f"The trained network is {three.trained.network.name}, the one of median drift."
     rows = only(tables["other_lengths"], metric="drift", network=three.trained.network.name)
     title = "What does one of the networks look like?"

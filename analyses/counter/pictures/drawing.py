@@ -1,59 +1,51 @@
-"""A drawing of an LSTM that reads a string: ten steps in a row, and one of them opened."""
+"""A drawing of one step of an LSTM with every wire, as wide as what a bit and the count send along it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
 
 from analyses.counter import common
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
-from probe.plots.style import GREY, new_figure
+from probe.plots.style import GREY, SMALL, new_figure, role_style
 
-STRING = "0110101101"
-WIDTH, HEIGHT = 3.9, 3.7
-#: Where each value of the opened step is written, in the drawing's own units, and what its arrow goes to.
-LETTERS = {"f": (2.6, 2.0), "i": (4.2, 2.0), "g": (5.8, 2.0), "o": (7.6, 2.0)}
-NAMES = {"f": "forget\ngate", "i": "input\ngate", "g": "candidate", "o": "output\ngate"}
-CELL, SHOWN = 4.6, 3.3
+WIDTH, HEIGHT = 7.0, 3.2
+#: Where each gate stands, in the drawing's own units, and what it does.
+GATES = {"f": 2.4, "i": 4.4, "g": 6.4, "o": 8.3}
+NAMES = {
+    "f": "forget gate\nwhat to keep",
+    "i": "input gate\nwhat to let in",
+    "g": "candidate\nwhat to write",
+    "o": "output gate\nwhat to show",
+}
+SIGNALS = {"input_gate": "i", "forget_gate": "f", "cell_candidate": "g", "output_gate": "o"}
+#: Heights: of the cell's line, of its tanh, of where values are multiplied, of the gates, and of what they read.
+CELL, TANH, SCALED, GATE, BUS = 5.4, 4.65, 3.7, 2.2, 1.0
+LEFT, RIGHT, ADDED, BIT = 1.5, 9.3, 5.4, 0.9
 TIMES = "\N{MULTIPLICATION SIGN}"
+#: How far an arrow ends from the middle of a sign and of a box.
+SIGN, BOX = 0.27, 0.36
+LOOK = role_style("trained").color
 
 
-def unrolled() -> DataFigure:
-    """Draw the ten steps, each with its bit, and the parts of one step."""
-    data = pd.DataFrame({"bit": range(1, len(STRING) + 1), "read": [int(bit) for bit in STRING]})
-    data["ones so far"] = data["read"].cumsum()
-    return common.picture(
-        lambda: _draw(None),
-        name="drawing",
-        title="How the network reads a string",
-        alt=f"Ten boxes in a row read the bits of {STRING}; the ones so far go up to {data['ones so far'].iloc[-1]}. "
-        "One box is opened below: the forget gate scales the old cell, the input gate times the candidate is added, "
-        "and the output gate decides what is shown as the hidden state.",
-        caption="Above: ten steps of the same LSTM. Below: one of them.",
-        data=data,
-    )
-
-
-def shares(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
-    """Draw one step again, its arrows as wide as the shares that a bit or the count takes along them."""
+def step(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
+    """Draw one step, its arrows as wide as the shares that a bit or the count takes along them."""
     data = _shares(tables)
-    bit, count = (
-        {str(letter): float(share) for letter, share in own[["letter", "share"]].to_numpy()}
-        for own in (data[data["what"] == "bit"], data[data["what"] == "count"])
-    )
+    share = dict(zip(data["what"] + data["letter"], data["share"], strict=True))
+    bits = ", ".join(f"{NAMES[letter].partition(chr(10))[0]} {share[f'bit{letter}']:.0%}" for letter in GATES)
     return common.picture(
-        lambda: _draw(data),
+        lambda: _draw(share),
         name="shares",
-        title="Which way a bit gets in, and a count gets on",
-        alt="One step of the LSTM with arrows as wide as shares. A bit gets in by "
-        + ", ".join(f"{NAMES[letter].replace(chr(10), ' ')} {share:.0%}" for letter, share in bit.items())
-        + f". The count gets on by the cell {count['c']:.0%} and by the hidden state {count['h']:.0%}.",
-        caption="Exact shares of the change of the answer, medians over 100 networks. From below: a bit that turns "
-        "from 0 to 1. From the left: a count that is one higher.",
+        title="How a bit gets in, and how a count is passed on",
+        alt=f"Bit and old hidden state go into three gates and the candidate. A bit acts by {bits}. The count gets "
+        f"on by the cell {share['countc']:.0%} and by the hidden state {share['counth']:.0%}.",
+        caption="Exact shares of the change of the answer (medians). Blue: a bit turns from 0 to 1. Black: a count "
+        "is one higher.",
         data=data,
     )
 
@@ -62,18 +54,17 @@ def said(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     """Return the largest of the shares, in a sentence."""
     share = {what + letter: value for what, letter, value in _shares(tables).itertuples(index=False)}
     return {
-        "shares": f"A 1 changes the answer; {share['bitg']:.0%} of that enters by the candidate, and of a count "
-        f"{share['countc']:.0%} goes on by the cell (medians)."
+        "shares": f"A 1 acts through the candidate ({share['bitg']:.0%} of its effect); from step to step the cells "
+        f"carry {share['countc']:.0%} of a count (medians)."
     }
 
 
 def _shares(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the shares of the gates of what a bit does, and of cell and hidden state of what a count does."""
     rows = []
-    letters = {"input_gate": "i", "forget_gate": "f", "cell_candidate": "g", "output_gate": "o"}
     trained = only(tables["gate_shares"], metric="gate_share", role="trained")
     trained = trained[trained["network"].str.startswith("counter/")]
-    for signal, letter in letters.items():
+    for signal, letter in SIGNALS.items():
         rows.append({"what": "bit", "letter": letter, "share": only(trained, signal=signal)["value"].median()})
     routes = only(tables["routes"], metric="route_share", role="trained")
     routes = routes[routes["network"].str.startswith("counter/")]
@@ -82,69 +73,66 @@ def _shares(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _draw(data: pd.DataFrame | None) -> Axes:
-    ax = new_figure(width=WIDTH, height=HEIGHT if data is None else 2.6)[1][0, 0]
-    if data is None:
-        _steps(ax)
-    _opened(ax, {} if data is None else dict(zip(data["what"] + data["letter"], data["share"], strict=True)))
-    ax.set(xlim=(0, 10), ylim=(0.1, 9.6 if data is None else 6.3), aspect="auto")
+def _draw(share: Mapping[str, float]) -> Axes:
+    ax = new_figure(width=WIDTH, height=HEIGHT)[1][0, 0]
+    look: dict[str, Any] = {"facecolor": "none", "edgecolor": GREY}
+    ax.add_patch(FancyBboxPatch((LEFT, 0.55), RIGHT - LEFT, 5.5, "round,pad=0.02", **look))
+    _wires(ax, share)
+    for letter, x in GATES.items():
+        _boxed(ax, x, GATE, letter)
+        ax.text(x, 0.35, NAMES[letter], ha="center", va="top", fontsize=SMALL)
+        away, side = (-0.3, "right") if letter == "i" else (0.3, "left")
+        ax.text(x + away, GATE, f"{share[f'bit{letter}']:.0%}", ha=side, va="center", color=LOOK, fontweight="bold")
+    for x, y, sign in (
+        (GATES["f"], CELL, TIMES),
+        (ADDED, CELL, "+"),
+        (ADDED, SCALED, TIMES),
+        (GATES["o"], SCALED, TIMES),
+    ):
+        ax.add_patch(Ellipse((x, y), 0.34, 0.5, facecolor="none", edgecolor="black"))
+        ax.text(x, y, sign, ha="center", va="center")
+    _boxed(ax, GATES["o"], TANH, "tanh", weight="normal")
+    for x, y, said, side in (
+        (0.05, CELL, f"c  {share['countc']:.0%}", "left"),
+        (0.05, BUS, f"h  {share['counth']:.0%}", "left"),
+        (9.95, CELL, "c", "right"),
+        (9.95, SCALED, "h", "right"),
+    ):
+        ax.text(x, y + 0.4, said, ha=side, va="center", fontweight="bold")
+    ax.text(BIT, -0.75, "the bit", ha="center", va="center", fontweight="bold", color=LOOK)
+    ax.set(xlim=(0, 10), ylim=(-1.0, 6.3))
     ax.set_axis_off()
     return ax
 
 
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], share: float | None = None) -> None:
-    width = 1.2 if share is None else 0.8 + 5 * max(share, 0)
-    color = GREY if share is None else "black"
-    arrow = FancyArrowPatch(
-        start, end, arrowstyle="-|>", mutation_scale=9, linewidth=width, color=color, shrinkA=0, shrinkB=0
-    )
-    ax.add_patch(arrow)
+def _wires(ax: Axes, share: Mapping[str, float]) -> None:
+    """Draw the cell's line above, what the gates read below, and what each of them scales."""
+    f, o = GATES["f"], GATES["o"]
+    _arrow(ax, (0.05, CELL), (f - SIGN, CELL), share["countc"], "black")
+    _arrow(ax, (f + SIGN, CELL), (ADDED - SIGN, CELL), share["countc"], "black")
+    _arrow(ax, (ADDED + SIGN, CELL), (9.95, CELL))
+    _arrow(ax, (0.05, BUS), (LEFT, BUS), share["counth"], "black")
+    ax.plot([LEFT, o], [BUS, BUS], color=GREY, linewidth=1.2)
+    ax.plot([BIT, BIT], [-0.45, BUS], color=LOOK, linewidth=1.2)
+    for x in GATES.values():
+        _arrow(ax, (x, BUS), (x, GATE - BOX))
+    ends = {"f": (f, CELL - SIGN), "i": (ADDED - 0.2, SCALED - 0.2), "g": (ADDED + 0.2, SCALED - 0.2)}
+    for letter, x in GATES.items():
+        end = ends.get(letter, (o, SCALED - SIGN))
+        _arrow(ax, (x, GATE + BOX), end, share[f"bit{letter}"], LOOK)
+    _arrow(ax, (ADDED, SCALED + SIGN), (ADDED, CELL - SIGN))
+    _arrow(ax, (o, CELL), (o, TANH + BOX))
+    _arrow(ax, (o, TANH - BOX), (o, SCALED + SIGN))
+    _arrow(ax, (o + SIGN, SCALED), (9.95, SCALED))
 
 
-def _steps(ax: Axes) -> None:
-    """Draw the ten steps; each group `at-N` appears after the ones before it when the drawing is played."""
-    count = 0
-    for place, bit in enumerate(STRING):
-        x, count = 0.5 + place, count + int(bit)
-        gid, look = f"at-{place + 1}", "round,pad=0.02"
-        box = FancyBboxPatch((x - 0.28, 7.4), 0.56, 0.75, look, facecolor="none", edgecolor="black", gid=f"{gid}-box")
-        ax.add_patch(box)
-        weight = "bold" if bit == "1" else "normal"
-        ax.text(x, 6.75, bit, ha="center", va="center", fontweight=weight, gid=f"{gid}-bit")
-        ax.text(x, 8.65, str(count), ha="center", va="center", gid=f"{gid}-count", fontsize=10)
-        if place < len(STRING) - 1:
-            _arrow(ax, (x + 0.32, 7.78), (x + 0.68, 7.78))
-    ax.text(0.2, 9.3, "ones so far", fontsize=10, va="center")
-    for x in (0.25, 0.8):
-        ax.plot([x, 1.0 if x < 0.5 else 9.5], [7.35, 6.0], color=GREY, linewidth=0.6, linestyle=":")
+def _arrow(
+    ax: Axes, start: tuple[float, float], end: tuple[float, float], share: float | None = None, color: str = GREY
+) -> None:
+    width = 1.2 if share is None else 0.8 + 6 * max(share, 0)
+    look = {"arrowstyle": "-|>", "mutation_scale": 9, "linewidth": width, "color": color, "shrinkA": 0, "shrinkB": 0}
+    ax.add_patch(FancyArrowPatch(start, end, **look))
 
 
-def _opened(ax: Axes, shares: dict[str, float]) -> None:
-    """Draw one step: the cell's line above, the gates below it, the hidden state at the right."""
-    frame = FancyBboxPatch((1.0, 1.0), 8.2, 4.8, boxstyle="round,pad=0.02", facecolor="none", edgecolor=GREY)
-    ax.add_patch(frame)
-    _arrow(ax, (0.1, CELL), (2.35, CELL), shares.get("countc"))
-    _arrow(ax, (2.85, CELL), (4.75, CELL), shares.get("countc"))
-    _arrow(ax, (5.25, CELL), (9.9, CELL))
-    _arrow(ax, (0.1, 1.4), (2.0, 1.4), shares.get("counth"))
-    for x, y, sign in ((2.6, CELL, TIMES), (5.0, CELL, "+"), (5.0, SHOWN, TIMES), (7.6, SHOWN, TIMES)):
-        ax.add_patch(Circle((x, y), 0.25, facecolor="none", edgecolor="black"))
-        ax.text(x, y, sign, ha="center", va="center")
-    for letter, (x, y) in LETTERS.items():
-        share = shares.get(f"bit{letter}")
-        end = {"f": (2.6, CELL - 0.3), "i": (4.75, SHOWN - 0.15), "g": (5.25, SHOWN - 0.15), "o": (7.6, SHOWN - 0.3)}[
-            letter
-        ]
-        _arrow(ax, (x, y + 0.3), end, share)
-        said = letter if share is None else f"{letter} {share:.0%}"
-        ax.text(x, y, said, ha="center", va="center", fontweight="bold")
-        ax.text(x, y - 0.5, NAMES[letter], ha="center", va="center", fontsize=9)
-    _arrow(ax, (5.0, SHOWN + 0.28), (5.0, CELL - 0.28))
-    _arrow(ax, (7.6, CELL), (7.6, SHOWN + 0.28))
-    _arrow(ax, (7.88, SHOWN), (9.9, SHOWN))
-    old = ("c", "h") if not shares else (f"c {shares['countc']:.0%}", f"h {shares['counth']:.0%}")
-    ax.text(0.1, CELL + 0.35, old[0], fontweight="bold", va="center")
-    ax.text(0.1, 1.85, old[1], fontweight="bold", va="center")
-    ax.text(9.45, CELL + 0.35, "c", fontweight="bold", va="center")
-    ax.text(9.45, SHOWN + 0.35, "h", fontweight="bold", va="center")
-    ax.text(5.0, 0.45, "the bit", ha="center", va="center", fontsize=10)
+def _boxed(ax: Axes, x: float, y: float, said: str, weight: str = "bold") -> None:
+    ax.text(x, y, said, ha="center", va="center", fontweight=weight, bbox={"boxstyle": "round", "fc": "none"})

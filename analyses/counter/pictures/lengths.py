@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -22,11 +21,8 @@ from probe.subjects.subject import Subject
 LENGTHS = (6, 8, 10, 12, 14)
 #: Networks whose drifts are nearer than this stand on each other.
 WIDTH = 0.03
-#: Up to which length a sentence tells the answers, and but of which; of how many pairs of a string and a network it
-#: must be right.
-LONGEST, EXCEPTED, MOST = 12, (2, 3), 0.9
-#: Up to which length zeros are taken from nine, and above from ten.
-NINE = 7
+#: At which lengths a sentence tells what each bit does.
+AROUND, SPELLED = range(6, 13), "six to twelve"
 
 
 def answers(three: Three) -> DataFigure:
@@ -42,7 +38,7 @@ def answers(three: Three) -> DataFigure:
     return common.picture(
         lambda: _lines(data),
         name="lengths",
-        title="What the network answers to strings of other lengths",
+        title="One network, other lengths",
         alt=f"Lines, one a length, of the mean answer against the ones. To strings with 5 ones it answers {listed}.",
         caption="",
         data=data,
@@ -50,35 +46,21 @@ def answers(three: Three) -> DataFigure:
 
 
 def said(subjects: Iterable[Subject]) -> dict[str, str]:
-    """Return what trained networks answer to strings of other lengths; nothing where it is otherwise too often."""
-    trained, rows, slopes = [one for one in subjects if one.network.role == "trained"], [], []
-    asked = at_lengths(trained[0], range(1, LONGEST + 1), most=2**LONGEST)
-    ones = {length: one.right for length, one in asked.items()}
-    told = {length: (10 if length > NINE else 9) - length + each for length, each in ones.items()}
-    kept = {length: (each > 0) | (length > NINE) for length, each in ones.items()}
+    """Return what trained networks do with each bit, in a sentence; nothing where ones move them as far as zeros."""
+    trained = [one for one in subjects if one.network.role == "trained"]
+    asked = at_lengths(trained[0], AROUND, most=2 ** AROUND[-1])
+    ones = np.concatenate([one.right for one in asked.values()])
+    zeros = np.concatenate([length - one.right for length, one in asked.items()])
+    bits, slopes = np.column_stack([np.ones(len(ones)), ones, zeros]), []
     for subject in trained:
         given, _ = answers_by_length(subject, {length: one.x for length, one in asked.items()})
-        off = {length: np.abs(given[length] - told[length])[kept[length]] for length in asked}
-        rows += [{"bits": n, "near": (each <= 1).mean(), "exact": (each == 0).mean()} for n, each in off.items()]
-        longer = range(6, LONGEST + 1)
-        bits = np.concatenate([np.column_stack([np.ones(len(ones[n])), ones[n], n - ones[n]]) for n in longer])
-        slopes.append(np.linalg.lstsq(bits, np.concatenate([given[n] for n in longer]), rcond=None)[0])
-    shares = pd.DataFrame(rows).groupby("bits").mean()
-    least, exact = shares["near"].drop([*EXCEPTED]).min(), shares["exact"].loc[4:8]
-    one_number = {n: max((np.abs(told[n] - k)[kept[n]] <= 1).mean() for k in told[n]) >= MOST for n in told}
-    short = next(n for n in told if not one_number[n]) - 1
+        slopes.append(np.linalg.lstsq(bits, np.concatenate([given[length] for length in asked]), rcond=None)[0])
     _, one, zero = np.median(slopes, axis=0)
-    text = (
-        "Up to seven bits with a 1 among them the answer is nine less the zeros, from eight to twelve bits ten less "
-        "the zeros, each to within one, but not at two or three bits."
+    instead = (
+        f"Instead each zero lowers the answer by {-zero:.1f}, and each 1 raises it by only {one:.1f} (medians "
+        f"at {SPELLED} bits): they count zeros down rather than ones up."
     )
-    more = (
-        f"The sentence above is right of at least {math.floor(100 * least)}% of strings and networks at each length "
-        f"but {' and '.join(map(str, EXCEPTED))} bits, which we excepted after looking; exactly so, at 4 to 8 bits, "
-        f"of {exact.min():.0%} to {exact.max():.0%}. Up to {short} bits one number for all strings would be as near. "
-        f"At 6 to {LONGEST} bits a zero takes {-zero:.1f} away, and a 1 adds {one:.1f} (medians)."
-    )
-    return {"lengths": text, "lengths_more": more} if least >= MOST else {"lengths": "", "lengths_more": ""}
+    return {"instead": instead if -zero > 2 * one > 0 else ""}
 
 
 def _lines(data: pd.DataFrame) -> Axes:
@@ -104,7 +86,7 @@ def drifts(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
     return common.picture(
         lambda: _dots(data),
         name="drifts",
-        title="What each network adds for a missing bit",
+        title="Added for each missing bit",
         alt=f"{len(data)} dots between 0 and 1: what a network adds for each bit that is missing from ten. Median "
         f"{data['value'].median():.2f}; from {data['value'].min():.2f} to {data['value'].max():.2f}.",
         caption="",

@@ -111,7 +111,6 @@ def said(three: Three) -> dict[str, str]:
     best = _steepest(data)
     slopes = {name: np.polyfit(own["count"], own["answered"], 1)[0] for name, own in data.groupby("put in")}
     return {
-        "put_in": f"Put in the whole memory, and the answer follows it: a slope of {slopes[WHOLE]:.2f}. Put in "
-        f"{best.replace('unit', 'cell')} alone, the cell that moves the answer most, and the slope is "
-        f"{slopes[best]:.2f}."
+        "put_in": f"Swap in another string's whole memory, and the answer follows (slope {slopes[WHOLE]:.2f}); its "
+        f"best cell alone gives {slopes[best]:.2f}."
     }

@@ -17,7 +17,7 @@ from probe.subjects.subject import Subject
 PLANTED = "planted/ones"
 #: How pages call the three, and in which order they stand.
 CALLED = {
-    "planted": "Written by hand to count",
+    "planted": "Written by hand",
     "own initialisation": "Before training",
     "trained": "After training",
 }

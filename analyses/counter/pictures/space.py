@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,13 @@ from matplotlib.axes import Axes
 
 from analyses.counter import common
 from analyses.counter.one_cell import Cells
-from analyses.counter.pictures.shown import Three
+from analyses.counter.pictures.shown import CALLED, Three
 from probe.evidence import DataFigure
-from probe.plots.style import GREY, STEPS, colours, new_figure
+from probe.plots.style import GREY, SMALL, STEPS, colours, new_figure
 
 BITS = common.STRINGS.shape[1]
 #: One picture with ten steps in it weighs more than one of them.
-BYTES = 40_000
+BYTES = 80_000
 
 
 def lattice(cells: Cells) -> tuple[pd.DataFrame, float]:
@@ -41,42 +42,40 @@ def lattice(cells: Cells) -> tuple[pd.DataFrame, float]:
 
 
 def staircase(three: Three) -> DataFigure:
-    """Draw the lattice, and over it the states of each number of bits read, as a step of its own (`at-N`)."""
-    data, share = lattice(three.cells(three.trained))
+    """Draw the lattice after and before training, and each number of bits read as a step of its own (`at-N`)."""
+    (data, share), (before, untrained) = (lattice(three.cells(one)) for one in (three.trained, three.untrained))
+    both = {f"{CALLED['trained']}: {share:.0%}": data, f"{CALLED['own initialisation']}: {untrained:.0%}": before}
     return common.picture(
-        lambda: _draw(data),
+        lambda: _draw(both),
         name="space",
-        title="Where the trained network keeps each count",
+        title="Where the network keeps each count",
         alt=f"After each number of bits up to {BITS} the mean states of the counts lie along a bent line, in the "
-        f"order of the count; the plane holds {share:.0%} of the variance.",
-        caption="Each dot is the mean of the cells over all strings with so many ones; grey lines join the same "
-        "count.",
-        data=data,
+        f"order of the count; the plane holds {share:.0%} of their variance, and {untrained:.0%} before training.",
+        caption="A dot is the mean over all strings with that many ones; grey joins one count. In percent: the "
+        "variance of the means in this plane.",
+        data=pd.concat(both, names=["network"]).reset_index(level=0),
         max_bytes=BYTES,
     )
 
 
-def _draw(data: pd.DataFrame) -> Axes:
-    ax = new_figure(width=4.4, height=3.9)[1][0, 0]
+def _draw(both: Mapping[str, pd.DataFrame]) -> Axes:
+    _, axes = new_figure(len(both), height=3.4)
+    for ax, (called, data) in zip(axes[0], both.items(), strict=True):
+        _lattice(ax, data)
+        ax.set_title(called)
+        ax.set(xlabel="first direction", ylabel="second direction", xticks=[], yticks=[])
+    return axes[0, 0]
+
+
+def _lattice(ax: Axes, data: pd.DataFrame) -> None:
     for _, own in data.groupby("ones"):
         ax.plot(own["x"], own["y"], "o-", color=GREY, linewidth=0.8, markersize=2, zorder=1)
     centre = data[["x", "y"]].mean().to_numpy()
     for bits, color in enumerate(colours(BITS, STEPS), start=1):
         now, gid = data[data["bits"] == bits], f"at-{bits}"
-        ax.plot(now["x"], now["y"], "o-", color=color, markersize=6, linewidth=1.6, zorder=3, gid=f"{gid}-line")
+        ax.plot(now["x"], now["y"], "o-", color=color, markersize=5, linewidth=1.6, zorder=3, gid=f"{gid}-line")
         for ones, x, y in now[["ones", "x", "y"]].itertuples(index=False):
             away = np.array([x, y]) - centre
             away = 9 * away / max(float(np.linalg.norm(away)), 1e-9)
             place: Any = {"xytext": tuple(away), "textcoords": "offset points", "ha": "center", "va": "center"}
-            ax.annotate(f"{ones:.0f}", (x, y), **place, fontsize=10, gid=f"{gid}-{ones:.0f}")
-    ax.set(xlabel="first direction", ylabel="second direction", xticks=[], yticks=[])
-    return ax
-
-
-def said(three: Three) -> dict[str, str]:
-    """Return how much of the variance the plane holds, and that of the network before training."""
-    (_, share), (_, before) = (lattice(three.cells(one)) for one in (three.trained, three.untrained))
-    return {
-        "space": f"A plane has {share:.0%} of what varies in this network's mean states, and had {before:.0%} before "
-        "training."
-    }
+            ax.annotate(f"{ones:.0f}", (x, y), **place, fontsize=SMALL, gid=f"{gid}-{ones:.0f}")

@@ -12,6 +12,7 @@ from analyses.counter import common
 from analyses.counter.one_cell import BOUNDS, kind_of
 from probe.evidence import DataFigure
 from probe.evidence.measurements import FITTED_HEADS, LINES, only
+from probe.plots.legends import legend_above
 from probe.plots.style import ROLE_STYLE, new_figure
 
 #: What each test asks, in the words of the page.
@@ -52,12 +53,11 @@ def bars(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
     return common.picture(
         lambda: _bars(data),
         name="tests",
-        title="In how many networks some cell passes each test",
+        title="Networks in which some cell passes",
         alt="Bars for five tests and for all of them by one cell. All: "
         + ", ".join(f"{role} {share:.0%}" for role, share in whole.items())
         + ".",
-        caption="Below, one and the same cell passes all. Heads are fitted on random weights, scaled: on larger "
-        "ones.",
+        caption="Heads are fitted on random weights; the scaled head, on larger ones.",
         data=data,
     )
 
@@ -67,7 +67,7 @@ def _bars(data: pd.DataFrame) -> Axes:
         role for role in ("planted", "own initialisation", *FITTED_HEADS, "trained") if role in set(data["role"])
     ]
     names = [*ASKED.values(), ALL]
-    ax = new_figure(width=3.8, height=4.6)[1][0, 0]
+    ax = new_figure(height=4.4)[1][0, 0]
     step = 0.8 / len(roles)
     for place, role in enumerate(roles):
         own = data[data["role"] == role].set_index("test")["share"].reindex(names)
@@ -75,18 +75,18 @@ def _bars(data: pd.DataFrame) -> Axes:
         look, own = ROLE_STYLE[role], own.dropna()
         ax.plot(100 * own, y[own.index], look.marker, color=look.color, markersize=6, label=role)
         ax.hlines(y[own.index], 0, 100 * own, color=look.color, linewidth=1.4)
-    ax.set_yticks(range(len(names)), names, fontsize=10)
+    ax.set_yticks(range(len(names)), names)
     ax.set(xlabel="networks, %", xlim=(-3, 104), ylim=(len(names) - 0.45, -0.55))
-    ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    legend_above(ax, most=4)
     return ax
 
 
 #: Four ways to read the ones off a cell, with where each was measured.
 READINGS = {
-    "one map for all steps": ("one_cell", "best_read"),
-    "a zero that may move": ("moving_zero", "best_shifted_read"),
-    "a map for each of\nsteps 7 to 10": ("moving_zero", "best_stepwise_read"),
-    "and a cell for each": ("single_units", "mean_monotone_accuracy"),
+    "one formula for\nall steps": ("one_cell", "best_read"),
+    "one formula, with a\nzero that may move": ("moving_zero", "best_shifted_read"),
+    "a formula for each\nof steps 7 to 10": ("moving_zero", "best_stepwise_read"),
+    "a formula and a cell\nfor each of these": ("single_units", "mean_monotone_accuracy"),
 }
 #: Up to what a network adds for a missing bit it counts the ones.
 SMALL = 0.1
@@ -109,32 +109,30 @@ def readings(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
     return common.picture(
         lambda: _readings(data),
         name="readings",
-        title="How well the best cell tells the ones, by who reads it",
+        title="How well the ones are read from the best cell",
         alt=f"Dots, one a network, before and after training. Medians: {'; '.join(spread)}.",
-        caption="Bars are medians. The first two rows are scored after 1 to 10 bits, the others after 7 to 10; the "
-        "third on the strings that chose its cell.",
+        caption="A dot is a network, a bar a median. Lower rows: after 7 to 10 bits alone, the third on the "
+        "strings that chose its cell. " + _carried(tables),
         data=data,
     )
 
 
 def _readings(data: pd.DataFrame) -> Axes:
-    ax = new_figure(width=3.8, height=3.2)[1][0, 0]
+    ax = new_figure(height=3.2)[1][0, 0]
     for row, reading in enumerate(READINGS):
-        for shift, role in zip((-0.17, 0.17), BEFORE_AND_AFTER, strict=True):
+        for shift, role in zip((-0.19, 0.19), BEFORE_AND_AFTER, strict=True):
             own = data[(data["reading"] == reading.replace("\n", " ")) & (data["role"] == role)]["value"]
-            look = ROLE_STYLE[role]
-            y = row + shift + 0.12 * np.linspace(-1, 1, len(own))
-            ax.plot(own, y, look.marker, color=look.color, markersize=2, alpha=0.5, rasterized=True)
-            ax.plot([own.median()], [row + shift], "|", color="black", markersize=12, markeredgewidth=2)
-            ax.plot([], [], look.marker, color=look.color, markersize=5, label=role if row == 0 else None)
-    ax.set_yticks(range(len(READINGS)), [*READINGS], fontsize=10)
-    ax.set(xlabel="prefixes read right", xlim=(0, 1.02), ylim=(len(READINGS) - 0.5, -0.5))
-    ax.figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+            common.strip(ax, own, role, at=row + shift)
+    for role in BEFORE_AND_AFTER:
+        ax.plot([], [], ROLE_STYLE[role].marker, color=ROLE_STYLE[role].color, label=role)
+    ax.set_yticks(range(len(READINGS)), [*READINGS])
+    ax.set(xlabel="share of prefixes read right", xlim=(0, 1.02), ylim=(len(READINGS) - 0.5, -0.5))
+    legend_above(ax)
     return ax
 
 
-def said(tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """Return what the best cell carries, and what networks do that answer at every step."""
+def _carried(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Return what the cell carries that is read best with a formula for each step."""
     best = only(tables["moving_zero"], metric="best_stepwise_read")
     best = best[best["role"].isin(BEFORE_AND_AFTER)][["role", "pair", "units"]]
     carries = only(tables["one_cell"], metric="cell_test", kind="carries")
@@ -143,14 +141,20 @@ def said(tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame
     carried = carries.assign(whose=whose).merge(best.rename(columns={"role": "whose"}), on=["whose", "pair", "units"])
     shares = carried.groupby("role")["value"].median()
     before = shares.drop("trained")
+    return (
+        f"This cell carries {shares['trained']:.0%} of a bit's effect; before training, with fitted heads, "
+        f"{before.min():.0%} to {before.max():.0%}."
+    )
+
+
+def said(compared: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Return what networks do that answer at every step."""
     passed = only(compared["one_cell"], metric="all_tests", kind="ones")
     passed = passed[passed["network"].str.startswith("every-step/")]["value"]
     drift = only(compared["other_lengths"], metric="drift")
     drift = drift[drift["network"].str.startswith("every-step/")]["value"].median()
-    counting = ", and that count the ones at other lengths as well," if drift < SMALL else ""
+    counting = ", and that count at other lengths too," if drift < SMALL else ""
     return {
-        "carried": f"The cell that is then read best carries {shares['trained']:.0%} of what one bit does to the "
-        f"answer; before training, with fitted heads, it carries {before.min():.0%} to {before.max():.0%} (medians).",
-        "every_step": f"The tests are about single cells: of {len(passed)} networks that we trained to answer after "
-        f"every bit{counting} {f'{passed.sum():.0f} have' if passed.any() else 'none has'} a cell that passes.",
+        "every_step": f"Of {len(passed)} networks trained to answer after every bit{counting} "
+        f"{f'{passed.sum():.0f} have' if passed.any() else 'none has'} one.",
     }

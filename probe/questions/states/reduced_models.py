@@ -114,7 +114,7 @@ def question(subject: Subject) -> Question:
     askable = needs.other_lengths(subject) is None
     return Question(
         "reduced-models",
-        "How few numbers say what the network answers?",
+        "How few numbers describe what the network answers?",
         measure,
         (needs.numbers, needs.other_lengths, needs.whole_sequences, _number, needs.better_than_a_guess),
         (*ANSWERING, INITIAL),

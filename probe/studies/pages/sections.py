@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import several
@@ -12,7 +12,6 @@ from ...evidence.claims import Claim
 from ...evidence.findings import Finding
 from ...report import (
     Block,
-    Card,
     Details,
     Figure,
     Link,
@@ -30,22 +29,18 @@ from ..identity import VERSION
 
 #: In the order in which a page counts them.
 VERDICTS = ("established", "refuted", "not specific", "undecided")
-#: A study's first page.
-INDEX = "index.html"
 #: How many rows of the table behind a figure are shown; the file behind it has all. Of more figures one is chosen.
 SHOWN_ROWS, MOST_FIGURES = 8, 2
-#: A figure of more bytes is too fine to be seen as a thumbnail.
-THUMBNAIL = 12_000
 #: What the folded table of claims says of each.
 DEFINED = ["claim", "networks", "metric", "definition", "source", "interval", "difference", "planted", "why"]
 #: What a verdict means, and what is counted where there are too few networks for one.
 MEANING = (
     "A claim has a rule, which says what value would establish it. Established: the whole interval over networks "
-    "keeps the rule, and the networks differ from each control that the rule names by more than it asks for. "
-    "Refuted: the whole interval does not keep it. Not specific: it is true of the trained networks, and as true "
-    "of a control. Undecided: the interval lies on both sides of the bound, or that of the difference to a control "
-    "on both sides of what the rule asks for. “True in” counts the networks that keep a rule, each taken alone. A "
-    "row without a verdict is about too few networks for one."
+    "satisfies the rule, and the networks differ from each control that the rule names by more than it asks for. "
+    "Refuted: the whole interval fails it. Not specific: true of the trained networks, and just as true of a "
+    "control. Undecided: the interval straddles the bound, or that of the difference to a control straddles what the "
+    "rule asks for. “True in” counts the networks that satisfy a rule, each on its own. A row without a verdict "
+    "covers too few networks for one."
 )
 FEW = (
     "Nothing here is about the recipe that trained these networks: a verdict on it needs more of them, mostly ten. "
@@ -57,62 +52,109 @@ Asked = Mapping[str, Finding]
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a page tells at once of a question: its finding as a heading, with the figures and the claims behind it.
+
+    Args:
+        finding: the heading, where the question's claims have the verdicts that it rests on; the question otherwise.
+        rests_on: by key the verdict of each claim that is told below the heading; the others are folded.
+        holds: what else must be so of what was measured.
+    """
+
+    finding: str
+    rests_on: Mapping[str, str] = field(default_factory=dict)
+    holds: Callable[[Finding], bool] = lambda _: True
+
+    def of(self, finding: Finding) -> str:
+        """Return the heading of what was found."""
+        verdicts = {claim.rule.key: claim.verdict for claim in finding.claims}
+        rests = all(verdicts.get(key) == verdict for key, verdict in self.rests_on.items())
+        return self.finding if rests and self.holds(finding) else finding.title
+
+
+@dataclass(frozen=True)
 class Contents:
-    """What a page tells; without a lead it begins with how many claims have which verdict, and what is inside."""
+    """What a page tells.
+
+    Args:
+        title: what is asked.
+        lead: the answer.
+        told: by question what is told at once, with its figures.
+        more: the questions that are folded.
+        after: what stands behind all questions.
+    """
 
     title: str
-    inside: str
-    questions: Sequence[str]
-    lead: Sentence = ()
-    before: Sequence[Section] = ()
+    lead: Sentence
+    told: Mapping[str, Told]
+    more: Sequence[str] = ()
     after: Sequence[Section] = ()
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """All questions, in the order of the page."""
+        return (*self.told, *self.more)
 
 
 def build(
-    contents: Mapping[str, Contents], findings: Mapping[str, Asked], provenance: Mapping[str, str]
+    contents: Mapping[str, Contents],
+    findings: Mapping[str, Asked],
+    provenance: Mapping[str, str],
+    *,
+    up: Sequence[Link],
 ) -> dict[str, Page]:
-    """Return the pages of a study, by file name, linked in their order."""
-    built, names = {}, list(contents)
+    """Return the pages of a study, by file name, linked in their order, and upwards."""
+    built, names, (before, after) = {}, list(contents), ("\u2039", "\u203a")
     for place, (name, page) in enumerate(contents.items()):
-        links = [Link(f"Before: {contents[other].title}", other) for other in names[:place][-1:]]
-        links = links or [Link("Before: the story", INDEX)] * (name != INDEX)
-        links += [Link(f"Next: {contents[other].title}", other) for other in names[place + 1 : place + 2]]
-        own = {question: findings[question] for question in page.questions}
-        lead = page.lead or [*tally(own), f" {page.inside}"]
-        sections = [*page.before, *(section(question, asked) for question, asked in own.items()), *page.after]
-        built[name] = Page(page.title, lead, sections, provenance=provenance, neighbours=links)
+        links = [Link(f"{before} {contents[other].title}", other) for other in names[:place][-1:]]
+        links += [Link(f"{contents[other].title} {after}", other) for other in names[place + 1 : place + 2]]
+        sections = [section(one, findings[one], told) for one, told in page.told.items()]
+        folded = [section(one, findings[one]) for one in page.more]
+        if folded:
+            said = [*tally({one: findings[one] for one in page.questions})]
+            fold = Details(f"{several(len(folded), 'question')} without a figure", folded)
+            sections.append(Section("More that we asked", [Text([said]), fold], key="more"))
+        sections += page.after
+        built[name] = Page(
+            page.title, page.lead, sections, provenance=provenance, folds_printed=False, up=up, neighbours=links
+        )
     return built
 
 
-def card(name: str, page: Contents, findings: Mapping[str, Asked]) -> Card:
-    """Return the link to a page, with the smallest of its figures."""
-    drawn = [figure for one in page.questions for finding in findings[one].values() for figure in finding.figures]
-    smallest = min((figure.svg for figure in drawn), key=len, default="")
-    return Card(page.title, name, page.inside, smallest if len(smallest) <= THUMBNAIL else "")
+def section(question: str, asked: Asked, told: Told | None = None) -> Section:
+    """Return a question as a section: what is done, its figures, each claim, and folded how it was measured.
 
-
-def section(question: str, asked: Asked) -> Section:
-    """Return a question as a section: what is done, its figures, each claim, and folded how it was measured."""
+    Where it is told at once, its finding is the heading, and the claims that this does not rest on are folded.
+    """
     findings = list(asked.values())
     notes = [finding.notes.get(name, "") for name in (TEXT, MISSING) for finding in findings]
-    words, lines = list(dict.fromkeys(filter(None, notes))), told(asked)
+    words, lines = list(dict.fromkeys(filter(None, notes))), claim_lines(asked)
     blocks: list[Block] = [Text(words)] if words else []
     blocks += [figure for finding in findings for figure in figures(finding)]
-    blocks += [Points(lines)] if lines else []
+    first = {key: line for key, line in lines.items() if told is None or key in told.rests_on}
+    blocks += [Points([*first.values()])] if first else []
+    others = [line for key, line in lines.items() if key not in first]
+    blocks += [Details(several(len(others), "more claim"), [Points(others)])] if others else []
     setups = dict.fromkeys(finding.notes.get(SETUP, "") for finding in findings)
     how = [Details("How it was measured", [Text(said)]) for said in setups if said]
-    return Section(findings[0].title, [*blocks, *how], key=anchor(question))
+    heading = findings[0].title if told is None else told.of(findings[0])
+    return Section(heading, [*blocks, *how], key=anchor(question))
 
 
-def told(asked: Asked) -> list[list[str | Verdict]]:
-    """Return each claim of a question in a line: what it says, its number, bound and controls, and its verdict."""
+def claim_lines(asked: Asked) -> dict[str, list[str | Verdict]]:
+    """Return each claim of a question in a line, by its key: verdict, what it says, number, bound and controls."""
     lines: dict[str, list[str | Verdict]] = {}
     for _, called, finding, claim in claims_of({"": asked}):
-        line = lines.setdefault(claim.rule.key, [f"{claim.rule.on_page}: "])
-        line += ["; "] * (len(line) > 1) + [f"{called} "] * bool(called)
         number, verdict = outcome(finding.measurements, claim)
-        line += [f"{number} ", Verdict(verdict)] if verdict else [number]
-    return list(lines.values())
+        said = [f"{called} " * bool(called), *([Verdict(verdict), " "] if verdict else [])]
+        line = lines.get(claim.rule.key)
+        if line is None and not called:
+            lines[claim.rule.key] = [*said, f"{claim.rule.on_page}: {number}"]
+        elif line is None:
+            lines[claim.rule.key] = [f"{claim.rule.on_page}: ", *said, number]
+        else:
+            line += ["; ", *said, number]
+    return lines
 
 
 def claims_of(findings: Mapping[str, Asked]) -> Iterator[tuple[str, str, Finding, Claim]]:
@@ -140,12 +182,14 @@ def figures(finding: Finding) -> list[Block]:
             Table.from_frame(
                 figure.data, f"The numbers behind it ({figure.name}).", name=figure.name, max_rows=SHOWN_ROWS
             ),
+            python=finding.python(place),
         )
-        for figure in finding.figures
+        for place, figure in enumerate(finding.figures)
     ]
     if len(shown) <= MOST_FIGURES:
         return list(shown)
-    return [Panels(shown, shown[0].caption, finding.title, shown[0].table, choose="Choose a picture")]
+    choose = "Choose a picture"
+    return [Panels(shown, shown[0].caption, finding.title, shown[0].table, choose, finding.python())]
 
 
 def tally(findings: Mapping[str, Asked]) -> list[str | Verdict]:
@@ -157,7 +201,7 @@ def tally(findings: Mapping[str, Asked]) -> list[str | Verdict]:
     for verdict in VERDICTS:
         pieces += [f" {decided.count(verdict)} ", Verdict(verdict)]
         if verdict == "not specific":
-            pieces.append(" (true of the trained networks, and as true of the control)")
+            pieces.append(" (just as true of a control)")
         pieces.append("." if verdict == VERDICTS[-1] else ",")
     return pieces
 

@@ -1,0 +1,172 @@
+"""What the counter's pages tell: each question's finding as a heading that its verdicts and numbers must bear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from analyses.counter.one_cell import BOUNDS
+from probe import Finding
+from probe.evidence.measurements import only
+from probe.report import Section
+from probe.studies.pages.sections import Contents, Told
+from reports.claims import claims_of
+
+TRAINED, UNTRAINED = "trained", "own initialisation"
+#: What is nearly all of the answers, and what is about half of the networks.
+MOST, HALF = 0.9, (0.4, 0.6)
+#: How much further a gate must be open to be called more open.
+MORE = 0.05
+#: The page that says how we know.
+HOW = "how.html"
+UNTRAINED_TOO = "This takes no training: a random network with a fitted head does the same."
+
+
+def _half_before_none_after(finding: Finding) -> bool:
+    best = only(finding.measurements, metric="best_read")
+    read = {role: best[best["role"] == role]["value"] >= BOUNDS["read"] for role in (TRAINED, UNTRAINED)}
+    return not read[TRAINED].any() and HALF[0] <= read[UNTRAINED].mean() <= HALF[1]
+
+
+def _one_unit_alone(finding: Finding) -> bool:
+    most = only(finding.measurements, metric="most_tests")
+    whole = most[most["value"] == len(BOUNDS)]["network"].str.partition("/")[0]
+    return set(whole) == {"hidden-1"}
+
+
+def _no_program_everywhere(finding: Finding) -> bool:
+    agreement = only(finding.measurements, metric="agreement", role=TRAINED)
+    return bool((agreement.groupby(["kind", "at"])["value"].median().groupby("kind").min() < MOST).all())
+
+
+def _keeps_more_after_a_one(finding: Finding) -> bool:
+    own = only(finding.measurements, role=TRAINED, signal="forget_gate")
+    last = own[own["step"] == own["step"].max()].groupby("metric")["value"].median()
+    return last["mean_where_true"] - last["mean_where_false"] > MORE
+
+
+def _more_is_not_learned(finding: Finding) -> bool:
+    verdicts = list(finding.figures[0].data["verdict"])
+    return verdicts.count("not specific") > verdicts.count("established")
+
+
+#: The pages behind the first one, in the order of the story.
+PAGES = {
+    "units.html": Contents(
+        "Is the count in one cell?",
+        "The tests below say in which networks, and how far.",
+        {
+            "one_cell": Told(
+                "Before training half of the networks have a cell that gives the ones; after training none has",
+                {"27d": "established"},
+                _half_before_none_after,
+            ),
+            "relay": Told("The cells take turns", {"25a": "refuted", "25c": "established"}),
+            "over_training": Told(
+                "The count leaves single cells before the network can count", {"T1": "established"}
+            ),
+            "width": Told("Only in networks of one unit does a cell pass all five tests", {}, _one_unit_alone),
+        },
+        ("moving_zero", "single_units", "unit_ablation", "unit_shares"),
+    ),
+    "lengths.html": Contents(
+        "What does it count?",
+        "At ten bits the ones; the tests below say what else.",
+        {
+            "programs": Told("None of four programs answers as it does at all lengths", {}, _no_program_everywhere),
+            "reduced_models": Told("One number predicts its answers, trained or not", {"II.20": "not specific"}),
+            "base_rate": Told(
+                "The more frequent ones are in training, the more a missing bit adds",
+                {"29e": "established", "29g": "established"},
+            ),
+        },
+        ("accuracy", "drift_law", "other_lengths", "offset_law", "training_signal"),
+    ),
+    "interventions.html": Contents(
+        "What does the answer follow?",
+        "The tests below say what moves it, and how far.",
+        {
+            "directions": Told("It does not follow the direction that a probe reads", {"II.8": "refuted"}),
+            "alignment": Told("Two directions do nearly all, trained or not", {"II.9": "not specific"}),
+            "steering": Told(
+                "Push the state by one count, and the answer moves by one, trained or not", {"II.13": "not specific"}
+            ),
+            "erasure": Told("Erase the count, and the answer is a guess, trained or not", {"II.12a": "not specific"}),
+        },
+        ("steps_swapped", "class_means", "estimators"),
+    ),
+    "mechanism.html": Contents(
+        "How does a bit come in?",
+        "The tests below say by which gate, and what it does.",
+        {
+            "gate_shares": Told("A 1 enters through the candidate, trained or not", {"II.15b": "not specific"}),
+            "gate_activity": Told("After a 1 the forget gate keeps more than after a 0", {}, _keeps_more_after_a_one),
+            "bit_effects": Told("What a bit does depends on the bits before it", {"II.16": "refuted"}),
+        },
+        ("routes", "quantised_states", "few_states", "dynamics"),
+    ),
+    HOW: Contents(
+        "How do we know?",
+        "We wrote down a rule for every claim before we trained the networks that it judges, and held most claims "
+        "against the best control that we could find.",
+        {
+            "verdicts": Told("Random weights do more of what is true than training adds", {}, _more_is_not_learned),
+            "linear_readout": Told("A probe reads the count, trained or not", {"II.2": "not specific"}),
+            "noise_margin": Told("The count withstands noise, trained or not", {"II.5b": "not specific"}),
+        },
+    ),
+}
+
+
+def _cells(found: Mapping[str, Finding]) -> str | None:
+    tests = only(found["one_cell"].measurements, metric="all_tests", role=TRAINED)
+    passed = tests.groupby("network")["value"].max()
+    said = (
+        f"No cell of {len(passed)} trained networks passes the five tests of a running count. A few cells carry the "
+        "count in one string, and others in another."
+    )
+    return None if passed.any() else said
+
+
+def _drift(found: Mapping[str, Finding]) -> str | None:
+    drift = float(only(found["other_lengths"].measurements, metric="drift", role=TRAINED)["value"].median())
+    said = (
+        f"The ones, at ten bits; elsewhere each missing bit adds {drift:.1f}. So it is closer to ten minus the "
+        "number of zeros."
+    )
+    return said if drift > HALF[1] else None
+
+
+#: By page the answer to its title, which verdicts it rests on, and how it is said; None where numbers do not bear it.
+Said = Callable[[Mapping[str, Finding]], str | None]
+ANSWERS: dict[str, tuple[dict[str, str], Said]] = {
+    "units.html": ({"27a": "refuted", "27b": "refuted", "27c": "refuted", "25a": "refuted"}, _cells),
+    "lengths.html": ({"II.17a": "refuted"}, _drift),
+    "interventions.html": (
+        {"II.8": "refuted", "II.9": "not specific", "II.1d": "refuted"},
+        lambda _: (
+            "The whole state and two directions of it, but no single cell. Along the direction of a linear probe "
+            f"it hardly moves. {UNTRAINED_TOO}"
+        ),
+    ),
+    "mechanism.html": (
+        {"II.15b": "not specific", "II.7a": "not specific"},
+        lambda _: f"The candidate writes it into the cells, and the cells carry the sum on. {UNTRAINED_TOO}",
+    ),
+}
+
+
+def pages(found: Mapping[str, Finding], behind: Sequence[Section]) -> dict[str, Contents]:
+    """Return what each page behind the first one tells, by file name.
+
+    Args:
+        found: all findings, by question.
+        behind: what stands behind the questions of the last page.
+    """
+    verdicts = {key: claim.verdict for key, claim in claims_of(found.values()).items()}
+    told = {}
+    for name, page in PAGES.items():
+        rests_on, said = ANSWERS.get(name, ({}, lambda _: None))
+        holds = all(verdicts[key] == verdict for key, verdict in rests_on.items())
+        told[name] = replace(page, lead=(said(found) if holds else None) or page.lead)
+    return told | {HOW: replace(told[HOW], after=behind)}
