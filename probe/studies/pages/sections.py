@@ -20,10 +20,12 @@ from ...report import (
     Points,
     Section,
     Sentence,
+    Strong,
     Table,
     Text,
     Verdict,
 )
+from ...report.tables import format_cell
 from ..answer import ANSWER, MISSING, SETUP, TEXT, controls_in_words, outcome, too_few, true_in
 from ..identity import VERSION
 
@@ -31,8 +33,6 @@ from ..identity import VERSION
 VERDICTS = ("established", "refuted", "not specific", "undecided")
 #: How many rows of the table behind a figure are shown; the file behind it has all. Of more figures one is chosen.
 SHOWN_ROWS, MOST_FIGURES = 8, 2
-#: What the folded table of claims says of each.
-DEFINED = ["claim", "networks", "metric", "definition", "source", "interval", "difference", "planted", "why"]
 #: What a verdict means, and what is counted where there are too few networks for one.
 MEANING = (
     "A claim has a rule, which says what value would establish it. Established: the whole interval over networks "
@@ -238,22 +238,24 @@ def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str
         max_rows=len(rows),
         sortable=True,
     )
-    defined = Table(*_filled(DEFINED, how), "Definitions.", digits=3)
     decided = bool(verdicts(findings)) or not any(too_few(claim) for *_, claim in every)
     return [
         Text(MEANING if decided else FEW),
         table,
-        Details(f"How each is computed{', and why it has its verdict' * decided}", [defined]),
+        Details(f"How each is computed{', and why it has its verdict' * decided}", [Text(how)]),
     ]
 
 
-def _computed(called: str, finding: Finding, claim: Claim) -> list[Any]:
-    """Return how a claim is computed, and why it has its verdict: the row below `DEFINED`."""
+def _computed(called: str, finding: Finding, claim: Claim) -> Sentence:
+    """Return how a claim is computed, and why it has its verdict."""
     rule = claim.rule
     gaps = "; ".join(f"{gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences)
     planted = "; ".join(f"{name} {value:.3g}" for name, value in claim.planted.items())
-    about = [rule.key, called, rule.metric, rule.definition, rule.source]
-    return [*about, claim.interval, gaps, planted, f"true {true_in(finding.measurements, claim)}; {claim.reason}"]
+    interval = "" if claim.interval is None else format_cell(claim.interval, digits=3)
+    parts = {"Interval": interval, "difference": gaps, "planted": planted, "source": rule.source}
+    numbers = "; ".join(f"{name} {text}" for name, text in parts.items() if text)
+    said = f" {called + ': ' if called else ''}{rule.definition} ({rule.metric}) {numbers}."
+    return [Strong(f"{rule.key}."), f"{said} True {true_in(finding.measurements, claim)}; {claim.reason}"]
 
 
 def _filled(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[list[Any]]]:
