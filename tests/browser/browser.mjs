@@ -9,6 +9,8 @@ const FLAGS = [
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
 export const PHONE = { width: 375, height: 800 };
+// A4 less the margins that Chromium prints with, in CSS pixels.
+export const SHEET = { width: 718, height: 1040 };
 export const DESK = { width: 1280, height: 900 };
 export const MODES = {
   light: { viewport: DESK, colorScheme: "light" },
@@ -16,6 +18,9 @@ export const MODES = {
   narrow: { viewport: { width: 390, height: 844 }, colorScheme: "light" },
   forced: { viewport: DESK, forcedColors: "active" },
 };
+
+/** How many pages a PDF has. */
+export const sheets = (pdf) => (pdf.toString("latin1").match(/\/Type\s*\/Page\b(?!s)/g) ?? []).length;
 
 /** A context that can reach the page's own file and nothing else; `log` collects what it tried. */
 export async function isolated(browser, url, options, log) {

@@ -5,12 +5,10 @@ import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { axe, DESK, isolated, launch, MODES, open, overflow, PHONE, quiet } from "./browser.mjs";
+import { axe, DESK, isolated, launch, MODES, open, overflow, PHONE, quiet, SHEET, sheets } from "./browser.mjs";
 import { walk } from "./keyboard.mjs";
 
 const TALLEST = 8000;
-// A4 less the margins that Chromium prints with, in CSS pixels.
-const SHEET = { width: 718, height: 1040 };
 
 /** The words of an element; what the live explorer puts in place of its example's table is left out. */
 const words = async (main) => {
@@ -107,7 +105,7 @@ async function print(browser, url, path) {
   const faults = await page.evaluate(printFaults);
   faults.texts = await page.evaluate(printedTexts);
   const pdf = await page.pdf({ format: "A4", path });
-  faults.sheets = (pdf.toString("latin1").match(/\/Type\s*\/Page\b(?!s)/g) ?? []).length;
+  faults.sheets = sheets(pdf);
   await context.close();
   return faults;
 }
