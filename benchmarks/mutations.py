@@ -168,7 +168,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     *of(
         "probe.recurrent.again.engine",
-        "tests/edits/test_edits.py::test_patching_with_the_runs_own_values_changes_no_bit",
+        "tests/edits/test_edits.py::test_patching_with_a_runs_own_values_changes_no_bit",
         ("engine: a patch with itself changes bits", "choose(value, computed, differs, reached[signal])", "computed"),
     ),
     *of(

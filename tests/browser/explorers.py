@@ -31,12 +31,6 @@ EXPERIMENTS = (
 )
 
 
-def page_of(explorer: Explorer) -> Page:
-    """Return a page that holds an explorer, with its bits above."""
-    bits = ExplorerBits(explorer, "#run", "There are {} ones.", "There is 1 one.")
-    return Page("Explore", "It runs here.", [Section("Run it", [explorer], "run")], hero=[bits])
-
-
 @cache
 def counters() -> Explorer:
     """Return an explorer of a trained counter, its own initialisation and a trained GRU."""
@@ -54,8 +48,10 @@ def counters() -> Explorer:
 
 
 def written(folder: Path) -> Path:
-    """Write the page of these networks, and return its path."""
-    return page_of(counters()).write(folder / "index.html")
+    """Write the page of these networks, with their bits above, and return its path."""
+    bits = ExplorerBits(counters(), "#run", "There are {} ones.", "There is 1 one.")
+    page = Page("Explore", "It runs here.", [Section("Run it", [counters()], "run")], hero=[bits])
+    return page.write(folder / "index.html")
 
 
 @cache

@@ -38,9 +38,7 @@ NETWORKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_record_equals_the_recording_of_the_module(
-    kind: str, inputs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_record_equals_a_recording_of_the_module(kind: str, inputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Layers, signals and bits are those of probe.record on the module: bare, inside a model, or a cell in a loop."""
     bare, out = NETWORKS[kind], inputs.with_name("out.safetensors")
     runs = Model(loop, cell=bare) if "cell" in kind else bare

@@ -31,9 +31,7 @@ def both(source: probe.Recording, **options: Any) -> list[probe.Edit]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("rows", "time", "units"), [(4, 7, 5), (300, 6, 5), (9, 1, 33), (9, 20, 33)])
-def test_patching_with_the_runs_own_values_changes_no_bit(
-    rows: int, time: int, units: int, dtype: torch.dtype
-) -> None:
+def test_patching_with_a_runs_own_values_changes_no_bit(rows: int, time: int, units: int, dtype: torch.dtype) -> None:
     """Of h, h_n and c_n: opened units first or not, and in a wide layer, where the kernel sums in blocks."""
     lstm, x = nn.LSTM(3, units, batch_first=True, dtype=dtype), torch.randn(rows, time, 3, dtype=dtype)
     own, bare = probe.record(lstm, x, signals=[C, H, "forget_gate_preactivation"]), lstm(x)

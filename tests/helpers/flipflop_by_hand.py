@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -75,23 +74,10 @@ def subjects(
     for channel in range(BITS):
         given = resolve(f"bit {channel}", partial(held, channel), x.numpy(), lengths)
         known[given.name] = Known(given.name, NUMERIC, given.values, function=given.function)
-    network, layers = Network(name, "planted", copied), find_layers(copied)
-    return [
-        Subject(
-            network, x, lengths, known, layers, readout, layers[0], build(*_parts(readout, known, copied, len(x)))
-        )
-        for readout in _readouts(copied, list(known), steps)
-    ]
-
-
-def _readouts(model: Latch, names: Sequence[str], steps: object) -> list[Readout]:
-    weight = model.head.weight.detach()
-    return [
-        Readout(name, weight=weight[place : place + 1], kind=NUMBER, steps=steps) for place, name in enumerate(names)
-    ]
-
-
-def _parts(
-    readout: Readout, known: dict[str, Known], model: Latch, rows: int
-) -> tuple[Readout, Known, Opened, int, int]:
-    return readout, known[readout.concept], Opened(model, "latch"), BITS, rows
+    network, layers, found = Network(name, "planted", copied), find_layers(copied), []
+    for place, (concept, values) in enumerate(known.items()):
+        weight = copied.head.weight.detach()[place : place + 1]
+        readout = Readout(concept, weight=weight, kind=NUMBER, steps=steps)
+        head = build(readout, values, Opened(copied, "latch"), BITS, len(x))
+        found.append(Subject(network, x, lengths, known, layers, readout, layers[0], head))
+    return found

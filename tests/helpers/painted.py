@@ -127,9 +127,7 @@ def faults(figure: Figure, roles: Sequence[str] = ()) -> list[str]:
                 found.append(f"{label!r} is drawn as {what!r}")
             elif what in ROLES and what not in known:
                 found.append(f"something is drawn as {what!r}, and no word of the figure says so")
-    return found + [
-        fault for legend in figure.findobj(Legend) if isinstance(legend, Legend) for fault in _keys(legend)
-    ]
+    return found + [fault for one in figure.findobj(Legend) if isinstance(one, Legend) for fault in _keys(one)]
 
 
 def _listed(artist: ScalarMappable) -> bool:

@@ -86,9 +86,7 @@ class Recorded:
         return (0, 1) if self.signal == "ssm_state" else 1
 
 
-def _of(
-    model: nn.Module, x: Any, layer: str | None, signal: str, lengths: tuple[int, ...] = (TIME,) * ROWS
-) -> Recorded:
+def _of(model: Any, x: Any, layer: str | None, signal: str, lengths: tuple[int, ...] = (TIME,) * ROWS) -> Recorded:
     recording = probe.record(model, x)
     values = recording[(layer, signal) if layer else signal].flatten(2).double().numpy()
     return Recorded(recording, layer, signal, values, lengths)

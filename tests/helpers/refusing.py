@@ -166,6 +166,4 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Bring --messages, once, however many conftest.py ask for it."""
     if not pluginmanager.hasplugin("messages"):
         pluginmanager.register(MESSAGES, "messages")
-        parser.addoption(
-            "--messages", action="store_true", help=f"write the messages that tests hear into {FILE.name}"
-        )
+        parser.addoption("--messages", action="store_true", help=f"write the messages of tests into {FILE.name}")

@@ -187,9 +187,7 @@ def recorded(case: Case, recording: probe.Recording, every: Signals) -> Found:
         for part in recording.parts
         for signal, value in part.signals.items()
     }
-    expected = {
-        place: value for place, value in every.items() if case.every or not place[2].endswith("_preactivation")
-    }
+    expected = {at: value for at, value in every.items() if case.every or not at[2].endswith("_preactivation")}
     assert set(found) == set(expected), "other calls or signals than the model's"
     for place, value in found.items():
         yield str(place), value, expected[place]

@@ -163,9 +163,7 @@ def test_edits_that_speak_of_rows_are_not_streamed(x: Tensor, tmp_path: Path) ->
     assert alike(probe.record(model, x, edits=edits, out=tmp_path / "run"), probe.record(model, x, edits=edits))
 
 
-def test_a_stretch_has_no_more_rows_than_it_may_take_bytes(
-    x: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stretch_takes_so_many_bytes_at_most(x: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one too, of two rows at least, by what is known before a call; then by what two calls took."""
     row = 2 * 4 * TIME * UNITS * 8  # of both directions, six signals less two that are left out
     wide = torch.cat([x, x, x])

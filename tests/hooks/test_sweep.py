@@ -231,9 +231,7 @@ def test_what_a_model_reads(body: Callable[..., Any], layers: int, monkeypatch: 
     monkeypatch.setattr(sweeping, "read_of", lambda *given: found.append(asked(*given)) or found[-1])
     model, x = Model(body, rnn=lstm(num_layers=layers), head=nn.Linear(UNITS, 2)), randn()
     x[:, 0, 0] = torch.tensor([1.0, -1.0, 1.0, -1.0])
-    edits = [
-        probe.clamp("hidden_state", value, steps=step, layer="rnn[0]") for value in (0.2, 0.95) for step in (0, 3)
-    ]
+    edits = [probe.clamp("hidden_state", value, steps=at, layer="rnn[0]") for value in (0.2, 0.95) for at in (0, 3)]
     top = f"rnn[{layers - 1}]"
     edits += [*some("cell_state", layer=top), probe.clamp("hidden_state", 0.95, layer=top)]
     agree(model, x, edits=edits)
@@ -267,15 +265,11 @@ ONLY_SWEPT: dict[str, Body] = {
 }
 
 
-def depending(body: Body) -> Model:
-    """Return a model of a body."""
-    return Model(body, rnn=nn.GRU(INPUTS, UNITS, batch_first=True), norm=nn.BatchNorm1d(UNITS))
-
-
 @pytest.mark.parametrize("name", [*DEPEND, *ONLY_SWEPT])
 def test_rows_that_are_not_alone_are_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a sweep, whose first and last edit change one row alone, and by a stream; one edit and one stretch work."""
-    model, x = depending((DEPEND | ONLY_SWEPT)[name]), randn()
+    gru, x = nn.GRU(INPUTS, UNITS, batch_first=True), randn()
+    model = Model((DEPEND | ONLY_SWEPT)[name], rnn=gru, norm=nn.BatchNorm1d(UNITS))
     where = [(TIME - 1, [1]), (2, [BATCH - 1]), (0, [0]), (TIME - 2, None), (TIME - 1, [1])]
     edits = [probe.clamp("hidden_state", 0.9, steps=step, rows=rows) for step, rows in where]
     for axis in (None, 0):  # the same advice whatever axis was named: nobody is sent from one to another and back

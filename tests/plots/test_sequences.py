@@ -10,9 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
 from pages_read import Reader
 from painted import contrast
 from recorded import KINDS, recorded
@@ -25,23 +23,19 @@ def test_a_map_holds_the_recorded_values_of_one_sequence(kind: str) -> None:
     """Units down, steps across, to its end; gates from 0 to 1, all others as far to both sides as their largest."""
     own = recorded(kind)
     for row in (0, 1):
-        ax = own.recording.plot.heatmap(row=row, signals=own.signal, layer=own.layer)
-        assert isinstance(ax, Axes)
+        ax: Any = own.recording.plot.heatmap(row=row, signals=own.signal, layer=own.layer)
         assert np.array_equal(np.asarray(ax.images[0].get_array()), own.values[row, : own.lengths[row]].T)
         steps = [str(1 + step) for step in range(own.lengths[row])]
         assert [one.get_text() for one in ax.get_xticklabels()] == steps
         assert ("from the last to the first" in ax.get_xlabel()) == (kind == "bidirectional")
     part = next(one for one in own.recording.parts if own.layer in (None, one.layer))
-    states = [str(signal) for signal in part.signals if signal in part.initial]
+    states = [str(signal).replace("_", " ") for signal in part.signals if signal in part.initial]
     drawn: Any = own.recording.plot.heatmap(layer=own.layer)
-    assert [ax.get_title("left") for ax in drawn.figure.axes[: len(states)]] == [
-        one.replace("_", " ") for one in states
-    ]
-    figure = own.recording.plot.heatmap(layer=own.layer, signals=list(part.signals))
-    assert isinstance(figure, Figure)
-    panels = [ax for ax in figure.axes if ax.get_title("left")]
+    assert [ax.get_title("left") for ax in drawn.figure.axes[: len(states)]] == states
+    drawn = own.recording.plot.heatmap(layer=own.layer, signals=list(part.signals))
+    panels = [ax for ax in drawn.axes if ax.get_title("left")]
     assert [ax.get_title("left").replace(" ", "_") for ax in panels] == [str(signal) for signal in part.signals]
-    assert len(figure.axes) == 2 * len(panels)
+    assert len(drawn.axes) == 2 * len(panels)
     for ax, (signal, value) in zip(panels, part.signals.items(), strict=True):
         (image,) = ax.images
         gate, largest = signal.endswith("_gate"), value[0].abs().max().item()
@@ -52,13 +46,11 @@ def test_a_map_holds_the_recorded_values_of_one_sequence(kind: str) -> None:
 def test_tokens_and_units_are_named() -> None:
     """As many as there are steps, a dollar sign is no formula; units of a matrix by tuples."""
     tokens = ["$a", "b$", "<", "&", "$\\frac$"]
-    ax = heatmap(recorded("packed").recording, row=2, signals="cell_state", tokens=tokens, noun="word")
-    assert isinstance(ax, Axes)
+    ax: Any = heatmap(recorded("packed").recording, row=2, signals="cell_state", tokens=tokens, noun="word")
     ax.figure.canvas.draw()
     assert ([one.get_text() for one in ax.get_xticklabels()], ax.get_xlabel()) == (tokens, "words read")
     own = recorded("state space")
     ax = heatmap(own.recording, signals="ssm_state", units=[(2, 1), (0, 0)])
-    assert isinstance(ax, Axes)
     assert np.array_equal(np.asarray(ax.images[0].get_array()), own.values[0].T[[5, 0]])
     assert [one.get_text() for one in ax.get_yticklabels()] == ["(2, 1)", "(0, 0)"]
 
@@ -86,9 +78,7 @@ def test_a_text_has_the_recorded_value_of_each_token(kind: str) -> None:
 
 NUMBERS = np.array([[1.0, -2.5, np.nan], [0.25, 0.0, 2.0]])
 FRAME = pd.DataFrame(NUMBERS, index=pd.Index(["up", "$down"], name="gate"), columns=pd.Index([*"abc"], name="step"))
-DOSES = pd.DataFrame(
-    {"given": [0, 1, 2, 2, 0, 1], "answered": [0.0, 1.0, 2.0, 4.0, 3.0, np.nan], "part": [*"wwwwcc"]}
-)
+DOSES = pd.DataFrame({"given": [0, 1, 2, 2, 0, 1], "answered": [0, 1, 2, 4, 3, np.nan], "part": [*"wwwwcc"]})
 
 
 @pytest.mark.parametrize(

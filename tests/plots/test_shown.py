@@ -39,14 +39,6 @@ GIVEN: dict[str, tuple[Any, ...]] = {
 }
 
 
-def size(png: bytes) -> tuple[int, int]:
-    """Return the pixels of a picture, which has more than one colour."""
-    with Image.open(io.BytesIO(png)) as picture:
-        assert picture.format == "PNG"
-        assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 2
-        return picture.size
-
-
 @pytest.mark.parametrize("units", [0, None], ids=["axes", "figure"])
 def test_a_notebook_shows_what_a_cell_ends_with(units: int | None, tmp_path: Path) -> None:
     """By IPython's own protocol, twice as sharp as it is large; the figure stays as it was, and goes into a paper."""
@@ -57,7 +49,9 @@ def test_a_notebook_shows_what_a_cell_ends_with(units: int | None, tmp_path: Pat
     data, about = formatters.DisplayFormatter().format(shown)
     assert set(data) >= {"image/png", "text/plain"}
     width, height = (about["image/png"][side] for side in ("width", "height"))
-    assert size(data["image/png"]) == pytest.approx((2 * width, 2 * height), abs=1)
+    picture = Image.open(io.BytesIO(data["image/png"]))
+    assert (picture.format, len(picture.convert("RGB").getcolors(1 << 24) or []) > 2) == ("PNG", True)
+    assert picture.size == pytest.approx((2 * width, 2 * height), abs=1)
     assert (width, (figure.dpi, tuple(figure.get_size_inches()))) == (round(figure.get_figwidth() * 96), before)
     assert plt.get_fignums() == []
     for ending in ("pdf", "svg"):
@@ -96,14 +90,12 @@ def test_xarray_goes_in_too(kind: str) -> None:
     own = recorded(kind)
     tree = own.recording.to_xarray()
     node: Any = tree[own.layer or "[0]"].to_dataset()
-    wanted = plots.traces(own.recording, layer=own.layer, units=own.second)
-    assert isinstance(wanted, Axes)
+    wanted: Any = plots.traces(own.recording, layer=own.layer, units=own.second)
     array = node[own.signal]
     bare = array.drop_vars("length", errors="ignore")
     for given, layer in ((tree, own.layer), (node, None), (array, None), (bare, None)):
         signal = own.signal if given is node else None
-        found = plots.traces(given, layer=layer, signal=signal, units=own.second)
-        assert isinstance(found, Axes)
+        found: Any = plots.traces(given, layer=layer, signal=signal, units=own.second)
         for one, other in zip(wanted.get_lines(), found.get_lines(), strict=True):
             assert np.array_equal(one.get_xydata(), other.get_xydata(), equal_nan=True)
         assert found.get_title("left") == wanted.get_title("left")

@@ -28,8 +28,7 @@ def data(ax: Any) -> list[np.ndarray]:
 def test_traces_are_means_over_the_sequences_that_have_the_value(kind: str) -> None:
     """A line a value, or one with the middle half around it; steps count from 1, and padding is none of them."""
     own = recorded(kind)
-    ax = own.recording.plot.traces(by=MOVING, units=own.second, layer=own.layer, name="rest")
-    assert isinstance(ax, Axes)
+    ax: Any = own.recording.plot.traces(by=MOVING, units=own.second, layer=own.layer, name="rest")
     assert len(data(ax)) == 3
     for value, (x, y) in enumerate(data(ax)):
         assert x.tolist() == list(range(1, TIME + 1))
@@ -38,8 +37,7 @@ def test_traces_are_means_over_the_sequences_that_have_the_value(kind: str) -> N
             assert y[step] == pytest.approx(here.mean()) if here.size else np.isnan(y[step])
     assert [line.get_color() for line in ax.get_lines()] == colours(3, VALUES)
     assert sorted(one.get_text() for one in ax.texts) == sorted([*(MARK * 3), "0", "1", "2", "rest"])
-    figure = own.recording.plot.traces(layer=own.layer)
-    assert isinstance(figure, Figure)
+    figure: Any = own.recording.plot.traces(layer=own.layer)
     panels = [ax for ax in figure.axes if ax.get_title("left")]
     assert len(panels) == own.values.shape[2]
     for unit, ax in enumerate(panels):
@@ -57,8 +55,7 @@ def test_traces_are_means_over_the_sequences_that_have_the_value(kind: str) -> N
 def test_against_a_concept_each_step_is_a_line_of_means(kind: str) -> None:
     """Over the values that sequences have at the step; padding belongs to none."""
     own = recorded(kind)
-    ax = own.recording.plot.against(MOVING, units=own.second, layer=own.layer, name="rest", noun="bit")
-    assert isinstance(ax, Axes)
+    ax: Any = own.recording.plot.against(MOVING, units=own.second, layer=own.layer, name="rest", noun="bit")
     assert len(data(ax)) == TIME
     for step, (x, y) in enumerate(data(ax)):
         there = [value for value in range(3) if ((MOVING[:, step] == value) & own.real[:, step]).any()]
@@ -105,15 +102,13 @@ def test_of_many_units_those_are_drawn_that_matter() -> None:
     wide = own.recording["cell_state"].new_tensor(rng.normal(size=(ROWS, TIME, 20)) * np.arange(1, 21))
     wide[:, :, 4] = own.recording["cell_state"].new_tensor(-MOVING)
     own.recording.parts[0].signals["cell_state"] = wide  # pyright: ignore[reportIndexIssue]
-    found, moved = against(own.recording, MOVING), traces(own.recording)
-    assert isinstance(found, Figure)
-    assert isinstance(moved, Figure)
-    titles = [ax.get_title("left") for ax in found.axes if ax.get_title("left")]
+    found: list[Any] = [against(own.recording, MOVING), traces(own.recording)]
+    titles = [ax.get_title("left") for ax in found[0].axes if ax.get_title("left")]
     assert titles[0] == "cell state 4\nr = \N{MINUS SIGN}1.00"
     strength = [abs(np.corrcoef(MOVING.ravel(), wide[:, :, unit].numpy().ravel())[0, 1]) for unit in range(20)]
     order = np.argsort(strength)[::-1][:12]
     assert [int(title.split()[2]) for title in titles] == order.tolist()
-    shown = [int(ax.get_title("left").split()[2]) for ax in moved.axes]
+    shown = [int(ax.get_title("left").split()[2]) for ax in found[1].axes]
     assert shown == np.argsort(wide.numpy().std(axis=(0, 1)))[::-1][:12].tolist()
 
 
@@ -121,8 +116,7 @@ def test_many_lines_have_a_scale_of_colours_and_axes_of_the_caller_a_legend() ->
     """The scale has the lines' colours and the concept's name; there is no room beside axes that keep their style."""
     lstm = recorded("lstm").recording
     many = np.arange(ROWS * TIME).reshape(ROWS, TIME) // 2
-    figure = traces(lstm, by=many, units=[0, 1], name="place")
-    assert isinstance(figure, Figure)
+    figure: Any = traces(lstm, by=many, units=[0, 1], name="place")
     bar = figure.axes[-1]
     assert bar.get_ylabel() == "place"
     drawn = [to_hex(colour) for colour in bar.collections[-1].get_cmap()(np.arange(21))]

@@ -17,9 +17,7 @@ from probe.probes.reading import Reading
 
 def _rows(reading: Reading) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the two rows of a summary: within steps, and by one map."""
-    within, one_map = (
-        {str(name): value for name, value in row.items()} for row in reading.summary.to_dict("records")
-    )
+    within, one_map = ({str(key): value for key, value in row.items()} for row in reading.summary.to_dict("records"))
     assert (within["how"], one_map["how"]) == ("within steps", "one map")
     return within, one_map
 

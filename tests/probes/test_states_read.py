@@ -25,9 +25,8 @@ def _score(reading: Reading) -> float:
 
 def test_a_state_that_sequences_share_counts_once() -> None:
     """All strings of eight bits have 2 + 4 + ... + 256 states, from the end too, and both ways together 8 x 256."""
-    assert (
-        len(probe.linear_probe(probe.record(untrained(), BITS), ONES, signals=["hidden_state"]).states()) == 2**9 - 2
-    )
+    reading = probe.linear_probe(probe.record(untrained(), BITS), ONES, signals=["hidden_state"])
+    assert len(reading.states()) == 2**9 - 2
     both = nn.GRU(1, 3, 2, batch_first=True, bidirectional=True)
     reading = probe.linear_probe(probe.record(both, BITS), ONES, signals=["hidden_state"])
     counts = {layer: len(reading.states("hidden_state", layer=layer)) for layer in ("[0]", "[0].reverse", "[1]")}
@@ -79,9 +78,7 @@ def test_sequences_of_several_lengths_that_end_alike_share_a_state_of_a_reverse_
     torch.manual_seed(1)
     lengths = torch.randint(3, 8, (200,), generator=torch.Generator().manual_seed(3))
     bits = torch.randint(0, 2, (200, 7, 1), generator=torch.Generator().manual_seed(2)).double()
-    rests = [
-        [tuple(row[step:length, 0].tolist()) for step in range(7)] for row, length in zip(bits, lengths, strict=True)
-    ]
+    rests = [[tuple(row[step:end, 0].tolist()) for step in range(7)] for row, end in zip(bits, lengths, strict=True)]
     known = {rest: RNG.normal() for row in rests for rest in row}
     values = np.array([[known[rest] for rest in row] for row in rests])
     gru = nn.GRU(1, 128, batch_first=True, bidirectional=True, dtype=torch.float64)

@@ -243,11 +243,6 @@ def pictured(values: Any, length: int, monkeypatch: pytest.MonkeyPatch) -> tuple
     return [one.get_text() for one in labels], table[table["metric"] == "concept"]["value"].to_numpy(float), len(inks)
 
 
-def rounding(text: str) -> float:
-    """Return by how much a number may be off that is written so."""
-    return 0.5 * 10.0 ** -len(text.partition(".")[2])
-
-
 def test_each_value_of_a_count_has_its_colour_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """From 0 to the largest, also where eight quantiles would take several values together."""
     names, shown, inks = pictured(lambda x: np.minimum(x[:, :, 0].cumsum(1), 19), 38, monkeypatch)
@@ -271,7 +266,8 @@ def test_groups_of_many_values_hold_what_they_say(values: Any, monkeypatch: pyte
     lows, highs = (np.array([float(own[place]) for own in ends]) for place in (0, -1))
     assert (lows <= highs).all()
     assert (highs[:-1] <= lows[1:]).all()
-    below, above = (np.array([rounding(own[place]) for own in ends]) for place in (0, -1))
+    # By how much a number may be off that is written with so many digits.
+    below, above = (0.5 * 10.0 ** -np.array([len(own[place].partition(".")[2]) for own in ends]) for place in (0, -1))
     inside = (shown[:, None] >= lows - below) & (shown[:, None] <= highs + above)
     assert inside.any(axis=1).all()
     assert inside.any(axis=0).all()

@@ -22,9 +22,7 @@ STATE = torch.randn(2, 1, 4, 5, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.mark.parametrize("way", ["plain", "unbatched", "keywords", "in stretches"])
-def test_recorded_signals_are_the_oracles(
-    way: str, lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_signals_are_the_oracles(way: str, lstm: nn.LSTM, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every gate, pre-activation and state, whatever the call looks like, from the states that were given."""
     state: Any = (STATE[0], STATE[1])
     if way == "in stretches":

@@ -223,9 +223,7 @@ def test_no_bit_depends_on_what_is_kept(
 
 @pytest.mark.parametrize("units", [12, 20])
 @pytest.mark.parametrize("steps_at_once", [1, 5])
-def test_another_hidden_state_is_seen_at_its_step(
-    units: int, steps_at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_state_is_seen_at_its_step(units: int, steps_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few units lie otherwise in memory than many; in both, one changed number is an error of its step and row."""
     monkeypatch.setattr(cell, "CHUNK", 4 * units * 2 * steps_at_once)
     (layer,) = find_layers(nn.LSTM(3, units))

@@ -112,17 +112,13 @@ class _Guided(Leaky):
         return 2 * h, h
 
 
-def _guided(cell: Any, x: Tensor, state: Any, _: int) -> Any:
-    return (cell(x, state, x.new_ones(len(x), UNITS))[1],) * 2
-
-
 @pytest.mark.filterwarnings("ignore:Cell 'cell' was called with a state:UserWarning")
 @pytest.mark.parametrize(
     ("way", "cell", "said"),
     [
         (lambda cell, x, state, _: cell(x, state)[::-1], _Readable, {"returns": 0}),
         (lambda cell, x, state, _: (cell(state, x),) * 2, _Turned, {}),
-        (_guided, _Guided, {"returns": 1}),
+        (lambda cell, x, state, _: (cell(x, state, torch.ones_like(state))[1],) * 2, _Guided, {"returns": 1}),
     ],
     ids=["an output of the same size", "a state that stands first", "a context of its shape"],
 )

@@ -25,14 +25,6 @@ def _ridge(penalty: float) -> Estimator:
     return fitted
 
 
-def _least_squares(states: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return np.linalg.lstsq(states - states.mean(0), counts - counts.mean())[0]
-
-
-def _slope(states: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return (states - states.mean(0)).T @ (counts - counts.mean())
-
-
 def _logistic(states: np.ndarray, counts: np.ndarray) -> np.ndarray:
     found = LogisticRegression(solver="newton-cholesky", tol=1e-8).fit(states, counts).coef_
     return np.linalg.svd((found - found.mean(0)).T)[0][:, 0]
@@ -40,11 +32,11 @@ def _logistic(states: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 ESTIMATORS: dict[str, Estimator] = {
     "logistic": _logistic,
-    "least squares": _least_squares,
+    "least squares": lambda states, counts: np.linalg.lstsq(states - states.mean(0), counts - counts.mean())[0],
     "ridge .01": _ridge(0.01),
     "ridge .1": _ridge(0.1),
     "ridge 1": _ridge(1.0),
-    "slope": _slope,
+    "slope": lambda states, counts: (states - states.mean(0)).T @ (counts - counts.mean()),
 }
 
 

@@ -58,14 +58,8 @@ def _read_exactly(cells: np.ndarray, counts: np.ndarray, weight: np.ndarray, par
 
 def by_step(net: Plain) -> float:
     """Return how exactly one cell is read after 7 to 10 bits, each step by its own map."""
-    return float(
-        np.mean(
-            [
-                _read_exactly(net.cells(net.at[bits]), ones_of(bits), np.ones(2**bits), 2)
-                for bits in range(7, LENGTH + 1)
-            ]
-        )
-    )
+    read = [_read_exactly(net.cells(net.at[bits]), ones_of(bits), np.ones(2**bits), 2) for bits in STEPS[6:]]
+    return float(np.mean(read))
 
 
 def pooled(net: Plain) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

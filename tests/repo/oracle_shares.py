@@ -106,9 +106,7 @@ def constant_gates_accuracy(net: Plain) -> float:
     states = np.zeros((2**LENGTH, 2 * net.units))
     for bit in range(LENGTH):
         before = net.at[bit]
-        mean = np.mean(
-            [net.gates(net.hidden(before), np.full(len(before), read)) for read in (0.0, 1.0)], axis=(0, 2)
-        )
+        mean = np.mean([net.gates(net.hidden(before), np.full(len(before), bit)) for bit in (0.0, 1.0)], axis=(0, 2))
         bits = (np.arange(2**LENGTH) >> (LENGTH - 1 - bit) & 1).astype(float)
         gates = np.repeat(mean[:, None], len(states), axis=1)
         gates[CANDIDATE] = net.gates(net.hidden(states), bits)[CANDIDATE]

@@ -114,9 +114,7 @@ def test_weights_that_an_exporter_computes_of_constants_are_computed(operation: 
 
 def test_a_state_that_a_node_starts_from_is_zeros_or_said(tmp_path: Path) -> None:
     """Zeros of a shape that depends on the batch, as exporters write them, are none; what a graph is given is hx."""
-    zeros = helper.make_node(
-        "ConstantOfShape", ["shape"], ["h"], value=numpy_helper.from_array(np.zeros(1, "float32"))
-    )
+    zeros = helper.make_node("ConstantOfShape", ["shape"], ["h"], value=numpy_helper.from_array(np.zeros(1, "f4")))
     shape = helper.make_node("Shape", ["x"], ["shape"])
     checkpoint = probe.load(saved(model(nodes=(shape, zeros), inputs=("", "", "h", "h")), tmp_path))
     assert type(checkpoint.recurrent["node"]) is nn.LSTM

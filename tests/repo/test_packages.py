@@ -32,9 +32,7 @@ CACHE = Path(__file__).parents[2] / "build" / "packages"
 
 G2P, SILERO = "g2p-en==2.1.0", "silero-vad==6.2.3"
 #: Of every file that is read here, by its path in its wheel.
-_DIGESTS = {
-    path: digest for digest, path in (line.split() for line in (DATA / "SHA256SUMS").read_text().splitlines())
-}
+_DIGESTS = {path: own for own, path in (line.split() for line in (DATA / "SHA256SUMS").read_text().splitlines())}
 
 
 @functools.cache

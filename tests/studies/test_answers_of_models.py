@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +62,7 @@ def odd(x: np.ndarray) -> np.ndarray:
     return np.cumsum(x[:, 0]) % 2
 
 
-def subject_of(
-    model: nn.Module, concepts: Mapping[str, Any] | None = None, readout: Readout | None = None
-) -> Subject:
+def subject_of(model: nn.Module, concepts: dict[str, Any] | None = None, readout: Readout | None = None) -> Subject:
     """Return the subject of a study that gives a model alone, or the concept that it answers."""
     (subject,) = prepare(Study(model, bits(), concepts or {"ones": ones}, readout=readout))
     return subject
@@ -83,9 +80,7 @@ def subject_of(
 )
 def test_a_model_is_the_readout_of_its_study(model: Any, steps: str, kind: str) -> None:
     """Its head is the module that makes its output, not the first that fits; answers are those of the output."""
-    subject = subject_of(model)
-    assert subject.head is not None
-    assert subject.read is not None
+    subject: Any = subject_of(model)
     assert (subject.asked.concept, subject.asked.steps, subject.head.kind) == ("ones", steps, kind)
     assert (subject.head.inner is model.answer, subject.read.name) == (True, "lstm[0]")
     with torch.no_grad():
@@ -127,9 +122,7 @@ def test_what_no_module_makes_of_the_state_is_read_off_the_output() -> None:
     assert "no linear layer of Model makes its output" in str(live_network.explorer(subject))
     # A line through the places of categories would answer worse than it must, and flatter the network.
     names = {"three": lambda x: np.array(["c", "a", "b"])[np.cumsum(x[:, 0]).astype(int) % 3]}
-    control = fitted_head(subject_of(counter(scores=3, reads=True), names))
-    assert control is not None
-    assert control.head is not None
+    control: Any = fitted_head(subject_of(counter(scores=3, reads=True), names))
     assert control.head.kind == CLASSES
 
 

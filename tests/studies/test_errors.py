@@ -35,9 +35,7 @@ def around(rnn: nn.RNNBase) -> Model:
     return Model(lambda m, x: m.rnn(x)[0], rnn=rnn)
 
 
-COMBINED = [
-    Readout("ones", weight=WEIGHT, bias=BIAS, combine=one) for one in (lambda *_: 1 / 0, lambda a, b, c: a[:1])
-]
+COMBINED = [Readout("ones", weight=WEIGHT, bias=BIAS, combine=f) for f in (lambda *_: 1 / 0, lambda a, b, c: a[:1])]
 #: Parts of studies, each of which fits nothing.
 WRONG: dict[str, list[dict[str, Any]]] = {
     "concepts": [

@@ -319,9 +319,7 @@ def test_no_changed_byte_goes_unseen(store: Store) -> None:
     for old, new in ((",0.5", ",0.9"), ("aaaa", "cccc"), ("planted", "other"), ('"made"', '"m"')):
         assert old in text
         wrong.append(lzma.compress(text.replace(old, new).encode()))
-    wrong += [
-        lzma.compress(other) for other in (b"", b"[]\n", b'{"made": []}\n', b'{"sha256": "0", "groups": {}}\nx\n')
-    ]
+    wrong += [lzma.compress(one) for one in (b"", b"[]\n", b'{"made": []}\n', b'{"sha256": "0", "groups": {}}\nx\n')]
     for data in wrong:
         assert store.path.write_bytes(data) == len(data)
         with pytest.raises(ProbeError, match=r"csv.xz' cannot be read as measurements.*Remove it and measure again"):

@@ -52,19 +52,17 @@ def test_code_that_ends_the_process_is_an_error(
     assert "asked to exit (0) before the command was done" in capsys.readouterr().err
 
 
-def through_numpy(h: Tensor) -> Tensor:
-    """Return scores as scikit-learn's heads compute them."""
-    return torch.as_tensor(h.numpy() @ WEIGHT.numpy().T + BIAS.numpy())
-
-
-def half(h: Tensor) -> Tensor:
-    """Return scores of which torch's gradient is that of a part."""
-    return wholly(h / 2) + wholly(h.detach() / 2) - BIAS
-
-
 def wholly(h: Tensor) -> Tensor:
     """Return scores with a right gradient."""
     return h @ WEIGHT.T + BIAS
+
+
+#: The same scores without a gradient: as scikit-learn's heads compute them, with a part of it, and with autograd off.
+WITHOUT: list[Callable[[Tensor], Tensor]] = [
+    lambda h: torch.as_tensor(h.numpy() @ WEIGHT.numpy().T + BIAS.numpy()),
+    lambda h: wholly(h / 2) + wholly(h.detach() / 2) - BIAS,
+    torch.no_grad()(wholly),
+]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -72,16 +70,14 @@ def test_a_readout_without_a_gradient_is_asked_all_but_the_search() -> None:
     """What needs a gradient is left out and said; all else is what the same readout with a gradient gives."""
     expected, *others = (
         answer(study_of(planted(), inputs=bits(64), readout=Readout("ones", function=one)), "interchange")
-        for one in (wholly, through_numpy, half, torch.no_grad()(wholly))
+        for one in (wholly, *WITHOUT)
     )
     rows = expected.measurements
     shared = rows[~rows["kind"].isin(["searched", "relabelled"]) & (rows["role"] != "fitted head")]
     assert "Directions were not searched for" not in expected.notes["setup"]
-    for found in others:
-        assert "Directions were not searched for: the readout has no gradient" in found.notes["setup"]
-        assert found.measurements["value"].to_list() == pytest.approx(
-            shared["value"].to_list(), rel=1e-9, nan_ok=True
-        )
+    for own in others:
+        assert "Directions were not searched for: the readout has no gradient" in own.notes["setup"]
+        assert own.measurements["value"].to_list() == pytest.approx(shared["value"].to_list(), rel=1e-9, nan_ok=True)
 
 
 def test_a_readout_is_tried_where_it_is_defined_and_in_evaluation_mode() -> None:
@@ -90,8 +86,7 @@ def test_a_readout_is_tried_where_it_is_defined_and_in_evaluation_mode() -> None
     functions: dict[Any, bool] = {module: True, (lambda h: torch.atanh(h)[:, :1]): True}
     functions[lambda h: (torch.atanh(h) + h.detach())[:, :1]] = False
     for function, has in functions.items():
-        (subject,) = prepare(study_of(planted(), inputs=bits(12), readout=Readout("ones", function=function)))
-        assert subject.head is not None
+        subject: Any = prepare(study_of(planted(), inputs=bits(12), readout=Readout("ones", function=function)))[0]
         assert subject.head.differentiable is has
     assert module.training
 
@@ -127,11 +122,6 @@ def chosen(output: Tensor) -> Tensor:
     return (10 * output[:, -1, 0]).round()
 
 
-def chosen_otherwise(output: Tensor) -> Tensor:
-    """Return others from the seventeenth sequence on."""
-    return torch.cat([chosen(output)[:16], torch.zeros(max(len(output) - 16, 0))])
-
-
 def given(**more: Any) -> dict[str, str]:
     """Return the digests of a study whose network's answer stands in its output, every function made anew."""
     said: dict[str, Any] = {"output": (chosen, lambda output: 10 * output[:, -1, 0])}
@@ -149,7 +139,8 @@ def given(**more: Any) -> dict[str, str]:
         # Few sequences have seven ones or more.
         ({"programs": {"count": lambda sequence: min(sum(sequence), 6)}}, "programs"),
         ({"programs": {"count": Above(2)}}, "programs"),
-        ({"output": (chosen_otherwise, chosen)}, "readout"),
+        # Other answers from the seventeenth sequence on.
+        ({"output": (lambda output: torch.cat([chosen(output)[:16], 0 * output[16:, 0, 0]]), chosen)}, "readout"),
         ({"combine": lambda source, base, whole: source}, "readout"),
         ({"interchange_step": -2}, "readout"),
         ({"scale": 2.0}, "weights"),
