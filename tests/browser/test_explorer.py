@@ -9,19 +9,8 @@ from urllib.parse import quote
 import pytest
 
 import probe
-from tests.browser.explorers import (
-    ATTACK,
-    EXAMPLE,
-    EXPERIMENTS,
-    OTHERS,
-    PROGRAMS,
-    THIRTEEN,
-    ZEROS,
-    answer,
-    recorded,
-    says,
-    written,
-)
+from tests.browser import explorers
+from tests.browser.explorers import ATTACK, EXAMPLE, EXPERIMENTS, OTHERS, THIRTEEN, ZEROS, answer, recorded, says
 from tests.browser.tools import run
 from tests.repo.golden_runs import COMMITTED
 
@@ -31,14 +20,14 @@ HOSTILE = f"#x={quote(ATTACK)}&signal={quote(ATTACK)}&network=-1&edit={quote(PAS
 
 def agreement(program: str, said: str, string: str, *places: int) -> list[str]:
     """Return a row of the table of programs: the program, what it says, and whether classes agree with that."""
-    chosen = next(one for one in PROGRAMS if one.name == program)
+    chosen = next(one for one in explorers.PROGRAMS if one.name == program)
     return [program, said, *("agrees" if abs(chosen(string) - place) <= 0.5 else "differs" for place in places)]
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return what came of using the counters' explorer."""
-    return run("explore.mjs", written(tmp_path_factory.mktemp("page")), COMMITTED, HOSTILE)
+    return run("explore.mjs", explorers.written(tmp_path_factory.mktemp("page")), COMMITTED, HOSTILE)
 
 
 def test_the_explorer_violates_nothing_and_is_accessible(found: dict[str, Any]) -> None:

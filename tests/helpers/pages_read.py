@@ -6,22 +6,9 @@ import json
 from html.parser import HTMLParser
 from typing import Any
 
+from probe import report
 from probe.explorer import Explorer
-from probe.report import (
-    Block,
-    Code,
-    CodeSpan,
-    Details,
-    Figure,
-    Link,
-    Page,
-    Points,
-    Section,
-    Strong,
-    Table,
-    Text,
-    Verdict,
-)
+from probe.report import Block, Figure, Link, Page, Points, Section, Table, Text, Verdict
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"><rect width="5" height="5"/></svg>'
 #: What stands for symbols of an explorer, as a network of three features reads them.
@@ -79,12 +66,12 @@ def full_section(text: str, key: str = "a", *, sortable: bool = False) -> Sectio
     """Return a section that holds a text wherever a section holds text."""
     table = Table([text, "n"], [[text, 1.5], [text, -2]], text, verdict=text, name="x", sortable=sortable)
     blocks = [
-        Text([text, [text, Strong(text), CodeSpan(text), Link(text, f"#{key}"), Verdict(text)]]),
+        Text([text, [text, report.Strong(text), report.CodeSpan(text), Link(text, f"#{key}"), Verdict(text)]]),
         Points([text]),
         table,
         square(f"{text} 1", text, caption=text, table=table),
-        Code(text, text),
-        Details(text, [Text(text), table]),
+        report.Code(text, text),
+        report.Details(text, [Text(text), table]),
         Section(text, [Text(text)], f"{key}-deeper"),
     ]
     return Section(text, blocks, key)
@@ -92,12 +79,8 @@ def full_section(text: str, key: str = "a", *, sortable: bool = False) -> Sectio
 
 def filled(text: str, **changes: Any) -> Page:
     """Return a page that holds a text wherever a page holds text."""
-    given: dict[str, Any] = {
-        "title": text,
-        "lead": text,
-        "sections": [full_section(text)],
-        "provenance": {text: text},
-    }
+    given: dict[str, Any] = {"title": text, "lead": text, "sections": [full_section(text)]}
+    given |= {"provenance": {text: text}}
     return Page(**(given | changes))
 
 

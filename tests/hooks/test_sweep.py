@@ -202,28 +202,24 @@ def wary(self: Any, x: Tensor) -> Tensor:
     return torch.where(h[:, -1].amax(-1, keepdim=True) > 0.9, h[:, -2], h[:, -1])
 
 
-def picking(self: Any, x: Tensor) -> Tensor:
-    """Read the last step of some rows, and a step in the middle of the others."""
-    return self.rnn(x)[0][torch.arange(len(x)), torch.where(x[:, 0, 0] > 0, 3, 6)]
-
-
-def choosing(self: Any, x: Tensor) -> Tensor:
-    """Return a whole number, which holds no NaN whatever it was made of."""
-    return (self.rnn(x)[0][:, -1] * 100).round().long()
-
-
-READ = {
-    choosing: Read(),
-    ending: Read(steps=False),
-    spiking: Read(finals=False),
-    wary: Read(steps=False, finals=False),
-    picking: Read(finals=False),
+#: A body, and what it reads.
+READ: dict[str, tuple[Callable[..., Any], Read]] = {
+    # A whole number holds no NaN whatever it was made of.
+    "choosing": (lambda m, x: (m.rnn(x)[0][:, -1] * 100).round().long(), Read()),
+    "ending": (ending, Read(steps=False)),
+    "spiking": (spiking, Read(finals=False)),
+    "wary": (wary, Read(steps=False, finals=False)),
+    # The last step of some rows, and a step in the middle of the others.
+    "picking": (
+        lambda m, x: m.rnn(x)[0][torch.arange(len(x)), torch.where(x[:, 0, 0] > 0, 3, 6)],
+        Read(finals=False),
+    ),
 }
 
 
-@pytest.mark.parametrize("body", READ)
+@pytest.mark.parametrize(("body", "reads"), READ.values(), ids=READ)
 @pytest.mark.parametrize("layers", [1, 2])
-def test_what_a_model_reads(body: Callable[..., Any], layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_model_reads(body: Any, reads: Read, layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody reads is not written; whatever else a model reads, it reads what a run of its own has."""
     found: list[Read] = []
     monkeypatch.setattr(sweeping, "_MANY", 5)
@@ -235,7 +231,7 @@ def test_what_a_model_reads(body: Callable[..., Any], layers: int, monkeypatch: 
     top = f"rnn[{layers - 1}]"
     edits += [*some("cell_state", layer=top), probe.clamp("hidden_state", 0.95, layer=top)]
     agree(model, x, edits=edits)
-    assert found == [READ[body]]
+    assert found == [reads]
 
 
 # What a sweep refuses; nothing of it stays on a model then. Rows that depend on each other first.

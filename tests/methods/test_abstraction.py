@@ -63,8 +63,7 @@ def test_the_automaton_is_of_the_sequences_in_any_order() -> None:
     """The rows are sorted first; the automaton is that of the count of wins."""
     bits = torch.as_tensor(words(4))
     order = torch.as_tensor(np.random.default_rng(0).permutation(16))
-    automaton = automaton_of(torch.stack([bits, 1 - bits], -1).float()[order], bits.sum(1).numpy()[order])
-    assert automaton is not None
+    automaton: Any = automaton_of(torch.stack([bits, 1 - bits], -1).float()[order], bits.sum(1).numpy()[order])
     assert (automaton.sizes, run(automaton, [1, 1, 0, 1])) == ((1, 2, 3, 4, 5), 3)
     # A missing sequence could have any answer, and one that occurs twice two.
     x = torch.as_tensor(words(3)).float()[:, :, None]

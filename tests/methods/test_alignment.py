@@ -13,16 +13,9 @@ from readers_by_hand import COUNT, LENGTH, READ, TASK, Reader, X, expected
 from refusing import refused
 from torch import Tensor, nn
 
-from probe.methods.causal import alignment_loss
+from probe.methods.causal import alignment_controls, alignment_loss
 from probe.methods.causal.alignment import Alignment, Search, _Batch, _changed_pairs, answer_loss, search
-from probe.methods.causal.alignment_controls import (
-    WrongVariable,
-    halves,
-    mean_gradient,
-    pairs_among,
-    random_bases,
-    relabelled,
-)
+from probe.methods.causal.alignment_controls import halves, mean_gradient, pairs_among
 from probe.methods.causal.alignment_loss import LinearOutput, Suffixes
 from probe.methods.causal.alignment_lstm import suits
 from probe.methods.causal.interchange import interchange
@@ -187,7 +180,7 @@ def test_a_search_is_reproducible_and_its_columns_are_orthonormal():
     assert [bool((one.scale == 1).all()) for one in first] == [True, False, True, False]
     (alone,) = search(machine, 2, wanted[:1], iterations=5)
     assert torch.allclose(alone.basis, first[0].basis, atol=1e-9)
-    drawn, twice = (np.array(list(random_bases(7, 2, 2, seed=1))) for _ in range(2))
+    drawn, twice = (np.array(list(alignment_controls.random_bases(7, 2, 2, seed=1))) for _ in range(2))
     assert np.array_equal(drawn, twice)
     assert np.allclose(drawn[1].T @ drawn[1], np.eye(2), atol=1e-12)
 
@@ -239,9 +232,9 @@ def test_the_closed_form_of_a_linear_readout():
 def test_wrong_variables_have_their_own_targets(rotated: Machine):
     """A part of the concept moves the answer by its difference; a relabelling stands in its place."""
     base, source = torch.tensor([0b1000000000, 0]), torch.tensor([0, 0b1010000000])
-    first = WrongVariable(COUNT, values=X[:, 0, 0])
+    first = alignment_controls.WrongVariable(COUNT, values=X[:, 0, 0])
     assert (first.target(base, source, 1).tolist(), first.so_far(source, 1).tolist()) == ([0.0, 1.0], [0.0, 1.0])
-    other = relabelled(rotated, TASK, 1, seed=3)
+    other = alignment_controls.relabelled(rotated, TASK, 1, seed=3)
     values = other.so_far(torch.arange(len(COUNT)), 1)
     assert torch.equal(other.target(base, source, 1), values[source] + COUNT[base, -1] - COUNT[base, 1])
     assert torch.equal(values.sort().values, COUNT[:, 1].double().sort().values)

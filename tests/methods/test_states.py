@@ -14,15 +14,9 @@ import torch
 from known_machines import LEAD, LENGTH, WINS, Reader, Tally, X, machine_of
 from refusing import refused
 
+from probe.methods.causal import directions
 from probe.methods.causal.class_means import Classes, classes_at
-from probe.methods.causal.directions import (
-    DIRECTIONS,
-    PENALTIES,
-    encoding_slope,
-    logistic_direction,
-    ridge_weight,
-    shift_by_one,
-)
+from probe.methods.causal.directions import DIRECTIONS, logistic_direction, ridge_weight, shift_by_one
 from probe.methods.causal.erasure import leace, projected_out
 from probe.methods.causal.pairs import Pairs, all_pairs, columns, whole
 from probe.methods.causal.support import OffSupport, Support
@@ -98,12 +92,12 @@ def test_slope_and_weights_are_those_of_the_covariance() -> None:
     classes = made(states, concept)
     covariance = np.cov(states.T, ddof=0)
     slope = np.array([np.cov(column, concept, ddof=0)[0, 1] for column in states.T])
-    assert encoding_slope(classes) == pytest.approx(slope)
+    assert directions.encoding_slope(classes) == pytest.approx(slope)
     assert shift_by_one(classes) == pytest.approx(slope / 1.25)
     # n = s_0 - s_1 exactly, and the constant number gets no weight.
     assert ridge_weight(classes) == pytest.approx([1, -1, 0], abs=1e-9)
     assert DIRECTIONS["ols"](classes) == pytest.approx([1, -1, 0], abs=1e-9)
-    for penalty in PENALTIES:
+    for penalty in directions.PENALTIES:
         loaded = covariance + penalty * np.trace(covariance) / 3 * np.eye(3)
         assert DIRECTIONS[f"ridge_{penalty:g}"](classes) == pytest.approx(np.linalg.inv(loaded) @ slope)
     assert abs(slope[1]) < 0.3 < abs(ridge_weight(classes)[1])

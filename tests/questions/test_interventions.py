@@ -181,14 +181,13 @@ def test_the_unit_that_holds_the_concept_is_followed_and_a_control_is_not() -> N
 def test_a_function_of_the_study_is_called_for_few_pairs() -> None:
     """Each right answer is a call, so that pairs are drawn; an array with a rule is not called."""
     study, every = study_of(planted()), torch.arange(160)
+    readout: Any
     (called,), readout = prepare(study), study.readout
-    assert readout is not None
     added = Readout("ones", weight=readout.weight, bias=readout.bias, combine="added")
     (given,) = prepare(study_of(planted(), concepts={"ones": bits()[:, :, 0].cumsum(1)}, readout=added))
     assert affordable_pairs(called, 3, 4, most=2**15) == called.budget.called_pairs
     assert affordable_pairs(given, 3, 4, most=2**15) == 2**15
-    found = search_of(called, 3, 1, task_of(called), every).pairs
-    assert found is not None
+    found: Any = search_of(called, 3, 1, task_of(called), every).pairs
     assert 0 < len(found) <= called.budget.called_pairs
     assert search_of(given, 3, 1, task_of(given), every).pairs is None
 

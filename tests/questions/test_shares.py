@@ -249,11 +249,6 @@ def test_units_of_a_stack_share_by_random_orders_where_they_are_many(monkeypatch
     assert "18 units" in why_not(subject, unit_shares)
 
 
-def halves(x: np.ndarray) -> np.ndarray:
-    """Return a sum whose value tells every sequence from all others."""
-    return (x[:, 0] * np.exp(np.arange(len(x)))).cumsum()
-
-
 def named(x: np.ndarray) -> list[str | None]:
     """Return how many ones there are as a name, from the fifth step on."""
     return [f"{count:02.0f}" if step >= 4 else None for step, count in enumerate(x[:, 0].cumsum())]
@@ -271,8 +266,9 @@ def test_categories_that_are_undefined_at_first_have_states_where_they_are_defin
     noisy = [value(noise_margin.measure([one], draws=4), "noisy_accuracy") for one in (subject, numbers)]
     assert noisy[0] == noisy[1]
     assert "has several categories" in why_not(subject, *SHARES)
-    # A number without levels is neither right nor wrong, and its units have shares all the same.
-    number = subject_of(readout=Readout("ones", weight=np.eye(1, 6), kind="number"), concepts={"ones": halves})
+    # A number that tells all sequences apart is neither right nor wrong, and its units have shares all the same.
+    apart = {"ones": lambda x: (x[:, 0] * np.exp(np.arange(len(x)))).cumsum()}
+    number = subject_of(readout=Readout("ones", weight=np.eye(1, 6), kind="number"), concepts=apart)
     assert "too many values to call one answer right" in why_not(number, noise_margin, quantised_states)
     assert not len(rows(gate_shares.measure([number]), "constant_gates_accuracy"))
     last = subject_of(concepts={"ones": lambda x: [*[np.nan] * (len(x) - 1), x[:, 0].sum()]})

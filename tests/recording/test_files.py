@@ -135,9 +135,8 @@ def test_the_first_layer_of_a_module_says_what_the_module_read(name: str, steps:
     """At all steps, (batch, time, feature), 0 at padding, whatever is kept; the others of the module say nothing."""
     x: Any = (X.transpose(0, 1) if name == "time first" else X).clone()
     x = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False) if name == "packed" else x
-    recording = probe.record(MODELS[name], x, steps=None if name == "cells" else steps)
+    recording: Any = probe.record(MODELS[name], x, steps=None if name == "cells" else steps)
     (x.data if name == "packed" else x).zero_()  # a change of the caller's tensor changes nothing
-    assert recording.inputs is not None
     real = torch.arange(5) < LENGTHS[:, None]
     assert torch.equal(recording.inputs, X * real[:, :, None] if name == "packed" else X)
     later = [part.inputs is not None for part in recording.parts[1:]]
@@ -149,8 +148,8 @@ def test_each_call_has_its_own_inputs() -> None:
     recording = probe.record(Model(lambda m, x: m.gru(2 * m.gru(x)[0])[0], gru=nn.GRU(3, 3, batch_first=True)), X)
     first, second = (recording.call(number) for number in (0, 1))
     upper = probe.record(nn.LSTM(3, 4, 2, batch_first=True), X, layers=["[1]"])
+    found: Any
     for found, read in ((first, X), (second, 2 * first["hidden_state"]), (upper, X)):
-        assert found.inputs is not None
         assert torch.equal(found.inputs, read)
 
 

@@ -5,24 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cells_by_hand
 import pytest
 import torch
 from bodies import Model
-from cells_by_hand import (
-    FEATURES,
-    UNITS,
-    Leaky,
-    LikeTorch,
-    Loop,
-    NormGRU,
-    OwnLSTM,
-    TwoArguments,
-    WithMemory,
-    WithOutput,
-    Zoneout,
-    parts,
-    with_part,
-)
+from cells_by_hand import FEATURES, UNITS, Leaky, LikeTorch, Loop, OwnLSTM, WithOutput, Zoneout, parts
 from refusing import refused, warned
 from torch import Tensor, nn
 
@@ -69,7 +56,7 @@ def by_hand(model: Loop, x: Tensor, name: str = "", value: float = 0.0) -> tuple
 
     def change(step: int, state: Any) -> Any:
         if name and step == AT:
-            state = with_part(state, list(parts(state, model.cell)).index(name), value)
+            state = cells_by_hand.with_part(state, list(parts(state, model.cell)).index(name), value)
         for path, part in parts(state, model.cell).items():
             kept.setdefault(path, []).append(part.clone())
         return state
@@ -91,7 +78,10 @@ def far(one: Tensor, two: Tensor) -> float:
     ("kind", "between", "begin"),
     [(kind, "nothing", None) for kind in (Leaky, OwnLSTM, WithOutput, LikeTorch, Zoneout, nn.LSTMCell)]
     + [(Leaky, name, None) for name in BETWEEN if name != "nothing"]
-    + [(kind, "reset", None) for kind in (TwoArguments, NormGRU, WithMemory, nn.RNNCell)]
+    + [
+        (kind, "reset", None)
+        for kind in (cells_by_hand.TwoArguments, cells_by_hand.NormGRU, cells_by_hand.WithMemory, nn.RNNCell)
+    ]
     + [(OwnLSTM if begin in ("a list", "none") else Leaky, "nothing", begin) for begin in FIRST]
     + [(LikeTorch, "nothing", "none"), (nn.LSTMCell, "clone", "none")]
     + [(nn.GRUCell, "detach", "none"), (nn.GRUCell, "norm", None)],

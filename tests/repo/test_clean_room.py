@@ -46,11 +46,9 @@ def test_the_wheel_holds_the_library_and_nothing_else(tmp_path: Path) -> None:
 def test_ci_runs_the_tests_of_every_folder() -> None:
     """Rooms in the clean room, also one that is added later, and at the end the two folders that it leaves out."""
     ci = (ROOT / ".ci" / "run").read_text()
-    left = re.search(r'grep -vxE "tests/\((.*)\)"', ci)
-    found = re.search(r'^tests\(\) \{ make test ONLY="(.*)"; \}$', ci, re.MULTILINE)
-    assert left is not None
-    assert found is not None
-    assert {*found[1].split(), "tests/data"} == {f"tests/{name}" for name in left[1].split("|")}
+    (left,) = re.findall(r'grep -vxE "tests/\((.*)\)"', ci)
+    (found,) = re.findall(r'^tests\(\) \{ make test ONLY="(.*)"; \}$', ci, re.MULTILINE)
+    assert {*found.split(), "tests/data"} == {f"tests/{name}" for name in left.split("|")}
 
 
 def test_every_mutation_stands_at_one_place_of_todays_source() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,16 +36,14 @@ def trained() -> zoo.Trained:
 
 
 @pytest.fixture(scope="module")
-def fitted(trained: zoo.Trained) -> FittedHead:
+def fitted(trained: Any) -> FittedHead:
     """Its own initialisation with a fitted head."""
-    assert trained.untrained is not None
     return fit_head(trained.untrained, described_strings(trained.config))
 
 
 @torch.no_grad()
-def test_the_line_is_the_least_squares_one_on_untrained_states(trained: zoo.Trained, fitted: FittedHead) -> None:
+def test_the_line_is_the_least_squares_one_on_untrained_states(trained: Any, fitted: FittedHead) -> None:
     """The layer is not shared; on its own 500 strings the residual is orthogonal; rounded, it counts all others."""
-    assert trained.untrained is not None
     for name, tensor in trained.untrained.layer.state_dict().items():
         assert torch.equal(fitted.layer.state_dict()[name], tensor)
         assert fitted.layer.state_dict()[name].data_ptr() != tensor.data_ptr()
@@ -65,9 +64,8 @@ def test_the_line_is_the_least_squares_one_on_untrained_states(trained: zoo.Trai
 
 def test_the_penalty_is_the_largest_with_the_most_right_answers() -> None:
     """With each string left out of the fit in turn, no penalty answers more right, and no larger one as many."""
-    (explored,) = zoo.networks(seeds=[1001])
+    explored: Any = zoo.networks(seeds=[1001])[0]
     strings = described_strings(explored.config)
-    assert explored.untrained is not None
     with torch.no_grad():
         states = copy.deepcopy(explored.untrained).double().layer(strings.x.double())[0][:, -1].numpy()
     counts = strings.last_labels.numpy().astype(float)
@@ -83,15 +81,13 @@ def test_the_penalty_is_the_largest_with_the_most_right_answers() -> None:
     chosen = PENALTIES[shares.argmax()]
     centred = states - states.mean(0)
     wanted = np.linalg.solve(centred.T @ centred + chosen * np.eye(12), centred.T @ (counts - counts.mean()))
-    assert explored.untrained is not None
     ridge = fit_head(explored.untrained, described_strings(explored.config), "ridge")
     np.testing.assert_allclose(ridge.head.weight.detach()[0], wanted, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_scores_are_fitted_under_noise_and_a_count_that_was_not_seen_is_never_answered(trained: zoo.Trained) -> None:
+def test_scores_are_fitted_under_noise_and_a_count_that_was_not_seen_is_never_answered(trained: Any) -> None:
     """Each score's residual is orthogonal to the noisy states up to its penalty, and only weights are scaled."""
-    assert trained.untrained is not None
     strings = described_strings(trained.config)
     control = fit_head(trained.untrained, strings, "scores", seed=0)
     layer, ends = copy.deepcopy(control.layer).double(), torch.full((500,), 10)
@@ -127,9 +123,8 @@ def test_the_scale_is_chosen_on_the_seeds_for_exploring() -> None:
     assert scale.grown(EXPLORING.seeds) == pytest.approx(4.66, abs=0.01)
 
 
-def test_an_unknown_way_to_fit_a_head_is_refused(trained: zoo.Trained) -> None:
+def test_an_unknown_way_to_fit_a_head_is_refused(trained: Any) -> None:
     """The message names those that there are."""
-    assert trained.untrained is not None
     with refused():
         fit_head(trained.untrained, described_strings(trained.config), "rigde")
 

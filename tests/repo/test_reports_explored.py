@@ -39,8 +39,7 @@ def test_the_page_runs_the_networks_that_were_studied() -> None:
     assert "Of 3 such networks it has the median drift: a missing bit shifts its answer by 0.10 on av" in last.role
     lengths = {one.name: one.trained_lengths for one in explorer.networks if one.trained_lengths}
     assert lengths == {explored.EVERY_STEP: list(range(1, 11))}
-    assert explorer.data is not None
-    data = json.loads(explorer.data)
+    data = json.loads(explorer.data or "")
     beside = [data["networks"][place] for place in data["beside"]]
     assert [one["look"] for one in beside] == ["trained", "fitted head", "planted"]
     assert [one["name"] for one in beside] == list(explored.BESIDE)

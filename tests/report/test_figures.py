@@ -136,9 +136,8 @@ def test_a_mesh_becomes_one_pixel_a_cell() -> None:
     svg = figure_to_svg(figure, name="mesh")
     (picture,) = pictures(svg)
     # Pictures are drawn downwards unless the fourth number of their matrix is negative.
-    matrix = re.search(r'<image[^>]*transform="matrix\(([^)]*)\)"', svg)
-    assert matrix is not None
-    bottom_first = picture if float(matrix[1].split()[3]) < 0 else picture[::-1]
+    (matrix,) = re.findall(r'<image[^>]*transform="matrix\(([^)]*)\)"', svg)
+    bottom_first = picture if float(matrix.split()[3]) < 0 else picture[::-1]
     (mesh,) = figure.axes[0].collections
     np.testing.assert_array_equal(bottom_first, (mesh.to_rgba(values) * 255).round().astype(np.uint8))
 

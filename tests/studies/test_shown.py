@@ -7,22 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import known_studies
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from known_studies import (
-    SYMBOLS,
-    Brackets,
-    brackets,
-    can_occur,
-    depth,
-    head_of_unit_0,
-    language_model,
-    one_hot,
-    quoted,
-    texts,
-)
+from known_studies import SYMBOLS, Brackets, brackets, can_occur, depth, quoted
 from matplotlib.figure import Figure as Picture
 from refusing import refused
 from safetensors.torch import save_file
@@ -187,9 +177,10 @@ def test_the_explorer_has_the_authors_names(trained: Trained) -> None:
 
 def test_the_explorer_has_the_answers_of_the_study() -> None:
     """A logit has two classes, and values are classes by their place."""
-    weight, bias = head_of_unit_0()
+    weight, bias = known_studies.head_of_unit_0()
     readout = Readout("quoted", weight=weight, bias=bias, kind="logit")
-    data = shown(Study(language_model(), one_hot(texts(60)), {"quoted": quoted}, readout=readout, symbols=SYMBOLS))
+    network, x = known_studies.language_model(), known_studies.one_hot(known_studies.texts(60))
+    data = shown(Study(network, x, {"quoted": quoted}, readout=readout, symbols=SYMBOLS))
     assert (data["classes"], data["networks"][0]["scores"], data["networks"][0]["softmax"]) == (["0", "1"], 2, True)
     readout = Readout("ones", function=nn.Linear(6, 3), answers=[-2, 0, 2])
     concept = {"ones": lambda x: 2 * x.sum(1).round() - 2}
