@@ -22,13 +22,8 @@ OWN, HEAD = "own initialisation", "fitted head"
 
 def rule(**options: Any) -> Rule:
     """Return a rule: established at 0.9 and above, refuted at 0.5 and below, from ten networks on."""
-    words: dict[str, Any] = {
-        "key": "1a",
-        "statement": "It counts.",
-        "metric": "accuracy",
-        "definition": "share of right answers",
-        "source": "a test",
-    }
+    words: dict[str, Any] = {"key": "1a", "statement": "It counts.", "source": "a test"}
+    words |= {"metric": "accuracy", "definition": "share of right answers"}
     bounds = {"established_if": Range.at_least(0.9), "refuted_if": Range.at_most(0.5), "needs": 10}
     return Rule(**(words | bounds | options))
 

@@ -37,15 +37,8 @@ def finding() -> Finding:
     data = pd.DataFrame({"x": [0, 1], "y": [1.0, 2 / 3]})
     picture = DataFigure.from_figure(figure, name="line", title="A line", alt="It rises.", caption="x", data=data)
     table = rows()
-    return Finding(
-        "counting",
-        "Does it count?",
-        table,
-        judge(table, [RULE]),
-        (picture,),
-        {"code": "abc"},
-        {"note": "It does, ä bit."},
-    )
+    found = table, judge(table, [RULE]), (picture,)
+    return Finding("counting", "Does it count?", *found, {"code": "abc"}, {"note": "It does, ä bit."})
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -46,12 +46,9 @@ def counters(count: int = 11) -> tuple[nn.LSTM, ...]:
 def study(networks: Any, length: int = LENGTH, **more: Any) -> Study:
     """Return a study of a few bits with the planted networks' head."""
     weight, bias = head(length)
-    given: dict[str, Any] = {
-        "inputs": strings(length),
-        "concepts": {"ones": ones},
-        "readout": Readout("ones", weight=weight, bias=bias),
-        "questions": QUICK,
-    }
+    readout = Readout("ones", weight=weight, bias=bias)
+    given: dict[str, Any] = {"inputs": strings(length), "concepts": {"ones": ones}, "readout": readout}
+    given["questions"] = QUICK
     return Study(networks, **(given | more))
 
 

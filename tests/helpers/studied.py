@@ -113,11 +113,8 @@ def ones(x: np.ndarray) -> np.ndarray:
 def study_of(lstm: Any, **more: Any) -> Study:
     """Return a study of ones with the planted network's head."""
     weight, bias = head()
-    given: dict[str, Any] = {
-        "inputs": bits(),
-        "concepts": {"ones": ones},
-        "readout": Readout("ones", weight=weight, bias=bias),
-    }
+    readout = Readout("ones", weight=weight, bias=bias)
+    given: dict[str, Any] = {"inputs": bits(), "concepts": {"ones": ones}, "readout": readout}
     return Study(lstm, **(given | more))
 
 

@@ -100,14 +100,8 @@ WRONG: dict[str, list[str]] = {
 def test_what_is_of_another_type_is_named() -> None:
     """Each with what was given and what is wanted, before torch fails with words about something else."""
     codes = [*RIGHT, *(code for calls in WRONG.values() for code in calls)]
-    done = subprocess.run(
-        [sys.executable, "-c", PREPARE],
-        input=json.dumps(codes),
-        capture_output=True,
-        text=True,
-        cwd=os.sep,
-        check=True,
-    )
+    words, given = [sys.executable, "-c", PREPARE], json.dumps(codes)
+    done = subprocess.run(words, input=given, capture_output=True, text=True, cwd=os.sep, check=True)
     answers = json.loads(done.stdout)
     assert [answer == "not refused" for answer in answers] == [code in RIGHT for code in codes]
     for answer in answers[len(RIGHT) :]:

@@ -39,15 +39,9 @@ def recorded(values: dict[str, Tensor], **changes: Any) -> Recording:
 def finding(**changes: Any) -> Finding:
     """Return a finding with a claim, a figure and a note."""
     figure = DataFigure("line", "A line", "It rises by 2.", "How it rises.", pd.DataFrame({"x": [0, 1]}), SVG)
-    given = {
-        "question": "counting",
-        "title": "Does it count?",
-        "measurements": TABLE,
-        "claims": judge(TABLE, [RULE]),
-        "figures": (figure,),
-        "provenance": {"code": "abc"},
-        "notes": {"first": "It does."},
-    }
+    given: dict[str, Any] = {"question": "counting", "title": "Does it count?", "measurements": TABLE}
+    given |= {"claims": judge(TABLE, [RULE]), "figures": (figure,)}
+    given |= {"provenance": {"code": "abc"}, "notes": {"first": "It does."}}
     return Finding(**(given | changes))
 
 

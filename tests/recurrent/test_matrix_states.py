@@ -175,18 +175,9 @@ def test_every_edit_takes_index_tuples(of: tuple[Any, str], x: Tensor) -> None:
 def test_what_is_no_unit_of_it_is_refused(of: tuple[Any, str], x: Tensor) -> None:
     """The message names the shape."""
     model, name = of
-    wrong: list[Any] = [
-        [(4, 0)],
-        [(0, -6)],
-        [(1, 2, 3)],
-        (1, 2, 3),
-        7,
-        [(1, 2), (1, -3)],
-        [(2, 2), (2, 2)],
-        (2, 2, 2),
-    ]
+    wrong: list[Any] = [[(4, 0)], [(0, -6)], [(1, 2, 3)], (1, 2, 3), 7, [(1, 2), (1, -3)], [(2, 2), (2, 2)]]
     recording = probe.record(model, x)
-    for units in wrong:
+    for units in [*wrong, (2, 2, 2)]:
         with refused():
             _ = probe.record(model, x, edits=[probe.clamp(name, 0.0, units=units)])
         with refused():
