@@ -52,6 +52,7 @@ def page(
     families: Sequence[Sequence[str]],
     provenance: Mapping[str, str],
     up: Sequence[Link],
+    picture: str,
 ) -> Page:
     """Return the first page: of findings by question, with an explorer, and the other pages by file name."""
     claims = claims_of(findings.values())
@@ -59,7 +60,7 @@ def page(
     learns = claims["II.0"].verdict in ("established", "not specific")
     title = "What does an LSTM that counts learn?"
     if learns and alone:
-        title = "This LSTM gets the count right. None of its cells keeps it."
+        title = "These LSTMs get the count right. No cell keeps it."
     sections = [
         _bits(findings, claims),
         _panelled(findings, _lengths(findings, claims)),
@@ -75,7 +76,7 @@ def page(
     cards = [Card(one.title, name, _first(one.lead)) for name, one in others.items() if name != HOW]
     hero = [_hero(findings), bits, Cards(cards)]
     lead = _lead(findings, claims)
-    return Page(title, lead, sections, provenance=provenance, hero=hero, folds_printed=False, up=up)
+    return Page(title, lead, sections, provenance=provenance, hero=hero, folds_printed=False, up=up, picture=picture)
 
 
 def _first(lead: Sentence) -> str:
@@ -98,17 +99,17 @@ def _lead(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sente
     counts, rows = claims["II.0"], findings["one_cell"].measurements
     passed = rows[(rows["metric"] == "all_tests") & (rows["role"] == "trained")]
     own = passed.groupby("network")["value"].max()
-    answer = "no cell of any keeps a running count."
+    answer = "no cell in any of them keeps a running count."
     if own.any():
         answer = f"in {own.sum():.0f} of them some cell passes the five tests of a running count."
     return (
-        f"Of {counts.n} LSTMs {counts.holds_in} learned to say how many ones a ten-bit string has, and {answer} "
+        f"Of {counts.n} LSTMs, {counts.holds_in} learned to say how many ones a ten-bit string has; {answer} "
         f"{findings['pictures'].notes['instead']}"
     ).strip()
 
 
 def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
-    said = findings["pictures"].notes["shares"]
+    said = f"Each of twelve units has a cell c and a hidden state h. {findings['pictures'].notes['shares']}"
     if {claims[key].verdict for key in ("II.15b", "II.7a")} == {"not specific"}:
         said += " This takes no training: random weights with a fitted head do the same."
     heading = "A bit enters through the candidate, and the cells carry the sum forward"
@@ -121,12 +122,15 @@ def _lengths(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sh
     said = "Strings of ten bits cannot tell apart programs that differ at other lengths only."
     caption = "On the dashed line the answer is right."
     if claims["20d"].verdict == "established":
-        said = "From six to twelve bits the answer is within one of ten minus the number of zeros."
+        said = (
+            f"At six to twelve bits, in {claims['20d'].holds_in} of {claims['20d'].n} networks, nine in ten answers "
+            "are within one of ten minus the number of zeros."
+        )
         rows = findings["drift_law"].measurements
         rows = rows[(rows["metric"] == "less_zeros") & rows["role"].isin(FITTED_HEADS)]
         shares = rows.groupby(["at", "role"])["value"].mean().groupby("at").max()
         at = listed([f"{length:.0f}" for length in shares[shares >= HEADS].index])
-        caption += f" Heads on random weights do so only at {at} bits."
+        caption += f" Heads on random weights stay as near only at {at} bits."
     return title, said, ["lengths", "drifts"], "Answers at other lengths", caption
 
 
@@ -138,11 +142,11 @@ def _cells(findings: Mapping[str, Finding]) -> Section:
     more = (wide["trained"] > wide["own initialisation"]).groupby("reading", sort=False).sum()
     networks = seeds.nunique()
     title, said = "What does a cell say about the ones?", ""
-    if more.iloc[0] < networks / 2 < more.iloc[2]:
+    if more.iloc[0] < networks / 2 < more.iloc[3]:
         title = "What a cell says about the ones depends on how it is read"
         said = (
-            f"Read by one formula at all steps, the best cell says more after training in {more.iloc[0] or 'none'} "
-            f"of {networks} networks; with a formula for each step, in {more.iloc[2]}."
+            f"With one formula for all steps, training makes the best cell say more in {more.iloc[0] or 'none'} of "
+            f"the networks; with a formula and a cell for each, in {more.iloc[3]}."
         )
     words = [Text(said)] if said else []
     return Section(title, [*words, _figure(findings, "readings")], key="readings")
@@ -169,16 +173,14 @@ def _memory(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sho
     caption = "After seven bits, in strings with three ones. Circles: the whole memory. Squares: one cell of it."
     names = ["put_in_planted", "put_in_trained"]
     said = findings["pictures"].notes["put_in"]
-    if claims["25b"].verdict == "refuted" and claims["25a"].verdict == "refuted":
-        said += " In most strings some cell carries half of the count, but not the same in all."
     return title, said, names, "Swap in another memory", caption
 
 
 def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
     two = claims["II.9"]
     said = (
-        "In the two directions of largest variance the strings lie in the order of their ones. Two directions also "
-        f"move the answer {two.value:.0%} as far as the whole state does"
+        "Along the two directions of largest variance, strings are ordered by their ones. Two others, which a search "
+        f"finds, move the answer {two.value:.0%} as far as the whole state does"
     )
     said += ", as in random weights with a fitted head." if two.verdict == "not specific" else "."
     heading = "All cells together hold the count, and every bit moves it"
@@ -198,10 +200,10 @@ def _training(claims: Mapping[str, Claim], families: Sequence[Sequence[str]]) ->
     made = [claim for claim in every if claim in firsts]
     points: list[Sentence] = [f"{claim.rule.on_page.partition(' (')[0]}.{beside(claim, claims)}" for claim in made]
     said = (
-        "Random weights with a fitted head answer correctly, too. These claims beat the best of five such heads or, "
-        "about states, the network before training:"
+        "Random weights with a fitted head answer correctly, too. These claims, one a family, beat the best of five "
+        "such heads or, about states, the network before training:"
     )
-    return Section("What holds more after training than in any control", [Text(said), Points(points)], "training")
+    return Section("What training adds to random weights", [Text(said), Points(points)], "training")
 
 
 def _sure(findings: Mapping[str, Finding], families: Sequence[Sequence[str]]) -> Section:
@@ -228,7 +230,7 @@ def _table(figures: Sequence[DataFigure]) -> Table:
     if len(figures) > 1:
         parts = {one.title: one.data for one in figures}
         data = pd.concat(parts, names=["panel"]).reset_index(level="panel").reset_index(drop=True)
-    return Table.from_frame(data, f"The numbers behind it ({name}).", name=name, max_rows=1)
+    return Table.from_frame(data, f"The numbers behind it ({name}).", name=name)
 
 
 def _figure(findings: Mapping[str, Finding], name: str, *, choose: str = "") -> Figure:

@@ -49,12 +49,13 @@ def _misread(subject: Subject) -> Iterator[dict[str, Any]]:
 PLAN = recipe("counter")
 SETUP = (
     f"The network reads {PLAN.length} bits, one at a time, through {PLAN.hidden_size} LSTM units, and answers how "
-    f"many ones there were. We trained each from its own seed, on {PLAN.train_size} of the {len(EVERY):,} strings. "
-    "The controls are the same network before training, and fitted heads on its last state. Three are a line to the "
-    "count, fitted on the training strings by least squares, by ridge regression, and under noise. Two are a score "
-    f"for each count, fitted under noise, once with all recurrent weights times {SCALE:g}, which makes it the "
-    "strongest on other seeds. For each network and rule we take the best of the five. The planted counter is "
-    "written by hand: one unit holds the count, and idle units keep random memories."
+    f"many ones there were. We trained each from its own seed, on {PLAN.train_size} of the {len(EVERY):,} strings, "
+    "with Adam on the cross-entropy of the right count. The controls are the same network before training, and "
+    "fitted heads on its last state. Three are a line to the count, fitted on the training strings by least "
+    "squares, by ridge regression, and under noise. Two are a score for each count, fitted under noise, once with "
+    f"all recurrent weights times {SCALE:g}, which makes it the strongest on other seeds. For each network and rule "
+    "we take the best of the five. The planted counter is written by hand: one unit holds the count, and idle units "
+    "keep random memories."
 )
 QUESTION = Question(
     "accuracy",

@@ -115,8 +115,8 @@ def find(tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame
         fates = [claim.verdict == PREDICTED[claim.rule.key] for claim in claims]
         held = {claim.rule.key for claim in claims if claim.verdict == "established"}
         standing = sum(keys <= held for keys in ACCOUNTS)
-        fate = f"Of {len(fates)} predictions {sum(fates)} came true; of the two accounts behind them "
-        f"{standing or 'none'} hold{'s' * (standing < 2)}."
+        fate = f"Of the {len(fates)} verdicts that we predicted, {sum(fates)} came true; "
+        fate += f"{standing or 'neither'} of the two accounts behind them holds."
         picture = _picture(shown, codes, fate)
     table = pd.concat([judged, tables[NAME].assign(pair="")], ignore_index=True)
     notes = {"answer": f"{fate} {common.said(claims)}"}
@@ -139,7 +139,9 @@ def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
         ax.set_title(label, fontsize=SMALL)
         ax.set_xticks(range(len(BASE_RATES)), [f"{p:g}".lstrip("0") for p in BASE_RATES])
     for code, value in codes.items():
-        axes[0, -1].annotate(CODED[str(code)], (len(BASE_RATES) - 0.4, value), va="center", annotation_clip=False)
+        axes[0, -1].annotate(
+            f"read as {CODED[str(code)]}", (len(BASE_RATES) - 0.4, value), va="center", annotation_clip=False
+        )
     figure.supxlabel("how likely a bit of the training strings is a 1", fontsize=SMALL)
     figure_legend(figure, *axes[0, 0].get_legend_handles_labels(), most=2)
     spread = ", ".join(f"{value:.2f} at {p:g}" for p, value in medians["drift", "trained"].items())
@@ -150,8 +152,8 @@ def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
         title="Where a network starts and what it adds, by the frequency of ones",
         alt=f"{shown['network'].nunique()} networks. Median drift after training {spread}.",
         caption="Each dot is a network, bars are medians; grey lines are the mean of the training labels, and the "
-        "base rate. Beside the drift: medians of networks trained at .5 on other codes of the bits. On strings as "
-        f"likely as their own networks misread at most {own.max():.1%}, on all strings alike up to {every.max():.0%} "
+        "base rate. At the right: medians of networks trained at .5 on other bit codes. On strings drawn like "
+        f"theirs, networks misread at most {own.max():.1%}; on all strings equally, up to {every.max():.0%} "
         f"(medians). {fate}",
         data=shown[["metric", "role", "network", "p", "value"]].reset_index(drop=True),
     )
@@ -200,7 +202,7 @@ RULES = (
     rule(
         key="29e",
         statement="Trained, the drift rises with the base rate.",
-        sentence="The more frequent ones are in training, the more a missing bit adds (drift, .8 less .2)",
+        sentence="The more 1s in training, the more a missing bit adds (drift, .8 less .2)",
         metric="drift_rise",
         definition="d of the network trained at p(1) = .8 less d of the one of the same seed at .2.",
         at_least=0.15,
@@ -249,8 +251,8 @@ QUESTION = Question(
 ACROSS = common.Across(
     NAME,
     QUESTION.title,
-    "We trained networks on strings in which ones are rarer or more frequent, and measured each over strings as "
-    "likely as its own. We predicted all seven claims before training.",
+    "We trained networks on strings in which ones are rarer or more frequent, and measured each over strings drawn "
+    "like its own. We predicted the verdicts of all seven claims before training.",
     RULES,
 )
 #: The roles of networks at the two stages: what a legend says, what fills a dot, and how far they stand apart.
@@ -261,4 +263,4 @@ STAGES = {
 #: The panels: what a title says, and the slope of a line through 0.
 PANELS = {"start": ("answer before any bit", float(LENGTH)), "drift": ("added for a missing bit", 1.0)}
 #: Recipes of another code of the bits, at a base rate of one half, and what a 0 and a 1 are in them.
-CODED = {"code-reversed": "1/0", "code-signed": "-1/1", "code-shifted": "1/2"}
+CODED = {"code-reversed": "1, 0", "code-signed": "\N{MINUS SIGN}1, 1", "code-shifted": "1, 2"}

@@ -40,7 +40,7 @@ GATE_ACTIVITY = Question(
     gate_activity.measure,
     settings={"split": common.STRINGS[:, :, 0] > 0},
     draw=draw_gate_activity,
-    text="A gate is open from 0 to 1. That it varies with the bit does not show what it does for the count.",
+    text="A gate opens from 0 to 1. That it varies with the bit does not show what it does for the count.",
 )
 
 
@@ -93,7 +93,7 @@ def draw_directions(table: pd.DataFrame) -> DataFigure:
     """Draw the scores along directions."""
     own = only(table, role="trained")
     return common.picture(
-        lambda: directions.draw(table, threshold=0.5),
+        lambda: directions.draw(only(table, role="trained"), threshold=0.5),
         name="directions",
         title="Answers that follow one direction",
         alt="Markers, one a network, by what is patched. "
@@ -114,7 +114,7 @@ DIRECTIONS = Question(
         common.rule(
             key="II.8",
             statement="The answer follows one direction of the state, the weight of the least-squares probe.",
-            sentence="The answer follows the direction of the linear probe (interchange score)",
+            sentence="The answer follows the direction of the least-squares probe (interchange score)",
             metric="direction_score",
             definition="(IIA - IIA of no patch) / (IIA of the whole state - IIA of no patch) of all pairs after 7 "
             "bits, the source's part of (c, h) along the least-squares weight of the count put into the base's "
@@ -263,8 +263,8 @@ ERASURE = Question(
         common.rule(
             key="II.12b",
             statement="Erasing shuffled labels instead, at the same rank, leaves the answer well above that.",
-            sentence="When shuffled labels are erased instead, the answer stays better than a guess (accuracy above "
-            "guessing)",
+            sentence="Erase shuffled labels instead of the count, and the answer stays well above a guess (accuracy "
+            "above guessing)",
             metric="shuffled_excess",
             definition="The same with the labels of the fitting half in another order, mean of 20 orders.",
             source=BELROSE,

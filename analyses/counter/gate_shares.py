@@ -39,7 +39,7 @@ def _entering(shares: pd.DataFrame) -> DataFigure:
         name="gate_shares",
         title="Which gate lets a 1 in",
         alt=f"Dots, one a network. Median shares of trained networks: {', '.join(said)}.",
-        caption="Each subset of the gates is shown the 1. A gate's share is what it adds to the change of the "
+        caption="Each subset of the gates is shown the 1. A gate's share is what it adds to the change in the "
         "answer. The lines are the rules' {BOUND}.",
         data=shares[["role", "network", "pair", "signal", "value"]],
     )
@@ -60,8 +60,8 @@ def _lasting(drawn: pd.DataFrame) -> DataFigure:
         title="How long the longest-lasting cell keeps what was written",
         alt="Lines falling towards earlier bits; the numbers are those of the first bit. "
         + medians_in_words(lasting[lasting["step"] == 0]),
-        caption="What is left of a bit: the product of all later forget gates, in the unit of each network that "
-        "keeps the first bit best. Lines are medians, bands 95 % intervals.",
+        caption="What is left of a bit: the product of all later forget gates, in each network's unit that keeps the "
+        "first bit best. Lines are medians, bands 95 % intervals.",
         data=lasting[["role", "network", "pair", "units", "step", "value"]],
     )
 
@@ -106,6 +106,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="We turn a 0 into a 1, and ask which gate the change of the answer comes through. The candidate is what a "
+    text="We turn a 0 into a 1, and ask which gate the change in the answer comes through. The candidate is what a "
     "step would write into the cell; the gates scale it.",
 )

@@ -252,8 +252,7 @@ QUESTION = Question(
         Rule(
             key="27d",
             statement="Training takes the running count out of single cells.",
-            sentence="Read by one formula, training takes the running count out of single cells (share read off the "
-            "best)",
+            sentence="Read by one formula, single cells lose the running count in training (share read off the best)",
             metric="best_read",
             definition="The first of the five tests for the ones (27a), of the cell that does best in it.",
             source=SOURCE,
@@ -263,6 +262,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="The first of five tests that one cell must pass: one formula gives the ones from it after every bit, right "
-    "on 90 % of the prefixes.",
+    text="The first of five tests of a cell: one formula reads the ones off it after every bit, right on 90 % of the "
+    "prefixes.",
 )

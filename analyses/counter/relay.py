@@ -112,8 +112,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         name="relay",
         title="How many cells carry a count, in one string and in all of them",
         alt=f"Markers, one a network. {medians_in_words(drawn)}",
-        caption="We flip the fifth bit, and divide the change of the answer among the cells. Solid line: the same "
-        "cells carry every count. Above the dotted line, a ratio of {SAME:g}, cells take over from each other.",
+        caption="We flip the fifth bit and divide the change in the answer among the cells. Solid line: the same "
+        f"cells carry every count. Above the dotted line, a ratio of {SAME:g}, cells take over from each other.",
         data=wide,
     )
 

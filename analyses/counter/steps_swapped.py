@@ -192,7 +192,7 @@ QUESTION = Question(
         common.rule(
             key="24c",
             statement="Two directions carry the ones and the drift from step to step.",
-            sentence="Two directions carry ones and drift from step to step (share of answers)",
+            sentence="Two directions carry ones plus drift from step to step (share of answers)",
             metric="swapped_own",
             definition=f"{SEARCHED}{OWN}, of the directions that were searched for this.",
             source=SOURCE,
@@ -202,7 +202,7 @@ QUESTION = Question(
         common.rule(
             key="24d",
             statement="No two directions carry the ones alone from step to step as well.",
-            sentence="Two directions carry ones and drift better than the ones alone (share of answers)",
+            sentence="Two directions carry ones plus drift better than ones alone (share of answers)",
             metric="own_over_ones",
             definition=f"{SEARCHED}{OWN}, less the share that are the ones (a = 0), each of the directions that were "
             "searched for it.",
@@ -213,7 +213,7 @@ QUESTION = Question(
         common.rule(
             key="24e",
             statement="No two directions carry the ones with a drift of 1 from step to step as well.",
-            sentence="Two directions carry ones and drift better than a count of zeros (share of answers)",
+            sentence="Two directions carry ones plus drift better than a count of zeros (share of answers)",
             metric="own_over_zeros",
             definition=f"{SEARCHED}{OWN}, less the share that are the ones + t - s (a = 1), each of the directions "
             "that were searched for it.",

@@ -57,7 +57,7 @@ PAGES = {
         "The tests below say in which networks, and how far.",
         {
             "one_cell": Told(
-                "Before training half of the networks have a cell that gives the ones; after training none has",
+                "Before training, half of the networks have a cell that gives the ones; after training, none has",
                 {"27d": "established"},
                 _half_before_none_after,
             ),
@@ -73,10 +73,10 @@ PAGES = {
         "What does it count?",
         "At ten bits the ones; the tests below say what else.",
         {
-            "programs": Told("None of four programs answers as it does at all lengths", {}, _no_program_everywhere),
+            "programs": Told("None of four programs matches it at all lengths", {}, _no_program_everywhere),
             "reduced_models": Told("One number predicts its answers, trained or not", {"II.20": "not specific"}),
             "base_rate": Told(
-                "The more frequent ones are in training, the more a missing bit adds",
+                "The more 1s in training, the more a missing bit adds",
                 {"29e": "established", "29g": "established"},
             ),
         },
@@ -86,8 +86,8 @@ PAGES = {
         "What does the answer follow?",
         "The tests below say what moves it, and how far.",
         {
-            "directions": Told("It does not follow the direction that a probe reads", {"II.8": "refuted"}),
-            "alignment": Told("Two directions do nearly all, trained or not", {"II.9": "not specific"}),
+            "directions": Told("It does not follow the direction of a least-squares probe", {"II.8": "refuted"}),
+            "alignment": Told("Two directions do nearly all of it, trained or not", {"II.9": "not specific"}),
             "steering": Told(
                 "Push the state by one count, and the answer moves by one, trained or not", {"II.13": "not specific"}
             ),
@@ -96,7 +96,7 @@ PAGES = {
         ("steps_swapped", "class_means", "estimators"),
     ),
     "mechanism.html": Contents(
-        "How does a bit come in?",
+        "How does a bit get in?",
         "The tests below say by which gate, and what it does.",
         {
             "gate_shares": Told("A 1 enters through the candidate, trained or not", {"II.15b": "not specific"}),
@@ -107,10 +107,12 @@ PAGES = {
     ),
     HOW: Contents(
         "How do we know?",
-        "We wrote down a rule for every claim before we trained the networks that it judges, and held most claims "
-        "against the best control that we could find.",
+        "We wrote down a rule for every claim before we trained the networks that it judges, and compared "
+        "most claims with the best control that we could find.",
         {
-            "verdicts": Told("Random weights do more of what is true than training adds", {}, _more_is_not_learned),
+            "verdicts": Told(
+                "More claims are just as true of random weights than training adds", {}, _more_is_not_learned
+            ),
             "linear_readout": Told("A probe reads the count, trained or not", {"II.2": "not specific"}),
             "noise_margin": Told("The count withstands noise, trained or not", {"II.5b": "not specific"}),
         },
@@ -131,8 +133,8 @@ def _cells(found: Mapping[str, Finding]) -> str | None:
 def _drift(found: Mapping[str, Finding]) -> str | None:
     drift = float(only(found["other_lengths"].measurements, metric="drift", role=TRAINED)["value"].median())
     said = (
-        f"The ones, at ten bits; elsewhere each missing bit adds {drift:.1f}. So it is closer to ten minus the "
-        "number of zeros."
+        f"The ones, at ten bits; elsewhere each missing bit adds {drift:.1f}. A count of the ones would add nothing, "
+        "and one that takes zeros off ten would add 1."
     )
     return said if drift > HALF[1] else None
 
@@ -145,13 +147,13 @@ ANSWERS: dict[str, tuple[dict[str, str], Said]] = {
     "interventions.html": (
         {"II.8": "refuted", "II.9": "not specific", "II.1d": "refuted"},
         lambda _: (
-            "The whole state and two directions of it, but no single cell. Along the direction of a linear probe "
-            f"it hardly moves. {UNTRAINED_TOO}"
+            "The whole state, and two directions of it that a search finds; random networks with a fitted "
+            "head have two as well. No single cell, and not the direction of a least-squares probe."
         ),
     ),
     "mechanism.html": (
         {"II.15b": "not specific", "II.7a": "not specific"},
-        lambda _: f"The candidate writes it into the cells, and the cells carry the sum on. {UNTRAINED_TOO}",
+        lambda _: f"The candidate writes it into the cells, and the cells carry the sum forward. {UNTRAINED_TOO}",
     ),
 }
 

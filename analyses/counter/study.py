@@ -56,6 +56,8 @@ from reports import claims, first_page
 FOLDER = Path(__file__).parent / "measured"
 #: The way up from a study's first page.
 UP = (Link("All pages", "../index.html"),)
+#: The picture that is shown with a link to a page, beside it, and the figure that it shows.
+PICTURE, SHOWN = "picture.png", "hero_trained.png"
 #: Raised by hand when the strings, the count or the answer are defined in another way.
 VERSION = 1
 #: What a network of any other recipe is asked; these need no cell state.
@@ -256,7 +258,7 @@ def write(folder: Path, out: Path) -> list[Path]:
     table = Section("All claims", [Text([tally(every)]), told], key="claims")
     behind = [setup, table, verdicts.together(found), *verdicts.BEHIND, _frozen(frozen)]
     contents = story.pages(found, behind)
-    built = build(contents, every, made, up=[*UP, Link("The counter", "index.html")])
+    built = build(contents, every, made, up=[*UP, Link("The counter", "index.html")], picture=PICTURE)
     drifts = pd.concat([found[name].measurements for name in ("other_lengths", "training_signal")])
     drifts = drifts[drifts["metric"] == "drift"].drop_duplicates("network").set_index("network")["value"]
     built["index.html"] = first_page.page(
@@ -266,9 +268,11 @@ def write(folder: Path, out: Path) -> list[Path]:
         families=verdicts.families(found),
         provenance=made,
         up=UP,
+        picture=PICTURE,
     )
     text = claims.as_json({name: found[name] for name in found if found[name].claims}, *kept, fits=FITS)
     paths = [write_atomically(out / "findings.json", text)]
+    paths.append(write_atomically(out / PICTURE, (folder / pictures.NAME / "figures" / SHOWN).read_bytes()))
     return [*paths, *(page.write(out / name) for name, page in built.items())]
 
 

@@ -44,8 +44,8 @@ def find(findings: Mapping[str, Finding]) -> Finding:
 ACROSS = common.Across(
     NAME,
     "Does each claim hold by more than in its best control?",
-    "We held statements about answers against the best of five heads that we fitted to untrained weights, and "
-    "statements about states against the network before training, also with larger weights.",
+    "We compared claims about answers with the best of five heads fitted to untrained weights, and claims about "
+    "states with the network before training, also with larger weights.",
 )
 OPEN = (
     "The best of five heads is chosen network by network, which is hard on claims about shares of networks. All "
@@ -206,8 +206,9 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         name=NAME,
         title="Every claim that has a control, against its best one",
         alt=f"{len(data)} claims. {_counted(list(data['verdict']))}",
-        caption="The best control is the one in which the rule holds most often: of five heads on untrained weights, "
-        "or, where states are judged, of two untrained networks.",
+        caption="The best control is where the rule holds most often: of five heads on untrained weights or, for "
+        "states, of two untrained networks. Verdicts go by medians and margins, so a claim can stand where its "
+        "control holds too.",
         data=data,
     )
 

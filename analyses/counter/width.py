@@ -26,7 +26,7 @@ from probe.subjects.subject import Subject
 NAME = "width"
 ORDERS = 32
 #: Which widths an axis names.
-LABELLED = (2, 4, 8, 16, 32)
+LABELLED = (1, 4, 12, 48)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -58,8 +58,8 @@ QUESTION = Question(NAME, "Does a cell count in wider or narrower networks?", me
 ACROSS = common.Across(
     NAME,
     QUESTION.title,
-    "We trained networks of other widths with the same recipe, without a rule. A cell that passes five tests keeps a "
-    "running count, of the ones, the zeros or what the network answers.",
+    "We trained other widths with the same recipe; no rule judges them. A cell that passes five tests keeps a "
+    "running count of the ones, the zeros or the network's answer.",
 )
 #: The panels: of which metric, and what a title says.
 PANELS = {

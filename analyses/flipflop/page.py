@@ -11,9 +11,11 @@ from analyses.flipflop.rules import NETWORKS
 from models.flipflop.stored import FIRST, SEEDS
 from models.flipflop.training import RECIPES
 from probe.evidence.measurements import only
-from probe.report import Block, Code, Details, Link, Page, Section, Strong, Table, Text
+from probe.report import Block, Code, Details, Link, Page, Section, Table, Text
 from probe.studies.pages.sections import Asked, claims_table, provenance, section, tally
 
+#: The picture that is shown with a link to a page, beside it.
+PICTURE = "picture.png"
 TITLE = "How do recurrent networks hold three bits?"
 ABOUT = (
     f"We committed the rules before we trained these networks, with seeds from {SEEDS[0]} on. The controls are the "
@@ -46,7 +48,7 @@ def build(findings: Mapping[str, Asked]) -> Page:
     asked = findings["stable_answers"]
     holds = all(one.claims[0].verdict == "established" for one in asked.values())
     first = next(iter(asked.values()))
-    lead = [Strong(f"{first.claims[0].rule.on_page if holds else first.title}."), " ", *tally(findings)]
+    lead = f"{first.claims[0].rule.on_page if holds else first.title}."
     sections = [
         *(section(question, one) for question, one in findings.items()),
         explored.section(),
@@ -56,7 +58,9 @@ def build(findings: Mapping[str, Asked]) -> Page:
             key="search",
         ),
         Section(
-            "All claims", [Details("Each claim, with its control", claims_table(findings, CLAIMS))], key="claims"
+            "All claims",
+            [Text([tally(findings)]), Details("Each claim, with its control", claims_table(findings, CLAIMS))],
+            key="claims",
         ),
         Section(
             "The networks", [Details("Recipe, rules, and how to build this page again", _about())], key="networks"
@@ -64,7 +68,8 @@ def build(findings: Mapping[str, Asked]) -> Page:
     ]
     made = [(called, *part) for called, one in findings["step_answers"].items() for part in provenance(one).items()]
     foot = {f"{called}, {name}" if "SHA" in name else name: text for called, name, text in made}
-    return Page(TITLE, lead, sections, provenance=foot, up=[Link("All pages", "../index.html")])
+    up = [Link("All pages", "../index.html")]
+    return Page(TITLE, lead, sections, provenance=foot, folds_printed=False, up=up, picture=PICTURE)
 
 
 def _search(asked: Asked) -> Table:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analyses.flipflop.study import BITS, CALLED, NAMES, SEARCH, STEPS, subjects
 from models.flipflop import stored
@@ -187,6 +188,7 @@ def after(findings: Mapping[str, Finding]) -> DataFigure:
                 legend.remove()
             ax.set_title(CALLED[cell])
         axes[-1, 0].set(ylim=(0, 1.05), xlabel="steps since")
+        axes[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.supylabel("share that follow the bit", fontsize="medium")
         figure_legend(figure, *axes[0, 0].get_legend_handles_labels())
         return figure

@@ -28,6 +28,7 @@ from probe.questions.answers import answers
 from probe.questions.interventions import single_answers
 from probe.questions.states import stable_answers
 from probe.recurrent.finding import find_layers
+from probe.storage.files import write_atomically
 from probe.subjects.concepts import NUMERIC, Concept, Known, resolve
 from probe.subjects.heads import build
 from probe.subjects.networks.network_file import Opened
@@ -56,11 +57,11 @@ ANSWERING = ("trained", "fitted head")
 QUESTIONS = (
     Question(
         "step_answers",
-        "Are all three answers right after every step?",
+        "After every step, are all three answers right?",
         answers.measure_steps,
         roles=ANSWERING,
         rules=RULES[:1],
-        text="On three channels pulses of 1 or \N{MINUS SIGN}1 come now and then. After every step a network answers "
+        text="Pulses of 1 or \N{MINUS SIGN}1 come now and then on three channels. After every step a network gives "
         "the sign of each channel's last pulse.",
     ),
     Question(
@@ -82,7 +83,7 @@ QUESTIONS = (
         rules=RULES[3:],
         settings={"steps": STEPS},
         text="After a step of one sequence we swap in another sequence's coordinate along one bit's direction, and "
-        "read on. An answer unrelated to the bit would follow half of the time.",
+        "read on. An answer unrelated to the bit would match half of the time.",
     ),
 )
 
@@ -177,4 +178,5 @@ def write(folder: Path, out: Path) -> list[Path]:
     found = {
         one.name: {CALLED[cell]: Finding.read(folder / f"{cell}-{one.name}") for cell in CELLS} for one in QUESTIONS
     }
-    return [page.build(found).write(out / "index.html")]
+    shown = folder / "gru-stable_answers" / "figures" / "flows.png"
+    return [write_atomically(out / page.PICTURE, shown.read_bytes()), page.build(found).write(out / "index.html")]

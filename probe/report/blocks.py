@@ -127,14 +127,14 @@ class Figure:
         title: a short name, set in bold before the caption.
         table: the numbers behind the picture, as a file to take away.
         python: the line of Python that draws it.
-        steps: how many steps the picture has, where it can be seen step by step: what belongs to step k alone has
-            the id `at-K` or `at-K-name` in the SVG (matplotlib: `artist.set_gid`), K from 1.
-        choose: what the steps are, such as "bits read", where one step is shown at a time, the last one at first;
-            without it the steps appear one after the other when the reader presses play.
+        choose: what the steps of the picture are, such as "bits read", where the reader chooses one, and sees the
+            last one at first: what belongs to step k alone has the id `at-K` or `at-K-name` in the SVG (matplotlib:
+            `artist.set_gid`), K from 1.
+        steps: how many there are to choose from.
 
     Raises:
         ProbeError: the alt text is empty, repeats the title or the caption, or has no number, or there are more
-            than 16 steps.
+            than 16 steps, or steps without `choose` or it without them.
     """
 
     svg: str
@@ -161,6 +161,8 @@ class Figure:
             raise ProbeError(f"{where} has no number: {self.alt[:80]!r}. Add one from the data it shows.")
         if not 0 <= self.steps <= MOST_STEPS:
             raise ProbeError(f"A figure shows 0 to {MOST_STEPS} steps, and {self.steps} were given. Draw fewer.")
+        if bool(self.steps) != bool(self.choose):
+            raise ProbeError(f"steps={self.steps} and choose={self.choose!r} were given; give both, or neither.")
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class Page:
     @property
     def steps(self) -> bool:
         """Whether some figure is seen step by step, or one of its pictures at a time."""
-        return any(getattr(block, "steps", 0) or getattr(block, "choose", "") for block in self._blocks())
+        return any(getattr(block, "choose", "") for block in self._blocks())
 
     @property
     def scripts(self) -> tuple[str, ...]:

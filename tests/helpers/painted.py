@@ -31,6 +31,7 @@ CALLED = {
     "with larger weights": "scaled head",
     "before training": "own initialisation",
     "as expected": "planted",
+    "written by hand": "planted",
 }
 #: The modules whose figures show networks of these roles alone, so that no word beside their marks says it.
 ROLES_OF: Mapping[str, tuple[str, ...]] = {

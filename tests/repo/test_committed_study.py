@@ -179,7 +179,7 @@ def test_what_the_first_page_says_of_other_lengths_is_right() -> None:
             assert shares[-1] > 0.9 or f"counter/seed-{seed}" != own
         assert np.mean(shares) >= 0.9
     page = " ".join((PAGES / "index.html").read_text(encoding="utf-8").split())
-    assert "From six to twelve bits the answer is within one of ten minus the number of zeros." in page
+    assert "nine in ten answers are within one of ten minus the number of zeros." in page
 
 
 def test_what_is_no_longer_asked_is_kept_and_counts() -> None:

@@ -120,6 +120,7 @@ WRONG: list[Callable[[], object]] = [
     lambda: Panels([square()], "One."),
     lambda: page_of(Panels([square(), square()], "Both.")),
     lambda: square(steps=-1),
+    lambda: square(steps=3),
     lambda: square(steps=MOST_STEPS + 1),
     lambda: page_of(Pills([Pill("3", Verdict("refuted"), "#nowhere")], "Claims")),
     lambda: square(alt=" "),
@@ -264,13 +265,12 @@ def test_panels_are_one_figure_with_a_title_above_each_picture() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_a_step_is_chosen_or_played_without_a_script() -> None:
-    """One radio button a step, the last one at first, or a box that plays them; each step has its rules."""
+def test_a_step_is_chosen_without_a_script() -> None:
+    """One radio button a step, the last one at first; each step has its rules."""
     html = page_of(square(steps=3, choose="bits read")).render()
     found = re.findall(r'type="radio" name="Step1" id="Step1-(\d)"( checked)?', html)
     assert found == [("1", ""), ("2", ""), ("3", " checked")]
     assert "<legend>bits read</legend>" in html
-    assert 'type="checkbox"' in page_of(square(steps=3)).render()
     assert scripts(html) == [MENU]
     for step in range(1, MOST_STEPS + 1):
         assert f"input:nth-of-type({step}):checked ~ .picture .at-{step}" in html

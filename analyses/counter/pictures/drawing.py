@@ -44,7 +44,7 @@ def step(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
         title="How a bit gets in, and how a count is passed on",
         alt=f"Bit and old hidden state go into three gates and the candidate. A bit acts by {bits}. The count gets "
         f"on by the cell {share['countc']:.0%} and by the hidden state {share['counth']:.0%}.",
-        caption="Exact shares of the change of the answer (medians). Blue: a bit turns from 0 to 1. Black: a count "
+        caption="Exact shares of the change in the answer (medians). Blue: a bit turns from 0 to 1. Black: a count "
         "is one higher.",
         data=data,
     )

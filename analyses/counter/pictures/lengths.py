@@ -55,10 +55,10 @@ def said(subjects: Iterable[Subject]) -> dict[str, str]:
     for subject in trained:
         given, _ = answers_by_length(subject, {length: one.x for length, one in asked.items()})
         slopes.append(np.linalg.lstsq(bits, np.concatenate([given[length] for length in asked]), rcond=None)[0])
-    _, one, zero = np.median(slopes, axis=0)
+    start, one, zero = np.median(slopes, axis=0)
     instead = (
-        f"Instead each zero lowers the answer by {-zero:.1f}, and each 1 raises it by only {one:.1f} (medians "
-        f"at {SPELLED} bits): they count zeros down rather than ones up."
+        f"At {SPELLED} bits the answer is about {start:.1f}, less {-zero:.1f} for each zero, plus {one:.1f} for each "
+        "1: closer to counting zeros down than ones up."
     )
     return {"instead": instead if -zero > 2 * one > 0 else ""}
 

@@ -19,6 +19,10 @@ BITS, BASE = 7, 3
 WHOLE = "whole memory"
 #: A cell that leads the answer nearer than this to the count put in does what the whole memory does.
 HALF = 0.5
+#: A slope nearer to 1 than this is one for one.
+NEAR = 0.05
+#: With a slope below this a cell hardly moves the answer.
+LITTLE = 0.2
 
 
 @torch.no_grad()
@@ -93,7 +97,7 @@ def _curve(data: pd.DataFrame, best: str, role: str) -> Axes:
         ax.plot(own["count"], own["answered"], look, color=ink, markersize=5, markerfacecolor="none", clip_on=False)
         label = name if name == WHOLE else f"{name.replace('unit', 'cell')} alone"
         same = name != WHOLE and abs(own["answered"].iloc[-1] - BITS) < HALF
-        place = (0.2, 6.2) if same else (7.3, own["answered"].iloc[-1])
+        place = (4.6, 2.2) if same else (7.3, own["answered"].iloc[-1])
         ax.text(*place, f"{label}: the same" if same else label, va="center", fontsize=10)
     ax.set(
         xlabel="ones in the memory that is put in",
@@ -110,7 +114,9 @@ def said(three: Three) -> dict[str, str]:
     data = answered(three.trained)
     best = _steepest(data)
     slopes = {name: np.polyfit(own["count"], own["answered"], 1)[0] for name, own in data.groupby("put in")}
+    whole = "one for one" if abs(slopes[WHOLE] - 1) < NEAR else f"with a slope of {slopes[WHOLE]:.2f}"
+    alone = "hardly moves it" if slopes[best] < LITTLE else f"moves it with a slope of {slopes[best]:.2f}"
     return {
-        "put_in": f"Swap in another string's whole memory, and the answer follows (slope {slopes[WHOLE]:.2f}); its "
-        f"best cell alone gives {slopes[best]:.2f}."
+        "put_in": f"Swap in another string's whole memory, and the answer follows it {whole}; its best cell alone "
+        f"{alone}."
     }

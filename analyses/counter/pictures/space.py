@@ -74,8 +74,11 @@ def _lattice(ax: Axes, data: pd.DataFrame) -> None:
     for bits, color in enumerate(colours(BITS, STEPS), start=1):
         now, gid = data[data["bits"] == bits], f"at-{bits}"
         ax.plot(now["x"], now["y"], "o-", color=color, markersize=5, linewidth=1.6, zorder=3, gid=f"{gid}-line")
-        for ones, x, y in now[["ones", "x", "y"]].itertuples(index=False):
-            away = np.array([x, y]) - centre
+        places = now[["x", "y"]].to_numpy()
+        along = np.gradient(places, axis=0) if len(places) > 1 else np.ones((1, 2))
+        for (ones, x, y), (across, up) in zip(now[["ones", "x", "y"]].itertuples(index=False), along, strict=True):
+            # Beside the line, away from the middle.
+            away = np.array([-up, across]) * (np.sign(np.dot([-up, across], np.array([x, y]) - centre)) or 1)
             away = 9 * away / max(float(np.linalg.norm(away)), 1e-9)
             place: Any = {"xytext": tuple(away), "textcoords": "offset points", "ha": "center", "va": "center"}
             ax.annotate(f"{ones:.0f}", (x, y), **place, fontsize=SMALL, gid=f"{gid}-{ones:.0f}")

@@ -6,7 +6,6 @@ This describes, and has no rule: a gate that goes with the input need not carry 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -129,7 +128,7 @@ def draw(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) ->
     rows = frame[frame["step"].notna() & ((frame["metric"] != "mean") | (not divided))]
     layers, gates = list(dict.fromkeys(rows["layer"])), list(dict.fromkeys(rows["signal"]))
     shown = [layers[place] for place in spread(len(layers), LAYERS)]
-    height = 2.2 if len(shown) == 1 else ROW
+    height = 3.0 if len(shown) == 1 else ROW
     figure, axes = new_figure(len(gates), len(shown), height=height, sharex=True, sharey=True)
     for row, layer in zip(axes, shown, strict=True):
         for ax, gate in zip(row, gates, strict=True):
@@ -137,7 +136,7 @@ def draw(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) ->
         if len(shown) > 1:
             row[0].set_ylabel(shortened(layer, 16))
     for ax, gate in zip(axes[0], gates, strict=True):
-        ax.set_title(fill(_named("", gate), 8))
+        ax.set_title(_named("", gate))
     handles = {name: one for ax in axes.ravel() for one, name in zip(*ax.get_legend_handles_labels(), strict=True)}
     _ = figure_legend(figure, list(handles.values()), list(handles), most=2)
     figure.supxlabel(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ...errors import ProbeError, several
 from ...evidence.claims import Control, Range, Rule
@@ -230,5 +231,6 @@ def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | Non
     rows = frame[(frame["signal"] == signal) & (frame["metric"] == "r_squared")]
     ax = draw_role_lines(rows, ax=axes_or_new(ax), at="step")
     ax.set_xlabel("steps read")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel("held-out R²")
     return ax

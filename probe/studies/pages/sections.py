@@ -102,6 +102,7 @@ def build(
     provenance: Mapping[str, str],
     *,
     up: Sequence[Link],
+    picture: str,
 ) -> dict[str, Page]:
     """Return the pages of a study, by file name, linked in their order, and upwards."""
     built, names, (before, after) = {}, list(contents), ("\u2039", "\u203a")
@@ -113,10 +114,17 @@ def build(
         if folded:
             said = [*tally({one: findings[one] for one in page.questions})]
             fold = Details(f"{several(len(folded), 'question')} without a figure", folded)
-            sections.append(Section("More that we asked", [Text([said]), fold], key="more"))
+            sections.append(Section("More questions", [Text([said]), fold], key="more"))
         sections += page.after
         built[name] = Page(
-            page.title, page.lead, sections, provenance=provenance, folds_printed=False, up=up, neighbours=links
+            page.title,
+            page.lead,
+            sections,
+            provenance=provenance,
+            folds_printed=False,
+            up=up,
+            neighbours=links,
+            picture=picture,
         )
     return built
 
@@ -146,6 +154,7 @@ def claim_lines(asked: Asked) -> dict[str, list[str | Verdict]]:
     lines: dict[str, list[str | Verdict]] = {}
     for _, called, finding, claim in claims_of({"": asked}):
         number, verdict = outcome(finding.measurements, claim)
+        number = re.sub(r"([<>\u2264\u2265]) ", "\\1\u00a0", number)
         said = [f"{called} " * bool(called), *([Verdict(verdict), " "] if verdict else [])]
         line = lines.get(claim.rule.key)
         if line is None and not called:
@@ -179,9 +188,7 @@ def figures(finding: Finding) -> list[Block]:
             figure.alt,
             figure.caption,
             figure.title,
-            Table.from_frame(
-                figure.data, f"The numbers behind it ({figure.name}).", name=figure.name, max_rows=SHOWN_ROWS
-            ),
+            Table.from_frame(figure.data, f"The numbers behind it ({figure.name}).", name=figure.name),
             python=finding.python(place),
         )
         for place, figure in enumerate(finding.figures)

@@ -21,6 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _HEAD = (re.compile(r"<title>(.*?)</title>", re.DOTALL), re.compile(r'<p class="lead"[^>]*>(.*?)</p>', re.DOTALL))
 _TAG = re.compile(r"<[^>]*>")
 _FIGURE = re.compile(r'<figure class="plot".*?</figure>', re.DOTALL)
+_SIZE = re.compile(r'<svg\b[^>]*viewBox="\S+ \S+ (\S+) (\S+)"')
 _PANEL = re.compile(r'(?:<p class="panel">([^<]*)</p>\s*<div[^>]*>)?(<svg\b.*?</svg>)', re.DOTALL)
 _BESIDE = re.compile(r'<nav class="neighbours".*?</nav>', re.DOTALL)
 _PAGE = re.compile(r'href="([a-z][a-z0-9_-]*\.html)')
@@ -49,14 +50,24 @@ class Told:
     text: str
 
     def picture(self, most: int, *, words: bool) -> str:
-        """Return the pictures of its first figure that weighs no more than so many bytes, beside each other."""
+        """Return the pictures of its first figure that is not too heavy and no taller than wide, beside each other.
+
+        Args:
+            most: so many bytes the pictures may weigh.
+            words: whether letters are shown.
+        """
         figures = (
             [(unescape(title), svg) for title, svg in _PANEL.findall(one)] for one in _FIGURE.findall(self.text)
         )
         for panels in figures:
-            if panels and sum(len(svg) for _, svg in panels) <= most:
+            if panels and sum(len(svg) for _, svg in panels) <= most and not any(map(_tall, panels)):
                 return _beside(panels if words else panels[-1:], words=words)
         return ""
+
+
+def _tall(panel: tuple[str, str]) -> bool:
+    size = _SIZE.search(panel[1])
+    return size is not None and float(size[2]) > float(size[1])
 
 
 def head_of(path: Path) -> Told:
@@ -88,7 +99,7 @@ def write_site(folders: Iterable[str | os.PathLike[str]], out: str | os.PathLike
             )
     told = {study.resolve().name: _in_order(study) for study in studies}
     pages = several(sum(map(len, told.values())), "page")
-    lead = f"{several(len(told), 'study', 'studies')}, {pages}. Each page is one file that opens without a network."
+    lead = f"{several(len(told), 'study', 'studies')}, {pages}. Each page is one file that opens offline."
     heroes = Cards([_hero(folder, pages) for folder, pages in told.items()], large=True)
     sections = [_section(folder, pages) for folder, pages in told.items() if len(pages) > 1]
     return Page(title, lead, sections, hero=[heroes]).write(site / FIRST)
