@@ -89,7 +89,7 @@ def _hero(findings: Mapping[str, Finding]) -> Panels:
         findings,
         [f"hero_{role}" for role in ROLES],
         title="The ones that the best cell says",
-        caption="One formula turns the best cell into ones; each line is a number of bits read. A cell that counts "
+        caption="One formula turns the best cell into ones; one line per number of bits read. A cell that counts "
         "stays on the diagonal.",
     )
 
@@ -118,7 +118,7 @@ def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Secti
 
 def _lengths(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Shown:
     wrong = claims["II.17a"].verdict == "refuted"
-    title = "It counts at ten bits, and only there" if wrong else "Does it count at other lengths?"
+    title = "They count at ten bits, and only there" if wrong else "Does it count at other lengths?"
     said = "Strings of ten bits cannot tell apart programs that differ at other lengths only."
     caption = "On the dashed line the answer is right."
     if claims["20d"].verdict == "established":
@@ -146,7 +146,7 @@ def _cells(findings: Mapping[str, Finding]) -> Section:
         title = "What a cell says about the ones depends on how it is read"
         said = (
             f"With one formula for all steps, training makes the best cell say more in {more.iloc[0] or 'none'} of "
-            f"the networks; with a formula and a cell for each, in {more.iloc[3]}."
+            f"{networks} networks; with a formula and a cell for each step, in {more.iloc[3]}."
         )
     words = [Text(said)] if said else []
     return Section(title, [*words, _figure(findings, "readings")], key="readings")
@@ -160,7 +160,7 @@ def _tests(findings: Mapping[str, Finding]) -> Section:
     data = _picture(findings, "tests").data
     heading = "Five tests of a cell that keeps the count"
     if not data[data["role"] == "trained"]["share"].any():
-        heading = "No cell of a trained network passes any of five tests"
+        heading = "In these networks no cell passes any of five tests"
     return Section(heading, [Text(said), _figure(findings, "tests")], key="tests")
 
 
@@ -199,10 +199,8 @@ def _training(claims: Mapping[str, Claim], families: Sequence[Sequence[str]]) ->
     firsts = [next((one for one in every if one.rule.key in own), None) for own in families]
     made = [claim for claim in every if claim in firsts]
     points: list[Sentence] = [f"{claim.rule.on_page.partition(' (')[0]}.{beside(claim, claims)}" for claim in made]
-    said = (
-        "Random weights with a fitted head answer correctly, too. These claims, one a family, beat the best of five "
-        "such heads or, about states, the network before training:"
-    )
+    said = "Random weights with a fitted head answer correctly, too. These, one per family, beat the best of five "
+    "such heads or, for states, the network before training:"
     return Section("What training adds to random weights", [Text(said), Points(points)], "training")
 
 

@@ -43,7 +43,7 @@ def figures(table: pd.DataFrame) -> DataFigure:
         title="How many directions carry the count after seven bits",
         alt=medians_in_words(own[own["metric"] != "alignment_score"]),
         caption="How far the answer moves, on prefixes that the search never saw; the whole state moves it all the "
-        "way. Lines are medians; one shows random directions.",
+        "way. Lines are medians, one for random directions.",
         data=own,
     )
 

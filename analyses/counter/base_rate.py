@@ -152,9 +152,8 @@ def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
         title="Where a network starts and what it adds, by the frequency of ones",
         alt=f"{shown['network'].nunique()} networks. Median drift after training {spread}.",
         caption="Each dot is a network, bars are medians; grey lines are the mean of the training labels, and the "
-        "base rate. At the right: medians of networks trained at .5 on other bit codes. On strings drawn like "
-        f"theirs, networks misread at most {own.max():.1%}; on all strings equally, up to {every.max():.0%} "
-        f"(medians). {fate}",
+        "base rate. At the right: medians of networks trained at .5 on other bit codes. On strings like their own, "
+        f"networks misread at most {own.max():.1%}; on all strings alike, up to {every.max():.0%} (medians). {fate}",
         data=shown[["metric", "role", "network", "p", "value"]].reset_index(drop=True),
     )
 

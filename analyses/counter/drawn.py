@@ -40,7 +40,7 @@ GATE_ACTIVITY = Question(
     gate_activity.measure,
     settings={"split": common.STRINGS[:, :, 0] > 0},
     draw=draw_gate_activity,
-    text="A gate opens from 0 to 1. That it varies with the bit does not show what it does for the count.",
+    text="A gate is closed at 0 and open at 1. That it varies with the bit does not show what it does for the count.",
 )
 
 
@@ -169,7 +169,7 @@ STEERING = Question(
         ),
     ),
     draw=draw_steering,
-    text="We push the state from the mean of all strings with one count to that of the next, and along one line for "
+    text="We push the state from the mean of all strings of a count to that of the next, and along one line for "
     "all counts.",
 )
 

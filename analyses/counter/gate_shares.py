@@ -40,7 +40,7 @@ def _entering(shares: pd.DataFrame) -> DataFigure:
         title="Which gate lets a 1 in",
         alt=f"Dots, one a network. Median shares of trained networks: {', '.join(said)}.",
         caption="Each subset of the gates is shown the 1. A gate's share is what it adds to the change in the "
-        "answer. The lines are the rules' {BOUND}.",
+        f"answer. The lines are the rules' {BOUND}.",
         data=shares[["role", "network", "pair", "signal", "value"]],
     )
 
@@ -106,6 +106,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="We turn a 0 into a 1, and ask which gate the change in the answer comes through. The candidate is what a "
-    "step would write into the cell; the gates scale it.",
+    text="We turn a 0 into a 1, and ask which way the change in the answer comes. The candidate is what a step "
+    "writes into the cell; the gates scale it.",
 )

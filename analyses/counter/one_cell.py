@@ -203,7 +203,7 @@ def figures(table: pd.DataFrame) -> DataFigure:
         alt="Dots, one a network. At or above the bound: "
         + ", ".join(f"{DRAWN[str(role)]} {count}" for role, count in passed.items())
         + ".",
-        caption="Each dot is a network, placed by its best cell; bars are medians. Larger weights are untrained too.",
+        caption="Each dot is a network, placed by its best cell; bars are medians. Larger weights: also untrained.",
         data=rows[["role", "network", "value"]].reset_index(drop=True),
     )
 

@@ -74,7 +74,9 @@ PAGES = {
         "At ten bits the ones; the tests below say what else.",
         {
             "programs": Told("None of four programs matches it at all lengths", {}, _no_program_everywhere),
-            "reduced_models": Told("One number predicts its answers, trained or not", {"II.20": "not specific"}),
+            "reduced_models": Told(
+                "One number predicts most of its answer at twelve bits, trained or not", {"II.20": "not specific"}
+            ),
             "base_rate": Told(
                 "The more 1s in training, the more a missing bit adds",
                 {"29e": "established", "29g": "established"},
@@ -111,7 +113,7 @@ PAGES = {
         "most claims with the best control that we could find.",
         {
             "verdicts": Told(
-                "More claims are just as true of random weights than training adds", {}, _more_is_not_learned
+                "More claims hold for random weights as well than need training", {}, _more_is_not_learned
             ),
             "linear_readout": Told("A probe reads the count, trained or not", {"II.2": "not specific"}),
             "noise_margin": Told("The count withstands noise, trained or not", {"II.5b": "not specific"}),
@@ -133,8 +135,8 @@ def _cells(found: Mapping[str, Finding]) -> str | None:
 def _drift(found: Mapping[str, Finding]) -> str | None:
     drift = float(only(found["other_lengths"].measurements, metric="drift", role=TRAINED)["value"].median())
     said = (
-        f"The ones, at ten bits; elsewhere each missing bit adds {drift:.1f}. A count of the ones would add nothing, "
-        "and one that takes zeros off ten would add 1."
+        f"The ones, at ten bits; in shorter strings each missing bit adds {drift:.1f}. A count of the ones would add "
+        "nothing, and one that takes zeros off ten would add 1."
     )
     return said if drift > HALF[1] else None
 
@@ -148,7 +150,7 @@ ANSWERS: dict[str, tuple[dict[str, str], Said]] = {
         {"II.8": "refuted", "II.9": "not specific", "II.1d": "refuted"},
         lambda _: (
             "The whole state, and two directions of it that a search finds; random networks with a fitted "
-            "head have two as well. No single cell, and not the direction of a least-squares probe."
+            "head have two as well. Not one cell, nor the direction of a least-squares probe."
         ),
     ),
     "mechanism.html": (

@@ -206,8 +206,8 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         name=NAME,
         title="Every claim that has a control, against its best one",
         alt=f"{len(data)} claims. {_counted(list(data['verdict']))}",
-        caption="The best control is where the rule holds most often: of five heads on untrained weights or, for "
-        "states, of two untrained networks. Verdicts go by medians and margins, so a claim can stand where its "
+        caption="The best control is whichever of five heads on untrained weights (for states, two untrained "
+        "networks) meets the rule most often. Verdicts go by medians and margins, so a claim can stand where its "
         "control holds too.",
         data=data,
     )

@@ -58,7 +58,7 @@ QUESTION = Question(NAME, "Does a cell count in wider or narrower networks?", me
 ACROSS = common.Across(
     NAME,
     QUESTION.title,
-    "We trained other widths with the same recipe; no rule judges them. A cell that passes five tests keeps a "
+    "We trained other widths with the same recipe; no rule judges them. A cell that passes all five tests keeps a "
     "running count of the ones, the zeros or the network's answer.",
 )
 #: The panels: of which metric, and what a title says.

@@ -34,7 +34,7 @@ RULES = (
         source="Sussillo & Barak 2013, Opening the black box, section 3.1",
         at_most=WRONG,
         controls=(Control("fitted head", MARGIN, lower=True),),
-        sentence="After every step the networks get all three bits right.",
+        sentence="After every step the networks get all three bits right (share wrong).",
     ),
     Rule(
         key="F2",

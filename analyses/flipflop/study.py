@@ -83,7 +83,7 @@ QUESTIONS = (
         rules=RULES[3:],
         settings={"steps": STEPS},
         text="After a step of one sequence we swap in another sequence's coordinate along one bit's direction, and "
-        "read on. An answer unrelated to the bit would match half of the time.",
+        "go on. An answer unrelated to the bit would match half of the time.",
     ),
 )
 

@@ -33,8 +33,6 @@ SIGNS = LinearSegmentedColormap.from_list("signs", [MEANINGS[VALUE][0], PAPER, M
 AMOUNTS = matplotlib.colormaps["Greys"]
 #: Points of titles and of the names of axes, and of everything smaller: no letter of a figure is below it.
 FONT_SIZE, SMALL = 11.0, 10.0
-#: Of more networks than this none is named, and each is a small or thin mark below their median.
-MANY = 30
 #: Inches that a figure is wide. A phone shows it 560 pixels wide, and a letter of `SMALL` points is then 11 high.
 COLUMN_WIDTH = 7.0
 #: Inches that a plot of a recording is wide, which is shown in a notebook; and of several panels, which fit a page.

@@ -51,7 +51,7 @@ def staircase(three: Three) -> DataFigure:
         title="Where the network keeps each count",
         alt=f"After each number of bits up to {BITS} the mean states of the counts lie along a bent line, in the "
         f"order of the count; the plane holds {share:.0%} of their variance, and {untrained:.0%} before training.",
-        caption="A dot is the mean over all strings with that many ones; grey joins one count. In percent: the "
+        caption="A dot is the mean over all strings with that many ones; grey: the same count. In percent: the "
         "variance of the means in this plane.",
         data=pd.concat(both, names=["network"]).reset_index(level=0),
         max_bytes=BYTES,

@@ -60,7 +60,7 @@ def bars(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
         alt="Bars for five tests and for all of them by one cell. All: "
         + ", ".join(f"{role} {share:.0%}" for role, share in whole.items())
         + ".",
-        caption="Of five heads fitted on untrained weights any may have the cell.",
+        caption="Untrained weights pass if a cell does with any of five fitted heads.",
         data=data,
     )
 
@@ -138,8 +138,8 @@ def said(compared: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     passed = passed[passed["network"].str.startswith("every-step/")]["value"]
     drift = only(compared["other_lengths"], metric="drift")
     drift = drift[drift["network"].str.startswith("every-step/")]["value"].median()
-    counting = ", and that count at other lengths too," if drift < SMALL else ""
+    counting = ", which count at other lengths too," if drift < SMALL else ""
     return {
-        "every_step": f"Of {len(passed)} networks trained to answer after every bit{counting} "
-        f"{f'{passed.sum():.0f} have' if passed.any() else 'none has'} one.",
+        "every_step": f"{f'{passed.sum():.0f}' if passed.any() else 'None'} of the networks that we trained to "
+        f"answer after every bit{counting} {'have' if passed.any() else 'has'} one."
     }
