@@ -254,6 +254,23 @@ def colour_map(given: Any, own: Colormap) -> Colormap:
     return matplotlib.colormaps[given]
 
 
+def _check_axes(ax: Any, count: int, size: Any) -> None:
+    """Refuse what is no single panel of the caller's, and a size beside it."""
+    if not isinstance(ax, Axes) or ax.name == "3d":
+        kind = "three-dimensional axes" if isinstance(ax, Axes) else f"a {type(ax).__name__}"
+        raise ProbeError(
+            f"ax= takes one panel of matplotlib, not {kind}. Give one of the axes that plt.subplots returns, or "
+            "leave ax= out."
+        )
+    if count != 1:
+        raise ProbeError(
+            f"ax= holds one panel, and {count} panels were asked for. Ask for a single one, such as one unit or one "
+            "signal, or leave ax= out."
+        )
+    if size is not None:
+        raise ProbeError(f"ax= stands in a figure that has a size, and size={size!r} was asked for. Give one.")
+
+
 @contextlib.contextmanager
 def panels(
     count: int,
@@ -284,13 +301,7 @@ def panels(
         ProbeError: axes were given, and there are several panels or a size; or the size is none.
     """
     if ax is not None:
-        if count != 1:
-            raise ProbeError(
-                f"ax= holds one panel, and {count} panels were asked for. Ask for a single one, such as one unit or "
-                "one signal, or leave ax= out."
-            )
-        if size is not None:
-            raise ProbeError(f"ax= stands in a figure that has a size, and size={size!r} was asked for. Give one.")
+        _check_axes(ax, count, size)
         yield [ax]
         _entitle([ax], title)
         return

@@ -14,7 +14,6 @@ from matplotlib.colors import Normalize, to_hex
 
 from ..errors import ProbeError, unknown
 from .legends import legend_inside
-from .lines import name_lines
 from .sequences import ink_on, say_scale, written
 from .style import AMOUNTS, GREY, IN_INK, ROLE_STYLE, SIGNS, RoleStyle, colour_map, inks, ours, panels, unless_set
 
@@ -138,7 +137,8 @@ def dose(
         data: a DataFrame, or a Dataset, with a row for each measurement; of several at one dose the mean is drawn.
         given: the column of doses.
         answered: the column of answers.
-        by: the column that names the group of each row, such as which part of the state was put in, or None.
+        by: the column that names the group of each row, such as which part of the state was put in, or None; rows
+            without a name are a group, too.
         base: what the network answers where nothing is put in, or None.
         size: inches of a new figure, (width, height), or None.
         title: of the panel, or None for none.
@@ -148,24 +148,23 @@ def dose(
         ProbeError: a column does not exist, holds no numbers, or there is no row.
     """
     frame = _table(data, [given, answered], [by])
+    if by is not None:
+        frame = frame.assign(**{by: frame[by].astype(object).where(frame[by].notna(), "missing").astype(str)})
     groups, marks = _groups(frame, by), unless_set("lines.markersize", 5.0)
     with panels(1, ax=ax, size=size, title=title, height=4.0) as (panel,):
         ends = [float(frame[given].min()), float(frame[given].max())]
         panel.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
         if base is not None:
             panel.plot(ends, [base, base], color=GREY, linewidth=1.2, linestyle=":", zorder=1)
-        lasts, lines = [], []
+        lines = []
         for name, look in groups.items():
-            rows = frame if by is None else frame[frame[by].astype(str) == name]
+            rows = frame if by is None else frame[frame[by] == name]
             means = rows.groupby(given, sort=True)[answered].mean()
             lines += panel.plot(means.index.to_numpy(float), means.to_numpy(float), **look.line(), markersize=marks)
-            lasts.append(float(means.iloc[-1]))
         panel.set_xlabel(given.replace("_", " "), parse_math=False)
         panel.set_ylabel(answered.replace("_", " "), parse_math=False)
-        if by is not None and not ours(panel):
+        if by is not None:
             _ = legend_inside(panel, lines, list(groups))
-        elif by is not None:
-            name_lines([panel], lasts, list(groups), [look.color for look in groups.values()])
     return panel
 
 
@@ -194,7 +193,7 @@ def _table(data: Any, numbers: Sequence[str], others: Sequence[str | None]) -> p
 
 def _groups(frame: pd.DataFrame, by: str | None) -> dict[str, RoleStyle]:
     """Return how each group is drawn: as its role, or in ink, by the next line and marker."""
-    names = [""] if by is None else list(dict.fromkeys(frame[by].astype(str)))
+    names = [""] if by is None else list(dict.fromkeys(frame[by]))
     plain = [name for name in names if name not in ROLE_STYLE]
     if len(plain) > len(IN_INK):
         raise ProbeError(

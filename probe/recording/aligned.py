@@ -66,6 +66,9 @@ def _array(given: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
     if str(getattr(given, "dtype", "")) == "category":
         given = np.asarray(given.astype(object))
         given = np.where(pd.isna(given), None, given.astype(str))
+    if isinstance(getattr(given, "dtype", None), pd.api.extensions.ExtensionDtype):
+        whole = np.asarray(given, dtype=object)
+        given = np.where(pd.isna(whole), np.full(whole.shape, None), whole)
     if isinstance(given, (list, tuple)):
         given = np.array(given, dtype=object)
     values = np.asarray(given)

@@ -133,5 +133,7 @@ def test_a_dose_is_drawn_against_the_answer(table: object) -> None:
     diagonal, base, whole, cell = (np.array(line.get_data()).T.tolist() for line in ax.get_lines())
     assert (diagonal, base) == ([[0, 0], [2, 2]], [[0, 1.5], [2, 1.5]])
     assert (whole, cell) == ([[0, 0], [1, 1], [2, 3]], [[0, 3]])
-    assert [one.get_text() for one in ax.texts if one.get_text() != "━"] == ["w", "c"]
+    legend: Any = ax.get_legend()
+    named = {one.get_text(): line.get_marker() for one, line in zip(legend.texts, legend.get_lines(), strict=True)}
+    assert ([*named], len(set(named.values()))) == (["w", "c"], 2)
     assert ((ax.get_xlabel(), ax.get_ylabel()), len(dose(table).get_lines())) == (("given", "answered"), 2)

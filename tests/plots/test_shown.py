@@ -160,6 +160,8 @@ WRONG: list[Callable[[], object]] = [
     lambda: of("heatmap", size=(0, 2)),
     lambda: of("heatmap", size=4),
     lambda: of("traces", units=0, ax=Figure().subplots(), size=(4, 4)),
+    lambda: of("traces", units=0, ax=Figure().subplots(2)),
+    lambda: of("heatmap", ax=Figure().add_subplot(projection="3d")),
     lambda: of("heatmap", cmap="no colours"),
     lambda: of("against", CONCEPT, by=None, cmap="viridis"),
     lambda: plots.traces(recording_of(np.ones((2, 3, 13))), units=range(13)),

@@ -138,6 +138,7 @@ def test_initial_states_that_sequences_share_count_once() -> None:
         (pd.array(COUNT.ravel().tolist(), dtype="Float64")[:BATCH], "R²"),
         (torch.tensor(COUNT).bfloat16(), "R²"),
         (pd.Categorical(COUNT[:, -1].astype(int) > 9), "chance 0.50"),
+        (pd.Series(COUNT[:, -1] > 9, dtype="boolean").astype("string"), "chance 0.50"),
         (["few" if one < 10 else np.nan if one > 12 else "many" for one in COUNT[:, -1]], "chance 0.50"),
     ],
 )
