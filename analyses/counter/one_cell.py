@@ -214,7 +214,9 @@ def _draw(rows: pd.DataFrame) -> Axes:
         own = rows[rows["role"] == role]["value"]
         common.strip(ax, own, role, at=place, height=0.2)
         said = f"{called}, {(own >= BOUNDS['read']).sum()} of {len(own)} pass"
-        ax.text(0.01, place - 0.42, said, va="center", color=ROLE_STYLE[role].color, fontweight="bold")
+        look = ROLE_STYLE[role]
+        ax.plot(0.02, place - 0.42, look.marker, color=look.color)
+        ax.text(0.04, place - 0.42, said, va="center", fontweight="bold")
     ax.axvline(BOUNDS["read"], color="black", linestyle="--", linewidth=1, zorder=0)
     ax.set(xlabel="share of prefixes read right", xlim=(0, 1.02), ylim=(len(DRAWN) - 0.6, -0.7), yticks=[])
     ax.spines["left"].set_visible(False)

@@ -17,7 +17,7 @@ async function shown(page) {
     await element.scrollIntoViewIfNeeded();
     const { width, height } = await element.boundingBox();
     const frame = await (await element.elementHandle()).contentFrame();
-    const inside = frame ? frame.locator("main") : element;
+    const inside = frame ? frame.locator("body") : element;
     const entry = { width, height, frame: Boolean(frame), words: await inside.innerText() };
     if (frame) {
       entry.content = await frame.evaluate(() => document.documentElement.getBoundingClientRect().height);

@@ -82,7 +82,7 @@ def _draw(share: Mapping[str, float]) -> Axes:
         _boxed(ax, x, GATE, letter)
         ax.text(x, 0.35, NAMES[letter], ha="center", va="top", fontsize=SMALL)
         away, side = (-0.3, "right") if letter == "i" else (0.3, "left")
-        ax.text(x + away, GATE, f"{share[f'bit{letter}']:.0%}", ha=side, va="center", color=LOOK, fontweight="bold")
+        ax.text(x + away, GATE, f"{share[f'bit{letter}']:.0%}", ha=side, va="center", fontweight="bold")
     for x, y, sign in (
         (GATES["f"], CELL, TIMES),
         (ADDED, CELL, "+"),
@@ -99,7 +99,7 @@ def _draw(share: Mapping[str, float]) -> Axes:
         (9.95, SCALED, "h", "right"),
     ):
         ax.text(x, y + 0.4, said, ha=side, va="center", fontweight="bold")
-    ax.text(BIT, -0.75, "the bit", ha="center", va="center", fontweight="bold", color=LOOK)
+    ax.text(BIT, -0.75, "the bit", ha="center", va="center", fontweight="bold")
     ax.set(xlim=(0, 10), ylim=(-1.0, 6.3))
     ax.set_axis_off()
     return ax
