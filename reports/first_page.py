@@ -88,7 +88,7 @@ def _hero(findings: Mapping[str, Finding]) -> Panels:
     return _panels(
         findings,
         [f"hero_{role}" for role in ROLES],
-        title="The ones that the best cell says",
+        title="The ones read from the best cell",
         caption="One formula turns the best cell into ones; one line per number of bits read. A cell that counts "
         "stays on the diagonal.",
     )
@@ -130,7 +130,7 @@ def _lengths(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sh
         rows = rows[(rows["metric"] == "less_zeros") & rows["role"].isin(FITTED_HEADS)]
         shares = rows.groupby(["at", "role"])["value"].mean().groupby("at").max()
         at = listed([f"{length:.0f}" for length in shares[shares >= HEADS].index])
-        caption += f" Heads on random weights stay as near only at {at} bits."
+        caption += f" Heads on random weights are as close only at {at} bits."
     return title, said, ["lengths", "drifts"], "Answers at other lengths", caption
 
 
@@ -145,8 +145,8 @@ def _cells(findings: Mapping[str, Finding]) -> Section:
     if more.iloc[0] < networks / 2 < more.iloc[3]:
         title = "What a cell says about the ones depends on how it is read"
         said = (
-            f"With one formula for all steps, training makes the best cell say more in {more.iloc[0] or 'none'} of "
-            f"{networks} networks; with a formula and a cell for each step, in {more.iloc[3]}."
+            f"With one formula for all steps, training makes the best cell more telling in {more.iloc[0] or 'none'} "
+            f"of {networks} networks; with a formula and cell for each step, in {more.iloc[3]}."
         )
     words = [Text(said)] if said else []
     return Section(title, [*words, _figure(findings, "readings")], key="readings")
@@ -160,7 +160,7 @@ def _tests(findings: Mapping[str, Finding]) -> Section:
     data = _picture(findings, "tests").data
     heading = "Five tests of a cell that keeps the count"
     if not data[data["role"] == "trained"]["share"].any():
-        heading = "In these networks no cell passes any of five tests"
+        heading = "In these networks no cell passes any of the five tests"
     return Section(heading, [Text(said), _figure(findings, "tests")], key="tests")
 
 
@@ -182,7 +182,9 @@ def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sect
         "Along the two directions of largest variance, strings are ordered by their ones. Two others, which a search "
         f"finds, move the answer {two.value:.0%} as far as the whole state does"
     )
-    said += ", as in random weights with a fitted head." if two.verdict == "not specific" else "."
+    said += (
+        ", just as two directions do in random weights with a fitted head." if two.verdict == "not specific" else "."
+    )
     heading = "All cells together hold the count, and every bit moves it"
     return Section(heading, [Text(said), _figure(findings, "space", choose="bits read")], key="space")
 
@@ -199,8 +201,8 @@ def _training(claims: Mapping[str, Claim], families: Sequence[Sequence[str]]) ->
     firsts = [next((one for one in every if one.rule.key in own), None) for own in families]
     made = [claim for claim in every if claim in firsts]
     points: list[Sentence] = [f"{claim.rule.on_page.partition(' (')[0]}.{beside(claim, claims)}" for claim in made]
-    said = "Random weights with a fitted head answer correctly, too. These, one per family, beat the best of five "
-    "such heads or, for states, the network before training:"
+    said = "Random weights with a fitted head answer correctly, too. These claims, one per family, beat the best of "
+    "five such heads or, for states, the network before training:"
     return Section("What training adds to random weights", [Text(said), Points(points)], "training")
 
 

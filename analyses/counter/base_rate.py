@@ -115,11 +115,11 @@ def find(tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame
         fates = [claim.verdict == PREDICTED[claim.rule.key] for claim in claims]
         held = {claim.rule.key for claim in claims if claim.verdict == "established"}
         standing = sum(keys <= held for keys in ACCOUNTS)
-        fate = f"Of the {len(fates)} verdicts that we predicted, {sum(fates)} came true; "
-        fate += f"{standing or 'neither'} of the two accounts behind them holds."
+        fate = f"Of the {len(fates)} verdicts that we predicted, {sum(fates)} came true."
         picture = _picture(shown, codes, fate)
     table = pd.concat([judged, tables[NAME].assign(pair="")], ignore_index=True)
-    notes = {"answer": f"{fate} {common.said(claims)}"}
+    stands = f"{standing or 'Neither'} of the two accounts behind them holds."
+    notes = {"answer": f"{fate} {stands} {common.said(claims)}"}
     return Finding(NAME, ACROSS.title, table, claims, (picture,), notes=notes)
 
 
@@ -153,7 +153,7 @@ def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
         alt=f"{shown['network'].nunique()} networks. Median drift after training {spread}.",
         caption="Each dot is a network, bars are medians; grey lines are the mean of the training labels, and the "
         "base rate. At the right: medians of networks trained at .5 on other bit codes. On strings like their own, "
-        f"networks misread at most {own.max():.1%}; on all strings alike, up to {every.max():.0%} (medians). {fate}",
+        f"networks misread at most {own.max():.1%}; weighing all alike, up to {every.max():.0%} (medians). {fate}",
         data=shown[["metric", "role", "network", "p", "value"]].reset_index(drop=True),
     )
 
@@ -210,7 +210,7 @@ RULES = (
     rule(
         key="29f",
         statement="Where ones are rare, it counts ones.",
-        sentence="Where ones are rare in training, it counts ones (drift at .2)",
+        sentence="With ones rare in training, networks count ones (drift at .2)",
         metric="rare_ones",
         definition="d at p(1) = .2: a counter of ones has 0.",
         at_most=0.25,
@@ -219,7 +219,7 @@ RULES = (
     rule(
         key="29g",
         statement="Where zeros are rare, it takes zeros away.",
-        sentence="Where zeros are rare in training, it takes zeros away from ten (drift at .8)",
+        sentence="With zeros rare in training, networks take zeros off ten (drift at .8)",
         metric="rare_zeros",
         definition="d at p(1) = .8: ten less the zeros has 1.",
         at_least=0.75,
@@ -250,8 +250,8 @@ QUESTION = Question(
 ACROSS = common.Across(
     NAME,
     QUESTION.title,
-    "We trained networks on strings in which ones are rarer or more frequent, and measured each over strings drawn "
-    "like its own. We predicted the verdicts of all seven claims before training.",
+    "We trained networks on strings in which ones are rarer or more frequent, and tested each on strings drawn like "
+    "its own. We predicted the verdicts of all seven claims before training.",
     RULES,
 )
 #: The roles of networks at the two stages: what a legend says, what fills a dot, and how far they stand apart.

@@ -236,7 +236,7 @@ def draw_erasure(table: pd.DataFrame) -> DataFigure:
         title="How good the answer is without the count",
         alt=medians_in_words(drawn),
         caption="The share of right answers, by what was erased: fitted on half of the prefixes, scored on the "
-        "others. Without the whole state the best answer knows only the later bits.",
+        "others. With the whole state erased, the best answer uses only the later bits.",
         data=drawn,
     )
 

@@ -92,7 +92,8 @@ QUESTION = Question(
         rule(
             key="20d",
             statement="To strings of 6 to 12 bits the answer is ten less the zeros, to within one.",
-            sentence="For strings of 6 to 12 bits the answer is within one of ten minus the number of zeros (share)",
+            sentence="For strings of 6 to 12 bits the answer is mostly within one of ten minus the number of zeros "
+            "(share)",
             metric="ten_less",
             definition="Of strings of 6 to 12 bits with at most 10 ones and 10 zeros, at the length where it is "
             "smallest, the share whose answer is 9, 10 or 11 less the zeros.",
@@ -102,7 +103,7 @@ QUESTION = Question(
         rule(
             key="20e",
             statement="To strings of 3 to 5 bits with a 1 among them it is nine less the zeros, to within one.",
-            sentence="For strings of 3 to 5 bits with a 1 it is within one of nine minus the zeros (share)",
+            sentence="For strings of 3 to 5 bits with a 1 it is mostly within one of nine minus the zeros (share)",
             metric="nine_less",
             definition="Of strings of 3 to 5 bits with a 1 among them, at the length where it is smallest, the share "
             "whose answer is 8, 9 or 10 less the zeros.",

@@ -37,10 +37,10 @@ def _entering(shares: pd.DataFrame) -> DataFigure:
             shares, thresholds={"input_gate": BOUND, "cell_candidate": BOUND}, ax=new_figure(height=3.4)[1][0, 0]
         ),
         name="gate_shares",
-        title="Which gate lets a 1 in",
+        title="Which way a 1 gets in",
         alt=f"Dots, one a network. Median shares of trained networks: {', '.join(said)}.",
-        caption="Each subset of the gates is shown the 1. A gate's share is what it adds to the change in the "
-        f"answer. The lines are the rules' {BOUND}.",
+        caption="Each subset of the gates is shown the 1. A share is what each adds to the change in the answer. The "
+        f"lines are the rules' {BOUND}.",
         data=shares[["role", "network", "pair", "signal", "value"]],
     )
 
@@ -106,6 +106,6 @@ QUESTION = Question(
         ),
     ),
     draw=figures,
-    text="We turn a 0 into a 1, and ask which way the change in the answer comes. The candidate is what a step "
+    text="We turn a 0 into a 1, and ask by what route the answer changes. The candidate is what a step "
     "writes into the cell; the gates scale it.",
 )

@@ -75,7 +75,7 @@ PAGES = {
         {
             "programs": Told("None of four programs matches it at all lengths", {}, _no_program_everywhere),
             "reduced_models": Told(
-                "One number predicts most of its answer at twelve bits, trained or not", {"II.20": "not specific"}
+                "One number explains most of the answer at twelve bits, trained or not", {"II.20": "not specific"}
             ),
             "base_rate": Told(
                 "The more 1s in training, the more a missing bit adds",
@@ -112,9 +112,7 @@ PAGES = {
         "We wrote down a rule for every claim before we trained the networks that it judges, and compared "
         "most claims with the best control that we could find.",
         {
-            "verdicts": Told(
-                "More claims hold for random weights as well than need training", {}, _more_is_not_learned
-            ),
+            "verdicts": Told("More claims also hold for random weights than need training", {}, _more_is_not_learned),
             "linear_readout": Told("A probe reads the count, trained or not", {"II.2": "not specific"}),
             "noise_margin": Told("The count withstands noise, trained or not", {"II.5b": "not specific"}),
         },
@@ -150,7 +148,7 @@ ANSWERS: dict[str, tuple[dict[str, str], Said]] = {
         {"II.8": "refuted", "II.9": "not specific", "II.1d": "refuted"},
         lambda _: (
             "The whole state, and two directions of it that a search finds; random networks with a fitted "
-            "head have two as well. Not one cell, nor the direction of a least-squares probe."
+            "head have two as well. No single cell, nor a least-squares probe's direction."
         ),
     ),
     "mechanism.html": (

@@ -107,7 +107,7 @@ def _picture(shown: pd.DataFrame) -> DataFigure:
         name=NAME,
         title="What changes with the number of units",
         alt=f"Dots, one a network of {len(widths)} widths. The most tests that a cell of any network passes: {said}.",
-        caption=f"Dots are networks, bars medians. {passed} The relay index is estimated from {2 * ORDERS} orders of "
-        "the units.",
+        caption=f"Dots are networks, bars medians. {passed} The relay index is estimated from {2 * ORDERS} orderings "
+        "of the units.",
         data=shown,
     )

@@ -89,7 +89,7 @@ RULES = (
         source="Geiger et al. 2021, Causal abstractions of neural networks",
         at_least=BOUND,
         controls=(Control("fitted head", MARGIN),),
-        sentence="Along one bit's direction the answers follow as far as along the whole state.",
+        sentence="One bit's direction moves the answers as far as the whole state does.",
     ),
     fixed(
         key="F5",
@@ -100,6 +100,6 @@ RULES = (
         source="Geiger et al. 2024",
         at_least=BOUND,
         controls=(Control("fitted head", MARGIN),),
-        sentence="When one bit's direction is moved, the other two bits stay.",
+        sentence="Moving along one bit's direction leaves the other two bits.",
     ),
 )

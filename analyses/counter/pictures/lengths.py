@@ -58,7 +58,7 @@ def said(subjects: Iterable[Subject]) -> dict[str, str]:
     start, one, zero = np.median(slopes, axis=0)
     instead = (
         f"At {SPELLED} bits the answer is about {start:.1f}, less {-zero:.1f} for each zero, plus {one:.1f} for each "
-        "1: closer to counting zeros down than ones up."
+        "1: closer to subtracting zeros than to adding ones."
     )
     return {"instead": instead if -zero > 2 * one > 0 else ""}
 

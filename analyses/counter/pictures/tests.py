@@ -112,8 +112,8 @@ def readings(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
         name="readings",
         title="How well the ones are read from the best cell",
         alt=f"Dots, one a network, before and after training. Medians: {'; '.join(spread)}.",
-        caption="A dot is a network, a bar a median. Lower rows: only after 7 to 10 bits, the third on the strings "
-        "that chose its cell.",
+        caption="A dot is a network, a bar a median. Lower rows: 7 to 10 bits only; the third on the strings used to "
+        "pick its cell.",
         data=data,
     )
 
@@ -138,8 +138,6 @@ def said(compared: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     passed = passed[passed["network"].str.startswith("every-step/")]["value"]
     drift = only(compared["other_lengths"], metric="drift")
     drift = drift[drift["network"].str.startswith("every-step/")]["value"].median()
-    counting = ", which count at other lengths too," if drift < SMALL else ""
-    return {
-        "every_step": f"{f'{passed.sum():.0f}' if passed.any() else 'None'} of the networks that we trained to "
-        f"answer after every bit{counting} {'have' if passed.any() else 'has'} one."
-    }
+    counting = ", and that count at other lengths too," if drift < SMALL else ""
+    have = f"{passed.sum():.0f}" if passed.any() else "none"
+    return {"every_step": f"Networks that we trained to answer after every bit{counting} have {have}."}
