@@ -88,8 +88,8 @@ def _hero(findings: Mapping[str, Finding]) -> Panels:
     return _panels(
         findings,
         [f"hero_{role}" for role in ROLES],
-        title="The ones read from the best cell",
-        caption="One formula turns the best cell into ones; one line per number of bits read. A cell that counts "
+        title="Ones as read from the best cell",
+        caption="One formula turns the best cell into a count; one line per number of bits read. A cell that counts "
         "stays on the diagonal.",
     )
 
@@ -179,12 +179,10 @@ def _memory(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sho
 def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
     two = claims["II.9"]
     said = (
-        "Along the two directions of largest variance, strings are ordered by their ones. Two others, which a search "
-        f"finds, move the answer {two.value:.0%} as far as the whole state does"
+        "Along the two directions of largest variance, strings are ordered by their ones. Two others, found by "
+        f"search, move the answer {two.value:.0%} as far as the whole state does"
     )
-    said += (
-        ", just as two directions do in random weights with a fitted head." if two.verdict == "not specific" else "."
-    )
+    said += ", as do two directions in random weights with a fitted head." if two.verdict == "not specific" else "."
     heading = "All cells together hold the count, and every bit moves it"
     return Section(heading, [Text(said), _figure(findings, "space", choose="bits read")], key="space")
 
@@ -192,7 +190,7 @@ def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sect
 def beside(claim: Claim, claims: Mapping[str, Claim]) -> str:
     """Return what a rival claim takes from one that was established, if it is refuted."""
     refuted = claim.rule.key in RIVALS and claims[RIVALS[claim.rule.key][0]].verdict == "refuted"
-    return f" But {RIVALS[claim.rule.key][1]}." if refuted else ""
+    return f", but {RIVALS[claim.rule.key][1]}" if refuted else ""
 
 
 def _training(claims: Mapping[str, Claim], families: Sequence[Sequence[str]]) -> Section:
@@ -200,9 +198,11 @@ def _training(claims: Mapping[str, Claim], families: Sequence[Sequence[str]]) ->
     every = [claim for claim in claims.values() if claim.verdict == "established" and claim.differences]
     firsts = [next((one for one in every if one.rule.key in own), None) for own in families]
     made = [claim for claim in every if claim in firsts]
-    points: list[Sentence] = [f"{claim.rule.on_page.partition(' (')[0]}.{beside(claim, claims)}" for claim in made]
-    said = "Random weights with a fitted head answer correctly, too. These claims, one per family, beat the best of "
-    "five such heads or, for states, the network before training:"
+    points: list[Sentence] = [f"{claim.rule.on_page.partition(' (')[0]}{beside(claim, claims)}." for claim in made]
+    said = (
+        "Random weights with a fitted head answer correctly, too. These claims, one per family, beat the best of "
+        "five such heads or, for states, the network before training:"
+    )
     return Section("What training adds to random weights", [Text(said), Points(points)], "training")
 
 
@@ -211,8 +211,8 @@ def _sure(findings: Mapping[str, Finding], families: Sequence[Sequence[str]]) ->
     decided = [claim.verdict for claim in claims_of(findings.values()).values()]
     pills = [Pill(str(decided.count(one)), Verdict(one), f"{HOW}#claims") for one in VERDICTS]
     said: Sentence = [
-        f"They form {len(families)} families. Every rule is older than the networks that it judges; two controls "
-        "came later. “Not specific”: just as true without training. ",
+        f"They form {len(families)} families. Every rule predates the networks that it judges; two controls came "
+        "later. “Not specific”: just as true without training. ",
         Link("How we know", HOW),
         " · ",
         Link("what reviewers object to", f"{HOW}#open"),

@@ -151,9 +151,9 @@ def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
         name=NAME,
         title="Where a network starts and what it adds, by the frequency of ones",
         alt=f"{shown['network'].nunique()} networks. Median drift after training {spread}.",
-        caption="Each dot is a network, bars are medians; grey lines are the mean of the training labels, and the "
-        "base rate. At the right: medians of networks trained at .5 on other bit codes. On strings like their own, "
-        f"networks misread at most {own.max():.1%}; weighing all alike, up to {every.max():.0%} (medians). {fate}",
+        caption="Each dot is a network, bars are medians; grey lines mark the mean training label and the base rate. "
+        "At the right: medians of networks trained at .5 on other bit codes. Of strings like their own, networks "
+        f"misread at most {own.max():.1%}; of all alike, up to {every.max():.0%} (medians). {fate}",
         data=shown[["metric", "role", "network", "p", "value"]].reset_index(drop=True),
     )
 

@@ -263,7 +263,7 @@ ERASURE = Question(
         common.rule(
             key="II.12b",
             statement="Erasing shuffled labels instead, at the same rank, leaves the answer well above that.",
-            sentence="Erase shuffled labels instead of the count, and the answer stays well above a guess (accuracy "
+            sentence="Erase shuffled labels, not the count, and answers stay much better than a guess (accuracy "
             "above guessing)",
             metric="shuffled_excess",
             definition="The same with the labels of the fitting half in another order, mean of 20 orders.",

@@ -133,8 +133,8 @@ def _cells(found: Mapping[str, Finding]) -> str | None:
 def _drift(found: Mapping[str, Finding]) -> str | None:
     drift = float(only(found["other_lengths"].measurements, metric="drift", role=TRAINED)["value"].median())
     said = (
-        f"The ones, at ten bits; in shorter strings each missing bit adds {drift:.1f}. A count of the ones would add "
-        "nothing, and one that takes zeros off ten would add 1."
+        f"The ones, at ten bits; in shorter strings each missing bit adds {drift:.1f}. Counting ones would add "
+        "nothing; taking zeros off ten would add 1."
     )
     return said if drift > HALF[1] else None
 
@@ -147,7 +147,7 @@ ANSWERS: dict[str, tuple[dict[str, str], Said]] = {
     "interventions.html": (
         {"II.8": "refuted", "II.9": "not specific", "II.1d": "refuted"},
         lambda _: (
-            "The whole state, and two directions of it that a search finds; random networks with a fitted "
+            "The whole state, and two directions in it found by search; random networks with a fitted "
             "head have two as well. No single cell, nor a least-squares probe's direction."
         ),
     ),

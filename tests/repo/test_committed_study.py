@@ -130,7 +130,7 @@ def test_what_training_made_is_told_with_each_control_that_it_was_held_against()
     made = [one for one in every if one["key"] in firsts or not any(one["key"] in own for own in joined)]
     assert 0 < len(made) < len(every)
     for entry, text in zip(made, claims_told.listed(first, "training"), strict=True):
-        assert text.startswith(f"{entry['sentence'].partition(' (')[0] or entry['statement'].rstrip('.')}.")
+        assert text.startswith(f"{entry['sentence'].partition(' (')[0] or entry['statement'].rstrip('.')}")
         held = {each["role"] for each in entry["differences"]}
         assert held in ({STRONGEST}, {*common.UNTRAINED})
     for entry in entries().values():
