@@ -40,7 +40,7 @@ def tidy() -> Iterator[None]:
 def one_colour_one_meaning() -> Iterator[None]:
     """Hold every figure that the package or an analysis drew in a test against the table of colours."""
     yield
-    found = [*pictured.library(), *painted.looked_at()]
+    found = [*pictured.of_library(), *painted.looked_at()]
     assert not found, found
 
 

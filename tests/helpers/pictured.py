@@ -247,7 +247,7 @@ def watch() -> None:
     setattr(DataFigure, _FOUND, found)
 
 
-def library() -> list[str]:
+def of_library() -> list[str]:
     """Return the faults of the plots that the package drew, of recordings and tables, since painted's last look."""
     found: list[str] = []
     for figure in figures():

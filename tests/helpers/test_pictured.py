@@ -124,6 +124,6 @@ def test_every_figure_with_data_is_looked_at(monkeypatch: pytest.MonkeyPatch) ->
                 assert most == 10
             fault = "a dot of 'scores' in 'scores' is cut off by 4 pixels"
             assert pictured.lost() == [f"scores: {fault}"]
-            assert pictured.library() == [f"probe.plots.units: {fault}"]
+            assert pictured.of_library() == [f"probe.plots.units: {fault}"]
     assert pictured.lost() == []
     _ = painted.looked_at()

@@ -67,10 +67,21 @@ def sizes(tree: ast.AST) -> Iterator[tuple[str, int, int]]:
             yield node.name, node.end_lineno - node.lineno + 1, limit
 
 
+def lost_texts(tree: ast.AST) -> list[int]:
+    """Return the lines of texts that stand alone and are no docstring: the end of a sentence without its brackets."""
+    named = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docs = {id(node.body[0]) for node in ast.walk(tree) if isinstance(node, named) and node.body}
+    alone = [node for node in ast.walk(tree) if isinstance(node, ast.Expr) and id(node) not in docs]
+    texts = [one for one in alone if isinstance(one.value, ast.Constant | ast.JoinedStr)]
+    return [one.lineno for one in texts if getattr(one.value, "value", "") is not Ellipsis]
+
+
 def test_code_keeps_the_rules() -> None:
-    """Imports follow the arrows; files up to 400 lines, functions up to 60, classes up to 250."""
+    """Imports follow the arrows; files up to 400 lines, functions up to 60, classes up to 250; no half sentence."""
+    assert lost_texts(ast.parse('"""Words."""\nx = "half a "\nf"sentence {x}"')) == [3]
     for path in sources(*MAY_IMPORT, "benchmarks", "tests"):
         assert len(path.read_text().splitlines()) <= 400, path
+        assert lost_texts(parsed(path)) == [], path
         assert [(name, size) for name, size, limit in sizes(parsed(path)) if size > limit] == [], path
         package = path.relative_to(ROOT).parts[0]
         if package in MAY_IMPORT:

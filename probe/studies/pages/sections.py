@@ -31,7 +31,7 @@ from ..identity import VERSION
 
 #: In the order in which a page counts them.
 VERDICTS = ("established", "refuted", "not specific", "undecided")
-#: How many rows of the table behind a figure are shown; the file behind it has all. Of more figures one is chosen.
+#: How many rows of a table of networks are shown; of more figures of one finding than so many one is chosen.
 SHOWN_ROWS, MOST_FIGURES = 8, 2
 #: What a verdict means, and what is counted where there are too few networks for one.
 MEANING = (
