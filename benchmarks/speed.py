@@ -1,11 +1,11 @@
 """How long recording and patching take, beside the bare `nn.LSTM`, a loop written by hand, and nnsight.
 
-    python -m benchmarks.speed [--out docs/speed.md] [--only record sweep] [--tools rnn-probe nnsight] [--keep]
+    python -m benchmarks.speed [--out docs/speed.md]
 
 Every tool runs in a process and an environment of its own (`benchmarks/peers/`), on one thread. Its results are
 compared with the same arrays computed by hand before anything is timed; a mismatch ends the run. Each timing is one
 of a pair with the bare module, in the same process, so that what is compared are ratios. The tools take turns,
-`--rounds` times. A part of the table can be measured alone (`--only`, `--tools`) and joined to the rest (`--keep`).
+`--rounds` times.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from . import speed_page
 from .peers.environments import ONE_THREAD, PEERS, ROOT, python_of, version_of
 from .speed_page import MEMORY_CASE
-from .speed_page import OURS_ALONE as OURS
 
-RESULTS = ROOT / "build" / "speed.json"
-PARTS = ("record", "sweep", *OURS, "memory")
 #: How many shapes are recorded; the shapes are in `benchmarks/peers/harness.py`.
 CASES = 4
 
@@ -70,16 +68,11 @@ def runners() -> list[Runner]:
     ]
 
 
-def jobs(tool: Runner, part: str, pairs: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+def jobs(pairs: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the key and the words of every run that a round makes of a tool."""
-    ours = tool.script == "with_probe"
-    if part == "record":
-        for case in range(CASES):
-            yield f"record {case}", ("record", "--case", str(case), "--pairs", str(pairs))
-    elif part == "sweep":
-        yield "sweep", ("sweep", "--pairs", str(pairs))
-    elif part in OURS and ours:
-        yield part, (part, "--pairs", str(pairs))
+    for case in range(CASES):
+        yield f"record {case}", ("record", "--case", str(case), "--pairs", str(pairs))
+    yield "sweep", ("sweep", "--pairs", str(pairs))
 
 
 def joined(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -93,57 +86,30 @@ def joined(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def measure_once(tool: Runner, part: str) -> Iterator[tuple[str, Any]]:
-    """Yield what needs no rounds: memory in a fresh process."""
-    if part == "memory":
-        yield f"memory {MEMORY_CASE}", tool.run("memory", "--case", str(MEMORY_CASE))
-        if tool.script == "with_hand":
-            yield "memory bare", tool.run("memory", "--case", str(MEMORY_CASE), "--way", "bare")
-
-
-def measure(tools: list[Runner], parts: list[str], rounds: int, pairs: int, results: dict[str, Any]) -> None:
-    """Fill in the results of some tools and parts: for each tool, by the key of the run."""
+def measure(tools: list[Runner], rounds: int, pairs: int) -> dict[str, Any]:
+    """Return the results: for each tool, by the key of the run; memory needs no rounds."""
+    results: dict[str, Any] = {}
     for tool in tools:
         python = tool.python()
-        own = results.setdefault(tool.name, {})
+        own = results[tool.name] = {}
         own["versions"] = {name: version_of(python, name) for name in dict.fromkeys((tool.package, "torch"))}
-        for part in parts:
-            for key, value in measure_once(tool, part):
-                own[key] = value
-    for number in range(rounds):
-        for part in parts:
-            for tool in tools:
-                for key, words in jobs(tool, part, pairs):
-                    sys.stderr.write(f"round {number + 1} of {rounds}: {tool.name}, {key}\n")
-                    earlier = results[tool.name].get(key, {}) if number else {}
-                    results[tool.name][key] = joined(earlier, tool.run(*words))
-                    save(results)
-
-
-def save(results: dict[str, Any]) -> None:
-    """Keep what has been measured so far."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results), encoding="utf-8")
+        own[f"memory {MEMORY_CASE}"] = tool.run("memory", "--case", str(MEMORY_CASE))
+        if tool.script == "with_hand":
+            own["memory bare"] = tool.run("memory", "--case", str(MEMORY_CASE), "--way", "bare")
+    for number, (key, words), tool in product(range(rounds), list(jobs(pairs)), tools):
+        sys.stderr.write(f"round {number + 1} of {rounds}: {tool.name}, {key}\n")
+        results[tool.name][key] = joined(results[tool.name].get(key, {}), tool.run(*words))
+    return results
 
 
 def main() -> int:
     """Measure, print the tables, and write the page."""
-    every = runners()
-    names = [tool.name for tool in every]
     parser = argparse.ArgumentParser(description="Time rnn-probe beside the bare module and its peers.")
     parser.add_argument("--out", type=Path, help="the page to write")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="which parts to measure")
-    parser.add_argument("--tools", nargs="*", choices=names, default=names, help="which tools to measure")
     parser.add_argument("--rounds", type=int, default=3, help="how often the tools take turns")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of a round")
-    parser.add_argument("--keep", action="store_true", help="keep what was measured of other tools and parts before")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if options.keep and RESULTS.is_file() else {}
-    tools = [tool for tool in every if tool.name in options.tools]
-    measure(tools, options.only, options.rounds, options.pairs, results)
-    save(results)
-    scripts = {tool.name: ROOT / "benchmarks" / "peers" / f"{tool.script}.py" for tool in every}
-    page = speed_page.page(results, scripts)
+    page = speed_page.page(measure(runners(), options.rounds, options.pairs))
     sys.stdout.write(page)
     if options.out:
         old = options.out.read_text(encoding="utf-8") if options.out.is_file() else ""

@@ -15,8 +15,8 @@ CASES = ("1,024 x 10, 1 to 12", "256 x 100, 1 to 128", "64 x 1,000, 32 to 128", 
 #: The shape on which every tool's memory is measured.
 MEMORY_CASE = 2
 OURS = "rnn-probe"
-#: Where the sections begin that `benchmarks.scale` measures.
-GROWTH = "\n## To disk\n"
+#: Where the sections begin that were measured once, or by `benchmarks.scale`.
+OTHERS = "\n## Other sweeps and layers\n"
 HEAD = """# Speed
 
 Measured on {day} with `python -m benchmarks.speed`, {pairs} pairs or more for each number: {machine}, Linux,
@@ -38,17 +38,6 @@ SWEEPING = """
 
 The time of the logits of all 120 edits on 1,024 pairs of strings and of the run of the source, over that of one bare
 forward. Then how far one recording in a fresh process lifts its peak, over the bytes returned ({shape}).
-
-"""
-#: The parts that rnn-probe has alone, each a group of `benchmarks/tasks.py` beside the bare calls.
-OURS_ALONE = ("other-sweeps", "layers")
-OTHERS = """
-## Other sweeps and layers
-
-The first rows have the time of 120 patches on 1,024 strings of bits over that of one call of the same model. `h` and
-`gate` (the forget gate) are patched in the network above. The others patch twelve units each: h in a GRU of 64 units,
-c in the lower of two LSTM layers, and c in packed strings of five to ten steps. The last rows are `probe.record` over
-each module alone (256 strings x 100 steps, 32 to 128).
 
 """
 
@@ -74,40 +63,33 @@ def milliseconds(values: Sequence[float]) -> str:
     return f"<sub>{median(values) * 1e3:,.1f} ms</sub>"
 
 
-def cell(result: Mapping[str, Any] | None) -> str:
+def cell(result: Mapping[str, Any]) -> str:
     """Return a ratio with its time in small print."""
-    return f"{middle(result):.2f} {milliseconds(result['seconds'])}" if result else "-"
+    return f"{middle(result):.2f} {milliseconds(result['seconds'])}"
 
 
-def recorded(result: Mapping[str, Any] | None) -> str:
+def recorded(result: Mapping[str, Any]) -> str:
     """Return the same in two lines: where result memory is used again, and where it is fresh."""
-    if not result or "fresh ratio" not in result:
-        return cell(result)
     return f"{cell(result)}<br>{median(result['fresh ratio']):.2f} <sub>fresh</sub>"
 
 
 def titled(name: str, results: Mapping[str, Any]) -> str:
     """Return a tool's name with its version."""
-    versions = results[name].get("versions", {})
-    package = next(iter(versions), "torch")
+    versions = results[name]["versions"]
+    package = next(iter(versions))
     return name if package == "torch" else f"{name} {versions[package]}"
 
 
 def recording(results: Mapping[str, Any]) -> str:
     """Return the table of recording: a row a tool, each of our own ways a row."""
-    rows = []
-    bare = [
-        [value for own in results.values() for way in own.get(f"record {n}", {}).values() for value in way["bare"]]
-        for n in range(len(CASES))
-    ]
-    rows.append(["bare `nn.LSTM`", *(f"1 {milliseconds(times)}" if times else "-" for times in bare)])
+    keys = [f"record {n}" for n in range(len(CASES))]
+    bare = [[value for own in results.values() for way in own[key].values() for value in way["bare"]] for key in keys]
+    rows = [["bare `nn.LSTM`", *(f"1 {milliseconds(times)}" for times in bare)]]
     for name, own in results.items():
-        cases = [own.get(f"record {n}", {}) for n in range(len(CASES))]
         if name == OURS:
-            for way in dict.fromkeys(way for ways in cases for way in ways):
-                rows.append([f"**`probe.{way}`**", *(recorded(ways.get(way)) for ways in cases)])
-        elif any(cases):
-            rows.append([titled(name, results), *(recorded(ways[fastest(ways)]) if ways else "-" for ways in cases)])
+            rows += [[f"**`probe.{way}`**", *(recorded(own[key][way]) for key in keys)] for way in own[keys[0]]]
+        else:
+            rows.append([titled(name, results), *(recorded(own[key][fastest(own[key])]) for key in keys)])
     return table(["", *CASES], rows)
 
 
@@ -115,19 +97,12 @@ def patching(results: Mapping[str, Any]) -> str:
     """Return the table of the sweep and of the peak memory, a row a tool."""
     rows = []
     for name, own in results.items():
-        swept = own.get("sweep") and own["sweep"][fastest(own["sweep"])]
+        swept = cell(own["sweep"][fastest(own["sweep"])])
         for key, who in (("memory bare", "bare `nn.LSTM`"), (f"memory {MEMORY_CASE}", titled(name, results))):
-            found, timed = own.get(key), None if key == "memory bare" else swept
-            if found or timed:
-                lifted = f"{found['ratio']:.2f} <sub>{found['peak'] / 2**20:,.0f} MiB</sub>" if found else "-"
-                rows.append([who, cell(timed), lifted])
+            if found := own.get(key):
+                lifted = f"{found['ratio']:.2f} <sub>{found['peak'] / 2**20:,.0f} MiB</sub>"
+                rows.append([who, "-" if key == "memory bare" else swept, lifted])
     return table(["", "120 patches", "memory"], rows)
-
-
-def ours_alone(results: Mapping[str, Any]) -> str:
-    """Return the table of what rnn-probe alone was timed at, beside the call of each task's own model."""
-    found = [(name, way) for part in OURS_ALONE for name, way in results.get(OURS, {}).get(part, {}).items()]
-    return OTHERS + table(["", "over the bare call"], [[name, cell(way)] for name, way in found]) if found else ""
 
 
 def machine() -> str:
@@ -139,28 +114,21 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores"
 
 
-def page(results: Mapping[str, Any], scripts: Mapping[str, Path]) -> str:
-    """Return the whole page.
-
-    Args:
-        results: for each tool, what was measured, as `benchmarks/speed.py` keeps it.
-        scripts: the script of each tool.
-    """
-    results = {name: results[name] for name in scripts if name in results}
+def page(results: Mapping[str, Any]) -> str:
+    """Return the whole page of what was measured of each tool, as `benchmarks/speed.py` returns it."""
     torch = sorted({own["versions"]["torch"] for own in results.values()})
-    timed = [len(way["ratio"]) for own in results.values() for way in own.get("sweep", {}).values()]
     head = HEAD.format(
         day=date.today().isoformat(),
-        pairs=min(timed, default=0) or "several",
+        pairs=min(len(way["ratio"]) for own in results.values() for way in own["sweep"].values()),
         machine=machine(),
         python=platform.python_version(),
         versions=f"torch {' and '.join(torch)}",
     )
     parts = [head, RECORDING + recording(results), SWEEPING.format(shape=CASES[MEMORY_CASE])]
-    return "".join([*parts, patching(results), ours_alone(results)])
+    return "".join([*parts, patching(results)])
 
 
 def renewed(old: str, new: str) -> str:
-    """Return a new page with the sections of the old one that other commands measure, from `GROWTH` on."""
-    _, mark, rest = old.partition(GROWTH)
+    """Return a new page with the sections of the old one from `OTHERS` on."""
+    _, mark, rest = old.partition(OTHERS)
     return new + mark + rest

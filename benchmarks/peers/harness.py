@@ -42,13 +42,11 @@ class Tool:
     Attributes:
         record: ways to record; what is made before the clock starts (a rewritten model) is not timed.
         sweep: ways to patch c at every step and unit.
-        more: further measurements, by the name of their mode, given how many pairs.
         memory: what else the memory is measured of.
     """
 
     record: Mapping[str, Recorder]
     sweep: Mapping[str, Sweeper] = field(default_factory=dict)
-    more: Mapping[str, Callable[[int], Any]] = field(default_factory=dict)
     memory: Mapping[str, Recorder] = field(default_factory=dict)
 
 
@@ -93,21 +91,18 @@ def repeats_of(call: Callable[[], Any]) -> int:
     return max(1, round(SAMPLE / max(seconds(call, 1), 1e-6)))
 
 
-def pairs(
-    call: Callable[[], Any], bare: Callable[[], Any], count: int, often: tuple[int, int] | None = None
-) -> dict[str, list[float]]:
+def pairs(call: Callable[[], Any], bare: Callable[[], Any], count: int) -> dict[str, list[float]]:
     """Time a call and the bare one side by side, each of the two first in turn.
 
     Args:
         call: what is timed.
         bare: what it is compared with.
         count: how many pairs.
-        often: how many calls each sample has of the two; None for as many as fit into a sample, each its own.
 
     Returns:
         Seconds of the call, seconds of the bare one, and their ratio, for each pair.
     """
-    often = often or (repeats_of(call), repeats_of(bare))
+    often = repeats_of(call), repeats_of(bare)
     ours, theirs = [], []
     for number in range(count):
         for ours_now in (number % 2 == 1, number % 2 == 0):
@@ -190,7 +185,7 @@ def memory(tool: Tool, number: int, way: str) -> dict[str, Any]:
 def main(tool: Tool) -> None:
     """Run what the command line asks for and print the result as JSON."""
     parser = argparse.ArgumentParser(description="Check and time one tool.")
-    parser.add_argument("mode", choices=["record", "sweep", "memory", *tool.more])
+    parser.add_argument("mode", choices=["record", "sweep", "memory"])
     parser.add_argument("--case", type=int, default=0)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--way", default="", help="of recording, for the memory; the first if not given")
@@ -201,8 +196,6 @@ def main(tool: Tool) -> None:
             result = record(tool, options.case, options.pairs)
         elif options.mode == "sweep":
             result = sweep(tool, options.pairs)
-        elif options.mode == "memory":
-            result = memory(tool, options.case, options.way)
         else:
-            result = tool.more[options.mode](options.pairs)
+            result = memory(tool, options.case, options.way)
     sys.stdout.write(json.dumps(result) + "\n")

@@ -1,7 +1,8 @@
 """nnsight on the rewritten loop.
 
 Rewrite: the LSTM as a Python loop over one step module with a sub-module for each of i f g o c h. nnsight reaches the
-visits of a module one by one, so recording needs no unrolled loop. The sweep names the step by its own module.
+visits of a module one by one, so recording needs no unrolled loop. The sweep names the step by its own module, and
+puts a row of strings for each unit into one batch.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from collections.abc import Callable, Sequence
 
 import nnsight  # pyright: ignore[reportMissingImports]
 import torch
-from torch import Tensor, nn
+from torch import Tensor, arange, nn
 
 from ..by_hand import Counter
-from .batched import put, rows, start_of
 from .harness import Tool, main
 from .loop import POINTS, Loop
 
@@ -58,45 +58,40 @@ def states(model: nnsight.NNsight, x: Tensor, length: int) -> tuple[Tensor, Tens
     return torch.stack(hidden), torch.stack(cells)
 
 
-def one_by_one(counter: Counter, length: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """A trace for each edit."""
-    model = nnsight.NNsight(Loop(counter, length))
+def put(c: Tensor, values: Tensor) -> Tensor:
+    """Write into the unit-th block of rows its unit's values, in place.
 
-    def call(x: Tensor, source: Tensor) -> Tensor:
-        _, values = states(model, source, length)
-        logits = []
-        for t in range(length):
-            for unit in range(values.shape[2]):
-                with model.trace(x):
-                    model.steps[t].c.output[:, unit] = values[t][:, unit]
-                    answer = model.output.save()
-                logits.append(answer)
-        return torch.stack(logits)
-
-    return call
+    Args:
+        c: cell states, (unit x batch, unit).
+        values: what is put in, (batch, unit).
+    """
+    units = c.shape[1]
+    every = arange(units)
+    c.view(units, -1, units)[every, :, every] = values.T
+    return c
 
 
-def batched(counter: Counter, length: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """A trace for each step, the units in its batch."""
-    model = nnsight.NNsight(Loop(counter, length))
+def rows(x: Tensor, units: int) -> Tensor:
+    """Return a batch once for each unit, (unit x batch, ...)."""
+    return x.repeat(units, *[1] * (x.dim() - 1))
 
-    def call(x: Tensor, source: Tensor) -> Tensor:
-        _, values = states(model, source, length)
-        units = values.shape[2]
-        batch = rows(x, units)
-        logits = []
-        for t in range(length):
-            with model.trace(batch):
-                put(model.steps[t].c.output, values[t])
-                answer = model.output.save()
-            logits.append(answer.view(units, len(x), -1))
-        return torch.cat(logits)
 
-    return call
+def start_of(t: int, x: Tensor, h: Tensor, c: Tensor) -> dict[str, Tensor | int | None]:
+    """Return the arguments with which the loop runs every unit's rows from a step on.
+
+    Args:
+        t: the first step.
+        x: inputs of the loop, (batch, time, feature).
+        h: its hidden states at every step, (time, batch, unit).
+        c: its cell states.
+    """
+    units = h.shape[2]
+    states = {"h": rows(h[t - 1], units), "c": rows(c[t - 1], units)} if t else {"h": None, "c": None}
+    return {"x": rows(x, units), "start": t} | states
 
 
 def resumed(counter: Counter, length: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """The same, and each trace starts at its step, from states that the user recorded."""
+    """A trace for each step, the units in its batch, which starts there from states that the user recorded."""
     model = nnsight.NNsight(Loop(counter, length))
 
     def call(x: Tensor, source: Tensor) -> Tensor:
@@ -115,7 +110,7 @@ def resumed(counter: Counter, length: int) -> Callable[[Tensor, Tensor], Tensor]
 
 TOOL = Tool(
     {"outputs read at each visit": read, "tracer.cache": cached},
-    {"an edit a trace": one_by_one, "a step's units in a batch": batched, "batched and resumed by hand": resumed},
+    {"batched and resumed by hand": resumed},
 )
 
 if __name__ == "__main__":

@@ -5,16 +5,20 @@ Rewrite: none; `probe.record(lstm, x)` and `probe.sweep(model, x, edits=[...])`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import product
 
 from torch import Tensor, nn
 
 import probe
 
-from ..by_hand import Counter
-from ..tasks import GROUPS, on_counter, signals_of
-from .harness import Tool, main, pairs
+from ..by_hand import SIGNALS, Counter
+from .harness import Tool, main
+
+
+def signals_of(recording: probe.Recording) -> list[Tensor]:
+    """Return i f g o c h of the recording of one LSTM layer."""
+    return [recording[signal] for signal in SIGNALS]
 
 
 def recorded(lstm: nn.LSTM, length: int) -> Callable[[Tensor], Sequence[Tensor]]:
@@ -29,17 +33,14 @@ def unchecked(lstm: nn.LSTM, length: int) -> Callable[[Tensor], Sequence[Tensor]
 
 def swept(model: Counter, length: int) -> Callable[[Tensor, Tensor], Tensor]:
     """Patch every step and unit with the source's recording, in one call."""
-    return lambda x, source: on_counter(model, x, source)()[0]
 
+    def call(x: Tensor, source: Tensor) -> Tensor:
+        run = probe.record(model, source, signals=["cell_state"])
+        places = product(range(length), range(model.lstm.hidden_size))
+        edits = [probe.patch("cell_state", run, steps=step, units=unit) for step, unit in places]
+        return probe.sweep(model, x, edits=edits)
 
-def beside(group: str, without: Iterable[str] = ()) -> Callable[[int], dict[str, Any]]:
-    """Return what times a group of tasks, each beside the call of its own model, given how many pairs."""
-
-    def measured(count: int) -> dict[str, Any]:
-        tasks = {name: make for name, make in GROUPS[group].items() if name not in without}
-        return {name: pairs(task.call, task.bare, count) for name, task in ((n, make()) for n, make in tasks.items())}
-
-    return measured
+    return call
 
 
 def whole(lstm: nn.LSTM, length: int) -> Callable[[Tensor], Sequence[Tensor]]:
@@ -52,12 +53,7 @@ def whole(lstm: nn.LSTM, length: int) -> Callable[[Tensor], Sequence[Tensor]]:
     return call
 
 
-TOOL = Tool(
-    {"record": recorded, "record, check=False": unchecked},
-    {"sweep": swept},
-    {"layers": beside("layers"), "other-sweeps": beside("sweeps", without=["c"])},
-    {"record": whole},
-)
+TOOL = Tool({"record": recorded, "record, check=False": unchecked}, {"sweep": swept}, {"record": whole})
 
 if __name__ == "__main__":
     main(TOOL)
