@@ -1,8 +1,7 @@
 """What a careful user writes without any tool: the loop over the steps of an `nn.LSTM`, recording and patching.
 
-It is the reference that every tool's results are compared with before anything is timed, and a row of the tables.
-The input product is done once for all steps, and each step writes into time-major buffers in place. Needs torch only,
-so that it runs in every environment.
+Results are compared with it before anything is timed, and it is a row of the tables. The input product is done once
+for all steps, and each step writes into time-major buffers in place.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: The six signals in the order in which every tool returns them: i f g o c h.
+#: The six signals in the order in which they are returned: i f g o c h.
 SIGNALS = ("input_gate", "forget_gate", "cell_candidate", "output_gate", "cell_state", "hidden_state")
 
 

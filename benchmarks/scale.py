@@ -25,8 +25,7 @@ from torch import Tensor
 import probe
 
 from .opens.families import ROOT
-from .peers.harness import peak
-from .speed_page import table
+from .speed import peak, table
 
 LAYERS, TOKENS, WORDS = 24, 512, 50_280
 #: Of the state-space model: the hidden size (768 is that of the smallest published Mamba), the signals, how many

@@ -1,119 +1,192 @@
-"""How long recording and patching take, beside the bare `nn.LSTM`, a loop written by hand, and nnsight.
+"""How long recording and patching take, beside the bare `nn.LSTM` and a loop written by hand.
 
-    python -m benchmarks.speed [--out docs/speed.md]
+    python -m benchmarks.speed [--pairs 9]
 
-Every tool runs in a process and an environment of its own (`benchmarks/peers/`), on one thread. Its results are
-compared with the same arrays computed by hand before anything is timed; a mismatch ends the run. Each timing is one
-of a pair with the bare module, in the same process, so that what is compared are ratios. The tools take turns,
-`--rounds` times.
+Prints the tables of docs/speed.md, but for what was measured once. Results are compared with the same arrays computed
+by hand before anything is timed. Every timing is one of a pair with the bare module right beside it, in CPU time of
+one thread, so that what is compared are ratios.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
+import multiprocessing
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from . import speed_page
-from .peers.environments import ONE_THREAD, PEERS, ROOT, python_of, version_of
-from .speed_page import MEMORY_CASE
+import torch
+from torch import Tensor, nn
 
-#: How many shapes are recorded; the shapes are in `benchmarks/peers/harness.py`.
-CASES = 4
+import probe
 
+from . import by_hand
 
-@dataclass(frozen=True)
-class Runner:
-    """A tool as the parent sees it: its script, its Python, and what it is called elsewhere."""
-
-    name: str
-    script: str
-    python: Callable[[], Path]
-    package: str
-
-    def run(self, *words: str) -> Any:
-        """Run the tool's script and return what it found.
-
-        Raises:
-            SystemExit: it failed, or its results are wrong; its own words are passed on.
-        """
-        command = [str(self.python()), "-m", f"benchmarks.peers.{self.script}", *words]
-        environment = os.environ | ONE_THREAD
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{self.name}: {' '.join(words)} failed.\n{done.stderr[-3000:]}")
-        return json.loads(done.stdout.splitlines()[-1])
+#: What is recorded: (batch, time, features, units); and on which of these memory is measured.
+CASES = ((1024, 10, 1, 12), (256, 100, 1, 128), (64, 1000, 32, 128), (256, 200, 64, 256))
+MEMORY_CASE = 2
+TOLERANCE = 1e-5
+#: The least CPU time of a sample, in seconds; shorter calls are repeated.
+SAMPLE = 0.03
 
 
-def runners() -> list[Runner]:
-    """Return every tool, ours first."""
-
-    def home() -> Path:
-        return Path(sys.executable)
-
-    peers = [
-        Runner(name, f"with_{name}", lambda name=name: python_of(name), package) for name, package in PEERS.items()
-    ]
-    return [
-        Runner("rnn-probe", "with_probe", home, "rnn-probe"),
-        Runner("by hand", "with_hand", home, "torch"),
-        *peers,
-    ]
+def signals_of(recording: probe.Recording) -> list[Tensor]:
+    """Return i f g o c h of the recording of one LSTM layer."""
+    return [recording[signal] for signal in by_hand.SIGNALS]
 
 
-def jobs(pairs: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the key and the words of every run that a round makes of a tool."""
-    for case in range(CASES):
-        yield f"record {case}", ("record", "--case", str(case), "--pairs", str(pairs))
-    yield "sweep", ("sweep", "--pairs", str(pairs))
+def whole(lstm: nn.LSTM, x: Tensor) -> list[Tensor]:
+    """Record, and keep the output too, which is part of what is returned."""
+    recording = probe.record(lstm, x)
+    return [*signals_of(recording), recording.output[0]]
 
 
-def joined(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Return the pairs of several rounds as one list for each way."""
-    return {
-        way: {
-            key: before.get(way, {}).get(key, []) + value if isinstance(value, list) else value
-            for key, value in values.items()
-        }
-        for way, values in after.items()
-    }
+def swept(model: by_hand.Counter, x: Tensor, source: Tensor) -> Tensor:
+    """Patch c at every step and unit with the source's recording, in one call."""
+    run = probe.record(model, source, signals=["cell_state"])
+    places = product(range(x.shape[1]), range(model.lstm.hidden_size))
+    edits = [probe.patch("cell_state", run, steps=step, units=unit) for step, unit in places]
+    return probe.sweep(model, x, edits=edits)
 
 
-def measure(tools: list[Runner], rounds: int, pairs: int) -> dict[str, Any]:
-    """Return the results: for each tool, by the key of the run; memory needs no rounds."""
-    results: dict[str, Any] = {}
-    for tool in tools:
-        python = tool.python()
-        own = results[tool.name] = {}
-        own["versions"] = {name: version_of(python, name) for name in dict.fromkeys((tool.package, "torch"))}
-        own[f"memory {MEMORY_CASE}"] = tool.run("memory", "--case", str(MEMORY_CASE))
-        if tool.script == "with_hand":
-            own["memory bare"] = tool.run("memory", "--case", str(MEMORY_CASE), "--way", "bare")
-    for number, (key, words), tool in product(range(rounds), list(jobs(pairs)), tools):
-        sys.stderr.write(f"round {number + 1} of {rounds}: {tool.name}, {key}\n")
-        results[tool.name][key] = joined(results[tool.name].get(key, {}), tool.run(*words))
-    return results
+#: Ways to record i f g o c h, ways to patch c, and what memory is measured of.
+RECORDING: dict[str, Callable[[nn.LSTM, Tensor], Sequence[Tensor]]] = {
+    "**`probe.record`**": lambda lstm, x: signals_of(probe.record(lstm, x)),
+    "**`probe.record, check=False`**": lambda lstm, x: signals_of(probe.record(lstm, x, check=False)),
+    "by hand": by_hand.record,
+}
+PATCHING = {f"rnn-probe {probe.__version__}": swept, "by hand": by_hand.sweep}
+LIFTING: dict[str, Callable[[nn.LSTM, Tensor], Sequence[Tensor]]] = {
+    f"rnn-probe {probe.__version__}": whole,
+    "by hand": by_hand.record,
+    "bare `nn.LSTM`": lambda lstm, x: [lstm(x)[0]],
+}
 
 
+def case(number: int) -> tuple[nn.LSTM, Tensor]:
+    """Return the LSTM and the inputs of a case, the same in every process."""
+    batch, length, features, units = CASES[number]
+    torch.manual_seed(number)
+    lstm = nn.LSTM(features, units, batch_first=True)
+    return lstm, torch.randn(batch, length, features)
+
+
+def check(found: Sequence[Tensor], wanted: Sequence[Tensor], name: str) -> None:
+    """Stop where a difference is too large or a shape is wrong."""
+    for a, b in zip(found, wanted, strict=True):
+        if a.shape != b.shape or not float((a - b).abs().max()) <= TOLERANCE:
+            sys.exit(f"{name}: the result is not that of the reference, to {TOLERANCE}.")
+
+
+def seconds(call: Callable[[], Any], repeats: int) -> float:
+    """Return the CPU time of one call, from several in a row."""
+    start = time.thread_time()
+    for _ in range(repeats):
+        call()
+    return (time.thread_time() - start) / repeats
+
+
+def repeats_of(call: Callable[[], Any]) -> int:
+    """Return how often a call fits into a sample, after warming it up."""
+    call()
+    return max(1, round(SAMPLE / max(seconds(call, 1), 1e-6)))
+
+
+def pairs(call: Callable[[], Any], bare: Callable[[], Any], count: int) -> Mapping[str, list[float]]:
+    """Time a call and the bare one side by side, each of the two first in turn.
+
+    Returns:
+        Seconds of the call, seconds of the bare one, and their ratio, for each pair.
+    """
+    calls, found = {"seconds": call, "bare": bare}, dict[str, list[float]](seconds=[], bare=[])
+    often = {name: repeats_of(one) for name, one in calls.items()}
+    for number in range(count):
+        for name in sorted(calls, reverse=number % 2 == 1):
+            found[name].append(seconds(calls[name], often[name]))
+    return found | {"ratio": [a / b for a, b in zip(found["seconds"], found["bare"], strict=True)]}
+
+
+def cell(timed: Mapping[str, list[float]]) -> str:
+    """Return a median ratio with its time in small print."""
+    return f"{median(timed['ratio']):.2f} <sub>{median(timed['seconds']) * 1e3:,.1f} ms</sub>"
+
+
+def recorded(number: int, count: int) -> dict[str, str]:
+    """Return a column of the table of recording: where result memory is used again, and where it is fresh."""
+    lstm, x = case(number)
+    wanted, found, bare = by_hand.record(lstm, x), dict[str, str](), list[float]()
+    check([lstm(x)[0]], wanted[-1:], "by hand")
+    for name, record in RECORDING.items():
+        check(record(lstm, x), wanted, name)
+        timed = pairs(lambda record=record: record(lstm, x), lambda: lstm(x), count)
+        kept: list[Sequence[Tensor]] = []
+        new = pairs(lambda record=record, kept=kept: kept.append(record(lstm, x)), lambda: lstm(x), count)
+        for values in kept:
+            check(values, wanted, f"{name}, kept while others are computed")
+        found[name] = f"{cell(timed)}<br>{median(new['ratio']):.2f} <sub>fresh</sub>"
+        bare += timed["bare"]
+    return {"bare `nn.LSTM`": f"1 <sub>{median(bare) * 1e3:,.1f} ms</sub>"} | found
+
+
+def patched(count: int) -> dict[str, str]:
+    """Return the column of the sweep: each step and unit of all ten-bit strings, by the strings in another order."""
+    torch.manual_seed(0)
+    model = by_hand.Counter()
+    x = torch.tensor(list(product((0.0, 1.0), repeat=10))).unsqueeze(2)
+    source, found = x[torch.randperm(len(x))], {}
+    wanted = by_hand.sweep(model, x, source)
+    for name, sweep in PATCHING.items():
+        check([sweep(model, x, source)], [wanted], name)
+        found[name] = cell(pairs(lambda sweep=sweep: sweep(model, x, source), lambda: model.lstm(x), count))
+    return found
+
+
+def peak(*, reset: bool = False) -> int:
+    """Return the most memory that the process has held, in bytes; `reset` forgets what was before now (Linux)."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+@torch.no_grad()
+def lifted(name: str) -> str:
+    """Return how far one recording lifts the process's peak memory, after a tiny one, over the bytes returned."""
+    torch.set_num_threads(1)
+    lstm, x = case(MEMORY_CASE)
+    LIFTING[name](lstm, x[:4, :3])
+    before = peak(reset=True)
+    found = LIFTING[name](lstm, x)
+    more = peak() - before
+    return f"{more / sum(value.nbytes for value in found):.2f} <sub>{more / 2**20:,.0f} MiB</sub>"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown, all columns but the first aligned right."""
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+@torch.no_grad()
 def main() -> int:
-    """Measure, print the tables, and write the page."""
-    parser = argparse.ArgumentParser(description="Time rnn-probe beside the bare module and its peers.")
-    parser.add_argument("--out", type=Path, help="the page to write")
-    parser.add_argument("--rounds", type=int, default=3, help="how often the tools take turns")
-    parser.add_argument("--pairs", type=int, default=3, help="pairs of a round")
-    options = parser.parse_args()
-    page = speed_page.page(measure(runners(), options.rounds, options.pairs))
-    sys.stdout.write(page)
-    if options.out:
-        old = options.out.read_text(encoding="utf-8") if options.out.is_file() else ""
-        options.out.write_text(speed_page.renewed(old, page), encoding="utf-8")
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(description="Time rnn-probe beside the bare module and a loop by hand.")
+    parser.add_argument("--pairs", type=int, default=9, help="pairs of each number")
+    count = parser.parse_args().pairs
+    torch.set_num_threads(1)
+    memory = {}
+    for name in LIFTING:
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            memory[name] = process.apply(lifted, (name,))
+    sweeps, columns = patched(count), [recorded(number, count) for number in range(len(CASES))]
+    shapes = [f"{batch:,} x {length:,}, {given} to {units}" for batch, length, given, units in CASES]
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    sys.stdout.write(table(["", *shapes], rows) + "\n")
+    sys.stdout.write(table(["", "120 patches", "memory"], [[n, sweeps.get(n, "-"), memory[n]] for n in memory]))
     return 0
 
 

@@ -7,7 +7,6 @@ import multiprocessing
 import tomllib
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,6 +14,7 @@ from torch import nn
 import probe
 from probe.testing import check_step
 
+from ..speed import peak
 from .cases import Case
 from .families import ROOT
 from .loops import check_loop
@@ -69,7 +69,7 @@ def _peak_elsewhere(case: Case, steps: int) -> int:
 
 
 def _peak(case: Case, steps: int) -> int:
-    """Return by how many kilobytes a recording of a call takes more than the process had before, at its peak."""
+    """Return by how many bytes a recording of a call takes more than the process had before, at its peak."""
     _ = ctypes.CDLL(None).mallopt(_LARGE, 1 << 12)  # a step's numbers go back at once, so that two runs have one peak
     few, made = case.make(ROWS, CHECKED[1]), case.make(ROWS, steps)
     if made.loop is None:
@@ -78,14 +78,6 @@ def _peak(case: Case, steps: int) -> int:
         few.module, *few.inputs, kwargs=few.keywords
     )  # what a run brings into memory once is not counted
     _ = ctypes.CDLL(None).malloc_trim(0)  # nor is there anything free that a run might fill
-    _ = Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    before = _status("VmRSS:")
+    before = peak(reset=True)
     recording = probe.record(made.module, *made.inputs, kwargs=made.keywords)
-    return (_status("VmHWM:") - before) * (len(recording.parts) > 0)
-
-
-def _status(name: str) -> int:
-    line = next(
-        line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith(name)
-    )
-    return int(line.split()[1])
+    return (peak() - before) * (len(recording.parts) > 0)
