@@ -48,12 +48,14 @@ class Edit(ABC):
 
     Attributes:
         site: where.
+        digest: the SHA-256 of the numbers that the edit brings; empty where it brings none.
         array: which of its fields is an array of floats; empty for none.
         axes: how many axes that may have.
         kinds: every kind by its name in JSON.
     """
 
     site: Site
+    digest: str = field(init=False, default="")
     array: ClassVar[str] = ""
     axes: ClassVar[tuple[int, ...]] = ()
     kinds: ClassVar[dict[str, type[Edit]]] = {}
@@ -65,10 +67,19 @@ class Edit(ABC):
         # A cell of a notebook that runs again defines the class anew.
         Edit.kinds |= {name: cls} if written else {}
 
+    def __post_init__(self) -> None:
+        if self._numbers is not None:
+            object.__setattr__(self, "digest", digest_of(self._numbers))
+
+    @property
+    def _numbers(self) -> Tensor | None:
+        """The array that the edit brings."""
+        return getattr(self, self.array) if self.array else None
+
     @property
     def content(self) -> str:
-        """The SHA-256 of the numbers that the edit brings; empty where it brings none."""
-        return getattr(self, "digest", "")
+        """The digest, by another name."""
+        return self.digest
 
     @abstractmethod
     def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
@@ -77,12 +88,12 @@ class Edit(ABC):
     @property
     def steps_held(self) -> int | None:
         """For how many steps the edit brings values, or None where it brings none of its own."""
-        return None
+        return self._numbers.shape[1] if self._numbers is not None and self._numbers.dim() == 3 else None
 
     @property
     def units_held(self) -> int | None:
         """For how many units the edit brings values, or None where it fits any number."""
-        return None
+        return self._numbers.shape[-1] if self._numbers is not None and self._numbers.dim() else None
 
     @property
     def by_row(self) -> bool:
@@ -159,15 +170,6 @@ class Clamp(Edit):
 
     array, axes = "value", (0, 1)
     value: Inexact[Tensor, "*unit"] = field(compare=False)
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", digest_of(self.value))
-
-    @property
-    def units_held(self) -> int | None:
-        """For how many units the edit brings values."""
-        return len(self.value) if self.value.dim() else None
 
     def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the fixed value for every row."""
@@ -185,20 +187,6 @@ class Ablate(Edit):
     kind: str
     values: Shaped[Tensor, "row step unit"] | None = field(compare=False)
     seed: int | None = None
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", "" if self.values is None else digest_of(self.values))
-
-    @property
-    def steps_held(self) -> int | None:
-        """For how many steps the edit brings values."""
-        return None if self.values is None else self.values.shape[1]
-
-    @property
-    def units_held(self) -> int | None:
-        """For how many units the edit brings values."""
-        return None if self.values is None else self.values.shape[2]
 
     @property
     def by_row(self) -> bool:
@@ -225,7 +213,7 @@ class Ablate(Edit):
         # Drawn for the whole batch at once, so that a row takes the same other row at every step.
         last = place.rows.stop if isinstance(place.rows, slice) else int(place.rows.max()) + 1
         drawn = torch.randint(len(self.values), (last,), generator=generator)
-        return _as(_numbers(self.values[drawn[place.rows], place.positions], self), value, self)
+        return _as(_without_nan(self.values[drawn[place.rows], place.positions], self), value, self)
 
     def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
         given: dict[str, Any] = {"kind": self.kind}
@@ -246,20 +234,6 @@ class Patch(Edit):
     array, axes = "values", (3,)
     values: Shaped[Tensor, "row step unit"] = field(compare=False)
     source_rows: tuple[int, ...] | None = None
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", digest_of(self.values))
-
-    @property
-    def steps_held(self) -> int:
-        """For how many steps the edit brings values."""
-        return self.values.shape[1]
-
-    @property
-    def units_held(self) -> int:
-        """For how many units the edit brings values."""
-        return self.values.shape[2]
 
     @property
     def by_row(self) -> bool:
@@ -292,7 +266,7 @@ class Patch(Edit):
     def put(self, value: Shaped[Tensor, "row unit"], place: Place) -> Tensor:
         """Return the source's values."""
         rows = place.rows if self.source_rows is None else torch.tensor(self.source_rows)[place.numbers]
-        return _as(_numbers(self.values[rows, place.positions], self), value, self)
+        return _as(_without_nan(self.values[rows, place.positions], self), value, self)
 
     def _call(self) -> tuple[str, list[Any], dict[str, Any]]:
         return "patch", [], {"source": _Described(self.values, self.digest), "source_rows": self.source_rows}
@@ -305,15 +279,6 @@ class Steer(Edit):
     array, axes = "direction", (1,)
     direction: Inexact[Tensor, " unit"] = field(compare=False)
     scale: float = 1.0
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", digest_of(self.direction))
-
-    @property
-    def units_held(self) -> int:
-        """For how many units the edit brings values."""
-        return len(self.direction)
 
     @classmethod
     def check(cls, held: Mapping[str, Any]) -> None:
@@ -389,7 +354,7 @@ def _as(values: Tensor, like: Tensor, edit: Edit) -> Tensor:
     return converted(values, edit, advice, dtype=like.dtype, device=like.device)
 
 
-def _numbers(values: Tensor, edit: Edit) -> Tensor:
+def _without_nan(values: Tensor, edit: Edit) -> Tensor:
     # Infinities of both signs make the sum one, too.
     if isnan(float(values.sum().abs())) and bool(values.isnan().any()):
         raise ProbeError(

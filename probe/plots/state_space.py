@@ -20,7 +20,7 @@ from .legends import legend_inside
 from .lines import LINES, NAMED, scale, spread
 from .recorded import Chosen, chosen
 from .spaces import draw_cube, draw_fixed_points, seen
-from .style import GREY, STEPS, VALUES, colour_map, colours, inks, ours, panels, unless_set
+from .style import GREY, STEPS, VALUES, colour_map, colours, inks, lines_unless_set, ours, panels
 
 #: Arrows of a flow along each side.
 ARROWS = 14
@@ -159,14 +159,6 @@ def _on_paper(places: np.ndarray) -> np.ndarray:
     return seen(places) if places.shape[-1] == 3 else places
 
 
-def _look(width: float, size: float) -> dict[str, Any]:
-    """Return how wide a line is and how large its marks, where nobody set it."""
-    return {
-        "linewidth": unless_set("lines.linewidth", width),
-        "markersize": unless_set("lines.markersize", size),
-    }
-
-
 def _draw_sequences(ax: Axes, places: np.ndarray, one: Chosen, noun: str, colour: Colormap) -> None:
     """Draw each sequence as a path whose pieces have the colour of the step that they lead to."""
     when = [one.layer.when(step, noun) for step in one.layer.after]
@@ -177,7 +169,7 @@ def _draw_sequences(ax: Axes, places: np.ndarray, one: Chosen, noun: str, colour
     ends = real[:, 1:] & real[:, :-1]
     pieces = np.stack([places[:, :-1], places[:, 1:]], axis=2)[ends]
     which = np.broadcast_to(np.arange(1, len(when)), ends.shape)[ends]
-    look, alpha = _look(1.2, 3.0), float(np.clip(20 / len(places), 0.15, 0.9))
+    look, alpha = lines_unless_set(1.2, 3.0), float(np.clip(20 / len(places), 0.15, 0.9))
     paint = [lines[step] for step in which]
     ax.add_collection(LineCollection(list(pieces), colors=paint, linewidths=look["linewidth"], alpha=alpha))
     for step, ink in enumerate(lines):
@@ -195,7 +187,7 @@ def _draw_values(ax: Axes, places: np.ndarray, groups: Levels, lines: list[str])
             ax.plot(*_known(means[:, step]).T, color=GREY, linewidth=0.7, zorder=1)
     paths = [_known(path) for path in means]
     for ink, path in zip(lines, paths, strict=True):
-        ax.plot(*path.T, color=ink, marker="o", zorder=2, **_look(1.6, 4.0))
+        ax.plot(*path.T, color=ink, marker="o", zorder=2, **lines_unless_set(1.6, 4.0))
     # Where a name stands depends on where the axes end.
     ax.autoscale_view()
     named = zip(paths, groups.labels, strict=True) if len(lines) <= NAMED and ours(ax) else ()

@@ -137,6 +137,14 @@ def unless_set(key: Any, value: Any) -> Any:
     return matplotlib.rcParams[key] if is_set(key) else value
 
 
+def lines_unless_set(width: float, size: float) -> dict[str, Any]:
+    """Return how wide lines are and how large their marks, where nobody set it."""
+    return {
+        "linewidth": unless_set("lines.linewidth", width),
+        "markersize": unless_set("lines.markersize", size),
+    }
+
+
 def inks(count: int) -> list[str]:
     """Return the colours of so many lines that mean nothing else: ink, or those of a cycle that somebody set."""
     return [to_hex(f"C{place}" if is_set("axes.prop_cycle") else INK) for place in range(count)]

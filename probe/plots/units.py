@@ -16,7 +16,7 @@ from ..recurrent.signals import Units
 from .concepts import Levels, levels
 from .lines import LINES, NAMED, name_lines, numbered, spread
 from .recorded import Chosen, chosen
-from .style import STEPS, VALUES, WIDEST, colour_map, colours, drawn, inks, panels, unless_set
+from .style import STEPS, VALUES, WIDEST, colour_map, colours, drawn, inks, lines_unless_set, panels
 
 #: Where no units are named, at most so many are drawn; named ones need a figure of another size.
 UNITS = 12
@@ -97,9 +97,9 @@ def _draw_means(
         ax.fill_between(after, low, high, color=ink, alpha=0.15, linewidth=0, **band)
         there = np.isfinite(mean)
         if there.sum() == 1:
-            ax.plot(after[there], mean[there], "o", color=ink, **_look())
+            ax.plot(after[there], mean[there], "o", color=ink, **lines_unless_set(1.6, 3.5))
         else:
-            ax.plot(after, mean, color=ink, **_look(), **line)
+            ax.plot(after, mean, color=ink, **lines_unless_set(1.6, 3.5), **line)
         ends.append(float(mean[there][-1]))
     return ends
 
@@ -171,7 +171,7 @@ def _draw_curve(ax: Axes, numbers: np.ndarray, over: Levels, here: np.ndarray, i
     own = [numbers[here & (over.codes == code)] for code in range(len(over.values))]
     known = [code for code, found in enumerate(own) if found.size]
     heights = [float(own[code].mean()) for code in known]
-    ax.plot(over.values[known], heights, color=ink, marker="o", **_look())
+    ax.plot(over.values[known], heights, color=ink, marker="o", **lines_unless_set(1.6, 3.5))
     return heights[-1]
 
 
@@ -207,14 +207,6 @@ def _coloured(cmap: Any, count: int | None, own: Colormap) -> list[str]:
     if count is None and cmap is not None:
         raise ProbeError("cmap= colours the lines of by=, and by=None was asked for. Give by=, or leave cmap= out.")
     return inks(1) if count is None else colours(count, colour_map(cmap, own))
-
-
-def _look() -> dict[str, Any]:
-    """Return how wide lines are and how large their marks, where nobody set it."""
-    return {
-        "linewidth": unless_set("lines.linewidth", 1.6),
-        "markersize": unless_set("lines.markersize", 3.5),
-    }
 
 
 def _with_r(unit: str, r: float, short: bool) -> str:
