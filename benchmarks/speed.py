@@ -21,10 +21,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 import probe
-
-from . import by_hand
 
 #: What is recorded: (batch, time, features, units); and on which of these memory is measured.
 CASES = ((1024, 10, 1, 12), (256, 100, 1, 128), (64, 1000, 32, 128), (256, 200, 64, 256))
@@ -32,11 +31,93 @@ MEMORY_CASE = 2
 TOLERANCE = 1e-5
 #: The least CPU time of a sample, in seconds; shorter calls are repeated.
 SAMPLE = 0.03
+#: The six signals in the order in which they are returned: i f g o c h.
+SIGNALS = ("input_gate", "forget_gate", "cell_candidate", "output_gate", "cell_state", "hidden_state")
+
+
+class Counter(nn.Module):
+    """The network of the sweep: an LSTM over bits, and a linear head on its last hidden state.
+
+    Args:
+        hidden_size: units of the LSTM.
+        n_classes: outputs of the head.
+    """
+
+    def __init__(self, hidden_size: int = 12, n_classes: int = 11) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(1, hidden_size, batch_first=True)
+        self.head = nn.Linear(hidden_size, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (batch, class) for x of (batch, time, 1)."""
+        hidden, _ = self.lstm(x)
+        return self.head(hidden[:, -1])
+
+
+def recorded_by_hand(lstm: nn.LSTM, x: Tensor) -> list[Tensor]:
+    """Return i f g o c h at every step, (batch, time, unit) each, for x of (batch, time, feature).
+
+    What a careful user writes without any tool: the input product is done once for all steps, and each step writes
+    into time-major buffers in place.
+    """
+    n = lstm.hidden_size
+    weight_ih, weight_hh, bias_ih, bias_hh = lstm.all_weights[0]
+    products = functional.linear(x.transpose(0, 1), weight_ih, bias_ih + bias_hh)
+    gates = torch.empty_like(products)
+    cells = products.new_empty(*products.shape[:2], n)
+    hidden = torch.empty_like(cells)
+    h = c = products.new_zeros(products.shape[1], n)
+    for t in range(len(products)):
+        a = torch.addmm(products[t], h, weight_hh.T, out=gates[t])
+        i, f, g, o = a.chunk(4, dim=1)
+        a[:, : 2 * n].sigmoid_()
+        g.tanh_()
+        o.sigmoid_()
+        c = torch.addcmul(f * c, i, g, out=cells[t])
+        h = torch.mul(o, c.tanh(), out=hidden[t])
+    return [values.transpose(0, 1) for values in (*gates.chunk(4, dim=2), cells, hidden)]
+
+
+def swept_by_hand(model: Counter, x: Tensor, source: Tensor) -> Tensor:
+    """Patch c at every (step, unit) with its value on the source's strings; return the logits of each edit.
+
+    A step's edits share a batch, and resume from the states that the run had reached before that step. The steps
+    after it run in a loop, since on so few units the fused kernel is slower.
+
+    Args:
+        model: the network.
+        x: the strings that are run, (batch, time, 1).
+        source: the strings whose cell states are put in, (batch, time, 1).
+
+    Returns:
+        The logits, (step and unit, batch, class), units varying fastest.
+    """
+    lstm, n = model.lstm, model.lstm.hidden_size
+    batch, length = x.shape[:2]
+    every = torch.arange(n)
+    values = recorded_by_hand(lstm, source)[4]
+    outputs, cells = recorded_by_hand(lstm, x)[3:5]
+    weight_ih, weight_hh, bias_ih, bias_hh = lstm.all_weights[0]
+    products = functional.linear(x.transpose(0, 1), weight_ih, bias_ih + bias_hh)
+    logits = []
+    for t in range(length):
+        c = cells[:, t].repeat(n, 1, 1)
+        c[every, :, every] = values[:, t].T
+        c = c.flatten(0, 1)
+        h = outputs[:, t].repeat(n, 1) * c.tanh()
+        for later in range(t + 1, length):
+            a = torch.addmm(products[later].repeat(n, 1), h, weight_hh.T)
+            i, f, g, o = a.chunk(4, dim=1)
+            a[:, : 2 * n].sigmoid_()
+            c = torch.addcmul(f * c, i, g.tanh_())
+            h = o.sigmoid_() * c.tanh()
+        logits.append(model.head(h).view(n, batch, -1))
+    return torch.cat(logits)
 
 
 def signals_of(recording: probe.Recording) -> list[Tensor]:
     """Return i f g o c h of the recording of one LSTM layer."""
-    return [recording[signal] for signal in by_hand.SIGNALS]
+    return [recording[signal] for signal in SIGNALS]
 
 
 def whole(lstm: nn.LSTM, x: Tensor) -> list[Tensor]:
@@ -45,7 +126,7 @@ def whole(lstm: nn.LSTM, x: Tensor) -> list[Tensor]:
     return [*signals_of(recording), recording.output[0]]
 
 
-def swept(model: by_hand.Counter, x: Tensor, source: Tensor) -> Tensor:
+def swept(model: Counter, x: Tensor, source: Tensor) -> Tensor:
     """Patch c at every step and unit with the source's recording, in one call."""
     run = probe.record(model, source, signals=["cell_state"])
     places = product(range(x.shape[1]), range(model.lstm.hidden_size))
@@ -57,12 +138,12 @@ def swept(model: by_hand.Counter, x: Tensor, source: Tensor) -> Tensor:
 RECORDING: dict[str, Callable[[nn.LSTM, Tensor], Sequence[Tensor]]] = {
     "**`probe.record`**": lambda lstm, x: signals_of(probe.record(lstm, x)),
     "**`probe.record, check=False`**": lambda lstm, x: signals_of(probe.record(lstm, x, check=False)),
-    "by hand": by_hand.record,
+    "by hand": recorded_by_hand,
 }
-PATCHING = {f"rnn-probe {probe.__version__}": swept, "by hand": by_hand.sweep}
+PATCHING = {f"rnn-probe {probe.__version__}": swept, "by hand": swept_by_hand}
 LIFTING: dict[str, Callable[[nn.LSTM, Tensor], Sequence[Tensor]]] = {
     f"rnn-probe {probe.__version__}": whole,
-    "by hand": by_hand.record,
+    "by hand": recorded_by_hand,
     "bare `nn.LSTM`": lambda lstm, x: [lstm(x)[0]],
 }
 
@@ -118,7 +199,7 @@ def cell(timed: Mapping[str, list[float]]) -> str:
 def recorded(number: int, count: int) -> dict[str, str]:
     """Return a column of the table of recording: where result memory is used again, and where it is fresh."""
     lstm, x = case(number)
-    wanted, found, bare = by_hand.record(lstm, x), dict[str, str](), list[float]()
+    wanted, found, bare = recorded_by_hand(lstm, x), dict[str, str](), list[float]()
     check([lstm(x)[0]], wanted[-1:], "by hand")
     for name, record in RECORDING.items():
         check(record(lstm, x), wanted, name)
@@ -135,10 +216,10 @@ def recorded(number: int, count: int) -> dict[str, str]:
 def patched(count: int) -> dict[str, str]:
     """Return the column of the sweep: each step and unit of all ten-bit strings, by the strings in another order."""
     torch.manual_seed(0)
-    model = by_hand.Counter()
+    model = Counter()
     x = torch.tensor(list(product((0.0, 1.0), repeat=10))).unsqueeze(2)
     source, found = x[torch.randperm(len(x))], {}
-    wanted = by_hand.sweep(model, x, source)
+    wanted = swept_by_hand(model, x, source)
     for name, sweep in PATCHING.items():
         check([sweep(model, x, source)], [wanted], name)
         found[name] = cell(pairs(lambda sweep=sweep: sweep(model, x, source), lambda: model.lstm(x), count))
