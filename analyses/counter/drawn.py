@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -224,7 +226,7 @@ REDUCED_MODELS = Question(
 )
 
 
-BELROSE = "Elazar et al. 2021; Belrose et al. 2023"
+erased = partial(common.rule, source="Elazar et al. 2021; Belrose et al. 2023")
 
 
 def draw_erasure(table: pd.DataFrame) -> DataFigure:
@@ -248,7 +250,7 @@ ERASURE = Question(
     roles=common.ANSWERING,
     settings={"step": 6},
     rules=(
-        common.rule(
+        erased(
             key="II.12a",
             statement="With the count erased from the state, the answer is no better than the suffix allows.",
             sentence="Once the count is erased, the answer is a guess (accuracy above guessing)",
@@ -256,29 +258,26 @@ ERASURE = Question(
             definition="One-hot LEACE after 7 bits, fitted on half of the prefixes and applied to the others, both "
             "ways: accuracy of the run that goes on, minus the floor (the best constant answer given the suffix), 0 "
             "below it.",
-            source=BELROSE,
             at_most=0.05,
             controls=common.LESS,
         ),
-        common.rule(
+        erased(
             key="II.12b",
             statement="Erasing shuffled labels instead, at the same rank, leaves the answer well above that.",
             sentence="Erase shuffled labels, not the count, and answers stay much better than a guess (accuracy "
             "above guessing)",
             metric="shuffled_excess",
             definition="The same with the labels of the fitting half in another order, mean of 20 orders.",
-            source=BELROSE,
             at_least=0.3,
             controls=common.MORE,
         ),
-        common.rule(
+        erased(
             key="II.12c",
             statement="With the two dimensions that carry the count projected out, it is no better either.",
             sentence="Once the two directions are removed, the answer is a guess (accuracy above guessing)",
             metric="projected_excess",
             definition="The subspace of claim 9, found on half of the prefixes, the mean of these put in its place "
             "in the others, both ways: accuracy minus the floor, 0 below it.",
-            source=BELROSE,
             at_most=0.1,
             controls=common.LESS,
         ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -15,7 +17,6 @@ from probe.questions.interventions import gate_shares
 from probe.questions.question import Question
 
 BOUND = 0.5
-BEYOND = (Control(STRONGEST, 0.05),)
 SETUP = (
     "Bit t changed 0 to 1 and delivered to all subsets of {i, f, g, o}; expected answer, Shapley values summed over "
     "t = 2..10 and all contexts, over the sum of the whole differences"
@@ -66,43 +67,35 @@ def _lasting(drawn: pd.DataFrame) -> DataFigure:
     )
 
 
+rule = partial(common.rule, source=SOURCE, at_least=BOUND, controls=(Control(STRONGEST, 0.05),))
 QUESTION = Question(
     "gate_shares",
     "Where does a bit enter?",
     gate_shares.measure,
     roles=common.ANSWERING,
     rules=(
-        common.rule(
+        rule(
             key="II.15a",
             statement="A 1 opens the input gate.",
             sentence="A 1 opens the input gate (share of this gate)",
             metric="gate_share",
             signal="input_gate",
             definition=f"{SETUP}. The share of i.",
-            source=SOURCE,
-            at_least=BOUND,
-            controls=BEYOND,
         ),
-        common.rule(
+        rule(
             key="II.15b",
             statement="A 1 is written by the candidate.",
             sentence="A 1 enters through the candidate (share of the candidate)",
             metric="gate_share",
             signal="cell_candidate",
             definition=f"{SETUP}. The share of g.",
-            source=SOURCE,
-            at_least=BOUND,
-            controls=BEYOND,
         ),
-        common.rule(
+        rule(
             key="II.15c",
             statement="Constant gates suffice.",
             sentence="Constant gates suffice (accuracy)",
             metric="constant_gates_accuracy",
             definition="Accuracy on all 1,024 strings with i, f and o frozen at their mean per unit and step.",
-            source=SOURCE,
-            at_least=BOUND,
-            controls=BEYOND,
         ),
     ),
     draw=figures,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -13,43 +14,36 @@ from probe.questions.interventions import class_means, routes, unit_shares
 from probe.questions.question import Question
 from probe.questions.states import dynamics, quantised_states, single_units
 
-KARPATHY = "Karpathy et al. 2015; Weiss et al. 2018"
+by_cell = partial(
+    common.rule, source="Karpathy et al. 2015; Weiss et al. 2018", at_least=0.9, controls=common.beside_untrained(0.0)
+)
 SINGLE_UNITS = Question(
     "single_units",
     "Is there one cell that holds the count?",
     single_units.measure,
     rules=(
-        common.rule(
+        by_cell(
             key="II.1a",
             statement="Some cell unit follows the count within every step.",
             sentence="Some cell follows the count within every step (correlation)",
             metric="largest_correlation",
             definition="Largest over the cell units of the absolute correlation with the count, the mean of each "
             "step taken off both; every step weighs the same.",
-            source=KARPATHY,
-            at_least=0.9,
-            controls=common.beside_untrained(0.0),
         ),
-        common.rule(
+        by_cell(
             key="II.1b",
             statement="At a fixed step one cell unit is a monotone code of the count.",
             sentence="Some cell shows the count at a fixed step (share of prefixes read)",
             metric="mean_monotone_accuracy",
             definition="Share of held-out prefixes whose rounded isotonic prediction is exact, unit and map chosen "
             "on the other half; mean over the steps after 7 to 10 bits.",
-            source=KARPATHY,
-            at_least=0.9,
-            controls=common.beside_untrained(0.0),
         ),
-        common.rule(
+        by_cell(
             key="II.1c",
             statement="The same cell unit, read by the same map, is that code through all steps.",
             sentence="One cell shows the count at all steps (share of prefixes read)",
             metric="lasting_monotone_accuracy",
             definition="The same with one unit and one isotonic map for the states of all steps, four folds.",
-            source=KARPATHY,
-            at_least=0.9,
-            controls=common.beside_untrained(0.0),
         ),
     ),
     text="A cell may follow the count among strings of one length. Reading the count off one cell asks for more: we "
@@ -231,7 +225,9 @@ FEW_STATES = Question(
     "that hold the count. We ask it again of fresh networks, both so and with a distance that gives a direction more "
     "weight the less it varies among strings of one count.",
 )
-SUSSILLO = "Sussillo & Barak 2013; Maheswaranathan et al. 2019"
+stays = partial(
+    common.rule, source="Sussillo & Barak 2013; Maheswaranathan et al. 2019", at_most=0.1, controls=common.LESS
+)
 DYNAMICS = Question(
     "dynamics",
     "Does the answer stay put when nothing is counted?",
@@ -239,25 +235,19 @@ DYNAMICS = Question(
     settings={"silent": torch.zeros(1), "driving": torch.ones(1, 1), "steps": (5, 6, 7, 8, 9)},
     version=2,
     rules=(
-        common.rule(
+        stays(
             key="II.19",
             statement="The answer rests on a line while zeros come.",
             sentence="The answer stays put while zeros come in (change for each)",
             metric="silent_speed",
             definition="Mean |change of the expected answer| when a 0 is read after 5 to 9 bits, over all prefixes.",
-            source=SUSSILLO,
-            at_most=0.1,
-            controls=common.LESS,
         ),
-        common.rule(
+        stays(
             key="II.19b",
             statement="The answer holds when a one is read.",
             sentence="The answer stays put when a one comes in (change for each)",
             metric="driven_speed",
             definition="Mean |change of the expected answer| when a 1 is read after 5 to 9 bits, over all prefixes.",
-            source=SUSSILLO,
-            at_most=0.1,
-            controls=common.LESS,
         ),
     ),
     text="We read one more bit, and ask how far it moves the answer. If a 0 hardly moves it, that alone is no sign "

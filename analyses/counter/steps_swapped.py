@@ -183,43 +183,38 @@ OWN = (
     "pairs whose ones, and ones + t - s, are 0 to 10"
 )
 SOURCE = "Geiger et al. 2021 and 2024"
+rule = partial(common.rule, source=SOURCE, controls=common.MORE)
 QUESTION = Question(
     NAME,
     "What do two directions carry from one step to another?",
     measure,
     roles=common.ANSWERING,
     rules=(
-        common.rule(
+        rule(
             key="24c",
             statement="Two directions carry the ones and the drift from step to step.",
             sentence="Two directions carry ones plus drift from step to step (share of answers)",
             metric="swapped_own",
             definition=f"{SEARCHED}{OWN}, of the directions that were searched for this.",
-            source=SOURCE,
             at_least=CARRIED,
-            controls=common.MORE,
         ),
-        common.rule(
+        rule(
             key="24d",
             statement="No two directions carry the ones alone from step to step as well.",
             sentence="Two directions carry ones plus drift better than ones alone (share of answers)",
             metric="own_over_ones",
             definition=f"{SEARCHED}{OWN}, less the share that are the ones (a = 0), each of the directions that were "
             "searched for it.",
-            source=SOURCE,
             at_least=MARGIN,
-            controls=common.MORE,
         ),
-        common.rule(
+        rule(
             key="24e",
             statement="No two directions carry the ones with a drift of 1 from step to step as well.",
             sentence="Two directions carry ones plus drift better than a count of zeros (share of answers)",
             metric="own_over_zeros",
             definition=f"{SEARCHED}{OWN}, less the share that are the ones + t - s (a = 1), each of the directions "
             "that were searched for it.",
-            source=SOURCE,
             at_least=MARGIN,
-            controls=common.MORE,
         ),
     ),
     text="We patch two directions from one step into another, where a count of ones, the network's own drift and a "

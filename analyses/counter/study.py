@@ -81,10 +81,7 @@ def judged(names: Sequence[str] = QUESTIONS, *, fit: bool | Collection[str] = Tr
 
     To read what was measured heads need no `fit`.
     """
-    recipe, seeds = SECOND_JUDGED.recipe, SECOND_JUDGED.seeds
-    networks = [one for seed in seeds for one in common.with_controls(recipe, seed, fit=fit)]
-    networks += common.planted_networks(planted.battery())
-    return _study(networks, questions(names))
+    return _study(_beside_heads(SECOND_JUDGED, fit) + common.planted_networks(planted.battery()), questions(names))
 
 
 def recipes(names: Sequence[str] = BRIEF) -> Study:
@@ -108,9 +105,8 @@ def fresh(names: Sequence[str] = FRESH_QUESTIONS, *, fit: bool | Collection[str]
 
     Its verdicts are decided together with all before them. To read what was measured heads need no `fit`.
     """
-    networks = [one for seed in FRESH.seeds for one in common.with_controls(FRESH.recipe, seed, fit=fit)]
-    networks += common.planted_networks(planted.battery()) + common.of_recipe(EVERY_STEP, FEW)
-    return _study(networks, questions(names), FAMILY)
+    networks = common.planted_networks(planted.battery()) + common.of_recipe(EVERY_STEP, FEW)
+    return _study(_beside_heads(FRESH, fit) + networks, questions(names), FAMILY)
 
 
 def rates(*, fit: bool | Collection[str] = True) -> Study:
@@ -121,7 +117,7 @@ def rates(*, fit: bool | Collection[str] = True) -> Study:
     networks = []
     for each in BASE_RATE:
         if RECIPES[each.recipe].epochs == Recipe.epochs:
-            networks += [one for seed in each.seeds for one in common.with_controls(each.recipe, seed, fit=fit)]
+            networks += _beside_heads(each, fit)
         else:
             networks += common.of_recipe(each.recipe, each.seeds)
     return _study(networks, questions([base_rate.NAME]))
@@ -188,6 +184,10 @@ STUDIES: dict[str, Callable[..., Study]] = {
     "rates": rates,
     "widths": widths,
 }
+
+
+def _beside_heads(population: Population, fit: bool | Collection[str]) -> list[common.Studied]:
+    return [one for seed in population.seeds for one in common.with_controls(population.recipe, seed, fit=fit)]
 
 
 def _study(networks: Sequence[common.Studied], asked: Sequence[Question], family: int = common.FAMILY) -> Study:

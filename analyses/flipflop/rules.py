@@ -24,6 +24,16 @@ SEARCHED = (
 
 #: A rule about all networks of a cell.
 fixed = partial(rule, needs=NETWORKS)
+of_one_bit = partial(fixed, at_least=BOUND, controls=(Control("fitted head", MARGIN),))
+#: A rule about more than half of them.
+most = partial(
+    Rule,
+    established_if=Range.above(0.5),
+    refuted_if=Range.at_most(0.5),
+    controls=(Control("own initialisation", MARGIN),),
+    needs=NETWORKS,
+    statistic="share",
+)
 RULES = (
     fixed(
         key="F1",
@@ -36,7 +46,7 @@ RULES = (
         controls=(Control("fitted head", MARGIN, lower=True),),
         sentence="After every step the networks get all three bits right (share wrong).",
     ),
-    Rule(
+    most(
         key="F2",
         statement="Most networks hold each of the eight combinations of bits in one stable fixed point, and have no "
         "other.",
@@ -44,14 +54,9 @@ RULES = (
         definition="1 where under zero input each sign pattern of the three readouts is answered at exactly one "
         f"stable fixed point (all eigenvalues inside the unit circle), else 0. {SEARCHED}",
         source="Sussillo & Barak 2013, section 3.1; Golub & Sussillo 2018, FixedPointFinder",
-        established_if=Range.above(0.5),
-        refuted_if=Range.at_most(0.5),
-        controls=(Control("own initialisation", MARGIN),),
-        needs=NETWORKS,
-        statistic="share",
         sentence="In most networks eight stable fixed points hold the three bits, one for each combination.",
     ),
-    Rule(
+    most(
         key="F6",
         statement="Most networks have the fixed points of a cube and no others: a stable one at each corner, one on "
         "each edge and face, unstable in one and two directions, and one inside, unstable in three.",
@@ -59,14 +64,9 @@ RULES = (
         definition="1 where under zero input 8, 12, 6 and 1 fixed points have 0, 1, 2 and 3 eigenvalues outside the "
         f"unit circle, and none has more, else 0. {SEARCHED}",
         source="Sussillo & Barak 2013, section 3.1",
-        established_if=Range.above(0.5),
-        refuted_if=Range.at_most(0.5),
-        controls=(Control("own initialisation", MARGIN),),
-        needs=NETWORKS,
-        statistic="share",
         sentence="In most networks there are as many fixed points of each kind as on a cube: corners, edges, faces.",
     ),
-    fixed(
+    of_one_bit(
         key="F3",
         statement="One direction of the state carries one bit: where it alone is interchanged, that bit's later "
         "answers are the source's until its next pulse.",
@@ -75,11 +75,9 @@ RULES = (
         "than the base, the source's coordinate of one bit put into the base's state after 4, 8 and 12 steps; of the "
         "three bits the worst, on sequences that the directions were not found on.",
         source="Geiger et al. 2024; Sussillo & Barak 2013",
-        at_least=BOUND,
-        controls=(Control("fitted head", MARGIN),),
         sentence="One direction of the state carries one bit until its next pulse.",
     ),
-    fixed(
+    of_one_bit(
         key="F4",
         statement="Along that direction the answers follow as far as the network's own answers to the spliced "
         "sequence do.",
@@ -87,19 +85,15 @@ RULES = (
         definition="(followed - followed with nothing put in) / (followed with the whole state - followed with "
         "nothing put in), pairs and answers as of F3; of the three bits the worst.",
         source="Geiger et al. 2021, Causal abstractions of neural networks",
-        at_least=BOUND,
-        controls=(Control("fitted head", MARGIN),),
         sentence="One bit's direction moves the answers as far as the whole state does.",
     ),
-    fixed(
+    of_one_bit(
         key="F5",
         statement="The other two bits are left as they were.",
         metric="worst_kept",
         definition="Share of the other bits' later answers that are the base's own, pairs as of F3 that differ in "
         "the bit; of the three bits the worst.",
         source="Geiger et al. 2024",
-        at_least=BOUND,
-        controls=(Control("fitted head", MARGIN),),
         sentence="Moving along one bit's direction leaves the other two bits.",
     ),
 )
