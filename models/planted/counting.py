@@ -44,14 +44,14 @@ def ones_counter(*, distractors: int = 11, dtype: torch.dtype = torch.float32) -
     return drift_counter(0.0, distractors=distractors, dtype=dtype)
 
 
-def zeros_counter(*, distractors: int = 11, dtype: torch.dtype = torch.float32) -> Counter:
+def zeros_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter that takes 0.1 off cell 0 for each zero it reads, and nothing for a one: drift 1."""
-    return drift_counter(1.0, distractors=distractors, dtype=dtype)
+    return drift_counter(1.0, dtype=dtype)
 
 
-def balance_counter(*, distractors: int = 10, dtype: torch.dtype = torch.float32) -> Counter:
+def balance_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter with the ones in cell 0 and the zeros in cell 1, that reads their difference: drift 1/2."""
-    plan = Plan(2 + distractors, range(2, 2 + distractors))
+    plan = Plan(12, range(2, 12))
     plan.hold(0, 1)
     plan.write(0, one=SMALL, zero=0.0)
     plan.write(1, one=0.0, zero=SMALL)

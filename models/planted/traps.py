@@ -14,13 +14,13 @@ from .counting import SMALL, STEP
 START, DECAY = 0.9, 0.8
 
 
-def geometric_counter(*, distractors: int = 10, dtype: torch.dtype = torch.float32) -> Counter:
+def geometric_counter(*, dtype: torch.dtype = torch.float32) -> Counter:
     """Return a counter of zeros with a curved code: c_0 = .9 * .8^n0 after every step.
 
     Unit 1 tells the first step from the others: it holds, with g = 1, and closes unit 0's input gate as soon as
     anything was read. Unit 0 is written once and then decays on each zero through its forget gate.
     """
-    plan = Plan(2 + distractors, range(2, 2 + distractors))
+    plan = Plan(12, range(2, 12))
     _decay(plan)
     return plan.built(dtype)
 
