@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError, unknown
-from ..recurrent.again.engine import Changes
+from ..recurrent.again.engine import BEGIN, Changes
 from ..recurrent.calls import own_steps
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import Layer, LoopLayer
@@ -231,15 +231,23 @@ def _ragged(edit: Edit, layer: Layer, time: int, rows: Tensor, lengths: Tensor) 
 
 def changes_of(placed: Sequence[Placed], steps: Sequence[int] | None = None) -> Changes:
     """Return what several edits, in their order, do to one run: at all their steps, or at some."""
+    return _changes([(step, one, step) for one in placed for step in (one.places if steps is None else steps)])
 
-    by_step: dict[int, dict[Signal, list[Placed]]] = {}
-    for one in placed:
-        for step in one.places if steps is None else steps:
-            by_step.setdefault(step, {}).setdefault(one.edit.site.signal, []).append(one)
 
-    def change(signal: Signal, step: int, value: Tensor) -> tuple[Tensor, Tensor]:
+def beginnings(placed: Sequence[tuple[Placed, int]]) -> Changes:
+    """Return what several edits, in their order, do at one step each, where rows stand for steps of their own."""
+    return _changes([(BEGIN, one, step) for one, step in placed if step in one.places])
+
+
+def _changes(listed: Sequence[tuple[int, Placed, int]]) -> Changes:
+    """Return what edits do: for each the step under which it is asked for, the edit, and its step."""
+    by_step: dict[int, dict[Signal, list[tuple[Placed, int]]]] = {}
+    for at, one, step in listed:
+        by_step.setdefault(at, {}).setdefault(one.edit.site.signal, []).append((one, step))
+
+    def change(signal: Signal, at: int, value: Tensor) -> tuple[Tensor, Tensor]:
         changed, own = value.clone(), torch.zeros_like(value, dtype=torch.bool)
-        for one in by_step[step][signal]:
+        for one, step in by_step[at][signal]:
             where = one.where(step)
             # Of the clone, so that an edit sees what an earlier one has put in.
             changed[where] = one.put(changed[where], step)

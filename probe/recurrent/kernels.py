@@ -147,6 +147,8 @@ def run_some(layer: Layer, cell: Cell, x: Tensor, state: States, *, to_end: bool
         return None, dict(zip(cell.states[::-1], (part.T for part in last.chunk(2)), strict=True))
     on_cpu = x.device.type == "cpu"
     rows = max(1, _IN_CACHE // (x.element_size() * len(cell.weights.W)) if on_cpu else x.shape[1])
+    if x.shape[1] <= rows:
+        return run_layer(layer, cell, x, state)
     h = None if to_end else x.new_empty(*x.shape[:2], cell.size(cell.output))
     final = {signal: torch.empty_like(value) for signal, value in state.items()}
     for start in range(0, x.shape[1], rows):

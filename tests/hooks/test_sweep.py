@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,27 @@ TIME_FIRST: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Any, 
     "cell": (lambda: Model(lambda m, x: loop(m, x.transpose(0, 1)), cell=nn.LSTMCell(INPUTS, UNITS)), None),
     "batch first inside": (lambda: Model(lambda m, x: m.rnn(x.transpose(0, 1))[0], rnn=lstm()), None),
 }
+
+
+@pytest.mark.parametrize("module", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("levels", [1, 3])
+def test_several_edits_act_in_one_run(module: Any, levels: int) -> None:
+    """The parts of a state in all layers of a stack, from steps of their own; a state set back to its own leaves."""
+    torch.manual_seed(0)
+    model, x = module(2, 5, levels, batch_first=True, bidirectional=levels == 1), torch.randn(3, 9, 2)
+    own = probe.record(model, x)
+
+    def state(steps: Any, *, zero: bool = True) -> list[Any]:
+        kind = partial(probe.clamp, value=0.0) if zero else partial(probe.patch, source=own)
+        return [kind(signal, layer=part.layer, steps=steps) for part in own.parts for signal in part.initial]
+
+    groups = [state(step) for step in (0, 3, 3, 7, 8)]
+    groups += [state((2, 5)), state(4) + state(6, zero=False), state(1)[:1]]
+    swept = probe.sweep(model, x, edits=[*groups, state(2)[0]])[0]
+    for edits, found in zip([*groups, state(2)[:1]], swept, strict=True):
+        assert torch.allclose(found, probe.record(model, x, edits=edits).output[0], atol=1e-6)
+    with pytest.raises(probe.ProbeError, match=r"edits\[1\] names no edit"):
+        probe.sweep(model, x, edits=[groups[0], []])
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from ..visits import Visit
 from .resuming import resuming
 from .unedited import CleanRun, check_output, clean_run, draws, has_nan, read_of, repeated
 
+#: Edits of one run, each with its layer.
+Group = Sequence[tuple[Edit, Layer]]
 #: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
 #: in the cache is faster than one that holds more edits.
 MEMORY = 32_000_000
@@ -34,12 +36,14 @@ _MANY = 16
 def sweep(
     model: nn.Module,
     *inputs: Any,
-    edits: Sequence[Edit],
+    edits: Sequence[Edit | Sequence[Edit]],
     kwargs: Mapping[str, Any] | None = None,
     batch_axis: int | None = None,
     memory: int = MEMORY,
 ) -> Any:
     """Return the model's output under each of many edits, each alone, in as few runs as memory allows.
+
+    An item of the edits may be several of them, which act in one run: the parts of a whole state, for instance.
 
     Inside an edited layer, a run resumes from the state that the unedited run reached at the edit's first step, for
     the rows that the edit moved; the layers of a stack above it from the step at which their input is another.
@@ -51,7 +55,7 @@ def sweep(
     Args:
         model: any module that contains recurrent layers, whose rows do not depend on each other.
         *inputs: what the model is called with; tensors with a batch axis.
-        edits: what to change, one after the other, each in a run of its own.
+        edits: what to change, one item after the other, each in a run of its own: an edit, or a sequence of edits.
         kwargs: the model's own keyword arguments.
         batch_axis: the batch's axis of the first input, such as 1 where a model reads (time, batch, ...); None for
             axis 0, or for what a recurrent module says itself with `batch_first`.
@@ -71,23 +75,24 @@ def sweep(
         state is all that a recurrent layer hands on.
     """
     listed = _checked(edits, memory)
-    placed = layers_for(model, listed)
+    flat = [edit for group in listed for edit in group]
+    placed = layers_for(model, flat)
+    layer_of = iter(placed)
+    groups = [[(edit, next(layer_of)) for edit in group] for group in listed]
     batch = batch_of(model, inputs, kwargs or {}, batch_axis)
     with torch.no_grad(), eager():
-        clean = clean_run(model, batch, listed, placed)
-        acted = _acted(listed, placed, clean)
-        turns = _turns(listed, placed, max(1, memory // max(1, clean.bytes)))
+        clean = clean_run(model, batch, flat, placed)
+        acted = _acted(flat, placed, clean)
+        turns = _turns(groups, max(1, memory // max(1, clean.bytes)))
         with _told(model, batch, clean, sure=batch_axis is not None):
-            result = _swept(model, batch, clean, list(zip(listed, placed, strict=True)), turns)
+            result = _swept(model, batch, clean, groups, turns)
         for one in acted:
             one.check()
         return result
 
 
-def _swept(
-    model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[tuple[Edit, Layer]], turns: list[list[int]]
-) -> Any:
-    """Return the output of each edit, and look whether edits that share a run move each other's rows."""
+def _swept(model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[Group], turns: list[list[int]]) -> Any:
+    """Return the output of each group of edits, and look whether edits that share a run move each other's rows."""
     if len(edits) >= _MANY:
         clean.read = read_of(model, batch, clean)
     result: Any = None
@@ -104,7 +109,7 @@ def _swept(
     for number in dict.fromkeys((0, last // 2, last) if batch.size == 1 else (0, last)):
         alone = _turn(model, batch, clean, [edits[number]])
         together = map_tensors(lambda values, at=number: values[at : at + 1], result)
-        map_tensors(lambda one, other, edit=edits[number][0]: _compare(edit, one, other), alone, together)
+        map_tensors(lambda one, other, edits=edits[number]: _compare(edits, one, other), alone, together)
     return result
 
 
@@ -135,11 +140,12 @@ def _by_mode(module: nn.Module) -> bool:
     return module.training and isinstance(module, kinds)
 
 
-def _turns(edits: Sequence[Edit], layers: Sequence[Layer], most: int) -> list[list[int]]:
-    """Return which edits run together: up to so many, and those that begin at one step of a layer if they can."""
+def _turns(groups: Sequence[Group], most: int) -> list[list[int]]:
+    """Return which run together: up to so many, and those that begin at one step of a layer if they can."""
     alike: dict[tuple[str, int], list[int]] = {}
-    for number, (edit, layer) in enumerate(zip(edits, layers, strict=True)):
-        alike.setdefault((layer.name, min(edit.site.steps or (0,))), []).append(number)
+    for number, group in enumerate(groups):
+        first = min(min(edit.site.steps or (0,)) for edit, _ in group)
+        alike.setdefault((group[0][1].name, first), []).append(number)
     turns: list[list[int]] = [[]]
     for numbers in alike.values():
         if len(turns[-1]) + len(numbers) > most and turns[-1]:
@@ -151,14 +157,17 @@ def _turns(edits: Sequence[Edit], layers: Sequence[Layer], most: int) -> list[li
     return turns
 
 
-def _checked(edits: Any, memory: int) -> list[Edit]:
+def _checked(edits: Any, memory: int) -> list[list[Edit]]:
     if isinstance(edits, Edit) or not isinstance(edits, Sequence):
         raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.clamp(...)].")
     if not edits:
         raise ProbeError("edits=[] names no edit; give at least one.")
     if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
         raise ProbeError(f"memory={memory!r} must be a number of bytes, such as 1_000_000_000.")
-    return list(edits)
+    groups = [list(one) if isinstance(one, (list, tuple)) else [one] for one in edits]
+    if [] in groups:
+        raise ProbeError(f"edits[{groups.index([])}] names no edit; give at least one.")
+    return groups
 
 
 def _acted(edits: Sequence[Edit], layers: Sequence[Layer], clean: CleanRun) -> list[Acted]:
@@ -171,8 +180,8 @@ def _acted(edits: Sequence[Edit], layers: Sequence[Layer], clean: CleanRun) -> l
     return found
 
 
-def _turn(model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[tuple[Edit, Layer]]) -> Any:
-    """Run a model once with several edits, each on rows of its own."""
+def _turn(model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[Group]) -> Any:
+    """Run a model once with several groups of edits, each on rows of its own."""
     with _edits_in_rows(model, edits, clean):
         output = repeated(model, batch, len(edits))
     if clean.read != Read() and has_nan(output):
@@ -185,9 +194,9 @@ def _turn(model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[tuple
 
 
 @contextmanager
-def _edits_in_rows(model: nn.Module, edits: Sequence[tuple[Edit, Layer]], clean: CleanRun) -> Iterator[None]:
+def _edits_in_rows(model: nn.Module, edits: Sequence[Group], clean: CleanRun) -> Iterator[None]:
     by_module: dict[nn.Module, list[tuple[int, Edit, Layer]]] = {}
-    for number, (edit, layer) in enumerate(edits):
+    for number, edit, layer in ((number, *one) for number, group in enumerate(edits) for one in group):
         by_module.setdefault(layer.module, []).append((number, edit, layer))
     forwards = {
         module: resuming(module, own, clean, len(edits))
@@ -227,7 +236,7 @@ class _Turn(Session):
         self._edits, self._blocks = cells, blocks
         super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
         self._calls = {module: iter(clean.runs[module]) for module in cells}
-        self._acted = {block: Acted(edit, layer) for own in cells.values() for block, edit, layer in own}
+        self._acted = {one: Acted(*one[1:]) for own in cells.values() for one in own}
         self._reached: set[int] = set()
 
     def counts(self, module: nn.Module) -> bool:
@@ -241,7 +250,7 @@ class _Turn(Session):
         batch = rows_of_block(layer, call.x.shape[1], before, self._blocks)
         check_blocks(layer, before, call, [block for block, *_ in edits if block not in self._reached], self._blocks)
         time = len(call.x)
-        active = [(block, edit, own) for block, edit, own in edits if self._acted[block].note(number, step, time)]
+        active = [one for one in edits if self._acted[one].note(number, step, time)]
         self._reached |= {block for block, *_ in active}
         every = [
             (block, place_in_run(edit, own, visit.clean, batch=batch, first=step), own) for block, edit, own in active
@@ -255,12 +264,12 @@ class _Turn(Session):
             one.check()
 
 
-def _compare(edit: Edit, alone: Tensor, together: Tensor) -> None:
-    """Raise where an edit gives another output in a run of its own: then the rows of a batch are not independent."""
+def _compare(edits: Group, alone: Tensor, together: Tensor) -> None:
+    """Raise where edits give another output in a run of their own: then the rows of a batch are not independent."""
     if not close(alone, together):
         wide = torch.complex128 if alone.is_complex() else torch.float64
         difference = (alone.to(wide) - together.to(wide)).abs().nan_to_num(0.0).max()
         raise DependentRowsError(
-            f"{edit!r} gives another output in a run of its own than beside other edits (largest difference "
+            f"{edits[0][0]!r} gives another output in a run of its own than beside other edits (largest difference "
             f"{float(difference):.3g}): the model mixes the rows of a batch, or its runs differ."
         )

@@ -6,7 +6,7 @@ them before a layer reads it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,12 @@ from ..layers import Layer
 from ..rows.batches import DependentRowsError, close
 from ..runs import Run, Trace, join
 from ..signals import span
-from .engine import Changes, Shared, rerun, with_input
+from .engine import changed, with_input
 from .fronts import Rerun, spliced
+
+#: Runs a layer again with changes of its own: given its run without them, how many times each of its rows is there,
+#: and whether nobody wants anything but the last step.
+Again = Callable[[Trace, int, bool], Rerun]
 
 
 @dataclass(frozen=True)
@@ -69,14 +73,13 @@ class Blocks:
             for trace in run.traces
         ]
 
-    def rerun(self, layer: Layer, blocks: Sequence[int], changes: Changes, shared: Shared | None) -> None:
-        """Run some blocks again with changes of one layer that begin at one step.
+    def rerun(self, blocks: Sequence[int], own: Mapping[int, Again], first: int) -> None:
+        """Run some blocks again with changes of their own.
 
         Args:
-            layer: the layer that changes.
             blocks: which blocks.
-            changes: what happens to their rows.
-            shared: how they share the first changed step, if they do.
+            own: what runs a layer again with its changes, by the layer's place in its module.
+            first: the first step, in the layers' own order, that changes.
         """
         where, count = span(blocks), len(blocks)
         rows = (
@@ -84,35 +87,46 @@ class Blocks:
             if isinstance(where, slice)
             else (where.unsqueeze(1) * self._batch + torch.arange(self._batch)).flatten().to(self.hidden.device)
         )
-        start = 0 if any(one.reads_back for one in self._run.layers) else changes.steps[0]
-        x = self.hidden
-        for level in range(layer.level, self._run.layers[-1].level + 1):
-            traces, top = self._run.level(level), level == self._run.layers[-1].level
-            to_end = top and not self._read.steps
-            if level == layer.level:
-                own = rerun(self._run.traces[layer.place], changes, count, shared, to_end=to_end)
-                found: list[Rerun | None] = [own if trace.layer == layer else None for trace in traces]
-            else:
-                read = [own_order(x, trace.layer, _repeated(trace.lengths, count)) for trace in traces]
-                found = [
-                    with_input(t, x, count, start=start, to_end=to_end) for t, x in zip(traces, read, strict=True)
-                ]
+        layers, x = self._run.layers, None
+        start = 0 if any(one.reads_back for one in layers) else first
+        levels = [layer.level for layer in layers if layer.place in own]
+        for level in range(min(levels), layers[-1].level + 1):
+            traces, top = self._run.level(level), level == layers[-1].level
+            ends = top and not self._read.steps
+            found = [self._found(trace, x, own.get(trace.layer.place), count, start, ends=ends) for trace in traces]
             if not any(found):
-                return
+                if level >= max(levels):
+                    return
+                x = None
+                continue
             x = self.hidden if top else _tiled(join(traces), count)
-            sides = x.split([trace.h.shape[2] for trace in traces], dim=-1)
-            for side, trace, one in zip(sides, traces, found, strict=True):
-                if one is not None:
-                    self._put(side, rows if top else slice(0, x.shape[1]), trace, one, ends=to_end)
+            for side, trace, runs in zip(
+                x.split([trace.h.shape[2] for trace in traces], dim=-1), traces, found, strict=True
+            ):
+                for base, one in runs:
+                    self._put(side, rows if top else slice(0, x.shape[1]), base, one, ends=ends)
                     which = _among(rows, one.front.rows)
                     for signal, value in one.front.states.items() if self._read.finals else ():
                         self.finals[trace.layer.place][signal][which] = value
+
+    def _found(
+        self, trace: Trace, x: Tensor | None, own: Again | None, count: int, start: int, *, ends: bool
+    ) -> list[tuple[Trace, Rerun]]:
+        """Return a layer's runs on what it reads now, and with its own changes, each with the run that it changed."""
+        found = list[tuple[Trace, Rerun]]()
+        if x is not None:
+            x = own_order(x, trace.layer, _repeated(trace.lengths, count))
+            below = with_input(trace, x, count, start=start, to_end=ends and own is None)
+            found += [] if below is None else [(trace, below)]
+        if own is not None and found:
+            trace, count = changed(trace, found[0][1], x, count), 1
+        return found if own is None else [*found, (trace, own(trace, count, ends))]
 
     def _put(self, out: Tensor, rows: Any, trace: Trace, one: Rerun, *, ends: bool) -> None:
         """Write what a layer returns into rows of a level's hidden states, or of their last step alone."""
         values = [piece.h for piece in one.pieces]
         if trace.layer.reads_back:
-            count = len(one.front.moved) // self._batch
+            count = out[:, rows].shape[1] // trace.x.shape[1]
             own = torch.cat(spliced(trace.h, one.pieces, values, count))
             out[:, rows] = own_order(own, trace.layer, _repeated(trace.lengths, count))
             return

@@ -94,6 +94,89 @@ def rerun(
     return Rerun(pieces, front)
 
 
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """Changes that begin at other steps in other blocks of rows.
+
+    Attributes:
+        first: the first changed step of each block.
+        begin: what happens to each block at that step, under the step `BEGIN`.
+        later: what happens at later steps: to which blocks, ascending, and to their rows, one block after the other.
+    """
+
+    first: Tensor
+    begin: Changes
+    later: Mapping[int, tuple[Tensor, Changes]]
+
+
+#: Stands for the first changed step of each block.
+BEGIN = -1
+
+
+def rerun_apart(clean: Trace, apart: Apart, *, to_end: bool = False) -> Rerun:
+    """Run one layer again with changes that begin at other steps in other blocks: each runs from its own step on.
+
+    A row whose states a later change sets back to the clean run's has nothing more to run. Works without autograd.
+
+    Args:
+        clean: its run without changes.
+        apart: what happens, in the layer's own order.
+        to_end: whether nobody wants anything but the last step's output and states.
+    """
+    time, batch, pieces = len(clean.x), clean.x.shape[1], list[Piece]()
+    whole, began = _at_step(clean, apart.begin, apart.first, len(apart.first), None)
+    began = began.named(len(apart.first) * batch)
+    first = apart.first.to(began.rows.device)
+    steps = sorted({*first.tolist(), *apart.later})
+    front = going = began.among(torch.zeros_like(began.rows, dtype=torch.bool))
+    for step, following in zip(steps, [*steps[1:], time], strict=True):
+        if step in apart.later:
+            piece, after = _at_later(clean, apart.later[step], step, going, batch)
+            pieces.append(piece)
+            front = front.beside(after)
+        rows = _rows_of((first == step).nonzero().flatten(), batch)
+        pieces.append(whole.among(step, rows))
+        front = front.beside(began.among(first[began.rows // batch] == step))
+        changing = torch.isin(front.rows // batch, apart.later[following][0]) if following in apart.later else None
+        going = front if changing is None else front.among(changing)
+        front = front if changing is None else front.among(~changing)
+        front, run = _onward(clean, front, slice(step + 1, min(following + 1, time)), to_end=to_end)
+        pieces += run
+        if changing is not None:
+            going, run = _onward(clean, going, slice(step + 1, following), to_end=to_end)
+            pieces += run
+    return Rerun(pieces, front)
+
+
+def _rows_of(blocks: Tensor, batch: int) -> Tensor:
+    return (blocks.unsqueeze(1) * batch + torch.arange(batch, device=blocks.device)).flatten()
+
+
+def _onward(clean: Trace, front: Front, steps: slice, *, to_end: bool) -> tuple[Front, list[Piece]]:
+    """Run the rows of a front through a stretch of steps, where there are any."""
+    if steps.start >= steps.stop or front.is_empty:
+        return front, []
+    x = front.of_batch(clean.x[steps])
+    piece, front = front.onward(clean, x, steps, to_end=to_end and steps.stop == len(clean.x))
+    return front, [piece]
+
+
+def _at_later(
+    clean: Trace, change: tuple[Tensor, Changes], step: int, front: Front, batch: int
+) -> tuple[Piece, Front]:
+    """Change one step of some blocks, whose rows come from where they are, or from the clean run."""
+    blocks, changes = change
+    rows = _rows_of(blocks.to(front.rows.device), batch)
+    moved = torch.isin(rows, front.rows)
+    own = replace(front, rows=torch.searchsorted(rows, front.rows), moved=moved, reached=moved)
+    piece, after = _at_step(clean, changes, step, len(blocks), None if front.is_empty else own)
+    after = after.named(len(rows))
+    rest = clean.before(step + 1) if step + 1 < len(clean.x) else clean.last
+    places = after.rows % batch
+    differ = torch.stack([(value != rest[signal][places]).any(1) for signal, value in after.states.items()]).any(0)
+    return replace(piece, rows=rows), replace(after, rows=rows[after.rows]).among(differ)
+
+
 def with_input(clean: Trace, x: Tensor, blocks: int = 1, *, start: int = 0, to_end: bool = False) -> Rerun | None:
     """Run a layer again on another input; None where nothing of it is another.
 
@@ -126,26 +209,45 @@ def with_input(clean: Trace, x: Tensor, blocks: int = 1, *, start: int = 0, to_e
     return Rerun([piece], front)
 
 
-def _changed(clean: Trace, found: Rerun, x: Tensor | None = None) -> Trace:
-    """Return the changed run of a layer."""
+def changed(clean: Trace, found: Rerun, x: Tensor | None = None, blocks: int = 1) -> Trace:
+    """Return the changed run of a layer.
+
+    Args:
+        clean: its run without changes.
+        found: how the changed run differs.
+        x: what it read in place of its input, (time, block x batch, input).
+        blocks: how many times the rows of the clean run are there.
+    """
     pieces, front = found.pieces, found.front
 
     def compute(keep: Sequence[Signal]) -> Opened:
         found = [piece.compute(keep) for piece in pieces]
         signals = {
-            one: torch.cat(spliced(clean.signals[one], pieces, [values[one] for values in found])) for one in keep
+            one: torch.cat(spliced(clean.signals[one], pieces, [values[one] for values in found], blocks))
+            for one in keep
         }
         return Opened(signals, clean.opened.error, clean.opened.step)
 
-    h = spliced(clean.h, pieces, [piece.h for piece in pieces])
-    changed = replace(clean, x=clean.x if x is None else x, pieces=tuple(h), compute=compute, clean=clean)
+    def of_end(signal: Signal) -> Tensor:
+        return repeated(clean.last[signal], blocks)
+
+    h = spliced(clean.h, pieces, [piece.h for piece in pieces], blocks)
     final = {
-        signal: front.choose(lambda signal=signal: clean.last[signal], value.clone())
+        signal: front.choose(lambda signal=signal: of_end(signal), value.clone())
         if front.rows is ALL
-        else clean.last[signal].index_copy(0, front.rows, value)
+        else of_end(signal).index_copy(0, front.rows, value)
         for signal, value in front.states.items()
     }
-    return replace(changed, final=final)
+    return replace(
+        clean,
+        x=clean.x if x is None else x,
+        initial={signal: repeated(value, blocks) for signal, value in clean.initial.items()},
+        pieces=tuple(h),
+        final=final,
+        lengths=None if clean.lengths is None else clean.lengths.repeat(blocks),
+        compute=compute,
+        clean=clean,
+    )
 
 
 def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
@@ -166,8 +268,8 @@ def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
             if x is not None:
                 own = own_order(x, trace.layer, trace.lengths)
                 found = with_input(trace, own)
-                trace = trace if found is None else _changed(trace, found, own)
-            sides.append(_changed(trace, rerun(trace, changes[place])) if place in changes else trace)
+                trace = trace if found is None else changed(trace, found, own)
+            sides.append(changed(trace, rerun(trace, changes[place])) if place in changes else trace)
         traces.extend(sides)
         if x is not None or any(trace.layer.place in changes for trace in sides):
             above = level + 1 < run.layers[0].levels
@@ -175,25 +277,42 @@ def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
     return replace(run, traces=tuple(traces))
 
 
-def _start(clean: Trace, step: int, blocks: int) -> tuple[Mapping[Signal, Tensor], Mapping[Signal, Tensor]]:
-    """Return the clean run's states before a step, and its signals at it, for each of several blocks of rows."""
-    signals = clean.at(step)
-    states = {signal: repeated(value, blocks) for signal, value in clean.before(step).items()}
-    return states, Lazy(clean.cell.signals, lambda signal: repeated(signals[signal], blocks))
+def _start(
+    clean: Trace, step: int | Tensor, blocks: int
+) -> tuple[Tensor, Mapping[Signal, Tensor], Mapping[Signal, Tensor]]:
+    """Return what the clean run reads at a step, its states before it, and its signals at it, for blocks of rows."""
+    if isinstance(step, int):
+        signals = clean.at(step)
+        states = {signal: repeated(value, blocks) for signal, value in clean.before(step).items()}
+        before = Lazy(clean.cell.signals, lambda signal: repeated(signals[signal], blocks))
+        return repeated(clean.x[step], blocks), states, before
+    at = step.to(clean.x.device)
+    begins = (at == 0).view(-1, 1, 1)
+
+    def states_of(signal: Signal) -> Tensor:
+        values = clean.h if signal == clean.cell.output else clean.signals[signal]
+        return torch.where(begins, clean.initial[signal], values[(at - 1).clamp(min=0)]).flatten(0, 1)
+
+    states = {signal: states_of(signal) for signal in clean.cell.states}
+    before = Lazy(clean.cell.signals, lambda signal: clean.signals[signal][at].flatten(0, 1))
+    return clean.x[at].flatten(0, 1), states, before
 
 
-def _at_step(clean: Trace, changes: Changes, step: int, blocks: int, front: Front | None) -> tuple[Piece, Front]:
-    """Change one step of all rows."""
+def _at_step(
+    clean: Trace, changes: Changes, step: int | Tensor, blocks: int, front: Front | None
+) -> tuple[Piece, Front]:
+    """Change one step of all rows, or of each block a step of its own."""
     cell = clean.cell
-    states, before = _start(clean, step, blocks)
+    x, states, before = _start(clean, step, blocks)
     if front is not None:
         own = front.states
         states = {s: own[s] if front.rows is ALL else v.index_copy(0, front.rows, own[s]) for s, v in states.items()}
-    moment = cell.moment_at(repeated(clean.x[step], blocks), states)
+    moment = cell.moment_at(x, states)
     if front is not None:
         stepped, at_rest, marks = cell.step(moment), before, (front.moved.unsqueeze(-1), front.reached.unsqueeze(-1))
         before = Lazy(cell.signals, lambda signal: choose(at_rest[signal], stepped[signal], *marks))
-    after, moved_units, reached_units = _changed_step(cell, moment, before, changes, step)
+    number = step if isinstance(step, int) else BEGIN
+    after, moved_units, reached_units = _changed_step(cell, moment, before, changes, number)
     moved, reached = _any_row(moved_units, cell, before), _any_row(reached_units, cell, before)
     if front is not None:
         moved, reached = moved | front.moved, reached | front.reached
@@ -204,11 +323,12 @@ def _at_step(clean: Trace, changes: Changes, step: int, blocks: int, front: Fron
     def compute(keep: Sequence[Signal]) -> dict[Signal, Tensor]:
         return {signal: now(signal).unsqueeze(0) for signal in keep}
 
-    piece = Piece(slice(step, step + 1), ALL, now(cell.output).unsqueeze(0), compute)
+    piece = Piece(slice(number, number + 1), ALL, now(cell.output).unsqueeze(0), compute)
     after_step = {signal: now(signal) for signal in cell.states}
     if clean.lengths is not None:
         # A row that has ended keeps its states.
-        ended = (clean.lengths <= step).to(moved.device).repeat(blocks).unsqueeze(1)
+        steps = torch.full((blocks,), step) if isinstance(step, int) else step.cpu()
+        ended = (clean.lengths <= steps.unsqueeze(1)).flatten().to(moved.device).unsqueeze(1)
         after_step = {signal: torch.where(ended, states[signal], value) for signal, value in after_step.items()}
     return piece, Front.of(after_step, moved, reached, whole=is_whole(cell))
 
@@ -216,8 +336,8 @@ def _at_step(clean: Trace, changes: Changes, step: int, blocks: int, front: Fron
 def _on_sheets(clean: Trace, step: int, shared: Shared) -> tuple[Piece, Front]:
     """Change the first changed step of blocks that share sheets."""
     cell, at_rest, blocks = clean.cell, clean.at(step), int(shared.blocks[-1]) + 1
-    states, before = _start(clean, step, shared.count)
-    moment = cell.moment_at(repeated(clean.x[step], shared.count), states)
+    x, states, before = _start(clean, step, shared.count)
+    moment = cell.moment_at(x, states)
     after, moved, _ = _changed_step(cell, moment, before, shared.changes, step)
 
     def of_units(values: Tensor) -> Tensor:

@@ -38,6 +38,14 @@ class Piece:
     h: Tensor
     compute: Callable[[Sequence[Signal]], Mapping[Signal, Tensor]]
 
+    def among(self, step: int, which: Tensor) -> Piece:
+        """Return some rows of a piece of one step and of all rows, as those of another step."""
+
+        def compute(keep: Sequence[Signal]) -> dict[Signal, Tensor]:
+            return {signal: values[:, which] for signal, values in self.compute(keep).items()}
+
+        return Piece(slice(step, step + 1), which, self.h[:, which], compute)
+
 
 class _SameValue(torch.autograd.Function):
     """The numbers of one tensor on the gradient path of another."""
@@ -97,6 +105,21 @@ class Front:
     def is_empty(self) -> bool:
         """Whether no row is left."""
         return not (self.reached.any() if self.rows is ALL else len(self.rows))
+
+    def named(self, count: int) -> Front:
+        """Return the front with its rows by their numbers, where there are so many; without autograd."""
+        if self.rows is not ALL:
+            return self
+        return replace(self, rows=torch.arange(count, device=self.moved.device)).among(self.moved)
+
+    def among(self, which: Tensor) -> Front:
+        """Return the front of some of its rows, given a mask; its rows must be named."""
+        return replace(self, rows=self.rows[which], states={one: value[which] for one, value in self.states.items()})
+
+    def beside(self, other: Front) -> Front:
+        """Return the front with the rows of another one behind its own."""
+        states = {signal: torch.cat([value, other.states[signal]]) for signal, value in self.states.items()}
+        return replace(self, rows=torch.cat([self.rows, other.rows]), states=states)
 
     def of_batch(self, values: Tensor) -> Tensor:
         """Return values of the clean run, (time, batch, unit), for these rows."""
@@ -171,12 +194,16 @@ class Rerun:
 
 def spliced(clean: Tensor, pieces: Sequence[Piece], values: Sequence[Tensor], blocks: int = 1) -> list[Tensor]:
     """Return values of a whole run, (time, block x batch, unit), in stretches: the clean ones and those of pieces."""
+    if any(piece.rows is not ALL for piece in pieces):
+        whole = repeated(clean, blocks).clone() if blocks == 1 else repeated(clean, blocks)
+        for piece, value in zip(pieces, values, strict=True):
+            whole[piece.steps, piece.rows] = value
+        return [whole]
     parts, done = list[Tensor](), 0
     for piece, value in zip(pieces, values, strict=True):
         if piece.steps.start > done:
             parts.append(repeated(clean[done : piece.steps.start], blocks))
-        whole = piece.rows is ALL
-        parts.append(value if whole else repeated(clean[piece.steps], blocks).index_copy(1, piece.rows, value))
+        parts.append(value)
         done = piece.steps.stop
     return [*parts, repeated(clean[done:], blocks)] if done < len(clean) else parts
 
