@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .hooks.record import record, watch
     from .hooks.rollout import rollout
     from .hooks.sweeping.sweep import sweep
+    from .influence.memory import memory
     from .loading.checkpoint import Checkpoint
     from .loading.load import load
     from .probes.linear_probe import linear_probe
@@ -43,6 +44,7 @@ _HOMES = {
     "probes.single_units": ("single_units",),
     "recurrent.inspection": ("inspect",),
     "hooks.intervene": ("intervene",),
+    "influence.memory": ("memory",),
     "loading.checkpoint": ("Checkpoint",),
     "loading.load": ("load",),
     "hooks.record": ("record", "watch"),
@@ -76,6 +78,7 @@ __all__ = [
     "linear_probe",
     "load",
     "load_recording",
+    "memory",
     "patch",
     "random_weights",
     "record",

@@ -1,0 +1,1 @@
+"""How long a state lasts, and which inputs move an answer."""

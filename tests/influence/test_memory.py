@@ -1,0 +1,252 @@
+"""`probe.memory`: what replaced states do to later answers, on networks whose answer to that is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from policies_by_hand import Policy, Walk
+from torch import Tensor, nn
+
+import probe
+
+KINDS = ("torch", "loop", "step")
+
+
+class Layer(nn.Module):
+    """A layer of somebody's own: relu(W x + U h)."""
+
+    def __init__(self, enters: Tensor, back: Tensor) -> None:
+        super().__init__()
+        self.enters, self.back = nn.Parameter(enters), nn.Parameter(back)
+
+    def advanced(self, x: Tensor, h: Tensor) -> Tensor:
+        """Return the next state."""
+        return torch.relu(x @ self.enters.T + h @ self.back.T)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the states, (batch, time, unit)."""
+        h, states = x.new_zeros(len(x), len(self.back)), []
+        for now in x.unbind(1):
+            h = self.advanced(now, h)
+            states.append(h)
+        return torch.stack(states, 1)
+
+
+class LayerStep(probe.Step):
+    """Its step."""
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Return the sequences."""
+        return x
+
+    def initial(self, batch: int) -> Tensor:
+        """Return the first state."""
+        return torch.zeros(batch, len(self.module.back))
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output and the next state, which are one."""
+        after = self.module.advanced(x, state)
+        return after, after
+
+    def returned(self, returned: Any, outputs: Tensor, state: Tensor) -> Tensor:
+        """Return the states."""
+        return outputs
+
+
+probe.register(Layer, LayerStep)
+
+
+class Planted(nn.Module):
+    """A network of such formulas as a layer of torch's, a loop or a layer of somebody's own; it answers a unit."""
+
+    def __init__(self, kind: str, back: Tensor, enters: Tensor | None = None) -> None:
+        super().__init__()
+        enters = torch.eye(len(back))[:, :1] if enters is None else enters
+        options: Any = {"nonlinearity": "relu", "bias": False}
+        if kind == "step":
+            self.rnn = Layer(enters, back)
+        else:
+            sizes = enters.shape[1], len(back)
+            self.rnn = (
+                nn.RNNCell(*sizes, **options) if kind == "loop" else nn.RNN(*sizes, batch_first=True, **options)
+            )
+            for parameter, value in zip(self.rnn.parameters(), (enters, back), strict=True):
+                parameter.data.copy_(value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last unit after each step, (batch, time)."""
+        if not isinstance(self.rnn, nn.RNNCell):
+            found = self.rnn(x)
+            return (found[0] if isinstance(found, tuple) else found)[:, :, -1]
+        h, states = x.new_zeros(len(x), self.rnn.hidden_size), []
+        for now in x.unbind(1):
+            h = self.rnn(now, h)
+            states.append(h[:, -1])
+        return torch.stack(states, 1)
+
+
+DELAY, LEAK, LATCH = torch.eye(11).roll(1, 0).tril(), torch.tensor([[0.9]]), torch.tensor([[1.0]])
+
+
+def numbers(rows: int = 4, time: int = 60) -> Tensor:
+    """Return numbers between .1 and 1."""
+    return torch.rand(rows, time, 1, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_planted_horizons_are_found(kind: str) -> None:
+    """Of 10 steps, of a leak of .9 at 1 % 43, of a latch none; a row's own state changes no bit."""
+    x, times = numbers(), [0, 5, 14, 55]
+    delay = probe.memory(Planted(kind, DELAY), x, put="zero", times=times)
+    assert delay.horizons["horizon"].tolist() == [10, 10, 10, 4] * 4
+    assert delay.horizons["horizon_censored"].tolist() == [False, False, False, True] * 4
+    leak = probe.memory(Planted(kind, LEAK), x, times=times).groups["state"]
+    assert (leak.quantile(0.5), leak.interval(0.5), leak.quantile(0.5, "half")) == (43, (43, 43), 6)
+    latch = probe.memory(Planted(kind, LATCH), x, put="another row", times=times, decide="round")
+    assert latch.groups["state"].quantile(0.5) == float("inf")
+    assert "halves after more than the run shows (16 of 16 never do)" in repr(latch)
+    own = probe.memory(Planted(kind, DELAY), x, put="own", times=times)
+    assert (own.own_error, own.table["difference"].max(), own.horizons["horizon"].max()) == (0, 0, -1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reset_is_the_run_started_anew(kind: str) -> None:
+    """The table and the schedules hold what a run gives that begins behind each reset."""
+    x, model, k = numbers(3, 20), Planted(kind, torch.tensor([[0.6, 0.3], [0.2, 0.5]])), 4
+    found = probe.memory(model, x, tolerance=0.0, every=[k, 19], decide="half", truth=model(x) > 0.5)
+    with torch.no_grad():
+        clean, pieces = model(x), torch.cat([model(piece) for piece in x.split(k, 1)], 1)
+        for t in range(19):
+            here = found.table.query("t == @t and lag > 0").sort_values(["row", "lag"])
+            wanted = (model(x[:, t + 1 :]) - clean[:, t + 1 :]).abs().flatten()
+            assert np.allclose(here["difference"], wanted, atol=1e-6)
+    told, changed = found.schedules, ((pieces > 0.5) != (clean > 0.5))[:, k:].double().mean()
+    assert told is not None
+    assert told["every"].tolist() == [k, 19]
+    assert told["difference"][0] == pytest.approx(float((pieces - clean)[:, k:].abs().mean()), abs=1e-6)
+    assert (told["changed"][0], told["accuracy"][0]) == (pytest.approx(float(changed)), pytest.approx(1 - changed))
+    assert told["low"][0] <= told["changed"][0] <= told["high"][0]
+    assert found.shortest_reset(1.0) == (k, k, k)
+
+
+def test_horizons_that_the_end_cuts_off_are_no_horizons() -> None:
+    """Kaplan and Meier: quantiles of a leak whose late resets are cut off are those of the early ones."""
+    found = probe.memory(Planted("torch", LEAK), numbers(6, 90), times=50).groups["state"]
+    assert 0 < found.horizons["horizon_censored"].mean() < 1
+    assert {found.quantile(share) for share in (0.1, 0.5, 0.9)} == {43}
+
+
+def test_units_groups_and_gates() -> None:
+    """One unit at a time: what the gates say stands beside it, with a sentence where the two disagree."""
+    torch.manual_seed(0)
+    model, x = nn.LSTM(1, 4, batch_first=True), torch.randn(3, 80, 1)
+    _, back, bias, _ = (parameter.data for parameter in model.parameters())
+    bias[4:8], back[:, 1] = torch.tensor([6.0, 0.0, 0.0, 0.0]), 0
+    found = probe.memory(model, x, units="each", times=10, answer=lambda out: out[0][:, :, :1])
+    assert list(found.groups) == [f"unit {unit}" for unit in range(4)]
+    assert found.gates["unit 0"] > 10 * found.gates["unit 2"]
+    assert found.groups["unit 1"].horizons["horizon"].max() == -1
+    assert "unit 1: no answer changes" in repr(found)
+    pair = probe.memory(model, x, units={"both": [0, 1], "rest": [2, -1]}, keep="hidden_state", times=[3])
+    assert pair.replaced == {"[0]": ("cell_state",)}
+    assert pair.horizons["group"].unique().tolist() == ["both", "rest"]
+
+
+@pytest.mark.parametrize("module", [nn.LSTM, nn.GRU, nn.RNN])
+def test_stacks_lengths_and_controls(module: Any) -> None:
+    """All layers of a stack are set back together; packed rows end where they end; other networks stand beside."""
+    torch.manual_seed(0)
+    model, x, lengths = module(2, 5, 2, batch_first=True), torch.randn(3, 12, 2), [12, 7, 2]
+    packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), batch_first=True)
+
+    def answer(output: Any) -> Tensor:
+        return nn.utils.rnn.pad_packed_sequence(output[0], batch_first=True)[0]
+
+    found = probe.memory(model, x, times=[5], put="initial", controls={"before": module(2, 5, 2, batch_first=True)})
+    with torch.no_grad():
+        wanted = (model(x[:, 6:])[0] - model(x)[0][:, 6:]).abs().amax(2)
+    table = found.table[found.table["lag"] > 0].sort_values(["row", "lag"])
+    assert np.allclose(table["difference"], wanted.flatten(), atol=1e-6)
+    assert list(found.controls) == ["before"]
+    assert "before: a difference" in repr(found)
+    with pytest.raises(probe.ProbeError, match="cannot be taken apart"):
+        probe.memory(model, packed, answer=answer)
+
+
+def test_rows_of_several_lengths() -> None:
+    """A row that ends has no lag behind its end, and none at its last step."""
+
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.LSTM(1, 3, batch_first=True)
+
+        def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            return nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0]
+
+    found = probe.memory(Padded(), numbers(3, 9), torch.tensor([9, 3, 6]), tolerance=0.0, every=[2])
+    assert found.horizons.groupby("row")["t"].max().tolist() == [7, 1, 4]
+    assert (found.horizons["t"] + found.horizons["horizon"]).groupby(found.horizons["row"]).max().tolist() == [
+        8,
+        2,
+        5,
+    ]
+
+
+def test_a_policys_episodes() -> None:
+    """The states of a policy that sees again what it saw in its episodes."""
+    torch.manual_seed(0)
+    policy = Policy()
+    played = probe.rollout(policy, lambda: Walk(3), 4, act=policy.act)
+
+    class Seen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.policy = policy
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.policy.out(self.policy.rnn(x)[0])
+
+    x = torch.as_tensor(played.observations[:, : played.lengths.min()], dtype=torch.float32).transpose(0, 1)
+    found = probe.memory(Seen(), x, batch_axis=1, decide="argmax", put="mean")
+    assert found.horizons["decision"].max() >= -1
+    assert found.own_error == 0
+
+
+def test_a_long_stream() -> None:
+    """100,000 steps, a few places: nothing is kept for each place but its differences."""
+    x = torch.rand(1, 100_000, 1, generator=torch.Generator().manual_seed(0))
+    found = probe.memory(Planted("torch", LEAK), x, times=[10, 50_000, 99_000]).groups["state"]
+    assert found.horizons["horizon"].tolist() == [43, 43, 43]
+    assert found.interval(0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"put": "nothing"}, "no state to put in 'nothing'"),
+        ({"decide": "most"}, "no decision 'most'"),
+        ({"tolerance": 1.0, "relative": 0.1}, "not both"),
+        ({"every": [2], "layer": "rnn[0]"}, "sets the whole state back"),
+        ({"keep": "hidden_state"}, "must name some of the states hidden_state, and leave others"),
+        ({"times": [59]}, "times=59 lies outside the steps that another one follows, which has 59"),
+        ({"times": 0}, "must be 1 or more"),
+        ({"units": [3]}, "units=3 lies outside layer 'rnn"),
+        ({"answer": lambda out: out[:, 0]}, r"The answers are torch.float32 \(4,\)"),
+        ({"answer": lambda out: out.flip(1)}, "they read later steps"),
+    ],
+)
+def test_what_fits_nothing_is_refused(options: dict[str, Any], said: str) -> None:
+    """Each error names what was given."""
+    with pytest.raises(probe.ProbeError, match=said):
+        probe.memory(Planted("torch", LEAK), numbers(), **options)
+    with pytest.raises(probe.ProbeError, match="reads from the end"):
+        probe.memory(nn.LSTM(1, 2, batch_first=True, bidirectional=True), numbers())
+    with pytest.raises(probe.ProbeError, match="needs several rows"):
+        probe.memory(Planted("torch", LEAK), numbers(1), put="another row")
+    with pytest.raises(probe.ProbeError, match="No decisions were compared"):
+        probe.memory(Planted("torch", LEAK), numbers(), times=1).shortest_reset()
