@@ -1,7 +1,7 @@
 """Files of frameworks against what the frameworks computed of them: every option, in every format.
 
-The files and the answers are written by tests/data/checkpoints/make_*.py, and by the programs that trained the
-counters; no framework is needed here.
+tests/data/checkpoints/make_*.py of commit 337f2836 wrote the files and the answers, each in an environment with its
+framework; so did the programs that trained the counters. No framework is needed here.
 """
 
 from __future__ import annotations
