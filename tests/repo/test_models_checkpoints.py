@@ -20,7 +20,7 @@ from refusing import refused
 from models.checkpoints import CONFIG_KINDS, load, load_config
 from models.counter import answer, expected_answer
 from models.packing import unpack
-from models.planted import ones_counter
+from models.planted import drift_counter, ones_counter
 from models.recipes import RECIPES, recipe
 from models.tasks import bit_strings, format_bits, parse_bits, running_count
 from models.tf1 import from_basic_lstm_cell
@@ -49,6 +49,8 @@ def test_bit_strings_are_all_strings_in_lexicographic_order() -> None:
         lambda: format_bits(torch.full((1, 3, 1), 0.6)),
         lambda: recipe("countr"),
         lambda: ones_counter(distractors=-1),
+        lambda: drift_counter(-0.1),
+        lambda: drift_counter(1.5),
         # Arrays of two networks.
         lambda: from_basic_lstm_cell(
             np.zeros((13, 48)), np.zeros(48), np.zeros((11, 11)), np.zeros(11), forget_bias=1.0
