@@ -18,6 +18,7 @@ from ..recurrent.calls import Call, own_order
 from ..recurrent.cells import recycled
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.refusals import converted
+from ..recurrent.returning import memory_of
 from ..recurrent.rounding import check
 from ..recurrent.runs import Opened, Run, Trace
 from ..recurrent.signals import Signal, within
@@ -189,11 +190,11 @@ class Collector(Session):
 
     def _kept(self, trace: Trace, opened: Opened, part: Part) -> Mapping[Signal, Tensor]:
         values, chosen = {}, part.choose(len(trace.x), self._options.steps)
-        returned = {_memory(value) for value in (trace.h, *trace.final.values())}
+        returned = {memory_of(value) for value in (trace.h, *trace.final.values())}
         for signal, value in opened.signals.items():
             found = value.detach() if self._detaches and value.requires_grad else value
             values[signal] = self._arranged(part, signal, found, chosen)
-            if _memory(values[signal]) in returned:
+            if memory_of(values[signal]) in returned:
                 # The module's own output, which the caller may change in place.
                 values[signal] = recycled.copied(values[signal])
         return values
@@ -325,10 +326,6 @@ def _refuse_what_a_check_cannot_see(layer: Layer, keep: Sequence[Signal]) -> Non
 def _copied(states: Mapping[Signal, Tensor]) -> dict[Signal, Tensor]:
     """Return states that nobody else can change: a model may keep its state in place."""
     return {signal: value.detach().clone() for signal, value in states.items()}
-
-
-def _memory(value: Tensor) -> int:
-    return value.untyped_storage().data_ptr()
 
 
 def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from .layouts import (
     torch_wrapped,
 )
 from .readers import ERRORS, Contents, listed
-from .unusable import check_usable
+from .unusable import check_usable, last_word
 
 #: The most bytes that loading a file may take at its peak, unless more are asked for.
 MEMORY = 8_000_000_000
@@ -230,11 +230,7 @@ def _renames(names: Mapping[str, str | None] | None) -> dict[str, str]:
             f"names={str(names)[:80]} must be a dict: what each array is to be called by its name in the file, or "
             "None to leave it out, such as {'my_array': 'encoder.weight_ih_l0'}."
         )
-    return {new: old for old, new in (names or {}).items() if new and _last(new) != _last(old)}
-
-
-def _last(name: str) -> str:
-    return re.split(r"[./]", name)[-1]
+    return {new: old for old, new in (names or {}).items() if new and last_word(new) != last_word(old)}
 
 
 def _renamed(contents: Contents, names: Mapping[str, str | None]) -> tuple[dict[str, str], frozenset[str]]:

@@ -40,7 +40,7 @@ def check_usable(layers: Iterable[Collection[str]], left_out: Mapping[str, str],
 
 
 def _belongs(name: str, what: str, layers: Iterable[Collection[str]]) -> bool:
-    if what == LIST and not _ARRAY.fullmatch(_last(name)):
+    if what == LIST and not _ARRAY.fullmatch(last_word(name)):
         return False
     if _RECURRENT.search(name) or looks_initial(name):
         return True
@@ -48,13 +48,14 @@ def _belongs(name: str, what: str, layers: Iterable[Collection[str]]) -> bool:
     return beside or any(name.startswith(_shared(list(names)) or "\0") for names in layers)
 
 
-def _last(name: str) -> str:
+def last_word(name: str) -> str:
+    """Return what stands behind the last dot or slash of a name."""
     return re.split(r"[./]", name)[-1]
 
 
 def _place(name: str) -> str:
     """Return where a name lies: all of it up to its last word."""
-    return name[: len(name) - len(_last(name))]
+    return name[: len(name) - len(last_word(name))]
 
 
 def _shared(names: list[str]) -> str:

@@ -68,9 +68,9 @@ def _check_states(cell: StepCell, returned: Any, made: Any, outputs: Tensor, sta
             )
         return
     own = {id(one) for one in pytree.tree_leaves(returned)}
-    memory = {_memory(outputs), _memory(adapter.outputs(made))}
+    memory = {memory_of(outputs), memory_of(adapter.outputs(made))}
     new = [one for one in pytree.tree_leaves(made) if isinstance(one, Tensor) and id(one) not in own]
-    if any(_memory(one) not in memory for one in new):
+    if any(memory_of(one) not in memory for one in new):
         raise ProbeError(
             f"{cell.name}.returned makes more than outputs of an edited run, and nothing compares that with what the "
             "module returns. Write its method final too: the last state in what the module returned, with None for a "
@@ -94,5 +94,6 @@ def _same(one: Tensor, two: Tensor) -> bool:
     return continuous and torch.allclose(one, two, rtol=near, atol=near, equal_nan=True)
 
 
-def _memory(value: Tensor) -> int:
+def memory_of(value: Tensor) -> int:
+    """Return where a tensor's memory begins, which views share."""
     return value.untyped_storage().data_ptr()

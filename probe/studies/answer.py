@@ -12,6 +12,7 @@ from ..errors import ProbeError, several
 from ..evidence.claims import Claim, Difference, Rule, judge, true_of
 from ..evidence.findings import DataFigure, Finding
 from ..evidence.measurements import tabulate
+from ..evidence.strongest import of_rule
 from ..evidence.words import listed
 from ..plots.study_figures import drawing, drawn, medians_in_words
 from ..questions import needs
@@ -104,7 +105,7 @@ def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
 
     Where nothing that its rules judge was measured, there is none.
     """
-    rows = table.loc[sorted({row for rule in question.rules for row in _of_rule(table, rule).index})]
+    rows = table.loc[sorted({row for rule in question.rules for row in of_rule(table, rule).index})]
     rows = rows if question.rules else table
     if question.draw is None or rows.empty:
         return ()
@@ -131,14 +132,8 @@ def judged(table: pd.DataFrame, rules: Sequence[Rule], family: int | None = None
 
 def judging(table: pd.DataFrame, rule: Rule) -> int:
     """Return on how many trained networks a table has a rule's metric."""
-    rows = _of_rule(table, rule)
+    rows = of_rule(table, rule)
     return rows[rows["role"] == "trained"]["network"].nunique()
-
-
-def _of_rule(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
-    """Return the rows of a table that a rule is about."""
-    rows = table[table["metric"] == rule.metric]
-    return rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
 
 
 def _unjudged(question: Question, table: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from ..edits.constructors import clamp, patch
 from ..errors import ProbeError
-from ..recurrent.returning import returns_every_step
+from ..recurrent.returning import memory_of, returns_every_step
 from ..recurrent.signals import OUTPUT, Signal, is_continuous
 from ..recurrent.steps.step import Step, begin, leaves
 from .trial import AT, Trial, alike, far
@@ -144,7 +144,7 @@ def _others(trial: Trial, step: int, runs: tuple[Any, Any, Any], read: Tensor) -
     (patched, whole, given), rows = runs, trial.x.shape[:2]
     no_state = {id(one) for one in pytree.tree_leaves(given)}
     for found, wanted in zip(pytree.tree_leaves(patched), pytree.tree_leaves(whole), strict=True):
-        if not isinstance(wanted, Tensor) or id(wanted) in no_state or _memory(wanted) == _memory(read):
+        if not isinstance(wanted, Tensor) or id(wanted) in no_state or memory_of(wanted) == memory_of(read):
             continue
         if wanted.shape[:2] == rows:
             yield found[:, step + 1 :], wanted[:, step + 1 :]
@@ -152,7 +152,3 @@ def _others(trial: Trial, step: int, runs: tuple[Any, Any, Any], read: Tensor) -
             yield found[step + 1 :], wanted[step + 1 :]
         elif returns_every_step(whole, rows) or step < trial.last or not alike(wanted, read[:, -1]):
             yield found, wanted
-
-
-def _memory(value: Tensor) -> int:
-    return value.untyped_storage().data_ptr()

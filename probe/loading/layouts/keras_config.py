@@ -10,7 +10,6 @@ from typing import Any
 from ..readers import DEEPEST
 
 MODELS = ("Sequential", "Functional", "Model")
-#: What hides steps from the layers below.
 #: The packages that Keras's own classes are from.
 _KERAS = ("keras", "tf_keras", "tensorflow")
 #: Layers whose outputs carry no mask on, by how Keras names them.
@@ -107,27 +106,19 @@ def _reached(layer: Mapping[str, Any], masks: _Masks) -> str:
     """Return what hides steps of a layer's input: a mask of any layer that its connections name."""
     if "inbound_nodes" not in layer:
         return masks.last
-    named = next((masks.of[name] for name in _names(layer["inbound_nodes"], 0) if masks.of.get(name)), "")
-    given = any(_given_masks(layer["inbound_nodes"], 0))
+    nodes = [*_inside(layer["inbound_nodes"], 0)]
+    named = next((masks.of[one] for one in nodes if isinstance(one, str) and masks.of.get(one)), "")
+    given = any(isinstance(one, dict) and one.get("mask") is not None for one in nodes)
     return named or ("the mask that its call is given in the model" if given else "")
 
 
-def _names(nodes: Any, depth: int) -> Iterator[str]:
+def _inside(nodes: Any, depth: int) -> Iterator[Any]:
+    """Yield a layer's connections and all that they hold."""
     if depth > DEEPEST:
         raise ValueError("connections nested too deep")
-    if isinstance(nodes, str):
-        yield nodes
+    yield nodes
     for below in nodes.values() if isinstance(nodes, dict) else nodes if isinstance(nodes, list) else ():
-        yield from _names(below, depth + 1)
-
-
-def _given_masks(nodes: Any, depth: int) -> Iterator[bool]:
-    if depth > DEEPEST:
-        raise ValueError("connections nested too deep")
-    if isinstance(nodes, dict):
-        yield nodes.get("mask") is not None
-    for below in nodes.values() if isinstance(nodes, dict) else nodes if isinstance(nodes, list) else ():
-        yield from _given_masks(below, depth + 1)
+        yield from _inside(below, depth + 1)
 
 
 def _passed_on(kind: str, options: Mapping[str, Any], name: str, reached: str) -> str:
