@@ -24,7 +24,7 @@ from torch import Tensor
 
 import probe
 
-from .opens.families import ROOT
+from .opens.cases import ROOT
 from .speed import peak, table
 
 LAYERS, TOKENS, WORDS = 24, 512, 50_280

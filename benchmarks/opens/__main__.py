@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from . import page
-from .families import PAGE, ROOT, cases_of, families
+from .cases import PAGE, ROOT, cases_of, families
 
 
 def main() -> int:

@@ -1,14 +1,20 @@
-"""The form of a network that `python -m benchmarks.opens` tries; each family file `of_NAME.py` has some."""
+"""The networks that `python -m benchmarks.opens` tries: each family file `of_NAME.py` has some."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from probe import Step
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "opens.md"
 
 
 @dataclass(frozen=True)
@@ -47,3 +53,22 @@ class Case:
     package: str
     requirement: str
     make: Callable[[int, int], Made]
+
+
+def families() -> list[str]:
+    """Return the names of all families: the files `of_NAME.py` beside this one."""
+    return sorted(file.stem.removeprefix("of_") for file in Path(__file__).parent.glob("of_*.py"))
+
+
+def cases_of(family: str) -> tuple[Case, ...]:
+    """Return the networks of a family."""
+    return import_module(f"{__package__}.of_{family}").CASES
+
+
+@torch.no_grad()
+def drawn(module: nn.Module, spread: float = 0.1) -> nn.Module:
+    """Return a module in evaluation mode, after noise on its weights, which may begin with zeros, or all alike."""
+    for weight in module.parameters():
+        if weight.requires_grad:
+            _ = weight.add_(torch.randn_like(weight) * spread)
+    return module.eval()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import probe
 
-from .families import ROOT, cases_of
+from .cases import ROOT, cases_of
 
 FOLDER = ROOT / "build" / "opens"
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import probe
 from probe.recurrent.steps.step import leaves, rebuilt
 from probe.testing import StepCheck
+from probe.testing.trial import far
 
 Loop = Callable[[Tensor, Any], tuple[Tensor, Any]]
 #: After this step a state is changed, and gradients are asked of it.
@@ -32,12 +33,12 @@ def check_loop(module: nn.Module, step: Loop, x: Tensor) -> StepCheck:
     clean = probe.record(module, x)
     (part,) = clean.parts
     outputs, states = _by_hand(step, x)
-    recorded = [_far(clean[part.layer, name], value) for name, value in states.items()]
+    recorded = [far(clean[part.layer, name], value) for name, value in states.items()]
     check = StepCheck(
         "none",
         type(module).__name__,
         {name: tuple(value.shape[2:]) for name, value in states.items()},
-        max([_far(clean.output[0], outputs), *recorded]),
+        max([far(clean.output[0], outputs), *recorded]),
         _spliced(module, x, clean, [*states]),
         _gradient(module, step, x, part.layer),
     )
@@ -63,7 +64,7 @@ def _spliced(module: nn.Module, x: Tensor, clean: probe.Recording, names: Sequen
     edits = [probe.patch(name, clean, steps=_AT, rows=[0], source_rows=[1]) for name in names]
     joined = torch.cat([x[1:2, : _AT + 1], x[:1, _AT + 1 :]], 1)
     found = probe.record(module, x, edits=edits).output[0]
-    return _far(found[:1, _AT + 1 :], module(joined)[0][:, _AT + 1 :])
+    return far(found[:1, _AT + 1 :], module(joined)[0][:, _AT + 1 :])
 
 
 def _gradient(module: nn.Module, step: Loop, x: Tensor, layer: str) -> float:
@@ -81,8 +82,4 @@ def _gradient(module: nn.Module, step: Loop, x: Tensor, layer: str) -> float:
         y, state = step(now, state)
         later = later + y.square().sum()
     found = torch.autograd.grad(later, list(parts.values()))
-    return max(_far(recorded[layer, name][:, _AT], own) for name, own in zip(parts, found, strict=True))
-
-
-def _far(one: Tensor, two: Tensor) -> float:
-    return float(((one - two).abs() / two.abs().clamp(min=1)).max())
+    return max(far(recorded[layer, name][:, _AT], own) for name, own in zip(parts, found, strict=True))

@@ -17,8 +17,7 @@ from probe.adapters.mambapy import MambaBlockStep
 from probe.adapters.mingru import MinGRUStep, MinLSTMStep
 from probe.adapters.ncps import CfCStep, LTCStep
 
-from .cases import Case, Made
-from .weights import drawn
+from .cases import Case, Made, drawn
 
 
 def _mamba(rows: int, steps: int) -> Made:

@@ -6,8 +6,7 @@ import torch
 
 from probe.adapters.xlstm import MLSTMStep, SLSTMStep
 
-from .cases import Case, Made
-from .weights import drawn
+from .cases import Case, Made, drawn
 
 _REQUIREMENT = "xlstm==2.0.6"
 

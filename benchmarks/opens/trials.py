@@ -15,8 +15,7 @@ import probe
 from probe.testing import check_step
 
 from ..speed import peak
-from .cases import Case
-from .families import ROOT
+from .cases import ROOT, Case
 from .loops import check_loop
 
 #: Rows and steps of the call that is checked.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import probe
+from benchmarks.opens.cases import drawn
 from benchmarks.opens.of_small import CASES
-from benchmarks.opens.weights import drawn
 from probe import ProbeError
 from probe.adapters.mambapy import MambaBlockStep
 from probe.testing import check_step

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.opens import page
+from benchmarks.opens.cases import PAGE, ROOT, cases_of, families
 from benchmarks.opens.environment import python_of, python_with
-from benchmarks.opens.families import PAGE, ROOT, cases_of, families
 
 pytestmark = pytest.mark.packages
 
