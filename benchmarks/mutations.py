@@ -179,10 +179,6 @@ MUTATIONS: tuple[Mutation, ...] = (
             "choose(at_rest[signal], stepped[signal], *marks)",
             "at_rest[signal]",
         ),
-    ),
-    *of(
-        "probe.recurrent.again.engine",
-        "tests/hooks/test_instrument_properties.py::test_every_signal_takes_every_kind_of_edit",
         ("engine: resumes from the first state", "clean.before(step)", "clean.initial"),
     ),
     *of(
