@@ -57,7 +57,8 @@ def answer_loss(output: Any, target: Tensor) -> Tensor:
 class LinearOutput:
     """An output that is a linear function of a machine's last state, and the gradient of its `answer_loss`.
 
-    Torch would call the model in each step of a search, and go back through it. A search takes 1.4 times as long so.
+    Torch would call the model in each step of a search, and go back through it. How much longer a search takes so:
+    `python -m benchmarks.kernels --only alignment`.
 
     Args:
         weights: of each class's score, (class, size), or of the one number, (1, size).

@@ -85,7 +85,7 @@ def last(
 ) -> Float[Tensor, "both batch"]:
     """Return the state after the last of some steps, numbers first: c, then h, of the units that are computed.
 
-    With torch's own module interchange takes 1.4 times as long, and the counter's questions 1.5 times.
+    How much longer interchange and battery take with torch's own module: `python -m benchmarks.kernels --only last`.
 
     Args:
         steps: the weights.

@@ -1,6 +1,6 @@
 """Memory for results, taken again once nobody holds what lay in it.
 
-The first touch of a page takes time: in new memory, recordings of one length take 1.2 times as long.
+The first touch of a page costs as much as computing half of the numbers on it (`python -m benchmarks.scale walks`).
 """
 
 from __future__ import annotations
