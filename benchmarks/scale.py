@@ -149,7 +149,7 @@ def states_of(mode: str, hidden: int, signals: list[str], rows: int, to_disk: bo
 
     _, _ = model(ids[:1, :8]), record(ids[:1, :8])  # what a run brings into memory once is not counted
     if mode == "time":
-        return pairs(lambda: record(ids), lambda: model(ids), 3)
+        return dict(pairs(lambda: record(ids), lambda: model(ids), 3))
     before = peak(reset=True)
     if mode == "own":
         _ = model(ids[:1] if to_disk else ids)
