@@ -132,14 +132,14 @@ class _Reading(Session):
 
     def read(self, visit: Visit, number: int, step: int | None) -> None:
         """Keep a call."""
-        run, module = _copied(visit.clean), visit.layers[0].module
+        run, module = copied_run(visit.clean), visit.layers[0].module
         for trace in (run.traces[layer.place] for layer in self.modules[module]):
             check(trace, trace.opened, None)
         self._runs[module].append(run)
         self._places[module].append((number, step))
 
 
-def _copied(run: Run) -> Run:
+def copied_run(run: Run) -> Run:
     """Return a run of its own, since a model may overwrite in place what a layer read or returned."""
 
     def copied(states: Any) -> Any:
