@@ -8,6 +8,7 @@ import torch
 
 import probe
 from models import zoo
+from models.counter import expected_answer
 from models.flipflop import stored, task
 from models.tasks import bit_strings, parse_bits, running_count
 from probe import plots
@@ -35,6 +36,13 @@ recording = probe.record(counter, parse_bits(string))
 figure = recording.plot.heatmap(tokens=string, noun="bit")
 figure.savefig("heatmap.png", dpi=120)
 # --8<-- [end:heatmap]
+
+# --8<-- [start:contributions]
+string = "0110101101"
+found = probe.contributions(counter, parse_bits(string), output=expected_answer)
+figure = plots.contributions(found, tokens=string, noun="bit")
+figure.savefig("contributions.png", dpi=100)
+# --8<-- [end:contributions]
 
 # --8<-- [start:traces]
 ones_in_all = running_count(bits)[:, -1]

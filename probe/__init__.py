@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .hooks.record import record, watch
     from .hooks.rollout import rollout
     from .hooks.sweeping.sweep import sweep
+    from .influence.contributions import contributions
     from .influence.memory import memory
     from .loading.checkpoint import Checkpoint
     from .loading.load import load
@@ -44,6 +45,7 @@ _HOMES = {
     "probes.single_units": ("single_units",),
     "recurrent.inspection": ("inspect",),
     "hooks.intervene": ("intervene",),
+    "influence.contributions": ("contributions",),
     "influence.memory": ("memory",),
     "loading.checkpoint": ("Checkpoint",),
     "loading.load": ("load",),
@@ -72,6 +74,7 @@ __all__ = [
     "Study",
     "ablate",
     "clamp",
+    "contributions",
     "edit",
     "inspect",
     "intervene",

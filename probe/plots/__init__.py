@@ -1,7 +1,7 @@
 """Plots of recordings and of tables, and how every figure looks."""
 
 from .gates import saturation
-from .sequences import ColouredText, heatmap, text
+from .sequences import ColouredText, contributions, heatmap, text
 from .state_space import trajectories
 from .tables import dose, matrix
 from .units import against, traces
@@ -9,6 +9,7 @@ from .units import against, traces
 __all__ = [
     "ColouredText",
     "against",
+    "contributions",
     "dose",
     "heatmap",
     "matrix",

@@ -87,6 +87,61 @@ def heatmap(
     return drawn(axes)
 
 
+def contributions(
+    found: Any,
+    *,
+    row: int = 0,
+    method: str | None = None,
+    tokens: Sequence[Any] | None = None,
+    noun: str = "step",
+    size: Any = None,
+    title: str | None = None,
+    cmap: Any = None,
+    ax: Axes | None = None,
+) -> Axes | Figure:
+    """Draw what each input of one row contributed to its answer: a map of features by steps for each method.
+
+    Teal takes from the answer, gold adds to it; the scale is as wide as the map's largest magnitude. Steps after the
+    end of the row are left out; where a step was not asked about, the map is empty.
+
+    Args:
+        found: what `probe.contributions` returned.
+        row: which row of the batch.
+        method: one of its methods, or None for all.
+        tokens: what the row read, one for each of its steps; they are written below the lowest map.
+        noun: what one step reads, such as `bit`.
+        size: inches of a new figure, (width, height), or None.
+        title: stands in place of the method's name, or above the maps.
+        cmap: a colour map, or its name, in place of the map's own.
+        ax: where to draw a single method, or None for a new figure.
+
+    Returns:
+        The axes of a single method, or the figure of several.
+
+    Raises:
+        ProbeError: there is no such method or row, or nothing to draw.
+    """
+    values = {name: found[name] for name in ([method] if method is not None else found.values)}
+    rows = len(next(iter(values.values())))
+    if isinstance(row, bool) or not isinstance(row, int) or not -rows <= row < rows:
+        raise ProbeError(f"row={row!r} must be one of the {rows} rows, from {-rows} to {rows - 1}.")
+    maps = {name: value[row].detach().double().cpu().numpy().T for name, value in values.items()}
+    times = np.flatnonzero(np.any([~np.isnan(one).all(0) for one in maps.values()], axis=0))
+    if not len(times):
+        raise ProbeError(f"Row {row} has no contribution: none of its steps was asked about.")
+    steps, names = range(times[-1] + 1), list(map(str, tokens)) if tokens is not None else []
+    if tokens is not None and len(names) != len(steps):
+        raise ProbeError(f"tokens= holds {several(len(names), 'token')} for a row of {several(len(steps), 'step')}.")
+    height = 0.85 + float(np.clip(_ROW * max(map(len, maps.values())), 0.4, 2.6))
+    with panels(len(maps), ax=ax, size=size, title=title, sharex=True, height=height, width=PLOT_WIDTH) as axes:
+        for panel, (name, one) in zip(axes, maps.items(), strict=True):
+            norm = draw_map(panel, name, one[:, steps], list(map(str, range(len(one)))), cmap=cmap)
+            panel.set_ylabel("unit" if name == "cell state" else "feature")
+            say_scale(panel, norm)
+        write_steps(axes[-1], names or [str(step + 1) for step in steps], noun)
+    return drawn(axes)
+
+
 def _names(layer: Layer, signals: Any) -> list[str]:
     """Return the signals that are named, or those of a layer's state, or all where none of these was recorded."""
     if isinstance(signals, str):
