@@ -101,7 +101,7 @@ class Question:
         self.every = torch.arange(batch.size, device=self.x.device)
         self.runs: dict[nn.Module, list[Run]] = {}
         self.begins: dict[nn.Module, list[Tensor]] = {}
-        self._read, self._opened = Read(), False
+        self._read = Read()
 
     def ask(
         self,
@@ -138,7 +138,6 @@ class Question:
                 hook = _here(self._scaled(module, rows, scale))
                 stack.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
             if again and self.runs:
-                self._open()
                 session = stack.enter_context(Session(self.asked, ()))
                 forwards = {one: joining(one, runs, rows, self._read) for one, runs in self.runs.items()}
                 stack.enter_context(session.replacing(forwards))
@@ -153,14 +152,6 @@ class Question:
             self._read = Read()  # with another input the model reads what it did not read before
             return self.ask(rows, values, at=at, scale=scale, again=True)
         return per_row("output(...)", found, len(rows))
-
-    def _open(self) -> None:
-        """Compute the states of the clean run, and compare them with the modules'."""
-        for module, runs in self.runs.items() if not self._opened else ():
-            for place, run in enumerate(runs):
-                traces = tuple(_opened(trace) for trace in run.traces)
-                self.runs[module][place] = replace(run, traces=traces)
-        self._opened = True
 
     def _scaled(self, module: nn.Module, rows: Tensor, scale: Any) -> Callable[..., Any]:
         """Return a hook that multiplies the state that a module's first call is given, or that it learned."""
@@ -203,8 +194,14 @@ class Question:
                 stack.callback(module.register_forward_hook(hook).remove)
             return self.ask(self.every, values, at=at), seen
 
-    def look_what_is_read(self, answers: Tensor) -> None:
-        """Find out what the model reads of the calls that run again, so that the rest is left out."""
+    def prepare(self, answers: Tensor) -> None:
+        """Make layers ready to run again: compare their states with the modules', and find out what the model reads.
+
+        Args:
+            answers: those to the clean run.
+        """
+        for runs in self.runs.values():
+            runs[:] = [replace(run, traces=tuple(map(_opened, run.traces))) for run in runs]
         if self.runs:
             self._read = read_of(self.asked, self.batch, CleanRun(answers, self.runs, {}, 0, lambda: None))
 

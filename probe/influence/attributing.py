@@ -16,7 +16,7 @@ from .asking import Question
 _POINTS, _WEIGHTS = (
     torch.from_numpy((one + shift) / 2) for one, shift in zip(np.polynomial.legendre.leggauss(8), (1, 0), strict=True)
 )
-#: From so many edits of a row on it is asked what the model reads of its layers.
+#: From so many edits of a row on it pays to run layers again from where rows differ, and not in full.
 _MANY = 16
 
 
@@ -50,26 +50,27 @@ def occluded(
     found = torch.full(differs.shape, float("nan"), dtype=wide.dtype, device=values.device)
     found[where] = 0
     step, row, feature = differs.transpose(0, 1).nonzero().T
-    if len(step) > _MANY * len(values):
-        question.look_what_is_read(answers)
 
     def edited(part: Any) -> tuple[Tensor, Tensor]:
         changed, places = flat[row[part]], (step[part],) if together else (step[part], feature[part])
         changed[(torch.arange(len(changed), device=flat.device), *places)] = other[(row[part], *places)]
         return row[part], changed
 
-    size, alike = question.turn(memory, values), at is None and question.is_alone and len(values) > 1
+    # Rows of many different numbers are seldom alike.
+    repeats = len(values) > 1 and 2 * len(flat[0].unique()) <= flat[0].numel()
+    size, alike = question.turn(memory, values), repeats and at is None and question.is_alone
+    many = len(step) > _MANY * len(values)
+    if many:
+        question.prepare(answers)
     for part in (slice(start, start + size) for start in range(0, len(step), size)):
         rows, changed = edited(part)
         known, own = _known(flat, changed) if alike else (None, torch.arange(len(rows), device=flat.device))
         alike = alike and len(own) < len(rows)
-        new = (
-            question.ask(rows[own], changed[own].view(-1, *values.shape[1:]), at=at, again=True)
-            if len(own)
-            else wide[:0]
-        )
-        new = new if known is None else torch.cat([wide, new.to(wide)])[known]
-        found[row[part], step[part], feature[part]] = wide[rows] - new.to(wide)
+        new = wide[:0]
+        if len(own):
+            new = question.ask(rows[own], changed[own].view(-1, *values.shape[1:]), at=at, again=many).to(wide)
+        new = new if known is None else torch.cat([wide, new])[known]
+        found[row[part], step[part], feature[part]] = wide[rows] - new
     ends = torch.tensor([0, len(step) - 1][: len(step)], dtype=torch.long, device=values.device)
     rows, changed = edited(ends)
     alone = question.ask(rows, changed.view(-1, *values.shape[1:]), at=at) if len(step) else wide[:0]

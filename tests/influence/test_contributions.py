@@ -20,7 +20,7 @@ from models.tasks import bit_strings
 from probe.recurrent import CustomLSTM
 
 BOTH, BITS = ("occlusion", "integrated gradients"), bit_strings(6)
-LENGTHS = torch.tensor([7, 3, 5, 1])
+LENGTHS = torch.tensor([7, 4, 5, 3])
 
 
 class Net(nn.Module):
@@ -96,10 +96,10 @@ def test_the_gradients_of_a_trained_counter_add_up() -> None:
 
 
 MODELS: dict[str, Any] = {
-    "stack": lambda: Net(nn.LSTM(3, 5, 2, batch_first=True), 5),
-    "both ways": lambda: Net(nn.GRU(3, 5, 2, batch_first=True, bidirectional=True), 10),
-    "given": lambda: Net(nn.GRU(3, 5, batch_first=True), 5, start=torch.randn(1, 1, 5)),
-    "learned": lambda: Net(CustomLSTM(3, 5, batch_first=True, learned_initial_state=True), 5),
+    "stack": lambda: Net(nn.LSTM(4, 5, 2, batch_first=True), 5),
+    "both ways": lambda: Net(nn.GRU(4, 5, 2, batch_first=True, bidirectional=True), 10),
+    "given": lambda: Net(nn.GRU(4, 5, batch_first=True), 5, start=torch.randn(1, 1, 5)),
+    "learned": lambda: Net(CustomLSTM(4, 5, batch_first=True, learned_initial_state=True), 5),
 }
 
 
@@ -110,9 +110,9 @@ def test_an_input_is_replaced_as_by_hand(name: str) -> None:
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     real = torch.arange(7) < (LENGTHS if rest else torch.full((4,), 7)).unsqueeze(1)
-    x, before = torch.randn(4, 7, 3) * real.unsqueeze(-1), torch.get_rng_state()
+    x, before = torch.randn(4, 7, 4) * real.unsqueeze(-1), torch.get_rng_state()
     x[0, 2] = 0
-    for baseline, other in {"zero": torch.zeros(3), "mean": x[real].mean(0)}.items():
+    for baseline, other in {"zero": torch.zeros(4), "mean": x[real].mean(0)}.items():
         options: Any = {"output": last, "baseline": baseline, "memory": 9_000, "tolerance": 1e-3}
         found = probe.contributions(model, x, *rest, **options)
         assert all(torch.equal(found[method].isnan(), ~real.unsqueeze(-1).expand_as(x)) for method in BOTH)

@@ -1,0 +1,168 @@
+"""How near contributions come to the answer they split, and what an occlusion costs beside one by hand.
+
+    python -m benchmarks.influence completeness [--networks 20]
+    python -m benchmarks.influence cost [--pairs 9] [--only TEXT]
+
+`completeness`: all 1,024 ten-bit strings on trained counters of the zoo, the expected answer. It is wanted that the
+integrated gradients of every string miss the answer minus the baseline's by .01 at most, with 400 points in the
+median. Beside them stand 50 fixed points, the default of captum's `IntegratedGradients` (Gauss-Legendre too).
+
+`cost`: by hand is one batch with a row for each edit, run from the first step. CPU seconds of one thread, interleaved
+pairs, the median of their ratios; .5 at most is wanted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import probe
+from models import zoo
+from models.counter import expected_answer
+from models.tasks import bit_strings
+from probe.influence.asking import Question
+from probe.influence.attributing import Path as Way
+from probe.recurrent.rows.batches import batch_of
+
+from .speed import pairs, table
+
+FIXED = 50
+GRADIENTS = "integrated gradients"
+
+
+def completeness(count: int) -> Iterator[tuple[str, ...]]:
+    """Yield a row of the table for each counter: errors, points, and the error of fixed points."""
+    x = bit_strings(10)
+    nodes, weights = (
+        torch.from_numpy((one + shift) / 2)
+        for one, shift in zip(np.polynomial.legendre.leggauss(FIXED), (1, 0), strict=True)
+    )
+    for trained in zoo.networks(seeds=range(count)):
+        found = probe.contributions(trained.model, x, output=expected_answer, method=GRADIENTS)
+        assert found.points is not None
+        assert found.answers is not None
+        assert found.baseline_answers is not None
+        question = Question(trained.model, expected_answer, batch_of(trained.model, (x,), {}))
+        ends = torch.zeros(len(x), dtype=torch.float64), torch.ones(len(x), dtype=torch.float64)
+        with torch.enable_grad():
+            fixed, _ = Way(question, None, x, 0 * x, 32_000_000).gains(question.every, *ends, nodes, weights)
+        missed = (fixed.flatten(1).sum(1) - (found.answers - found.baseline_answers)).abs()
+        points = found.points
+        numbers = [float(found.error[GRADIENTS].max()), float(missed.max()), float((missed > 0.01).double().mean())]
+        yield (
+            str(trained.seed),
+            f"{numbers[0]:.4f}",
+            f"{int(points.median())}",
+            f"{int(points.max())}",
+            f"{numbers[1]:.2f}",
+            f"{numbers[2]:.0%}",
+        )
+
+
+class Reader(nn.Module):
+    """An LSTM with a number read off its last state."""
+
+    def __init__(self, features: int, units: int) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(features, units, batch_first=True), nn.Linear(units, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the numbers, (batch,)."""
+        return self.head(self.lstm(x)[0][:, -1])[:, 0]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is occluded.
+
+    Attributes:
+        name: its shape.
+        model: the model.
+        output: what is read off its output.
+        x: the input.
+        steps: which steps are occluded.
+        together: whether all features of a step are.
+    """
+
+    name: str
+    model: nn.Module
+    output: Callable[[Tensor], Tensor]
+    x: Tensor
+    steps: Sequence[int]
+    together: bool = False
+
+    @torch.no_grad()
+    def by_hand(self) -> Tensor:
+        """Return the contributions by one batch with a row for each edit, (edit, row)."""
+        features = [slice(None)] if self.together else range(self.x.shape[2])
+        edits = [(step, feature) for step in self.steps for feature in features]
+        many = self.x.repeat(len(edits), 1, 1).view(len(edits), *self.x.shape)
+        for number, (step, feature) in enumerate(edits):
+            many[number, :, step, feature] = 0
+        answers = self.output(self.model(many.flatten(0, 1))).view(len(edits), -1)
+        return self.output(self.model(self.x)) - answers
+
+    def by_probe(self) -> Tensor:
+        """Return the contributions by `probe.contributions`, (edit, row)."""
+        found = probe.contributions(
+            self.model, self.x, output=self.output, method="occlusion", steps=self.steps, together=self.together
+        )
+        return found["occlusion"][:, list(self.steps)].flatten(1).T
+
+
+def cases() -> Iterator[Case]:
+    """Yield the cases."""
+    torch.manual_seed(0)
+    counter, answers = zoo.networks(seeds=[0])[0].model, lambda numbers: numbers
+    yield Case("all 1,024 strings of 10 bits, 12 units", counter, expected_answer, bit_strings(10), range(10))
+    drawn = torch.randn(1_024, 10, 1)
+    yield Case("1,024 rows of 10 drawn numbers, 12 units", counter, expected_answer, drawn, range(10))
+    yield Case(
+        "4 rows x 200 steps x 8 features, 64 units", Reader(8, 64), answers, torch.randn(4, 200, 8), range(200)
+    )
+    long, x = Reader(64, 128), torch.randn(1, 1_500, 64)
+    for where, steps in {"each 15th": range(0, 1_500, 15), "the last": range(1_400, 1_500)}.items():
+        yield Case(f"1 row, 100 of 1,500 steps ({where}), 64 features, 128 units", long, answers, x, steps, True)
+
+
+def cost(count: int, only: str) -> Iterator[tuple[str, ...]]:
+    """Yield a row of the table for each case with this text in its name."""
+    for case in cases():
+        if only in case.name:
+            apart = float((case.by_probe() - case.by_hand()).abs().max())
+            timed = pairs(case.by_probe, case.by_hand, count)
+            ours, bare = (f"{median(timed[name]) * 1e3:,.1f} ms" for name in ("seconds", "bare"))
+            yield case.name, ours, bare, f"{median(timed['ratio']):.2f}", f"{apart:.1g}"
+
+
+def main() -> int:
+    """Measure, and print the tables."""
+    parser = argparse.ArgumentParser(description="Measure contributions of inputs.")
+    parser.add_argument("what", choices=("completeness", "cost"))
+    parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--only", default="", metavar="TEXT")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.what == "completeness":
+        head = ("seed", "error", "points (median)", "points (most)", f"error of {FIXED} points", "strings they miss")
+        rows = completeness(options.networks)
+    else:
+        head = ("occlusion", "probe", "by hand", "ratio", "largest difference")
+        rows = cost(options.pairs, options.only)
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    sys.stdout.write(f"{processor}, torch {torch.__version__}\n\n{table(head, rows)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
