@@ -106,7 +106,7 @@ class Asked:
         if unasked or not layers:
             found["initial"] = {method: one * torch.nan for method, one in found["initial"].items()}
             why = (
-                f"{', '.join(unasked)} begins with one that is not zero" if layers else "no recurrent layer is known"
+                f"that of {', '.join(unasked)} is not zero" if layers else "no recurrent layer is known"
             )
             found["notes"] = (f"Not asked: the state before the first step, since {why}.",)
         return found
