@@ -105,9 +105,7 @@ class Asked:
         found["notes"] = () if question.begins else (zero,)
         if unasked or not layers:
             found["initial"] = {method: one * torch.nan for method, one in found["initial"].items()}
-            why = (
-                f"that of {', '.join(unasked)} is not zero" if layers else "no recurrent layer is known"
-            )
+            why = f"that of {', '.join(unasked)} is not zero" if layers else "no recurrent layer is known"
             found["notes"] = (f"Not asked: the state before the first step, since {why}.",)
         return found
 

@@ -19,8 +19,7 @@ from models.planted.counting import ones_counter
 from models.tasks import bit_strings
 from probe.recurrent import CustomLSTM
 
-BOTH, BITS = ("occlusion", "integrated gradients"), bit_strings(6)
-LENGTHS = torch.tensor([7, 4, 5, 3])
+BOTH, BITS, LENGTHS = ("occlusion", "integrated gradients"), bit_strings(6), torch.tensor([7, 4, 5, 3])
 
 
 class Net(nn.Module):
