@@ -89,6 +89,11 @@ class Asked:
             if GRADIENTS in self.methods:
                 base_values = _returned(question, other, at) if by_symbol and at else base
                 self._gradients(question, Path(question, at, values, base_values, self.memory), real, found)
+                if by_symbol and not (question.begins or close(reached.double(), found["baseline_answers"])):
+                    raise ProbeError(
+                        "The model reads its symbols not through one embedding alone, so that the gradients at its "
+                        "output miss the rest. Ask for 'occlusion', or name the module that all go through with at=."
+                    )
         if OCCLUSION in self.methods:
             where, together = real & self._where(real), self.together or symbols
             given = occluded(
@@ -198,13 +203,7 @@ def _layers(model: nn.Module) -> tuple[Any, ...]:
 def _returned(question: Question, seen: Seen, module: nn.Module) -> Tensor:
     """Return what a module returned, (row, time, ...)."""
     value, axis = next(out for one, _, out in seen.outputs if one is module), question.batch.axis
-    if (
-        not isinstance(value, Tensor)
-        or not value.is_floating_point()
-        or value.dim() < 3
-        or value.shape[axis] != len(question.x)
-    ):
-        raise ProbeError(
-            "The module of at= must return numbers, (batch, time, feature) as the model's first input has it."
-        )
+    fits = isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 2
+    if not fits or value.movedim(axis, 0).shape[:2] != question.x.shape[:2]:
+        raise ProbeError("The module of at= must return numbers with the first two axes of the model's first input.")
     return value.detach().movedim(axis, 0).clone()
