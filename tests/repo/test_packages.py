@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib
 import io
 import subprocess
 import sys
@@ -24,11 +25,13 @@ import torch
 from torch import nn
 
 import probe
+from benchmarks import silero
+from tests.repo.docs_blocks import ROOT, blocks, shell
 
 pytestmark = pytest.mark.packages
 
-DATA = Path(__file__).parents[1] / "data" / "packages"
-CACHE = Path(__file__).parents[2] / "build" / "packages"
+DATA, CACHE = ROOT / "tests/data/packages", ROOT / "build/packages"
+PAGE = ROOT / "docs/howto/memory.md"
 
 G2P, SILERO = "g2p-en==2.1.0", "silero-vad==6.2.3"
 #: Of every file that is read here, by its path in its wheel.
@@ -136,3 +139,59 @@ def test_silero_onnx(tmp_path: Path) -> None:
         right, wrong = ("_model_8k.", "_model.") if name.startswith("If_0.else") else ("_model.", "_model_8k.")
         assert equal(module, archive.recurrent[f"{right}decoder.rnn"])
         assert not equal(module, archive.recurrent[f"{wrong}decoder.rnn"])
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, torch.Tensor, np.ndarray]:
+    """Return the network, what it hears of the pinned talk, and its answers; the page's first commands bring both."""
+    monkeypatch.chdir(tmp_path)
+    (block, _) = blocks(PAGE.read_text())
+    _ = shell(block.code.replace("python -m benchmarks.silero", ""), tmp_path)
+    file = silero.TALKS[0]
+    assert hashlib.sha256((silero.SOURCE / file).read_bytes()).hexdigest() == _DIGESTS[file]
+    samples, archive = silero.heard(file), silero.opened()
+    assert len(samples) > 150 * silero.RATE
+    return archive, samples, silero.Detector(archive)(silero.features(archive, samples))[0].numpy()
+
+
+def test_the_pages_detector_is_the_packages(talk: Any, tmp_path: Path) -> None:
+    """Chunk by chunk, as the archive's users call it."""
+    _, samples, answers = talk
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        whole = torch.jit.load(unpacked(SILERO, JIT, tmp_path))
+    found = [whole(chunk[None, silero.BEFORE :], silero.RATE).item() for chunk in silero.windows(samples)]
+    assert np.abs(answers - found).max() < TOLERANCE
+
+
+def test_resets_of_its_onnx_file_say_what_the_page_says(
+    talk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros in the array of its state at the same chunks. A chunk later, they are found to say something else."""
+    zipfile.ZipFile(wheel_of("onnxruntime==1.32.0")).extractall(tmp_path / "onnxruntime")
+    monkeypatch.syspath_prepend(tmp_path / "onnxruntime")
+    file = unpacked(SILERO, "silero_vad/data/silero_vad.onnx", tmp_path)
+    session = importlib.import_module("onnxruntime").InferenceSession(file)
+    archive, samples, answers = talk
+
+    def heard(every: int, late: int = 0, context: int = silero.BEFORE) -> np.ndarray:
+        state, found = np.zeros((2, 1, 128), np.float32), list[float]()
+        for step, window in enumerate(silero.windows(samples).numpy()):
+            reset = step >= every and step % every == late
+            given = window * (np.arange(len(window)) >= silero.BEFORE - context) if reset else window
+            state = state * (not reset)
+            answer, state = session.run(None, {"input": given[None], "state": state, "sr": np.array(silero.RATE)})
+            found.append(answer.item())
+        return np.array(found)
+
+    detector, x, speech, shares = silero.Detector(archive), silero.features(archive, samples), answers > 0.5, []
+    for every in silero.EVERY:
+        found = heard(every)
+        ours = torch.cat([detector(piece)[0] for piece in x.split(every, 1)]).numpy()
+        assert np.abs(ours - found).max() < TOLERANCE
+        shares.append(f"{100 * ((found > 0.5) != speech)[every:].mean():.2g}%")
+        assert every > 1 or speech[found > 0.5].all()  # what changes is missed speech
+    assert f"talk, 169 s:      {' '.join(shares)}\n" in PAGE.read_text()
+    assert np.abs(heard(31) - heard(31, late=1)).max() > 0.1
+    for every, share in ((1, 0.604), (156, 0.043)):  # without the samples before the chunk
+        assert abs(((heard(every, context=0) > 0.5) != speech).mean() - share) < 0.001
