@@ -21,6 +21,8 @@ QUESTIONS = (
     "unit_ablation",
     "gate_shares",
     "bit_effects",
+    "inputs",
+    "memory",
     "other_lengths",
     "programs",
     "reduced_models",

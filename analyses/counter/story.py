@@ -105,7 +105,7 @@ PAGES = {
             "gate_activity": Told("After a 1 the forget gate keeps more than after a 0", {}, _keeps_more_after_a_one),
             "bit_effects": Told("What a bit does depends on the bits before it", {"II.16": "refuted"}),
         },
-        ("routes", "quantised_states", "few_states", "dynamics"),
+        ("inputs", "memory", "routes", "quantised_states", "few_states", "dynamics"),
     ),
     HOW: Contents(
         "How do we know?",

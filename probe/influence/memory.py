@@ -284,8 +284,13 @@ class _Run:
         """Return what stands in a state's place, (batch, step, unit)."""
         values = part.signals[state]
         own = values[:, list(steps)]
-        if put in ("own", "another row"):
-            return own if put == "own" else own.roll(1, 0)
+        if put == "another row":
+            # Neighbours may have begun alike: each row has the state of one that is drawn.
+            there = np.flatnonzero(self.lengths > max(steps))
+            order = np.random.default_rng([self._asked["seed"], *steps]).permutation(there)
+            return own.clone().index_copy_(0, torch.as_tensor(order), own[np.roll(order, 1)])
+        if put == "own":
+            return own
         if put in ("zero", "initial"):
             return torch.zeros_like(own) if put == "zero" else part.initial[state].unsqueeze(1).expand_as(own)
         there = torch.as_tensor(np.arange(values.shape[1]) < self.lengths[:, None]).to(values.device)
@@ -315,10 +320,8 @@ class _Run:
     def lags(self, times: Sequence[int], put: str, units: tuple[int, ...] | None) -> tuple[np.ndarray, Any]:
         """Return differences to the clean answers, (row, time, lag), and which decisions are others, or None."""
         rows, time = self.clean.shape[:2]
-        found, changed = (
-            np.full((rows, len(times), time), np.nan, np.float32),
-            np.zeros((rows, len(times), time), bool),
-        )
+        found = np.full((rows, len(times), time), np.nan, np.float32)
+        changed = np.zeros(found.shape, bool)
         there, decide = np.arange(time) < self.lengths[:, None], self._asked["decide"]
         runs = self.answers([self.edits([at], put, units) for at in times])
         for number, (at, answers) in enumerate(zip(times, runs, strict=True)):

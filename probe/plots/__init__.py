@@ -1,6 +1,7 @@
 """Plots of recordings and of tables, and how every figure looks."""
 
 from .gates import saturation
+from .resets import memory
 from .sequences import ColouredText, contributions, heatmap, text
 from .state_space import trajectories
 from .tables import dose, matrix
@@ -13,6 +14,7 @@ __all__ = [
     "dose",
     "heatmap",
     "matrix",
+    "memory",
     "saturation",
     "text",
     "traces",

@@ -170,11 +170,12 @@ runs = Need(
     "whole sequences of so many steps, run from states through so large layers, take too long",
     (Need(lambda s: s.read is not None and not_from_states(s, s.read), first=(several_steps,)),),
 )
+whole = Need(lambda s: not ends_of(s).whole, "only the ends of its long sequences are run from states", (machine,))
 whole_sequences = Need(
     lambda s: sum(len(prefixes.rows) for prefixes in machine_of(s).clean.prefixes) > MOST_BEGINNINGS,
     f"its sequences have too many distinct beginnings; at most {MOST_BEGINNINGS:,} can be fitted",
     (
-        Need(lambda s: not ends_of(s).whole, "only the ends of its long sequences are run from states", (machine,)),
+        whole,
         Need(
             _read_otherwise,
             "its layer reads what the network makes of the inputs, such as an embedding, and not the inputs",

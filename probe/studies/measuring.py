@@ -50,6 +50,8 @@ MODULES = (
     "answers.programs",
     "answers.other_lengths",
     "answers.bit_effects",
+    "answers.inputs",
+    "answers.memory",
     "states.reduced_models",
     "states.noise_margin",
     "states.quantised_states",

@@ -18,7 +18,7 @@ from matplotlib.path import Path
 
 from probe import ProbeError
 from probe.evidence import DataFigure
-from probe.plots.dots import scatter
+from probe.plots.spaces import scatter
 from probe.plots.style import new_figure, style
 
 VALUES = np.linspace(0.1, 0.9, 9)

@@ -23,6 +23,14 @@ from probe.plots.style import new_figure, style
 from probe.report import figure_to_svg
 
 plots: Any = probe.plots
+
+
+def _forgets() -> Any:
+    """Return how long a small GRU remembers, unit by unit."""
+    torch.manual_seed(0)
+    return probe.memory(torch.nn.GRU(1, 3, batch_first=True), torch.randn(4, 9, 1), units="each", random=1)
+
+
 ROWS = pd.DataFrame({"given": [0, 1, 2] * 2, "answered": [0.0, 1.0, 2.0, 1.0, 1.5, 1.0], "part": [*"aaabbb"]})
 #: A plot -> how it draws a single panel that has a colour for each of several values, where it has colours at all.
 PANEL: dict[str, Callable[..., Any]] = {
@@ -30,6 +38,7 @@ PANEL: dict[str, Callable[..., Any]] = {
     "dose": lambda **more: plots.dose(ROWS, by="part", base=1, **more),
     "heatmap": lambda **more: plots.heatmap(recorded("lstm").recording, signals="cell_state", **more),
     "matrix": lambda **more: plots.matrix(np.arange(6).reshape(2, 3) - 2.0, **more),
+    "memory": lambda **more: plots.memory(_forgets(), **more),
     "saturation": lambda **more: plots.saturation(recorded("lstm").recording, gates="input_gate", **more),
     "traces": lambda **more: plots.traces(recorded("lstm").recording, by=MOVING, units=1, name="rest", **more),
     "trajectories": lambda **more: recorded("lstm").recording.plot.trajectories(by=MOVING, points=[[0] * 4], **more),
@@ -77,7 +86,7 @@ CHOICES: dict[str, tuple[Any, Any]] = {"size": ((3, 3), (6, 4)), "title": ("one"
 def test_every_choice_changes_what_is_seen(name: str) -> None:
     """Size, title and colour map, of each plot that has them; also above and over several panels."""
     has = [choice for choice in CHOICES if choice in inspect.signature(getattr(plots, name)).parameters]
-    lacks = {"text": ["size"], "dose": ["cmap"], "saturation": ["cmap"]}.get(name, [])
+    lacks = {"text": ["size"], "dose": ["cmap"], "saturation": ["cmap"], "memory": ["cmap"]}.get(name, [])
     assert has == [choice for choice in CHOICES if choice not in lacks]
     for choice in has:
         drawn = [PANEL[name](**{choice: value}) for value in CHOICES[choice]]

@@ -16,9 +16,9 @@ from ...errors import ProbeError, several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import place
-from ...plots.dots import scatter
 from ...plots.legends import figure_legend
 from ...plots.sequences import draw_map, write_steps
+from ...plots.spaces import scatter
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import GREY, ROLE_STYLE, new_figure
 from ...subjects.answers import answers_if_asked

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from ...errors import ProbeError
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
-from ...plots.dots import scatter
 from ...plots.lines import scale
+from ...plots.spaces import scatter
 from ...plots.state_space import principal
 from ...plots.study_figures import drawing, drawn, labels, shortened
 from ...plots.style import VALUES, colours, new_figure
