@@ -92,6 +92,7 @@ class Lags:
 
     def _quantiles(self, share: float, of: str, counts: np.ndarray) -> np.ndarray:
         size, found = self.differences.shape[2] + 1, self.horizons
+        found = found[found["horizon"] >= 0] if of == "half" else found  # no difference halves where there is none
         ends, cuts = np.zeros((2, len(self.differences), size))
         np.add.at(ends, (found["row"], found[of] + 1), ~found[f"{of}_censored"])
         np.add.at(cuts, (found["row"], found[of] + 1), found[f"{of}_censored"])

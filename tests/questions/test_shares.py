@@ -24,6 +24,7 @@ from probe.methods.decomposition.gates import gate_table
 from probe.methods.decomposition.routes import route_table
 from probe.methods.decomposition.shapley import pooled_shares
 from probe.methods.decomposition.units import unit_table
+from probe.questions.answers import inputs, memory
 from probe.questions.interventions import gate_shares, routes, unit_shares
 from probe.questions.states import noise_margin, quantised_states, single_units
 from probe.studies.measuring import groups_of
@@ -179,8 +180,8 @@ def test_shares_of_a_gru_with_another_concept_are_those_of_its_tables() -> None:
 
 def subject_of(model: nn.Module | None = None, inputs: np.ndarray | None = None, **more: Any) -> Subject:
     """Return the planted network with drawn bits."""
-    inputs = bits(200, LONG) if inputs is None else inputs
-    (subject,) = prepare(study_of(planted() if model is None else model, inputs=inputs, **more))
+    given = bits(200, LONG) if inputs is None else inputs
+    (subject,) = prepare(study_of(planted() if model is None else model, inputs=given, **more))
     return subject
 
 
@@ -215,6 +216,25 @@ def test_pairs_of_drawn_sequences_share_what_is_known_by_hand() -> None:
     assert all("6 are needed. Give more sequences" in why_not(few, module) for module in SHARES)
     single = subject_of(inputs=bits(20, 1))
     assert all("single step" in why_not(single, module) for module in (routes, gate_shares))
+
+
+def test_time_and_inputs_of_a_counter() -> None:
+    """What a reset takes from the count is missing to the end, and each bit moves the answer by one."""
+    subject = subject_of()
+    lasts, moved = answer(memory.question(subject), [subject]), answer(inputs.question(subject), [subject])
+    assert by("at", lasts.measurements, "kept_at_lag") == pytest.approx(dict.fromkeys(range(LONG - 1), 1), abs=0.01)
+    assert values(lasts.measurements, "kept_at_end") == pytest.approx([1], abs=0.01)
+    assert values(lasts.measurements, "halved") == [0]
+    assert values(lasts.measurements, "horizon") == []
+    assert "1.00 of what that changes at once is still changed at the end" in lasts.notes["answer"]
+    assert "most outlast the sequence" in lasts.notes["answer"]
+    effects = by("step", moved.measurements, "effect_at_step")
+    assert effects == pytest.approx(dict.fromkeys(range(LONG), 1), abs=0.02)
+    assert values(moved.measurements, "early_share") == pytest.approx([0.5], abs=0.01)
+    assert "The first half of the inputs makes 50%" in moved.notes["answer"]
+    assert len(moved.figures) == len(lasts.figures) == 1
+    ragged = subject_of(lengths=np.random.default_rng(0).integers(7, LONG + 1, 200))
+    assert why_not(ragged, memory, inputs) == "its sequences differ in length"
 
 
 def test_sequences_of_several_lengths_are_asked_at_their_ends() -> None:

@@ -79,7 +79,8 @@ def _values(subject: Subject) -> Iterator[Value]:
     early = np.flatnonzero(lags.times < length // 2)
     ends = found[:, early, length - 1 - lags.times[early]]
     yield "kept_at_end", ends.mean() / first[:, early].mean(), {"n": ends.size}
-    yield "halved", 1 - lags.horizons["half_censored"].mean(), {"n": len(lags.horizons)}
+    moved = lags.horizons[lags.horizons["horizon"] >= 0]
+    yield "halved", 1 - moved["half_censored"].mean(), {"n": len(moved)}
     if np.isfinite(horizon := lags.quantile(0.5)):
         yield "horizon", horizon, {"n": len(lags.horizons)}
 
