@@ -19,6 +19,7 @@ from ..hooks.record import record
 from ..hooks.sweeping.sweep import sweep
 from ..recording.recording import LayerRecording
 from ..recurrent.finding import find_layers
+from ..recurrent.layers import LoopLayer
 from ..recurrent.rows.batches import batch_of, map_tensors
 from ..recurrent.signals import Signal, Site, as_indices, within
 from ..subjects.networks.random_weights import random_weights
@@ -27,15 +28,18 @@ from .lags import Decide, Lags, compared
 #: What may stand in a state's place.
 PUTS = ("initial", "zero", "mean", "another row", "own")
 _DECISIONS: dict[str, Decide] = {
-    "argmax": lambda answers: answers.argmax(2),
     "sign": lambda answers: answers[:, :, 0] > 0,
     "half": lambda answers: answers[:, :, 0] > 0.5,
     "round": lambda answers: np.rint(answers[:, :, 0]),
 }
+_OF_ONE = tuple(_DECISIONS.values())
+_DECISIONS["argmax"] = lambda answers: answers.argmax(2)
 #: About how many bytes of states one run holds, and of answers are compared at a time.
 _MEMORY = 100_000_000
 #: How far answers before a replaced state may lie from the clean ones, relative to values above 1.
 _ROUNDING = 1e-4
+#: The gates that say how much of a state is kept, in an LSTM and in a GRU.
+_GATES = (Signal.FORGET_GATE, Signal.UPDATE_GATE)
 #: Of how many states distances are taken.
 _MOST_STATES = 2_000
 
@@ -79,7 +83,7 @@ class Memory:
     def shortest_reset(self, share: float = 0.01) -> tuple[int | None, int | None, int | None]:
         """Return the shortest schedule from which on at most a share of decisions changes, with its interval.
 
-        None stands for a longer one than was tried; the ends of the interval are those of the shares turned around.
+        None is a longer one than was tried. The interval is that of the shares, turned around.
 
         Raises:
             ProbeError: no decisions were compared under schedules.
@@ -107,8 +111,8 @@ class Memory:
                 lines += [f"    By its gates it keeps half for {gates:.3g} steps: what replaces it says otherwise."]
         lines += [f"  {name}: {next(iter(one.groups.values())).said}" for name, one in self.controls.items()]
         lines += [f"  A row's own state in its place changes the answers by {self.own_error:.2g}."]
-        if math.isfinite(self.distance):
-            lines += [f"  What is put in lies {self.distance:.2g} times as far from states that occur as these do."]
+        far = f"  What is put in lies {self.distance:.2g} times as far from states that occur as these do."
+        lines += [far] if math.isfinite(self.distance) else []
         return "\n".join(lines if self.schedules is None else [*lines, self.schedules.to_string(index=False)])
 
 
@@ -172,8 +176,8 @@ def memory(
     asked = _checked(put, options)
     run = _Run(model, inputs, answer, put, asked)
     chosen = run.times(times)
-    of_itself = dict.fromkeys(("every", "truth", "units", "controls"), None) | {"random": 0}
-    again: Any = partial(memory, answer=answer, put=put, times=chosen, **options | of_itself)
+    of_itself: Any = dict.fromkeys(("every", "truth", "units", "controls"), None) | {"random": 0}
+    again = partial(memory, answer=answer, put=put, times=chosen, **options | of_itself)
     return run.measured(chosen, {name: again(other, *inputs) for name, other in run.others(model).items()})
 
 
@@ -183,16 +187,14 @@ def _checked(put: str, options: Mapping[str, Any]) -> dict[str, Any]:
         raise ProbeError(unknown("argument", min(wrong), ("answer", "put", "times", *Options.__annotations__)))
     asked: dict[str, Any] = dict.fromkeys(Options.__annotations__) | {"random": 0, "seed": 0} | dict(options)
     decide, keep, every = asked["decide"], asked["keep"], asked["every"]
-    for name, given, allowed in (("state to put in", put, PUTS), ("decision", decide, _DECISIONS)):
-        if isinstance(given, str) and given not in allowed:
+    for name, given, allowed in (("state to put in", put, PUTS), ("decision", decide or "sign", _DECISIONS)):
+        if not callable(given) and given not in allowed:
             raise ProbeError(unknown(name, given, allowed))
     if asked["tolerance"] is not None and asked["relative"] is not None:
         raise ProbeError(f"Give tolerance={asked['tolerance']} or relative={asked['relative']}, not both.")
     every = sorted(set(as_indices("every", every) or ())) if every else []
     if every and (every[0] < 1 or put not in PUTS[:3] or any(asked[name] for name in ("layer", "keep"))):
-        raise ProbeError(
-            f"every={every} sets the whole state back, after 1 step or more: put= {PUTS[:3]}, all layers."
-        )
+        raise ProbeError(f"every={every} sets the whole state back, after 1 step or more; put= is of {PUTS[:3]}.")
     keep = (keep,) if isinstance(keep, str) else tuple(keep or ())
     return asked | {"every": every, "keep": keep, "decide": _DECISIONS[decide] if isinstance(decide, str) else decide}
 
@@ -201,20 +203,23 @@ class _Run:
     """The clean run of a model, and the runs in which states are replaced."""
 
     def __init__(self, model: nn.Module, inputs: Any, answer: Any, put: str, asked: dict[str, Any]) -> None:
-        called = {"kwargs": asked["kwargs"], "batch_axis": asked["batch_axis"]}
-        self._call = partial(sweep, model, *inputs, **called, memory=_MEMORY)
-        layer, self._put, self._asked = asked["layer"], put, asked
-        found = record(model, *inputs, kwargs=asked["kwargs"], layers=None if layer is None else [layer])
+        self._call: Any = partial(sweep, model, *inputs, kwargs=asked["kwargs"], batch_axis=asked["batch_axis"])
+        self._put, self._asked = put, asked
+        layers = find_layers(model, None if asked["layer"] is None else [asked["layer"]])
+        signals = {signal for one in layers for signal in one.signals if signal in (*one.states, *_GATES)}
+        options: Any = {"layers": [one.name for one in layers], "kwargs": asked["kwargs"]}
+        options |= {} if any(isinstance(one, LoopLayer) for one in layers) else {"signals": signals}
+        found = record(model, *inputs, **options)
         for name, calls in found.calls.items():
             if calls > 1:
                 raise ProbeError(f"Layer {name!r} was called for {calls} sequences, and a state belongs to one.")
-        backwards = [one.name for one in find_layers(model) if one.reads_back and one.name in found.layers]
+        backwards = [one.name for one in layers if one.reads_back and one.name in found.layers]
         if backwards:
             raise ProbeError(f"Layer {backwards[0]!r} reads from the end: what its state leads to comes earlier.")
         named = {str(state) for part in found.parts for state in part.initial}
         if not {*asked["keep"]} < named:
             raise ProbeError(
-                f"keep={asked['keep']!r} must name some of the states {', '.join(sorted(named))}, and leave others."
+                f"keep={asked['keep']!r} must name some of {', '.join(sorted(named))}, and leave others."
             )
         batch, self.parts = batch_of(model, inputs, asked["kwargs"] or {}, asked["batch_axis"]), found.parts
         rows, time, _ = next(iter(found.parts[0].signals.values())).shape
@@ -222,28 +227,26 @@ class _Run:
             raise ProbeError("put='another row' needs several rows, and the input has one. Choose another put=.")
         self._read = partial(_answers, answer, batch.axis, (rows, time))
         self.clean, self.lengths = self._read(found.output), np.array(found.parts[0].lengths or [time] * rows)
+        if asked["decide"] in _OF_ONE and self.clean.shape[2] > 1:
+            raise ProbeError(f"This decision needs one number an answer, and these have {self.clean.shape[2]}.")
 
     def others(self, model: nn.Module) -> dict[str, nn.Module]:
         """Return the networks that the model is compared with."""
-        cells = [part.layer for part in self.parts]
-        random = random_weights(model, self._asked["random"], seed=self._asked["seed"], cells=cells)
-        return dict(self._asked["controls"] or {}) | dict(random)
+        drawn: Any = {"seed": self._asked["seed"], "cells": [part.layer for part in self.parts]}
+        return dict(self._asked["controls"] or {}) | dict(random_weights(model, self._asked["random"], **drawn))
 
     def measured(self, times: list[int], controls: Mapping[str, Memory]) -> Memory:
         """Return what replacing the state does."""
         asked, seed = self._asked, self._asked["seed"]
         limit, share = asked["tolerance"], 0.01 if asked["relative"] is None else asked["relative"]
         units = self.units(asked["units"])
+        found = {name: self.lags(times, own) for name, own in units.items()}
+        of = partial(Lags.of, times, clean=self.clean, limit=limit, share=share, seed=seed)
         return Memory(
-            {
-                name: Lags.of(
-                    times, self.lags(times, self._put, own), self.clean, limit=limit, share=share, seed=seed
-                )
-                for name, own in units.items()
-            },
+            {name: of(lags) for name, (lags, _) in found.items()},
             self._put,
             {part.layer: tuple(map(str, self.states(part))) for part in self.parts},
-            float(np.nanmax(self.lags(sorted({times[0], times[len(times) // 2], times[-1]}), "own", None)[0])),
+            max(error for _, error in found.values()),
             self.distance(times, seed) if list(units.values()) == [None] else math.nan,
             self.schedules() if asked["every"] else None,
             self.gates() if list(units.values()) != [None] else {},
@@ -253,9 +256,10 @@ class _Run:
     def times(self, times: Any) -> list[int]:
         """Return after which steps the state is replaced: each leaves a step to be read."""
         most = int(self.lengths.max()) - 1
-        if most < 1 or (isinstance(times, int) and times < 1):
+        count = isinstance(times, (int, np.integer))
+        if most < 1 or (count and times < 1):
             raise ProbeError(f"times={times!r} must be 1 or more, or steps; the input has {most + 1}, and needs 2.")
-        if isinstance(times, int):
+        if count:
             return sorted(np.random.default_rng(self._asked["seed"]).permutation(most)[:times].tolist())
         return within("times", as_indices("times", times), most, "the steps that another one follows")
 
@@ -265,10 +269,8 @@ class _Run:
             return {"state": None}
         sizes = sorted({part.signals[state].shape[2] for part in self.parts for state in self.states(part)})
         if len(self.parts) != 1 or len(sizes) != 1:
-            raise ProbeError(
-                f"units={units!r} needs one layer whose states have one size; these are {len(self.parts)} layers "
-                f"with states of {', '.join(map(str, sizes))} numbers. Choose layer= and keep=."
-            )
+            told = f"{len(self.parts)} layers with states of {', '.join(map(str, sizes))} numbers"
+            raise ProbeError(f"units={units!r} needs one layer and states of one size; here are {told}. Use layer=.")
         if isinstance(units, str) and units != "each":
             raise ProbeError(unknown("choice of units", units, ("each",)))
         named = {f"unit {unit}": unit for unit in range(sizes[0])} if isinstance(units, str) else units
@@ -289,10 +291,10 @@ class _Run:
             there = np.flatnonzero(self.lengths > max(steps))
             order = np.random.default_rng([self._asked["seed"], *steps]).permutation(there)
             return own.clone().index_copy_(0, torch.as_tensor(order), own[np.roll(order, 1)])
-        if put == "own":
-            return own
-        if put in ("zero", "initial"):
-            return torch.zeros_like(own) if put == "zero" else part.initial[state].unsqueeze(1).expand_as(own)
+        if put in ("own", "zero"):
+            return own if put == "own" else torch.zeros_like(own)
+        if put == "initial":
+            return part.initial[state].unsqueeze(1).expand_as(own)
         there = torch.as_tensor(np.arange(values.shape[1]) < self.lengths[:, None]).to(values.device)
         return values[there].mean(0).expand_as(own)
 
@@ -313,41 +315,42 @@ class _Run:
         """Yield the answers of each run, (batch, step, number), a few runs at a time."""
         turn = max(1, _MEMORY // max(1, self.clean.nbytes))
         for start in range(0, len(groups), turn):
-            found = self._call(edits=groups[start : start + turn])
+            found = self._call(edits=groups[start : start + turn], memory=_MEMORY)
             for number in range(len(groups[start : start + turn])):
                 yield self._read(map_tensors(lambda tensor, at=number: tensor[at], found))
 
-    def lags(self, times: Sequence[int], put: str, units: tuple[int, ...] | None) -> tuple[np.ndarray, Any]:
-        """Return differences to the clean answers, (row, time, lag), and which decisions are others, or None."""
+    def lags(self, times: Sequence[int], units: tuple[int, ...] | None) -> tuple[tuple[np.ndarray, Any], float]:
+        """Return differences to the clean answers, (row, time, lag), which decisions changed, and the own error."""
         rows, time = self.clean.shape[:2]
-        found = np.full((rows, len(times), time), np.nan, np.float32)
-        changed = np.zeros(found.shape, bool)
-        there, decide = np.arange(time) < self.lengths[:, None], self._asked["decide"]
-        runs = self.answers([self.edits([at], put, units) for at in times])
-        for number, (at, answers) in enumerate(zip(times, runs, strict=True)):
+        found, decide = np.full((rows, len(times), time), np.nan, np.float32), self._asked["decide"]
+        changed, error, there = np.zeros(found.shape, bool), 0.0, np.arange(time) < self.lengths[:, None]
+        # A sweep runs the first and the last of its edits alone: those that change nothing, beside all that do.
+        own = [times[0], times[len(times) // 2], times[-1]]
+        asked = [(own[0], "own"), *((at, self._put) for at in times), *((at, "own") for at in own[1:])]
+        runs = self.answers([self.edits([at], put, units) for at, put in asked])
+        for number, ((at, _), answers) in enumerate(zip(asked, runs, strict=True), -1):
             apart = np.where(there & (self.lengths > at + 1)[:, None], np.abs(answers - self.clean).max(2), np.nan)
             if np.nanmax(apart[:, :at], initial=0) > _ROUNDING * max(1.0, float(np.abs(self.clean).max())):
-                raise ProbeError(
-                    f"Answers before step {at} change where the state after it is replaced: they read later steps. "
-                    "Choose others with answer=, a function of the model's output."
-                )
+                told = f"Answers before step {at} change where the state after it is replaced: they read later steps."
+                raise ProbeError(f"{told} Choose others with answer=, a function of the model's output.")
+            if not 0 <= number < len(times):
+                error = max(error, float(np.nanmax(apart)))
+                continue
             found[:, number, : time - at] = apart[:, at:]
             if decide is not None:
                 changed[:, number, : time - at] = (decide(answers) != decide(self.clean))[:, at:]
-        return found, None if decide is None else changed & ~np.isnan(found)
+        return (found, None if decide is None else changed & ~np.isnan(found)), error
 
     def distance(self, times: Sequence[int], seed: int) -> float:
         """Return how far the states put in lie from the nearest that occurs, in distances between those."""
-        ends = [np.flatnonzero(self.lengths > at + 1) for at in times]
 
         def joined(put: str) -> Tensor:
-            of = [(part, state) for part in self.parts for state in self.states(part)]
-            each = [
-                torch.cat([self.value(*one, [at], put)[rows, 0] for rows, at in zip(ends, times, strict=True)])
-                for one in of
-            ]
-            numbers = [torch.view_as_real(one).flatten(1) if one.is_complex() else one for one in each]
-            return torch.cat(numbers, 1).double().cpu()
+            found, last = list[Tensor](), torch.as_tensor(self.lengths)
+            for part in self.parts:
+                for state in self.states(part):
+                    each = torch.cat([self.value(part, state, [at], put)[last > at + 1][:, 0] for at in times])
+                    found.append(torch.view_as_real(each).flatten(1) if each.is_complex() else each)
+            return torch.cat(found, 1).double().cpu()
 
         own, placed = joined("own"), joined(self._put)
         chosen = np.random.default_rng(seed).permutation(len(own))[:_MOST_STATES]
@@ -378,16 +381,15 @@ class _Run:
     def gates(self) -> dict[str, float]:
         """Return after how many steps each unit's gates keep half: ln(1/2) / mean of ln(forget or update gate)."""
         signals = self.parts[0].signals
-        gates = [signals[one] for one in (Signal.FORGET_GATE, Signal.UPDATE_GATE) if one in signals]
-        kept = gates[0].double().log().nanmean((0, 1)).clamp(-1e9, -1e-9).tolist() if gates else []
+        gate = next((signals[one] for one in _GATES if one in signals), torch.zeros(1, 1, 0))
+        kept = gate.double().log().nanmean((0, 1)).clamp(-1e9, -1e-9).tolist()
         return {f"unit {unit}": math.log(0.5) / value for unit, value in enumerate(kept)}
 
 
 def _answers(answer: Any, axis: int, shape: tuple[int, int], output: Any) -> np.ndarray:
     """Return the answers that a model's output holds, (batch, step, number)."""
-    found = output if answer is None else answer(output)
-    while answer is None and isinstance(found, (tuple, list)) and found:
-        found = found[0]
+    first = output[0] if isinstance(output, (tuple, list)) and output else output
+    found = first if answer is None else answer(output)
     if isinstance(found, Tensor) and found.dim() in (2, 3) and found.is_floating_point():
         found = found.transpose(0, 1) if answer is None and axis == 1 else found
         if tuple(found.shape[:2]) == shape:

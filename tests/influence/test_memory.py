@@ -157,7 +157,7 @@ def test_a_long_stream() -> None:
         ({"decide": "most"}, "no decision 'most'"),
         ({"tolerance": 1.0, "relative": 0.1}, "not both"),
         ({"every": [2], "layer": "rnn[0]"}, "sets the whole state back"),
-        ({"keep": "hidden_state"}, "must name some of the states hidden_state, and leave others"),
+        ({"keep": "hidden_state"}, "must name some of hidden_state, and leave others"),
         ({"times": [59]}, "times=59 lies outside the steps that another one follows, which has 59"),
         ({"times": 0}, "must be 1 or more"),
         ({"units": [3]}, "units=3 lies outside layer 'rnn"),
