@@ -42,5 +42,5 @@ QUESTION = Question(
     inputs.measure,
     roles=common.ANSWERING,
     draw=figures,
-    text="We flip one bit, run the rest, and compare the answers at the end.",
+    text="We flip one bit, run the rest, and compare the last answers. A network that is always right moves by one.",
 )

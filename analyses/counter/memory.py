@@ -35,5 +35,6 @@ QUESTION = Question(
     memory.measure,
     roles=common.ANSWERING,
     draw=figures,
-    text="We set the whole state back to the initial one after a bit, and let the network read the rest.",
+    text="We set the whole state back to the initial one after a bit, let the network read the rest, and compare its "
+    "answers with those of the undisturbed run.",
 )

@@ -15,6 +15,8 @@ from reports.claims import claims_of
 TRAINED, UNTRAINED = "trained", "own initialisation"
 #: What is nearly all of the answers, and what is about half of the networks.
 MOST, HALF = 0.9, (0.4, 0.6)
+#: A change of which more is left has not faded.
+KEPT = 0.8
 #: How much further a gate must be open to be called more open.
 MORE = 0.05
 #: The page that says how we know.
@@ -43,6 +45,17 @@ def _keeps_more_after_a_one(finding: Finding) -> bool:
     own = only(finding.measurements, role=TRAINED, signal="forget_gate")
     last = own[own["step"] == own["step"].max()].groupby("metric")["value"].median()
     return last["mean_where_true"] - last["mean_where_false"] > MORE
+
+
+def _each_bit_counts(finding: Finding) -> bool:
+    effects = only(finding.measurements, metric="effect_at_step")
+    medians = effects[effects["role"].isin([TRAINED, "fitted head"])].groupby(["role", "step"])["value"].median()
+    return bool(((medians - 1).abs() < MORE).all())
+
+
+def _recovers_by_half(finding: Finding) -> bool:
+    kept = only(finding.measurements, metric="kept_at_end").groupby("role")["value"].median()
+    return HALF[0] <= kept[TRAINED] <= HALF[1] and bool((kept.drop(TRAINED) > KEPT).all())
 
 
 def _more_is_not_learned(finding: Finding) -> bool:
@@ -77,6 +90,7 @@ PAGES = {
             "reduced_models": Told(
                 "One number explains most of the answer at twelve bits, trained or not", {"II.20": "not specific"}
             ),
+            "memory": Told("Only trained networks recover from a reset, and by half", {}, _recovers_by_half),
             "base_rate": Told(
                 "The more 1s in training, the more a missing bit adds",
                 {"29e": "established", "29g": "established"},
@@ -104,8 +118,9 @@ PAGES = {
             "gate_shares": Told("A 1 enters through the candidate, trained or not", {"II.15b": "not specific"}),
             "gate_activity": Told("After a 1 the forget gate keeps more than after a 0", {}, _keeps_more_after_a_one),
             "bit_effects": Told("What a bit does depends on the bits before it", {"II.16": "refuted"}),
+            "inputs": Told("Flip any bit, and the last answer moves by one, trained or not", {}, _each_bit_counts),
         },
-        ("inputs", "memory", "routes", "quantised_states", "few_states", "dynamics"),
+        ("routes", "quantised_states", "few_states", "dynamics"),
     ),
     HOW: Contents(
         "How do we know?",

@@ -40,8 +40,7 @@ _MEMORY = 100_000_000
 _ROUNDING = 1e-4
 #: The gates that say how much of a state is kept, in an LSTM and in a GRU.
 _GATES = (Signal.FORGET_GATE, Signal.UPDATE_GATE)
-#: Of how many states distances are taken.
-_MOST_STATES = 2_000
+_MOST_STATES = 2_000  # of which distances are taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +95,7 @@ class Memory:
             over = found.loc[found[column] > share, "every"].max()
             return min((int(k) for k in found["every"] if not k <= over), default=None)
 
-        low, high = ("low", "high") if "low" in found else ("changed", "changed")
+        low, high = (name if name in found else "changed" for name in ("low", "high"))
         return shortest("changed"), shortest(low), shortest(high)
 
     def __repr__(self) -> str:
@@ -239,17 +238,16 @@ class _Run:
         """Return what replacing the state does."""
         asked, seed = self._asked, self._asked["seed"]
         limit, share = asked["tolerance"], 0.01 if asked["relative"] is None else asked["relative"]
-        units = self.units(asked["units"])
-        found = {name: self.lags(times, own) for name, own in units.items()}
+        found = {name: self.lags(times, own) for name, own in self.units(asked["units"]).items()}
         of = partial(Lags.of, times, clean=self.clean, limit=limit, share=share, seed=seed)
         return Memory(
             {name: of(lags) for name, (lags, _) in found.items()},
             self._put,
             {part.layer: tuple(map(str, self.states(part))) for part in self.parts},
             max(error for _, error in found.values()),
-            self.distance(times, seed) if list(units.values()) == [None] else math.nan,
+            self.distance(times, seed) if asked["units"] is None else math.nan,
             self.schedules() if asked["every"] else None,
-            self.gates() if list(units.values()) != [None] else {},
+            {} if asked["units"] is None else self.gates(),
             controls,
         )
 
@@ -269,8 +267,8 @@ class _Run:
             return {"state": None}
         sizes = sorted({part.signals[state].shape[2] for part in self.parts for state in self.states(part)})
         if len(self.parts) != 1 or len(sizes) != 1:
-            told = f"{len(self.parts)} layers with states of {', '.join(map(str, sizes))} numbers"
-            raise ProbeError(f"units={units!r} needs one layer and states of one size; here are {told}. Use layer=.")
+            told = f"these are of {len(self.parts)} layers and of {', '.join(map(str, sizes))} numbers. Use layer=."
+            raise ProbeError(f"units={units!r} needs states of one layer and of one size; {told}")
         if isinstance(units, str) and units != "each":
             raise ProbeError(unknown("choice of units", units, ("each",)))
         named = {f"unit {unit}": unit for unit in range(sizes[0])} if isinstance(units, str) else units

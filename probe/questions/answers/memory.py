@@ -102,7 +102,9 @@ def _lags(subject: Subject) -> Lags:
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how much of the first change is left, by the steps since: medians over networks with their interval."""
     rows = only(frame, metric="kept_at_lag")
-    return draw_lines(rows, at="at", x="steps since the state was set back", y="change of the answer", ax=ax)
+    return draw_lines(
+        rows, at="at", x="steps since the state was set back", y="change, as a share of the first", ax=ax
+    )
 
 
 def tell(answered: Answered) -> Told:
