@@ -20,9 +20,10 @@ from ..hooks.sweeping.sweep import sweep
 from ..recording.recording import LayerRecording
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import LoopLayer
-from ..recurrent.rows.batches import batch_of, map_tensors
+from ..recurrent.rows.batches import batch_of
 from ..recurrent.signals import Signal, Site, as_indices, within
 from ..subjects.networks.random_weights import random_weights
+from .answering import GIVE, Answering, inside, plain
 from .lags import Decide, Lags, compared
 
 #: What may stand in a state's place.
@@ -202,17 +203,19 @@ class _Run:
     """The clean run of a model, and the runs in which states are replaced."""
 
     def __init__(self, model: nn.Module, inputs: Any, answer: Any, put: str, asked: dict[str, Any]) -> None:
-        self._call: Any = partial(sweep, model, *inputs, kwargs=asked["kwargs"], batch_axis=asked["batch_axis"])
+        batch = batch_of(model, inputs, asked["kwargs"] or {}, asked["batch_axis"])
+        asked_model = Answering(model, answer, batch.axis)
+        self._call: Any = partial(sweep, asked_model, *inputs, kwargs=asked["kwargs"], batch_axis=batch.axis)
         self._put, self._asked = put, asked
-        layers = find_layers(model, None if asked["layer"] is None else [asked["layer"]])
+        layers = find_layers(asked_model, None if asked["layer"] is None else [inside(asked["layer"])])
         signals = {signal for one in layers for signal in one.signals if signal in (*one.states, *_GATES)}
         options: Any = {"layers": [one.name for one in layers], "kwargs": asked["kwargs"]}
         options |= {} if any(isinstance(one, LoopLayer) for one in layers) else {"signals": signals}
-        found = record(model, *inputs, **options)
+        found = record(asked_model, *inputs, **options)
         for name, calls in found.calls.items():
             if calls > 1:
-                raise ProbeError(f"Layer {name!r} was called for {calls} sequences, and a state belongs to one.")
-        backwards = [one.name for one in layers if one.reads_back and one.name in found.layers]
+                raise ProbeError(f"Layer {plain(name)!r} was called for {calls} sequences; a state belongs to one.")
+        backwards = [plain(one.name) for one in layers if one.reads_back and one.name in found.layers]
         if backwards:
             raise ProbeError(f"Layer {backwards[0]!r} reads from the end: what its state leads to comes earlier.")
         named = {str(state) for part in found.parts for state in part.initial}
@@ -220,18 +223,21 @@ class _Run:
             raise ProbeError(
                 f"keep={asked['keep']!r} must name some of {', '.join(sorted(named))}, and leave others."
             )
-        batch, self.parts = batch_of(model, inputs, asked["kwargs"] or {}, asked["batch_axis"]), found.parts
+        self.parts, self.clean = found.parts, found.output.numpy(force=True)
         rows, time, _ = next(iter(found.parts[0].signals.values())).shape
         if put == "another row" and rows == 1:
             raise ProbeError("put='another row' needs several rows, and the input has one. Choose another put=.")
-        self._read = partial(_answers, answer, batch.axis, (rows, time))
-        self.clean, self.lengths = self._read(found.output), np.array(found.parts[0].lengths or [time] * rows)
+        if self.clean.shape[:2] != (rows, time):
+            raise ProbeError(
+                f"The answers are {self.clean.shape}, and must be of {rows} rows and {time} steps: {GIVE}"
+            )
+        self.lengths = np.array(found.parts[0].lengths or [time] * rows)
         if asked["decide"] in _OF_ONE and self.clean.shape[2] > 1:
             raise ProbeError(f"This decision needs one number an answer, and these have {self.clean.shape[2]}.")
 
     def others(self, model: nn.Module) -> dict[str, nn.Module]:
         """Return the networks that the model is compared with."""
-        drawn: Any = {"seed": self._asked["seed"], "cells": [part.layer for part in self.parts]}
+        drawn: Any = {"seed": self._asked["seed"], "cells": [plain(part.layer) for part in self.parts]}
         return dict(self._asked["controls"] or {}) | dict(random_weights(model, self._asked["random"], **drawn))
 
     def measured(self, times: list[int], controls: Mapping[str, Memory]) -> Memory:
@@ -243,7 +249,7 @@ class _Run:
         return Memory(
             {name: of(lags) for name, (lags, _) in found.items()},
             self._put,
-            {part.layer: tuple(map(str, self.states(part))) for part in self.parts},
+            {plain(part.layer): tuple(map(str, self.states(part))) for part in self.parts},
             max(error for _, error in found.values()),
             self.distance(times, seed) if asked["units"] is None else math.nan,
             self.schedules() if asked["every"] else None,
@@ -273,7 +279,7 @@ class _Run:
             raise ProbeError(unknown("choice of units", units, ("each",)))
         named = {f"unit {unit}": unit for unit in range(sizes[0])} if isinstance(units, str) else units
         named = named if isinstance(named, Mapping) else {"units": named}
-        what = f"layer {self.parts[0].layer!r}"
+        what = f"layer {plain(self.parts[0].layer)!r}"
         return {name: tuple(within("units", as_indices("units", own), sizes[0], what)) for name, own in named.items()}
 
     def states(self, part: LayerRecording) -> list[Signal]:
@@ -313,9 +319,7 @@ class _Run:
         """Yield the answers of each run, (batch, step, number), a few runs at a time."""
         turn = max(1, _MEMORY // max(1, self.clean.nbytes))
         for start in range(0, len(groups), turn):
-            found = self._call(edits=groups[start : start + turn], memory=_MEMORY)
-            for number in range(len(groups[start : start + turn])):
-                yield self._read(map_tensors(lambda tensor, at=number: tensor[at], found))
+            yield from self._call(edits=groups[start : start + turn], memory=_MEMORY).numpy(force=True)
 
     def lags(self, times: Sequence[int], units: tuple[int, ...] | None) -> tuple[tuple[np.ndarray, Any], float]:
         """Return differences to the clean answers, (row, time, lag), which decisions changed, and the own error."""
@@ -382,19 +386,3 @@ class _Run:
         gate = next((signals[one] for one in _GATES if one in signals), torch.zeros(1, 1, 0))
         kept = gate.double().log().nanmean((0, 1)).clamp(-1e9, -1e-9).tolist()
         return {f"unit {unit}": math.log(0.5) / value for unit, value in enumerate(kept)}
-
-
-def _answers(answer: Any, axis: int, shape: tuple[int, int], output: Any) -> np.ndarray:
-    """Return the answers that a model's output holds, (batch, step, number)."""
-    first = output[0] if isinstance(output, (tuple, list)) and output else output
-    found = first if answer is None else answer(output)
-    if isinstance(found, Tensor) and found.dim() in (2, 3) and found.is_floating_point():
-        found = found.transpose(0, 1) if answer is None and axis == 1 else found
-        if tuple(found.shape[:2]) == shape:
-            values = found.detach().to(torch.promote_types(found.dtype, torch.float32)).numpy(force=True)
-            return values if values.ndim == 3 else values[:, :, None]
-    told = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-    raise ProbeError(
-        f"The answers are {told}, and must be floating-point numbers of {shape[0]} rows and {shape[1]} steps, "
-        "(batch, step) or (batch, step, number). Choose them with answer=, a function of the model's output."
-    )
