@@ -220,8 +220,8 @@ defined_steps = Need(
 )
 
 # Of the inputs: pairs of sequences that differ in one of them; and other lengths.
-_two_steps = Need(lambda s: ends_of(s).steps < 2, "its sequences have a single step", (machine,))
-differing_inputs = Need(refusal(lambda s: input_pairs(s, *usual_steps(s))), first=(_two_steps,))
+two_steps = Need(lambda s: ends_of(s).steps < 2, "its sequences have a single step", (machine,))
+differing_inputs = Need(refusal(lambda s: input_pairs(s, *usual_steps(s))), first=(two_steps,))
 inputs_to_change = Need(refusal(pairs_by_step), first=(machine,))
 _longer = Need(lambda s: s.x.shape[1] < 3, "its sequences have fewer than 3 steps: hardly any are shorter")
 #: Sequences of the lengths around the study's own, with a right answer to each; a few of them show whether there are.

@@ -215,7 +215,7 @@ def test_pairs_of_drawn_sequences_share_what_is_known_by_hand() -> None:
     few = subject_of(inputs=bits(12, LONG, seed=1))
     assert all("6 are needed. Give more sequences" in why_not(few, module) for module in SHARES)
     single = subject_of(inputs=bits(20, 1))
-    assert all("single step" in why_not(single, module) for module in (routes, gate_shares))
+    assert all("single step" in why_not(single, module) for module in (routes, gate_shares, memory, inputs))
 
 
 def test_time_and_inputs_of_a_counter() -> None:

@@ -31,7 +31,7 @@ def question(subject: Subject) -> Question:
         "inputs",
         "Which inputs move the answer?",
         measure,
-        (needs.one_length, needs.scale, needs.whole, needs.used_states),
+        (needs.one_length, needs.two_steps, needs.scale, needs.whole, needs.used_states),
         ANSWERING,
         (
             rule(

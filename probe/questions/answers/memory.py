@@ -34,7 +34,7 @@ def question(subject: Subject) -> Question:
         "memory",
         "How long does a state matter?",
         measure,
-        (needs.one_length, needs.scale, needs.whole, needs.used_states),
+        (needs.one_length, needs.two_steps, needs.scale, needs.whole, needs.used_states),
         ANSWERING,
         (
             rule(
@@ -71,15 +71,17 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 def _values(subject: Subject) -> Iterator[Value]:
     lags = _lags(subject)
-    found, first = lags.differences, lags.differences[:, :, 0]
-    for lag in range(found.shape[2] - 1):
-        there = ~np.isnan(found[:, :, lag])
-        yield "kept_at_lag", found[:, :, lag][there].mean() / first[there].mean(), {"at": lag}
-    length = found.shape[2]
-    early = np.flatnonzero(lags.times < length // 2)
-    ends = found[:, early, length - 1 - lags.times[early]]
-    yield "kept_at_end", ends.mean() / first[:, early].mean(), {"n": ends.size}
+    found, times, length = lags.differences, lags.times, lags.differences.shape[2]
     moved = lags.horizons[lags.horizons["horizon"] >= 0]
+    if not len(moved) or not found[:, times < length // 2, 0].any():
+        return  # at these steps the state is the initial one, for all that the answers say
+    for lag in range(length - 1):
+        there = ~np.isnan(found[:, :, lag])
+        if (first := found[:, :, 0][there].mean()) > 0:
+            yield "kept_at_lag", found[:, :, lag][there].mean() / first, {"at": lag}
+    early = np.flatnonzero(times < length // 2)
+    ends = found[:, early, length - 1 - times[early]]
+    yield "kept_at_end", ends.mean() / found[:, early, 0].mean(), {"n": ends.size}
     yield "halved", 1 - moved["half_censored"].mean(), {"n": len(moved)}
     if np.isfinite(horizon := lags.quantile(0.5)):
         yield "horizon", horizon, {"n": len(lags.horizons)}
@@ -109,6 +111,8 @@ def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def tell(answered: Answered) -> Told:
     """Say how long the state of one network matters, and show it."""
+    if not len(of_network(answered, "kept_at_end")):
+        return Told({"answer": "Set the state back in the first half of a sequence, and no answer changes at once."})
     kept, halved = (float(of_network(answered, one)["value"].iloc[0]) for one in ("kept_at_end", "halved"))
     first = (
         f"Set the state back in the first half of a sequence, and {said(kept)} of what that changes at once is still "
