@@ -175,9 +175,7 @@ def cases() -> Iterator[Case | Resets]:
         yield Case(f"1 row, 100 of 1,500 steps ({where}), 64 features, 128 units", long, answers, x, steps, True)
     for rows, units in ((1, 128), (8, 128), (4, 64), (32, 12)):
         lstm, x = nn.LSTM(units, units, batch_first=True), torch.randn(rows, 1_500, units)
-        yield Resets(
-            f"reset: {rows} rows x 1,500 steps, 100 times, {units} units", lstm, x, range(13, 1_499, 15)
-        )
+        yield Resets(f"reset: {rows} rows x 1,500 steps, 100 times, {units} units", lstm, x, range(13, 1_499, 15))
 
 
 def cost(count: int, only: str) -> Iterator[tuple[str, ...]]:
