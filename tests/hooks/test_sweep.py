@@ -99,11 +99,14 @@ TIME_FIRST: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Any, 
 
 
 @pytest.mark.parametrize("module", [nn.LSTM, nn.GRU, nn.RNN])
-@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("levels", [1, 3, 2])
 def test_several_edits_act_in_one_run(module: Any, levels: int) -> None:
     """The parts of a state in all layers of a stack, from steps of their own; a state set back to its own leaves."""
     torch.manual_seed(0)
     model, x = module(2, 5, levels, batch_first=True, bidirectional=levels == 1), torch.randn(3, 9, 2)
+    if levels == 2:  # two modules, of which the second reads what the first one's edits made
+        parts = {"one": model, "two": module(5, 4, batch_first=True)}
+        model = Model(lambda m, x: m.two(m.one(x)[0]), **parts)
     own = probe.record(model, x)
 
     def state(steps: Any, *, zero: bool = True) -> list[Any]:

@@ -146,3 +146,22 @@ def test_the_memory_of_an_rwkv_is_patched_whatever_it_is_divided_by() -> None:
     wanted, *_ = sums([1, 2, 0])
     assert far(found, wanted) < 1e-4 * max(1.0, float(wanted.abs().max()))
     assert far(found, sums()[0]) > 1e-2
+
+
+@pytest.mark.parametrize("kind", ["Mamba", "Mamba2"])
+def test_resets_and_symbols_of_a_whole_network(kind: str) -> None:
+    """Its whole state set to zero gives the logits of the same edits; a symbol contributes what it does by hand."""
+    model, ids = networks.whole(kind), tokens()
+    found = probe.memory(model, ids, put="zero", times=[3], answer=lambda output: output.logits, decide="argmax")
+    edits = [probe.clamp(state, 0.0, layer=layer, steps=3) for layer, own in found.replaced.items() for state in own]
+    moved = (probe.record(model, ids, edits=edits).output.logits - model(ids).logits).abs().amax(2)
+    table = found.table.sort_values(["row", "lag"])
+    assert far(moved[:, 3:].flatten(), torch.tensor(table["difference"].tolist())) <= 1e-5
+    assert found.own_error <= 1e-5
+    parts = probe.contributions(
+        model, ids, output=lambda output: output.logits[:, -1, 5], method="occlusion", baseline=7
+    )
+    other = ids.clone()
+    other[:, 4] = 7
+    by_hand = model(ids).logits[:, -1, 5] - model(other).logits[:, -1, 5]
+    assert far(parts["occlusion"][:, 4, 0], by_hand) <= 1e-5

@@ -26,11 +26,20 @@ from .unedited import CleanRun
 _APART = 512
 
 
-def resuming(module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], clean: CleanRun, blocks: int) -> Any:
-    """Return a forward that computes what the edits change, from where they begin to change it."""
+def resuming(
+    module: nn.Module, edits: Sequence[tuple[int, Edit, Layer]], clean: CleanRun, blocks: int, reached: set[int]
+) -> Any:
+    """Return a forward that computes what the edits change, from where they begin to change it.
+
+    Args:
+        module: the module.
+        edits: its edits, each with its block and its layer.
+        clean: the run without edits.
+        blocks: how many blocks there are.
+        reached: which of them an edit has reached, of this module or of another one; it grows as the model runs.
+    """
     layers = clean.runs[module][0].layers
     calls = iter(zip(clean.runs[module], clean.places[module], strict=True))
-    reached: set[int] = set()
 
     def forward(*arguments: Any, **keywords: Any) -> Any:
         call = read_call(layers, arguments, keywords)

@@ -198,8 +198,9 @@ def _edits_in_rows(model: nn.Module, edits: Sequence[Group], clean: CleanRun) ->
     by_module: dict[nn.Module, list[tuple[int, Edit, Layer]]] = {}
     for number, edit, layer in ((number, *one) for number, group in enumerate(edits) for one in group):
         by_module.setdefault(layer.module, []).append((number, edit, layer))
+    reached = set[int]()
     forwards = {
-        module: resuming(module, own, clean, len(edits))
+        module: resuming(module, own, clean, len(edits), reached)
         for module, own in by_module.items()
         if not clean.in_steps(module)
     }
@@ -209,7 +210,7 @@ def _edits_in_rows(model: nn.Module, edits: Sequence[Group], clean: CleanRun) ->
                 f"Layer {layer.name!r} is watched or edited by another context that is open here, which would take "
                 "what a sweep puts in for the layer's own run. Close it first, or use probe.record(edits=[...])."
             )
-    session = _Turn(model, by_module, clean, len(edits))
+    session = _Turn(model, by_module, clean, len(edits), reached)
     with session, session.replacing({module: _heard(session, one) for module, one in forwards.items()}):
         yield
         session.check()
@@ -231,13 +232,15 @@ def _heard(session: Session, forward: Callable[..., Any]) -> Callable[..., Any]:
 class _Turn(Session):
     """Edits cells, each edit in its own rows, and notes when it did."""
 
-    def __init__(self, model: nn.Module, edits: Mapping[nn.Module, Any], clean: CleanRun, blocks: int) -> None:
+    def __init__(
+        self, model: nn.Module, edits: Mapping[nn.Module, Any], clean: CleanRun, blocks: int, reached: set[int]
+    ) -> None:
         cells: dict[nn.Module, Any] = {module: own for module, own in edits.items() if clean.in_steps(module)}
         self._edits, self._blocks = cells, blocks
         super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
         self._calls = {module: iter(clean.runs[module]) for module in cells}
         self._acted = {one: Acted(*one[1:]) for own in cells.values() for one in own}
-        self._reached: set[int] = set()
+        self._reached = reached
 
     def counts(self, module: nn.Module) -> bool:
         """Return whether an edit of a cell names steps or sequences, or brings values for them."""
