@@ -66,6 +66,13 @@ ax = recording.plot.trajectories(points=points, directions=3, noun="pulse")
 ax.figure.savefig("fixed_points.png", dpi=100)
 # --8<-- [end:fixed_points]
 
+# --8<-- [start:memory]
+network = stored.networks("gru", seeds=[3000])[0].model.double()
+pulses = task.pulses(24, 40, 0.2, torch.Generator().manual_seed(0)).double()
+ax = plots.memory(probe.memory(network, pulses, put="another row", times=20, random=2))
+ax.figure.savefig("memory.png", dpi=120)
+# --8<-- [end:memory]
+
 # --8<-- [start:flow]
 torch.manual_seed(0)
 rnn = torch.nn.RNN(1, 2, batch_first=True).double()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,23 +46,28 @@ def memory(found: Memory, *, size: Any = None, title: str | None = None, ax: Axe
         {"color": colour} for colour in (inks(1) if len(groups) == 1 else colours(len(groups), VALUES))
     ]
     looks += [{"color": GREY, "linestyle": DASHES[number % len(DASHES)]} for number in range(len(own))]
+    curves = [_curves(lags) for lags in (*groups.values(), *own.values())]
+    most = 1 + max(1, *(int((middle > _SHOWN * middle.max()).nonzero()[0].max(initial=0)) for _, middle, _ in curves))
     with panels(1, ax=ax, size=size, title=title, height=3.6) as (panel,):
-        lines, lasts, width = list[Any](), [1], unless_set("lines.linewidth", 1.8)
-        for (_, lags), look in zip([*groups.items(), *own.items()], looks, strict=True):
-            flat = lags.differences.reshape(-1, lags.differences.shape[2])
-            at = np.flatnonzero(~np.isnan(flat).all(0))
-            low, middle, high = np.nanquantile(flat[:, at], [0.25, 0.5, 0.75], axis=0)
-            lines += panel.plot(at, middle, linewidth=width, **look)
-            lasts.append(int(at[middle > _SHOWN * middle.max()].max(initial=0)))
-            half = lags.quantile(0.5, "half") + 1
+        lines, width = list[Any](), unless_set("lines.linewidth", 1.8)
+        for (low, middle, high), look in zip(curves, looks, strict=True):
+            at = np.arange(len(middle))[: most + 1]
+            lines += panel.plot(at, middle[at], linewidth=width, **look)
             if len(looks) == 1:
-                panel.fill_between(at, low, high, alpha=0.2, linewidth=0, **look)
-            if len(looks) == 1 and math.isfinite(half):
-                panel.axvline(half, color=GREY, linestyle=":", linewidth=1.2)
-        panel.set_xlim(0, max(lasts) * 1.05)
+                panel.fill_between(at, low[at], high[at], alpha=0.2, linewidth=0, **look)
+        half = next(iter(groups.values())).quantile(0.5, "half") + 1
+        if len(looks) == 1 and half <= most:
+            panel.axvline(half, color=GREY, linestyle=":", linewidth=1.2)
+        panel.set_xlim(0, most)
         panel.set_ylim(0, None)
         panel.set_xlabel("steps since the state was replaced")
         panel.set_ylabel("difference of the answer")
         if len(looks) > 1:
             _ = legend_inside(panel, lines, [*groups, *own])
     return panel
+
+
+def _curves(lags: Any) -> np.ndarray:
+    """Return the quartiles of differences by lag, (quartile, lag)."""
+    flat = lags.differences.reshape(-1, lags.differences.shape[2])
+    return np.nanquantile(flat[:, ~np.isnan(flat).all(0)], [0.25, 0.5, 0.75], axis=0)
