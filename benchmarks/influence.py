@@ -29,9 +29,6 @@ import probe
 from models import zoo
 from models.counter import expected_answer
 from models.tasks import bit_strings
-from probe.influence.asking import Question
-from probe.influence.attributing import Path as Way
-from probe.recurrent.rows.batches import batch_of
 
 from .speed import pairs, table
 
@@ -51,11 +48,12 @@ def completeness(count: int) -> Iterator[tuple[str, ...]]:
         assert found.points is not None
         assert found.answers is not None
         assert found.baseline_answers is not None
-        question = Question(trained.model, expected_answer, batch_of(trained.model, (x,), {}))
-        ends = torch.zeros(len(x), dtype=torch.float64), torch.ones(len(x), dtype=torch.float64)
-        with torch.enable_grad():
-            fixed, _ = Way(question, None, x, 0 * x, 32_000_000).gains(question.every, *ends, nodes, weights)
-        missed = (fixed.flatten(1).sum(1) - (found.answers - found.baseline_answers)).abs()
+        fixed = torch.zeros(len(x), dtype=torch.float64)
+        for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
+            point = (node * x).requires_grad_()
+            (slope,) = torch.autograd.grad(expected_answer(trained.model(point)).sum(), point)
+            fixed += weight * (slope * x).double().sum((1, 2))
+        missed = (fixed - (found.answers - found.baseline_answers)).abs()
         points = found.points
         numbers = [float(found.error[GRADIENTS].max()), float(missed.max()), float((missed > 0.01).double().mean())]
         yield (

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, SupportsIndex
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError, names_its_arguments, several, unknown
-from ..hooks.sweeping.sweep import MEMORY
-from ..recurrent.finding import check_forward
-from ..recurrent.rows.batches import batch_of
-from ..recurrent.signals import as_indices
-from .cells import cell_state
-from .splitting import CELL_STATE, GRADIENTS, METHODS, OCCLUSION, Asked
+from ..hooks.intervene import eager
+from ..hooks.record import record
+from ..recurrent.finding import check_forward, find_layers
+from ..recurrent.rows.batches import batch_of, close
+from ..recurrent.signals import Signal, as_indices
+from .splitting import Question, integrated, occluded
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+OCCLUSION, GRADIENTS, CELL_STATE = METHODS = ("occlusion", "integrated gradients", "cell state")
+_PARTS = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.CELL_STATE)
 #: Two methods disagree below this correlation, or above this distance relative to the larger of the two; a gradient
 #: says nothing that explains less than this part of the answer's difference, where that is larger than so many
 #: tolerances.
@@ -38,25 +38,21 @@ class Contributions:
             where it was not asked.
         initial: by method, the contribution of the state before the first step, (row,); of `"cell state"` (row,
             unit). NaN where it was not asked.
-        answers: the answers, (row,).
-        baseline_answers: those to the baseline, where gradients were asked for.
         error: by method, how far each row's contributions are from adding up to the answer minus the baseline's; of
             `"cell state"`, to the recorded cell state.
-        points: how many gradients were computed of each row.
-        plain: what the gradient at the input itself, times (input - baseline), adds up to, (row,).
-        tolerance: what the completeness error was to keep.
-        notes: what the printed table says of the state before the first step.
+        notes: what is to be said of them, in sentences.
+        answers: the answers, (row,).
+        baseline_answers: those to the baseline, and `points`: how many gradients were computed of each row; where
+            gradients were asked for.
     """
 
     values: dict[str, Tensor]
     initial: dict[str, Tensor]
     error: dict[str, Tensor]
+    notes: list[str]
     answers: Tensor | None = None
     baseline_answers: Tensor | None = None
     points: Tensor | None = None
-    plain: Tensor | None = None
-    tolerance: float = 0.01
-    notes: tuple[str, ...] = ()
 
     def __getitem__(self, method: str) -> Tensor:
         """Return the contributions of one method, (row, time, feature)."""
@@ -69,87 +65,32 @@ class Contributions:
 
         The state before the first step has no step, and no feature where its contribution is one number.
         """
-        import pandas as pd
-
-        parts = list[Any]()
+        parts = list[pd.DataFrame]()
         for method, values in self.values.items():
-            first = self.initial[method]
-            for found, names in ((values, ("row", "step", "feature")), (first, ("row", "feature")[: first.dim()])):
+            for found, names in ((values, ("row", "step", "feature")), (self.initial[method], ("row", "feature"))):
                 array = found.detach().double().cpu().numpy()
                 places = np.argwhere(~np.isnan(array)).T
-                columns = {name: pd.array(place, "Int64") for name, place in zip(names, places, strict=True)}
+                columns = dict(zip(names, places, strict=False))  # (row,) has no feature
                 parts.append(pd.DataFrame({"method": method, **columns, "value": array[tuple(places)]}))
-        return pd.concat(parts, ignore_index=True)[["method", "row", "step", "feature", "value"]]
+        table = pd.concat(parts, ignore_index=True)[["method", "row", "step", "feature", "value"]]
+        return table.astype(dict.fromkeys(("row", "step", "feature"), "Int64"))
 
     def __repr__(self) -> str:
-        columns = [_sizes(self.values[method], self.initial[method]) for method in self.values]
         rows, time = next(iter(self.values.values())).shape[:2]
-        largest = np.nanmax([column[1:] / (np.nanmax(column) or 1.0) for column in columns], axis=0)
-        shown = sorted(np.argsort(-largest, kind="stable")[:_PRINTED].tolist())
+        sizes = {method: _sizes(self.initial[method], values) for method, values in self.values.items()}
+        table = pd.DataFrame(sizes, index=["before", *range(time)]).rename_axis(columns="step")
+        largest = (table.iloc[1:] / table.max().replace(0, 1)).max(axis=1).nlargest(_PRINTED).index
         few = f"; the {_PRINTED} steps with most of {time:,}" if time > _PRINTED else ""
-        lines = [f"Contributions in {several(rows, 'row')}, the mean of their sizes at a step{few}"]
-        lines.append("  step  " + "  ".join(f"{method:>9}" for method in self.values))
-        for name, place in [("before", 0), *((f"{step:6d}", step + 1) for step in shown)]:
-            numbers = zip(self.values, columns, strict=True)
-            lines.append(
-                f"{name}  " + "  ".join(f"{column[place]:{max(9, len(method))}.4g}" for method, column in numbers)
-            )
-        return "\n".join([*lines, *self.notes, *filter(None, (self._adds_up(), self._disagree(), self._is_silent()))])
-
-    def _adds_up(self) -> str:
-        """Return how far the sums are from what they must be, in a sentence."""
-        said = [
-            f"The parts of the cell state add up to it, to {float(self.error[one].max()):.2g}."
-            for one in self.error
-            if one == CELL_STATE
-        ]
-        if self.points is not None:
-            said.append(
-                f"The integrated gradients of each row add up to the answer minus the baseline's, to "
-                f"{float(self.error[GRADIENTS].max()):.2g}, with {int(self.points.median()):,} points in the median "
-                f"and {int(self.points.max()):,} at most."
-            )
-        return "\n".join(said)
-
-    def _disagree(self) -> str:
-        """Return where the two methods disagree, in a sentence."""
-        if not {OCCLUSION, GRADIENTS} <= {*self.values}:
-            return ""
-        one, two = (self.values[method].double() for method in (OCCLUSION, GRADIENTS))
-        one, two = one[~(one + two).isnan()], two[~(one + two).isnan()]
-        apart = float((one - two).norm() / max(float(one.norm()), float(two.norm()), 1e-300))
-        alike = float(torch.corrcoef(torch.stack([one, two]))[0, 1]) if len(one) > 1 else 1.0
-        if apart <= _APART and not alike < _ALIKE:
-            return ""
-        turned = float((one * two < 0).double().mean())
-        return (
-            f"The two methods disagree: they correlate by {alike:.2f}, lie {apart:.0%} of their size apart, and have "
-            f"other signs at {turned:.0%} of the inputs."
-        )
-
-    def _is_silent(self) -> str:
-        """Return where the gradient at the input itself says nothing, in a sentence."""
-        if self.plain is None or self.answers is None or self.baseline_answers is None:
-            return ""
-        difference = (self.answers.double() - self.baseline_answers).abs()
-        large = difference > _LARGE * self.tolerance
-        silent = large & (self.plain.abs() < _EXPLAINED * difference)
-        return (
-            f"In {int(silent.sum()):,} of the {several(int(large.sum()), 'row')} whose answer is another than the "
-            "baseline's, it is saturated: the gradient at the input itself, times (input - baseline), explains less "
-            f"than {_EXPLAINED:.0%} of the difference."
-            if bool(silent.any())
-            else ""
-        )
+        shown = table.loc[["before", *sorted(largest)]].to_string(float_format="{:.4g}".format)
+        head = f"Contributions in {several(rows, 'row')}, the mean of their sizes at a step{few}"
+        return "\n".join([head, shown, *self.notes])
 
 
-def _sizes(values: Tensor, initial: Tensor) -> np.ndarray:
-    """Return the mean over rows of the size of contributions, of the initial state and of each step, (1 + time,)."""
-    first = initial.reshape(len(initial), 1, -1)
-    parts = [one.detach().double().abs().cpu().numpy() for one in (first, values)]
-    sizes = np.concatenate([np.where(np.isnan(one).all(2), np.nan, np.nansum(one, axis=2)) for one in parts], axis=1)
-    known = ~np.isnan(sizes)
-    return np.where(known.any(0), np.nansum(sizes, axis=0) / np.maximum(known.sum(0), 1), np.nan)
+def _sizes(initial: Tensor, values: Tensor) -> np.ndarray:
+    """Return the mean over rows of the size of contributions, before the first step and at each, (1 + time,)."""
+    both = [one.detach().double().abs() for one in (initial.reshape(len(initial), 1, -1), values)]
+    sums = [one.nansum(2).masked_fill(one.isnan().all(2), torch.nan).nanmean(0) for one in both]
+    return torch.cat(sums).cpu().numpy()
 
 
 @names_its_arguments
@@ -163,18 +104,15 @@ def contributions(
     together: bool = False,
     at: str | None = None,
     layer: str | None = None,
-    step: int = -1,
     seed: int = 0,
     tolerance: float = 0.01,
-    most: int = 4096,
-    memory: int = MEMORY,
     kwargs: Mapping[str, Any] | None = None,
     batch_axis: int | None = None,
 ) -> Contributions:
     """Return which input, at which step, made an answer: of each row, step and feature of the model's first input.
 
     `"occlusion"` is the answer minus the answer with that input replaced. `"integrated gradients"` add up to the
-    answer minus the baseline's. `"cell state"` splits an LSTM's cell state by the step that wrote it: input gate
+    answer minus the baseline's. `"cell state"` splits an LSTM's last cell state by the step that wrote it: input gate
     times candidate, times the forget gates of all later steps. The state that a module of torch's is first called
     with contributes too, with zero as its baseline, unless it depends on the input.
 
@@ -187,38 +125,107 @@ def contributions(
             to the input. Whole numbers and other rows replace symbols, all else their embeddings.
         steps: the steps to occlude, negative ones counting from each row's last; None for all.
         together: take the features of a step together, as is done of symbols.
-        at: the name of the module whose output contributes, in place of the first input.
+        at: the name of the embedding of the symbols, where several read them.
         layer: whose cell state; it may be left out where there is one.
-        step: after which step the cell state; -1 is each row's last.
         seed: draws the other rows.
         tolerance: the largest completeness error, in units of the answer.
-        most: how many gradients may be computed of a row.
-        memory: about how many bytes one run may hold.
         kwargs: the model's own keyword arguments.
         batch_axis: the batch's axis of the first input; see `sweep`.
 
     Raises:
-        ProbeError: a row needs more points, or depends on others; the model draws random numbers; an argument does
-            not fit; or several embeddings read the symbols.
+        ProbeError: a row misses the tolerance, or depends on others; the model draws random numbers; or an argument
+            does not fit.
 
     Reference:
         Integrated gradients: Sundararajan, Taly & Yan 2017, equation 1. Occlusion: Zeiler & Fergus 2014, section 4.2.
     """
     check_forward(model, "probe.contributions")
-    asked = Asked(_named(method), baseline, seed, as_indices("steps", steps), together, at, tolerance, most, memory)
-    found = Contributions({}, {}, {}, tolerance=tolerance)
-    if {*asked.methods} - {CELL_STATE}:
-        found = Contributions(**asked.split(model, output, batch_of(model, inputs, kwargs or {}, batch_axis)))
-    if CELL_STATE in asked.methods:
-        values, initial, error = cell_state(model, inputs, kwargs, layer, step)
+    methods = (method,) if isinstance(method, str) else tuple(dict.fromkeys(method))
+    if not methods or not {*methods} <= {*METHODS}:
+        raise ProbeError(unknown("method", next((one for one in methods if one not in METHODS), method), METHODS))
+    asked, found = as_indices("steps", steps), Contributions({}, {}, {}, [])
+    if {*methods} - {CELL_STATE}:
+        with torch.inference_mode(False), torch.no_grad(), torch.backends.cudnn.flags(enabled=False), eager():
+            question = Question(model, output, batch_of(model, inputs, kwargs or {}, batch_axis))
+            question.choose(baseline, seed, at, gradients=GRADIENTS in methods)
+            found = _split(question, methods, asked, tolerance, together=together or question.symbols)
+    if CELL_STATE in methods:
+        values, initial, error = _cell_state(model, inputs, kwargs, layer)
         found.values[CELL_STATE], found.initial[CELL_STATE], found.error[CELL_STATE] = values, initial, error
+        found.notes.append(f"The parts of the cell state add up to it, to {float(error.max()):.2g}.")
     return found
 
 
-def _named(method: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the methods that are asked for."""
-    methods = (method,) if isinstance(method, str) else tuple(dict.fromkeys(method))
-    wrong = [one for one in methods if one not in METHODS]
-    if wrong or not methods:
-        raise ProbeError(unknown("method", wrong[0] if wrong else method, METHODS))
-    return methods
+def _split(
+    question: Question, methods: Sequence[str], steps: tuple[int, ...] | None, tolerance: float, *, together: bool
+) -> Contributions:
+    """Return the contributions to the answers."""
+    found, unasked = (
+        Contributions({}, {}, {}, question.notes, question.answers),
+        torch.nan if question.unasked else 1,
+    )
+    for method in methods:
+        if method == OCCLUSION:
+            found.values[method], initial = occluded(question, steps, together=together)
+            found.initial[method] = initial * unasked
+        if method == GRADIENTS:
+            total, gained, points, at_input = integrated(question, tolerance)
+            each = total[:, :-1].view(*question.real.shape, -1).masked_fill(~question.real.unsqueeze(2), torch.nan)
+            found.values[method] = each.sum(2, keepdim=True) if together else each
+            found.initial[method], found.error[method] = total[:, -1] * unasked, (total.sum(1) - gained).abs()
+            found = replace(found, baseline_answers=question.answers - gained, points=points)
+            found.notes.append(
+                f"The integrated gradients of each row add up to the answer minus the baseline's, to "
+                f"{float(found.error[method].max()):.2g}, with {int(points.median()):,} points in the median and "
+                f"{int(points.max()):,} at most."
+            )
+            large = gained.abs() > _LARGE * tolerance
+            silent = large & (at_input.abs() < _EXPLAINED * gained.abs())
+            if bool(silent.any()):
+                found.notes.append(
+                    f"In {int(silent.sum()):,} of the {several(int(large.sum()), 'row')} whose answer is another "
+                    "than the baseline's, it is saturated: the gradient at the input itself, times (input - "
+                    f"baseline), explains less than {_EXPLAINED:.0%} of the difference."
+                )
+    if {OCCLUSION, GRADIENTS} <= {*methods}:
+        found.notes.extend(_disagreement(found[OCCLUSION].double(), found[GRADIENTS]))
+    return found
+
+
+def _disagreement(one: Tensor, two: Tensor) -> Iterator[str]:
+    """Yield where two methods disagree, in a sentence."""
+    asked = ~(one + two).isnan()
+    one, two = one[asked], two[asked]
+    apart = float((one - two).norm() / max(float(one.norm()), float(two.norm()), 1e-300))
+    alike = float(torch.corrcoef(torch.stack([one, two]))[0, 1]) if len(one) > 1 else 1.0
+    if apart > _APART or alike < _ALIKE:
+        yield (
+            f"The two methods disagree: they correlate by {alike:.2f}, lie {apart:.0%} of their size apart, and have "
+            f"other signs at {float((one * two < 0).double().mean()):.0%} of the inputs."
+        )
+
+
+def _cell_state(model: nn.Module, inputs: Any, kwargs: Any, name: str | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return c_T split by the step that wrote it, (row, step, unit), what is left of c_0, and each row's error.
+
+    c_T = sum_s (prod_{r > s} f_r) i_s g_s + (prod_r f_r) c_0, computed in float64.
+    """
+    layers = find_layers(model, None if name is None else [name])
+    names = [layer.name for layer in layers if {*_PARTS} <= {*layer.signals}]
+    recording = record(model, *inputs, kwargs=kwargs, layers=names, signals=_PARTS) if len(names) == 1 else None
+    if recording is None or recording.calls.get(names[0]) != 1:
+        raise ProbeError(
+            f"The cell state of one LSTM of torch's is split, which a run calls once; there is "
+            f"{', '.join(map(repr, names)) or 'none'}. Name it with layer=, or ask for other methods."
+        )
+    i, f, g, c = (recording[one].double() for one in _PARTS)
+    lengths = torch.tensor(recording.lengths() or [i.shape[1]] * len(i), device=i.device)
+    real = (torch.arange(i.shape[1], device=i.device) < lengths.unsqueeze(1)).unsqueeze(2)
+    left = torch.where(real, f, 1.0).flip(1).cumprod(1).flip(1)
+    after = torch.cat([left[:, 1:], torch.ones_like(left[:, :1])], 1)
+    values, initial = torch.where(real, i * g * after, 0.0), left[:, 0] * recording.initial[Signal.CELL_STATE]
+    reached = recording[Signal.CELL_STATE][torch.arange(len(c), device=c.device), lengths - 1]
+    summed = values.sum(1) + initial
+    if not close(reached, summed.to(reached.dtype)):
+        raise ProbeError(f"The parts of the cell state of {names[0]!r} do not add up to it.")
+    return values.masked_fill(~real, torch.nan), initial, (summed - reached).abs().amax(1)

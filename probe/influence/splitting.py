@@ -1,209 +1,351 @@
-"""Chooses what contributes to an answer, and what stands in its place."""
+"""Splits an answer among the inputs: one replaced after the other, or gradients along a path."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from itertools import repeat
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError, several, unknown
 from ..hooks.episodes import generators
-from ..hooks.intervene import eager
-from ..recurrent.calls import drops_out
+from ..hooks.sessions import Session
+from ..hooks.sweeping.sweep import MEMORY
+from ..hooks.sweeping.unedited import copied_run
+from ..hooks.visits import Visit
+from ..methods.outputs import per_row
+from ..recurrent.again.joining import joining
 from ..recurrent.finding import find_layers
-from ..recurrent.layers import LoopLayer
-from ..recurrent.rows.batches import Batch, DependentRowsError, close
+from ..recurrent.kept import put_back
+from ..recurrent.layers import LoopLayer, OwnModule, own_forward
+from ..recurrent.rounding import check
+from ..recurrent.rows.batches import Batch, DependentRowsError, close, on_other_rows
 from ..recurrent.rows.independence import check_independence
-from .asking import Question, Seen
-from .attributing import Path, integrated, occluded
+from ..recurrent.runs import Run
+from ..recurrent.signals import counted
 
-#: The ways of splitting an answer.
-OCCLUSION, GRADIENTS, CELL_STATE = METHODS = ("occlusion", "integrated gradients", "cell state")
 _BASELINES = ("zero", "mean", "another row")
 _MIXING = nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd
+#: Points of the Gauss-Legendre rule in each stretch of the path, the fifth in its middle, and weights, from 0 to 1.
+_POINTS, _WEIGHTS = (
+    torch.from_numpy((one + shift) / 2) for one, shift in zip(np.polynomial.legendre.leggauss(9), (1, 0), strict=True)
+)
+#: How many points a row may take, and how many times as much a run keeps that is differentiated.
+_MOST, _GRAPH = 4_096, 8
+#: From so many edits of a row on it pays to run layers again from where rows differ, and not in full.
+_MANY = 16
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What was asked for, by the names of the arguments of `contributions`."""
+class _Seen(Session):
+    """What a run shows: each module's name and first states, calls that can run again, and the lengths of rows."""
 
-    methods: tuple[str, ...]
-    baseline: Any
-    seed: int
-    steps: tuple[int, ...] | None
-    together: bool
-    at: str | None
-    tolerance: float
-    most: int
-    memory: int
+    def __init__(self, model: nn.Module, rows: int, time: int) -> None:
+        try:
+            layers = [one for one in find_layers(model) if not isinstance(one, LoopLayer) or one.registered]
+        except ProbeError:  # no recurrent layer is known
+            layers = []
+        super().__init__(model, layers)
+        self.begins, self.lengths = dict[nn.Module, tuple[str, list[Tensor]]](), torch.full((rows,), time)
+        self.runs: dict[nn.Module, list[Run]] = {}
 
-    def split(self, model: nn.Module, output: Any, batch: Batch) -> dict[str, Any]:
-        """Return the contributions to the answers, by the names that `Contributions` has for them.
+    def read(self, visit: Visit, number: int, step: int | None) -> None:
+        """Keep a call."""
+        layer, call = visit.layers[0], visit.call
+        states = [value.clone() for states in call.initial for value in states.values()]
+        _ = self.begins.setdefault(layer.module, (layer.name, states))
+        if call.lengths is not None and len(call.lengths) == len(self.lengths):
+            self.lengths = call.lengths
+        if not (call.is_step or call.adapter or own_forward(layer.module)):
+            self.runs.setdefault(layer.module, []).append(copied_run(visit.clean))
 
-        Args:
-            model: the model.
-            output: from what it returns to one number a row.
-            batch: its inputs.
-        """
-        given: Any = output if callable(output) else None
-        if given is None:
+
+class Question:
+    """A model that is asked for one number a row, with a baseline's numbers in the place of its input's.
+
+    Attributes:
+        values, base: what contributes: the first input, or what an embedding makes of its symbols; and the baseline.
+            Both (row, time, ...), as is `real`, which steps are no padding, (row, time).
+        every, answers: the numbers of the rows, and their answers, (row,).
+        symbols, equal: whether the first input holds symbols, and whether rows of equal numbers have equal answers.
+        runs: the calls that can run again.
+        begins: the modules whose state before the first step contributes, each with it.
+        unasked, notes: why nobody can tell what such a state contributes, and what is to be said, in sentences.
+    """
+
+    def __init__(self, model: nn.Module, output: Any, batch: Batch) -> None:
+        if not callable(output):
+            told = f"output={output!r} must be a function of what the model returns to one number a row, (batch,)."
+            raise ProbeError(told)
+        self._model, self._output, self._batch = model, output, batch
+        first = list[Tensor]()
+        _ = batch.each(lambda tensor, _: first.append(tensor) or tensor)
+        if batch.axis > 1 or first[0].dim() < 2 or not first[0].numel() or first[0].is_complex():
             raise ProbeError(
-                f"output={output!r} must be a function of what the model returns to one number a row, (batch,)."
+                f"The first input has shape {tuple(first[0].shape)} and batch axis {batch.axis}. Give numbers or "
+                "symbols, (batch, time) or (batch, time, feature), or time first with batch_axis=1."
             )
-        with torch.inference_mode(False), torch.no_grad(), torch.backends.cudnn.flags(enabled=False), eager():
-            return {"tolerance": self.tolerance} | self._split(model, Question(model, given, batch))
-
-    def _split(self, model: nn.Module, question: Question) -> dict[str, Any]:
-        x, every = question.x, question.every
-        if any(one.training and (drops_out(one) or isinstance(one, _MIXING)) for one in model.modules()):
+        if any(one.training and isinstance(one, _MIXING) for one in model.modules()):
             raise ProbeError("The model drops out or normalises over the batch. Call model.eval() first.")
-        symbols = not x.is_floating_point()
-        whole = not isinstance(self.baseline, str) and not torch.as_tensor(self.baseline).is_floating_point()
-        by_symbol = symbols and (self.baseline == "another row" if isinstance(self.baseline, str) else whole)
-        inner = self.at is not None or (symbols and (GRADIENTS in self.methods or not by_symbol))
-        layers, before, modules = _layers(model), generators(), self._modules(model) if inner else []
-        answers, clean = question.see(layers, modules=modules, keep=OCCLUSION in self.methods)
-        question.runs = clean.runs
+        self._at: nn.Embedding | None = None
+        self.begins: dict[nn.Module, list[Tensor]] = {}
+        self._x = self.values = x = first[0].detach().movedim(batch.axis, 0)
+        self.symbols, self.every = not x.is_floating_point(), torch.arange(batch.size, device=x.device)
+        before = generators()
+        self.answers, self._clean = self._see(x)
         if before != generators():
             raise ProbeError("The model draws random numbers in its forward pass. Call model.eval() first.")
-        check_independence(lambda rows: _named(question.ask(every.new_tensor(rows))), _named(answers), len(x))
-        at, values = self._source(question, clean) if inner else (None, x)
-        real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        if clean.lengths is not None:
-            real = torch.arange(x.shape[1], device=x.device) < clean.lengths.to(x.device).unsqueeze(1)
-        replaced, outside = (x, None) if by_symbol else (values, at)
-        base = self._instead(question, replaced, real)
-        found: dict[str, Any] = {"values": {}, "initial": {}, "error": {}, "answers": answers}
-        unasked = list[str]()
-        if GRADIENTS in self.methods or any(bool(one.any()) for _, states in clean.begins.values() for one in states):
-            reached, other = question.see(layers, base, outside, [at] if at else [], keep=False)
-            unasked = question.set_begins(clean, other)
-            both = question.ask(torch.cat([every, every]), torch.cat([replaced, base]), at=outside)
-            if not close(both, torch.cat([answers, reached])):
-                raise DependentRowsError(
-                    "An answer changes beside other rows: the model mixes the rows of the batch, or its runs differ. "
-                    "Name the batch's axis with batch_axis=."
-                )
-            if GRADIENTS in self.methods:
-                base_values = _returned(question, other, at) if by_symbol and at else base
-                self._gradients(question, Path(question, at, values, base_values, self.memory), real, found)
-                if by_symbol and not (question.begins or close(reached.double(), found["baseline_answers"])):
-                    raise ProbeError(
-                        "The model reads its symbols not through one embedding alone, so that the gradients at its "
-                        "output miss the rest. Ask for 'occlusion', or name the module that all go through with at=."
-                    )
-        if OCCLUSION in self.methods:
-            where, together = real & self._where(real), self.together or symbols
-            given = occluded(
-                question, replaced, base, answers, where, at=outside, together=together, memory=self.memory
-            )
-            initial = (
-                answers - question.ask(every, scale=torch.zeros_like(answers))
-                if question.begins
-                else torch.zeros_like(answers)
-            )
-            found["values"][OCCLUSION], found["initial"][OCCLUSION] = given, initial
-        found["values"] = {method: found["values"][method] for method in self.methods if method != CELL_STATE}
-        zero = "Before the first step the state is zero, as in the baseline: it contributes nothing."
-        found["notes"] = () if question.begins else (zero,)
-        if unasked or not layers:
-            found["initial"] = {method: one * torch.nan for method, one in found["initial"].items()}
-            why = f"that of {', '.join(unasked)} is not zero" if layers else "no recurrent layer is known"
-            found["notes"] = (f"Not asked: the state before the first step, since {why}.",)
-        return found
-
-    def _gradients(self, question: Question, path: Path, real: Tensor, found: dict[str, Any]) -> None:
-        given = integrated(path, question.every, tolerance=self.tolerance, most=self.most)
-        values = given.pop("values").reshape(*real.shape, -1)
-        values = values.sum(-1, keepdim=True) if self.together or not question.x.is_floating_point() else values
-        found["values"][GRADIENTS] = values.masked_fill(~real.unsqueeze(-1), torch.nan)
-        found["initial"][GRADIENTS], found["error"][GRADIENTS] = given.pop("initial"), given.pop("error")
-        found |= given
-
-    def _modules(self, model: nn.Module) -> list[nn.Module]:
-        """Return the modules whose output may contribute."""
-        named = dict(model.named_modules())
-        if self.at is not None and (not self.at or self.at not in named):
-            raise ProbeError(unknown("module for at=", self.at, [name for name in named if name]))
-        return (
-            [one for one in named.values() if isinstance(one, nn.Embedding)] if self.at is None else [named[self.at]]
+        check_independence(
+            lambda rows: {"of the answer": self.ask(self.every.new_tensor(rows), x[[*rows]])},
+            {"of the answer": self.answers},
+            batch.size,
         )
+        self.real = torch.arange(x.shape[1], device=x.device) < self._clean.lengths.to(x.device).unsqueeze(1)
+        self.runs, self.equal = self._clean.runs, len(first) == 1
 
-    def _source(self, question: Question, clean: Seen) -> tuple[nn.Module, Tensor]:
-        """Return the module whose output contributes, and its output, (row, time, ...)."""
-        given = question.x.movedim(0, question.batch.axis)
-        calls = [
-            one
-            for one, read, _ in clean.outputs
-            if self.at or (isinstance(read, Tensor) and torch.equal(read, given))
-        ]
-        if len(calls) != 1:
+    def ask(self, rows: Tensor, values: Tensor, *, scale: Tensor | None = None, runs: Any = None) -> Tensor:
+        """Return the answers of some rows, (row,).
+
+        Args:
+            rows: which rows of the batch.
+            values: what stands in the place of what contributes, (row, time, ...).
+            scale: what the state before the first step is multiplied by, (row,).
+            runs: calls of the clean run; their modules run again from where the rows differ.
+        """
+        if len(rows) == 1 < self._batch.size:  # a model may squeeze a batch of one row away
+            twice = None if scale is None else scale.repeat(2)
+            return self.ask(rows.repeat(2), torch.cat([values, values]), scale=twice, runs=runs)[:1]
+        axis, read = self._batch.axis, list[Any]()
+        given = values.movedim(0, axis).clone()  # a model may change it in place
+        forwards: dict[nn.Module, Any] = {one: joining(one, calls, rows) for one, calls in (runs or {}).items()}
+        if self._at is not None:
+            forwards[self._at] = lambda *symbols, **keywords: read.extend([*symbols, *keywords.values()]) or given
+        if scale is not None:
+            forwards |= {one: _scaled(one, [h[rows] for h in states], scale) for one, states in self.begins.items()}
+        with Session(self._model, ()) as session, session.replacing(forwards), put_back(self._model):
+            arguments, keywords = self._batch.chosen(rows, *([given] if self._at is None else []))
+            with on_other_rows(self._batch, len(rows)) if len(rows) != self._batch.size else nullcontext():
+                found = self._output(self._model(*arguments, **keywords))
+        if self._at is not None and not (len(read) == 1 and torch.equal(read[0], self._x[rows].movedim(0, axis))):
             raise ProbeError(
-                f"{several(len(calls), 'embedding')} read the symbols, and one output contributes. Name its module "
-                "with at=, or ask for 'occlusion' alone with baseline='another row' or the number of a symbol."
-                if self.at is None
-                else f"A run calls the module at={self.at!r} {len(calls)} times, not once."
+                "The embedding is not called once, with the symbols. Name another one with at=, or ask for "
+                "'occlusion' alone, with baseline='another row' or the number of a symbol."
             )
-        return calls[0], _returned(question, clean, calls[0])
+        answers = per_row("output(...)", found, len(rows))
+        return answers if answers.is_floating_point() else answers.double()
 
-    def _instead(self, question: Question, values: Tensor, real: Tensor) -> Tensor:
-        """Return what stands in the place of values, (row, time, ...)."""
-        if not isinstance(self.baseline, str):
-            given, axis = torch.as_tensor(self.baseline).to(values), question.batch.axis
-            shape = values.movedim(0, axis).shape
-            try:
-                return given.expand(shape).movedim(axis, 0)
-            except RuntimeError:
+    def _see(self, values: Tensor) -> tuple[Tensor, _Seen]:
+        seen = _Seen(self._model, *self._x.shape[:2])
+        with seen:
+            return self.ask(self.every, values), seen
+
+    def same(self, rows: Tensor, values: Sequence[Tensor], answers: Sequence[Tensor]) -> None:
+        """Raise where rows have other answers in a run of their own."""
+        if len(rows) and not close(self.ask(rows, torch.cat([*values])), torch.cat([*answers])):
+            raise DependentRowsError(
+                "An answer is another one beside other rows: the model mixes the rows of the batch, or its runs "
+                "differ. Name the batch's axis with batch_axis=."
+            )
+
+    def choose(self, baseline: Any, seed: int, at: str | None, *, gradients: bool) -> None:
+        """Choose what contributes, what stands in its place, and which states before the first step contribute.
+
+        A state that another input changes is none: it was computed.
+        """
+        by_name, x = isinstance(baseline, str), self._x
+        numbers = baseline != "another row" if by_name else torch.as_tensor(baseline).is_floating_point()
+        by_symbol = self.symbols and not numbers
+        if at is not None or (self.symbols and (gradients or not by_symbol)):
+            named = {name: one for name, one in self._model.named_modules() if isinstance(one, nn.Embedding)}
+            at = next(iter(named)) if at is None and len(named) == 1 else at
+            if at not in named:
                 raise ProbeError(
-                    f"baseline= has shape {tuple(given.shape)}, which does not broadcast to {tuple(shape)}."
-                ) from None
-        if self.baseline not in _BASELINES:
-            raise ProbeError(unknown("baseline", self.baseline, _BASELINES))
-        if self.baseline == "zero":
+                    f"at={at!r} must name the embedding that reads the symbols ({', '.join(named) or 'none here'}). "
+                    "Or ask for 'occlusion' alone, with baseline='another row' or the number of a symbol."
+                )
+            module = named[at]
+            base = self._instead(x if by_symbol else module.forward(x), baseline, seed)
+            told = self.ask(self.every, base) if by_symbol else None
+            self._at, self.equal, self.values = module, False, module.forward(x)
+            self.base = module.forward(base) if by_symbol else base
+            if told is not None and not close(told, self.ask(self.every, self.base)):
+                raise ProbeError(
+                    "The model reads its symbols not through one embedding alone, so that what contributes at its "
+                    "output misses the rest. Ask for 'occlusion' alone."
+                )
+        else:
+            self.base = self._instead(x, baseline, seed)
+        unasked = [] if self._clean.modules else ["no recurrent layer is known"]
+        if gradients or any(bool(one.any()) for _, states in self._clean.begins.values() for one in states):
+            reached, other = self._see(self.base)
+            self.same(self.every.repeat(2), [self.values, self.base], [self.answers, reached])
+            for module, (name, states) in self._clean.begins.items():
+                same = module in other.begins and all(map(torch.equal, states, other.begins[module][1]))
+                if same and any(bool(one.any()) for one in states):
+                    known = isinstance(module, (nn.RNNBase, nn.RNNCellBase, OwnModule)) and not own_forward(module)
+                    self.begins |= {module: states} if known else {}
+                    unasked += [] if known else [f"that of {name} is not zero"]
+        self.unasked, said = unasked, f"Not asked: the state before the first step, since {', '.join(unasked)}."
+        zero = "Before the first step the state is zero, or made from the input: it adds nothing."
+        self.notes = [said] if unasked else [] if self.begins else [zero]
+
+    def _instead(self, values: Tensor, baseline: Any, seed: int) -> Tensor:
+        """Return what stands in the place of values, (row, time, ...)."""
+        if not isinstance(baseline, str):
+            given, shape = torch.as_tensor(baseline).to(values), values.movedim(0, self._batch.axis).shape
+            try:
+                return given.expand(shape).movedim(self._batch.axis, 0)
+            except RuntimeError:
+                told = f"baseline= has shape {tuple(given.shape)}, which does not broadcast to {tuple(shape)}."
+                raise ProbeError(told) from None
+        if baseline not in _BASELINES:
+            raise ProbeError(unknown("baseline", baseline, _BASELINES))
+        if baseline == "zero":
             return torch.zeros_like(values)
-        if self.baseline == "mean":
-            return values[real].mean(0).expand(values.shape)
-        if len(values) < 2 or not bool((real == real[:1]).all()):
+        if baseline == "mean":
+            return values[self.real].mean(0).expand(values.shape)
+        if len(values) < 2 or not bool((self.real == self.real[:1]).all()):
+            raise ProbeError("baseline='another row' needs two rows at least, all of one length; name another one.")
+        order = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed)).to(values.device)
+        return values[order.roll(1)[order.argsort()]]
+
+    def together(self) -> int:
+        """Return how many rows run together."""
+        traces = [trace for runs in self.runs.values() for run in runs for trace in run.traces]
+        numbers = 2 * self.values[0].numel() + sum(t.x[:, 0].numel() + 2 * t.h[:, 0].numel() for t in traces)
+        return max(1, MEMORY // (self.values.element_size() * numbers))
+
+
+def _scaled(module: nn.Module, states: Sequence[Tensor], scale: Tensor) -> Callable[..., Any]:
+    """Return a forward that multiplies the state that its first call is given, or that the module has learned."""
+    left = [scale.unsqueeze(-1)]
+
+    def forward(*arguments: Any, **keywords: Any) -> Any:
+        if left:
+            by, given = left.pop(), (*arguments[1:], keywords.get("hx"), [one.unsqueeze(0) for one in states])
+            parts = next(one for one in given if one is not None)
+            parts = [part * by.to(part) for part in (parts if isinstance(parts, (tuple, list)) else [parts])]
+            arguments, keywords = arguments[:1], {**keywords, "hx": tuple(parts) if len(parts) > 1 else parts[0]}
+        return type(module).forward(module, *arguments, **keywords)
+
+    return forward
+
+
+def occluded(question: Question, steps: tuple[int, ...] | None, *, together: bool) -> tuple[Tensor, Tensor]:
+    """Return the answer minus the answer with an input replaced, and with a zero state before the first step.
+
+    Args:
+        question: the model and its batch.
+        steps: the steps to ask about, negative ones counting from each row's last; NaN stands at others.
+        together: whether all features of a step are replaced together.
+
+    Returns:
+        (row, time, feature) and (row,).
+    """
+    values, answers, where = question.values, question.answers, question.real
+    if steps is not None:
+        _ = counted("steps", steps, where.shape[1], "the input's time")
+        number, named = torch.arange(where.shape[1], device=where.device), torch.tensor(steps, device=where.device)
+        where = where & (torch.isin(number, named) | torch.isin(number - where.sum(1, keepdim=True), named))
+    flat, other = (one.reshape(*where.shape, -1) for one in (values, question.base))
+    differs = (flat != other) & where.unsqueeze(-1)
+    differs = differs.any(-1, keepdim=True) if together else differs
+    found = torch.full(differs.shape, float("nan"), dtype=answers.dtype, device=values.device)
+    found[where] = 0
+    step, row, feature = differs.transpose(0, 1).nonzero().T
+
+    def edited(part: slice | list[int]) -> tuple[Tensor, Tensor]:
+        changed, places = flat[row[part]], (step[part],) if together else (step[part], feature[part])
+        changed[(torch.arange(len(changed), device=flat.device), *places)] = other[(row[part], *places)]
+        return row[part], changed.view(-1, *values.shape[1:])
+
+    # Rows of many different numbers are seldom alike.
+    repeats = len(flat) > 1 and question.equal and 2 * len(flat[0].unique()) <= flat[0].numel()
+    known = {key: number for number, key in enumerate(_keys(flat))} if repeats else {}
+    runs, size = question.runs if len(step) > _MANY * len(flat) else {}, question.together()
+    for trace in (trace for calls in runs.values() for run in calls for trace in run.traces):
+        check(trace, trace.opened, None)
+    for part in (slice(start, start + size) for start in range(0, len(step), size)):
+        rows, changed = edited(part)
+        new, left = answers[rows], torch.ones_like(rows, dtype=torch.bool)
+        if known:
+            like = torch.from_numpy(np.fromiter(map(known.get, _keys(changed), repeat(-1)), int)).to(rows)
+            new, left = answers[like], like < 0
+        if bool(left.any()):
+            new[left] = question.ask(rows[left], changed[left], runs=runs)
+        found[row[part], step[part], feature[part]] = answers[rows] - new
+    ends = [0, len(step) - 1][: len(step)]
+    rows, changed = edited(ends)
+    question.same(rows, [changed], [answers[rows] - found[rows, step[ends], feature[ends]]])
+    zero = torch.zeros_like(answers)
+    return found, answers - question.ask(question.every, values, scale=zero) if question.begins else zero
+
+
+def _keys(values: Tensor) -> list[bytes]:
+    """Return the bits of each row."""
+    bits = values.flatten(1).contiguous().view(torch.uint8).cpu().numpy()
+    return bits.view(f"V{bits.shape[1]}")[:, 0].tolist()
+
+
+def integrated(question: Question, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return integrated gradients, of the state before the first step too.
+
+    A stretch of the path is halved where its contributions do not add up to what the answer gains on it. It may miss
+    its share of one half of the tolerance by its length, and of the other as one of all that are allowed, so that a
+    row keeps the tolerance.
+
+    Returns:
+        The contributions, (row, number), the last being that of the state; of each row the answer minus the
+        baseline's, the number of points, and what the gradient at the input itself, times (input - baseline), adds
+        up to, (row,).
+
+    Raises:
+        ProbeError: rows would take more points.
+    """
+    own, base = (one.flatten(1) for one in (question.values, question.base))
+    base = torch.cat([base, base.new_zeros(len(base), 1)], 1)  # the last number scales the state
+    way, shape = torch.cat([own, own.new_ones(len(own), 1)], 1) - base, question.values.shape[1:]
+
+    def along(rows: Tensor, low: Tensor, nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the answers at nodes of stretches, (stretch, node), and what a stretch adds, (stretch, number)."""
+        answers, gains, size = list[Tensor](), list[Tensor](), max(question.together() // (_GRAPH * len(nodes)), 1)
+        for one, start in zip(rows.split(size), low.split(size), strict=True):
+            each, share = one.repeat_interleave(len(nodes)), (start.unsqueeze(1) + nodes).view(-1, 1).to(way)
+            point = (base[each] + share * way[each]).requires_grad_()
+            with torch.enable_grad():
+                found = question.ask(each, point[:, :-1].unflatten(1, shape), scale=point[:, -1])
+                (slope,) = torch.autograd.grad(found.sum() + point[:0].sum(), point)  # found may not depend on it
+            mean = torch.einsum("n,snk->sk", weights.to(slope), slope.unflatten(0, (-1, len(nodes))))
+            answers.append(found.detach().double().view(-1, len(nodes)))
+            gains.append((mean * way[one]).double())
+        return torch.cat(answers), torch.cat(gains)
+
+    row, nodes, weights, length = question.every, _POINTS.to(way.device), _WEIGHTS.to(way.device), 1.0
+    low, ends = torch.zeros_like(row, dtype=torch.float64), torch.tensor([0.0, 1.0]).to(nodes)
+    answers, at_input = along(row, low, ends, ends)
+    (before, after), total, points = answers.T, torch.zeros_like(at_input), torch.ones_like(row)
+    gained = after - before
+    while len(row):
+        answers, found = along(row, low, length * nodes, length * weights)
+        points.index_add_(0, row, torch.full_like(row, len(nodes)))
+        missed, middle = (found.sum(1) - (after - before)).abs(), answers[:, len(nodes) // 2]
+        fine = missed <= tolerance / 2 * (length + len(nodes) / _MOST)
+        total.index_add_(0, row[fine], found[fine])
+        row, low, before, middle, after, missed = (one[~fine] for one in (row, low, before, middle, after, missed))
+        over = row[(points + 2 * len(nodes) * row.bincount(minlength=len(points)))[row] > _MOST].unique()
+        if len(over):
+            error = float(torch.zeros_like(gained).index_add_(0, row, missed)[over].max())
+            named = ", ".join(map(str, over[:5].tolist())) + ", ..." * (len(over) > 5)
             raise ProbeError(
-                "baseline='another row' needs two rows at least, all of one length; name another baseline."
+                f"The integrated gradients of {several(len(over), 'row')} ({named}) miss the answer minus the "
+                f"baseline's by up to {error:.3g} (tolerance={tolerance:g}) at {_MOST:,} points. Give a larger "
+                "tolerance, a nearer baseline or an output that does not jump, such as a logit. One without a "
+                "gradient, such as an argmax, has contributions by occlusion alone."
             )
-        order = torch.randperm(len(values), generator=torch.Generator().manual_seed(self.seed)).to(values.device)
-        return values.index_select(0, order.roll(1)[order.argsort()])
-
-    def _where(self, real: Tensor) -> Tensor:
-        """Return which steps are to be occluded, (row, time)."""
-        time = real.shape[1]
-        wrong = [one for one in self.steps or () if not -time <= one < time]
-        if wrong:
-            raise ProbeError(
-                f"steps={wrong[0]} lies outside the input, which has {time} steps ({-time} to {time - 1})."
-            )
-        if self.steps is None:
-            return real
-        numbers = torch.arange(time, device=real.device)
-        behind = numbers - real.sum(1, keepdim=True)
-        asked = torch.tensor(self.steps, device=real.device)
-        return torch.isin(numbers, asked) | torch.isin(behind, asked[asked < 0])
-
-
-def _named(answers: Tensor) -> dict[str, Tensor]:
-    return {"of the answer": answers}
-
-
-def _layers(model: nn.Module) -> tuple[Any, ...]:
-    """Return the recurrent layers of a model whose states are known."""
-    try:
-        return tuple(one for one in find_layers(model) if not isinstance(one, LoopLayer) or one.registered)
-    except ProbeError:
-        return ()
-
-
-def _returned(question: Question, seen: Seen, module: nn.Module) -> Tensor:
-    """Return what a module returned, (row, time, ...)."""
-    value, axis = next(out for one, _, out in seen.outputs if one is module), question.batch.axis
-    fits = isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 2
-    if not fits or value.movedim(axis, 0).shape[:2] != question.x.shape[:2]:
-        raise ProbeError("The module of at= must return numbers with the first two axes of the model's first input.")
-    return value.detach().movedim(axis, 0).clone()
+        length /= 2
+        row, low = torch.cat([row, row]), torch.cat([low, low + length])
+        before, after = torch.cat([before, middle]), torch.cat([middle, after])
+    return total, gained, points, at_input.sum(1)

@@ -34,6 +34,10 @@ class Policy(nn.Module):
         super().__init__()
         self.rnn, self.out = nn.LSTM(features, 5, levels, batch_first=batch_first), nn.Linear(5, 2)
 
+    def forward(self, x: Tensor, state: Any = None) -> Tensor:
+        """Return the scores of the actions at each step."""
+        return self.out(self.rnn(x, state)[0])
+
     def act(self, seen: np.ndarray, state: Any, starts: np.ndarray, *, draws: bool = False) -> tuple[Tensor, Any]:
         """Return the actions and the next state; where an episode starts, the state is multiplied by zero."""
         x = torch.as_tensor(seen, dtype=torch.float32)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from policies_by_hand import Policy
 from refusing import refused
 from relu_by_hand import KINDS, Planted
 from torch import Tensor, nn
@@ -76,10 +77,10 @@ def test_the_cell_state_is_split_by_the_step_that_wrote_it() -> None:
     assert all((found[method] - BITS).abs().max() <= 1e-4 for method in BOTH)
     assert "saturated: the gradient at the input itself" in repr(found)
     lstm, x, hx = nn.LSTM(3, 5, 2), torch.randn(9, 4, 3), (torch.randn(2, 4, 5), torch.randn(2, 4, 5))
-    found = probe.contributions(lstm, x, hx, method="cell state", layer="[1]", step=4)
+    found = probe.contributions(lstm, x, hx, method="cell state", layer="[1]")
     summed = found["cell state"].sum(1) + found.initial["cell state"]
-    assert torch.allclose(summed.float(), probe.record(lstm, x, hx)["[1]", "cell_state"][:, 4], atol=1e-6)
-    assert found["cell state"][:, 5:].abs().max() == 0 < found.initial["cell state"].abs().min()
+    assert torch.allclose(summed.float(), probe.record(lstm, x, hx)["[1]", "cell_state"][:, -1], atol=1e-6)
+    assert found.initial["cell state"].abs().min() > 0
 
 
 def test_the_gradients_of_a_trained_counter_add_up() -> None:
@@ -99,15 +100,16 @@ MODELS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", [*MODELS, "packed both ways"])
-def test_an_input_is_replaced_as_by_hand(name: str) -> None:
+def test_an_input_is_replaced_as_by_hand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers that run again only from where rows differ, in turns, give what runs from the first step give."""
+    monkeypatch.setattr("probe.influence.splitting.MEMORY", 9_000)
     model, rest = MODELS[name.partition(" ")[0]](), [LENGTHS] * name.endswith("ways")
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     real = torch.arange(7) < (LENGTHS if rest else torch.full((4,), 7)).unsqueeze(1)
     x, before = torch.randn(4, 7, 4) * real.unsqueeze(-1), torch.get_rng_state()
     for baseline, other in {"zero": torch.zeros(4), "mean": x[real].mean(0)}.items():
-        options: Any = {"output": last, "baseline": baseline, "memory": 9_000, "tolerance": 1e-3}
+        options: Any = {"output": last, "baseline": baseline, "tolerance": 1e-3}
         found = probe.contributions(model, x, *rest, **options)
         assert all(torch.equal(found[method].isnan(), ~real.unsqueeze(-1).expand_as(x)) for method in BOTH)
         assert torch.allclose(found["occlusion"].nan_to_num(), by_hand(model, x, other, *rest), atol=1e-5)
@@ -132,6 +134,16 @@ def test_symbols_contribute_by_what_reads_them() -> None:
     assert len(found.to_frame()) == 5 * 6 + 5
 
 
+@torch.no_grad()
+def test_a_policy_reads_step_first_from_a_state_it_is_given() -> None:
+    """As in the middle of an episode: which observation, and how much of the state, made the last action's score."""
+    policy, x, state = Policy(), torch.randn(6, 4, 3), torch.randn(2, 1, 4, 5)
+    found = probe.contributions(policy, x, (*state,), output=lambda out: out[-1, :, 1], batch_axis=1, together=True)
+    others = policy(x.index_fill(0, torch.tensor(2), 0), (*state,)), policy(x, (*0 * state,))
+    wanted = torch.stack([(policy(x, (*state,)) - other)[-1, :, 1] for other in others])
+    assert torch.allclose(torch.stack([found["occlusion"][:, 2, 0], found.initial["occlusion"]]), wanted, atol=1e-6)
+
+
 def test_what_has_no_contributions_is_refused() -> None:
     """Models that mix rows or draw numbers, answers that jump, and arguments that do not fit."""
     model, x = Net(nn.LSTM(3, 5, batch_first=True), 5), torch.randn(4, 7, 3)
@@ -143,12 +155,11 @@ def test_what_has_no_contributions_is_refused() -> None:
     for options in wrong:
         with refused():
             probe.contributions(model, x, **{"output": last} | options)
-    with refused():
-        probe.contributions(nn.Sequential(model, nn.Dropout()), x, output=last)
-    with refused():
-        probe.contributions(nn.GRU(3, 5), x, method="cell state")
+    for other, method in ((nn.Sequential(model, nn.Dropout()), BOTH), (nn.GRU(3, 5), "cell state")):
+        with refused():
+            probe.contributions(other, x, output=last, method=method)
     found = probe.contributions(model, x, output=last, method="occlusion", steps=0)
-    undrawn: list[Any] = [{"row": 4}, {"tokens": "ab"}, {"method": "cell state"}]
-    for options in undrawn:
+    wrong = [{"row": 4}, {"tokens": "ab"}, {"method": "cell state"}]
+    for options in wrong:
         with refused():
             _ = probe.plots.contributions(found, **options)

@@ -120,17 +120,8 @@ def test_a_policys_episodes() -> None:
     torch.manual_seed(0)
     policy = Policy()
     played = probe.rollout(policy, lambda: Walk(3), 4, act=policy.act)
-
-    class Seen(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.policy = policy
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.policy.out(self.policy.rnn(x)[0])
-
     x = torch.as_tensor(played.observations[:, : played.lengths.min()], dtype=torch.float32).transpose(0, 1)
-    found = probe.memory(Seen(), x, batch_axis=1, decide="argmax", put="mean")
+    found = probe.memory(policy, x, batch_axis=1, decide="argmax", put="mean")
     assert found.horizons["decision"].max() >= -1
     assert found.own_error == 0
 

@@ -17,13 +17,12 @@ from ..calls import Call, own_order, read_call, write_output
 from ..cells import recycled
 from ..runs import Run, Trace, join
 from ..signals import Signal, span
-from .blocks import Read
 
 #: In how many stretches a run is cut at the most. A row may join earlier than it differs, which changes nothing.
 _STRETCHES = 32
 
 
-def joining(module: nn.Module, clean: Iterable[Run], origin: Tensor, read: Read) -> Callable[..., Any]:
+def joining(module: nn.Module, clean: Iterable[Run], origin: Tensor) -> Callable[..., Any]:
     """Return a forward for one pass of a model, which runs a call again from where its rows differ; without autograd.
 
     A call that is not the clean run's with other inputs, such as one from another state, runs in full.
@@ -32,14 +31,13 @@ def joining(module: nn.Module, clean: Iterable[Run], origin: Tensor, read: Read)
         module: the module.
         clean: its calls in the clean run.
         origin: for each row which row of the clean run it begins like.
-        read: what somebody reads of its results; the rest is NaN.
     """
     runs = iter(clean)
 
     def forward(*arguments: Any, **keywords: Any) -> Any:
         run = next(runs, None)
         if run is not None and _begins_alike(run, call := read_call(run.layers, arguments, keywords), origin):
-            return _joined(run, call, origin, read)
+            return _joined(run, call, origin)
         return type(module).forward(module, *arguments, **keywords)
 
     return forward
@@ -57,32 +55,26 @@ def _begins_alike(run: Run, call: Call, origin: Tensor) -> bool:
     return all(torch.equal(*pair) for pair in pairs)
 
 
-def _joined(run: Run, call: Call, origin: Tensor, read: Read) -> Any:
+def _joined(run: Run, call: Call, origin: Tensor) -> Any:
     """Return what the module returns, level by level."""
     x, finals, lengths = call.x, list[dict[Signal, Tensor]](), call.lengths
     for level in range(run.layers[-1].level + 1):
-        traces, ends = run.level(level), level == run.layers[-1].level and not read.steps
+        traces = run.level(level)
         clean = join(traces)
         hidden = recycled.empty((len(clean), len(origin), clean.shape[2]), clean)
-        if ends:
-            hidden[:-1] = float("nan")
-            hidden[-1] = clean[-1].index_select(0, origin)
-        else:
-            torch.index_select(clean, 1, origin, out=hidden)
+        torch.index_select(clean, 1, origin, out=hidden)
         for side, trace in zip(hidden.split([one.h.shape[2] for one in traces], dim=-1), traces, strict=True):
             finals.append({signal: value.index_select(0, origin) for signal, value in trace.last.items()})
             back = trace.layer.reads_back
             own = own_order(side, trace.layer, lengths) if back else side
-            _run(trace, (own_order(x, trace.layer, lengths), origin, lengths), own, finals[-1], ends=ends)
+            _run(trace, (own_order(x, trace.layer, lengths), origin, lengths), own, finals[-1])
             if back:
                 side.copy_(own_order(own, trace.layer, lengths))
         x = hidden
     return write_output(run.layers, x, finals, call)
 
 
-def _run(
-    clean: Trace, call: tuple[Tensor, Tensor, Tensor | None], h: Tensor, final: dict[Signal, Tensor], *, ends: bool
-) -> None:
+def _run(clean: Trace, call: tuple[Tensor, Tensor, Tensor | None], h: Tensor, final: dict[Signal, Tensor]) -> None:
     """Write what a layer returns, and its last states, for the rows whose input differs; all in its own order."""
     x, origin, lengths = call
     time, every = len(x), -(-len(x) // _STRETCHES)
@@ -97,14 +89,12 @@ def _run(
         states = {signal: torch.cat([states[signal], value]) if states else value for signal, value in begun.items()}
         which = span(rows[:joined])
         if lengths is None:
-            out, after = kernels.run_some(clean.layer, clean.cell, x[start:stop, which], states, to_end=ends)
+            out, after = kernels.run_some(clean.layer, clean.cell, x[start:stop, which], states, to_end=False)
         else:
             left = (lengths[rows[:joined].cpu()] - start).clamp(0, stop - start)
             out, after = kernels.run_layer(clean.layer, clean.cell, x[start:stop, which], states, left)
         states = dict(after)
         if out is not None:
             h[start:stop, which] = out
-    if joined and ends:
-        h[-1, which] = states[clean.cell.output]
     for signal, value in states.items():
         final[signal][which] = value

@@ -107,9 +107,15 @@ class Batch:
         """Return the inputs of some rows."""
         return self.each(lambda tensor, axis: tensor.narrow(axis, start, min(stop, self.size) - start))
 
-    def chosen(self, rows: Sequence[int]) -> Inputs:
-        """Return the inputs of some rows, in another order or several times."""
-        return self.each(lambda tensor, axis: tensor.index_select(axis, torch.tensor(rows, device=tensor.device)))
+    def chosen(self, rows: Sequence[int] | Tensor, *first: Tensor) -> Inputs:
+        """Return the inputs of some rows, in another order or several times; the first may be another one."""
+        given = iter(first)
+
+        def of_rows(tensor: Tensor, axis: int) -> Tensor:
+            other = next(given, None)
+            return tensor.index_select(axis, torch.as_tensor(rows, device=tensor.device)) if other is None else other
+
+        return self.each(of_rows)
 
     def repeated(self, times: int) -> Inputs:
         """Return the inputs with all rows repeated, one repetition after the other."""
