@@ -41,9 +41,8 @@ class Contributions:
         error: by method, how far each row's contributions are from adding up to the answer minus the baseline's; of
             `"cell state"`, to the recorded cell state.
         notes: what is to be said of them, in sentences.
-        answers: the answers, (row,).
-        baseline_answers: those to the baseline, and `points`: how many gradients were computed of each row; where
-            gradients were asked for.
+        answers, baseline_answers, points: of each row the answer, (row,), and where gradients were asked for the
+            answer to the baseline, and how many gradients were computed.
     """
 
     values: dict[str, Tensor]
@@ -160,32 +159,27 @@ def _split(
     question: Question, methods: Sequence[str], steps: tuple[int, ...] | None, tolerance: float, *, together: bool
 ) -> Contributions:
     """Return the contributions to the answers."""
-    found, unasked = (
-        Contributions({}, {}, {}, question.notes, question.answers),
-        torch.nan if question.unasked else 1,
-    )
+    found, asked = Contributions({}, {}, {}, question.notes, question.answers), torch.nan if question.unasked else 1
     for method in methods:
         if method == OCCLUSION:
             found.values[method], initial = occluded(question, steps, together=together)
-            found.initial[method] = initial * unasked
+            found.initial[method] = initial * asked
         if method == GRADIENTS:
             total, gained, points, at_input = integrated(question, tolerance)
             each = total[:, :-1].view(*question.real.shape, -1).masked_fill(~question.real.unsqueeze(2), torch.nan)
             found.values[method] = each.sum(2, keepdim=True) if together else each
-            found.initial[method], found.error[method] = total[:, -1] * unasked, (total.sum(1) - gained).abs()
+            found.initial[method], found.error[method] = total[:, -1] * asked, (total.sum(1) - gained).abs()
             found = replace(found, baseline_answers=question.answers - gained, points=points)
             found.notes.append(
-                f"The integrated gradients of each row add up to the answer minus the baseline's, to "
-                f"{float(found.error[method].max()):.2g}, with {int(points.median()):,} points in the median and "
-                f"{int(points.max()):,} at most."
+                f"Integrated gradients add up to the answer minus the baseline's to {found.error[method].max():.2g}, "
+                f"with {int(points.median()):,} points a row in the median and {int(points.max()):,} at most."
             )
             large = gained.abs() > _LARGE * tolerance
             silent = large & (at_input.abs() < _EXPLAINED * gained.abs())
             if bool(silent.any()):
                 found.notes.append(
-                    f"In {int(silent.sum()):,} of the {several(int(large.sum()), 'row')} whose answer is another "
-                    "than the baseline's, it is saturated: the gradient at the input itself, times (input - "
-                    f"baseline), explains less than {_EXPLAINED:.0%} of the difference."
+                    f"{int(silent.sum()):,} of {int(large.sum()):,} answers that lie far from the baseline's are "
+                    f"saturated: the gradient at the input itself explains less than {_EXPLAINED:.0%} of the way."
                 )
     if {OCCLUSION, GRADIENTS} <= {*methods}:
         found.notes.extend(_disagreement(found[OCCLUSION].double(), found[GRADIENTS]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import repeat
 from typing import Any
@@ -18,7 +18,7 @@ from ..hooks.sweeping.sweep import MEMORY
 from ..hooks.sweeping.unedited import copied_run
 from ..hooks.visits import Visit
 from ..methods.outputs import per_row
-from ..recurrent.again.joining import joining
+from ..recurrent.again.joining import joining, scaling
 from ..recurrent.finding import find_layers
 from ..recurrent.kept import put_back
 from ..recurrent.layers import LoopLayer, OwnModule, own_forward
@@ -67,13 +67,12 @@ class Question:
     """A model that is asked for one number a row, with a baseline's numbers in the place of its input's.
 
     Attributes:
-        values, base: what contributes: the first input, or what an embedding makes of its symbols; and the baseline.
-            Both (row, time, ...), as is `real`, which steps are no padding, (row, time).
+        values, base: what contributes, the first input or what an embedding makes of its symbols, and the baseline,
+            (row, time, ...); `real`: which steps are no padding, (row, time).
         every, answers: the numbers of the rows, and their answers, (row,).
         symbols, equal: whether the first input holds symbols, and whether rows of equal numbers have equal answers.
-        runs: the calls that can run again.
-        begins: the modules whose state before the first step contributes, each with it.
-        unasked, notes: why nobody can tell what such a state contributes, and what is to be said, in sentences.
+        runs, begins: the calls that can run again, and the states before the first step that contribute, by module.
+        unasked, notes: why nobody can tell what another such state contributes, and what is to be said of them.
     """
 
     def __init__(self, model: nn.Module, output: Any, batch: Batch) -> None:
@@ -107,13 +106,10 @@ class Question:
         self.runs, self.equal = self._clean.runs, len(first) == 1
 
     def ask(self, rows: Tensor, values: Tensor, *, scale: Tensor | None = None, runs: Any = None) -> Tensor:
-        """Return the answers of some rows, (row,).
+        """Return the answers of some rows, (row,), with values in the place of what contributes, (row, time, ...).
 
-        Args:
-            rows: which rows of the batch.
-            values: what stands in the place of what contributes, (row, time, ...).
-            scale: what the state before the first step is multiplied by, (row,).
-            runs: calls of the clean run; their modules run again from where the rows differ.
+        The state before the first step is multiplied by `scale`, (row,). Modules with calls in `runs` run again from
+        where the rows differ from these.
         """
         if len(rows) == 1 < self._batch.size:  # a model may squeeze a batch of one row away
             twice = None if scale is None else scale.repeat(2)
@@ -124,7 +120,7 @@ class Question:
         if self._at is not None:
             forwards[self._at] = lambda *symbols, **keywords: read.extend([*symbols, *keywords.values()]) or given
         if scale is not None:
-            forwards |= {one: _scaled(one, [h[rows] for h in states], scale) for one, states in self.begins.items()}
+            forwards |= {one: scaling(one, [h[rows] for h in states], scale) for one, states in self.begins.items()}
         with Session(self._model, ()) as session, session.replacing(forwards), put_back(self._model):
             arguments, keywords = self._batch.chosen(rows, *([given] if self._at is None else []))
             with on_other_rows(self._batch, len(rows)) if len(rows) != self._batch.size else nullcontext():
@@ -219,53 +215,33 @@ class Question:
         return max(1, MEMORY // (self.values.element_size() * numbers))
 
 
-def _scaled(module: nn.Module, states: Sequence[Tensor], scale: Tensor) -> Callable[..., Any]:
-    """Return a forward that multiplies the state that its first call is given, or that the module has learned."""
-    left = [scale.unsqueeze(-1)]
-
-    def forward(*arguments: Any, **keywords: Any) -> Any:
-        if left:
-            by, given = left.pop(), (*arguments[1:], keywords.get("hx"), [one.unsqueeze(0) for one in states])
-            parts = next(one for one in given if one is not None)
-            parts = [part * by.to(part) for part in (parts if isinstance(parts, (tuple, list)) else [parts])]
-            arguments, keywords = arguments[:1], {**keywords, "hx": tuple(parts) if len(parts) > 1 else parts[0]}
-        return type(module).forward(module, *arguments, **keywords)
-
-    return forward
-
-
 def occluded(question: Question, steps: tuple[int, ...] | None, *, together: bool) -> tuple[Tensor, Tensor]:
     """Return the answer minus the answer with an input replaced, and with a zero state before the first step.
 
-    Args:
-        question: the model and its batch.
-        steps: the steps to ask about, negative ones counting from each row's last; NaN stands at others.
-        together: whether all features of a step are replaced together.
-
-    Returns:
-        (row, time, feature) and (row,).
+    They are (row, time, feature), NaN at other steps than those named and one number a step where its features are
+    replaced together; and (row,).
     """
     values, answers, where = question.values, question.answers, question.real
     if steps is not None:
         _ = counted("steps", steps, where.shape[1], "the input's time")
         number, named = torch.arange(where.shape[1], device=where.device), torch.tensor(steps, device=where.device)
         where = where & (torch.isin(number, named) | torch.isin(number - where.sum(1, keepdim=True), named))
-    flat, other = (one.reshape(*where.shape, -1) for one in (values, question.base))
-    differs = (flat != other) & where.unsqueeze(-1)
-    differs = differs.any(-1, keepdim=True) if together else differs
+    shape = (*where.shape, 1, -1) if together else (*where.shape, -1, 1)
+    own, other = (one.reshape(shape) for one in (values, question.base))
+    differs = (own != other).any(-1) & where.unsqueeze(-1)
     found = torch.full(differs.shape, float("nan"), dtype=answers.dtype, device=values.device)
     found[where] = 0
     step, row, feature = differs.transpose(0, 1).nonzero().T
 
     def edited(part: slice | list[int]) -> tuple[Tensor, Tensor]:
-        changed, places = flat[row[part]], (step[part],) if together else (step[part], feature[part])
-        changed[(torch.arange(len(changed), device=flat.device), *places)] = other[(row[part], *places)]
-        return row[part], changed.view(-1, *values.shape[1:])
+        changed, rows, places = own[row[part]], row[part], (step[part], feature[part])
+        changed[(torch.arange(len(rows), device=rows.device), *places)] = other[(rows, *places)]
+        return rows, changed.view(-1, *values.shape[1:])
 
     # Rows of many different numbers are seldom alike.
-    repeats = len(flat) > 1 and question.equal and 2 * len(flat[0].unique()) <= flat[0].numel()
-    known = {key: number for number, key in enumerate(_keys(flat))} if repeats else {}
-    runs, size = question.runs if len(step) > _MANY * len(flat) else {}, question.together()
+    repeats = len(own) > 1 and question.equal and 2 * len(own[0].unique()) <= own[0].numel()
+    known = {key: number for number, key in enumerate(_keys(own))} if repeats else {}
+    runs, size = question.runs if len(step) > _MANY * len(own) else {}, question.together()
     for trace in (trace for calls in runs.values() for run in calls for trace in run.traces):
         check(trace, trace.opened, None)
     for part in (slice(start, start + size) for start in range(0, len(step), size)):
@@ -291,19 +267,14 @@ def _keys(values: Tensor) -> list[bytes]:
 
 
 def integrated(question: Question, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return integrated gradients, of the state before the first step too.
+    """Return integrated gradients, (row, number), the last being that of the state before the first step.
+
+    Beside them stand, (row,) each: the answer minus the baseline's, the number of points, and what the gradient at
+    the input itself, times (input - baseline), adds up to.
 
     A stretch of the path is halved where its contributions do not add up to what the answer gains on it. It may miss
     its share of one half of the tolerance by its length, and of the other as one of all that are allowed, so that a
-    row keeps the tolerance.
-
-    Returns:
-        The contributions, (row, number), the last being that of the state; of each row the answer minus the
-        baseline's, the number of points, and what the gradient at the input itself, times (input - baseline), adds
-        up to, (row,).
-
-    Raises:
-        ProbeError: rows would take more points.
+    row keeps the tolerance; or ProbeError says that it would take too many.
     """
     own, base = (one.flatten(1) for one in (question.values, question.base))
     base = torch.cat([base, base.new_zeros(len(base), 1)], 1)  # the last number scales the state

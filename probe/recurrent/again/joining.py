@@ -6,7 +6,7 @@ the clean run along. So a row costs the steps that its change can reach, in one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +38,27 @@ def joining(module: nn.Module, clean: Iterable[Run], origin: Tensor) -> Callable
         run = next(runs, None)
         if run is not None and _begins_alike(run, call := read_call(run.layers, arguments, keywords), origin):
             return _joined(run, call, origin)
+        return type(module).forward(module, *arguments, **keywords)
+
+    return forward
+
+
+def scaling(module: nn.Module, states: Sequence[Tensor], scale: Tensor) -> Callable[..., Any]:
+    """Return a forward for one pass of a model, which multiplies the state that its first call starts from.
+
+    Args:
+        module: one of torch's recurrent modules or cells, or one that has learned the state.
+        states: what it has learned, where a call gives none, (batch, unit) each.
+        scale: the factor of each row, (batch,).
+    """
+    left = [scale.unsqueeze(-1)]
+
+    def forward(*arguments: Any, **keywords: Any) -> Any:
+        if left:
+            by, given = left.pop(), (*arguments[1:], keywords.get("hx"), [one.unsqueeze(0) for one in states])
+            parts = next(one for one in given if one is not None)
+            parts = [part * by.to(part) for part in (parts if isinstance(parts, (tuple, list)) else [parts])]
+            arguments, keywords = arguments[:1], {**keywords, "hx": tuple(parts) if len(parts) > 1 else parts[0]}
         return type(module).forward(module, *arguments, **keywords)
 
     return forward
