@@ -15,8 +15,10 @@ from ..evidence.intervals import bootstrap_counts, percentile_interval
 
 #: From answers, (batch, step, number), to decisions, (batch, step).
 Decide = Callable[[np.ndarray], np.ndarray]
-#: A difference of so many units in the last place is rounding.
+#: A difference of so many units in the last place, of a number's largest value, is rounding.
 _ROUNDING = 64
+#: A run of less than so many horizons may hide how long they are.
+_SHORT = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +42,13 @@ class Lags:
     seed: int
 
     @classmethod
-    def of(cls, times: Any, found: Any, clean: Any, *, limit: float | None, share: float, seed: int) -> Lags:
-        """Return differences to clean answers; what counts is above a limit, or above a share of the first one."""
+    def of(cls, times: Any, found: Any, *, limit: float | None, share: float, seed: int) -> Lags:
+        """Return differences with what counts: above a limit, or above a share of the first lag that has any."""
         differences, changed = found
-        floor = _ROUNDING * np.finfo(clean.dtype).eps * max(1.0, float(np.abs(clean).max(initial=0)))
-        unread = np.nanmax(differences[:, :, 0], initial=0) <= floor  # no answer reads its own step's state
-        first = differences[:, :, min(1, differences.shape[2] - 1) if unread else 0]
+        some = np.nan_to_num(differences).any((0, 1))  # an answer may not read the state of its own step
+        first = differences[:, :, int(some.argmax())]
         limits = share * first if limit is None else np.full_like(first, limit)
-        return cls(
-            np.asarray(times), differences, changed, np.maximum(limits, floor), np.maximum(first / 2, floor), seed
-        )
+        return cls(np.asarray(times), differences, changed, limits, first / 2, seed)
 
     @cached_property
     def horizons(self) -> pd.DataFrame:
@@ -77,7 +76,10 @@ class Lags:
         return found if self.changed is None else found.assign(changed=self.changed[place])
 
     def quantile(self, share: float, of: str = "horizon") -> float:
-        """Return a quantile of last lags, some of them cut off (Kaplan & Meier 1958); infinite where not seen."""
+        """Return a quantile of last lags of the states that make a difference; infinite where it is not seen.
+
+        Some are cut off: Kaplan & Meier 1958, Nonparametric estimation from incomplete observations.
+        """
         return float(self._quantiles(share, of, np.ones((1, len(self.differences))))[0])
 
     def interval(self, share: float, of: str = "horizon") -> tuple[float, float] | None:
@@ -92,10 +94,11 @@ class Lags:
 
     def _quantiles(self, share: float, of: str, counts: np.ndarray) -> np.ndarray:
         size, found = self.differences.shape[2] + 1, self.horizons
-        found = found[found["horizon"] >= 0] if of == "half" else found  # no difference halves where there is none
+        found = found[found["horizon"] >= 0]
         ends, cuts = np.zeros((2, len(self.differences), size))
         np.add.at(ends, (found["row"], found[of] + 1), ~found[f"{of}_censored"])
-        np.add.at(cuts, (found["row"], found[of] + 1), found[f"{of}_censored"])
+        # What lasts to the last lag that is seen may end there: it is known to last longer than the lag before.
+        np.add.at(cuts, (found["row"], found[of]), found[f"{of}_censored"])
         ends, cuts = counts @ ends, counts @ cuts
         left = np.cumsum((ends + cuts)[:, ::-1], 1)[:, ::-1]
         reached = np.cumprod(1 - ends / np.maximum(left, 1), 1) <= 1 - share + 1e-12
@@ -104,34 +107,42 @@ class Lags:
     @property
     def said(self) -> str:
         """How long differences last, in words."""
-        found, between = self.horizons, self.interval(0.5)
-        if not len(found) or found["horizon"].max() < 0:
-            return f"no answer changes, of {len(found)} replaced states"
-        told = f"a difference lasts {said(self.quantile(0.5))} in the median"
-        told += "" if between is None else f" ({between[0]:.0f} to {between[1]:.0f})"
-        told += f", {said(self.quantile(0.9))} in nine of ten; {int(found['horizon_censored'].sum())} of {len(found)}"
-        half, kept = self.quantile(0.5, "half"), int(found["half_censored"].sum())
-        told += " last to the end of the run; it halves after "
-        told += (
-            said(half + 1) if math.isfinite(half) else f"more than the run shows ({kept} of {len(found)} never do)"
-        )
-        return (
-            told
-            if self.changed is None
-            else f"{told}; a decision changes up to {said(found['decision'].max())} later"
-        )
+        found, count, length = self.horizons, len(self.horizons), self.differences.shape[2]
+        most = -1 if self.changed is None else int(found["decision"].max())
+        last = f"; a decision changes up to {said(most)} later" if most >= 0 else "; no decision changes"
+        last = "" if self.changed is None else last
+        found = found[found["horizon"] >= 0]
+        if not len(found):
+            return f"no difference counts, of {count} replaced states{last}"
+        between, long, half = self.interval(0.5), self.quantile(0.9), self.quantile(0.5, "half") + 1
+        ends = "" if between is None else f" ({said(between[0])} to {said(between[1])})"
+        told = f"{len(found)} of {count} replaced states make a difference, which lasts "
+        told += f"{said(self.quantile(0.5))}{ends} in the median, {said(long)} in nine of ten; "
+        told += f"{int(found['horizon_censored'].sum())} last to the end"
+        told += " (a longer run may show longer ones)" if length < _SHORT * long < math.inf else ""
+        kept = f"more than the run shows ({int(found['half_censored'].sum())} never do)"
+        return f"{told}; it halves after {said(half) if math.isfinite(half) else kept}{last}"
 
 
 def said(steps: float) -> str:
     """Return a number of steps in words."""
     if math.isinf(steps):
-        return "longer than the run"
-    return "0 steps" if steps < 0 else f"{steps:.0f} step{'' if steps == 1 else 's'}"
+        return "longer than the run shows"
+    return f"{steps:.0f} step{'' if steps == 1 else 's'}"
+
+
+def apart(answers: np.ndarray, clean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far answers lie from the clean ones, also relative to each number's scale: (batch, step) each."""
+    scale = np.maximum(np.where(np.isfinite(clean), np.abs(clean), 0).max((0, 1), initial=0), 1)
+    with np.errstate(invalid="ignore"):
+        found = np.abs(answers - clean)
+    same = (answers == clean) | (found <= _ROUNDING * np.finfo(clean.dtype).eps * scale)
+    return np.where(same, 0, found).max(2), np.where(same, 0, found / scale).max(2)
 
 
 def compared(answers: np.ndarray, clean: np.ndarray, counted: np.ndarray, decide: Any, seed: int) -> dict[str, float]:
     """Return how far answers lie from the clean ones where it counts, (row, step), with an interval over rows."""
-    found: dict[str, Any] = {"difference": np.abs(answers - clean).max(2)}
+    found: dict[str, Any] = {"difference": apart(answers, clean)[0]}
     found |= {} if decide is None else {"changed": decide(answers) != decide(clean)}
     measured = next(reversed(found.values())) * counted
     means = {name: float(values[counted].mean()) if counted.any() else math.nan for name, values in found.items()}

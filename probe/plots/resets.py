@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ..errors import ProbeError
 from .legends import legend_inside
@@ -59,6 +60,7 @@ def memory(found: Memory, *, size: Any = None, title: str | None = None, ax: Axe
         if len(looks) == 1 and half <= most:
             panel.axvline(half, color=GREY, linestyle=":", linewidth=1.2)
         panel.set_xlim(0, most)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_ylim(0, None)
         panel.set_xlabel("steps since the state was replaced")
         panel.set_ylabel("difference of the answer")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cells_by_hand import FEATURES, UNITS, Loop
 from policies_by_hand import Policy, Walk
 from relu_by_hand import KINDS, Planted
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def test_planted_horizons_are_found(kind: str) -> None:
     assert (leak.quantile(0.5), leak.interval(0.5), leak.quantile(0.5, "half")) == (43, (43, 43), 6)
     latch = probe.memory(Planted(kind, LATCH), x, put="another row", times=times, decide="round")
     assert latch.groups["state"].quantile(0.5) == float("inf")
-    assert "halves after more than the run shows (16 of 16 never do)" in repr(latch)
+    assert "halves after more than the run shows (16 never do)" in repr(latch)
     own = probe.memory(Planted(kind, DELAY), x, put="own", times=times)
     assert (own.own_error, own.table["difference"].max(), own.horizons["horizon"].max()) == (0, 0, -1)
 
@@ -41,7 +42,7 @@ def test_planted_horizons_are_found(kind: str) -> None:
 def test_a_reset_is_the_run_started_anew(kind: str) -> None:
     """The table and the schedules hold what a run gives that begins behind each reset."""
     x, model, k = numbers(3, 20), Planted(kind, torch.tensor([[0.6, 0.3], [0.2, 0.5]])), 4
-    found = probe.memory(model, x, tolerance=0.0, every=[k, 19], decide="half", truth=model(x) > 0.5)
+    found = probe.memory(model, x, tolerance=0.0, every=[k, 19, 40], decide="half", truth=model(x) > 0.5)
     with torch.no_grad():
         clean, pieces = model(x), torch.cat([model(piece) for piece in x.split(k, 1)], 1)
         for t in range(19):
@@ -50,15 +51,56 @@ def test_a_reset_is_the_run_started_anew(kind: str) -> None:
             assert np.allclose(here["difference"], wanted, atol=1e-6)
     told, changed = found.schedules, ((pieces > 0.5) != (clean > 0.5))[:, k:].double().mean()
     assert told is not None
-    assert told["every"].tolist() == [k, 19]
+    assert told["every"].tolist() == [k, 19, 40]
     assert told["difference"][0] == pytest.approx(float((pieces - clean)[:, k:].abs().mean()), abs=1e-6)
     assert (told["changed"][0], told["accuracy"][0]) == (pytest.approx(float(changed)), pytest.approx(1 - changed))
     assert told["low"][0] <= told["changed"][0] <= told["high"][0]
     assert found.shortest_reset(1.0) == (k, k, k)
+    assert found.shortest_reset(-1.0) == (None, None, None)  # nothing says what no reset in the run would do
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell(FEATURES, UNITS), nn.GRUCell(FEATURES, UNITS)])
+def test_schedules_of_cells_in_loops(cell: nn.Module) -> None:
+    """All parts of a cell's state are set back together."""
+    model, x = Loop(cell), torch.randn(2, 9, FEATURES)
+    told = probe.memory(model, x, every=[3]).schedules
+    with torch.no_grad():
+        pieces = torch.cat([model(piece) for piece in x.split(3, 1)], 1) - model(x)
+    assert told is not None
+    assert told["difference"][0] == pytest.approx(float(pieces[:, 3:].abs().amax(2).mean()), abs=1e-6)
+
+
+def test_what_remembers_a_replaced_state_is_named() -> None:
+    """A mean over three steps reads it at its own step and holds it: that is no effect of the state that went on."""
+
+    class Smooth(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.GRU(1, 3, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.pad(self.rnn(x)[0], (0, 0, 2, 0)).unfold(1, 3, 1).mean(3)
+
+    assert "remembers what it read" in repr(probe.memory(Smooth(), numbers()))
+    with pytest.raises(probe.ProbeError, match="remembers what it read"):
+        probe.memory(Smooth(), numbers(), every=[3])
+
+
+def test_a_number_that_is_always_huge_hides_no_other() -> None:
+    """Rounding is that of each number; two infinities are no difference."""
+
+    def masked(output: Any) -> Tensor:
+        return torch.cat([output[0], torch.full_like(output[0][:, :, :1], -torch.inf)], 2)
+
+    model = nn.GRU(1, 3, batch_first=True)
+    pair = [probe.memory(model, numbers(), answer=answer, decide="argmax") for answer in (None, masked)]
+    assert np.allclose(pair[0].table["difference"], pair[1].table["difference"])
 
 
 def test_horizons_that_the_end_cuts_off_are_no_horizons() -> None:
     """Kaplan and Meier: quantiles of a leak whose late resets are cut off are those of the early ones."""
+    exact = probe.memory(Planted("torch", torch.eye(4).roll(1, 0).tril()), numbers(4, 12)).groups["state"]
+    assert {exact.quantile(share) for share in (0.1, 0.5, 0.9)} == {3}
     found = probe.memory(Planted("torch", LEAK), numbers(6, 90), times=50).groups["state"]
     assert 0 < found.horizons["horizon_censored"].mean() < 1
     assert {found.quantile(share) for share in (0.1, 0.5, 0.9)} == {43}
@@ -74,7 +116,7 @@ def test_units_groups_and_gates() -> None:
     assert list(found.groups) == [f"unit {unit}" for unit in range(4)]
     assert found.gates["unit 0"] > 10 * found.gates["unit 2"]
     assert found.groups["unit 1"].horizons["horizon"].max() == -1
-    assert "unit 1: no answer changes" in repr(found)
+    assert "unit 1: no difference counts" in repr(found)
     pair = probe.memory(model, x, units={"both": [0, 1], "rest": [2, -1]}, keep="hidden_state", times=[3])
     assert pair.replaced == {"[0]": ("cell_state",)}
     assert pair.horizons["group"].unique().tolist() == ["both", "rest"]
@@ -91,7 +133,7 @@ def test_stacks_and_controls(module: Any) -> None:
     table = found.table[found.table["lag"] > 0].sort_values(["row", "lag"])
     assert np.allclose(table["difference"], wanted.flatten(), atol=1e-6)
     assert list(found.controls) == ["before"]
-    assert "before: a difference" in repr(found)
+    assert "before: 3 of 3 replaced states" in repr(found)
 
 
 def test_rows_of_several_lengths() -> None:
@@ -144,6 +186,10 @@ def test_a_long_stream() -> None:
         ({"keep": "hidden_state"}, "must name some of hidden_state, and leave others"),
         ({"times": [59]}, "times=59 lies outside the steps that another one follows, which has 59"),
         ({"times": 0}, "must be 1 or more"),
+        ({"tolerance": float("nan")}, "must be a number, 0 or more"),
+        ({"decide": "argmax"}, "'argmax' needs several"),
+        ({"decide": lambda answers: answers[0]}, "must give"),
+        ({"truth": torch.zeros(4, 60)}, "truth= is for the accuracy"),
         ({"units": [3]}, "units=3 lies outside layer 'rnn"),
         ({"answer": lambda out: out[:, 0]}, r"The answers are torch.float32 \(4,\)"),
         ({"answer": lambda out: out.flip(1)}, "they read later steps"),

@@ -226,12 +226,11 @@ def test_time_and_inputs_of_a_counter() -> None:
     assert values(lasts.measurements, "kept_at_end") == pytest.approx([1], abs=0.01)
     assert values(lasts.measurements, "halved") == [0]
     assert values(lasts.measurements, "horizon") == []
-    assert "1.00 of what that changes at once is still changed at the end" in lasts.notes["answer"]
-    assert "most outlast the sequence" in lasts.notes["answer"]
+    assert "the last answer changes 1.00 times as much as the one at once" in lasts.notes["answer"]
     effects = by("step", moved.measurements, "effect_at_step")
     assert effects == pytest.approx(dict.fromkeys(range(LONG), 1), abs=0.02)
     assert values(moved.measurements, "early_share") == pytest.approx([0.5], abs=0.01)
-    assert "The first half of the inputs makes 50%" in moved.notes["answer"]
+    assert "makes 50% of what single inputs change in the answer; no step's input" in moved.notes["answer"]
     assert len(moved.figures) == len(lasts.figures) == 1
     ragged = subject_of(lengths=np.random.default_rng(0).integers(7, LONG + 1, 200))
     assert why_not(ragged, memory, inputs) == "its sequences differ in length"

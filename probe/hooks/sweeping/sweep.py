@@ -37,6 +37,7 @@ def sweep(
     model: nn.Module,
     *inputs: Any,
     edits: Sequence[Edit | Sequence[Edit]],
+    output: Callable[[Any], Tensor] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     batch_axis: int | None = None,
     memory: int = MEMORY,
@@ -56,6 +57,7 @@ def sweep(
         model: any module that contains recurrent layers, whose rows do not depend on each other.
         *inputs: what the model is called with; tensors with a batch axis.
         edits: what to change, one item after the other, each in a run of its own: an edit, or a sequence of edits.
+        output: from what the model returns to what is kept of it for each edit, a tensor; None keeps all of it.
         kwargs: the model's own keyword arguments.
         batch_axis: the batch's axis of the first input, such as 1 where a model reads (time, batch, ...); None for
             axis 0, or for what a recurrent module says itself with `batch_first`.
@@ -85,19 +87,21 @@ def sweep(
         acted = _acted(flat, placed, clean)
         turns = _turns(groups, max(1, memory // max(1, clean.bytes)))
         with _told(model, batch, clean, sure=batch_axis is not None):
-            result = _swept(model, batch, clean, groups, turns)
+            result = _swept(model, batch, clean, groups, turns, output=output)
         for one in acted:
             one.check()
         return result
 
 
-def _swept(model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[Group], turns: list[list[int]]) -> Any:
+def _swept(
+    model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[Group], turns: list[list[int]], *, output: Any
+) -> Any:
     """Return the output of each group of edits, and look whether edits that share a run move each other's rows."""
     if len(edits) >= _MANY:
         clean.read = read_of(model, batch, clean)
     result: Any = None
     for turn in turns:
-        piece = _turn(model, batch, clean, [edits[number] for number in turn])
+        piece = _kept(_turn(model, batch, clean, [edits[number] for number in turn]), len(turn), output)
         if result is None:
             result = map_tensors(lambda one: recycled.empty((len(edits), *one.shape[1:]), one), piece)
         map_tensors(lambda every, one, at=turn: every.__setitem__(span(at), one), result, piece)
@@ -107,10 +111,20 @@ def _swept(model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[Grou
     last = len(edits) - 1
     # The edits of a batch of one row are all that can show whether rows depend on each other.
     for number in dict.fromkeys((0, last // 2, last) if batch.size == 1 else (0, last)):
-        alone = _turn(model, batch, clean, [edits[number]])
+        alone = _kept(_turn(model, batch, clean, [edits[number]]), 1, output)
         together = map_tensors(lambda values, at=number: values[at : at + 1], result)
         map_tensors(lambda one, other, edits=edits[number]: _compare(edits, one, other), alone, together)
     return result
+
+
+def _kept(returned: Any, count: int, output: Callable[[Any], Tensor] | None) -> Any:
+    """Return what is kept of what a model returned for so many edits."""
+    if output is None:
+        return returned
+    kept = [output(map_tensors(lambda one, at=at: one[at], returned)) for at in range(count)]
+    if not all(isinstance(one, Tensor) for one in kept):
+        raise ProbeError(f"output= returned a {type(kept[0]).__name__}; it must return a tensor.")
+    return torch.stack(kept)
 
 
 @contextmanager

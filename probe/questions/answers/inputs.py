@@ -23,6 +23,8 @@ from ..told import controls_of, figure_of, of_network
 QUESTION = "inputs"
 #: Of so many sequences an input is replaced, at so many steps at most.
 ROWS, STEPS = 256, 32
+#: A step whose share is so many times that of steps that share alike is named.
+FAR = 1.5
 
 
 def question(subject: Subject) -> Question:
@@ -89,21 +91,24 @@ def _values(subject: Subject) -> Iterator[Value]:
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the part of each step's input in the change of the answer: medians over networks with their interval."""
     rows = only(frame, metric="share_at_step")
-    return draw_lines(
+    ax = draw_lines(
         rows.assign(step=rows["step"] + 1), at="step", x="step whose input is another", y="share of the change", ax=ax
     )
+    ax.set_ylim(0, None)
+    return ax
 
 
 def tell(answered: Answered) -> Told:
     """Say which inputs move the answers of one network, and show it."""
     early = float(of_network(answered, "early_share")["value"].iloc[0])
     rows = of_network(answered, "share_at_step")
-    most = rows.sort_values("value").iloc[-1]
+    most, equal = rows.sort_values("value").iloc[-1], 1 / max(len(rows), 1)
     first = (
         f"The first half of the inputs makes {early:.0%} of what single inputs change in the answer"
-        f"{controls_of(answered, 'early_share')}; the input of step {int(most['step']) + 1} makes most, "
-        f"{most['value']:.0%}."
+        f"{controls_of(answered, 'early_share')}"
     )
+    single = f"; the input of step {int(most['step']) + 1} makes most, {most['value']:.0%}."
+    first += single if most["value"] > FAR * equal else "; no step's input makes far more than another's."
     setup = (
         "We replace the input of one step by another one of that step, run the rest, and compare the expected "
         f"answers after the last step. We ran {ends_of(answered.subject).said}, at most {ROWS} of them."

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from ...evidence.claims import Control
 from ...evidence.measurements import only
 from ...evidence.words import said
-from ...influence.lags import Lags
+from ...influence.lags import Lags, apart
 from ...subjects.ends import ends_of
 from ...subjects.states import drawn_rows
 from ...subjects.subject import Subject
@@ -97,8 +97,9 @@ def _lags(subject: Subject) -> Lags:
     found = np.full((len(rows), len(times), length), np.nan)
     for number, at in enumerate(times):
         for step, _, now in machine.going_on(machine.clean.initial[rows], rows, int(at)):
-            found[:, number, step - at] = (machine.answers(now).expected.double() - clean[:, step]).abs().numpy()
-    return Lags.of(times, (found, None), clean.numpy(), limit=None, share=0.01, seed=subject.seed)
+            both = machine.answers(now).expected.double(), clean[:, step]
+            found[:, number, step - at] = apart(*(one.view(-1, 1, 1).numpy() for one in both))[0][:, 0]
+    return Lags.of(times, (found, None), limit=None, share=0.01, seed=subject.seed)
 
 
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -115,15 +116,10 @@ def tell(answered: Answered) -> Told:
         return Told({"answer": "Set the state back in the first half of a sequence, and no answer changes at once."})
     kept, halved = (float(of_network(answered, one)["value"].iloc[0]) for one in ("kept_at_end", "halved"))
     first = (
-        f"Set the state back in the first half of a sequence, and {said(kept)} of what that changes at once is still "
-        f"changed at the end{controls_of(answered, 'kept_at_end')}."
+        f"Set the state back in the first half of a sequence, and the last answer changes {said(kept)} times as much "
+        f"as the one at once{controls_of(answered, 'kept_at_end')}."
     )
-    horizons = of_network(answered, "horizon")["value"]
-    lasts = (
-        f"The change falls to half in {halved:.0%} of the states, and below 1 % after {horizons.iloc[0]:.0f} steps."
-        if len(horizons)
-        else f"The change falls to half in {halved:.0%} of the states; most outlast the sequence."
-    )
+    lasts = f"Of the states that change an answer, {halved:.0%} change it by half or less before the sequence ends."
     setup = (
         "We set the whole state back to the initial one after a step, let the run go on, and compare the expected "
         f"answers with the clean run's. We ran {ends_of(answered.subject).said}, at most {ROWS} of them."

@@ -192,6 +192,7 @@ def check_blocks(layer: Layer, run: Run | None, call: Call, places: Sequence[int
     """
     if run is None or not places:
         return
+    places = sorted({*places})
     rows = {len(value) for states in call.initial for value in states.values()} - {call.x.shape[1]}
     if rows and call.has_state:
         raise DependentRowsError(
