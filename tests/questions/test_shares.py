@@ -225,7 +225,6 @@ def test_time_and_inputs_of_a_counter() -> None:
     assert by("at", lasts.measurements, "kept_at_lag") == pytest.approx(dict.fromkeys(range(LONG - 1), 1), abs=0.01)
     assert values(lasts.measurements, "kept_at_end") == pytest.approx([1], abs=0.01)
     assert values(lasts.measurements, "halved") == [0]
-    assert values(lasts.measurements, "horizon") == []
     assert "the last answer changes 1.00 times as much as the one at once" in lasts.notes["answer"]
     effects = by("step", moved.measurements, "effect_at_step")
     assert effects == pytest.approx(dict.fromkeys(range(LONG), 1), abs=0.02)

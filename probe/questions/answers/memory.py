@@ -60,8 +60,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
     Metrics: `kept_at_lag` (`at` is the lag), the mean change so many steps later over the mean change at once;
     `kept_at_end`, the same at the last step, for the states of the first half; `halved`, the share of states whose
-    change falls to half within the sequence, and `horizon`, the last lag at which it is above 1 % of the first
-    change, the median, where the sequences are long enough to show it.
+    change falls to half within the sequence.
 
     Raises:
         ProbeError: the subject has no machine of whole sequences.
@@ -83,8 +82,6 @@ def _values(subject: Subject) -> Iterator[Value]:
     ends = found[:, early, length - 1 - times[early]]
     yield "kept_at_end", ends.mean() / found[:, early, 0].mean(), {"n": ends.size}
     yield "halved", 1 - moved["half_censored"].mean(), {"n": len(moved)}
-    if np.isfinite(horizon := lags.quantile(0.5)):
-        yield "horizon", horizon, {"n": len(lags.horizons)}
 
 
 def _lags(subject: Subject) -> Lags:
