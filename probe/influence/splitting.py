@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import repeat
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -115,7 +115,7 @@ class Question:
             twice = None if scale is None else scale.repeat(2)
             return self.ask(rows.repeat(2), torch.cat([values, values]), scale=twice, runs=runs)[:1]
         axis, read = self._batch.axis, list[Any]()
-        given = values.movedim(0, axis).clone()  # a model may change it in place
+        given = values.movedim(0, axis)
         forwards: dict[nn.Module, Any] = {one: joining(one, calls, rows) for one, calls in (runs or {}).items()}
         if self._at is not None:
             forwards[self._at] = lambda *symbols, **keywords: read.extend([*symbols, *keywords.values()]) or given
@@ -136,7 +136,7 @@ class Question:
     def _see(self, values: Tensor) -> tuple[Tensor, _Seen]:
         seen = _Seen(self._model, *self._x.shape[:2])
         with seen:
-            return self.ask(self.every, values), seen
+            return self.ask(self.every, values.clone()), seen  # a model may change them in place
 
     def same(self, rows: Tensor, values: Sequence[Tensor], answers: Sequence[Tensor]) -> None:
         """Raise where rows have other answers in a run of their own."""
@@ -164,10 +164,10 @@ class Question:
                 )
             module = named[at]
             base = self._instead(x if by_symbol else module.forward(x), baseline, seed)
-            told = self.ask(self.every, base) if by_symbol else None
+            told = self._see(base)[0] if by_symbol else None
             self._at, self.equal, self.values = module, False, module.forward(x)
             self.base = module.forward(base) if by_symbol else base
-            if told is not None and not close(told, self.ask(self.every, self.base)):
+            if told is not None and not close(told, self._see(self.base)[0]):
                 raise ProbeError(
                     "The model reads its symbols not through one embedding alone, so that what contributes at its "
                     "output misses the rest. Ask for 'occlusion' alone."
@@ -246,18 +246,18 @@ def occluded(question: Question, steps: tuple[int, ...] | None, *, together: boo
         check(trace, trace.opened, None)
     for part in (slice(start, start + size) for start in range(0, len(step), size)):
         rows, changed = edited(part)
-        new, left = answers[rows], torch.ones_like(rows, dtype=torch.bool)
+        new, left = answers[rows], cast("Any", slice(None))
         if known:
             like = torch.from_numpy(np.fromiter(map(known.get, _keys(changed), repeat(-1)), int)).to(rows)
             new, left = answers[like], like < 0
-        if bool(left.any()):
+        if len(rows[left]):
             new[left] = question.ask(rows[left], changed[left], runs=runs)
         found[row[part], step[part], feature[part]] = answers[rows] - new
     ends = [0, len(step) - 1][: len(step)]
     rows, changed = edited(ends)
     question.same(rows, [changed], [answers[rows] - found[rows, step[ends], feature[ends]]])
     zero = torch.zeros_like(answers)
-    return found, answers - question.ask(question.every, values, scale=zero) if question.begins else zero
+    return found, answers - question.ask(question.every, values.clone(), scale=zero) if question.begins else zero
 
 
 def _keys(values: Tensor) -> list[bytes]:
@@ -287,7 +287,8 @@ def integrated(question: Question, tolerance: float) -> tuple[Tensor, Tensor, Te
             each, share = one.repeat_interleave(len(nodes)), (start.unsqueeze(1) + nodes).view(-1, 1).to(way)
             point = (base[each] + share * way[each]).requires_grad_()
             with torch.enable_grad():
-                found = question.ask(each, point[:, :-1].unflatten(1, shape), scale=point[:, -1])
+                x, scale = point[:, :-1].unflatten(1, shape).clone(), point[:, -1]
+                found = question.ask(each, x, scale=scale)
                 (slope,) = torch.autograd.grad(found.sum() + point[:0].sum(), point)  # found may not depend on it
             mean = torch.einsum("n,snk->sk", weights.to(slope), slope.unflatten(0, (-1, len(nodes))))
             answers.append(found.detach().double().view(-1, len(nodes)))
