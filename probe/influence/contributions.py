@@ -124,7 +124,7 @@ def contributions(
             to the input. Whole numbers and other rows replace symbols, all else their embeddings.
         steps: the steps to occlude, negative ones counting from each row's last; None for all.
         together: take the features of a step together, as is done of symbols.
-        at: the name of the embedding of the symbols, where several read them.
+        at: the name of the embedding that reads the symbols, where the model has several.
         layer: whose cell state; it may be left out where there is one.
         seed: draws the other rows.
         tolerance: the largest completeness error, in units of the answer.
