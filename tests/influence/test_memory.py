@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bodies import Model
 from cells_by_hand import FEATURES, UNITS, Loop
 from policies_by_hand import Policy, Walk
 from relu_by_hand import KINDS, Planted
@@ -72,18 +73,11 @@ def test_schedules_of_cells_in_loops(cell: nn.Module) -> None:
 
 def test_what_remembers_a_replaced_state_is_named() -> None:
     """A mean over three steps reads it at its own step and holds it: that is no effect of the state that went on."""
-
-    class Smooth(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn = nn.GRU(1, 3, batch_first=True)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return nn.functional.pad(self.rnn(x)[0], (0, 0, 2, 0)).unfold(1, 3, 1).mean(3)
-
-    assert "remembers what it read" in repr(probe.memory(Smooth(), numbers()))
+    rnn = nn.GRU(1, 3, batch_first=True)
+    model = Model(lambda m, x: nn.functional.pad(m.rnn(x)[0], (0, 0, 2, 0)).unfold(1, 3, 1).mean(3), rnn=rnn)
+    assert "remembers what it read" in repr(probe.memory(model, numbers()))
     with pytest.raises(probe.ProbeError, match="remembers what it read"):
-        probe.memory(Smooth(), numbers(), every=[3])
+        probe.memory(model, numbers(), every=[3])
 
 
 def test_a_number_that_is_always_huge_hides_no_other() -> None:
@@ -139,22 +133,15 @@ def test_stacks_and_controls(module: Any) -> None:
 def test_rows_of_several_lengths() -> None:
     """A row that ends has no lag behind its end, and none at its last step."""
 
-    class Padded(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.rnn = nn.LSTM(1, 3, batch_first=True)
+    def run(model: Any, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(model.rnn(packed)[0], batch_first=True)[0]
 
-        def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-            return nn.utils.rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0]
-
-    found = probe.memory(Padded(), numbers(3, 9), torch.tensor([9, 3, 6]), tolerance=0.0, every=[2])
+    model = Model(run, rnn=nn.LSTM(1, 3, batch_first=True))
+    found = probe.memory(model, numbers(3, 9), torch.tensor([9, 3, 6]), tolerance=0.0, every=[2])
     assert found.horizons.groupby("row")["t"].max().tolist() == [7, 1, 4]
-    assert (found.horizons["t"] + found.horizons["horizon"]).groupby(found.horizons["row"]).max().tolist() == [
-        8,
-        2,
-        5,
-    ]
+    ends = (found.horizons["t"] + found.horizons["horizon"]).groupby(found.horizons["row"]).max()
+    assert ends.tolist() == [8, 2, 5]
 
 
 def test_a_policys_episodes() -> None:
