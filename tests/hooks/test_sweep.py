@@ -105,8 +105,7 @@ def test_several_edits_act_in_one_run(module: Any, levels: int) -> None:
     torch.manual_seed(0)
     model, x = module(2, 5, levels, batch_first=True, bidirectional=levels == 1), torch.randn(3, 9, 2)
     if levels == 2:  # two modules, of which the second reads what the first one's edits made
-        parts = {"one": model, "two": module(5, 4, batch_first=True)}
-        model = Model(lambda m, x: m.two(m.one(x)[0]), **parts)
+        model = Model(lambda m, x: m.two(m.one(x)[0]), one=model, two=module(5, 4, batch_first=True))
     own = probe.record(model, x)
 
     def state(steps: Any, *, zero: bool = True) -> list[Any]:
