@@ -139,7 +139,14 @@ def contributions(
         Integrated gradients: Sundararajan, Taly & Yan 2017, equation 1. Occlusion: Zeiler & Fergus 2014, section 4.2.
     """
     check_forward(model, "probe.contributions")
-    methods = (method,) if isinstance(method, str) else tuple(dict.fromkeys(method))
+    for name, given, kinds in (
+        ("tolerance", tolerance, (int, float)),
+        ("seed", seed, int),
+        ("kwargs", kwargs or {}, Mapping),
+    ):
+        if not isinstance(given, kinds) or isinstance(given, bool):
+            raise ProbeError(f"{name}={given!r} must be a number, or of kwargs the model's own keyword arguments.")
+    methods = (method,) if isinstance(method, (str, type(None))) else tuple(dict.fromkeys(method))
     if not methods or not {*methods} <= {*METHODS}:
         raise ProbeError(unknown("method", next((one for one in methods if one not in METHODS), method), METHODS))
     asked, found = as_indices("steps", steps), Contributions({}, {}, {}, [])
@@ -191,7 +198,7 @@ def _disagreement(one: Tensor, two: Tensor) -> Iterator[str]:
     asked = ~(one + two).isnan()
     one, two = one[asked], two[asked]
     apart = float((one - two).norm() / max(float(one.norm()), float(two.norm()), 1e-300))
-    alike = float(torch.corrcoef(torch.stack([one, two]))[0, 1]) if len(one) > 1 else 1.0
+    alike = float(torch.corrcoef(torch.stack([one, two]))[0, 1].nan_to_num()) if len(one) > 1 else 1.0
     if apart > _APART or alike < _ALIKE:
         yield (
             f"The two methods disagree: they correlate by {alike:.2f}, lie {apart:.0%} of their size apart, and have "
@@ -205,11 +212,11 @@ def _cell_state(model: nn.Module, inputs: Any, kwargs: Any, name: str | None) ->
     c_T = sum_s (prod_{r > s} f_r) i_s g_s + (prod_r f_r) c_0, computed in float64.
     """
     layers = find_layers(model, None if name is None else [name])
-    names = [layer.name for layer in layers if {*_PARTS} <= {*layer.signals}]
+    names = [layer.name for layer in layers if {*_PARTS} <= {*layer.signals} and not layer.reads_back]
     recording = record(model, *inputs, kwargs=kwargs, layers=names, signals=_PARTS) if len(names) == 1 else None
     if recording is None or recording.calls.get(names[0]) != 1:
         raise ProbeError(
-            f"The cell state of one LSTM of torch's is split, which a run calls once; there is "
+            f"The cell state of one LSTM of torch's is split, which a run calls once, forwards; there is "
             f"{', '.join(map(repr, names)) or 'none'}. Name it with layer=, or ask for other methods."
         )
     i, f, g, c = (recording[one].double() for one in _PARTS)

@@ -29,10 +29,17 @@ from ..recurrent.runs import Run
 from ..recurrent.signals import counted
 
 _BASELINES = ("zero", "mean", "another row")
+_BY_OCCLUSION = "a gradient, such as an argmax, has contributions by occlusion alone."
 _MIXING = nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd
 #: Points of the Gauss-Legendre rule in each stretch of the path, the fifth in its middle, and weights, from 0 to 1.
 _POINTS, _WEIGHTS = (
     torch.from_numpy((one + shift) / 2) for one, shift in zip(np.polynomial.legendre.leggauss(9), (1, 0), strict=True)
+)
+#: Weights of all points but two, whose result says how far that of all may be off.
+_FEWER, _KEPT = torch.zeros_like(_WEIGHTS), [0, 2, 3, 4, 5, 6, 8]
+_FEWER[_KEPT] = torch.linalg.solve(
+    torch.vander(_POINTS[_KEPT] - 0.5, increasing=True).T,
+    torch.tensor([0.5**power / (power + 1) * (power % 2 == 0) for power in range(7)], dtype=torch.float64),
 )
 #: How many points a row may take, and how many times as much a run keeps that is differentiated.
 _MOST, _GRAPH = 4_096, 8
@@ -105,16 +112,20 @@ class Question:
         self.real = torch.arange(x.shape[1], device=x.device) < self._clean.lengths.to(x.device).unsqueeze(1)
         self.runs, self.equal = self._clean.runs, len(first) == 1
 
-    def ask(self, rows: Tensor, values: Tensor, *, scale: Tensor | None = None, runs: Any = None) -> Tensor:
+    def ask(
+        self, rows: Tensor, values: Tensor, *, scale: Tensor | None = None, runs: Any = None, symbols: Any = None
+    ) -> Tensor:
         """Return the answers of some rows, (row,), with values in the place of what contributes, (row, time, ...).
 
-        The state before the first step is multiplied by `scale`, (row,). Modules with calls in `runs` run again from
-        where the rows differ from these.
+        Whoever reads symbols beside an embedding is given other `symbols`, if there are any. The state before the
+        first step is multiplied by `scale`, (row,). Modules with calls in `runs` run again from where the rows differ
+        from these.
         """
         if len(rows) == 1 < self._batch.size:  # a model may squeeze a batch of one row away
             twice = None if scale is None else scale.repeat(2)
             return self.ask(rows.repeat(2), torch.cat([values, values]), scale=twice, runs=runs)[:1]
         axis, read = self._batch.axis, list[Any]()
+        own = (self._x[rows] if symbols is None else symbols).movedim(0, axis)
         given = values.movedim(0, axis)
         forwards: dict[nn.Module, Any] = {one: joining(one, calls, rows) for one, calls in (runs or {}).items()}
         if self._at is not None:
@@ -122,10 +133,10 @@ class Question:
         if scale is not None:
             forwards |= {one: scaling(one, [h[rows] for h in states], scale) for one, states in self.begins.items()}
         with Session(self._model, ()) as session, session.replacing(forwards), put_back(self._model):
-            arguments, keywords = self._batch.chosen(rows, *([given] if self._at is None else []))
+            arguments, keywords = self._batch.chosen(rows, given if self._at is None else own)
             with on_other_rows(self._batch, len(rows)) if len(rows) != self._batch.size else nullcontext():
                 found = self._output(self._model(*arguments, **keywords))
-        if self._at is not None and not (len(read) == 1 and torch.equal(read[0], self._x[rows].movedim(0, axis))):
+        if self._at is not None and not (len(read) == 1 and torch.equal(read[0], own)):
             raise ProbeError(
                 "The embedding is not called once, with the symbols. Name another one with at=, or ask for "
                 "'occlusion' alone, with baseline='another row' or the number of a symbol."
@@ -163,18 +174,22 @@ class Question:
                     "Or ask for 'occlusion' alone, with baseline='another row' or the number of a symbol."
                 )
             module = named[at]
+            if by_symbol and not by_name and not set(np.ravel(baseline)) <= set(range(module.num_embeddings)):
+                raise ProbeError(f"baseline={baseline!r} is none of the embedding's {module.num_embeddings} symbols.")
             base = self._instead(x if by_symbol else module.forward(x), baseline, seed)
-            told = self._see(base)[0] if by_symbol else None
             self._at, self.equal, self.values = module, False, module.forward(x)
             self.base = module.forward(base) if by_symbol else base
-            if told is not None and not close(told, self._see(self.base)[0]):
+            other = x.roll(1, 1) if x.shape[1] > 1 else x.roll(1, 0)
+            if not close(self.answers, self.ask(self.every, self.values, symbols=other)):
                 raise ProbeError(
                     "The model reads its symbols not through one embedding alone, so that what contributes at its "
-                    "output misses the rest. Ask for 'occlusion' alone."
+                    "output misses the rest. Ask for 'occlusion' alone, with baseline='another row' or a symbol."
                 )
         else:
             self.base = self._instead(x, baseline, seed)
-        unasked = [] if self._clean.modules else ["no recurrent layer is known"]
+        begins = self._clean.begins.items()
+        unasked = [f"{name} has a forward of its own" for module, (name, _) in begins if own_forward(module)]
+        unasked += [] if self._clean.modules else ["no recurrent layer is known"]
         if gradients or any(bool(one.any()) for _, states in self._clean.begins.values() for one in states):
             reached, other = self._see(self.base)
             self.same(self.every.repeat(2), [self.values, self.base], [self.answers, reached])
@@ -185,7 +200,8 @@ class Question:
                     self.begins |= {module: states} if known else {}
                     unasked += [] if known else [f"that of {name} is not zero"]
         self.unasked, said = unasked, f"Not asked: the state before the first step, since {', '.join(unasked)}."
-        zero = "Before the first step the state is zero, or made from the input: it adds nothing."
+        named = ", ".join(name for name, _ in self._clean.begins.values())
+        zero = f"Before the first step the state of {named} is zero, or made from the input: it adds nothing."
         self.notes = [said] if unasked else [] if self.begins else [zero]
 
     def _instead(self, values: Tensor, baseline: Any, seed: int) -> Tensor:
@@ -269,19 +285,21 @@ def _keys(values: Tensor) -> list[bytes]:
 def integrated(question: Question, tolerance: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return integrated gradients, (row, number), the last being that of the state before the first step.
 
-    Beside them stand, (row,) each: the answer minus the baseline's, the number of points, and what the gradient at
-    the input itself, times (input - baseline), adds up to.
+    Beside them stand, (row,) each: the answer minus the baseline's, the number of points, and the sum of sizes of the
+    gradient at the input itself, times (input - baseline).
 
-    A stretch of the path is halved where its contributions do not add up to what the answer gains on it. It may miss
-    its share of one half of the tolerance by its length, and of the other as one of all that are allowed, so that a
-    row keeps the tolerance; or ProbeError says that it would take too many.
+    A stretch of the path is halved where its contributions do not add up to what the answer gains on it, or where
+    fewer of its points give others: the square of how far these lie apart, relative to their size, says how far those
+    may be off, since the rule of all points has twice the order. A stretch may miss its share of half of the
+    tolerance by its length, and all that are left of a row the rest of it together; or ProbeError says that it would
+    take too many points.
     """
     own, base = (one.flatten(1) for one in (question.values, question.base))
     base = torch.cat([base, base.new_zeros(len(base), 1)], 1)  # the last number scales the state
     way, shape = torch.cat([own, own.new_ones(len(own), 1)], 1) - base, question.values.shape[1:]
 
     def along(rows: Tensor, low: Tensor, nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the answers at nodes of stretches, (stretch, node), and what a stretch adds, (stretch, number)."""
+        """Return the answers at nodes of stretches, (stretch, node), and what they add, (stretch, rule, number)."""
         answers, gains, size = list[Tensor](), list[Tensor](), max(question.together() // (_GRAPH * len(nodes)), 1)
         for one, start in zip(rows.split(size), low.split(size), strict=True):
             each, share = one.repeat_interleave(len(nodes)), (start.unsqueeze(1) + nodes).view(-1, 1).to(way)
@@ -290,21 +308,30 @@ def integrated(question: Question, tolerance: float) -> tuple[Tensor, Tensor, Te
                 x, scale = point[:, :-1].unflatten(1, shape).clone(), point[:, -1]
                 found = question.ask(each, x, scale=scale)
                 (slope,) = torch.autograd.grad(found.sum() + point[:0].sum(), point)  # found may not depend on it
-            mean = torch.einsum("n,snk->sk", weights.to(slope), slope.unflatten(0, (-1, len(nodes))))
+            mean = torch.einsum("rn,snk->srk", weights.to(slope), slope.unflatten(0, (-1, len(nodes))))
             answers.append(found.detach().double().view(-1, len(nodes)))
-            gains.append((mean * way[one]).double())
+            gains.append((mean * way[one].unsqueeze(1)).double())
         return torch.cat(answers), torch.cat(gains)
 
-    row, nodes, weights, length = question.every, _POINTS.to(way.device), _WEIGHTS.to(way.device), 1.0
+    row, nodes, length = question.every, _POINTS.to(way.device), 1.0
+    weights = torch.stack([_WEIGHTS, _FEWER]).to(way.device)
     low, ends = torch.zeros_like(row, dtype=torch.float64), torch.tensor([0.0, 1.0]).to(nodes)
-    answers, at_input = along(row, low, ends, ends)
+    answers, at_input = along(row, low, ends, ends.unsqueeze(0))
+    at_input = at_input[:, 0]
     (before, after), total, points = answers.T, torch.zeros_like(at_input), torch.ones_like(row)
-    gained = after - before
+    gained, spent = after - before, torch.zeros_like(before)
+    if not bool(at_input.any()) and not bool(along(row, low, nodes, weights)[1].any()) and not close(before, after):
+        raise ProbeError(f"The answers differ by {float(gained.abs().max()):.3g}. An output without {_BY_OCCLUSION}")
     while len(row):
-        answers, found = along(row, low, length * nodes, length * weights)
+        answers, both = along(row, low, length * nodes, length * weights)
         points.index_add_(0, row, torch.full_like(row, len(nodes)))
-        missed, middle = (found.sum(1) - (after - before)).abs(), answers[:, len(nodes) // 2]
-        fine = missed <= tolerance / 2 * (length + len(nodes) / _MOST)
+        found, middle = both[:, 0], answers[:, len(nodes) // 2]
+        size, off = found.abs().sum(1).clamp(min=1e-300), (found - both[:, 1]).abs().sum(1)
+        off = off.square() / size
+        missed = torch.maximum((found.sum(1) - (after - before)).abs(), off)
+        rest = spent.index_add(0, row, missed)[row] <= tolerance
+        fine = rest | (missed <= tolerance / 2 * length)
+        spent.index_add_(0, row[fine], missed[fine])
         total.index_add_(0, row[fine], found[fine])
         row, low, before, middle, after, missed = (one[~fine] for one in (row, low, before, middle, after, missed))
         over = row[(points + 2 * len(nodes) * row.bincount(minlength=len(points)))[row] > _MOST].unique()
@@ -314,10 +341,10 @@ def integrated(question: Question, tolerance: float) -> tuple[Tensor, Tensor, Te
             raise ProbeError(
                 f"The integrated gradients of {several(len(over), 'row')} ({named}) miss the answer minus the "
                 f"baseline's by up to {error:.3g} (tolerance={tolerance:g}) at {_MOST:,} points. Give a larger "
-                "tolerance, a nearer baseline or an output that does not jump, such as a logit. One without a "
-                "gradient, such as an argmax, has contributions by occlusion alone."
+                "tolerance, a nearer baseline or an output that does not jump, such as a logit. One without "
+                f"{_BY_OCCLUSION}"
             )
         length /= 2
         row, low = torch.cat([row, row]), torch.cat([low, low + length])
         before, after = torch.cat([before, middle]), torch.cat([middle, after])
-    return total, gained, points, at_input.sum(1)
+    return total, gained, points, at_input.abs().sum(1)

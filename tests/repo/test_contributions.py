@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from bodies import Model
 from policies_by_hand import Policy
 from refusing import refused
 from relu_by_hand import KINDS, Planted
@@ -91,6 +92,13 @@ def test_the_gradients_of_a_trained_counter_add_up() -> None:
     assert wanted[2].median() <= 400
 
 
+def test_contributions_that_cancel_are_right_all_the_same() -> None:
+    """That they add up says little where two inputs undo each other."""
+    model = Model(lambda _, x: (100 * (x - 0.53)).sigmoid() @ torch.tensor([1.0, -1.0]))
+    found = probe.contributions(model, torch.ones(2, 3, 2), output=lambda out: out.sum(1), method=BOTH[1])
+    assert torch.allclose(found[BOTH[1]], torch.tensor([1.0, -1.0]).double(), atol=0.01)
+
+
 MODELS: dict[str, Any] = {
     "stack": lambda: Net(nn.LSTM(4, 5, 2, batch_first=True), 5),
     "packed": lambda: Net(nn.GRU(4, 5, 2, batch_first=True, bidirectional=True), 10),
@@ -151,13 +159,15 @@ def test_what_has_no_contributions_is_refused() -> None:
     wrong: list[Any] = [{"output": lambda out: last(out) - last(out).mean()}, {"output": lambda out: out}]
     wrong += [{"output": lambda out: last(out) + torch.rand(4)}, {"output": lambda out: (last(out) > middle).float()}]
     wrong += [{"method": "saliency"}, {"baseline": "ones"}, {"baseline": torch.ones(2)}, {"at": "body"}]
-    wrong += [{"at": "rnn"}, {"steps": 7}, {"output": None}]
+    wrong += [{"at": "rnn"}, {"steps": 7}, {"output": None}, {"tolerance": "a"}]
     for options in wrong:
         with refused():
             probe.contributions(model, x, **{"output": last} | options)
-    for other, method in ((nn.Sequential(model, nn.Dropout()), BOTH), (nn.GRU(3, 5), "cell state")):
+    both = nn.LSTM(3, 5, batch_first=True, bidirectional=True)
+    several: list[Any] = [(nn.Sequential(model, nn.Dropout()), BOTH), (nn.GRU(3, 5), "cell state")]
+    for other, method, *layer in [*several, (both, "cell state", "[0].reverse")]:
         with refused():
-            probe.contributions(other, x, output=last, method=method)
+            probe.contributions(other, x, output=last, method=method, layer=next(iter(layer), None))
     found = probe.contributions(model, x, output=last, method="occlusion", steps=0)
     wrong = [{"row": 4}, {"tokens": "ab"}, {"method": "cell state"}]
     for options in wrong:
