@@ -139,16 +139,7 @@ def contributions(
         Integrated gradients: Sundararajan, Taly & Yan 2017, equation 1. Occlusion: Zeiler & Fergus 2014, section 4.2.
     """
     check_forward(model, "probe.contributions")
-    for name, given, kinds in (
-        ("tolerance", tolerance, (int, float)),
-        ("seed", seed, int),
-        ("kwargs", kwargs or {}, Mapping),
-    ):
-        if not isinstance(given, kinds) or isinstance(given, bool):
-            raise ProbeError(f"{name}={given!r} must be a number, or of kwargs the model's own keyword arguments.")
-    methods = (method,) if isinstance(method, (str, type(None))) else tuple(dict.fromkeys(method))
-    if not methods or not {*methods} <= {*METHODS}:
-        raise ProbeError(unknown("method", next((one for one in methods if one not in METHODS), method), METHODS))
+    methods = _checked(method, tolerance=tolerance, seed=seed, kwargs=kwargs or {})
     asked, found = as_indices("steps", steps), Contributions({}, {}, {}, [])
     if {*methods} - {CELL_STATE}:
         with torch.inference_mode(False), torch.no_grad(), torch.backends.cudnn.flags(enabled=False), eager():
@@ -160,6 +151,17 @@ def contributions(
         found.values[CELL_STATE], found.initial[CELL_STATE], found.error[CELL_STATE] = values, initial, error
         found.notes.append(f"The parts of the cell state add up to it, to {float(error.max()):.2g}.")
     return found
+
+
+def _checked(method: Any, **given: Any) -> tuple[str, ...]:
+    """Return the methods that are asked for; raise where another argument is of no use."""
+    for name, kinds in {"tolerance": (int, float), "seed": (int,), "kwargs": (Mapping,)}.items():
+        if not isinstance(given[name], kinds) or isinstance(given[name], bool):
+            raise ProbeError(f"{name}={given[name]!r} must be a number, or of kwargs the model's keyword arguments.")
+    methods = (method,) if isinstance(method, (str, type(None))) else tuple(dict.fromkeys(method))
+    if not methods or not {*methods} <= {*METHODS}:
+        raise ProbeError(unknown("method", next((one for one in methods if one not in METHODS), method), METHODS))
+    return methods
 
 
 def _split(
