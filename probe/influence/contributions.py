@@ -158,7 +158,7 @@ def _checked(method: Any, **given: Any) -> tuple[str, ...]:
     for name, kinds in {"tolerance": (int, float), "seed": (int,), "kwargs": (Mapping,)}.items():
         if not isinstance(given[name], kinds) or isinstance(given[name], bool):
             raise ProbeError(f"{name}={given[name]!r} must be a number, or of kwargs the model's keyword arguments.")
-    methods = (method,) if isinstance(method, (str, type(None))) else tuple(dict.fromkeys(method))
+    methods: Any = (method,) if isinstance(method, (str, type(None))) else tuple(dict.fromkeys(method))
     if not methods or not {*methods} <= {*METHODS}:
         raise ProbeError(unknown("method", next((one for one in methods if one not in METHODS), method), METHODS))
     return methods

@@ -336,15 +336,19 @@ def integrated(question: Question, tolerance: float) -> tuple[Tensor, Tensor, Te
         row, low, before, middle, after, missed = (one[~fine] for one in (row, low, before, middle, after, missed))
         over = row[(points + 2 * len(nodes) * row.bincount(minlength=len(points)))[row] > _MOST].unique()
         if len(over):
-            error = float(torch.zeros_like(gained).index_add_(0, row, missed)[over].max())
-            named = ", ".join(map(str, over[:5].tolist())) + ", ..." * (len(over) > 5)
-            raise ProbeError(
-                f"The integrated gradients of {several(len(over), 'row')} ({named}) miss the answer minus the "
-                f"baseline's by up to {error:.3g} (tolerance={tolerance:g}) at {_MOST:,} points. Give a larger "
-                "tolerance, a nearer baseline or an output that does not jump, such as a logit. One without "
-                f"{_BY_OCCLUSION}"
-            )
+            left = torch.zeros_like(gained).index_add_(0, row, missed)
+            _refuse(over.tolist(), float(left[over].max()), tolerance)
         length /= 2
         row, low = torch.cat([row, row]), torch.cat([low, low + length])
         before, after = torch.cat([before, middle]), torch.cat([middle, after])
     return total, gained, points, at_input.abs().sum(1)
+
+
+def _refuse(rows: list[int], error: float, tolerance: float) -> None:
+    """Say which rows miss the tolerance."""
+    named = ", ".join(map(str, rows[:5])) + ", ..." * (len(rows) > 5)
+    raise ProbeError(
+        f"The integrated gradients of {several(len(rows), 'row')} ({named}) may be off by up to {error:.3g} "
+        f"(tolerance={tolerance:g}) at {_MOST:,} points. Give a larger tolerance, a nearer baseline or an output "
+        f"that does not jump, such as a logit. One without {_BY_OCCLUSION}"
+    )
