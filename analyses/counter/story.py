@@ -87,16 +87,14 @@ PAGES = {
         "At ten bits the ones; the tests below say what else.",
         {
             "programs": Told("None of four programs matches it at all lengths", {}, _no_program_everywhere),
-            "reduced_models": Told(
-                "One number explains most of the answer at twelve bits, trained or not", {"II.20": "not specific"}
-            ),
+            "inputs": Told("Flip any bit, and the last answer moves by one, trained or not", {}, _each_bit_counts),
             "memory": Told("Only trained networks recover from a reset, and by half", {}, _recovers_by_half),
             "base_rate": Told(
                 "The more 1s in training, the more a missing bit adds",
                 {"29e": "established", "29g": "established"},
             ),
         },
-        ("accuracy", "drift_law", "other_lengths", "offset_law", "training_signal"),
+        ("reduced_models", "accuracy", "drift_law", "other_lengths", "offset_law", "training_signal"),
     ),
     "interventions.html": Contents(
         "What does the answer follow?",
@@ -118,7 +116,6 @@ PAGES = {
             "gate_shares": Told("A 1 enters through the candidate, trained or not", {"II.15b": "not specific"}),
             "gate_activity": Told("After a 1 the forget gate keeps more than after a 0", {}, _keeps_more_after_a_one),
             "bit_effects": Told("What a bit does depends on the bits before it", {"II.16": "refuted"}),
-            "inputs": Told("Flip any bit, and the last answer moves by one, trained or not", {}, _each_bit_counts),
         },
         ("routes", "quantised_states", "few_states", "dynamics"),
     ),
