@@ -148,7 +148,7 @@ def memory(
         times: after which steps, the first being 0; or how many are drawn, of fewer all.
         **options: the rest, none of which is needed:
             `tolerance`: above which a difference counts, in units of the answer; or `relative`: as a share of the
-            difference at lag 0 (at lag 1 where no answer reads its own step's state), 0.01 if neither is given.
+            difference at the first lag at which any answer differs, usually 0; 0.01 if neither is given.
             `decide`: what is decided: `argmax`, `sign`, `half` (above .5), `round`, or a function of answers,
             (batch, step, number), to decisions, (batch, step).
             `every`: after how many steps the whole state is set back, again and again, for a schedule each; `truth`:
@@ -200,7 +200,10 @@ def _checked(put: str, options: Mapping[str, Any]) -> dict[str, Any]:
         raise ProbeError(unknown("argument", min(wrong), ("answer", "put", "times", *Options.__annotations__)))
     asked: dict[str, Any] = dict.fromkeys(Options.__annotations__) | {"random": 0, "seed": 0} | dict(options)
     decide, keep, every = asked["decide"], asked["keep"], asked["every"]
-    for name, given, allowed in (("state to put in", put, PUTS), ("decision", decide or "sign", DECISIONS)):
+    for name, given, allowed in (
+        ("state to put in", put, PUTS),
+        ("decision", "sign" if decide is None else decide, DECISIONS),
+    ):
         if not callable(given) and given not in allowed:
             raise ProbeError(unknown(name, given, allowed))
     if asked["tolerance"] is not None and asked["relative"] is not None:
@@ -215,6 +218,7 @@ def _checked(put: str, options: Mapping[str, Any]) -> dict[str, Any]:
         raise ProbeError("controls= must be networks by name, and units= numbers by group, at least one.")
     every = sorted(set(as_indices("every", every) or ())) if every else []
     if every and (every[0] < 1 or put not in PUTS[:3] or any(asked[name] for name in ("layer", "keep"))):
-        raise ProbeError(f"every={every} sets the whole state back, after 1 step or more; put= is of {PUTS[:3]}.")
+        told = f"give 1 step or more, no layer= and no keep=, and one of {', '.join(PUTS[:3])} as put="
+        raise ProbeError(f"every={every} sets the whole state back: {told}.")
     keep = (keep,) if isinstance(keep, str) else tuple(keep or ())
     return asked | {"every": every, "keep": keep, "decide": DECISIONS[decide] if isinstance(decide, str) else decide}
