@@ -152,11 +152,11 @@ def _smaller(match: re.Match[str]) -> str:
     data = base64.b64decode(match[1])
     with Image.open(io.BytesIO(data)) as picture:
         rgba = picture.convert("RGBA")
-    pixels = np.asarray(rgba)
-    colours, index = np.unique(pixels.reshape(-1, 4), axis=0, return_inverse=True)
+    # A pixel as one number, for which numpy sorts many times faster than for four.
+    colours, index = np.unique(np.asarray(rgba).view(">u4")[..., 0], return_inverse=True)
     if len(colours) <= 256:
-        small = Image.fromarray(index.reshape(pixels.shape[:2]).astype(np.uint8), mode="P")
-        small.putpalette(colours.tobytes(), rawmode="RGBA")
+        small = Image.fromarray(index.astype(np.uint8), mode="P")
+        small.putpalette(colours.astype(">u4").tobytes(), rawmode="RGBA")
     else:
         small = rgba.quantize(colors=RASTER_COLOURS, method=Image.Quantize.FASTOCTREE)
     buffer = io.BytesIO()
