@@ -29,7 +29,7 @@ from ..evidence.measurements import FITTED_HEADS, LATER
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
 from ..subjects.budget import Budget
-from ..subjects.controls import is_same
+from ..subjects.controls import is_same, perhaps_same
 from ..subjects.functions import answers_of, of_package
 from ..subjects.networks import random_weights
 from ..subjects.subject import Subject, per_subject
@@ -140,11 +140,9 @@ def _programs(subject: Subject) -> list[Any]:
 
 def check_different(subjects: Sequence[Subject]) -> None:
     """Raise where two networks are the same, up to order and signs of their units; several may begin alike."""
-    for place, one in enumerate(subjects):
-        for met in subjects[:place]:
-            both = {met.network.role, one.network.role} <= {INITIAL, *FITTED_HEADS}
-            if both or met.network.name == one.network.name or not is_same(met, one):
-                continue
+    for met, one in perhaps_same(subjects):
+        both = {met.network.role, one.network.role} <= {INITIAL, *FITTED_HEADS}
+        if not both and met.network.name != one.network.name and is_same(met, one):
             raise ProbeError(
                 f"The networks {met.network.name!r} and {one.network.name!r} ({met.network.role} and "
                 f"{one.network.role}) are the same: they have equal states, with their units in some order and with "

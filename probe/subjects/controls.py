@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..methods.probing.linear import LinearProbe, fit_linear
 from .answers import rows_at_steps
 from .functions import calling
 from .heads import linear
-from .networks.random_weights import TRIES, random_weights, same_states
+from .networks.random_weights import ATOL, TRIES, in_order, random_weights, same_states
 from .networks.seen import as_seen, seen_layers
 from .readouts import CLASSES, NUMBER, Head, Readout, copied
 from .states import packed, run
@@ -61,6 +61,16 @@ def is_same(one: Subject, other: Subject) -> bool:
     if mine and not same_states(mine, its):
         return False
     return all(same_states(_computed(one, most), _computed(other, most)) for most in (_FEW, _MORE))
+
+
+def perhaps_same(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject]]:
+    """Yield of many networks the pairs that one number of what each computes does not tell apart, for `is_same`."""
+    outputs = [_computed(each, _FEW, recorded=False) for each in subjects]
+    whole = all(each and each[0].numel() for each in outputs)
+    numbers = np.array([float(in_order(each[0]).flatten()[0]) if whole else 0.0 for each in outputs])
+    for place, one in enumerate(subjects):
+        near = np.isclose(numbers[:place], numbers[place], atol=ATOL, equal_nan=True)
+        yield from ((subjects[earlier], one) for earlier in np.flatnonzero(near).tolist())
 
 
 @torch.no_grad()
