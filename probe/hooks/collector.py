@@ -22,7 +22,6 @@ from ..recurrent.returning import memory_of
 from ..recurrent.rounding import check
 from ..recurrent.runs import Opened, Run, Trace
 from ..recurrent.signals import Signal, within
-from ..recurrent.steps import trails
 from . import memory
 from .parts import Part
 from .sessions import Session
@@ -129,7 +128,7 @@ class Collector(Session):
             visit.change(changes)
         with torch.no_grad() if not self.needs_graph and torch.is_grad_enabled() else nullcontext():
             for layer in wanted:
-                trails.aside(self._take, layer, number, visit.run, taps.get(layer, {}))
+                self._take(layer, number, visit.run, taps.get(layer, {}))
 
     def given(self, layers: tuple[Layer, ...], call: Call) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, before the module runs."""

@@ -64,17 +64,14 @@ class Session:
         self.elsewhere: dict[nn.Module, int] = dict.fromkeys(self.modules, 0)
         # A bare cell has no forward pass: each of its calls is a step.
         self.of_a_cell = any(one[0].is_cell for module, one in self.modules.items() if module is model)
-        self._passes = 0
-        self._states: dict[nn.Module, Tensor] = {}
+        self._passes, self._states = 0, dict[nn.Module, Tensor]()
         self._alive = self._over = self._follows = False
         self._refusal: Exception | None = None
         self.unread: set[nn.Module] = set()
-        self._steps: dict[nn.Module, int] = {}
-        self._steps_before: dict[nn.Module, dict[nn.Module, int]] = {}
+        self._steps, self._steps_before = dict[nn.Module, int](), dict[nn.Module, dict[nn.Module, int]]()
         cells = [one for one, layers in self.modules.items() if layers[0].is_cell]
         # Weakly: a session that an interrupt left must be gone with its last reference.
-        own = WeakMethod(self.counts), WeakMethod(self._follow)
-        self.numbers = Numbering(cells, self.by_pass, *own)
+        self.numbers = Numbering(cells, self.by_pass, WeakMethod(self.counts), WeakMethod(self._follow))
 
     def __enter__(self) -> Session:
         self._under_autograd = torch.is_grad_enabled()
@@ -334,6 +331,7 @@ def _remove() -> None:
             del table[number]
 
 
+@trails.aside
 def _before(module: nn.Module, arguments: Any) -> None:
     if in_backward():
         return
@@ -350,6 +348,7 @@ def _before(module: nn.Module, arguments: Any) -> None:
                 session.called_elsewhere(module, own=bool(here))
 
 
+@trails.aside
 def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
     here = [] if in_backward() else sessions()
     if not here:  # a hook that an interrupt left may have lost its keywords
@@ -392,6 +391,7 @@ def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
             _open_here.reset(here_again)
 
 
+@trails.aside
 def _left(module: nn.Module, *_: Any) -> None:
     for session in [] if in_backward() else reversed(sessions()):
         session.left(module)

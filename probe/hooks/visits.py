@@ -14,6 +14,8 @@ from ..recurrent.calls import Call, read_call
 from ..recurrent.layers import Layer, own_forward
 from ..recurrent.rounding import check
 from ..recurrent.runs import Run, Trace, reconstruct
+from ..recurrent.steps import trails
+from ..recurrent.steps.forms import tensors
 
 
 def check_tolerance(tolerance: Any) -> None:
@@ -74,6 +76,7 @@ class Visit:
         self.changes = changes
         self._changed = run_again(self.clean, changes)
         self.output = self._changed.output
+        trails.inherit(tensors(self.output), tensors(self._given[2]))
 
     def _check(self, trace: Trace) -> None:
         for tolerance in self.tolerances or {None}:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from .layers import Layer, OwnModule, StepLayer
 from .refusals import check_call, check_plain, check_types
 from .returning import returned_by
 from .signals import Signal
-from .steps import forms
+from .steps import forms, trails
 from .steps.loops import LoopStep
 from .steps.step import Step, begin, settle
 
@@ -78,7 +79,7 @@ def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Map
 def _read_steps(layer: StepLayer, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
     """Return what a call gave a layer that torch does not have."""
     adapter = layer.step(layer.module)
-    x = adapter.inputs(*arguments, **keywords)
+    x = trails.among(partial(adapter.inputs, **keywords), *arguments)
     if not isinstance(x, Tensor) or x.dim() != 3:
         found = f"a tensor of shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
         raise ProbeError(f"{layer.step.__name__}.inputs returned {found}; it must be (batch, time, feature).")
@@ -95,13 +96,13 @@ def read_loop(layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, A
     form = forms.form_of(layer.module, given, output)
     if form is None:
         return None
-    adapter = LoopStep(layer.module, form, given, output)
+    adapter = trails.among(LoopStep, layer.module, form, given, output)
     return replace(_stepwise(adapter, adapter.inputs()), has_state=adapter.given_state, is_step=True)
 
 
 def _stepwise(adapter: Step, x: Tensor) -> Call:
-    state = begin(adapter, len(x))
-    initial = StepCell(adapter, state).flat(state)
+    state = trails.among(begin, adapter, len(x))
+    initial = trails.among(StepCell(adapter, state).flat, state)
     return Call(x.transpose(0, 1), (initial,), None, batched=True, packed=None, adapter=adapter)
 
 
@@ -142,7 +143,7 @@ def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
             f"Layer {layers[0].name!r} was called with a {type(x).__name__}; it reads a tensor or a PackedSequence."
         )
     x = in_order(x, layers[0], lengths)
-    initial = tuple(_initial(layer, x, state, batched=batched) for layer in layers)
+    initial = tuple(trails.among(_initial, layer, x, state, batched) for layer in layers)
     is_step = layers[0].is_cell or (x.shape[0] == 1 and packed is None and layers[0].directions == 1)
     if state is None or layers[0].is_cell:
         return Call(x, initial, lengths, batched, packed, has_state=state is not None, is_step=is_step)
@@ -151,7 +152,7 @@ def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
     return Call(x, initial, lengths, batched, packed, given, has_state=True, is_step=is_step)
 
 
-def _initial(layer: Layer, x: Tensor, state: Any, *, batched: bool) -> dict[Signal, Tensor]:
+def _initial(layer: Layer, x: Tensor, state: Any, batched: bool) -> dict[Signal, Tensor]:
     if state is None:
         zeros = {signal: x.new_zeros(1, layer.size(signal)).expand(x.shape[1], -1) for signal in layer.states}
         return zeros | {signal: value.expand(x.shape[1], -1) for signal, value in layer.learned.items()}

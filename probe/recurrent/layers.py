@@ -120,7 +120,7 @@ class Layer:
         projected = getattr(module, "proj_size", 0) > 0
         return Weights(W, U, *biases, getattr(module, f"weight_hr{end}") if projected else None)
 
-    @property
+    @cached_property
     def is_cell(self) -> bool:
         """Whether the layer is a cell, called once for each step."""
         return isinstance(self.module, nn.RNNCellBase)
@@ -133,17 +133,17 @@ class Layer:
         states = {Signal.HIDDEN_STATE: self.module.h_0, Signal.CELL_STATE: self.module.c_0}
         return {signal: value for signal, value in states.items() if value is not None}
 
-    @property
+    @cached_property
     def levels(self) -> int:
         """How many layers its module stacks."""
         return getattr(self.module, "num_layers", 1)
 
-    @property
+    @cached_property
     def directions(self) -> int:
         """In how many directions its module reads its input."""
         return 2 if getattr(self.module, "bidirectional", False) else 1
 
-    @property
+    @cached_property
     def place(self) -> int:
         """Where the layer stands among the layers of its module, in torch's order of h_n."""
         return self.level * self.directions + int(self.reverse)
@@ -230,12 +230,12 @@ class OpenLayer(Layer):
 
     seen: Seen | None = field(default=None, compare=False)
 
-    @property
+    @cached_property
     def levels(self) -> int:
         """One."""
         return 1
 
-    @property
+    @cached_property
     def directions(self) -> int:
         """One."""
         return 1
@@ -323,7 +323,7 @@ class StepLayer(OpenLayer):
 class LoopLayer(OpenLayer):
     """A cell that a loop calls once a step, whatever it computes: only a call tells what its state is."""
 
-    @property
+    @cached_property
     def is_cell(self) -> bool:
         """Whether the layer is a cell, called once for each step."""
         return True

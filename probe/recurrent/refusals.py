@@ -75,12 +75,13 @@ def _refuse_types(layer: Layer, weight: Tensor | None, tensors: Iterable[Tensor]
 
 def _parameters(module: nn.Module) -> list[Tensor]:
     """Return what `module.parameters()` yields, shared ones as often as they occur; that takes ten times as long."""
-    return [one for part in module.modules() for one in part._parameters.values() if one is not None]
+    own = [one for one in module._parameters.values() if one is not None]
+    return own + [one for part in module._modules.values() if part is not None for one in _parameters(part)]
 
 
 def transformed(tensors: Sequence[Tensor]) -> bool:
     """Return whether tensors carry more than numbers, as in vmap, torch.func.grad and forward-mode derivatives."""
-    if any(_functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):
+    if any(map(_functorch.is_functorch_wrapped_tensor, tensors)):
         return True
     return forward_ad._current_level >= 0 and any(
         forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors
@@ -89,6 +90,8 @@ def transformed(tensors: Sequence[Tensor]) -> bool:
 
 def autocast_type(tensor: Tensor) -> torch.dtype | None:
     """Return the type in which torch.autocast computes with a tensor of another type, or None."""
+    if not torch._C._is_any_autocast_enabled():
+        return None
     device = tensor.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return None
@@ -113,7 +116,7 @@ def check_plain(layer: Layer, tensors: Sequence[Tensor]) -> None:
 def _check_surroundings(layer: Layer, tensors: Sequence[Tensor]) -> None:
     """Raise where torch does something else with the numbers than a module's call does by itself."""
     check_plain(layer, tensors)
-    if torch._C._get_tracing_state() is not None or any(map(_holds_no_numbers, tensors)):
+    if torch._C._get_tracing_state() is not None or any(map(_holds_no_numbers, {*map(type, tensors)})):
         raise ProbeError(
             f"Layer {layer.name!r} was called to make a graph of the model (torch.jit.trace, torch.export, fake "
             "tensors), where there are no numbers to read or edit. Call the model itself."
@@ -133,9 +136,8 @@ def _check_surroundings(layer: Layer, tensors: Sequence[Tensor]) -> None:
             )
 
 
-def _holds_no_numbers(tensor: Tensor) -> bool:
-    """Return whether a tensor stands for one that is elsewhere or not there: a fake one, a traced one, a DTensor."""
-    kind: Any = type(tensor)
+def _holds_no_numbers(kind: Any) -> bool:
+    """Return whether tensors of a type stand for some elsewhere, or not there: fake ones, traced ones, DTensors."""
     return kind.__torch_dispatch__ is not _TENSOR.__torch_dispatch__
 
 

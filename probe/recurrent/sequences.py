@@ -21,7 +21,7 @@ from .steps.loops import LoopStep
 #: The states of all layers of a module, by layer and signal.
 _Every = dict[str, Tensor]
 #: Of which states each of them was made.
-_Marks = Mapping[str, set[trails.Mark]]
+_Marks = Mapping[str, Mapping[int, trails.Mark]]
 
 
 #: How many sequences are remembered from one pass of the model to the next.
@@ -157,7 +157,7 @@ class Sequences:
         marks = {signal: trails.marks_of(value, self._owner) for signal, value in state.items()}
         # A part may begin again at zero; one of other numbers comes from elsewhere, and is no state.
         if not any(bool(state[signal].any()) for signal, found in marks.items() if not found):
-            made_of = {mark.number for found in marks.values() for mark in found}
+            made_of = {number for found in marks.values() for number in found}
             if len(made_of) == 1:
                 return self._made_of(layer, made_of.pop(), state, marks)
         if any(self._started(number, state, call) for number in latest_first):
@@ -190,7 +190,7 @@ class Sequences:
         sequence = self._known.get(number)
         if sequence is None:
             self._warn(layer, f"with a state of a sequence before the last {_REMEMBERED}")
-        elif any(max(mark.step for mark in found) < sequence.step for found in marks.values() if found):
+        elif any(mark.step < sequence.step for found in marks.values() for mark in found.values()):
             self._warn(layer, "with a state that another call had gone on from already")
         else:
             self._warn_of_others(layer, number, state, marks)
@@ -218,7 +218,7 @@ class Sequences:
 
     def _warn_of_others(self, layer: Layer, number: int, state: _Every, marks: _Marks) -> None:
         """Warn once where what a step reads was made of a state and of other tensors than a mask."""
-        if self._mixed or not any(mark.mixed for found in marks.values() for mark in found) or self._inner():
+        if self._mixed or not any(mark.mixed for found in marks.values() for mark in found.values()) or self._inner():
             return
         first = self._known[number].first
         for signal, value in state.items():

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial, wraps
+from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
-from torch.overrides import TorchFunctionMode, _get_current_function_mode
-from torch.utils.weak import WeakIdKeyDictionary
+from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
 from ..signals import is_continuous
 
@@ -27,23 +27,21 @@ _ENDS = {
 _ANEW = {"zero_", "fill_", "normal_", "uniform_"}
 
 
-@dataclass(frozen=True)
-class Mark:
-    """Of which state a tensor was made.
+class Mark(NamedTuple):
+    """Of which state of a sequence a tensor was made.
 
     Attributes:
-        owner: stands for who counts the sequences.
-        number: the sequence's number there.
-        step: which step of it returned the state.
-        part: which part of the state it is.
+        step: which step returned the state.
         mixed: whether another tensor, which is no parameter, took part.
     """
 
-    owner: object
-    number: int
     step: int
-    part: int
     mixed: bool = False
+
+
+#: Of which states a tensor was made, by who counts the sequences and a sequence's number there. What is made of two
+#: states of a sequence is made of the later one, the larger mark.
+_Marks = dict[tuple[object, int], Mark]
 
 
 class _Trail(TorchFunctionMode):
@@ -51,49 +49,66 @@ class _Trail(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.open = 0
-        self.marks: Any = WeakIdKeyDictionary()
+        self.open, self.rests = 0, False
+        #: By the id of a tensor: what takes the entry away with the tensor, and its marks.
+        self._known: dict[int, tuple[ref[Tensor], _Marks]] = {}
+
+    def of(self, one: Tensor) -> _Marks:
+        """Return the marks of a tensor."""
+        found = self._known.get(id(one))
+        return {} if found is None else found[1]
+
+    def set(self, one: Tensor, marks: _Marks) -> None:
+        """Mark a tensor, in place of the marks that it had."""
+        key = id(one)
+        known = self._known.get(key)
+        # When the tensor ends, pop(key, the reference) is called.
+        self._known[key] = (ref(one, partial(self._known.pop, key)) if known is None else known[0], marks)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
-        if name in _ANEW and args and isinstance(args[0], Tensor) and args[0] in self.marks:
-            del self.marks[args[0]]
-        elif self.marks and name not in _ENDS:
-            changed = args[:1] if name == "__setitem__" else (result,)
-            if any(isinstance(one, (Tensor, tuple, list)) and not isinstance(one, torch.Size) for one in changed):
-                self._follow((args, kwargs), changed)
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        if not self._known or (name := getattr(func, "__name__", "")) in _ENDS:
+            return result
+        if name in _ANEW and args and id(args[0]) in self._known:
+            del self._known[id(args[0])]
+        elif name == "__setitem__":
+            self._follow((args, kwargs), args[0])
+        elif isinstance(result, (Tensor, tuple, list)) and not isinstance(result, torch.Size):
+            self._follow((args, kwargs), result)
         return result
 
     def _follow(self, given: Any, made: Any) -> None:
-        read = list(_tensors(given))
-        marks = [found for one in read if (found := self.marks.get(one))]
-        if not marks:
+        read = _tensors(given)
+        every = _joined(found[1] for one in read if (found := self._known.get(id(one))) is not None)
+        if not every:
             return
-        every = _latest(frozenset[Mark]().union(*marks))
-        if sum(one.numel() > 1 and is_continuous(one) and not isinstance(one, Parameter) for one in read) > 1:
-            every = frozenset(replace(one, mixed=True) for one in every)
+        others = (one for one in read if one.numel() > 1 and is_continuous(one) and not isinstance(one, Parameter))
+        if next(others, None) is not None and next(others, None) is not None:
+            every = {key: Mark(mark.step, mixed=True) for key, mark in every.items()}
         for one in _tensors(made):
             if is_continuous(one):
-                self.marks[one] = every
+                self.set(one, every)
 
 
-def _latest(marks: frozenset[Mark]) -> frozenset[Mark]:
-    """Return the marks of the last step of each sequence: what is made of two states is made of the later one."""
-    last: dict[tuple[int, int], int] = {}
+def _joined(marks: Iterable[_Marks]) -> _Marks:
+    every: _Marks = {}
     for one in marks:
-        key = id(one.owner), one.number
-        last[key] = max(one.step, last.get(key, 0))
-    return frozenset(one for one in marks if one.step == last[id(one.owner), one.number])
+        for key, mark in one.items():
+            every[key] = max(mark, every.get(key, mark))
+    return every
 
 
-def _tensors(nest: Any) -> Iterator[Tensor]:
-    """Yield the tensors in what a function of torch was given or returned."""
+def _tensors(nest: Any) -> list[Tensor]:
+    """Return the tensors in what a function of torch was given or returned."""
     if isinstance(nest, Tensor):
-        yield nest
-    elif isinstance(nest, (tuple, list, dict)):
-        for one in nest.values() if isinstance(nest, dict) else nest:
-            yield from _tensors(one)
+        return [nest]
+    found = list[Tensor]()
+    for one in nest.values() if isinstance(nest, dict) else nest:
+        if isinstance(one, Tensor):
+            found.append(one)
+        elif isinstance(one, (tuple, list, dict)):
+            found += _tensors(one)
+    return found
 
 
 class _Here(threading.local):
@@ -108,7 +123,7 @@ def follow() -> None:
     trail = _here.trail
     if trail is None:
         trail = _here.trail = _Trail()
-        trail.__enter__()
+        _push_mode(trail)
     trail.open += 1
 
 
@@ -121,43 +136,70 @@ def stop() -> None:
     if not trail.open:
         _here.trail = None
         if _get_current_function_mode() is trail:  # an interrupt may have taken it away already
-            trail.__exit__(None, None, None)
+            _ = _pop_mode()
 
 
-def aside(function: Callable[..., None], *given: Any) -> None:
-    """Call a function that follows nothing: what it computes is kept, and goes to no later call of a cell."""
+def aside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that follows nothing meanwhile: what it computes goes to no later call of a cell."""
+
+    @wraps(function)
+    def apart(*given: Any) -> Any:
+        trail = _here.trail
+        if trail is None or _get_current_function_mode() is not trail:  # there is none, or another mode lies above it
+            return function(*given)
+        try:
+            trail.rests = True
+            _ = _pop_mode()
+            return function(*given)
+        finally:
+            trail.rests = False
+            if _here.trail is trail and _get_current_function_mode() is not trail:
+                _push_mode(trail)
+
+    return apart
+
+
+def among(function: Callable[..., Any], *given: Any) -> Any:
+    """Call a function inside one that is called aside, and follow what it makes of a state all the same."""
     trail = _here.trail
-    if trail is None or _get_current_function_mode() is not trail:  # there is none, or another mode lies above it
-        function(*given)
-        return
+    if trail is None or not trail.rests:
+        return function(*given)
     try:
-        trail.__exit__(None, None, None)
-        function(*given)
+        trail.rests = False
+        _push_mode(trail)
+        return function(*given)
     finally:
-        if _get_current_function_mode() is not trail:
-            trail.__enter__()
+        trail.rests = True
+        if _get_current_function_mode() is trail:
+            _ = _pop_mode()
+
+
+def inherit(made: Iterable[Tensor], old: Iterable[Tensor]) -> None:
+    """Note that tensors stand in the places of others, and are made of the same states."""
+    trail = _here.trail
+    if trail is not None:
+        for one, before in zip(made, old, strict=False):
+            if marks := _joined([trail.of(one), trail.of(before)]):
+                trail.set(one, marks)
 
 
 def mark(states: Iterable[Tensor], owner: object, number: int, step: int) -> None:
     """Note of which sequence tensors are the states.
 
     Args:
-        states: the parts of what a cell returned, in their order.
+        states: the parts of what a cell returned.
         owner: stands for who counts the sequences; kept as long as the marks are.
         number: the sequence's number there.
         step: its step.
     """
     trail = _here.trail
     if trail is not None:
-        new: dict[int, tuple[Tensor, set[Mark]]] = {}
-        for part, one in enumerate(states):
-            new.setdefault(id(one), (one, set()))[1].add(Mark(owner, number, step, part))
-        for one, own in new.values():
-            others = {mark for mark in trail.marks.get(one, ()) if mark.owner is not owner}
-            trail.marks[one] = frozenset({*own, *others})
+        for one in states:
+            others = {key: mark for key, mark in trail.of(one).items() if key[0] is not owner}
+            trail.set(one, {**others, (owner, number): Mark(step)})
 
 
-def marks_of(state: Tensor, owner: object) -> set[Mark]:
-    """Return of which states of an owner's sequences a tensor was made."""
+def marks_of(state: Tensor, owner: object) -> dict[int, Mark]:
+    """Return of which states of an owner's sequences a tensor was made, by the sequence's number."""
     trail = _here.trail
-    return set() if trail is None else {mark for mark in trail.marks.get(state, ()) if mark.owner is owner}
+    return {} if trail is None else {key[1]: mark for key, mark in trail.of(state).items() if key[0] is owner}
