@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -38,14 +39,12 @@ def fit_head(untrained: FlipFlop, seed: int, probability: float) -> FlipFlop:
     x = pulses(SEQUENCES, recipe.length, probability, generator(seed, "flip-flop fitted head"))
     control = copy.deepcopy(untrained).double().eval()
     states, wanted = control.layer(x.double())[0].numpy(), held(x).double().numpy()
-    part = np.arange(SEQUENCES) % PARTS
-    errors = np.zeros(len(PENALTIES))
+    part, errors = np.arange(SEQUENCES) % PARTS, np.zeros(len(PENALTIES))
     for number in range(PARTS):
-        kept = part != number
-        for place, penalty in enumerate(PENALTIES):
-            weight, bias = _ridge(_flat(states[kept]), _flat(wanted[kept]), penalty)
-            errors[place] += ((states[~kept] @ weight + bias - wanted[~kept]) ** 2).mean()
-    weight, bias = _ridge(_flat(states), _flat(wanted), PENALTIES[int(errors.argmin())])
+        kept, others, right = part != number, states[part == number], wanted[part == number]
+        lines = _ridge(_flat(states[kept]), _flat(wanted[kept]), PENALTIES)
+        errors += [((others @ weight + bias - right) ** 2).mean() for weight, bias in lines]
+    ((weight, bias),) = _ridge(_flat(states), _flat(wanted), [PENALTIES[int(errors.argmin())]])
     control.head.weight.copy_(torch.as_tensor(weight.T))
     control.head.bias.copy_(torch.as_tensor(bias))
     return control.to(untrained.head.weight.dtype)
@@ -56,13 +55,13 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 
 def _ridge(
-    states: Float[np.ndarray, "state unit"], wanted: Float[np.ndarray, "state bit"], penalty: float
-) -> tuple[Float[np.ndarray, "unit bit"], Float[np.ndarray, " bit"]]:
-    """Return weights and biases that minimise mean (n - w s - b)^2 + lambda |w|^2."""
+    states: Float[np.ndarray, "state unit"], wanted: Float[np.ndarray, "state bit"], penalties: Sequence[float]
+) -> list[tuple[Float[np.ndarray, "unit bit"], Float[np.ndarray, " bit"]]]:
+    """Return for each penalty weights and biases that minimise mean (n - w s - b)^2 + lambda |w|^2."""
     middle, mean = states.mean(0), wanted.mean(0)
     centred = states - middle
-    covariance = centred.T @ centred / len(states)
-    size = len(covariance)
-    loaded = covariance + penalty * np.trace(covariance) / size * np.eye(size)
-    weight = np.linalg.solve(loaded, centred.T @ (wanted - mean) / len(states))
-    return weight, mean - middle @ weight
+    covariance, shared = centred.T @ centred / len(states), centred.T @ (wanted - mean) / len(states)
+    size, weights = len(covariance), []
+    for penalty in penalties:
+        weights.append(np.linalg.solve(covariance + penalty * np.trace(covariance) / size * np.eye(size), shared))
+    return [(weight, mean - middle @ weight) for weight in weights]

@@ -274,12 +274,13 @@ def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -
     Each has a question for each of its concepts. One network has a card and is shown; many have what compares
     networks instead. Which question is asked of whom follows from its needs alone.
     """
-    known = {question.name: question for question in every_question(first)}
-    *_, card = known.values()
+    asked, card = (USUAL,) if study.questions is None else study.questions, network_card.question(first)
+    own = all(isinstance(one, Question) for one in asked)
+    known = {} if own else {question.name: question for question in every_question(first)}
     others = OF_MANY if single else (*OF_ONE, card.name)
     usual = [question for name, question in known.items() if name not in others]
     found: list[Question] = []
-    for one in (USUAL,) if study.questions is None else study.questions:
+    for one in asked:
         if isinstance(one, Question):
             found.append(one)
         elif one == USUAL:

@@ -76,8 +76,8 @@ def _findings(
     """Yield the finding of each question: of one network in the question's words, of several judged over them."""
     tables, first = plan.tables(), plan.calls[0].subjects
     rules = [*study.rules, *(rule for question in plan.questions for rule in question.rules)]
-    counted = sum(not rule.check and any(judging(table, rule) for table in tables.values()) for rule in rules)
-    family = study.family or max(counted, 1)
+    counted = (not rule.check and any(judging(table, rule) for table in tables.values()) for rule in rules)
+    family = study.family or max(sum(counted), 1)
     # Committed studies are judged without running a network.
     ran = first if outcomes else ()
     for question in plan.questions:
