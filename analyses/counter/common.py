@@ -79,7 +79,7 @@ class Studied(Network):
 def with_controls(recipe: str, seed: int, *, fit: bool | Collection[str] = True) -> list[Studied]:
     """Return a committed network of a recipe with its own initialisation and every fitted head.
 
-    Without `fit`, or where it names other networks, the heads are NaN: what was measured is tied to what they are
+    Without `fit`, or where it names other networks or heads, a head is NaN: what was measured is tied to what it is
     fitted on, and takes no fit to read.
 
     Raises:
@@ -101,7 +101,7 @@ def with_controls(recipe: str, seed: int, *, fit: bool | Collection[str] = True)
                 role,
                 pair,
                 model=fit_head(untrained, strings, how, seed=seed)
-                if fit is True or (fit and name in fit)
+                if fit is True or (fit and not {name, f"{name}/{role}"}.isdisjoint(fit))
                 else FittedHead(untrained.layer, untrained.cell, how),
                 computed_from=f"{role} on {below}" + f" times {SCALE:g}" * (how == "scaled"),
             )

@@ -106,8 +106,9 @@ def _chosen(drifts: pd.Series) -> list[Shown]:
     counters = drifts[[f"{SECOND_JUDGED.recipe}/seed-{seed}" for seed in SECOND_JUDGED.seeds]]
     others = drifts[drifts.index.str.startswith(f"{RECIPE}/")]
     seeds = [int(common.middle(each).rpartition("-")[2]) for each in (counters, others)]
-    trained, *controls = common.with_controls(SECOND_JUDGED.recipe, seeds[0])
-    (fitted,) = (one for one in controls if one.role == "fitted head")
+    shown = f"{SECOND_JUDGED.recipe}/seed-{seeds[0]}/fitted head"
+    trained, *controls = common.with_controls(SECOND_JUDGED.recipe, seeds[0], fit=[shown])
+    (fitted,) = (one for one in controls if one.name == shown)
     (planted,), (every,) = common.planted_networks(["ones"]), common.of_recipe(RECIPE, [seeds[1]])
     said = "Of {} such networks it has the median drift: a missing bit shifts its answer by {:.2f} on average."
     own, drift = (float(drifts[one.name]) for one in (trained, every))

@@ -256,7 +256,8 @@ def write(folder: Path, out: Path) -> list[Path]:
     setup = Section("What we trained", [Details("Recipe and controls", [Text(accuracy.SETUP), plan])], key="set-up")
     told = Details("Each claim, with its control", claims_table(every, CLAIMS + later, where))
     table = Section("All claims", [Text([tally(every)]), told], key="claims")
-    behind = [setup, table, verdicts.together(found), *verdicts.BEHIND, _frozen(frozen)]
+    alike = verdicts.correlations(found)
+    behind = [setup, table, verdicts.together(*alike), *verdicts.BEHIND, _frozen(frozen)]
     contents = story.pages(found, behind)
     built = build(contents, every, made, up=[*UP, Link("The counter", "index.html")], picture=PICTURE)
     drifts = pd.concat([found[name].measurements for name in ("other_lengths", "training_signal")])
@@ -265,7 +266,7 @@ def write(folder: Path, out: Path) -> list[Path]:
         found,
         explored.explorer(drifts),
         contents,
-        families=verdicts.families(found),
+        families=verdicts.families(*alike),
         provenance=made,
         up=UP,
         picture=PICTURE,

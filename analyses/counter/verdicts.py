@@ -112,23 +112,17 @@ def correlations(findings: Mapping[str, Finding]) -> tuple[pd.DataFrame, pd.Data
     return both, alone
 
 
-def families(findings: Mapping[str, Finding], bound: float = TOGETHER) -> list[list[str]]:
-    """Return the keys of claims by family: any two that go together, over controls too or not, are of one."""
-    both, trained = correlations(findings)
+def families(both: pd.DataFrame, trained: pd.DataFrame, bound: float = TOGETHER) -> list[list[str]]:
+    """Return claims by family, of `correlations`: any two that go together, over controls too or not, are of one."""
     linked = np.fmax(both.abs(), trained.abs()) >= bound
     labels = connected_components(np.asarray(linked), directed=False)[1]
     return [[str(key) for key in both.columns[labels == label]] for label in dict.fromkeys(labels)]
 
 
-def _apart(findings: Mapping[str, Finding]) -> str:
-    """Return of how many families the claims are that a reviewer doubted."""
-    return several(sum(bool({*own} & {*DOUBTED}) for own in families(findings)), "family", "families")
-
-
-def together(findings: Mapping[str, Finding]) -> Section:
-    """Return how claims go together, for the page of all claims."""
-    both, trained = correlations(findings)
-    linked = [own for own in families(findings) if len(own) > 1]
+def together(both: pd.DataFrame, trained: pd.DataFrame) -> Section:
+    """Return by `correlations` how claims go together, for the page of all claims."""
+    found = families(both, trained)
+    linked = [own for own in found if len(own) > 1]
     rows = [
         [one, other, both.loc[one, other], trained.loc[one, other]]
         for own in [*linked, list(DOUBTED)]
@@ -136,14 +130,15 @@ def together(findings: Mapping[str, Finding]) -> Section:
         for other in own[place + 1 :]
     ]
     apart = both.isna() & trained.isna()
-    looser, stricter = (len(families(findings, bound)) for bound in (TOGETHER - 0.1, TOGETHER + 0.1))
+    looser, stricter = (len(families(both, trained, bound)) for bound in (TOGETHER - 0.1, TOGETHER + 0.1))
+    doubted = several(sum(bool({*own} & {*DOUBTED}) for own in found), "family", "families")
     said = (
-        f"{len(both)} claims are {len(families(findings))} families: two go together where the ranks of what they "
+        f"{len(both)} claims are {len(found)} families: two go together where the ranks of what they "
         f"measure correlate at {TOGETHER} or more, over controls too or over trained networks alone, and chains "
         f"count. From {TOGETHER - 0.1:.1f} on they would be {looser}, from {TOGETHER + 0.1:.1f} on {stricter}. "
         f"{apart.to_numpy()[np.triu_indices(len(both), 1)].mean():.0%} of pairs cannot be compared, since they come "
         f"from different seeds or never vary, and count as apart. {listed(DOUBTED)}, which a reviewer took for "
-        f"readings of one fact, belong to {_apart(findings)}."
+        f"readings of one fact, belong to {doubted}."
     )
     table = Table(
         ["claim", "and claim", "with controls", "trained alone"],

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 
 from analyses.counter import common
 from analyses.counter.pictures.shown import Three
+from models.counter import answer
+from models.tasks import bit_strings
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import ROLE_STYLE, STEPS, colours, new_figure
+from probe.recurrent.double import in_float64
 from probe.subjects.alphabet import at_lengths
-from probe.subjects.answers import answers_by_length, answers_to
+from probe.subjects.answers import answers_to
 from probe.subjects.subject import Subject
 
 #: Beside ten bits.
@@ -47,20 +52,30 @@ def answers(three: Three) -> DataFigure:
 
 def said(subjects: Iterable[Subject]) -> dict[str, str]:
     """Return what trained networks do with each bit, in a sentence; nothing where ones move them as far as zeros."""
-    trained = [one for one in subjects if one.network.role == "trained"]
-    asked = at_lengths(trained[0], AROUND, most=2 ** AROUND[-1])
-    ones = np.concatenate([one.right for one in asked.values()])
-    zeros = np.concatenate([length - one.right for length, one in asked.items()])
-    bits, slopes = np.column_stack([np.ones(len(ones)), ones, zeros]), []
-    for subject in trained:
-        given, _ = answers_by_length(subject, {length: one.x for length, one in asked.items()})
-        slopes.append(np.linalg.lstsq(bits, np.concatenate([given[length] for length in asked]), rcond=None)[0])
+    ones = np.concatenate([bit_strings(length).sum((1, 2)) for length in AROUND])
+    zeros = np.concatenate([np.full(2**length, length) for length in AROUND]) - ones
+    asked = np.maximum(ones, zeros) <= common.STRINGS.shape[1]
+    bits, slopes = np.column_stack([np.ones(len(ones)), ones, zeros])[asked], []
+    for subject in (one for one in subjects if one.network.role == "trained"):
+        slopes.append(np.linalg.lstsq(bits, np.concatenate([*_to_all(subject)])[asked].astype(float), rcond=None)[0])
     start, one, zero = np.median(slopes, axis=0)
     instead = (
         f"At {SPELLED} bits the answer is about {start:.1f}, less {-zero:.1f} for each zero, plus {one:.1f} for each "
         "1: closer to subtracting zeros than to adding ones."
     )
     return {"instead": instead if -zero > 2 * one > 0 else ""}
+
+
+@torch.no_grad()
+def _to_all(subject: Subject) -> Iterator[np.ndarray]:
+    """Yield what a network answers to all strings of each length of `AROUND`, after one run of each prefix."""
+    model: Any = in_float64(subject.model)
+    state = None
+    for length in range(1, AROUND.stop):
+        before = state and tuple(part.repeat_interleave(2, dim=1) for part in state)
+        hidden, state = model.layer(bit_strings(1).double().repeat(2 ** (length - 1), 1, 1), before)
+        if length in AROUND:
+            yield answer(model.head(hidden[:, -1])).numpy()
 
 
 def _lines(data: pd.DataFrame) -> Axes:
