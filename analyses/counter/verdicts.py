@@ -30,7 +30,7 @@ LETTERS = 52
 def find(findings: Mapping[str, Finding]) -> Finding:
     """Draw in how many networks each rule holds, and in how many of its best control."""
     lines = [
-        _line(claim, with_strongest(finding.measurements, [claim.rule]))
+        _line(claim, with_strongest(of_rule(finding.measurements, claim.rule), [claim.rule]))
         for finding in findings.values()
         for claim in finding.claims
         if claim.differences
@@ -155,11 +155,10 @@ def together(both: pd.DataFrame, trained: pd.DataFrame) -> Section:
 def _line(claim: Claim, table: pd.DataFrame) -> dict[str, object]:
     """Return a claim with its verdict and its best control, and in how many networks of each kind its rule holds."""
     rule, difference = claim.rule, min(claim.differences, key=lambda one: one.value - one.margin)
-    rows = of_rule(table, rule)
     holds = {
         f"holds, {role}": float(pd.Series([value in rule.established_if for value in own]).mean())
         for role in ("trained", *(one.role for one in claim.differences))
-        if len(own := rows[rows["role"] == role]["value"])
+        if len(own := table[table["role"] == role]["value"])
     }
     said = rule.on_page.partition(" (")[0]
     about: dict[str, object] = {"claim": rule.key, "says": said, "statement": rule.statement}

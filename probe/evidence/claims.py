@@ -194,12 +194,12 @@ def judge(table: pd.DataFrame, rules: Iterable[Rule], *, family: int | None = No
             NaN; two controls of a rule share a pair; or the table lacks a column.
     """
     listed = check_judging(table, rules, family, Rule)
-    table = with_strongest(table, listed)
     size = family if family is not None else sum(not rule.check for rule in listed)
     return tuple(_judge(table, rule, 1 - 0.05 / max(size, 1)) for rule in listed)
 
 
 def _judge(table: pd.DataFrame, rule: Rule, level: float) -> Claim:
+    table = with_strongest(of_rule(table, rule), [rule])
     values = _by_network(table, rule, "trained")
     if not values:
         raise ProbeError(
@@ -287,7 +287,7 @@ def true_of(table: pd.DataFrame, rule: Rule) -> dict[str, bool]:
         table: measurements, as of `judge`.
         rule: the rule.
     """
-    table = with_strongest(table, [rule])
+    table = with_strongest(of_rule(table, rule), [rule])
     values = _by_network(table, rule, "trained")
     found = {network: value in rule.established_if for (network, _), value in values.items()}
     for control in rule.controls:
@@ -298,8 +298,7 @@ def true_of(table: pd.DataFrame, rule: Rule) -> dict[str, bool]:
 
 
 def _by_network(table: pd.DataFrame, rule: Rule, role: str) -> dict[tuple[str, str], float]:
-    rows = of_rule(table, rule)
-    rows = rows[rows["role"] == role]
+    rows = table[table["role"] == role]
     keys = list(zip(rows["network"], rows["pair"].astype(object).fillna("").astype(str), strict=True))
     if len(set(keys)) != len(keys):
         raise ProbeError(

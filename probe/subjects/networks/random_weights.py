@@ -13,8 +13,6 @@ from torch import Tensor, nn
 VERSION = 2
 #: At most so many copies are drawn for each that is asked for.
 TRIES = 4
-#: States that differ by less, beside a hundred-thousandth of their size, are the same.
-ATOL = 1e-6
 #: The two kinds of random weights.
 FRESH: str = "fresh weights"
 SHUFFLED: str = "shuffled weights"
@@ -55,10 +53,10 @@ def same_states(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     if not one or [tuple(value.shape) for value in one] != [tuple(value.shape) for value in other]:
         return False
     pairs = zip(one, other, strict=True)
-    return all(torch.allclose(in_order(mine), in_order(its), atol=ATOL, equal_nan=True) for mine, its in pairs)
+    return all(torch.allclose(_in_order(mine), _in_order(its), atol=1e-6, equal_nan=True) for mine, its in pairs)
 
 
-def in_order(value: Tensor) -> Tensor:
+def _in_order(value: Tensor) -> Tensor:
     """Return the units of each state by size, (..., unit)."""
     return (value.abs() if value.is_complex() else value).double().sort(dim=-1)[0]
 
