@@ -19,7 +19,7 @@ from ..methods.probing.linear import LinearProbe, fit_linear
 from .answers import rows_at_steps
 from .functions import calling
 from .heads import linear
-from .networks.random_weights import ATOL, TRIES, in_order, random_weights, same_states
+from .networks.random_weights import TRIES, random_weights, same_states
 from .networks.seen import as_seen, seen_layers
 from .readouts import CLASSES, NUMBER, Head, Readout, copied
 from .states import packed, run
@@ -64,12 +64,11 @@ def is_same(one: Subject, other: Subject) -> bool:
 
 
 def perhaps_same(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject]]:
-    """Yield of many networks the pairs that one number of what each computes does not tell apart, for `is_same`."""
+    """Yield of many networks the pairs that the mean size of what each returns does not tell apart, for `is_same`."""
     outputs = [_computed(each, _FEW, recorded=False) for each in subjects]
-    whole = all(each and each[0].numel() for each in outputs)
-    numbers = np.array([float(in_order(each[0]).flatten()[0]) if whole else 0.0 for each in outputs])
+    sizes = np.array([float(each[0].to(torch.complex128).abs().mean()) if all(outputs) else 0.0 for each in outputs])
     for place, one in enumerate(subjects):
-        near = np.isclose(numbers[:place], numbers[place], atol=ATOL, equal_nan=True)
+        near = np.isclose(sizes[:place], sizes[place], rtol=1e-4, atol=1e-5, equal_nan=True)
         yield from ((subjects[earlier], one) for earlier in np.flatnonzero(near).tolist())
 
 
