@@ -71,11 +71,6 @@ def networks(recipe: str = "counter", seeds: Iterable[int] = range(10)) -> list[
     return [trained(find_recipe(recipe).name, seed) for seed in seeds]
 
 
-def tensorflows_network() -> Trained:
-    """Return the counter that TensorFlow 1.15 trained by the seed notebook's own code; its initialisation is lost."""
-    return trained("tf1", 0)
-
-
 def committed_seeds(name: str) -> list[int]:
     """Return the seeds of the committed networks of a recipe or of `tf1`, rising; nothing where none is committed.
 

@@ -177,12 +177,7 @@ CLAIMS = (
 #: By the name of the file of what was measured. Those that take `fit` have heads, which take a second and more to fit
 #: to each network: they can be made with some of them fitted.
 STUDIES: dict[str, Callable[..., Study]] = {
-    "judged": judged,
-    "recipes": recipes,
-    "training": training,
-    "fresh": fresh,
-    "rates": rates,
-    "widths": widths,
+    each.__name__: each for each in (judged, recipes, training, fresh, rates, widths)
 }
 
 

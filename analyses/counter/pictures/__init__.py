@@ -10,7 +10,6 @@ from analyses.counter.pictures import cells, drawing, lengths, put_in, space, te
 from analyses.counter.pictures.shown import three_networks
 from probe import Finding
 from probe.evidence.measurements import only
-from probe.plots.style import style
 from probe.subjects.subject import Subject
 
 NAME = "pictures"
@@ -21,17 +20,16 @@ def find(
 ) -> Finding:
     """Return the figures of the story, and the sentences that belong to them; `compared` are tables of recipes."""
     three = three_networks(networks, tables)
-    with style():
-        figures = [
-            *cells.hero(three),
-            drawing.step(tables),
-            lengths.answers(three),
-            lengths.drifts(tables),
-            tests.readings(tables),
-            tests.bars(tables),
-            *put_in.curves(three),
-            space.staircase(three),
-        ]
+    figures = [
+        *cells.hero(three),
+        drawing.step(tables),
+        lengths.answers(three),
+        lengths.drifts(tables),
+        tests.readings(tables),
+        tests.bars(tables),
+        *put_in.curves(three),
+        space.staircase(three),
+    ]
     notes = put_in.said(three) | tests.said(compared) | drawing.said(tables) | lengths.said(networks.values())
     notes["answer"] = f"The trained network is {three.trained.network.name}, the one of median drift."
     rows = only(tables["other_lengths"], metric="drift", network=three.trained.network.name)
