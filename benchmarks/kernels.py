@@ -1,4 +1,4 @@
-"""What each special kernel of `probe.methods` gains: its benchmark with it, and with torch's own module instead.
+"""What each special kernel gains: its benchmark with it, and without.
 
     python -m benchmarks.kernels [--only stretch]
 
@@ -21,6 +21,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+import probe
 from analyses.__main__ import limit_threads
 from analyses.counter import QUESTIONS, common
 from analyses.counter.study import questions
@@ -36,6 +37,8 @@ from probe.methods.causal.pairs import all_pairs, columns, whole
 from probe.methods.causal.task import Task
 from probe.methods.dynamics import CellDynamics, Dynamics, StackDynamics
 from probe.methods.machines import Machine
+from probe.recurrent.cells import onednn, recycled
+from probe.recurrent.cells.lstm import LSTMCell
 from probe.subjects.subject import Subject
 
 PAIRS, SEED = 3, 2000
@@ -95,6 +98,14 @@ def searches() -> None:
     for step in STEPS:
         wanted = [Search(rank, task, half.train) for rank in RANKS for half in halves(machine(), step)]
         _ = search(machine(), step, wanted, iterations=ITERATIONS)
+
+
+def recordings(rows: int, steps: int, features: int, units: int) -> None:
+    """Record some runs of an LSTM, about two seconds of them."""
+    torch.manual_seed(0)
+    lstm, x = nn.LSTM(features, units, batch_first=True), torch.randn(rows, steps, features)
+    for _ in range(max(1, 2_000_000_000 // (rows * steps * units * (features + units + 100)))):
+        _ = probe.record(lstm, x)
 
 
 class TorchsModule(StackDynamics):
@@ -168,6 +179,27 @@ KERNELS = (
         "alignment search",
         searches,
         partial(patch.object, alignment_loss.LinearOutput, "of", lambda _: None),
+    ),
+    Kernel(
+        "recurrent/cells/lstm.py: units first",
+        "recording 1,024 x 10, 1 to 12",
+        partial(recordings, 1024, 10, 1, 12),
+        partial(patch.object, LSTMCell, "_units_first", lambda *_: False),
+    ),
+    *(
+        Kernel(
+            "recurrent/cells/onednn.py",
+            f"recording {rows} x {steps}, {features} to {units}",
+            partial(recordings, rows, steps, features, units),
+            partial(patch.object, onednn, "suits", lambda _: False),
+        )
+        for rows, steps, features, units in ((256, 100, 1, 128), (256, 200, 64, 256), (64, 100, 1024, 1024))
+    ),
+    Kernel(
+        "recurrent/cells/recycled.py",
+        "recording 64 x 1,000, 32 to 128",
+        partial(recordings, 64, 1000, 32, 128),
+        partial(patch.object, recycled, "_LEAST", sys.maxsize),
     ),
 )
 

@@ -160,18 +160,18 @@ class Collector(Session):
 
     def _take(self, layer: Layer, number: int, run: Run, taps: Mapping[Signal, Tensor]) -> None:
         trace = run.traces[layer.place]
-        opened = trace.open(self._options.kept(layer, trace), compare=self._options.check)
+        key, lengths = (layer.name, number), trace.lengths
+        part = self._parts.get(key)
+        if part is None:
+            inputs = [] if layer is self.modules[layer.module][0] else None
+            ragged = lengths is not None and bool((lengths != lengths[:1]).any())
+            part = Part(layer, number, _copied(trace.initial), None, trace.cell.matrices, inputs, ragged)
+        chosen = part.choose(len(trace.x), self._options.steps)
+        opened = trace.open(self._options.kept(layer, trace), compare=self._options.check, steps=chosen)
         if self._options.check:
             check(trace, opened, self._options.tolerance)
             _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
         self._errors.append(opened.error if self._options.check else None)
-        key, lengths = (layer.name, number), trace.lengths
-        if key not in self._parts:
-            inputs = [] if layer is self.modules[layer.module][0] else None
-            ragged = lengths is not None and bool((lengths != lengths[:1]).any())
-            initial = _copied(trace.initial)
-            self._parts[key] = Part(layer, number, initial, None, trace.cell.matrices, inputs, ragged)
-        part = self._parts[key]
         if part.signals and trace.h.shape[1] != (before := next(iter(part.signals[0].values())).shape[1]):
             raise ProbeError(
                 f"Cell {layer.name!r} was called with {trace.h.shape[1]} rows at step {part.time}, after "
@@ -180,15 +180,17 @@ class Collector(Session):
             )
         if lengths is not None:
             part.lengths = lengths + part.time
-        part.signals.append(self._kept(trace, opened, part))
+        self._parts[key] = part
+        part.add(len(trace.x), chosen)
+        part.signals.append(self._kept(trace, opened, part, chosen))
         part.taps.append(taps)
         if part.inputs is not None:
             # The caller may change its own in place.
             x = recycled.copied(run.call.x.detach())
             part.inputs.append(x if self._options.device is None else x.to(self._options.device))
 
-    def _kept(self, trace: Trace, opened: Opened, part: Part) -> Mapping[Signal, Tensor]:
-        values, chosen = {}, part.choose(len(trace.x), self._options.steps)
+    def _kept(self, trace: Trace, opened: Opened, part: Part, chosen: list[int] | None) -> Mapping[Signal, Tensor]:
+        values = {}
         returned = {memory_of(value) for value in (trace.h, *trace.final.values())}
         for signal, value in opened.signals.items():
             found = value.detach() if self._detaches and value.requires_grad else value

@@ -37,15 +37,17 @@ class Part:
     time: int = 0
 
     def choose(self, time: int, steps: tuple[int, ...] | None) -> list[int] | None:
-        """Note a call, and return which of its steps may be asked for; None for all."""
-        here = None
-        if steps is not None and not self.ragged:
-            tail = time + min(0, *steps)  # which steps will be the last is not known yet
-            here = [step for step in range(time) if step >= tail or self.time + step in steps]
-            self.kept += [self.time + step for step in here]
-        self.chosen.append(here)
+        """Return which steps of the next call, which has so many, may be asked for; None for all."""
+        if steps is None or self.ragged:
+            return None
+        tail = time + min(0, *steps)  # which steps will be the last is not known yet
+        return [step for step in range(time) if step >= tail or self.time + step in steps]
+
+    def add(self, time: int, chosen: list[int] | None) -> None:
+        """Note that a call of so many steps came, and which of them were chosen."""
+        self.kept += [self.time + step for step in chosen or ()]
+        self.chosen.append(chosen)
         self.time += time
-        return here
 
     def places(self, steps: tuple[int, ...]) -> list[int]:
         """Return where steps stand among those kept.

@@ -59,8 +59,8 @@ def record(
         steps: which steps to keep; None keeps all. Negative ones count from each row's last step.
         gradient_of: takes the model's output and returns a scalar; `recording.gradient[...]` then holds its
             derivative with respect to every signal kept. The run is several times slower.
-        check: compare the recomputed run with the module's. Without it the values are computed as ever, a little
-            faster; nothing says whether the module, and hooks that were there first, do what its weights say.
+        check: compare the recomputed run with the module's. Without it only what is asked for is computed, which may
+            round otherwise, and nothing says whether the module, and hooks before ours, do what its weights say.
         tolerance: largest difference allowed, relative to max(1, |value|). None for 1e-5 in float32, 1e-10 in
             float64, 2e-2 in half precision, or what rounding makes of large states, up to 1e-3, 1e-6, 5e-2.
         device: where to keep the values; None where the model computes them.

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from . import kernels
 from .calls import Call, States, cell_of, dropout_masks, own_order, read_call, read_output, write_output
-from .cells.cell import Cell
+from .cells.cell import HIDDEN, Cell
 from .layers import Layer
 from .signals import Signal
 
@@ -121,15 +121,21 @@ class Trace:
         """Every signal, (time, batch, unit) each."""
         return self.opened.signals
 
-    def open(self, keep: Sequence[Signal], *, compare: bool = True) -> Opened:
+    def open(self, keep: Sequence[Signal], *, compare: bool = True, steps: Sequence[int] | None = None) -> Opened:
         """Return some signals, computed with no more memory than they need.
 
         Args:
             keep: which.
             compare: whether the run is compared with the module's; without it the error is 0.
+            steps: which steps of the input are wanted, ascending; others may be left out where nothing is compared.
         """
         if self.compute is not None:
             return self.compute(keep)
+        if not compare and self.cell.output == HIDDEN:
+            if {*keep} <= {HIDDEN}:
+                return Opened(dict.fromkeys(keep, self.h), 0.0, 0)
+            if steps and len(steps) < len(self.x) and self.lengths is None:
+                return Opened(self._at_some(keep, steps), 0.0, 0)
         # Where rows end at different steps, their last states are found among all of them.
         needed = tuple(keep) if self.lengths is None else (*keep, *(s for s in self.cell.states if s not in keep))
         signals, errors, state = self.cell.open(self.x, self.h, self.initial, needed, compare=compare)
@@ -139,6 +145,28 @@ class Trace:
             state = {signal: last_valid(signals[signal], self.lengths) for signal in self.cell.states}
         worst = _worst(errors, state, self.final, self.lengths)
         return Opened({signal: signals[signal] for signal in keep}, *worst)
+
+    def _at_some(self, keep: Sequence[Signal], steps: Sequence[int]) -> dict[Signal, Tensor]:
+        """Return signals at some steps of the input alone, (step, batch, unit), in the layer's own order."""
+        own = sorted(
+            own_order(torch.arange(len(self.x)).view(-1, 1, 1), self.layer, None).flatten()[list(steps)].tolist()
+        )
+        found = {HIDDEN: self.h[own]}
+        if own == [len(self.x) - 1]:
+            found = {signal: value.unsqueeze(0) for signal, value in self.final.items()} | found
+        local = [one for one in keep if one not in found and self.cell.follows_at_once(one)]
+        if local:  # each step's rows follow from what the module returned before it
+            before = torch.cat([self.h[step - 1] if step else self.initial[HIDDEN].to(self.dtype) for step in own])
+            x, h = self.x[own].flatten(0, 1).unsqueeze(0), found[HIDDEN].flatten(0, 1).unsqueeze(0)
+            state = {signal: value.repeat(len(own), 1) for signal, value in self.initial.items()} | {HIDDEN: before}
+            opened = self.cell.open(x, h, state, tuple(local), compare=False)[0]
+            found |= {signal: value.view(len(own), -1, value.shape[2]) for signal, value in opened.items()}
+        others = tuple(one for one in keep if one not in found)
+        if others:
+            end = own[-1] + 1
+            opened = self.cell.open(self.x[:end], self.h[:end], self.initial, others, compare=False)[0]
+            found |= {signal: value[own] for signal, value in opened.items()}
+        return {signal: found[signal] for signal in keep}
 
     @property
     def last(self) -> States:

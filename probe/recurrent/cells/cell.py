@@ -107,6 +107,10 @@ class Cell(ABC):
     def size(self, signal: Signal) -> int:
         """Return how many units a signal has."""
 
+    def follows_at_once(self, signal: Signal) -> bool:
+        """Return whether a signal follows from a step's input and the hidden state before it alone."""
+        return self.states == (HIDDEN,)
+
     def shape(self, signal: Signal) -> tuple[int, ...]:
         """Return the shape of a signal at one step of one row."""
         return (self.size(signal),)

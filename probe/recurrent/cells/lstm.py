@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..refusals import autocast_type, transformed
 from ..signals import Signal
-from . import narrow, recycled
+from . import narrow, onednn, recycled
 from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine, difference
 from .nonlinearities import STANDARD, Activation, Activations
 from .scan import scan, scan_arrays
@@ -40,6 +40,7 @@ PREACTIVATIONS = (
 _i, _f, _g, _o = GATES
 _a_i, _a_f, _a_g, _a_o = PREACTIVATIONS
 _c, _u = Signal.CELL_STATE, Signal.UNPROJECTED_HIDDEN_STATE
+_BEFORE: Mapping[Signal, Signal] = dict(zip(GATES, PREACTIVATIONS, strict=True))
 _PLAIN = (*PREACTIVATIONS, *GATES, _c, HIDDEN)
 #: Up to how many units the numbers of a unit lie beside each other.
 _FEW_UNITS = 16
@@ -94,6 +95,10 @@ class LSTMCell(Cell):
         """Return how many units a signal has: with a projection, the hidden state has fewer."""
         return self.weights.U.shape[1] if signal == HIDDEN else self.units
 
+    def follows_at_once(self, signal: Signal) -> bool:
+        """Return whether it is a gate's, which peepholes would let see the cell state."""
+        return not self._peepholes and signal in (*PREACTIVATIONS, *GATES)
+
     def given(
         self, inputs: Float[Tensor, "*lead gates"], previous: Float[Tensor, "*lead state"]
     ) -> dict[Signal, Tensor]:
@@ -113,39 +118,59 @@ class LSTMCell(Cell):
         """Compute signals at all steps from the hidden states that a module itself produced; see `Cell.open`."""
         if torch.is_grad_enabled() or self._peepholes:
             return super().open(x, h, initial, keep, compare=compare)
+        gates = tuple(gate for gate in GATES if self._needs(gate, {*keep}, compare=compare))
         if self._units_first(x):
-            return self._open_units_first(x, h, initial, keep, compare=compare)
+            return self._open_units_first(x, h, initial, keep, gates, compare=compare)
         (time, batch), rows = x.shape[:2], min(self._chunk(x), len(x))
-        space = recycled.empty((rows, batch, 4 * self.units), x)
+        weights = _rows_of(self.weights, gates)
+        space = recycled.empty((rows, batch, len(gates) * self.units), x)
+        joined = torch.cat([weights.W, weights.U], dim=1) if onednn.suits(x) else None
         found = {signal: recycled.empty((time, batch, self.size(signal)), x) for signal in {*keep} - {HIDDEN}}
-        errors = x.new_zeros(time, batch)
+        errors, scans = x.new_zeros(time, batch), compare or not {_c, _u}.isdisjoint(keep)
         c, previous = initial[_c].detach(), initial[HIDDEN].to(h.dtype)
         gate, candidate, output = self._activations.gate, self._activations.candidate, self._activations.output
         for start in range(0, time, rows):
             # A stretch at a time, in the same memory, while that is in the cache.
             part = slice(start, min(start + rows, time))
-            a, now = space[: part.stop - start], h[part]
-            self._write_preactivations(x[part], previous, now, a)
-            given = a.chunk(4, dim=-1)
-            for signal, value in zip(PREACTIVATIONS, given, strict=True):
-                if signal in found:
-                    found[signal][part].copy_(value)
+            now = h[part]
+            a = space[: part.stop - start]
+            if joined is None:
+                self._write_preactivations(weights, x[part], previous, now, a)
+            else:
+                before = torch.cat([previous.unsqueeze(0), now[:-1]])
+                a = onednn.affine(torch.cat([x[part], before], dim=2), joined, _bias(weights))
+            given = dict(zip(gates, a.chunk(len(gates), dim=-1), strict=True))
+            for signal, value in given.items():
+                if (early := _BEFORE[signal]) in found:
+                    found[early][part].copy_(value)
             # Each gate alone: torch rounds the last numbers of a stretch of memory otherwise than those that fill a
             # vector, and no bit may depend on what is kept.
-            i, f, g, o = (
-                _apply(candidate if signal == _g else gate, value, found[signal][part] if signal in found else value)
-                for signal, value in zip(GATES, given, strict=True)
-            )
-            cells = torch.mul(i, g, out=found[_c][part] if _c in found else given[0])
-            c = scan(cells, f, c, bounded=self.plain)
+            opened = {
+                signal: _apply(
+                    candidate if signal == _g else gate, value, found[signal][part] if signal in found else value
+                )
+                for signal, value in given.items()
+            }
+            previous = now[-1]
+            if not scans:
+                continue
+            cells = torch.mul(opened[_i], opened[_g], out=found[_c][part] if _c in found else given[_i])
+            c = scan(cells, opened[_f], c)
             if compare or _u in keep:
-                u = _apply(output, cells, given[2]).mul_(o)
+                u = _apply(output, cells, given[_g]).mul_(opened[_o])
                 if _u in keep:
                     found[_u][part].copy_(u)
-                errors[part].copy_(self._apart(u, now))
-            c, previous = c if _c in found else c.clone(), now[-1]
+                if compare:
+                    errors[part].copy_(self._apart(u, now))
+            c = c if _c in found else c.clone()
         kept = {signal: h if signal == HIDDEN else found[signal] for signal in keep}
         return kept, errors, {HIDDEN: previous, _c: c}
+
+    def _needs(self, gate: Signal, keep: set[Signal], *, compare: bool) -> bool:
+        """Return whether a gate is among what is kept, or what is kept or compared follows from it."""
+        if compare or gate in keep or _BEFORE[gate] in keep or _u in keep:
+            return True
+        return _c in keep and gate != _o
 
     def _units_first(self, x: Tensor) -> bool:
         """Return whether the numbers of a unit at all steps and rows are to lie beside each other in memory.
@@ -157,40 +182,55 @@ class LSTMCell(Cell):
         return self.plain and self.units <= _FEW_UNITS and x.dtype == torch.float32 and x.device.type == "cpu"
 
     def _open_units_first(
-        self, x: Tensor, h: Tensor, initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...], *, compare: bool
+        self,
+        x: Tensor,
+        h: Tensor,
+        initial: Mapping[Signal, Tensor],
+        keep: tuple[Signal, ...],
+        gates: tuple[Signal, ...],
+        *,
+        compare: bool,
     ) -> tuple[dict[Signal, Tensor], Tensor, dict[Signal, Tensor]]:
         """Open a run with a row of memory for each unit; in numpy, whose operations cost a third of torch's."""
         time, batch = x.shape[:2]
-        rows = min(self._chunk(x), time)
-        space, cells, spare = (recycled.empty((n * self.units, time * batch), x) for n in (4, 1, 1))
+        rows, weights, scans = min(self._chunk(x), time), _rows_of(self.weights, gates), compare or _c in keep
+        space, cells, spare = (
+            recycled.empty((n * self.units, time * batch), x) for n in (len(gates), int(scans), int(compare))
+        )
         early = {signal: recycled.empty((time, batch, self.units), x) for signal in PREACTIVATIONS if signal in keep}
         c, previous, errors = initial[_c].detach().numpy().T, initial[HIDDEN], np.zeros(time * batch, np.float32)
         for start in range(0, time, rows):
             # A stretch at a time, while that is in the cache.
             part, columns = slice(start, start + rows), slice(start * batch, (start + rows) * batch)
             read, now, a = (x, h, space) if rows == time else (x[part], h[part], space[:, columns])
-            self._write_preactivations(read, previous, now, a.T)
-            given = a.chunk(4)
-            for signal, value in early.items():
-                value[part].flatten(0, 1).copy_(given[PREACTIVATIONS.index(signal)].T)
-            # Each gate alone: torch rounds the last numbers of a stretch of memory otherwise than those that fill a
-            # vector, and no bit may depend on what is kept.
-            _ = given[0].sigmoid_(), given[1].sigmoid_(), given[3].sigmoid_()
-            i, f, g, o = (value.numpy() for value in given)
-            written, u = cells.numpy()[:, columns], spare.numpy()[:, columns]
+            self._write_preactivations(weights, read, previous, now, a.T)
+            given = dict(zip(gates, a.chunk(len(gates)), strict=True))
+            for gate in gates:
+                if (before := _BEFORE[gate]) in early:
+                    early[before][part].flatten(0, 1).copy_(given[gate].T)
+            previous, opened = now[-1], {}
             with np.errstate(all="ignore"):  # torch says nothing of infinite numbers either
-                np.multiply(i, np.tanh(g, out=g), out=written)
-                shape = self.units, now.shape[0], batch
-                c = scan_arrays(written.reshape(shape).swapaxes(0, 1), f.reshape(shape).swapaxes(0, 1), c)
+                for gate, value in given.items():
+                    # Each gate alone: torch rounds the last numbers of a stretch of memory otherwise than those that
+                    # fill a vector, and no bit may depend on what is kept.
+                    opened[gate] = value.numpy() if gate == _g else value.sigmoid_().numpy()
+                    if gate == _g:
+                        np.tanh(opened[gate], out=opened[gate])
+                if not scans:
+                    continue
+                written, shape = cells.numpy()[:, columns], (self.units, now.shape[0], batch)
+                np.multiply(opened[_i], opened[_g], out=written)
+                by_step, f = (one.reshape(shape).swapaxes(0, 1) for one in (written, opened[_f]))
+                c = scan_arrays(by_step, f, c)
                 if compare:
-                    np.multiply(np.tanh(written, out=u), o, out=u)
+                    u = spare.numpy()[:, columns]
+                    np.multiply(np.tanh(written, out=u), opened[_o], out=u)
                     by_unit = u.reshape(shape)
                     np.subtract(by_unit, now.detach().numpy().transpose(2, 0, 1), out=by_unit)
                     np.maximum.reduce(np.abs(u, out=u), axis=0, out=errors[columns])
-            previous = now[-1]
-        gates = space.view(4 * self.units, time, batch).permute(1, 2, 0).chunk(4, dim=-1)
-        found = dict(zip(GATES, gates, strict=True)) | early
-        found |= {HIDDEN: h, _c: cells.view(self.units, time, batch).permute(1, 2, 0)}
+        values = zip((*gates, _c) if scans else gates, (*space.chunk(len(gates)), cells), strict=False)
+        found = {signal: one.view(self.units, time, batch).permute(1, 2, 0) for signal, one in values} | early
+        found[HIDDEN] = h
         state = {HIDDEN: previous, _c: torch.from_numpy(c.T)}
         return {signal: found[signal] for signal in keep}, torch.from_numpy(errors).view(time, batch), state
 
@@ -200,20 +240,17 @@ class LSTMCell(Cell):
             return u.sub_(h).abs_().amax(-1)
         return difference(u if self.weights.P is None else torch.nn.functional.linear(u, self.weights.P), h)
 
-    def _write_preactivations(self, x: Tensor, previous: Tensor, h: Tensor, a: Tensor) -> None:
+    def _write_preactivations(self, weights: Weights, x: Tensor, previous: Tensor, h: Tensor, a: Tensor) -> None:
         """Write the pre-activations of a stretch of steps, whose hidden states are given, into an array."""
-        weights = self.weights
         if x.dtype != torch.float32:
             # In the kernel's order, as in `given`: committed measurements depend on the last bit.
             affine(x, weights.W, weights.b_ih, out=a)
             before = torch.cat([previous.unsqueeze(0), h[:-1]])
             a += affine(before, weights.U, weights.b_hh, out=recycled.empty(a.shape, a))
             return
-        either = weights.b_ih if weights.b_hh is None else weights.b_hh
-        bias = either if weights.b_ih is None or weights.b_hh is None else weights.b_ih + weights.b_hh
         U, batch = weights.U.T, x.shape[1]
-        flat = a.view(-1, 4 * self.units)
-        torch.addmm(_or_zero(bias, flat), x.flatten(0, 1), weights.W.T, out=flat)
+        flat = a.view(-1, len(weights.U))
+        torch.addmm(_bias(weights), x.flatten(0, 1), weights.W.T, out=flat)
         flat[:batch].addmm_(previous, U)
         flat[batch:].addmm_(h[:-1].flatten(0, 1), U)
 
@@ -225,7 +262,7 @@ class LSTMCell(Cell):
         if not bare or not self.plain or keep != (HIDDEN,):
             return super().run(x, initial, keep)
         weights, recurrent = self.weights, self.weights.U.T.contiguous()
-        bias = _or_zero(weights.b_ih, recurrent) + _or_zero(weights.b_hh, recurrent)
+        bias = _bias(weights)
         states, c, h = x.new_empty(*x.shape[:2], self.units), initial[_c], initial[HIDDEN]
         for t in range(len(x)):
             i, f, g, o = torch.addmm(bias, x[t], weights.W.T).addmm_(h, recurrent).chunk(4, dim=-1)
@@ -251,8 +288,22 @@ class LSTMCell(Cell):
         return after
 
 
-def _or_zero(bias: Tensor | None, like: Tensor) -> Tensor:
-    return like.new_zeros(like.shape[-1]) if bias is None else bias
+def _rows_of(weights: Weights, gates: tuple[Signal, ...]) -> Weights:
+    """Return the weights of some gates."""
+    if gates == GATES:
+        return weights
+
+    def chosen(parameter: Tensor) -> Tensor:
+        return torch.cat([parameter.chunk(4)[GATES.index(gate)] for gate in gates])
+
+    biases = (None if bias is None else chosen(bias) for bias in (weights.b_ih, weights.b_hh))
+    return Weights(chosen(weights.W), chosen(weights.U), *biases)
+
+
+def _bias(weights: Weights) -> Tensor:
+    """Return the sum of the biases that there are."""
+    given = [bias for bias in (weights.b_ih, weights.b_hh) if bias is not None]
+    return sum(given[1:], given[0]) if given else weights.W.new_zeros(len(weights.W))
 
 
 def _given(signal: Signal) -> Formula:

@@ -1,0 +1,40 @@
+"""oneDNN's product of matrices, which takes AVX-512 on every processor that has it; MKL's, torch's own, does not.
+
+On AMD's Zen 5 recordings of LSTMs take up to 1.4 times as long without it, on Zen 4 as long
+(`python -m benchmarks.kernels --only onednn`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def suits(x: Tensor) -> bool:
+    """Return whether a product of such numbers is oneDNN's: in float32 on the CPU, where torch still has it."""
+    return x.dtype == torch.float32 and x.is_cpu and torch.backends.mkldnn.enabled and _works()
+
+
+def affine(
+    x: Float[Tensor, "*lead input"], weight: Float[Tensor, "output input"], bias: Float[Tensor, " output"]
+) -> Float[Tensor, "*lead output"]:
+    """Return weight x + bias."""
+    return _linear()(x, weight, bias, "none", [], "")
+
+
+def _linear() -> Any:
+    return torch.ops.mkldnn._linear_pointwise  # private, but compiled models are made of it
+
+
+@cache
+def _works() -> bool:
+    """Return whether the operation is there and does what it did."""
+    x, weight, bias = torch.eye(3, 2), torch.arange(8.0).view(4, 2), torch.arange(4.0)
+    try:
+        return torch.equal(affine(x, weight, bias), torch.addmm(bias, x, weight.T))
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return False
