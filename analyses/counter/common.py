@@ -21,7 +21,7 @@ from torch import nn
 
 from models import planted, zoo
 from models.checkpoints import weights_digest
-from models.counter import Coded, Counter, answer, expected_answer
+from models.counter import Coded, Counter, answer, blank_counter, expected_answer
 from models.data import described_strings
 from models.fitted_head import HEADS, SCALE, FittedHead, fit_head
 from models.populations import TRAJECTORY
@@ -102,12 +102,18 @@ def with_controls(recipe: str, seed: int, *, fit: bool | Collection[str] = True)
                 pair,
                 model=fit_head(untrained, strings, how, seed=seed)
                 if fit is True or (fit and not {name, f"{name}/{role}"}.isdisjoint(fit))
-                else FittedHead(untrained.layer, untrained.cell, how),
+                else _unfitted(untrained.cell, untrained.layer.hidden_size, how),
                 computed_from=f"{role} on {below}" + f" times {SCALE:g}" * (how == "scaled"),
             )
             for how, role in HEADS.items()
         ),
     ]
+
+
+@cache
+def _unfitted(cell: str, units: int, how: str) -> FittedHead:
+    """Return a head that is NaN, the same for all networks of a size."""
+    return FittedHead(blank_counter(units, cell=cell).layer, cell, how)
 
 
 def _beginning(trained: zoo.Trained) -> tuple[Counter, str]:

@@ -65,8 +65,11 @@ def is_same(one: Subject, other: Subject) -> bool:
 
 def perhaps_same(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject]]:
     """Yield of many networks the pairs that the mean size of what each returns does not tell apart, for `is_same`."""
-    outputs = [_computed(each, _FEW, recorded=False) for each in subjects]
-    sizes = np.array([float(each[0].to(torch.complex128).abs().mean()) if all(outputs) else 0.0 for each in outputs])
+    # Several may share a module.
+    outputs = {key: _computed(each, _FEW, recorded=False) for key, each in {id(s.model): s for s in subjects}.items()}
+    known = outputs.items() if all(outputs.values()) else ()
+    of_model = {key: float(own[0].to(torch.complex128).abs().mean()) for key, own in known}
+    sizes = np.array([of_model.get(id(each.model), 0.0) for each in subjects])
     for place, one in enumerate(subjects):
         near = np.isclose(sizes[:place], sizes[place], rtol=1e-4, atol=1e-5, equal_nan=True)
         yield from ((subjects[earlier], one) for earlier in np.flatnonzero(near).tolist())
