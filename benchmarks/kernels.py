@@ -25,6 +25,7 @@ import probe
 from analyses.__main__ import limit_threads
 from analyses.counter import QUESTIONS, common
 from analyses.counter.study import questions
+from benchmarks import speed
 from models import zoo
 from models.counter import answer, expected_answer
 from models.tasks import bit_strings, running_count
@@ -37,7 +38,7 @@ from probe.methods.causal.pairs import all_pairs, columns, whole
 from probe.methods.causal.task import Task
 from probe.methods.dynamics import CellDynamics, Dynamics, StackDynamics
 from probe.methods.machines import Machine
-from probe.recurrent.cells import onednn, recycled
+from probe.recurrent.cells import narrow, onednn, recycled
 from probe.recurrent.cells.lstm import LSTMCell
 from probe.subjects.subject import Subject
 
@@ -159,7 +160,18 @@ def by_torch() -> Iterator[None]:
         yield
 
 
+def sweeps() -> None:
+    """Patch each step and unit of all strings, as the speed of sweeps is measured."""
+    _ = speed.swept(*speed.patched_network())
+
+
 KERNELS = (
+    Kernel(
+        "recurrent/cells/narrow.py: last, float32",
+        "sweep of 120 patches",
+        sweeps,
+        partial(patch.object, narrow, "fits", lambda *_: False),
+    ),
     Kernel("recurrent/cells/narrow.py: last", "interchange", interchange, by_torch),
     Kernel("recurrent/cells/narrow.py: last", "battery without the search", partial(ask, *BATTERY), by_torch),
     Kernel(

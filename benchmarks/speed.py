@@ -213,12 +213,17 @@ def recorded(number: int, count: int) -> dict[str, str]:
     return {"bare `nn.LSTM`": f"1 <sub>{median(bare) * 1e3:,.1f} ms</sub>"} | found
 
 
-def patched(count: int) -> dict[str, str]:
-    """Return the column of the sweep: each step and unit of all ten-bit strings, by the strings in another order."""
+def patched_network() -> tuple[Counter, Tensor, Tensor]:
+    """Return a network, all ten-bit strings, and the strings in another order."""
     torch.manual_seed(0)
     model = Counter()
     x = torch.tensor(list(product((0.0, 1.0), repeat=10))).unsqueeze(2)
-    source, found = x[torch.randperm(len(x))], {}
+    return model, x, x[torch.randperm(len(x))]
+
+
+def patched(count: int) -> dict[str, str]:
+    """Return the column of the sweep: each step and unit of all ten-bit strings, by the strings in another order."""
+    (model, x, source), found = patched_network(), {}
     wanted = swept_by_hand(model, x, source)
     for name, sweep in PATCHING.items():
         check([sweep(model, x, source)], [wanted], name)

@@ -27,7 +27,7 @@ from .unedited import CleanRun, check_output, clean_run, draws, has_nan, read_of
 Group = Sequence[tuple[Edit, Layer]]
 #: How many bytes of states and outputs one run may hold, unless the caller says otherwise. Measured: a run that stays
 #: in the cache is faster than one that holds more edits.
-MEMORY = 32_000_000
+MEMORY = 64_000_000
 #: For how many edits it is asked what the model reads, which takes up to nine runs of one block.
 _MANY = 16
 

@@ -71,7 +71,7 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
     """
     runs: dict[nn.Module, list[Run]] = {layer.module: [] for layer in layers}
     places: dict[nn.Module, list[tuple[int, int | None]]] = {module: [] for module in runs}
-    for layer in layers:
+    for layer in dict.fromkeys(layers):
         if drops_out(layer.module):
             raise ProbeError(
                 f"Layer {layer.name!r} drops out between its layers, other units for each edit. Call model.eval() "
@@ -79,7 +79,7 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
             )
 
     check_forward(model, "probe.sweep")
-    refuse_own_forward(layers)
+    refuse_own_forward(dict.fromkeys(layers))
     counted = {layer.module for edit, layer in zip(edits, layers, strict=True) if counts(edit)}
     kept, changes = Kept(model), list[Change]()
     try:

@@ -1,7 +1,7 @@
 """A faster LSTM step for few units and many rows, where torch's float32 kernel is slow.
 
-With up to 16 units and some hundred rows the loop below takes less than half of the kernel's time
-(`python -m benchmarks.speed`), since each gate is one stretch of memory.
+With up to 16 units and a thousand rows the kernel takes longer than the loop below, of a dozen units 1.2 to 1.6 times
+as long (`python -m benchmarks.kernels --only narrow`), since here each gate is one stretch of memory.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from .cell import Weights
 if TYPE_CHECKING:
     from .lstm import LSTMCell
 
-_MOST_UNITS, _LEAST_ROWS = 16, 256
+#: Up to how many units, and from how many rows, in float64 and in float32, whose kernel is quicker.
+_MOST_UNITS, _LEAST_ROWS, _LEAST_ROWS_FLOAT = 16, 256, 1024
 #: How many rows are computed together: small enough for a cache.
 _BLOCK = 3072
 
 
 def fits(cell: LSTMCell, x: Tensor) -> bool:
     """Return whether a run is one that the loop is made for."""
-    return x.dtype == torch.float32 and suits(cell, x)
+    return x.dtype == torch.float32 and x.shape[1] >= _LEAST_ROWS_FLOAT and suits(cell, x)
 
 
 def suits(cell: LSTMCell, x: Tensor) -> bool:
