@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from ..edits.kinds import Edit
 from ..errors import ANOTHER_CELL, ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
-from ..recurrent.calls import Call, own_order
+from ..recurrent.calls import Call
 from ..recurrent.cells import recycled
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
-from ..recurrent.refusals import converted
 from ..recurrent.returning import memory_of
-from ..recurrent.rounding import check
-from ..recurrent.runs import Opened, Run, Trace
-from ..recurrent.signals import Signal, within
+from ..recurrent.rounding import check, is_near
+from ..recurrent.runs import Opened, Trace, beside, held
+from ..recurrent.signals import Signal
+from ..recurrent.steps import trails
 from . import memory
 from .parts import Part
 from .sessions import Session
@@ -77,8 +77,14 @@ class Options:
         return tuple(self.keep)
 
 
+#: After how many numbers that cells in loops returned their calls are opened.
+_MANY = 25_000
+
+
 class Collector(Session):
     """What the layers of a model compute, from one call to the next.
+
+    Calls of cells on the CPU wait, as they were, and are opened many at a time: a step alone takes ten times as long.
 
     Args:
         model: the model.
@@ -99,6 +105,8 @@ class Collector(Session):
         """Forget what was seen."""
         self._parts: dict[tuple[str, int], Part] = {}
         self._errors: list[float | None] = []
+        self._waiting: dict[tuple[Layer, int], list[Trace]] = {}
+        self._numbers, self._steps_so_far, self._needed = 0, dict[Layer, int](), dict[Layer, float]()
 
     @property
     def needs_graph(self) -> bool:
@@ -108,7 +116,14 @@ class Collector(Session):
     @property
     def saw_something(self) -> bool:
         """Whether a layer was called since the last recording."""
-        return bool(self._parts)
+        return bool(self._parts or self._waiting)
+
+    def settle(self) -> None:
+        """Open the calls that wait, and raise the first error of a call that somebody caught."""
+        try:
+            self._open_waiting()
+        finally:
+            super().settle()
 
     def read(self, visit: Visit, number: int, step: int | None) -> None:
         """Keep what a call of a module computed."""
@@ -128,7 +143,27 @@ class Collector(Session):
             visit.change(changes)
         with torch.no_grad() if not self.needs_graph and torch.is_grad_enabled() else nullcontext():
             for layer in wanted:
-                self._take(layer, number, visit.run, taps.get(layer, {}))
+                if layer.is_cell:
+                    self._steps_so_far[layer] = max(self._steps_so_far.get(layer, 0), 1 + (step or 0))
+                if layer.is_cell and not self.needs_graph and not visit.changes and visit.call.x.is_cpu:
+                    self._wait(held(layer, visit.call, visit.output), number)
+                else:
+                    self._open_waiting()
+                    self._take(layer, number, [visit.run.traces[layer.place]], visit.call.x, taps.get(layer, {}))
+
+    def _wait(self, call: Trace, number: int) -> None:
+        key, shape = (call.layer, number), call.h.shape
+        if self._numbers > _MANY or (key in self._waiting and self._waiting[key][0].h.shape != shape):
+            self._open_waiting()
+        self._waiting.setdefault(key, []).append(call)
+        self._numbers += shape.numel()
+
+    @trails.aside
+    def _open_waiting(self) -> None:
+        waiting, self._waiting, self._numbers = self._waiting, {}, 0
+        with torch.no_grad():
+            for (layer, number), traces in waiting.items():
+                self._take(layer, number, traces, torch.cat([one.x for one in traces]), {})
 
     def given(self, layers: tuple[Layer, ...], call: Call) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, before the module runs."""
@@ -138,12 +173,12 @@ class Collector(Session):
             return
         steps = len(call.x) if options.steps is None else len(options.steps)
         if wanted[0].is_cell:
-            steps = 1 + max(
-                (len(part.signals) for part in self._parts.values() if part.layer == wanted[0]), default=0
-            )
+            steps = 1 + self._steps_so_far.get(wanted[0], 0)
+            if self._needed.get(wanted[0], memory.ASK_FROM) * steps * call.x.shape[1] < memory.ASK_FROM:
+                return
         keep, later = ({layer: options.keep[layer] for layer in chosen} for chosen in (wanted, self._later(wanted)))
         request = memory.Request(keep, steps, options.dtype, options.device, self._differentiates, later)
-        memory.check_fits(call, request)
+        self._needed[wanted[0]] = memory.check_fits(call, request) / max(1, steps * call.x.shape[1])
 
     def expect(self, visit: Visit, edits: Mapping[Layer, Sequence[Edit]]) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, if that was not asked before."""
@@ -158,35 +193,50 @@ class Collector(Session):
         seen = {part.layer for part in self._parts.values()} | {*wanted}
         return [layer for layer in self._options.layers if isinstance(layer, StepLayer) and layer not in seen]
 
-    def _take(self, layer: Layer, number: int, run: Run, taps: Mapping[Signal, Tensor]) -> None:
-        trace = run.traces[layer.place]
+    def _take(
+        self, layer: Layer, number: int, traces: Sequence[Trace], x: Tensor, taps: Mapping[Signal, Tensor]
+    ) -> None:
+        """Keep what a call computed, or several calls of one step of one sequence that wait.
+
+        Args:
+            layer: the layer.
+            number: the number of the sequence.
+            traces: the calls.
+            x: what they read, (time, batch, feature), as the module was given it.
+            taps: the zeros that were added to what is kept.
+        """
+        trace = beside(traces) if traces[0].begun else traces[0]
         key, lengths = (layer.name, number), trace.lengths
         part = self._parts.get(key)
         if part is None:
             inputs = [] if layer is self.modules[layer.module][0] else None
             ragged = lengths is not None and bool((lengths != lengths[:1]).any())
-            part = Part(layer, number, _copied(trace.initial), None, trace.cell.matrices, inputs, ragged)
-        chosen = part.choose(len(trace.x), self._options.steps)
-        opened = trace.open(self._options.kept(layer, trace), compare=self._options.check, steps=chosen)
+            part = Part(layer, number, _copied(traces[0].initial), None, trace.cell.matrices, inputs, ragged)
+        chosen, keep = part.choose(len(x), self._options.steps), self._options.kept(layer, trace)
+        opened = trace.open(keep, compare=self._options.check, steps=chosen)
         if self._options.check:
-            check(trace, opened, self._options.tolerance)
+            # Where the usual bound does not hold, each call is judged for itself.
+            for one in () if is_near(trace, opened, self._options.tolerance) else traces:
+                check(one, one.open(keep), self._options.tolerance)
             _refuse_what_a_check_cannot_see(layer, self._options.keep[layer])
+        if trace.begun:
+            opened = replace(opened, signals={s: v[0].unflatten(0, x.shape[:2]) for s, v in opened.signals.items()})
         self._errors.append(opened.error if self._options.check else None)
-        if part.signals and trace.h.shape[1] != (before := next(iter(part.signals[0].values())).shape[1]):
+        if part.signals and x.shape[1] != (before := next(iter(part.signals[0].values())).shape[1]):
             raise ProbeError(
-                f"Cell {layer.name!r} was called with {trace.h.shape[1]} rows at step {part.time}, after "
+                f"Cell {layer.name!r} was called with {x.shape[1]} rows at step {part.time}, after "
                 f"{before} rows. A recording has one array for all steps of a sequence: call the cell with the same "
                 "rows at every step, or record sequences of each length alone."
             )
         if lengths is not None:
             part.lengths = lengths + part.time
         self._parts[key] = part
-        part.add(len(trace.x), chosen)
+        part.add(len(x), chosen)
         part.signals.append(self._kept(trace, opened, part, chosen))
         part.taps.append(taps)
         if part.inputs is not None:
             # The caller may change its own in place.
-            x = recycled.copied(run.call.x.detach())
+            x = x if trace.begun else recycled.copied(x.detach())
             part.inputs.append(x if self._options.device is None else x.to(self._options.device))
 
     def _kept(self, trace: Trace, opened: Opened, part: Part, chosen: list[int] | None) -> Mapping[Signal, Tensor]:
@@ -194,34 +244,11 @@ class Collector(Session):
         returned = {memory_of(value) for value in (trace.h, *trace.final.values())}
         for signal, value in opened.signals.items():
             found = value.detach() if self._detaches and value.requires_grad else value
-            values[signal] = self._arranged(part, signal, found, chosen)
+            values[signal] = part.arranged(signal, found, chosen, self._options)
             if memory_of(values[signal]) in returned:
                 # The module's own output, which the caller may change in place.
                 values[signal] = recycled.copied(values[signal])
         return values
-
-    def _arranged(self, part: Part, signal: Signal, value: Tensor, chosen: list[int] | None) -> Tensor:
-        """Return values of the layer's own order (time, batch, unit) in the input's order, padding as NaN."""
-        lengths = part.lengths if part.ragged else None
-        value, time = own_order(value, part.layer, lengths), value.shape[0]
-        steps, dtype, device = self._options.steps, self._options.dtype, self._options.device
-        if chosen is not None and len(chosen) < time:
-            value = value[torch.tensor(chosen, dtype=torch.long)]
-        if lengths is not None:
-            valid = (torch.arange(time).unsqueeze(1) < lengths).to(value.device)
-            value = value.masked_fill(~valid.unsqueeze(-1), float("nan"))
-        if lengths is not None and steps is not None:
-            _ = within("steps", steps, time, f"the input of layer {part.layer.name!r}")
-            ends = torch.tensor(steps).unsqueeze(1).expand(len(steps), len(lengths))
-            rows = torch.where(ends < 0, ends + lengths, ends).to(value.device)
-            found = value.gather(0, rows.clamp(min=0).unsqueeze(-1).expand(*rows.shape, value.shape[2]))
-            value = found.masked_fill((rows < 0).unsqueeze(-1), float("nan"))
-        if device is dtype is None:
-            return value
-        dtype = dtype.to_complex() if dtype is not None and value.is_complex() else dtype
-        what = f"The {str(signal)!r} of layer {part.layer.name!r}"
-        advice = "Keep it with dtype={}, or leave it out with signals=."
-        return converted(value, what, advice, dtype=dtype, device=device)
 
     def differentiate(self, function: Callable[[Any], Tensor], output: Any) -> None:
         """Keep the derivative of a scalar of the output with respect to every signal kept."""
@@ -240,7 +267,7 @@ class Collector(Session):
         for part in parts:
             part.taps = [
                 {
-                    signal: self._arranged(part, signal, _or_zeros(next(found), tap), chosen)
+                    signal: part.arranged(signal, _or_zeros(next(found), tap), chosen, self._options)
                     for signal, tap in taps.items()
                 }
                 for taps, chosen in zip(part.taps, part.chosen, strict=True)
@@ -248,6 +275,7 @@ class Collector(Session):
 
     def finish(self, output: Any) -> Recording:
         """Return what was seen."""
+        self._open_waiting()
         parts = tuple(self._finished(part) for part in self._parts.values() if not _stood_alone(part))
         called = {part.layer for part in parts}
         missing = tuple(
@@ -310,7 +338,7 @@ def perhaps(layer: Layer) -> bool:
 
 def _stood_alone(part: Part) -> bool:
     """Return whether a module that could be a cell was called a single time, and so showed no recurrence."""
-    return perhaps(part.layer) and len(part.signals) == 1
+    return perhaps(part.layer) and part.time == 1
 
 
 def _refuse_what_a_check_cannot_see(layer: Layer, keep: Sequence[Signal]) -> None:

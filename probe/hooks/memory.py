@@ -44,8 +44,8 @@ class Request:
     later: Mapping[Layer, Sequence[Signal]]
 
 
-def check_fits(call: Call, request: Request) -> None:
-    """Raise where what is kept of a call does not fit into memory.
+def check_fits(call: Call, request: Request) -> int:
+    """Raise where what is kept of a call does not fit into memory; return how many bytes that is.
 
     Args:
         call: what a layer was given.
@@ -56,7 +56,7 @@ def check_fits(call: Call, request: Request) -> None:
     """
     needed = kept(call, request)
     if needed < ASK_FROM:
-        return
+        return needed
     device = torch.device(call.x.device if request.device is None else request.device)
     available = free(device)
     if available is not None and needed > available and recycled.let_go():
@@ -68,6 +68,7 @@ def check_fits(call: Call, request: Request) -> None:
             f"The recording keeps {needed / 1e9:.1f} GB on {device}{later} and {available / 1e9:.1f} GB are free. "
             f"{advice}, or {'a shorter input' if request.differentiate else 'stream to disk with out='}."
         )
+    return needed
 
 
 def kept(call: Call, request: Request) -> int:

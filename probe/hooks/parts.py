@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from ..recurrent.calls import own_order
 from ..recurrent.layers import Layer
+from ..recurrent.refusals import converted
 from ..recurrent.signals import Signal, within
+
+if TYPE_CHECKING:
+    from .collector import Options
 
 
 @dataclass(eq=False)
@@ -58,3 +65,26 @@ class Part:
         alone = len(self.chosen) == 1 and not self.layer.is_cell
         what = f"the input of layer {self.layer.name!r}" if alone else f"the calls of cell {self.layer.name!r}"
         return [self.kept.index(step) for step in within("steps", steps, self.time, what)]
+
+    def arranged(self, signal: Signal, value: Tensor, chosen: list[int] | None, options: Options) -> Tensor:
+        """Return values of the layer's own order (time, batch, unit) in the input's order, padding as NaN."""
+        lengths = self.lengths if self.ragged else None
+        value, time = own_order(value, self.layer, lengths), value.shape[0]
+        steps, dtype, device = options.steps, options.dtype, options.device
+        if chosen is not None and len(chosen) < time:
+            value = value[torch.tensor(chosen, dtype=torch.long)]
+        if lengths is not None:
+            valid = (torch.arange(time).unsqueeze(1) < lengths).to(value.device)
+            value = value.masked_fill(~valid.unsqueeze(-1), float("nan"))
+        if lengths is not None and steps is not None:
+            _ = within("steps", steps, time, f"the input of layer {self.layer.name!r}")
+            ends = torch.tensor(steps).unsqueeze(1).expand(len(steps), len(lengths))
+            rows = torch.where(ends < 0, ends + lengths, ends).to(value.device)
+            found = value.gather(0, rows.clamp(min=0).unsqueeze(-1).expand(*rows.shape, value.shape[2]))
+            value = found.masked_fill((rows < 0).unsqueeze(-1), float("nan"))
+        if device is dtype is None:
+            return value
+        dtype = dtype.to_complex() if dtype is not None and value.is_complex() else dtype
+        what = f"The {str(signal)!r} of layer {self.layer.name!r}"
+        advice = "Keep it with dtype={}, or leave it out with signals=."
+        return converted(value, what, advice, dtype=dtype, device=device)

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from types import MethodType
 from typing import Any
@@ -85,9 +85,8 @@ class Session:
 
     def __exit__(self, *error: object) -> None:
         if self._follows:
-            self._follows = False
             trails.stop()
-        self._alive, self._over, self._refusal = False, True, None
+        self._alive, self._over, self._follows, self._refusal = False, True, False, None
         _open_here.set(tuple(one for one in _open_here.get() if _alive(one)))
         _remove_the_dead()
 
@@ -163,16 +162,21 @@ class Session:
                 self._returned = False
                 self._under_autograd = torch.is_grad_enabled() or inside_a_function()
                 self.begin()
-        if (whole := self._whole.get(module)) is not None:
-            if isinstance(whole[0], LoopLayer):
-                self._steps_before[module] = dict(self._steps)
-            elif arguments and not module._forward_pre_hooks and not isinstance(whole[0], StepLayer):
-                # What cannot be opened is said before the module itself fails on it.
-                self._read[module] = arguments, read_call(whole, arguments, {})
-                self.given(whole, self._read[module][1])
-            self._states.pop(module, None)
-            if drops_out(module):
-                self._states[module] = torch.get_rng_state()
+        if module in self._whole:
+            self._before_own(module, arguments)
+
+    @trails.aside
+    def _before_own(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        whole = self._whole[module]
+        if isinstance(whole[0], LoopLayer):
+            self._steps_before[module] = dict(self._steps)
+        elif arguments and not module._forward_pre_hooks and not isinstance(whole[0], StepLayer):
+            # What cannot be opened is said before the module itself fails on it.
+            self._read[module] = arguments, read_call(whole, arguments, {})
+            self.given(whole, self._read[module][1])
+        self._states.pop(module, None)
+        if drops_out(module):
+            self._states[module] = torch.get_rng_state()
 
     def returned(self, module: nn.Module, output: Any) -> None:
         """Note that a module has returned."""
@@ -261,8 +265,7 @@ _everywhere: list[ReferenceType[Session]] = []
 _replaced: list[tuple[ReferenceType[Session], ReferenceType[nn.Module]]] = []
 _lock = threading.RLock()
 _TABLES: list[dict[int, Any]] = [torchs._global_forward_pre_hooks, torchs._global_forward_hooks]
-if hasattr(os, "register_at_fork"):
-    # A child that was forked while another thread held the lock would wait for ever.
+if hasattr(os, "register_at_fork"):  # a child that was forked while a thread held the lock would wait for ever
     os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
 
 
@@ -270,7 +273,7 @@ def sessions() -> list[Session]:
     """Return the sessions that answer in this thread or task, the outermost first."""
     # What copies a context into another thread (asyncio.to_thread) does not take its sessions along.
     here = threading.get_ident()
-    return [one for each in _open_here.get() if (one := _alive(each)) is not None and one.thread == here]
+    return [one for each in _open_here.get() if (one := each()) is not None and one._alive and one.thread == here]
 
 
 def _alive(one: ReferenceType[Session]) -> Session | None:
@@ -331,7 +334,6 @@ def _remove() -> None:
             del table[number]
 
 
-@trails.aside
 def _before(module: nn.Module, arguments: Any) -> None:
     if in_backward():
         return
@@ -348,32 +350,30 @@ def _before(module: nn.Module, arguments: Any) -> None:
                 session.called_elsewhere(module, own=bool(here))
 
 
-@trails.aside
 def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
     here = [] if in_backward() else sessions()
     if not here:  # a hook that an interrupt left may have lost its keywords
         return None
     keywords, output = rest
     seeing = [session for session in here if module in session.modules]
-    result = None
-    if seeing:
-        try:
-            visit = seeing[0].visit(module, arguments, keywords, output)
-            if visit is not None:
-                _go_through(visit, seeing)
-        except Exception as error:
-            for session in seeing:
-                session.refuse(error)
-            raise
-        result = None if visit is None or visit.output is output else visit.output
+    try:
+        result = _go_through(seeing, module, arguments, keywords, output) if seeing else None
+    except Exception as error:
+        for session in seeing:
+            session.refuse(error)
+        raise
     for session in reversed(here):
         session.returned(module, output if result is None else result)
     return result
 
 
-def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
-    graph = not torch.is_grad_enabled() or any(session.needs_graph for session in seeing)
-    with nullcontext() if graph else torch.no_grad():
+@trails.aside
+def _go_through(seeing: Sequence[Session], module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Any:
+    """Return what the caller of a module gets in place of its output, where sessions change that; None where not."""
+    visit = seeing[0].visit(module, arguments, keywords, output)
+    if visit is None:
+        return None
+    with torch.set_grad_enabled(torch.is_grad_enabled() and any(session.needs_graph for session in seeing)):
         here_again = _open_here.set(())  # what a step of somebody's own calls is no call of the model
         try:
             places = [(session, *session.numbers.locate(visit)) for session in seeing]
@@ -389,9 +389,9 @@ def _go_through(visit: Visit, seeing: Sequence[Session]) -> None:
                 session.numbers.hand_on(visit)
         finally:
             _open_here.reset(here_again)
+    return None if visit.output is output else visit.output
 
 
-@trails.aside
 def _left(module: nn.Module, *_: Any) -> None:
     for session in [] if in_backward() else reversed(sessions()):
         session.left(module)

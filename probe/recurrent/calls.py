@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -59,6 +59,12 @@ class Call:
     adapter: Step | None = None
     is_step: bool = False
 
+    @cached_property
+    def steps(self) -> StepCell:
+        """The cell that the adapter is."""
+        adapter: Any = self.adapter
+        return StepCell(adapter, begin(adapter, 1))
+
 
 def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
     """Return what a call `module(*arguments, **keywords)` gave the layers of a module; a missing state is zero, or
@@ -96,13 +102,13 @@ def read_loop(layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, A
     form = forms.form_of(layer.module, given, output)
     if form is None:
         return None
-    adapter = trails.among(LoopStep, layer.module, form, given, output)
+    adapter = LoopStep(layer.module, form, given, output)
     return replace(_stepwise(adapter, adapter.inputs()), has_state=adapter.given_state, is_step=True)
 
 
 def _stepwise(adapter: Step, x: Tensor) -> Call:
     state = trails.among(begin, adapter, len(x))
-    initial = trails.among(StepCell(adapter, state).flat, state)
+    initial = StepCell(adapter, state).flat(state)
     return Call(x.transpose(0, 1), (initial,), None, batched=True, packed=None, adapter=adapter)
 
 
@@ -110,14 +116,10 @@ def cell_of(layer: Layer, call: Call) -> Cell:
     """Return the cell that a call ran."""
     if call.adapter is None:
         return layer.cell
-    cell = _steps_of(call.adapter)
+    cell = call.steps
     if len(call.x):
         cell.try_step(call.x[0], call.initial[0])
     return cell
-
-
-def _steps_of(adapter: Step) -> StepCell:
-    return StepCell(adapter, begin(adapter, 1))
 
 
 def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
@@ -196,7 +198,7 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
 def finals_of(layers: Sequence[Layer], output: Any, call: Call) -> tuple[States, ...]:
     """Return each layer's last states, (batch, unit) each, where the module returned them."""
     if call.adapter is not None:
-        return (_steps_of(call.adapter).flat_final(call.adapter.final(output)),)
+        return (call.steps.flat_final(call.adapter.final(output)),)
     signals = layers[0].states
     last = output if layers[0].is_cell else output[1]
     parts = last if len(signals) > 1 else (last,)

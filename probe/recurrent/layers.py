@@ -97,7 +97,10 @@ class Layer:
     @property
     def cell(self) -> Cell:
         """The layer's cell with its weights as they are now."""
-        with _at_rest(self.module):
+        parametrizations = self.module._modules.get("parametrizations")  # by attribute it takes ten times as long
+        if parametrizations is None:
+            return self._cell(self.module)
+        with _at_rest(parametrizations):
             return self._cell(self.module)
 
     def _cell(self, module: Any) -> Cell:
@@ -117,7 +120,7 @@ class Layer:
         end = "" if self.is_cell else f"_l{self.level}" + ("_reverse" if self.reverse else "")
         W, U = getattr(module, f"weight_ih{end}"), getattr(module, f"weight_hh{end}")
         biases = (getattr(module, f"bias_ih{end}"), getattr(module, f"bias_hh{end}")) if module.bias else (None, None)
-        projected = getattr(module, "proj_size", 0) > 0
+        projected = vars(module).get("proj_size", 0) > 0
         return Weights(W, U, *biases, getattr(module, f"weight_hr{end}") if projected else None)
 
     @cached_property
@@ -348,13 +351,12 @@ class LoopLayer(OpenLayer):
 
 
 @contextmanager
-def _at_rest(module: nn.Module) -> Iterator[None]:
+def _at_rest(parametrizations: nn.Module) -> Iterator[None]:
     """Compute parametrized weights without a trace, as the module's latest call had them.
 
     In training mode a spectral norm takes a step of its power iteration whenever its weight is read.
     """
-    parametrizations = module._modules.get("parametrizations")  # by attribute it takes ten times as long
-    training = [] if parametrizations is None else [part for part in parametrizations.modules() if part.training]
+    training = [part for part in parametrizations.modules() if part.training]
     for part in training:
         part.training = False
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 
 _TENSOR: Any = Tensor
+_IS_META = attrgetter("is_meta")
 _DENSE = "It reads dense tensors of floating-point numbers."
 
 
@@ -90,8 +92,6 @@ def transformed(tensors: Sequence[Tensor]) -> bool:
 
 def autocast_type(tensor: Tensor) -> torch.dtype | None:
     """Return the type in which torch.autocast computes with a tensor of another type, or None."""
-    if not torch._C._is_any_autocast_enabled():
-        return None
     device = tensor.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return None
@@ -121,12 +121,12 @@ def _check_surroundings(layer: Layer, tensors: Sequence[Tensor]) -> None:
             f"Layer {layer.name!r} was called to make a graph of the model (torch.jit.trace, torch.export, fake "
             "tensors), where there are no numbers to read or edit. Call the model itself."
         )
-    if any(tensor.is_meta for tensor in tensors):
+    if any(map(_IS_META, tensors)):
         raise ProbeError(
             f"Layer {layer.name!r} is on the meta device, where there are no numbers to read or edit. Give the model "
             "its weights, and its input, on a real device."
         )
-    for tensor in tensors:
+    for tensor in tensors if torch._C._is_any_autocast_enabled() else ():
         computed = autocast_type(tensor)
         if computed is not None:
             raise ProbeError(

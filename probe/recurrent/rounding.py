@@ -71,10 +71,10 @@ def check(trace: Trace, opened: Opened, tolerance: float | None) -> None:
     Raises:
         ProbeError: they disagree; the message says by how much and at which step.
     """
+    if is_near(trace, opened, tolerance):
+        return
     usual, most = _BOUNDS.get(trace.dtype, _OF_OTHERS)
     allowed, told = usual if tolerance is None else tolerance, ""
-    if opened.error <= allowed:  # a NaN fails
-        return
     if tolerance is None and isfinite(opened.error) and (found := rounding(trace.clean or trace)):
         told = f" Rounding of states up to {found.state:.3g} over {len(trace.x)} steps can make {found.worst:.2g}."
         explained = max(usual, _AT_WORST * found.worst)
@@ -87,6 +87,11 @@ def check(trace: Trace, opened: Opened, tolerance: float | None) -> None:
         elif opened.error <= explained:
             told += f" On average the module is {found.times:.3g} times as far off."
     raise ProbeError(_refusal(trace, opened, allowed, told))
+
+
+def is_near(trace: Trace, opened: Opened, tolerance: float | None) -> bool:
+    """Return whether a recomputed run lies within the tolerance, or the usual bound; a NaN does not."""
+    return opened.error <= (_BOUNDS.get(trace.dtype, _OF_OTHERS)[0] if tolerance is None else tolerance)
 
 
 def _refusal(trace: Trace, opened: Opened, allowed: float, told: str) -> str:

@@ -79,6 +79,7 @@ class Trace:
         lengths: how many steps each row has, or None where all have the same.
         compute: gives the signals asked for, where they are not simply recomputed from h.
         clean: of a changed run, the module's own run that was changed.
+        begun: of calls of one step, whose rows stand beside each other, what was computed at each; see `held`.
     """
 
     layer: Layer
@@ -90,6 +91,7 @@ class Trace:
     lengths: Tensor | None
     compute: Callable[[Sequence[Signal]], Opened] | None = None
     clean: Trace | None = None
+    begun: tuple[Any, ...] = ()
 
     @cached_property
     def h(self) -> Tensor:
@@ -138,7 +140,10 @@ class Trace:
                 return Opened(self._at_some(keep, steps), 0.0, 0)
         # Where rows end at different steps, their last states are found among all of them.
         needed = tuple(keep) if self.lengths is None else (*keep, *(s for s in self.cell.states if s not in keep))
-        signals, errors, state = self.cell.open(self.x, self.h, self.initial, needed, compare=compare)
+        if self.begun:
+            signals, errors, state = self.cell.open_begun(self.begun, self.h, self.initial)
+        else:
+            signals, errors, state = self.cell.open(self.x, self.h, self.initial, needed, compare=compare)
         if not compare:
             return Opened({signal: signals[signal] for signal in keep}, 0.0, 0)
         if self.lengths is not None:
@@ -187,6 +192,39 @@ class Trace:
             signal: self.h[step - 1] if signal == self.cell.output else self.signals[signal][step - 1]
             for signal in self.cell.states
         }
+
+
+def held(layer: Layer, call: Call, output: Any) -> Trace:
+    """Return a call of a cell, without autograd, as it is now, whatever becomes of its weights and tensors.
+
+    Args:
+        layer: the cell's layer.
+        call: what it was given.
+        output: what it returned.
+    """
+    h, finals = read_output((layer,), output, call)
+    cell, given = cell_of(layer, call), call.initial[0]
+    begun = (cell.begun(call.x, given),)
+    initial = {signal: value.clone() for signal, value in given.items()}
+    final = {signal: value.clone() for signal, value in finals[0].items()}
+    h = final[cell.output].unsqueeze(0) if cell.output in final else h.clone()
+    return Trace(layer, cell, call.x.clone(), initial, (h,), final, None, begun=begun)
+
+
+def beside(traces: Sequence[Trace]) -> Trace:
+    """Return calls of a cell, as `held` gives them, as one of all their rows, block by block."""
+
+    def joined(states: Sequence[States]) -> States:
+        return {signal: torch.cat([one[signal] for one in states]) for signal in states[0]}
+
+    return replace(
+        traces[0],
+        x=torch.cat([one.x for one in traces], 1),
+        initial=joined([one.initial for one in traces]),
+        pieces=(torch.cat([one.h for one in traces], 1),),
+        final=joined([one.final for one in traces]),
+        begun=tuple(begun for one in traces for begun in one.begun),
+    )
 
 
 def last_valid(values: Tensor, lengths: Tensor) -> Tensor:

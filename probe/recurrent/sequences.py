@@ -19,9 +19,11 @@ from .steps.forms import tensors
 from .steps.loops import LoopStep
 
 #: The states of all layers of a module, by layer and signal.
-_Every = dict[str, Tensor]
+_Every = dict[tuple[int, str], Tensor]
+#: How often each of them had been changed in place, where torch keeps that.
+_Versions = dict[tuple[int, str], int | None]
 #: Of which states each of them was made.
-_Marks = Mapping[str, Mapping[int, trails.Mark]]
+_Marks = Mapping[tuple[int, str], Mapping[int, trails.Mark]]
 
 
 #: How many sequences are remembered from one pass of the model to the next.
@@ -48,9 +50,9 @@ class _Sequence:
     """
 
     first: _Every
-    first_versions: dict[str, int | None]
+    first_versions: _Versions
     last: _Every = field(default_factory=dict)
-    versions: dict[str, int | None] = field(default_factory=dict)
+    versions: _Versions = field(default_factory=dict)
     items: list[list[Tensor]] = field(default_factory=list)
     step: int = -1
 
@@ -147,12 +149,12 @@ class Sequences:
         if not call.has_state:
             return None
         state = _every(call.initial)
-        latest_first = list(reversed(self._known))
-        for number in latest_first:
+        for number in reversed(self._known):
             # What a call returned is kept here, so that no other tensor can have its memory.
             if all(self._is_handed_on(number, signal, value) for signal, value in state.items()):
                 self._warn_of_changes(layer, number, state)
                 return number
+        latest_first = list(reversed(self._known))
         self._check_items(layer, call, state, latest_first)
         marks = {signal: trails.marks_of(value, self._owner) for signal, value in state.items()}
         # A part may begin again at zero; one of other numbers comes from elsewhere, and is no state.
@@ -248,7 +250,7 @@ class Sequences:
             for signal, value in state.items()
         )
 
-    def _is_handed_on(self, number: int, signal: str, value: Tensor) -> bool:
+    def _is_handed_on(self, number: int, signal: tuple[int, str], value: Tensor) -> bool:
         """Return whether a state is what an earlier call returned, unless it was set to zero in place since."""
         last, known = self._known[number].last.get(signal), self._known[number].versions.get(signal)
         unchanged = known is not None and known == _version(value)
@@ -296,16 +298,16 @@ def _place(value: Tensor, items: Sequence[Sequence[Tensor]]) -> int | None:
 
 def _same_memory(one: Tensor, two: Tensor) -> bool:
     """Return whether a state is another one, or its first rows: those of the sequences that go on."""
-    fits = one.shape[1:] == two.shape[1:] and len(one) <= len(two) and one.stride() == two.stride()
-    return fits and one.data_ptr() == two.data_ptr()
+    fits = one.data_ptr() == two.data_ptr() and one.stride() == two.stride()
+    return fits and one.shape[1:] == two.shape[1:] and one.shape[0] <= two.shape[0]
 
 
 def _every(states: Sequence[States]) -> _Every:
     """Return the states of all layers by one name each."""
-    return {f"{place}.{signal}": value for place, own in enumerate(states) for signal, value in own.items()}
+    return {(place, signal): value for place, own in enumerate(states) for signal, value in own.items()}
 
 
-def _versions(states: _Every) -> dict[str, int | None]:
+def _versions(states: _Every) -> _Versions:
     return {signal: _version(value) for signal, value in states.items()}
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -207,6 +208,28 @@ class Cell(ABC):
             for signal, values in kept.items():
                 values[part] = signals[signal]
         return kept | ({HIDDEN: h} if HIDDEN in keep else {}), errors, state
+
+    def begun(self, x: Float[Tensor, "1 batch input"], initial: Mapping[Signal, Tensor]) -> Any:
+        """Return what of a call of one step follows from weights, which may be others later; see `open_begun`."""
+        return self.given(self.inputs(x), initial[HIDDEN].unsqueeze(0).contiguous())
+
+    def open_begun(
+        self, begun: Sequence[Any], h: Float[Tensor, "1 rows state"], initial: Mapping[Signal, Tensor]
+    ) -> tuple[dict[Signal, Tensor], Float[Tensor, "1 rows"], dict[Signal, Tensor]]:
+        """Compute what `open` does of many calls of one step, without autograd, to the bits that each alone has.
+
+        Args:
+            begun: what `begun` gave of each call, all of the same number of rows.
+            h: the module's hidden states, the rows of one call after those of another.
+            initial: the states before each call.
+
+        Returns:
+            What `open` returns, of every signal.
+        """
+        before = initial[HIDDEN].unsqueeze(0).chunk(len(begun), 1)
+        steps = [self.step(Moment(lambda a=a: a, {HIDDEN: one})) for a, one in zip(begun, before, strict=True)]
+        signals = {signal: torch.cat([step[signal] for step in steps], 1) for signal in self.signals}
+        return signals | {HIDDEN: h}, difference(signals[HIDDEN], h), {HIDDEN: h[0]}
 
     def _open_part(
         self, x: Tensor, h: Tensor, state: Mapping[Signal, Tensor], *, compare: bool

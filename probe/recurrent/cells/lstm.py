@@ -14,8 +14,9 @@ p_i c and p_f c are added to the pre-activations of i and f, and p_o c' to that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,7 +119,7 @@ class LSTMCell(Cell):
         """Compute signals at all steps from the hidden states that a module itself produced; see `Cell.open`."""
         if torch.is_grad_enabled() or self._peepholes:
             return super().open(x, h, initial, keep, compare=compare)
-        gates = tuple(gate for gate in GATES if self._needs(gate, {*keep}, compare=compare))
+        gates = tuple(gate for gate in GATES if _needs(gate, {*keep}, compare=compare))
         if self._units_first(x):
             return self._open_units_first(x, h, initial, keep, gates, compare=compare)
         (time, batch), rows = x.shape[:2], min(self._chunk(x), len(x))
@@ -166,11 +167,20 @@ class LSTMCell(Cell):
         kept = {signal: h if signal == HIDDEN else found[signal] for signal in keep}
         return kept, errors, {HIDDEN: previous, _c: c}
 
-    def _needs(self, gate: Signal, keep: set[Signal], *, compare: bool) -> bool:
-        """Return whether a gate is among what is kept, or what is kept or compared follows from it."""
-        if compare or gate in keep or _BEFORE[gate] in keep or _u in keep:
-            return True
-        return _c in keep and gate != _o
+    def begun(self, x: Float[Tensor, "1 batch input"], initial: Mapping[Signal, Tensor]) -> Any:
+        """Return the pre-activations of a call of one step, in memory as `open` lays them out."""
+        by_unit, weights, previous = self._units_first(x), self.weights, initial[HIDDEN]
+        if not by_unit and onednn.suits(x):
+            return onednn.affine(torch.cat([x[0], previous], 1), torch.cat([weights.W, weights.U], 1), _bias(weights))
+        a = x.new_empty((4 * self.units, len(previous)) if by_unit else (len(previous), 4 * self.units))
+        self._write_preactivations(weights, x, previous, previous[None], (a.T if by_unit else a)[None])
+        return a
+
+    def open_begun(
+        self, begun: Sequence[Any], h: Float[Tensor, "1 rows state"], initial: Mapping[Signal, Tensor]
+    ) -> tuple[dict[Signal, Tensor], Float[Tensor, "1 rows"], dict[Signal, Tensor]]:
+        """Compute what `open` does of many calls of one step, to the same bits; see `Cell.open_begun`."""
+        return _open_begun(begun, h, initial, by_unit=self._units_first(h))
 
     def _units_first(self, x: Tensor) -> bool:
         """Return whether the numbers of a unit at all steps and rows are to lie beside each other in memory.
@@ -252,7 +262,8 @@ class LSTMCell(Cell):
         flat = a.view(-1, len(weights.U))
         torch.addmm(_bias(weights), x.flatten(0, 1), weights.W.T, out=flat)
         flat[:batch].addmm_(previous, U)
-        flat[batch:].addmm_(h[:-1].flatten(0, 1), U)
+        if len(x) > 1:
+            flat[batch:].addmm_(h[:-1].flatten(0, 1), U)
 
     def run(
         self, x: Float[Tensor, "time batch input"], initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
@@ -286,6 +297,33 @@ class LSTMCell(Cell):
             else:
                 after[formula.signal] = formula.compute(moment, *(after[source] for source in formula.sources))
         return after
+
+
+def _open_begun(
+    begun: Sequence[Tensor], h: Tensor, initial: Mapping[Signal, Tensor], *, by_unit: bool
+) -> tuple[dict[Signal, Tensor], Tensor, dict[Signal, Tensor]]:
+    a = torch.cat([*begun], 1 if by_unit else 0)
+    given = a.chunk(4, 0 if by_unit else 1)
+    found: dict[Signal, Tensor] = dict(zip(PREACTIVATIONS, given, strict=True))
+    calls = torch.stack([*begun]).view(len(begun), 4, h.shape[2], -1) if by_unit else None
+    for place, (signal, value) in enumerate(zip(GATES, given, strict=True)):
+        if calls is not None and signal != _g:  # each call alone: see `_open_units_first`
+            found[signal] = torch.cat([one.sigmoid() for one in calls[:, place].unbind()], 1)
+        else:
+            function = torch.tanh if signal == _g else torch.sigmoid
+            found[signal] = _apply(function, value, torch.empty(value.shape, dtype=a.dtype))
+    c, now = ((one.T.contiguous() if by_unit else one) for one in (initial[_c], h[0]))
+    found[_c] = (found[_f] * c).add_(found[_i] * found[_g])
+    apart = _apply(torch.tanh, found[_c], torch.empty_like(found[_c])).mul_(found[_o]).sub_(now).abs_()
+    signals = {signal: (value.T if by_unit else value).unsqueeze(0) for signal, value in found.items()}
+    return signals | {HIDDEN: h}, apart.amax(0 if by_unit else 1).unsqueeze(0), {HIDDEN: h[0], _c: signals[_c][0]}
+
+
+def _needs(gate: Signal, keep: set[Signal], *, compare: bool) -> bool:
+    """Return whether a gate is among what is kept, or what is kept or compared follows from it."""
+    if compare or gate in keep or _BEFORE[gate] in keep or _u in keep:
+        return True
+    return _c in keep and gate != _o
 
 
 def _rows_of(weights: Weights, gates: tuple[Signal, ...]) -> Weights:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,8 +13,9 @@ from torch.utils import _pytree as pytree
 
 from ...errors import ProbeError
 from ..signals import OUTPUT, UNKNOWN, Signal, is_continuous
+from ..steps import trails
 from ..steps.loops import LoopStep
-from ..steps.step import State, Step, leaves, rebuilt
+from ..steps.step import State, Step, leaves, rebuilt, same_form
 from .cell import Cell, Formula, Moment, difference
 
 
@@ -40,6 +42,7 @@ class StepCell(Cell):
         self.shapes = {names[path]: tuple(part.shape[1:]) for path, part in parts.items()}
         self.types = {names[path]: part.dtype for path, part in parts.items()}
         self._width: int | None = None
+        self._called: dict[Signal, Tensor] | None = None
         self.returned_part: Signal | None = None
         self.formulas = self._formulas()
 
@@ -87,8 +90,8 @@ class StepCell(Cell):
         Raises:
             ProbeError: its form, a shape or a type is another than that of the initial state.
         """
-        found, wanted = pytree.tree_structure(state), pytree.tree_structure(self._example)
-        if found != wanted:
+        if not same_form(state, self._example):
+            found, wanted = pytree.tree_structure(state), pytree.tree_structure(self._example)
             raise ProbeError(
                 f"{self.name} returned a state of another form than it began with: {found}, not {wanted}."
             )
@@ -99,7 +102,9 @@ class StepCell(Cell):
                     f"{self.name} returned {str(signal)!r} as {value.dtype} (batch, {_shape(value.shape[1:])}), and "
                     f"before the first step it was {self.types[signal]} (batch, {_shape(self.shapes[signal])})."
                 )
-        return {signal: value.flatten(1) if value.dim() > 1 else value[:, None] for signal, value in values.items()}
+        return {
+            signal: value if value.dim() == 2 else trails.among(_in_rows, value) for signal, value in values.items()
+        }
 
     def flat_final(self, state: State | None) -> dict[Signal, Tensor]:
         """Return the parts of the last state that a module returned, by signal; None stands for one that it did not.
@@ -130,6 +135,8 @@ class StepCell(Cell):
         Raises:
             ProbeError: the step returns another thing than an output and a state, or another number of rows.
         """
+        if self._called is not None:
+            return self._called
         given = [] if self._runs_nothing else [one for one in (x, *previous.values()) if not one.is_inference()]
         before = [one._version for one in given]
         returned = self.adapter.step(x, self.nest(previous))
@@ -149,7 +156,11 @@ class StepCell(Cell):
             same = [signal for signal, part in zip(self.states, leaves(state).values(), strict=True) if part is y]
             self._width, self.returned_part = y[0].numel(), same[0] if same else None
             self.formulas = self._formulas()
-        return after | {OUTPUT: y.flatten(1)}
+        after |= {OUTPUT: y if y.dim() == 2 else y.flatten(1)}
+        # A cell's own call holds these tensors; what is made of them here depends on who asks, with autograd or not.
+        if self._runs_nothing and all(part.dim() == 2 for part in (y, *leaves(state).values())):
+            self._called = after
+        return after
 
     def _at_rest(self, x: Tensor) -> AbstractContextManager[None]:
         """Keep torch's random numbers as they are while steps are taken; a cell's own call takes none."""
@@ -186,6 +197,22 @@ class StepCell(Cell):
         other = copy.copy(self)
         other.types = {signal: change(own) for signal, own in self.types.items()}
         return other
+
+    def begun(self, x: Tensor, initial: Mapping[Signal, Tensor]) -> Any:
+        """Return what a cell's own call returned, which its caller may change in place later."""
+        return {signal: value.clone() for signal, value in self.stepped(x[0], initial).items()}
+
+    def open_begun(
+        self, begun: Sequence[Any], h: Tensor, initial: Mapping[Signal, Tensor]
+    ) -> tuple[dict[Signal, Tensor], Tensor, dict[Signal, Tensor]]:
+        """Return what `open` does of many calls of a cell of somebody's own."""
+        after = {signal: torch.cat([one[signal] for one in begun]) for signal in begun[0]}
+        state = {signal: after[signal] for signal in self.states}
+        return (
+            {signal: value.unsqueeze(0) for signal, value in after.items()},
+            difference(after[OUTPUT][None], h),
+            state,
+        )
 
     def open(
         self,
@@ -231,6 +258,10 @@ class StepCell(Cell):
             raise ProbeError(
                 f"{self.name}.step returned {own.dtype}, and the module {returned.dtype}. Return the module's type."
             )
+
+
+def _in_rows(value: Tensor) -> Tensor:
+    return value.flatten(1) if value.dim() > 1 else value[:, None]
 
 
 def _shape(shape: tuple[int, ...]) -> str:

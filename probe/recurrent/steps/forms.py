@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
@@ -16,7 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ...errors import ProbeError
 from ..signals import is_continuous
-from .step import State
+from .step import State, flat, same_form
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,12 @@ def may_be_a_cell(module: nn.Module) -> bool:
 
 def bound(module: nn.Module, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a module was called with, by the names of its forward's arguments."""
-    return dict(inspect.signature(type(module).forward).bind(module, *arguments, **keywords).arguments)
+    return _signature(type(module).forward).bind(module, *arguments, **keywords).arguments
+
+
+@lru_cache(maxsize=1024)
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 def form_of(module: nn.Module, given: Mapping[str, Any], returned: Any) -> Form | None:
@@ -260,9 +266,9 @@ def _ways_out(returned: Any, arguments: int) -> Iterator[Form]:
 
 def alike(one: State, two: State) -> bool:
     """Return whether two nests hold tensors of the same shapes and types in the same places."""
-    if not tensors(one) or pytree.tree_structure(one) != pytree.tree_structure(two):
+    if not tensors(one) or not same_form(one, two):
         return False
-    pairs = zip(pytree.tree_leaves(one), pytree.tree_leaves(two), strict=True)
+    pairs = zip(flat(one), flat(two), strict=True)
     return all(
         isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype == b.dtype
         for a, b in pairs
@@ -310,7 +316,7 @@ def is_none(state: State, given: Mapping[str, Any]) -> bool:
     """
     if state is None:
         return True
-    leaves, first = [state] if isinstance(state, Tensor) else pytree.tree_leaves(state), first_of(given)
+    leaves, first = flat(state), first_of(given)
     if first is None or not leaves or not all(isinstance(one, Tensor) for one in leaves):
         return False
     if not any(one.numel() for one in leaves):
@@ -333,5 +339,4 @@ def said(state: State) -> str:
 
 def tensors(nest: Any) -> list[Tensor]:
     """Return the floating or complex tensors in a nest."""
-    leaves = pytree.tree_leaves(nest)
-    return [one for one in leaves if isinstance(one, Tensor) and is_continuous(one)]
+    return [one for one in flat(nest) if isinstance(one, Tensor) and is_continuous(one)]

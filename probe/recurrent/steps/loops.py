@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ...errors import ProbeError
+from . import trails
 from .forms import Form, alike, begins, begins_at_zero, filled, first_of, said, tensors
-from .step import State, Step
+from .step import State, Step, flat
 
 
 class LoopStep(Step):
@@ -49,8 +50,8 @@ class LoopStep(Step):
                     f"{type(module).__name__} was called with a state {said(before)} and returned {said(after)}; "
                     "both must have one form. probe.register says where they stand."
                 )
-            before = filled(before, after)
-        self._before = None if before is None else self._in_rows(before)
+            before = trails.among(filled, before, after)
+        self._before = None if before is None else trails.among(self._in_rows, before)
         self._after = self._in_rows(after)
         self._from_zero = before is not None or begins_at_zero(module, form, given, output)
         self._rows = 1 if self.alone else len(states[0])
@@ -62,7 +63,7 @@ class LoopStep(Step):
         """Raise where the state has no rows, or others than the input."""
         kind, parts = (
             type(self.module).__name__,
-            [one for one in pytree.tree_leaves(state) if isinstance(one, Tensor)],
+            [one for one in flat(state) if isinstance(one, Tensor)],
         )
         if any(not one.dim() for one in parts):
             raise ProbeError(

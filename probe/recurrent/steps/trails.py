@@ -72,19 +72,22 @@ class _Trail(TorchFunctionMode):
         if name in _ANEW and args and id(args[0]) in self._known:
             del self._known[id(args[0])]
         elif name == "__setitem__":
-            self._follow((args, kwargs), args[0])
+            self._follow(args, args[0])
         elif isinstance(result, (Tensor, tuple, list)) and not isinstance(result, torch.Size):
-            self._follow((args, kwargs), result)
+            self._follow((*args, kwargs) if kwargs else args, result)
         return result
 
     def _follow(self, given: Any, made: Any) -> None:
         read = _tensors(given)
-        every = _joined(found[1] for one in read if (found := self._known.get(id(one))) is not None)
-        if not every:
+        marks = [self._known[id(one)][1] for one in read if id(one) in self._known]
+        if not marks:
             return
-        others = (one for one in read if one.numel() > 1 and is_continuous(one) and not isinstance(one, Parameter))
-        if next(others, None) is not None and next(others, None) is not None:
-            every = {key: Mark(mark.step, mixed=True) for key, mark in every.items()}
+        every, others = _joined(marks), 0
+        for one in read:
+            others += one.numel() > 1 and is_continuous(one) and not isinstance(one, Parameter)
+            if others == 2:
+                every = {key: Mark(mark.step, mixed=True) for key, mark in every.items()}
+                break
         for one in _tensors(made):
             if is_continuous(one):
                 self.set(one, every)
