@@ -20,6 +20,7 @@ from ..recurrent.rows.batches import Batch, batch_of
 from ..recurrent.signals import Signal, as_indices
 from ..recurrent.steps.forms import advice_on
 from ..recurrent.steps.registry import chosen_signals
+from . import threads
 from .collector import Collector, Options, mapped, perhaps
 from .intervene import eager, edited
 from .sessions import hooks_before
@@ -53,8 +54,7 @@ def record(
         *inputs: what the model is called with.
         kwargs: the model's own keyword arguments.
         edits: what to change during the call; the recording is that of the edited run.
-        signals: which signals to keep; None keeps all but the pre-activations, the enumeration `probe.Signal` itself
-            keeps all.
+        signals: which signals to keep; None keeps all but the pre-activations, `probe.Signal` itself all.
         layers: which layers, by name; None keeps all.
         steps: which steps to keep; None keeps all. Negative ones count from each row's last step.
         gradient_of: takes the model's output and returns a scalar; `recording.gradient[...]` then holds its
@@ -64,7 +64,7 @@ def record(
         tolerance: largest difference allowed, relative to max(1, |value|). None for 1e-5 in float32, 1e-10 in
             float64, 2e-2 in half precision, or what rounding makes of large states, up to 1e-3, 1e-6, 5e-2.
         device: where to keep the values; None where the model computes them.
-        dtype: in which type to keep the values; None for the model's own. What it cannot hold is refused.
+        dtype: their type; None for the model's own. What it cannot hold is refused.
         out: a new folder to stream the values into, one .npy file a site, read back memory-mapped. The model is
             called on one stretch of the batch after the other, so its rows must not depend on each other.
         batch_axis: with out=, the batch's axis of the first input; see `sweep`.
@@ -76,14 +76,15 @@ def record(
         ProbeError: a layer or signal does not exist (before the model is called), a step lies beyond the
             input, the values would not fit into memory, or the recomputed run differs from the module's.
     """
+    threads.advise()
     options = _options(
         model, edits, signals, layers, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
     )
     if batch_axis is not None and out is None:
         raise ProbeError(f"batch_axis={batch_axis} says how out= takes the batch apart, and there is no out=.")
-    if out is not None and gradient_of is not None:
-        raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
     if out is not None:
+        if gradient_of is not None:
+            raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
         batch = batch_of(model, inputs, kwargs or {}, batch_axis)
         return _streamed(out, model, batch, edits=edits, options=options)
     return _once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)

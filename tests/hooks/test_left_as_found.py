@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
+from probe.hooks import threads
 from probe.recurrent.kept import Kept
 
 TIME, BATCH = 7, 4
@@ -372,3 +373,19 @@ def test_modules_that_hold_each_other_are_looked_into_once(x: Tensor) -> None:
         _ = probe.record(model, x)
     assert len(told) == 1
     assert model.cache.state is None
+
+
+def test_threads_that_hold_a_network_up_are_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a small LSTM takes over three times as long on them as on one; afterwards there are as many as before."""
+    set_to = list[int]()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
+    for seconds in (2.0, 4.0):
+        threads._compare.cache_clear()
+        monkeypatch.setattr(threads, "_seconds", {1: 1.0, 2: seconds}.get)
+        with warned() if seconds > 3 else nullcontext():
+            _ = probe.record(nn.LSTM(1, 2), torch.zeros(3, 1))
+        _ = probe.record(nn.LSTM(1, 2), torch.zeros(3, 1))
+    assert set_to == [2, 2]
+    monkeypatch.undo()
+    assert threads._seconds(torch.get_num_threads()) > 0

@@ -17,6 +17,7 @@ from ...recurrent.cells import recycled
 from ...recurrent.layers import Layer
 from ...recurrent.rows.batches import Batch, DependentRowsError, apart, batch_of, close, map_tensors
 from ...recurrent.signals import span
+from .. import threads
 from ..intervene import Acted, counts, eager
 from ..sessions import Session, sessions
 from ..visits import Visit
@@ -76,6 +77,7 @@ def sweep(
         Interchange over all sites: Geiger et al. 2021, section 3; resuming from a cached state is exact, since the
         state is all that a recurrent layer hands on.
     """
+    threads.advise()
     listed = _checked(edits, memory)
     flat = [edit for group in listed for edit in group]
     placed = layers_for(model, flat)
