@@ -90,24 +90,16 @@ def with_controls(recipe: str, seed: int, *, fit: bool | Collection[str] = True)
     untrained, drawn = _beginning(trained)
     # Seeds of several recipes would be pairs of each other.
     pair = name if drawn else trained.seed
-    below, strings = drawn or weights_digest(untrained), described_strings(trained.config)
-    return [
-        _studied(trained, name, "trained", pair),
-        _studied(trained, f"{name}/{own}", own, pair, model=untrained, computed_from=drawn),
-        *(
-            _studied(
-                trained,
-                f"{name}/{role}",
-                role,
-                pair,
-                model=fit_head(untrained, strings, how, seed=seed)
-                if fit is True or (fit and not {name, f"{name}/{role}"}.isdisjoint(fit))
-                else _unfitted(untrained.cell, untrained.layer.hidden_size, how),
-                computed_from=f"{role} on {below}" + f" times {SCALE:g}" * (how == "scaled"),
-            )
-            for how, role in HEADS.items()
-        ),
-    ]
+    below, strings = drawn or weights_digest(untrained), partial(described_strings, trained.config)
+    units = untrained.layer.hidden_size
+    begun = _studied(trained, f"{name}/{own}", own, pair, model=untrained, computed_from=drawn)
+    found = [_studied(trained, name, "trained", pair), begun]
+    for how, role in HEADS.items():
+        fits = fit is True or (fit and not {name, f"{name}/{role}"}.isdisjoint(fit))
+        head = fit_head(untrained, strings(), how, seed=seed) if fits else _unfitted(untrained.cell, units, how)
+        said = f"{role} on {below}" + f" times {SCALE:g}" * (how == "scaled")
+        found.append(_studied(trained, f"{name}/{role}", role, pair, model=head, computed_from=said))
+    return found
 
 
 @cache

@@ -70,11 +70,6 @@ def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
     return Finding(NAME, ACROSS.title, table, claims, (picture,), notes={"answer": common.said(claims)})
 
 
-def steps_of(recipe: str) -> int:
-    """Return after how many steps of training a recipe's networks stand."""
-    return RECIPES[recipe].steps
-
-
 def _courses(table: pd.DataFrame) -> pd.DataFrame:
     """Return what is shown as one row a network, step of training and metric; step 0 is the own initialisation."""
     parts = []
@@ -82,7 +77,7 @@ def _courses(table: pd.DataFrame) -> pd.DataFrame:
         rows = table[table["metric"] == metric]
         rows = rows[rows["signal"] == signal] if signal else rows
         recipe, seed = rows["network"].str.split("/").str[0], rows["network"].str.split("/").str[1]
-        steps = recipe.map(steps_of).where(rows["role"] != BEFORE, 0)
+        steps = recipe.map(lambda name: RECIPES[str(name)].steps).where(rows["role"] != BEFORE, 0)
         parts.append(
             pd.DataFrame(
                 {"network": seed, "steps": steps, "metric": metric, "signal": signal, "name": name}

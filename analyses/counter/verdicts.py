@@ -29,13 +29,12 @@ LETTERS = 52
 
 def find(findings: Mapping[str, Finding]) -> Finding:
     """Draw in how many networks each rule holds, and in how many of its best control."""
-    lines = [
+    data = pd.DataFrame(
         _line(claim, with_strongest(of_rule(finding.measurements, claim.rule), [claim.rule]))
         for finding in findings.values()
         for claim in finding.claims
         if claim.differences
-    ]
-    data = pd.DataFrame(lines)
+    )
     with style():
         picture = _picture(data)
     return Finding(NAME, ACROSS.title, tabulate([]), (), (picture,), notes={"answer": picture.alt})

@@ -38,20 +38,16 @@ def fit_head(untrained: FlipFlop, seed: int, probability: float) -> FlipFlop:
     recipe = RECIPES[untrained.cell]
     x = pulses(SEQUENCES, recipe.length, probability, generator(seed, "flip-flop fitted head"))
     control = copy.deepcopy(untrained).double().eval()
-    states, wanted = control.layer(x.double())[0].numpy(), held(x).double().numpy()
-    part, errors = np.arange(SEQUENCES) % PARTS, np.zeros(len(PENALTIES))
+    states, wanted = control.layer(x.double())[0].flatten(0, 1).numpy(), held(x).double().flatten(0, 1).numpy()
+    part, errors = np.repeat(np.arange(SEQUENCES) % PARTS, recipe.length), np.zeros(len(PENALTIES))
     for number in range(PARTS):
         kept, others, right = part != number, states[part == number], wanted[part == number]
-        lines = _ridge(_flat(states[kept]), _flat(wanted[kept]), PENALTIES)
+        lines = _ridge(states[kept], wanted[kept], PENALTIES)
         errors += [((others @ weight + bias - right) ** 2).mean() for weight, bias in lines]
-    ((weight, bias),) = _ridge(_flat(states), _flat(wanted), [PENALTIES[int(errors.argmin())]])
+    ((weight, bias),) = _ridge(states, wanted, [PENALTIES[int(errors.argmin())]])
     control.head.weight.copy_(torch.as_tensor(weight.T))
     control.head.bias.copy_(torch.as_tensor(bias))
     return control.to(untrained.head.weight.dtype)
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(-1, values.shape[2])
 
 
 def _ridge(

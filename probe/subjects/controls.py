@@ -65,7 +65,6 @@ def is_same(one: Subject, other: Subject) -> bool:
 
 def perhaps_same(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, Subject]]:
     """Yield of many networks the pairs that the mean size of what each returns does not tell apart, for `is_same`."""
-    # Several may share a module.
     outputs = {key: _computed(each, _FEW, recorded=False) for key, each in {id(s.model): s for s in subjects}.items()}
     known = outputs.items() if all(outputs.values()) else ()
     of_model = {key: float(own[0].to(torch.complex128).abs().mean()) for key, own in known}
