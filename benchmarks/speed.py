@@ -1,19 +1,22 @@
 """How long recording and patching take, beside the bare `nn.LSTM` and a loop written by hand.
 
-    python -m benchmarks.speed [--pairs 9]
+    [ONEDNN_MAX_CPU_ISA=AVX2] python -m benchmarks.speed [--pairs 9]
 
-Prints the tables of docs/speed.md, but for what was measured once. Results are compared with the same arrays computed
-by hand before anything is timed. Every timing is one of a pair with the bare module right beside it, in CPU time of
-one thread, so that what is compared are ratios.
+Prints the first tables of docs/speed.md. Results are compared with the same arrays computed by hand before anything
+is timed. Every timing is one of a pair with the bare module right beside it, in CPU time of one thread, so that what
+is compared are ratios. The bare module is oneDNN's; the variable says which instructions that may use.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -25,9 +28,10 @@ from torch.nn import functional
 
 import probe
 
-#: What is recorded: (batch, time, features, units); and on which of these memory is measured.
+#: What is recorded: (batch, time, features, units), first of small runs; and on which of these memory is measured.
+SMALL = ((1, 10, 1, 12), (10, 10, 1, 12), (100, 10, 1, 12))
 CASES = ((1024, 10, 1, 12), (256, 100, 1, 128), (64, 1000, 32, 128), (256, 200, 64, 256))
-MEMORY_CASE = 2
+MEMORY_CASE = CASES[2]
 TOLERANCE = 1e-5
 #: The least CPU time of a sample, in seconds; shorter calls are repeated.
 SAMPLE = 0.03
@@ -115,15 +119,43 @@ def swept_by_hand(model: Counter, x: Tensor, source: Tensor) -> Tensor:
     return torch.cat(logits)
 
 
-def signals_of(recording: probe.Recording) -> list[Tensor]:
-    """Return i f g o c h of the recording of one LSTM layer."""
-    return [recording[signal] for signal in SIGNALS]
+class Loop(nn.Module):
+    """A cell that a loop calls once a step.
+
+    Args:
+        cell: the cell.
+    """
+
+    def __init__(self, cell: nn.LSTMCell) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the hidden states, (batch, time, unit), for x of (batch, time, feature)."""
+        state, hidden = None, []
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+            hidden.append(state[0])
+        return torch.stack(hidden, 1)
+
+
+def loop_by_hand(model: Loop, x: Tensor) -> list[Tensor]:
+    """Return i f g o c h at every step of a cell in a loop, as one reads them off it step by step."""
+    cell, state, found = model.cell, (x.new_zeros(len(x), model.cell.hidden_size),) * 2, []
+    for step in x.unbind(1):
+        a = functional.linear(step, cell.weight_ih, cell.bias_ih) + functional.linear(
+            state[0], cell.weight_hh, cell.bias_hh
+        )
+        i, f, g, o = a.chunk(4, dim=1)
+        state = cell(step, state)
+        found.append((i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid(), state[1], state[0]))
+    return [torch.stack(values, 1) for values in zip(*found, strict=True)]
 
 
 def whole(lstm: nn.LSTM, x: Tensor) -> list[Tensor]:
     """Record, and keep the output too, which is part of what is returned."""
     recording = probe.record(lstm, x)
-    return [*signals_of(recording), recording.output[0]]
+    return [*(recording[signal] for signal in SIGNALS), recording.output[0]]
 
 
 def swept(model: Counter, x: Tensor, source: Tensor) -> Tensor:
@@ -134,11 +166,27 @@ def swept(model: Counter, x: Tensor, source: Tensor) -> Tensor:
     return probe.sweep(model, x, edits=edits)
 
 
-#: Ways to record i f g o c h, ways to patch c, and what memory is measured of.
-RECORDING: dict[str, Callable[[nn.LSTM, Tensor], Sequence[Tensor]]] = {
-    "**`probe.record`**": lambda lstm, x: signals_of(probe.record(lstm, x)),
-    "**`probe.record, check=False`**": lambda lstm, x: signals_of(probe.record(lstm, x, check=False)),
-    "by hand": recorded_by_hand,
+def recorded_with(**options: Any) -> Callable[[nn.Module, Tensor], list[Tensor]]:
+    """Return what records some signals of a module with one layer."""
+    kept = options.get("signals", SIGNALS)
+
+    def record(module: nn.Module, x: Tensor) -> list[Tensor]:
+        recording = probe.record(module, x, **options)
+        return [recording[signal] for signal in kept]
+
+    return record
+
+
+#: Ways to record, each with which of i f g o c h it gives, at which steps; ways to patch c; whose memory is measured.
+EVERY, LAST = slice(None), slice(-1, None)
+RECORDING: dict[str, tuple[Callable[[Any, Tensor], Sequence[Tensor]], slice, slice]] = {
+    "**`probe.record`**": (recorded_with(), EVERY, EVERY),
+    "`check=False`": (recorded_with(check=False), EVERY, EVERY),
+    "`check=False`, hidden state": (recorded_with(check=False, signals=SIGNALS[5:]), slice(5, 6), EVERY),
+    "`check=False`, forget gate": (recorded_with(check=False, signals=SIGNALS[1:2]), slice(1, 2), EVERY),
+    "`check=False`, cell state": (recorded_with(check=False, signals=SIGNALS[4:5]), slice(4, 5), EVERY),
+    "`check=False`, last step": (recorded_with(check=False, steps=-1), EVERY, LAST),
+    "by hand": (recorded_by_hand, EVERY, EVERY),
 }
 PATCHING = {f"rnn-probe {probe.__version__}": swept, "by hand": swept_by_hand}
 LIFTING: dict[str, Callable[[nn.LSTM, Tensor], Sequence[Tensor]]] = {
@@ -148,10 +196,9 @@ LIFTING: dict[str, Callable[[nn.LSTM, Tensor], Sequence[Tensor]]] = {
 }
 
 
-def case(number: int) -> tuple[nn.LSTM, Tensor]:
+def case(batch: int, length: int, features: int, units: int) -> tuple[nn.LSTM, Tensor]:
     """Return the LSTM and the inputs of a case, the same in every process."""
-    batch, length, features, units = CASES[number]
-    torch.manual_seed(number)
+    torch.manual_seed(0)
     lstm = nn.LSTM(features, units, batch_first=True)
     return lstm, torch.randn(batch, length, features)
 
@@ -196,21 +243,43 @@ def cell(timed: Mapping[str, list[float]]) -> str:
     return f"{median(timed['ratio']):.2f} <sub>{median(timed['seconds']) * 1e3:,.1f} ms</sub>"
 
 
-def recorded(number: int, count: int) -> dict[str, str]:
+def recorded(of: tuple[int, int, int, int], count: int) -> dict[str, str]:
     """Return a column of the table of recording: where result memory is used again, and where it is fresh."""
-    lstm, x = case(number)
+    lstm, x = case(*of)
     wanted, found, bare = recorded_by_hand(lstm, x), dict[str, str](), list[float]()
     check([lstm(x)[0]], wanted[-1:], "by hand")
-    for name, record in RECORDING.items():
-        check(record(lstm, x), wanted, name)
+    for name, (record, signals, steps) in RECORDING.items():
+        own = [values[:, steps] for values in wanted[signals]]
+        check(record(lstm, x), own, name)
         timed = pairs(lambda record=record: record(lstm, x), lambda: lstm(x), count)
-        kept: list[Sequence[Tensor]] = []
-        new = pairs(lambda record=record, kept=kept: kept.append(record(lstm, x)), lambda: lstm(x), count)
-        for values in kept:
-            check(values, wanted, f"{name}, kept while others are computed")
-        found[name] = f"{cell(timed)}<br>{median(new['ratio']):.2f} <sub>fresh</sub>"
-        bare += timed["bare"]
-    return {"bare `nn.LSTM`": f"1 <sub>{median(bare) * 1e3:,.1f} ms</sub>"} | found
+        found[name], bare = cell(timed), bare + timed["bare"]
+        if of in CASES and steps == signals == EVERY:
+            kept: list[Sequence[Tensor]] = []
+            new = pairs(lambda record=record, kept=kept: kept.append(record(lstm, x)), lambda: lstm(x), count)
+            for values in kept:
+                check(values, own, f"{name}, kept while others are computed")
+            found[name] += f"<br>{median(new['ratio']):.2f} <sub>fresh</sub>"
+    ours, hand = (RECORDING[name][0] for name in ("**`probe.record`**", "by hand"))
+    found["**`probe.record`** / by hand"] = over(lambda: ours(lstm, x), lambda: hand(lstm, x), count)
+    return {"bare `nn.LSTM`": f"1 <sub>{median(bare) * 1e3:,.2f} ms</sub>"} | found
+
+
+def over(one: Callable[[], Any], other: Callable[[], Any], count: int) -> str:
+    """Return how many times as long as another a call takes."""
+    return f"{median(pairs(one, other, count)['ratio']):.2f}"
+
+
+def looped(count: int) -> Iterable[list[str]]:
+    """Yield the rows of the table of a cell in a loop, 16 rows x 12 units."""
+    for length in (10, 100, 1000):
+        torch.manual_seed(0)
+        model, x = Loop(nn.LSTMCell(1, 12)), torch.randn(16, length, 1)
+        wanted, row, bare = loop_by_hand(model, x), [f"{length:,} steps"], list[float]()
+        for name, record in {"`probe.record`": recorded_with(), "by hand": loop_by_hand}.items():
+            check(record(model, x), wanted, name)
+            timed = pairs(partial(record, model, x), partial(model, x), count)
+            row, bare = [*row, cell(timed)], bare + timed["bare"]
+        yield [row[0], f"1 <sub>{median(bare) * 1e3:,.2f} ms</sub>", *row[1:]]
 
 
 def patched_network() -> tuple[Counter, Tensor, Tensor]:
@@ -228,7 +297,8 @@ def patched(count: int) -> dict[str, str]:
     for name, sweep in PATCHING.items():
         check([sweep(model, x, source)], [wanted], name)
         found[name] = cell(pairs(lambda sweep=sweep: sweep(model, x, source), lambda: model.lstm(x), count))
-    return found
+    ours, hand = (partial(one, model, x, source) for one in PATCHING.values())
+    return found | {"rnn-probe / by hand": over(ours, hand, count)}
 
 
 def peak(*, reset: bool = False) -> int:
@@ -243,7 +313,7 @@ def peak(*, reset: bool = False) -> int:
 def lifted(name: str) -> str:
     """Return how far one recording lifts the process's peak memory, after a tiny one, over the bytes returned."""
     torch.set_num_threads(1)
-    lstm, x = case(MEMORY_CASE)
+    lstm, x = case(*MEMORY_CASE)
     LIFTING[name](lstm, x[:4, :3])
     before = peak(reset=True)
     found = LIFTING[name](lstm, x)
@@ -257,6 +327,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
+def machine() -> str:
+    """Return the day, the processor (Linux) and the versions of what runs on it, in a line."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    kind = ", ".join(f"{key.removeprefix('cpu ')} {told[key]}" for key in ("cpu family", "model") if key in told)
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    vectors = torch.backends.cpu.get_cpu_capability() + f" (oneDNN: {limit})" * bool(limit)
+    name = told.get("model name", platform.machine())
+    where = f"{time.strftime('%Y-%m-%d')}: {name} ({kind}), {os.cpu_count()} cores, {vectors}"
+    return f"{where}, Python {platform.python_version()}, torch {torch.__version__}.\n\n"
+
+
 @torch.no_grad()
 def main() -> int:
     """Measure, and print the tables."""
@@ -264,15 +346,20 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=9, help="pairs of each number")
     count = parser.parse_args().pairs
     torch.set_num_threads(1)
+    sys.stdout.write(machine())
     memory = {}
     for name in LIFTING:
         with multiprocessing.get_context("spawn").Pool(1) as process:
             memory[name] = process.apply(lifted, (name,))
-    sweeps, columns = patched(count), [recorded(number, count) for number in range(len(CASES))]
-    shapes = [f"{batch:,} x {length:,}, {given} to {units}" for batch, length, given, units in CASES]
-    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
-    sys.stdout.write(table(["", *shapes], rows) + "\n")
-    sys.stdout.write(table(["", "120 patches", "memory"], [[n, sweeps.get(n, "-"), memory[n]] for n in memory]))
+    for shapes in (CASES, SMALL):
+        columns = [recorded(shape, count) for shape in shapes]
+        head = [f"{batch:,} x {length:,}, {given} to {units}" for batch, length, given, units in shapes]
+        rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+        sys.stdout.write(table(["", *head], rows) + "\n")
+    sweeps = patched(count)
+    rows = [[name, sweeps.get(name, "-"), memory.get(name, "-")] for name in {**memory, **sweeps}]
+    sys.stdout.write(table(["", "120 patches", "memory"], rows) + "\n")
+    sys.stdout.write(table(["", "bare loop", "`probe.record`", "by hand"], looped(count)))
     return 0
 
 
