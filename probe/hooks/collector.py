@@ -105,8 +105,8 @@ class Collector(Session):
         """Forget what was seen."""
         self._parts: dict[tuple[str, int], Part] = {}
         self._errors: list[float | None] = []
-        self._waiting: dict[tuple[Layer, int], list[Trace]] = {}
-        self._numbers, self._steps_so_far, self._needed = 0, dict[Layer, int](), dict[Layer, float]()
+        self._waiting: dict[tuple[str, int], list[Trace]] = {}
+        self._numbers, self._steps_so_far, self._needed = 0, dict[str, int](), dict[str, float]()
 
     @property
     def needs_graph(self) -> bool:
@@ -144,7 +144,7 @@ class Collector(Session):
         with torch.no_grad() if not self.needs_graph and torch.is_grad_enabled() else nullcontext():
             for layer in wanted:
                 if layer.is_cell:
-                    self._steps_so_far[layer] = max(self._steps_so_far.get(layer, 0), 1 + (step or 0))
+                    self._steps_so_far[layer.name] = max(self._steps_so_far.get(layer.name, 0), 1 + (step or 0))
                 if layer.is_cell and not self.needs_graph and not visit.changes and visit.call.x.is_cpu:
                     self._wait(held(layer, visit.call, visit.output), number)
                 else:
@@ -152,7 +152,7 @@ class Collector(Session):
                     self._take(layer, number, [visit.run.traces[layer.place]], visit.call.x, taps.get(layer, {}))
 
     def _wait(self, call: Trace, number: int) -> None:
-        key, shape = (call.layer, number), call.h.shape
+        key, shape = (call.layer.name, number), call.h.shape
         if self._numbers > _MANY or (key in self._waiting and self._waiting[key][0].h.shape != shape):
             self._open_waiting()
         self._waiting.setdefault(key, []).append(call)
@@ -162,8 +162,8 @@ class Collector(Session):
     def _open_waiting(self) -> None:
         waiting, self._waiting, self._numbers = self._waiting, {}, 0
         with torch.no_grad():
-            for (layer, number), traces in waiting.items():
-                self._take(layer, number, traces, torch.cat([one.x for one in traces]), {})
+            for (_, number), traces in waiting.items():
+                self._take(traces[0].layer, number, traces, torch.cat([one.x for one in traces]), {})
 
     def given(self, layers: tuple[Layer, ...], call: Call) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, before the module runs."""
@@ -173,12 +173,12 @@ class Collector(Session):
             return
         steps = len(call.x) if options.steps is None else len(options.steps)
         if wanted[0].is_cell:
-            steps = 1 + self._steps_so_far.get(wanted[0], 0)
-            if self._needed.get(wanted[0], memory.ASK_FROM) * steps * call.x.shape[1] < memory.ASK_FROM:
+            steps = 1 + self._steps_so_far.get(wanted[0].name, 0)
+            if self._needed.get(wanted[0].name, memory.ASK_FROM) * steps * call.x.shape[1] < memory.ASK_FROM:
                 return
         keep, later = ({layer: options.keep[layer] for layer in chosen} for chosen in (wanted, self._later(wanted)))
         request = memory.Request(keep, steps, options.dtype, options.device, self._differentiates, later)
-        self._needed[wanted[0]] = memory.check_fits(call, request) / max(1, steps * call.x.shape[1])
+        self._needed[wanted[0].name] = memory.check_fits(call, request) / max(1, steps * call.x.shape[1])
 
     def expect(self, visit: Visit, edits: Mapping[Layer, Sequence[Edit]]) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, if that was not asked before."""

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import MethodType
 from typing import Any
@@ -373,7 +373,7 @@ def _go_through(seeing: Sequence[Session], module: nn.Module, arguments: Any, ke
     visit = seeing[0].visit(module, arguments, keywords, output)
     if visit is None:
         return None
-    with torch.set_grad_enabled(torch.is_grad_enabled() and any(session.needs_graph for session in seeing)):
+    with nullcontext() if not torch.is_grad_enabled() or any(one.needs_graph for one in seeing) else torch.no_grad():
         here_again = _open_here.set(())  # what a step of somebody's own calls is no call of the model
         try:
             places = [(session, *session.numbers.locate(visit)) for session in seeing]

@@ -145,7 +145,10 @@ def as_called(layers: Sequence[Layer], x: Any, state: Any) -> Call:
             f"Layer {layers[0].name!r} was called with a {type(x).__name__}; it reads a tensor or a PackedSequence."
         )
     x = in_order(x, layers[0], lengths)
-    initial = tuple(trails.among(_initial, layer, x, state, batched) for layer in layers)
+    if layers[0].is_cell and batched:
+        initial = (_initial(layers[0], x, state, batched),)
+    else:
+        initial = tuple(trails.among(_initial, layer, x, state, batched) for layer in layers)
     is_step = layers[0].is_cell or (x.shape[0] == 1 and packed is None and layers[0].directions == 1)
     if state is None or layers[0].is_cell:
         return Call(x, initial, lengths, batched, packed, has_state=state is not None, is_step=is_step)
@@ -181,7 +184,8 @@ def read_output(layers: Sequence[Layer], output: Any, call: Call) -> tuple[Tenso
         return h.transpose(0, 1), finals_of(layers, output, call)
     finals = finals_of(layers, output, call)
     if layers[0].is_cell:
-        check_types(layers[0], finals[0].values(), returned=True)
+        if any(one.dtype != call.x.dtype for one in finals[0].values()):  # which is that of the weights
+            check_types(layers[0], finals[0].values(), returned=True)
         return finals[0][_h].unsqueeze(0), finals
     h = output[0]
     if call.packed is not None:

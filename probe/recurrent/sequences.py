@@ -117,7 +117,7 @@ class Sequences:
             ProbeError: the incoming state is zero, and so is what an earlier call returned; or, where that is strict,
                 nothing tells which sequence the call continues.
         """
-        number = self._continued(layers[0], call) if joins else None
+        number = self._continued(layers[0], call) if joins and call.has_state else None
         if number is None:
             number = self._number()
             first = {name: value.detach() for name, value in _every(call.initial).items()} if call.has_state else {}
@@ -128,7 +128,7 @@ class Sequences:
         self._in_steps = self._in_steps or call.is_step
         sequence = self._known[number]
         begins, self._current = sequence.step + 1, number
-        sequence.step += len(call.x)
+        sequence.step += call.x.shape[0]
         self.replace(layers, call, output)
         return number, begins
 
@@ -146,8 +146,6 @@ class Sequences:
         sequence.versions = _versions(last)
 
     def _continued(self, layer: Layer, call: Call) -> int | None:
-        if not call.has_state:
-            return None
         state = _every(call.initial)
         for number in reversed(self._known):
             # What a call returned is kept here, so that no other tensor can have its memory.

@@ -211,7 +211,7 @@ class Cell(ABC):
 
     def begun(self, x: Float[Tensor, "1 batch input"], initial: Mapping[Signal, Tensor]) -> Any:
         """Return what of a call of one step follows from weights, which may be others later; see `open_begun`."""
-        return self.given(self.inputs(x), initial[HIDDEN].unsqueeze(0).contiguous())
+        return self.given(self.inputs(x[0]), initial[HIDDEN].contiguous())
 
     def open_begun(
         self, begun: Sequence[Any], h: Float[Tensor, "1 rows state"], initial: Mapping[Signal, Tensor]
@@ -226,9 +226,9 @@ class Cell(ABC):
         Returns:
             What `open` returns, of every signal.
         """
-        before = initial[HIDDEN].unsqueeze(0).chunk(len(begun), 1)
+        before = initial[HIDDEN].chunk(len(begun))
         steps = [self.step(Moment(lambda a=a: a, {HIDDEN: one})) for a, one in zip(begun, before, strict=True)]
-        signals = {signal: torch.cat([step[signal] for step in steps], 1) for signal in self.signals}
+        signals = {signal: torch.cat([step[signal] for step in steps])[None] for signal in self.signals}
         return signals | {HIDDEN: h}, difference(signals[HIDDEN], h), {HIDDEN: h[0]}
 
     def _open_part(
@@ -280,7 +280,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = 
     flat = x.flatten(0, -2) if x.dim() > 2 else x
     added = flat.new_zeros(len(weight)) if bias is None else bias
     product = torch.addmm(added, flat, weight.T, out=None if out is None else out.view(-1, len(weight)))
-    return product.view(*x.shape[:-1], len(weight))
+    return product if flat is x else product.view(*x.shape[:-1], len(weight))
 
 
 def difference(recomputed: Tensor, h: Tensor) -> Tensor:

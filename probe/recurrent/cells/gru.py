@@ -14,6 +14,8 @@ and in ONNX with `linear_before_reset=0`, what is reset is the hidden state itse
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -34,15 +36,19 @@ class GRUCell(Cell):
         self.units = len(weights.W) // 3
         #: Whether its gates are sigmoids and its candidate a tanh.
         self.plain = activations == STANDARD
-        self._reset_before = reset_before
-        gate, candidate = activations.gate, activations.candidate
-        if reset_before:
+        self._activations, self._reset_before = activations, reset_before
+
+    @cached_property
+    def formulas(self) -> tuple[Formula, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The signals in the order in which a step computes them."""
+        gate, candidate = self._activations.gate, self._activations.candidate
+        if self._reset_before:
             v = Formula(_v, (_r,), self._recurrent_of_reset, mixes=True)
             a_n = Formula(_a_n, (_v,), lambda moment, v: moment.given[_a_n] + v)
         else:
             v = Formula(_v, (), lambda moment: moment.given[_v])
             a_n = Formula(_a_n, (_r, _v), lambda moment, r, v: moment.given[_a_n] + r * v)
-        self.formulas = (
+        return (
             Formula(_a_r, (), lambda moment: moment.given[_a_r]),
             Formula(_a_z, (), lambda moment: moment.given[_a_z]),
             Formula(_r, (_a_r,), lambda _, a: gate(a)),

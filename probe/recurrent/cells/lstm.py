@@ -136,7 +136,7 @@ class LSTMCell(Cell):
             now = h[part]
             a = space[: part.stop - start]
             if joined is None:
-                self._write_preactivations(weights, x[part], previous, now, a)
+                _write_preactivations(weights, x[part], previous, now, a)
             else:
                 before = torch.cat([previous.unsqueeze(0), now[:-1]])
                 a = onednn.affine(torch.cat([x[part], before], dim=2), joined, _bias(weights))
@@ -169,12 +169,16 @@ class LSTMCell(Cell):
 
     def begun(self, x: Float[Tensor, "1 batch input"], initial: Mapping[Signal, Tensor]) -> Any:
         """Return the pre-activations of a call of one step, in memory as `open` lays them out."""
-        by_unit, weights, previous = self._units_first(x), self.weights, initial[HIDDEN]
-        if not by_unit and onednn.suits(x):
+        weights, previous = self.weights, initial[HIDDEN]
+        if self._units_first(x):  # as `_write_preactivations` does
+            a = x.new_empty(4 * self.units, x.shape[1])
+            torch.addmm(_bias(weights), x[0], weights.W.T, out=a.T).addmm_(previous, weights.U.T)
+            return a
+        if onednn.suits(x):
             return onednn.affine(torch.cat([x[0], previous], 1), torch.cat([weights.W, weights.U], 1), _bias(weights))
-        a = x.new_empty((4 * self.units, len(previous)) if by_unit else (len(previous), 4 * self.units))
-        self._write_preactivations(weights, x, previous, previous[None], (a.T if by_unit else a)[None])
-        return a
+        a = x.new_empty(1, x.shape[1], 4 * self.units)
+        _write_preactivations(weights, x, previous, previous[None], a)
+        return a[0]
 
     def open_begun(
         self, begun: Sequence[Any], h: Float[Tensor, "1 rows state"], initial: Mapping[Signal, Tensor]
@@ -213,7 +217,7 @@ class LSTMCell(Cell):
             # A stretch at a time, while that is in the cache.
             part, columns = slice(start, start + rows), slice(start * batch, (start + rows) * batch)
             read, now, a = (x, h, space) if rows == time else (x[part], h[part], space[:, columns])
-            self._write_preactivations(weights, read, previous, now, a.T)
+            _write_preactivations(weights, read, previous, now, a.T)
             given = dict(zip(gates, a.chunk(len(gates)), strict=True))
             for gate in gates:
                 if (before := _BEFORE[gate]) in early:
@@ -249,21 +253,6 @@ class LSTMCell(Cell):
         if self.plain:  # which lie between -1 and 1
             return u.sub_(h).abs_().amax(-1)
         return difference(u if self.weights.P is None else torch.nn.functional.linear(u, self.weights.P), h)
-
-    def _write_preactivations(self, weights: Weights, x: Tensor, previous: Tensor, h: Tensor, a: Tensor) -> None:
-        """Write the pre-activations of a stretch of steps, whose hidden states are given, into an array."""
-        if x.dtype != torch.float32:
-            # In the kernel's order, as in `given`: committed measurements depend on the last bit.
-            affine(x, weights.W, weights.b_ih, out=a)
-            before = torch.cat([previous.unsqueeze(0), h[:-1]])
-            a += affine(before, weights.U, weights.b_hh, out=recycled.empty(a.shape, a))
-            return
-        U, batch = weights.U.T, x.shape[1]
-        flat = a.view(-1, len(weights.U))
-        torch.addmm(_bias(weights), x.flatten(0, 1), weights.W.T, out=flat)
-        flat[:batch].addmm_(previous, U)
-        if len(x) > 1:
-            flat[batch:].addmm_(h[:-1].flatten(0, 1), U)
 
     def run(
         self, x: Float[Tensor, "time batch input"], initial: Mapping[Signal, Tensor], keep: tuple[Signal, ...]
@@ -324,6 +313,22 @@ def _needs(gate: Signal, keep: set[Signal], *, compare: bool) -> bool:
     if compare or gate in keep or _BEFORE[gate] in keep or _u in keep:
         return True
     return _c in keep and gate != _o
+
+
+def _write_preactivations(weights: Weights, x: Tensor, previous: Tensor, h: Tensor, a: Tensor) -> None:
+    """Write the pre-activations of a stretch of steps, whose hidden states are given, into an array."""
+    if x.dtype != torch.float32:
+        # In the kernel's order, as in `given`: committed measurements depend on the last bit.
+        affine(x, weights.W, weights.b_ih, out=a)
+        before = torch.cat([previous.unsqueeze(0), h[:-1]])
+        a += affine(before, weights.U, weights.b_hh, out=recycled.empty(a.shape, a))
+        return
+    U, batch = weights.U.T, x.shape[1]
+    flat = a.view(-1, weights.U.shape[0])
+    torch.addmm(_bias(weights), x.flatten(0, 1), weights.W.T, out=flat)
+    flat[:batch].addmm_(previous, U)
+    if x.shape[0] > 1:
+        flat[batch:].addmm_(h[:-1].flatten(0, 1), U)
 
 
 def _rows_of(weights: Weights, gates: tuple[Signal, ...]) -> Weights:

@@ -10,8 +10,10 @@ from weakref import ref
 
 import torch
 from torch import Tensor
+from torch._C import _pop_torch_function_stack as _pop_mode
+from torch._C import _push_on_torch_function_stack as _push_mode
 from torch.nn import Parameter
-from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 from ..signals import is_continuous
 
