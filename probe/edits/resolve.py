@@ -30,8 +30,14 @@ def layers_for(model: nn.Module, edits: Sequence[Edit]) -> list[Layer]:
             raise ProbeError(
                 f"An edit is made by probe.clamp, ablate, patch, steer or edit; this is a {type(edit).__name__}."
             )
-    found = find_layers(model)
-    return [_layer_for(found, edit) for edit in edits]
+    found, known = find_layers(model), dict[tuple[str | None, str], Layer]()
+    for edit in edits:
+        site = edit.site
+        layer = known.get((site.layer, site.signal))
+        if layer is None:
+            layer = known[site.layer, site.signal] = _layer_for(found, edit)
+        _check_units(edit, layer)
+    return [known[edit.site.layer, edit.site.signal] for edit in edits]
 
 
 def place_in_model(model: nn.Module, edits: Sequence[Edit]) -> dict[Layer, tuple[Edit, ...]]:
@@ -56,10 +62,14 @@ def _layer_for(found: Sequence[Layer], edit: Edit) -> Layer:
             f"{edit!r} names no layer, and the model has several: "
             f"{', '.join(repr(layer.name) for layer in having)}. Choose one with layer=."
         )
-    (layer,) = having
-    shape = layer.shape(site.signal)
+    return having[0]
+
+
+def _check_units(edit: Edit, layer: Layer) -> None:
+    """Raise where a layer has not the units of an edit, or others than it brings values for."""
+    site, shape = edit.site, layer.shape(edit.site.signal)
     if shape == (UNKNOWN,):
-        return layer
+        return
     units = flat_units(site.units, shape, f"the {site.signal} of layer {layer.name!r}")
     held = edit.units_held
     if held is not None and held != len(units):
@@ -67,7 +77,6 @@ def _layer_for(found: Sequence[Layer], edit: Edit) -> Layer:
             f"{edit!r} brings values of {held} units for {len(units)} units of layer {layer.name!r}; "
             "choose units= that both have."
         )
-    return layer
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,7 +62,7 @@ class Blocks:
         else:
             self.hidden = recycled.empty((len(top), blocks * self._batch, top.shape[2]), top)
             self.hidden[:-1] = unread
-            self.hidden[-1] = top[-1].repeat(blocks, 1)
+            self.hidden[-1].unflatten(0, (blocks, -1)).copy_(top[-1])
         self.finals = [
             {
                 signal: value.repeat(blocks, 1)

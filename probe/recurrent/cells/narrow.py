@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Up to how many units, and from how many rows, in float64 and in float32, whose kernel is quicker.
 _MOST_UNITS, _LEAST_ROWS, _LEAST_ROWS_FLOAT = 16, 256, 1024
 #: How many rows are computed together: small enough for a cache.
-_BLOCK = 3072
+_BLOCK = 12_288
 
 
 def fits(cell: LSTMCell, x: Tensor) -> bool:
