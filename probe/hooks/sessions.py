@@ -64,10 +64,9 @@ class Session:
         self.elsewhere: dict[nn.Module, int] = dict.fromkeys(self.modules, 0)
         # A bare cell has no forward pass: each of its calls is a step.
         self.of_a_cell = any(one[0].is_cell for module, one in self.modules.items() if module is model)
-        self._passes, self._states = 0, dict[nn.Module, Tensor]()
+        self._passes, self._states, self.unread = 0, dict[nn.Module, Tensor](), set[nn.Module]()
         self._alive = self._over = self._follows = False
         self._refusal: Exception | None = None
-        self.unread: set[nn.Module] = set()
         self._steps, self._steps_before = dict[nn.Module, int](), dict[nn.Module, dict[nn.Module, int]]()
         cells = [one for one, layers in self.modules.items() if layers[0].is_cell]
         # Weakly: a session that an interrupt left must be gone with its last reference.
@@ -219,8 +218,9 @@ class Session:
 
     def _looped(self, layer: LoopLayer) -> bool:
         """Return whether a call that ends now ran a cell inside it for several steps: then it is no cell itself."""
-        before, inside = self._steps_before.pop(layer.module, {}), list(layer.module.modules())[1:]
-        return not layer.registered and any(self._steps.get(one, 0) - before.get(one, 0) > 1 for one in inside)
+        before = self._steps_before.pop(layer.module, {})
+        ran = {one for one, count in self._steps.items() if count - before.get(one, 0) > 1} - {layer.module}
+        return bool(ran) and not layer.registered and not ran.isdisjoint(layer.module.modules())
 
     @contextmanager
     def replacing(self, forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:

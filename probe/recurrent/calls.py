@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,6 +47,7 @@ class Call:
         has_state: whether the caller gave states.
         adapter: what runs a layer that torch does not have, as this call brought it.
         is_step: whether it is a cell's call, or one of a layer of torch's of a single step.
+        steps: the cell that the adapter is.
     """
 
     x: Tensor
@@ -58,12 +59,7 @@ class Call:
     has_state: bool = False
     adapter: Step | None = None
     is_step: bool = False
-
-    @cached_property
-    def steps(self) -> StepCell:
-        """The cell that the adapter is."""
-        adapter: Any = self.adapter
-        return StepCell(adapter, begin(adapter, 1))
+    steps: Any = None
 
 
 def read_call(layers: Sequence[Layer], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
@@ -91,8 +87,7 @@ def _read_steps(layer: StepLayer, arguments: tuple[Any, ...], keywords: Mapping[
         raise ProbeError(f"{layer.step.__name__}.inputs returned {found}; it must be (batch, time, feature).")
     check_call(layer, (x,))
     settle(adapter, x)
-    call = _stepwise(adapter, x)
-    return replace(call, has_state=any(bool(value.any()) for value in call.initial[0].values()))
+    return _stepwise(adapter, x, lambda initial: any(bool(value.any()) for value in initial.values()))
 
 
 def read_loop(layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, Any], output: Any) -> Call | None:
@@ -103,13 +98,15 @@ def read_loop(layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, A
     if form is None:
         return None
     adapter = LoopStep(layer.module, form, given, output)
-    return replace(_stepwise(adapter, adapter.inputs()), has_state=adapter.given_state, is_step=True)
+    return _stepwise(adapter, adapter.inputs(), lambda _: adapter.given_state, is_step=True)
 
 
-def _stepwise(adapter: Step, x: Tensor) -> Call:
+def _stepwise(adapter: Step, x: Tensor, given: Callable[[States], bool], *, is_step: bool = False) -> Call:
+    """Return what a call gave a layer that an adapter runs; `given` tells by the states whether it gave them."""
     state = trails.among(begin, adapter, len(x))
-    initial = StepCell(adapter, state).flat(state)
-    return Call(x.transpose(0, 1), (initial,), None, batched=True, packed=None, adapter=adapter)
+    cell = StepCell(adapter, state)
+    initial, told = cell.flat(state), {"adapter": adapter, "is_step": is_step, "steps": cell}
+    return Call(x.transpose(0, 1), (initial,), None, batched=True, packed=None, has_state=given(initial), **told)
 
 
 def cell_of(layer: Layer, call: Call) -> Cell:

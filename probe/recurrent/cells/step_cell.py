@@ -44,14 +44,14 @@ class StepCell(Cell):
         self._width: int | None = None
         self._called: dict[Signal, Tensor] | None = None
         self.returned_part: Signal | None = None
-        self.formulas = self._formulas()
 
     @property
     def name(self) -> str:
         """The adapter's name, for messages."""
         return type(self.adapter).__name__
 
-    def _formulas(self) -> tuple[Formula, ...]:
+    @property
+    def formulas(self) -> tuple[Formula, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """A step computes the parts of the state, and then what it returns, from the input and the state before."""
         parts = [
             Formula(signal, (), lambda moment, signal=signal: moment.given[signal], mixes=True)
@@ -60,6 +60,11 @@ class StepCell(Cell):
         if self.returned_part is None:
             return (*parts, Formula(OUTPUT, (), lambda moment: moment.given[OUTPUT], mixes=True))
         return (*parts, Formula(OUTPUT, (self.returned_part,), lambda moment, state: state))
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """The parts of the state, and the output."""
+        return (*self.states, OUTPUT)
 
     def size(self, signal: Signal) -> int:
         """Return how many numbers a signal has; of the output it is known once a step was taken."""
@@ -155,7 +160,6 @@ class StepCell(Cell):
         if self._width is None:
             same = [signal for signal, part in zip(self.states, leaves(state).values(), strict=True) if part is y]
             self._width, self.returned_part = y[0].numel(), same[0] if same else None
-            self.formulas = self._formulas()
         after |= {OUTPUT: y if y.dim() == 2 else y.flatten(1)}
         # A cell's own call holds these tensors; what is made of them here depends on who asks, with autograd or not.
         if self._runs_nothing and all(part.dim() == 2 for part in (y, *leaves(state).values())):

@@ -126,8 +126,9 @@ def form_of(module: nn.Module, given: Mapping[str, Any], returned: Any) -> Form 
     for kind in type(module).__mro__:
         if kind in registered_cells:
             return registered_cells[kind]
-    if module in _found:
-        return _found[module]
+    found = _found.get(module)
+    if found is not None:
+        return found
     names = parameters_of(type(module))[1:]
     missing = [name for name in names if is_none(given.get(name), given)]
     found = _by_shape(_runs([name for name in names if name not in missing]), given, returned)
