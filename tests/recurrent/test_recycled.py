@@ -84,20 +84,6 @@ def test_memory_that_somebody_holds_is_not_used_again(name: str) -> None:
     assert place in places(4)
 
 
-def test_a_recording_keeps_its_values_while_others_are_made() -> None:
-    """A signal, or a slice of one, outlives its recording, and more recordings change no number of it."""
-    lstm = nn.LSTM(3, 20, batch_first=True)
-    x = torch.randn(7, 400, 60, 3)
-    recording = probe.record(lstm, x[0])
-    part, array = recording["cell_state"][5:9, 3], recording["input_gate"].numpy()[:, ::7]
-    wanted = part.clone(), array.copy()
-    del recording
-    places = {probe.record(lstm, one)["cell_state"].data_ptr() for one in x}
-    assert torch.equal(part, wanted[0])
-    assert np.array_equal(array, wanted[1])
-    assert len(places) < len(x)  # the control arm: recordings that are gone gave memory back
-
-
 def test_memory_is_shared_with_no_other_process() -> None:
     """A forked child and its parent each change their own; a pickled value is a copy; a shared one moves."""
     value = recycled.empty(SHAPE, LIKE).fill_(7)
