@@ -35,7 +35,7 @@ class Numbering:
     ) -> None:
         self._cells, self._by_pass = tuple(cells), by_pass
         self.has_cells = bool(self._cells)
-        self._told, self._following = strict, follow
+        self._told, self._following, self._follows = strict, follow, False
         self._before: dict[nn.Module, Any] = {}
         #: The modules that the pass under way has called; None outside of one.
         self._seen: set[nn.Module] | None = None
@@ -49,6 +49,7 @@ class Numbering:
         follow = self._following()
         if follow is not None:
             follow()
+            self._follows = True
 
     def _anew(self) -> None:
         self._counts: dict[nn.Module, int] = {}
@@ -96,7 +97,7 @@ class Numbering:
             return self._next(module), None
         if module not in self._sequences:
             self._sequences[module] = self._begun(module)
-        if visit.call.is_step or self._strict(module):
+        if not self._follows and (visit.call.is_step or self._strict(module)):
             self._follow()
         return self._sequences[module].locate(visit.layers, visit.call, visit.output, joins=joins)
 

@@ -57,11 +57,15 @@ def check_types(layer: Layer, tensors: Iterable[Tensor], *, returned: bool) -> N
 
 
 def _floating(parameters: Iterable[Tensor]) -> Tensor | None:
-    return next((one for one in parameters if one.is_floating_point()), None)
+    for one in parameters:
+        if one.is_floating_point():
+            return one
+    return None
 
 
 def _refuse_types(layer: Layer, weight: Tensor | None, tensors: Iterable[Tensor], *, returned: bool) -> None:
-    other = [tensor.dtype for tensor in tensors if weight is not None and tensor.dtype != weight.dtype]
+    kind = None if weight is None else weight.dtype
+    other = [tensor.dtype for tensor in tensors if tensor.dtype != kind]
     if weight is None or not other:
         return
     if returned:

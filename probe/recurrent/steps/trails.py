@@ -153,13 +153,12 @@ def aside(function: Callable[..., Any]) -> Callable[..., Any]:
         if trail is None or _get_current_function_mode() is not trail:  # there is none, or another mode lies above it
             return function(*given)
         try:
-            trail.rests = True
-            _ = _pop_mode()
+            trail.rests = _pop_mode() is trail
             return function(*given)
         finally:
-            trail.rests = False
-            if _here.trail is trail and _get_current_function_mode() is not trail:
+            if trail.rests and _here.trail is trail:
                 _push_mode(trail)
+            trail.rests = False
 
     return apart
 
