@@ -138,7 +138,7 @@ class LSTMCell(Cell):
             if joined is None:
                 _write_preactivations(weights, x[part], previous, now, a)
             else:
-                before = torch.cat([previous.unsqueeze(0), now[:-1]])
+                before = h[start - 1 : part.stop - 1] if start else torch.cat([previous.unsqueeze(0), now[:-1]])
                 a = onednn.affine(torch.cat([x[part], before], dim=2), joined, _bias(weights))
             given = dict(zip(gates, a.chunk(len(gates), dim=-1), strict=True))
             for signal, value in given.items():
