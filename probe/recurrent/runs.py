@@ -111,7 +111,8 @@ class Trace:
         """Every signal; pre-activations, which few ask for, are opened when one is asked for."""
         early = [signal for signal in self.cell.signals if not signal.endswith("_preactivation")]
         late = [signal for signal in self.cell.signals if signal not in early]
-        opened, opened_late = self.open(early), cache(lambda: self.open(late).signals)
+        again = replace(self)  # what `self` keeps does not refer to it: memory goes back with the last reference
+        opened, opened_late = self.open(early), cache(lambda: again.open(late).signals)
 
         def one(signal: Signal) -> Tensor:
             return (opened.signals if signal in opened.signals else opened_late())[signal]
