@@ -203,7 +203,7 @@ KERNELS = (
             "recurrent/cells/onednn.py",
             f"recording {rows} x {steps}, {features} to {units}",
             partial(recordings, rows, steps, features, units),
-            partial(patch.object, onednn, "suits", lambda _: False),
+            partial(patch.object, onednn, "suits", lambda *_: False),
         )
         for rows, steps, features, units in ((256, 100, 1, 128), (256, 200, 64, 256), (64, 100, 1024, 1024))
     ),

@@ -125,7 +125,7 @@ class LSTMCell(Cell):
         (time, batch), rows = x.shape[:2], min(self._chunk(x), len(x))
         weights = _rows_of(self.weights, gates)
         space = recycled.empty((rows, batch, len(gates) * self.units), x)
-        joined = torch.cat([weights.W, weights.U], dim=1) if onednn.suits(x) else None
+        joined = torch.cat([weights.W, weights.U], dim=1) if self._is_onednns(x) else None
         found = {signal: recycled.empty((time, batch, self.size(signal)), x) for signal in {*keep} - {HIDDEN}}
         errors, scans = x.new_zeros(time, batch), compare or not {_c, _u}.isdisjoint(keep)
         c, previous = initial[_c].detach(), initial[HIDDEN].to(h.dtype)
@@ -135,7 +135,7 @@ class LSTMCell(Cell):
             part = slice(start, min(start + rows, time))
             now = h[part]
             a = space[: part.stop - start]
-            if joined is None:
+            if joined is None or len(a) < rows:
                 _write_preactivations(weights, x[part], previous, now, a)
             else:
                 before = h[start - 1 : part.stop - 1] if start else torch.cat([previous.unsqueeze(0), now[:-1]])
@@ -174,7 +174,7 @@ class LSTMCell(Cell):
             a = x.new_empty(4 * self.units, x.shape[1])
             torch.addmm(_bias(weights), x[0], weights.W.T, out=a.T).addmm_(previous, weights.U.T)
             return a
-        if onednn.suits(x):
+        if self._is_onednns(x):
             return onednn.affine(torch.cat([x[0], previous], 1), torch.cat([weights.W, weights.U], 1), _bias(weights))
         a = x.new_empty(1, x.shape[1], 4 * self.units)
         _write_preactivations(weights, x, previous, previous[None], a)
@@ -185,6 +185,10 @@ class LSTMCell(Cell):
     ) -> tuple[dict[Signal, Tensor], Float[Tensor, "1 rows"], dict[Signal, Tensor]]:
         """Compute what `open` does of many calls of one step, to the same bits; see `Cell.open_begun`."""
         return _open_begun(begun, h, initial, by_unit=self._units_first(h))
+
+    def _is_onednns(self, x: Tensor) -> bool:
+        """Return whether oneDNN computes whole stretches of steps: it keeps memory for each number of rows."""
+        return len(x) >= self._chunk(x) and onednn.suits(x, self.weights.W.numel() + self.weights.U.numel())
 
     def _units_first(self, x: Tensor) -> bool:
         """Return whether the numbers of a unit at all steps and rows are to lie beside each other in memory.

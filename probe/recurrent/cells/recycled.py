@@ -1,10 +1,12 @@
 """Memory for results, taken again once nobody holds what lay in it.
 
-The first touch of a page costs as much as computing half of the numbers on it (`python -m benchmarks.scale walks`).
+The first touch of a page costs as much as computing half of the numbers on it (`python -m benchmarks.kernels --only
+recycled`), and `python -m benchmarks.day mixed` measures what is held.
 """
 
 from __future__ import annotations
 
+import mmap
 import sys
 from collections.abc import Sequence
 from math import prod
@@ -15,6 +17,10 @@ from torch import Tensor
 
 #: The least bytes worth it, and the most of the blocks that are remembered.
 _LEAST, _MOST = 1 << 20, 1 << 28
+#: How many are remembered: those of a few recordings. Of other sizes than today's none is taken again.
+_MANY = 32
+#: They are asked of the system, and go back to it: among what torch takes they would leave holes (not on Windows).
+_PRIVATE: dict[str, int] = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 #: The latest blocks, used or not, the latest last. Nothing runs when a tensor ends: a block that nothing else refers
 #: to is unused. A thread takes a block out of the list, which nothing interrupts, before it asks. So no two get one.
@@ -65,9 +71,9 @@ def _taken(size: int) -> np.ndarray:
         if block.nbytes == size and references == _ALONE:
             return block
         held += block.nbytes
-        if held <= _MOST:
+        if held <= _MOST and len(_blocks) - place < _MANY:
             _blocks.insert(place, block)
-    return torch.empty(size, dtype=torch.uint8).numpy()
+    return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), np.uint8)
 
 
 def _popped(blocks: list[np.ndarray], place: int) -> tuple[np.ndarray, int]:
