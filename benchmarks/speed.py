@@ -301,12 +301,15 @@ def patched(count: int) -> dict[str, str]:
     return found | {"rnn-probe / by hand": over(ours, hand, count)}
 
 
-def peak(*, reset: bool = False) -> int:
-    """Return the most memory that the process has held, in bytes; `reset` forgets what was before now (Linux)."""
+def peak(*, of: str = "VmHWM", reset: bool = False) -> int:
+    """Return the most memory that the process has held, in bytes; `reset` forgets what was before now (Linux).
+
+    Of `VmRSS` it is what the process holds now.
+    """
     if reset:
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(of))
 
 
 @torch.no_grad()

@@ -1,11 +1,19 @@
-"""The memory of a million strings recorded to disk, of recordings that nobody keeps, and of a state-space model.
+"""What a day with the library costs: the memory of a thousand calls, and how the cost of each part grows.
 
-    python -m benchmarks.scale [disk walks states] [--strings 1000000] [--install]
+    python -m benchmarks.day [PART ...] [--strings 1000000] [--install]
 
-On disk it is wanted that 1,000,000 strings of 10 bits take less than 500 MB, at a third of the rate in memory or
-better. Recordings that nobody keeps may take 2.3 times the bare module's memory. A Mamba of transformers may not take
-more memory than `probe.inspect` says, its own run and one layer more (with `--install` in the environment that
-`python -m benchmarks.opens --install` makes). Every peak of memory comes from a fresh process (Linux).
+- `mixed`: the memory of 1,000 recordings, sweeps and studies of changing sizes, beside the same networks run bare. It
+  may not be twice as much, nor grow.
+- `reports`: `rnn-probe report` over 1 to 200 small networks.
+- `slopes`: recording, sweeping, probing and a study against rows, steps, units, concepts and networks.
+- `edits`: ten thousand edits in one sweep.
+- `disk`: 1,000,000 strings of 10 bits are wanted in less than 500 MB, at a third of the rate in memory or better.
+- `states`: a Mamba of transformers may not take more memory than `probe.inspect` says, its own run and one layer more
+  (with `--install` in the environment that `python -m benchmarks.opens --install` makes).
+- `threads`: wall time on one thread and on two.
+- `explorer`: what the script of a page computes for one edit, in Node.
+
+Seconds are CPU time of one thread, but those of `threads`. Every peak of memory comes from a fresh process (Linux).
 """
 
 from __future__ import annotations
@@ -20,29 +28,26 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
+from random import Random
+from statistics import mean, median
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
 import probe
-from probe.recurrent.cells import recycled
 
 from .opens.cases import ROOT
 from .speed import pairs, peak, table
 
-#: How often the walks are timed.
-PAIRS = 7
 #: How many strings the rate in memory is measured on.
 IN_MEMORY = 100_000
 WANTED_BYTES, WANTED_RATE = 500e6, 1 / 3
-#: Of the walks: rows, features and units, the lengths of their calls, and how much of the bare module's memory they
-#: may take.
-WALKED = (64, 16, 64)
-WALKS = {"380 lengths, 20 to 399 steps": list(range(20, 400)), "one length, 40 times 400 steps": [400] * 40}
-ALLOWED = 2.3
+#: How many mixed calls there are, the least and the most rows, steps, features and units of one, how much of the bare
+#: networks' memory they may take, and by how much it may grow in their second half where that of the bare networks
+#: does not grow more: torch keeps what it made for each of the latest thousand shapes (oneDNN's primitives).
+CALLS, MIXED = 1000, ((1, 64), (5, 400), (1, 16), (4, 64))
+ALLOWED, GROWN = 2, 0.02
 LAYERS, TOKENS, WORDS = 24, 512, 50_280
 #: Of the state-space model: the hidden size (768 is that of the smallest published Mamba), the signals, how many
 #: rows, and whether they go to disk.
@@ -96,38 +101,87 @@ def disk(strings: int) -> Iterator[str]:
     yield f"Memory: {'less' if found['peak'] < WANTED_BYTES else 'NOT less'} than {WANTED_BYTES / 1e6:.0f} MB."
 
 
-def walk(lengths: list[int], how: str) -> dict[str, Any]:
-    """Record a call of each length and keep nothing; return CPU seconds and the peak of memory.
+class Network(nn.Module):
+    """A body of recurrent layers, and a linear head on its last hidden state.
 
     Args:
-        lengths: how many steps each call has.
-        how: `bare` only calls the module; `new` takes new memory for each recording.
+        kind: `LSTM`, `GRU`, `bidirectional` (an LSTM), or `loop` (an LSTM's cell, called for each step).
+        features: of the input.
+        units: of a layer in one direction.
+        answers: of the head.
     """
-    rows, features, units = WALKED
-    lstm = nn.LSTM(features, units, batch_first=True).requires_grad_(requires_grad=False)
-    with patch.object(recycled, "_LEAST", sys.maxsize if how == "new" else recycled._LEAST):
-        start = time.thread_time()
-        for length in lengths:
-            x = torch.randn(rows, length, features)
-            _ = lstm(x) if how == "bare" else probe.record(lstm, x)
-        return {"seconds": time.thread_time() - start, "peak": peak()}
+
+    def __init__(self, kind: str, features: int, units: int, answers: int) -> None:
+        super().__init__()
+        both = kind == "bidirectional"
+        made = {"GRU": nn.GRU, "loop": nn.LSTMCell}.get(kind, nn.LSTM)
+        options = {} if kind == "loop" else {"batch_first": True, "bidirectional": both}
+        self.body = made(features, units, **options)
+        self.head = nn.Linear((1 + both) * units, answers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the answers (batch, answer) to x of (batch, time, feature)."""
+        if not isinstance(self.body, nn.LSTMCell):
+            return self.head(self.body(x)[0][:, -1])
+        state = self.body(x[:, 0])
+        for step in range(1, x.shape[1]):
+            state = self.body(x[:, step], state)
+        return self.head(state[0])
 
 
-def walks() -> Iterator[str]:
-    """Yield the table of walks: memory over the bare module's, and how much longer they take in new memory."""
-    rows = []
-    for name, lengths in WALKS.items():
-        peaks = {how: fresh("walk", lengths, how)["peak"] for how in ("bare", "recorded", "new")}
-        few = lengths[::10]
-        times = [walk(few, "new")["seconds"] / walk(few, "recorded")["seconds"] for _ in range(1 + PAIRS)][1:]
-        share = peaks["recorded"] / peaks["bare"]
-        if share > ALLOWED:
-            sys.exit(f"{name}: recordings take {share:.2f} times the memory of the bare module: {peaks}.")
-        rows.append(
-            [name, *(f"{one / 1e6:,.0f} MB" for one in peaks.values()), f"{share:.2f}", f"{median(times):.2f}"]
-        )
-    columns = ["bare", "recorded", "in new memory", "recorded / bare", "time of new / recorded"]
-    yield table(["recordings", *columns], rows)
+def studied(networks: Any, x: Tensor, folder: str, *concepts: str, **options: Any) -> None:
+    """Ask every question of a study about the running sum of bits, and about its multiples."""
+    every = {name: (lambda one, by=by: by * one[:, 0].cumsum()) for by, name in enumerate(("ones", *concepts), 1)}
+    _ = probe.Study(networks, x, every, readout=probe.Readout("ones"), **options).run(folder, overwrite=True)
+
+
+def mixed_run(how: str, calls: int, seed: int) -> dict[str, Any]:
+    """Make many calls of changing kinds and sizes and keep nothing; return the resident memory after each.
+
+    Args:
+        how: `bare` only runs the networks.
+        calls: how many; each fiftieth is a study.
+        seed: of all that is drawn.
+    """
+    drawn, resident = Random(seed), list[int]()
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(1, 1 + calls):
+            (rows, steps, features, units), study = (drawn.randint(*each) for each in MIXED), number % 50 == 0
+            kind = "LSTM" if study else drawn.choice(("LSTM", "LSTM", "LSTM", "GRU", "bidirectional", "loop"))
+            places = [(drawn.randrange(steps), drawn.randrange(units)) for _ in range(drawn.choice((0, 0, 12)))]
+            if study:
+                model, x = Network(kind, 1, 4 + units // 8, 9), bits(64, 6 + units % 4)
+            else:
+                model, x = Network(kind, features, units, 2), torch.randn(rows, steps, features)
+            if how == "bare":
+                _ = model(x)
+            elif study:
+                studied(model, x, folder)
+            elif places:
+                layer = "body" if kind == "loop" else "body[0]"
+                edits = [probe.clamp("hidden_state", 0.5, steps=t, units=unit, layer=layer) for t, unit in places]
+                _ = probe.sweep(model, x, edits=edits)
+            else:
+                _ = probe.record(model, x)
+            resident.append(peak(of="VmRSS"))
+    return {"resident": resident, "peak": peak(), "seconds": time.process_time()}
+
+
+def mixed() -> Iterator[str]:
+    """Yield the table of a process's memory over many calls, and stop where it is too much or grows."""
+    found = {how: fresh("mixed_run", how, CALLS, 0) for how in ("bare", "rnn-probe")}
+    columns = [f"after {number}" for number in range(100, 1 + CALLS, 100)]
+    rows = [
+        [how, *(f"{one / 1e6:,.0f}" for one in (*run["resident"][99::100], run["peak"])), f"{run['seconds']:,.0f}"]
+        for how, run in found.items()
+    ]
+    yield table(["MB", *columns, "peak", "seconds"], rows)
+    share = found["rnn-probe"]["peak"] / found["bare"]["peak"]
+    bare, own = ([mean(run["resident"][at - 100 : at]) for at in (CALLS // 2 + 100, CALLS)] for run in found.values())
+    more, torchs = own[1] - own[0], bare[1] - bare[0]
+    yield f"Peak: {share:.2f} of bare. From call 550 to 950 {more / 1e6:+.0f} MB, bare {torchs / 1e6:+.0f} MB."
+    if share > ALLOWED or more > max(torchs, GROWN * own[0]):
+        sys.exit("That is too much.")
 
 
 def states_of(mode: str, hidden: int, signals: list[str], rows: int, to_disk: bool) -> dict[str, Any]:
@@ -183,14 +237,14 @@ def states() -> Iterator[str]:
 
 def fresh(function: str, *arguments: Any) -> dict[str, Any]:
     """Return what a function of this module gives in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--run", json.dumps([function, *arguments])]
+    command = [sys.executable, "-m", "benchmarks.day", "--run", json.dumps([function, *arguments])]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
         sys.exit(f"{function} {arguments}: {done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-PARTS: dict[str, Any] = {"disk": disk, "walks": walks, "states": states}
+PARTS: dict[str, Any] = {"mixed": mixed, "disk": disk, "states": states}
 
 
 def main() -> int:
@@ -205,7 +259,7 @@ def main() -> int:
         from .opens.environment import python_of
 
         words = [word for word in sys.argv[1:] if word != "--install"]
-        command = [python_of("transformers"), "-m", "benchmarks.scale", *words]
+        command = [python_of("transformers"), "-m", "benchmarks.day", *words]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
     torch.set_num_threads(1)
     with torch.no_grad():
