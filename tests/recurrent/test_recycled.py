@@ -43,8 +43,7 @@ def test_memory_that_nobody_holds_is_used_again() -> None:
     """An array of about as many bytes gets it, whatever its shape and type; one of fewer or more does not."""
     first = recycled.empty(SHAPE, LIKE)
     place = first.data_ptr()
-    assert place % 64 == 0
-    assert place not in places(2)
+    assert (place % 64, place in places(2)) == (0, False)
     del first
     for shape, like, same in [
         (SHAPE, LIKE, True),
@@ -88,8 +87,7 @@ def test_memory_that_somebody_holds_is_not_used_again(name: str) -> None:
 
 def test_memory_is_shared_with_no_other_process() -> None:
     """A forked child and its parent each change their own; a pickled value is a copy; a shared one moves."""
-    value = recycled.empty(SHAPE, LIKE).fill_(7)
-    place = recycled.empty(SHAPE, LIKE).data_ptr()
+    value, place = recycled.empty(SHAPE, LIKE).fill_(7), recycled.empty(SHAPE, LIKE).data_ptr()
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -133,8 +131,7 @@ def test_only_so_many_bytes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(recycled, "_MOST", 8_000_000)
     values = [recycled.empty((500_000 + 100_000 * number,), LIKE) for number in range(4)]
     kept = [block.ctypes.data for block in recycled._blocks]
-    assert sum(block.nbytes for block in recycled._blocks) <= 8_000_000
-    assert 0 < len(kept) < len(values)
+    assert (sum(block.nbytes for block in recycled._blocks) <= 8_000_000, 0 < len(kept) < len(values)) == (True, True)
     for shape in [(100,), (3_000_000,)]:
         place = recycled.empty(shape, LIKE).data_ptr()
         assert all(block.ctypes.data != place for block in recycled._blocks)
@@ -143,8 +140,7 @@ def test_only_so_many_bytes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> N
 def test_held_memory_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held for later is given to the system before a recording is refused."""
     lstm, x = nn.LSTM(3, 100), torch.randn(300, 100, 3)
-    probe.record(lstm, x)
-    assert recycled._blocks
+    assert (probe.record(lstm, x).layers, len(recycled._blocks) > 0) == (("[0]",), True)
     monkeypatch.setattr(memory, "free", lambda _device: 0 if recycled._blocks else 10**9)
     assert probe.record(lstm, x).layers == ("[0]",)
     monkeypatch.setattr(memory, "free", lambda _device: 0)

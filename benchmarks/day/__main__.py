@@ -37,8 +37,10 @@ from torch import Tensor, nn
 
 import probe
 
-from .opens.cases import ROOT
-from .speed import pairs, peak, table
+from ..opens.cases import ROOT
+from ..speed import machine, pairs, peak, table
+from . import growth
+from .growth import Network, bits, fresh, studied
 
 #: How many strings the rate in memory is measured on.
 IN_MEMORY = 100_000
@@ -61,12 +63,6 @@ STATES = (
 _LARGE = -3
 #: A layer with such random weights returns numbers in the hundreds, whose rounding is more than the default allows.
 TOLERANCE = 1e-3
-
-
-def bits(strings: int, length: int = 10) -> Tensor:
-    """Return random bits, (strings, length, 1)."""
-    torch.manual_seed(0)
-    return torch.randint(0, 2, (strings, length, 1)).float()
 
 
 def one_run(strings: int, folder: str | None) -> dict[str, float]:
@@ -99,40 +95,6 @@ def disk(strings: int) -> Iterator[str]:
     share = found["rate"] / memory["rate"]
     yield f"{written / 1e9:.2f} GB written, at {share:.2f} of the rate in memory (wanted: {WANTED_RATE:.2f})."
     yield f"Memory: {'less' if found['peak'] < WANTED_BYTES else 'NOT less'} than {WANTED_BYTES / 1e6:.0f} MB."
-
-
-class Network(nn.Module):
-    """A body of recurrent layers, and a linear head on its last hidden state.
-
-    Args:
-        kind: `LSTM`, `GRU`, `bidirectional` (an LSTM), or `loop` (an LSTM's cell, called for each step).
-        features: of the input.
-        units: of a layer in one direction.
-        answers: of the head.
-    """
-
-    def __init__(self, kind: str, features: int, units: int, answers: int) -> None:
-        super().__init__()
-        both = kind == "bidirectional"
-        made = {"GRU": nn.GRU, "loop": nn.LSTMCell}.get(kind, nn.LSTM)
-        options = {} if kind == "loop" else {"batch_first": True, "bidirectional": both}
-        self.body = made(features, units, **options)
-        self.head = nn.Linear((1 + both) * units, answers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the answers (batch, answer) to x of (batch, time, feature)."""
-        if not isinstance(self.body, nn.LSTMCell):
-            return self.head(self.body(x)[0][:, -1])
-        state = self.body(x[:, 0])
-        for step in range(1, x.shape[1]):
-            state = self.body(x[:, step], state)
-        return self.head(state[0])
-
-
-def studied(networks: Any, x: Tensor, folder: str, *concepts: str, **options: Any) -> None:
-    """Ask every question of a study about the running sum of bits, and about its multiples."""
-    every = {name: (lambda one, by=by: by * one[:, 0].cumsum()) for by, name in enumerate(("ones", *concepts), 1)}
-    _ = probe.Study(networks, x, every, readout=probe.Readout("ones"), **options).run(folder, overwrite=True)
 
 
 def mixed_run(how: str, calls: int, seed: int) -> dict[str, Any]:
@@ -235,16 +197,8 @@ def states() -> Iterator[str]:
         yield f"{median(found['ratio']):.1f} times the CPU time of the own run, {median(found['bare']):.1f} s."
 
 
-def fresh(function: str, *arguments: Any) -> dict[str, Any]:
-    """Return what a function of this module gives in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.day", "--run", json.dumps([function, *arguments])]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    if done.returncode:
-        sys.exit(f"{function} {arguments}: {done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-PARTS: dict[str, Any] = {"mixed": mixed, "disk": disk, "states": states}
+EVERY = mixed, growth.reports, growth.slopes, growth.edits, disk, states, growth.threads, growth.explorer
+PARTS: dict[str, Any] = {part.__name__: part for part in EVERY}
 
 
 def main() -> int:
@@ -256,7 +210,7 @@ def main() -> int:
     parser.add_argument("--run", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.install:
-        from .opens.environment import python_of
+        from ..opens.environment import python_of
 
         words = [word for word in sys.argv[1:] if word != "--install"]
         command = [python_of("transformers"), "-m", "benchmarks.day", *words]
@@ -265,8 +219,9 @@ def main() -> int:
     with torch.no_grad():
         if options.run:
             function, *arguments = json.loads(options.run)
-            sys.stdout.write(json.dumps(globals()[function](*arguments)) + "\n")
+            sys.stdout.write(json.dumps((vars(growth) | globals())[function](*arguments)) + "\n")
             return 0
+        sys.stdout.write(machine())
         for name in options.parts or PARTS:
             for line in disk(options.strings) if name == "disk" else PARTS[name]():
                 sys.stdout.write(line + "\n")

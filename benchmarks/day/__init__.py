@@ -1,0 +1,1 @@
+"""What a day with the library costs; `python -m benchmarks.day` prints it."""
