@@ -4,7 +4,7 @@
 
 - `mixed`: the memory of 1,000 recordings, sweeps and studies of changing sizes, beside the same networks run bare. It
   may not be twice as much, nor grow.
-- `reports`: `rnn-probe report` over 1 to 200 small networks.
+- `reports`: `rnn-probe report` with five questions over 1 to 200 small networks.
 - `slopes`: recording, sweeping, probing and a study against rows, steps, units, concepts and networks.
 - `edits`: ten thousand edits in one sweep.
 - `disk`: 1,000,000 strings of 10 bits are wanted in less than 500 MB, at a third of the rate in memory or better.

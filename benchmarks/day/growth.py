@@ -28,7 +28,8 @@ from ..speed import CASES, case, patched_network, peak, swept, table
 
 #: Of how many networks there are reports, and the study of some.
 REPORTS = (1, 10, 50, 200)
-REPORT = """[network]
+REPORT = """questions = ["answers", "noise-margin", "single-units", "interchange", "erasure"]
+[network]
 file = "{}/*.safetensors"
 [inputs]
 file = "bits.npy"
