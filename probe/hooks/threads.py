@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
-import warnings
 from functools import cache
 
 import torch
 
-#: How many times as long a warning takes, and how often each number of threads is tried.
+#: A log, and no warning: how busy a machine is must not decide whether somebody's tests pass.
+_LOG = logging.getLogger(__name__)
+#: How many times as long is said, and how often each number of threads is tried.
 _SLOWER, _TRIES = 3, 3
 #: Of what is tried: steps, rows, features and units.
 _SIZE = (10, 64, 8, 32)
 
 
 def advise() -> None:
-    """Warn, once for a number of threads, where a small LSTM takes several times as long on them as on one.
+    """Say, once for a number of threads, where a small LSTM takes several times as long on them as on one.
 
     Threads wait for each other several times a step. Where another program keeps one of them from its core, all wait.
     """
@@ -30,10 +32,11 @@ def _compare(threads: int) -> None:
     finally:
         torch.set_num_threads(threads)
     if several > _SLOWER * one:
-        warnings.warn(
-            f"On torch's {threads} threads a small LSTM just took {several / one:.0f} times as long as on one: other "
-            "programs use this machine. Call torch.set_num_threads(1), or set OMP_NUM_THREADS=1.",
-            stacklevel=5,
+        _LOG.warning(
+            "On torch's %d threads a small LSTM just took %.0f times as long as on one: other programs use this "
+            "machine. Call torch.set_num_threads(1), or set OMP_NUM_THREADS=1.",
+            threads,
+            several / one,
         )
 
 

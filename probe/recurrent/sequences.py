@@ -173,7 +173,7 @@ class Sequences:
         if loose and zero:
             return None
         if equal and (zero or (len(equal) > 1 and (self._strict or not loose))):
-            what = "zeros, and an earlier call returned zeros" if zero else "one that several calls returned"
+            what = "zeros, and so is what an earlier call returned" if zero else "one that several calls returned"
             raise ProbeError(
                 f"The state that cell {layer.name!r} was called with is {what}: whether the call goes on, or where, "
                 "cannot be told. Start a sequence with no state, and hand on the very tensor that the cell returned."

@@ -15,7 +15,7 @@ from probe.recurrent.steps import registry
 from probe.testing import check_step
 
 #: A step that keeps a tensor on the module is told of it, and refused.
-pytestmark = pytest.mark.filterwarnings("ignore:The run changed model", "ignore:On torch's 2 threads")
+pytestmark = pytest.mark.filterwarnings("ignore:The run changed model")
 
 
 class _Changed(LayerStep):
