@@ -375,9 +375,7 @@ def test_modules_that_hold_each_other_are_looked_into_once(x: Tensor) -> None:
     assert model.cache.state is None
 
 
-def test_threads_that_hold_a_network_up_are_named_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_threads_that_hold_a_network_up_are_named_once(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     """Where a small LSTM takes over three times as long on them as on one; afterwards there are as many as before."""
     set_to = list[int]()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
