@@ -45,7 +45,7 @@ SLOPES = {
     "record": {"rows": (64, 16_384), "steps": (64, 16_384), "units": (64, 2048)},
     "sweep": {"rows": (64, 16_384), "steps": (64, 16_384), "units": (32, 1024), "edits": (24, 24_576)},
     "probe": {"rows": (64, 16_384), "steps": (64, 16_384), "units": (32, 512), "networks": (2, 64)},
-    "study": {"rows": (64, 16_384), "steps": (6, 384), "units": (6, 192), "concepts": (1, 32), "networks": (2, 128)},
+    "study": {"rows": (64, 16_384), "steps": (6, 384), "units": (6, 192), "concepts": (1, 64), "networks": (2, 256)},
 }
 LIMIT = 20
 #: Units and steps of the networks that the script of a page runs, and what Node runs: an edit at another value each
@@ -198,10 +198,10 @@ def study_of(
 
 
 def grown(of: Callable[..., Callable[[], Any]], name: str, first: int, most: int) -> dict[int, float]:
-    """Return the seconds of ever twice as much, as long as all together take no more than the limit."""
+    """Return the seconds of ever twice as much, as long as another doubling fits in the limit."""
     found, size = dict[int, float](), first
     of(**{name: first})()
-    while size <= most and sum(found.values()) + 2 * max([0.0, *found.values()]) < LIMIT:
+    while size <= most and 2 * max([0.0, *found.values()]) < LIMIT:
         task, start = of(**{name: size}), time.process_time()
         _ = task()
         found[size] = time.process_time() - start
