@@ -6,6 +6,7 @@ On AMD's Zen 5 recordings of LSTMs take up to 1.4 times as long without it, on Z
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -22,7 +23,9 @@ def suits(x: Tensor, weights: int) -> bool:
 
     For each number of rows, inputs and outputs it keeps 0.6 MB until the process ends, of the latest 1,024.
     """
-    return weights >= _LEAST and x.dtype == torch.float32 and x.is_cpu and torch.backends.mkldnn.enabled and _works()
+    if weights < _LEAST or x.dtype != torch.float32 or not x.is_cpu or not torch.backends.mkldnn.enabled:
+        return False
+    return _has_more() and _works()
 
 
 def affine(
@@ -30,6 +33,13 @@ def affine(
 ) -> Float[Tensor, "*lead output"]:
     """Return weight x + bias."""
     return _linear()(x, weight, bias, "none", [], "")
+
+
+@cache
+def _has_more() -> bool:
+    """Return whether oneDNN may take instructions that MKL may not."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and not limit.startswith(("SSE", "AVX2"))
 
 
 def _linear() -> Any:
