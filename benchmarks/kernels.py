@@ -102,7 +102,7 @@ def searches() -> None:
 
 
 def recordings(rows: int, steps: int, features: int, units: int) -> None:
-    """Record some runs of an LSTM, about two seconds of them."""
+    """Record an LSTM, the more often the smaller it is."""
     torch.manual_seed(0)
     lstm, x = nn.LSTM(features, units, batch_first=True), torch.randn(rows, steps, features)
     for _ in range(max(1, 2_000_000_000 // (rows * steps * units * (features + units + 100)))):

@@ -193,9 +193,9 @@ class LSTMCell(Cell):
     def _units_first(self, x: Tensor) -> bool:
         """Return whether the numbers of a unit at all steps and rows are to lie beside each other in memory.
 
-        A dozen numbers fill no vector. Where those of a unit lie beside each other, 12 units over 1,024 rows take
-        2.3 bare forwards, and 3.2 otherwise (`python -m benchmarks.speed`). In float64 committed measurements depend
-        on the bits of the other order.
+        A dozen numbers fill no vector. Where those of a unit lie beside each other, recording 12 units over 1,024
+        rows takes three quarters of the time (`python -m benchmarks.kernels --only units`). In float64 committed
+        measurements depend on the bits of the other order.
         """
         return self.plain and self.units <= _FEW_UNITS and x.dtype == torch.float32 and x.device.type == "cpu"
 

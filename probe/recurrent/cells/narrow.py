@@ -1,6 +1,6 @@
 """A faster LSTM step for few units and many rows, where torch's float32 kernel is slow.
 
-With up to 16 units and a thousand rows the kernel takes longer than the loop below, of a dozen units 1.2 to 1.6 times
+With up to 16 units and a thousand rows the kernel takes longer than the loop below, of a dozen units 1.1 to 1.6 times
 as long (`python -m benchmarks.kernels --only narrow`), since here each gate is one stretch of memory.
 """
 

@@ -1,6 +1,6 @@
-"""oneDNN's product of matrices, which takes AVX-512 on every processor that has it; MKL's, torch's own, does not.
+"""oneDNN's product of matrices, which takes AVX-512 where it is; MKL's, torch's own, does so on Intel's processors.
 
-On AMD's Zen 5 recordings of LSTMs take up to 1.4 times as long without it, on Zen 4 as long
+It gains on large layers, and on processors whose AVX-512 has its full width, such as AMD's Zen 5, on smaller ones too
 (`python -m benchmarks.kernels --only onednn`).
 """
 
