@@ -116,7 +116,7 @@ def test_the_handle_gives_what_the_edit_gives(found: dict[str, Any]) -> None:
 
 
 def test_lines_and_letters_can_be_seen_and_a_key_press_redraws_at_once(found: dict[str, Any]) -> None:
-    """On both pages and on a phone; the median of 200 presses, in loops of sums; what is pale or slow is seen."""
+    """On both pages and on a phone; 200 presses, in loops of sums; what is pale or slow is seen."""
     for mode in ("light", "dark"):
         contrast = found["contrast"][mode]
         assert contrast["count"] > 3 * 15
