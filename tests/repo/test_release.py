@@ -1,0 +1,139 @@
+"""What is built of a version, what its page in a package index shows, and what a release asks for before.
+
+That the wheel passes the tests of the sdist where there is no checkout, .ci/run tries.
+"""
+
+from __future__ import annotations
+
+import configparser
+import email
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import markdown
+import pytest
+
+import probe
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+ADDRESS = SETTINGS["project"]["urls"]["Repository"]
+
+
+def build(folder: Path, target: str, to: Path) -> dict[str, bytes]:
+    """Build the wheel or the sdist of a folder, without isolation, which needs no network; return its files."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(to)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    if target == "wheel":
+        archive = zipfile.ZipFile(next(to.glob("*.whl")))
+        return {name: archive.read(name) for name in archive.namelist()}
+    with tarfile.open(next(to.glob("*.tar.gz"))) as packed:
+        packed.extractall(to, filter="data")
+    unpacked = to / f"rnn_probe-{probe.__version__}"
+    return {str(file.relative_to(unpacked)): file.read_bytes() for file in unpacked.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the files of the wheel."""
+    return build(ROOT, "wheel", tmp_path_factory.mktemp("wheel"))
+
+
+def kept(*folders: str) -> set[str]:
+    """Return the files below folders that git knows, or would add."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *folders]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+
+
+def test_the_wheel_holds_the_library_and_nothing_else(wheel: dict[str, bytes]) -> None:
+    """One import package, its data files, the licence and every entry point; no tests, no models."""
+    library, info = sorted({name.split("/")[0] for name in wheel})
+    assert (library, info.endswith(".dist-info")) == ("probe", True)
+    assert f"{info}/licenses/LICENSE" in wheel
+    assert {name for name in wheel if name.startswith("probe/")} == kept("probe")
+    # A colon in a name ends it for Python's own parser, which then meets one name twice and refuses the file.
+    parser = configparser.ConfigParser()
+    parser.optionxform = str  # pyright: ignore[reportAttributeAccessIssue] (names keep their capitals)
+    parser.read_string(wheel[f"{info}/entry_points.txt"].decode())
+    declared = SETTINGS["project"]["entry-points"]
+    assert {group: dict(parser[group]) for group in declared} == declared
+
+
+def test_the_sdist_holds_tests_and_docs_and_gives_the_same_wheel(wheel: dict[str, bytes], tmp_path: Path) -> None:
+    """All that git has of the library, of the rooms' tests and of the documentation, and what these need."""
+    files = build(ROOT, "sdist", tmp_path)
+    left = tuple(f"{one[1:]}/" for one in SETTINGS["tool"]["hatch"]["build"]["targets"]["sdist"]["exclude"])
+    rooms = {name for name in kept("tests") if not name.startswith(left)}
+    alone = {"pyproject.toml", "hatch_build.py", "mkdocs.yml", "LICENSE", "CITATION.cff", ".gitignore", "PKG-INFO"}
+    assert set(files) == kept("probe", "docs") | rooms | alone | {file.name for file in ROOT.glob("*.md")}
+    assert build(tmp_path / f"rnn_probe-{probe.__version__}", "wheel", tmp_path) == wheel
+
+
+def targets(text: str) -> list[str]:
+    """Return what the links and pictures of a text in Markdown lead to, as a browser has them."""
+    return re.findall(r'(?:href|src)="([^"]*)"', markdown.markdown(text, extensions=["fenced_code"]))
+
+
+def test_readme_as_it_is_uploaded_has_no_relative_link(wheel: dict[str, bytes], tmp_path: Path) -> None:
+    """Each leads to a file of the checkout, as it is at the tag; code, addresses and headings stay as they are."""
+    (uploaded,) = (content.decode() for name, content in wheel.items() if name.endswith("/METADATA"))
+    readme, shown = (ROOT / "README.md").read_text(), email.message_from_string(uploaded).get_payload()
+    assert isinstance(shown, str)
+    at, pictures = f"{ADDRESS}/blob/v{probe.__version__}/", f"{ADDRESS}/raw/v{probe.__version__}/"
+    assert len(targets(readme)) == len(targets(shown)) > 10
+    assert f"{pictures}docs/start/three.png" in targets(shown)
+    assert [one for one in targets(shown) if not one.startswith((at, pictures))] == []
+    assert [one.removeprefix(at).removeprefix(pictures) for one in targets(shown)] == targets(readme)
+    hook = runpy.run_path(str(ROOT / "hatch_build.py"))["AbsoluteLinks"](str(tmp_path), {})
+    (tmp_path / "README.md").write_text("```python\na[0](b)\n```\n[c](https://d.e) [f](#g) [![h](i.svg)](j.md#k)")
+    metadata = {"urls": {"Repository": "https://l"}, "version": "1"}
+    hook.update(metadata)
+    made = (
+        "```python\na[0](b)\n```\n[c](https://d.e) [f](#g) [![h](https://l/raw/v1/i.svg)](https://l/blob/v1/j.md#k)"
+    )
+    assert metadata["readme"] == {"content-type": "text/markdown", "text": made}
+
+
+#: A file, what stands there while something is left to do, and what stands there when it is done.
+STEPS = [
+    ("pyproject.toml", "github.com/someone/", "github.com/OWNER/"),
+    ("probe/__init__.py", '"1.2.3"', '"1.2.4"'),
+    ("CHANGELOG.md", "(2030-01-02)", "(unreleased)"),
+    ("CITATION.cff", "date-released: 2030-01-02", "date-released: 2029-01-02"),
+    ("README.md", "pip install rnn-probe", "pip install ."),
+]
+
+
+def test_a_release_is_refused_until_all_is_filled_in(tmp_path: Path) -> None:
+    """Each thing left undone is an obstacle, the tag's version too; none is left in a checkout that is ready."""
+    obstacles = runpy.run_path(str(ROOT / ".ci/release.py"))["obstacles"]
+    assert ("OWNER" in ADDRESS) == any("OWNER" in sentence for sentence in obstacles(ROOT, f"v{probe.__version__}"))
+    texts = {
+        "pyproject.toml": '[project.urls]\nRepository = "https://github.com/someone/x"\n',
+        "probe/__init__.py": '__version__ = "1.2.3"\n',
+        "CHANGELOG.md": "# Changelog\n\n## 1.2.3 (2030-01-02)\n",
+        "CITATION.cff": "version: 1.2.3\ndate-released: 2030-01-02\nrepository-code: https://github.com/someone/x\n",
+        "README.md": "pip install rnn-probe\n",
+    }
+    for file, done, left in [("README.md", "", ""), *STEPS]:
+        shutil.rmtree(tmp_path)
+        (tmp_path / "probe").mkdir(parents=True)
+        for name, text in texts.items():
+            (tmp_path / name).write_text(text.replace(done, left) if name == file else text)
+        found = obstacles(tmp_path, "v1.2.3")
+        assert bool(found) == bool(done)
+        assert not done or any(sentence.startswith((file, "The tag")) for sentence in found)
+
+
+def test_the_newest_version_of_the_changelog_is_this_one() -> None:
+    """With the date of its release, or with the word that it has none yet."""
+    heading = re.findall(r"^## .*$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[0]
+    assert re.fullmatch(rf"## {re.escape(probe.__version__)} \((unreleased|\d{{4}}-\d\d-\d\d)\)", heading)
