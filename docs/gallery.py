@@ -7,57 +7,53 @@ import pandas as pd
 import torch
 
 import probe
-from models import zoo
-from models.counter import expected_answer
-from models.flipflop import stored, task
-from models.tasks import bit_strings, parse_bits, running_count
 from probe import plots
 from probe.methods.dynamics import StackDynamics
 from probe.methods.fixed_points import find_points, step
 
-bits = bit_strings(10)  # all 1,024 strings of ten bits
-counter = zoo.networks(seeds=[0])[0].model
+counter, bits, concepts = probe.examples.counter()  # an LSTM, all 1,024 strings of ten bits,
+ones = concepts["ones so far"]  # and what it may hold after each bit
 recording = probe.record(counter, bits)
 # --8<-- [end:first]
 
 # --8<-- [start:against]
-ax = recording.plot.against(running_count(bits), units=8, name="ones read so far", noun="bit")
+ax = recording.plot.against(ones, units=8, name="ones read so far", noun="bit")
 ax.figure.savefig("against.png", dpi=120)
 # --8<-- [end:against]
 
 # --8<-- [start:cells]
-figure = recording.plot.against(running_count(bits), units=range(6), name="ones read so far", noun="bit")
+figure = recording.plot.against(ones, units=range(6), name="ones read so far", noun="bit")
 figure.savefig("cells.png", dpi=85)
 # --8<-- [end:cells]
 
 # --8<-- [start:heatmap]
 string = "0110101101"
-recording = probe.record(counter, parse_bits(string))
+recording = probe.record(counter, bits[int(string, 2)][None])
 figure = recording.plot.heatmap(tokens=string, noun="bit")
 figure.savefig("heatmap.png", dpi=120)
 # --8<-- [end:heatmap]
 
 # --8<-- [start:contributions]
 string = "0110101101"
-found = probe.contributions(counter, parse_bits(string), output=expected_answer)
+counts = torch.arange(11.0)  # the answer is their mean under the probabilities that the network gives them
+found = probe.contributions(counter, bits[int(string, 2)][None], output=lambda scores: scores.softmax(1) @ counts)
 figure = plots.contributions(found, tokens=string, noun="bit")
 figure.savefig("contributions.png", dpi=100)
 # --8<-- [end:contributions]
 
 # --8<-- [start:traces]
-ones_in_all = running_count(bits)[:, -1]
-ax = recording.plot.traces(by=ones_in_all, units=8, name="ones in all", noun="bit")
+ax = recording.plot.traces(by=ones[:, -1], units=8, name="ones in all", noun="bit")
 ax.figure.savefig("traces.png", dpi=120)
 # --8<-- [end:traces]
 
 # --8<-- [start:trajectories]
-ax = recording.plot.trajectories(by=running_count(bits), name="ones read so far", noun="bit")
+ax = recording.plot.trajectories(by=ones, name="ones read so far", noun="bit")
 ax.figure.savefig("trajectories.png", dpi=100)
 # --8<-- [end:trajectories]
 
 # --8<-- [start:fixed_points]
-network = stored.networks("gru", seeds=[3000])[0].model.double()
-pulses = task.pulses(24, 40, 0.2, torch.Generator().manual_seed(0)).double()
+network, pulses, _ = probe.examples.flipflop()
+network, pulses = network.double(), pulses.double()
 recording = probe.record(network, pulses)
 visited = recording["hidden_state"].flatten(0, 1)[::4]
 starts = torch.cat([visited, (visited[1:] + visited[:-1]) / 2])
@@ -67,8 +63,7 @@ ax.figure.savefig("fixed_points.png", dpi=100)
 # --8<-- [end:fixed_points]
 
 # --8<-- [start:memory]
-network = stored.networks("gru", seeds=[3000])[0].model.double()
-pulses = task.pulses(24, 40, 0.2, torch.Generator().manual_seed(0)).double()
+network, pulses, _ = probe.examples.flipflop()
 ax = plots.memory(probe.memory(network, pulses, put="another row", times=20, random=2))
 ax.figure.savefig("memory.png", dpi=120)
 # --8<-- [end:memory]
@@ -117,10 +112,10 @@ ax.figure.savefig("matrix.png", dpi=120)
 # --8<-- [end:matrix]
 
 # --8<-- [start:dose]
-base = parse_bits("1110000" + "010")
+base = bits[int("1110000" + "010", 2)][None]
 rows = []
 for count in range(8):
-    source = probe.record(counter, parse_bits("1" * count + "0" * (7 - count)))
+    source = probe.record(counter, bits[int("1" * count + "0" * (10 - count), 2)][None])
     for part, units in {"all cells": range(12), "cells 0 to 5": range(6), "cell 8 alone": [8]}.items():
         edit = probe.patch("cell_state", source, steps=6, units=units)  # after seven bits
         with torch.no_grad(), probe.intervene(counter, edit):

@@ -21,7 +21,7 @@ from torch import nn
 from probe.errors import ProbeError, unknown
 from probe.storage.files import write_atomically
 
-from .counter import Counter, blank_counter, freeze_second_bias
+from .counter import Counter, freeze_second_bias
 from .recipes import Recipe
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -83,7 +83,7 @@ def load_config(folder: str | Path, kinds: Mapping[str, type] = OF_COUNTERS) -> 
 def blank_of(config: dict[str, Any]) -> Counter:
     """Return a counter of a description's recipe, to be filled; as in training, its second bias is frozen."""
     recipe = Recipe.from_dict(config["recipe"])
-    return freeze_second_bias(blank_counter(recipe.hidden_size, recipe.n_classes, recipe.cell))
+    return freeze_second_bias(Counter(recipe.hidden_size, recipe.n_classes, recipe.cell))
 
 
 def load(

@@ -6,16 +6,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from probe.errors import ProbeError, unknown
+from probe.examples import Network
 
 from .tasks import encode
 
-#: Layers that a counter can have, by their name in it.
-LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU}
 
-
-class Counter(nn.Module):
-    """A recurrent layer over bits with a head that scores each possible count.
+class Counter(Network):
+    """A recurrent layer over bits with a head that scores each possible count after the last step.
 
     Args:
         hidden_size: units of the layer.
@@ -28,34 +25,9 @@ class Counter(nn.Module):
 
     lstm: nn.LSTM
     gru: nn.GRU
-    head: nn.Linear
 
     def __init__(self, hidden_size: int = 12, n_classes: int = 11, cell: str = "lstm") -> None:
-        super().__init__()
-        if cell not in LAYERS:
-            raise ProbeError(unknown("cell", cell, LAYERS))
-        self.cell = cell
-        self.add_module(cell, LAYERS[cell](1, hidden_size, batch_first=True))
-        self.head = nn.Linear(hidden_size, n_classes)
-
-    @property
-    def layer(self) -> nn.LSTM | nn.GRU:
-        """The recurrent layer, whatever its cell."""
-        return getattr(self, self.cell)
-
-    def forward(self, x: Float[Tensor, "batch time 1"]) -> Float[Tensor, "batch class"]:
-        """Return the logits (batch, class), read from the hidden state after the last step.
-
-        Args:
-            x: the bits, zeros and ones or in the code that it was trained on, (batch, time, 1), any length.
-        """
-        hidden, _ = self.layer(x)
-        return self.head(hidden[:, -1])
-
-    def scores(self, x: Float[Tensor, "batch time 1"]) -> Float[Tensor, "batch time class"]:
-        """Return the logits after every step, (batch, time, class); the last are those of the call."""
-        hidden, _ = self.layer(x)
-        return self.head(hidden)
+        super().__init__(cell, 1, hidden_size, n_classes, last=True)
 
 
 class Coded(nn.Module):
@@ -79,12 +51,6 @@ class Coded(nn.Module):
             x: zeros and ones, (batch, time, 1).
         """
         return self.model(encode(x, zero=self.zero, one=self.one))
-
-
-def blank_counter(hidden_size: int = 12, n_classes: int = 11, cell: str = "lstm") -> Counter:
-    """Return a counter whose weights are about to be set; torch, which fills it, leaves the global random state."""
-    with torch.random.fork_rng(devices=[]):
-        return Counter(hidden_size, n_classes, cell)
 
 
 def freeze_second_bias(model: Counter) -> Counter:

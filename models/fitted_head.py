@@ -55,7 +55,7 @@ class FittedHead(nn.Module):
     """
 
     def __init__(
-        self, layer: nn.LSTM | nn.GRU, cell: str = "lstm", how: str = "least squares", scale: float = SCALE
+        self, layer: nn.RNNBase, cell: str = "lstm", how: str = "least squares", scale: float = SCALE
     ) -> None:
         super().__init__()
         self.cell = cell
@@ -66,7 +66,7 @@ class FittedHead(nn.Module):
             nn.init.constant_(part, torch.nan)  # until it is fitted: a run of it is no number
 
     @property
-    def layer(self) -> nn.LSTM | nn.GRU:
+    def layer(self) -> nn.RNNBase:
         """The recurrent layer, whatever its cell."""
         return getattr(self, self.cell)
 
@@ -80,7 +80,7 @@ class FittedHead(nn.Module):
         return read[:, 0] if read.shape[1] == 1 else read
 
 
-def scaled(layer: nn.LSTM | nn.GRU, factor: float) -> nn.LSTM | nn.GRU:
+def scaled(layer: nn.RNNBase, factor: float) -> nn.RNNBase:
     """Return a copy of a recurrent layer with its weights, W and U, times a factor; biases stay.
 
     Args:
@@ -175,7 +175,7 @@ def _scores(states: Float[np.ndarray, "row unit"], counts: Float[np.ndarray, " r
 
 
 def noisy_states(
-    layer: nn.LSTM | nn.GRU, x: Float[Tensor, "string time 1"], ends: Int64[Tensor, " string"], seed: int
+    layer: nn.RNNBase, x: Float[Tensor, "string time 1"], ends: Int64[Tensor, " string"], seed: int
 ) -> Float[np.ndarray, "row unit"]:
     """Return the hidden states after the strings' last steps in runs with noise, all strings of a run together.
 
@@ -209,9 +209,7 @@ def noisy_states(
     return found.numpy()
 
 
-def _advanced(
-    layer: nn.LSTM | nn.GRU, x: Float[Tensor, "row 1 1"], state: tuple[Tensor, ...] | None
-) -> tuple[Tensor, ...]:
+def _advanced(layer: nn.RNNBase, x: Float[Tensor, "row 1 1"], state: tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
     """Return the state after one more bit: (h, c) of an LSTM, (h,) of a GRU, each (row, unit)."""
     given = None if state is None else tuple(part[None] for part in state)
     if isinstance(layer, nn.GRU):

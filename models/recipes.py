@@ -9,7 +9,6 @@ from torch import Tensor
 
 from probe.errors import ProbeError, unknown
 
-from .counter import LAYERS
 from .tasks import QUESTIONS, TEMPLATE, encode
 
 
@@ -75,7 +74,7 @@ class Recipe:
                 f"The recipe {self.name!r} trains on {self.train_size} of {self.n_strings} strings in batches of "
                 f"{self.batch_size}; some must be left for the test, and the batch size must divide their number."
             )
-        for kind, name, known in (("cell", self.cell, LAYERS), ("question", self.question, QUESTIONS)):
+        for kind, name, known in (("cell", self.cell, ("lstm", "gru")), ("question", self.question, QUESTIONS)):
             if name not in known:
                 raise ProbeError(unknown(kind, name, known))
         most = min(self.train_size, 2 ** (self.length - 1) if self.length > 1 else 0)

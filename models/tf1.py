@@ -9,7 +9,7 @@ from torch import Tensor
 
 from probe.errors import ProbeError
 
-from .counter import Counter, blank_counter
+from .counter import Counter
 
 
 @torch.no_grad()
@@ -52,7 +52,7 @@ def from_basic_lstm_cell(
             f"The arrays kernel, bias, weight, head_bias have the shapes {found}; for {hidden} units, "
             f"1 input and {classes} classes they must have {wanted}."
         )
-    model = blank_counter(hidden, classes).to(kernel_.dtype)
+    model = Counter(hidden, classes).to(kernel_.dtype)
     # TensorFlow's j is torch's g: i j f o -> i f g o.
     i, j, f, o = kernel_.split(hidden, dim=1)
     torch_kernel = torch.cat([i, f, j, o], dim=1)

@@ -18,7 +18,7 @@ from probe.errors import ProbeError
 from probe.studies.workers import locked
 
 from . import checkpoints
-from .counter import Counter, blank_counter, freeze_second_bias
+from .counter import Counter, freeze_second_bias
 from .data import generator, split, training_strings
 from .describe import describe
 from .learning import Adam, take_step
@@ -57,7 +57,7 @@ def initialise(recipe: Recipe, seed: int) -> Counter:
 def _gru(kernel: Tensor, bias: Tensor, weight: Tensor, head_bias: Tensor, forget_bias: float) -> Counter:
     """Return a GRU of torch's kind from one kernel, its columns in torch's order r z n."""
     hidden, classes = weight.shape
-    model = blank_counter(hidden, classes, "gru")
+    model = Counter(hidden, classes, "gru")
     shifted = bias.clone()
     shifted[hidden : 2 * hidden] += forget_bias  # z keeps the state: h' = (1 - z) n + z h
     for name, tensor in (("weight_ih", kernel[:1].T), ("weight_hh", kernel[1:].T), ("bias_ih", shifted)):

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from . import examples as examples
     from . import plots as plots
     from .edits.constructors import ablate, clamp, edit, patch, steer
     from .edits.kinds import Edit
@@ -95,8 +96,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "plots":
-        return import_module(".plots", __name__)
+    if name in ("examples", "plots"):
+        return import_module(f".{name}", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'probe' has no attribute {name!r}")
     found = globals()[name] = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
@@ -104,4 +105,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "plots"})
+    return sorted({*globals(), *__all__, "examples", "plots"})

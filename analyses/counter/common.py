@@ -21,7 +21,7 @@ from torch import nn
 
 from models import planted, zoo
 from models.checkpoints import weights_digest
-from models.counter import Coded, Counter, answer, blank_counter, expected_answer
+from models.counter import Coded, Counter, answer, expected_answer
 from models.data import described_strings
 from models.fitted_head import HEADS, SCALE, FittedHead, fit_head
 from models.populations import TRAJECTORY
@@ -105,7 +105,7 @@ def with_controls(recipe: str, seed: int, *, fit: bool | Collection[str] = True)
 @cache
 def _unfitted(cell: str, units: int, how: str) -> FittedHead:
     """Return a head that is NaN, the same for all networks of a size."""
-    return FittedHead(blank_counter(units, cell=cell).layer, cell, how)
+    return FittedHead(Counter(units, cell=cell).layer, cell, how)
 
 
 def _beginning(trained: zoo.Trained) -> tuple[Counter, str]:

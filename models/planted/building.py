@@ -10,7 +10,7 @@ from torch import Tensor
 
 from probe.errors import ProbeError
 
-from ..counter import Counter, blank_counter
+from ..counter import Counter
 
 #: sigmoid(40) == 1.0 exactly in float32 and float64: the gate is open, not nearly open.
 B = 40.0
@@ -44,7 +44,7 @@ class Plan:
             raise ProbeError(
                 f"A planted counter with {idle.stop - idle.start} distractors was asked for; give 0 or more."
             )
-        self.model = blank_counter(units).to(torch.float64)
+        self.model = Counter(units).to(torch.float64)
         self.units = units
         for parameter in self.model.parameters():
             parameter.detach().zero_()

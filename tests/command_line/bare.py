@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from pathlib import Path
 from types import ModuleType
 
 #: Of the extras, and of what develops the project.
@@ -74,6 +76,7 @@ def works() -> None:
         assert repr(shown)
         assert shown._repr_html_()
     for words in (
+        "--help",
         "inspect weights.safetensors",
         "record weights.safetensors inputs.npy -o run.npz",
         "convert weights.safetensors -o converted",
@@ -86,9 +89,21 @@ def works() -> None:
         assert out.getvalue()
 
 
+def found() -> None:
+    """Every name by a star import; a `probe.py` in the reader's folder before the package, but not with `-P`."""
+    names: dict[str, object] = {}
+    exec("from probe import *", names)
+    assert len(names) > 20
+    Path("probe.py").touch()
+    command = "import probe; probe.__version__"
+    calls = [subprocess.call([sys.executable, how, command], stderr=subprocess.DEVNULL) for how in ("-c", "-Pc")]
+    assert calls == [1, 0]
+
+
 if __name__ == "__main__":
     sys.meta_path.insert(0, Refuse())
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         works()
+        found()
         os.chdir(os.sep)

@@ -109,7 +109,7 @@ def test_the_rule_would_notice(tmp_path: Path) -> None:
 
 #: Rooms of the library whose modules the reference has all of, and those that have names of their own.
 ROOMS = ("methods.abstraction", "methods.causal", "methods.decomposition", "methods.probing")
-NAMED = ("", ".evidence", ".explorer", ".hooks", ".plots", ".questions", ".recurrent", ".report")
+NAMED = ("", ".evidence", ".examples", ".explorer", ".hooks", ".plots", ".questions", ".recurrent", ".report")
 #: Packages whose modules the reference has all of by itself.
 WHOLE = {"probe.questions.answers", "probe.questions.interventions", "probe.questions.states"}
 

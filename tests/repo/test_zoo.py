@@ -14,10 +14,13 @@ import safetensors.torch
 import torch
 from refusing import refused
 
+import probe
 from models import zoo
 from models.checkpoints import load_config, save, weights_digest
+from models.flipflop import stored, task
 from models.packing import app, pack, unpack
 from models.recipes import RECIPES
+from models.tasks import bit_strings, running_count
 from models.train import run
 from models.training import train
 
@@ -54,6 +57,22 @@ def test_a_network_comes_out_as_it_went_in(small: Path, tmp_path: Path) -> None:
             assert (again / path.name).read_bytes() == path.read_bytes(), path.name
     assert pack(tmp_path / "counter", "counter") == 0
     assert {path: path.read_bytes() for path in small.iterdir()} == before
+
+
+def test_the_examples_in_the_wheel_are_networks_of_the_zoo() -> None:
+    """To the bit: weights, what is read, and what may be held."""
+    pulses = task.pulses(24, 40, 0.2, torch.Generator().manual_seed(0))
+    held = {f"bit {place + 1}": each for place, each in enumerate(task.held(pulses).unbind(2))}
+    counter, flipflop = zoo.networks(seeds=[0])[0], stored.networks("gru", [3000])[0]
+    for example, trained, inputs, concepts in (
+        (probe.examples.counter(), counter, bit_strings(10), {"ones so far": running_count(bit_strings(10))}),
+        (probe.examples.flipflop(), flipflop, pulses, held),
+    ):
+        assert weights_digest(example.model) == weights_digest(trained.model)
+        assert torch.equal(example.inputs, inputs)
+        assert {name: values.tolist() for name, values in example.concepts.items()} == {
+            name: values.tolist() for name, values in concepts.items()
+        }
 
 
 def test_another_network_of_a_seed_that_is_there_is_refused(small: Path, tmp_path: Path) -> None:
