@@ -132,6 +132,7 @@ dist: $(VENV)/.installed  ## build the sdist, and from it the wheel, into dist/,
 	$(VENV)/bin/pyroma --min 10 --skip-tests AuthorEmail .
 	$(VENV)/bin/repo-review --show err .
 	$(VENV)/bin/zizmor --offline .github
+	$(VENV)/bin/pre-commit validate-config
 
 clean:  ## remove what was built (not .venv)
 	rm -rf $(BUILD) dist .pytest_cache .ruff_cache .hypothesis .coverage

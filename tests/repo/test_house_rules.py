@@ -100,6 +100,15 @@ def test_tests_keep_the_rules() -> None:
     assert {name: names[name] for name in tests if names[name] != 1} == {}
 
 
+def test_a_subject_is_one_that_the_hook_lets_pass() -> None:
+    """Also that of the last commit: `area: imperative, at most 72 letters`."""
+    (rule,) = re.findall(r"entry: '(.*)'", (ROOT / ".pre-commit-config.yaml").read_text())
+    command = ["git", "log", "-1", "--no-merges", "--format=%B"]
+    last = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tried = [last, "a, b: c\n", "a: " + "b" * 69, "a: " + "b" * 70, "A: b", "a:b", "merge\n\na: b"]
+    assert [bool(re.search(rule, text)) for text in tried] == [True] * 3 + [False] * 4
+
+
 def test_every_module_can_be_imported_and_none_hides_another() -> None:
     """`probe.name` is a function or a module, and no package of tests hides one of ours."""
     names = [module.name for module in pkgutil.walk_packages(probe.__path__, "probe.")]

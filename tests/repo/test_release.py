@@ -9,7 +9,6 @@ import configparser
 import email
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,8 +20,8 @@ import markdown
 import pytest
 
 import probe
+from tests.repo.test_house_rules import ROOT, tracked
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ADDRESS = SETTINGS["project"]["urls"]["Repository"]
 
@@ -46,11 +45,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return build(ROOT, "wheel", tmp_path_factory.mktemp("wheel"))
 
 
-def kept(*folders: str) -> set[str]:
-    """Return the files below folders that git knows, or would add."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *folders]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+def kept(*starts: str) -> set[str]:
+    """Return the files of the checkout whose paths start so."""
+    return {name for name in (file.relative_to(ROOT).as_posix() for file in tracked()) if name.startswith(starts)}
 
 
 def test_the_wheel_holds_the_library_and_nothing_else(wheel: dict[str, bytes]) -> None:
@@ -58,7 +55,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel: dict[str, bytes]) -
     library, info = sorted({name.split("/")[0] for name in wheel})
     assert (library, info.endswith(".dist-info")) == ("probe", True)
     assert f"{info}/licenses/LICENSE" in wheel
-    assert {name for name in wheel if name.startswith("probe/")} == kept("probe")
+    assert {name for name in wheel if name.startswith("probe/")} == kept("probe/")
     # A colon in a name ends it for Python's own parser, which then meets one name twice and refuses the file.
     parser = configparser.ConfigParser()
     parser.optionxform = str  # pyright: ignore[reportAttributeAccessIssue] (names keep their capitals)
@@ -70,10 +67,10 @@ def test_the_wheel_holds_the_library_and_nothing_else(wheel: dict[str, bytes]) -
 def test_the_sdist_holds_tests_and_docs_and_gives_the_same_wheel(wheel: dict[str, bytes], tmp_path: Path) -> None:
     """All that git has of the library, of the rooms' tests and of the documentation, and what these need."""
     files = build(ROOT, "sdist", tmp_path)
-    left = tuple(f"{one[1:]}/" for one in SETTINGS["tool"]["hatch"]["build"]["targets"]["sdist"]["exclude"])
-    rooms = {name for name in kept("tests") if not name.startswith(left)}
+    left = kept(*(f"{one[1:]}/" for one in SETTINGS["tool"]["hatch"]["build"]["targets"]["sdist"]["exclude"]))
     alone = {"pyproject.toml", "hatch_build.py", "mkdocs.yml", "LICENSE", "CITATION.cff", ".gitignore", "PKG-INFO"}
-    assert set(files) == kept("probe", "docs") | rooms | alone | {file.name for file in ROOT.glob("*.md")}
+    alone |= {file.name for file in ROOT.glob("*.md")}
+    assert set(files) == (kept("probe/", "tests/", "docs/") - left) | alone
     assert build(tmp_path / f"rnn_probe-{probe.__version__}", "wheel", tmp_path) == wheel
 
 
@@ -102,38 +99,29 @@ def test_readme_as_it_is_uploaded_has_no_relative_link(wheel: dict[str, bytes], 
     assert metadata["readme"] == {"content-type": "text/markdown", "text": made}
 
 
-#: A file, what stands there while something is left to do, and what stands there when it is done.
-STEPS = [
-    ("pyproject.toml", "github.com/someone/", "github.com/OWNER/"),
-    ("probe/__init__.py", '"1.2.3"', '"1.2.4"'),
-    ("CHANGELOG.md", "(2030-01-02)", "(unreleased)"),
-    ("CITATION.cff", "date-released: 2030-01-02", "date-released: 2029-01-02"),
-    ("README.md", "pip install rnn-probe", "pip install ."),
-]
+#: What stands in a file when all is done, and there a word and what it was before.
+READY = {
+    "pyproject.toml": ('[project.urls]\nRepository = "https://a.b/someone"\n', "someone", "OWNER"),
+    "probe/__init__.py": ('__version__ = "1.2.3"\n', "1.2.3", "1.2.4"),
+    "CHANGELOG.md": ("# Changelog\n\n## 1.2.3 (2030-01-02)\n", "2030-01-02", "unreleased"),
+    "CITATION.cff": (
+        "version: 1.2.3\ndate-released: 2030-01-02\nrepository-code: https://a.b/someone",
+        "2030",
+        "2029",
+    ),
+    "README.md": ("pip install rnn-probe\n", "rnn-probe", "."),
+}
 
 
 def test_a_release_is_refused_until_all_is_filled_in(tmp_path: Path) -> None:
-    """Each thing left undone is an obstacle, the tag's version too; none is left in a checkout that is ready."""
+    """Each thing left undone is an obstacle. The newest version of the changelog is this one, dated or unreleased."""
     obstacles = runpy.run_path(str(ROOT / ".ci/release.py"))["obstacles"]
     assert ("OWNER" in ADDRESS) == any("OWNER" in sentence for sentence in obstacles(ROOT, f"v{probe.__version__}"))
-    texts = {
-        "pyproject.toml": '[project.urls]\nRepository = "https://github.com/someone/x"\n',
-        "probe/__init__.py": '__version__ = "1.2.3"\n',
-        "CHANGELOG.md": "# Changelog\n\n## 1.2.3 (2030-01-02)\n",
-        "CITATION.cff": "version: 1.2.3\ndate-released: 2030-01-02\nrepository-code: https://github.com/someone/x\n",
-        "README.md": "pip install rnn-probe\n",
-    }
-    for file, done, left in [("README.md", "", ""), *STEPS]:
-        shutil.rmtree(tmp_path)
-        (tmp_path / "probe").mkdir(parents=True)
-        for name, text in texts.items():
-            (tmp_path / name).write_text(text.replace(done, left) if name == file else text)
+    (tmp_path / "probe").mkdir()
+    for undone in ["", *READY]:
+        for name, (text, done, before) in READY.items():
+            (tmp_path / name).write_text(text.replace(done, before) if name == undone else text)
         found = obstacles(tmp_path, "v1.2.3")
-        assert bool(found) == bool(done)
-        assert not done or any(sentence.startswith((file, "The tag")) for sentence in found)
-
-
-def test_the_newest_version_of_the_changelog_is_this_one() -> None:
-    """With the date of its release, or with the word that it has none yet."""
+        assert any(sentence.startswith((undone, "The tag")) for sentence in found) == bool(undone) == bool(found)
     heading = re.findall(r"^## .*$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[0]
     assert re.fullmatch(rf"## {re.escape(probe.__version__)} \((unreleased|\d{{4}}-\d\d-\d\d)\)", heading)
