@@ -6,6 +6,7 @@ Everything heavy is imported inside a command, so that `rnn-probe --help` answer
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -324,8 +325,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
     except OSError as error:
         what = repr(error.filename) if error.filename else "standard output"
-        code = _failed(f"{what} cannot be read or written: {error.strerror or error}. Give a place with room.")
-        _drop_output()
+        advice = "See that it is there and may be read; if it is part of a package, as a font is, install that again."
+        if not error.filename or error.errno == errno.ENOSPC:
+            advice = "Give a place with room."
+        code = _failed(f"{what} cannot be read or written: {error.strerror or error}. {advice}")
+        if not error.filename:
+            _drop_output()
     return code
 
 

@@ -22,6 +22,8 @@ except ImportError:  # Windows
 
 #: What the names of unfinished files and folders end in, which begin with a dot and the name that they will have.
 _UNFINISHED = ".rnn-probe-unfinished"
+#: What is said where a path, or that of a folder above it, is another thing's, which may have come meanwhile.
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR, errno.ENOTDIR)
 
 
 def as_path(given: Any, what: str = "The path") -> Path:
@@ -84,10 +86,9 @@ def unfinished(path: Path, *, folder: bool = False) -> Iterator[Path]:
         temporary, handle = _made(path, folder=folder)
         yield temporary
     except OSError as error:
-        raise ProbeError(
-            f"Cannot write {str(path)!r}: {error.strerror or error}. "
-            "Give a path in a folder that can be written and has space left."
-        ) from error
+        room = "Give a path in a folder that can be written and has space left."
+        advice = "Something else has that path; give another one." if error.errno in _TAKEN else room
+        raise ProbeError(f"Cannot write {str(path)!r}: {error.strerror or error}. {advice}") from error
     finally:
         if temporary is not None:
             _remove(temporary)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -78,6 +80,9 @@ def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     monkeypatch.setattr(main, "app", interrupt)
     refused(capsys, "show", "x", code=130)
+    for number in (errno.ENOENT, errno.ENOSPC):  # such as a font that was taken away
+        monkeypatch.setattr(main, "app", Mock(side_effect=OSError(number, os.strerror(number), "DejaVuSans.ttf")))
+        refused(capsys, "show", "x")
 
 
 def test_help_says_what_the_commands_do_and_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import probe
-from probe import ProbeError, Signal
+from probe import Signal
 from probe.hooks import streaming
 from probe.recurrent import CustomLSTM
 
@@ -177,17 +177,17 @@ def test_a_stretch_takes_so_many_bytes_at_most(x: Tensor, tmp_path: Path, monkey
 
 
 def test_what_exists_is_not_written_over(x: Tensor, tmp_path: Path) -> None:
-    """A folder or a file of that name is refused before the model runs, and stays."""
+    """A folder or a file of that name is refused before the model runs, and stays; also one that comes meanwhile."""
     model, (folder, file) = many(), [tmp_path / name for name in ("folder", "file")]
     _ = folder.mkdir(), file.write_text("mine")
-    for out in (folder, file):
+    for out in (folder, file, file / "below", tmp_path / "a\0b"):
         with refused():
             probe.record(model, x, out=out)
     assert not model.rows
     assert {*tmp_path.iterdir()} == {folder, file}
-    for out in (file / "below", tmp_path / "a\0b"):
-        with pytest.raises((ProbeError, ValueError)):
-            probe.record(model, x, out=out)
+    second = many(lambda output: ((file.with_name("late") / "run").mkdir(parents=True, exist_ok=True), output)[1])
+    with refused():
+        probe.record(second, x, out=tmp_path / "late")
 
 
 def packing(m: Any, x: Tensor) -> Tensor:

@@ -163,9 +163,42 @@ def documented(name: str, inner: str) -> bool:
     return hasattr(one, inner) or importlib.util.find_spec(f"probe.{name}.{inner}") is not None
 
 
+#: Names that begin with an underscore and are documented.
+DOCUMENTED = {"_replace", "_fields", "_name_", "_value_", "_getframe", "_current_frames", "_exit"}
+
+
+def private(*trees: ast.AST) -> set[str]:
+    """Return the names with an underscore that code reads of others' values and modules; dunder names are not."""
+    own, read = {*DOCUMENTED}, set[str]()
+    for nodes in (list(ast.walk(tree)) for tree in trees):
+        relative = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+        ours = {alias.asname or alias.name for node in relative for alias in node.names}
+        for node in nodes:
+            match node:
+                case ast.ClassDef():
+                    own.update(re.findall(r"^    (?:def )?(_\w+)", ast.unparse(node), re.MULTILINE))
+                case ast.Attribute(ast.Name("self" | "cls"), name):
+                    own |= {name} if isinstance(node.ctx, ast.Store) else set()
+                case ast.Attribute(base, name) if ast.unparse(base) not in ours:
+                    read.add(name)
+                case ast.Import(names) | ast.ImportFrom(names=names, level=0):
+                    parts = [getattr(node, "module", ""), *(alias.name for alias in names)]
+                    read.update(".".join(parts).split("."))
+                case ast.Constant(str(text)) if text.startswith("torch._dynamo"):
+                    read.add("_dynamo")
+    return {name for name in read - own if re.match(r"_[^_]", name)}
+
+
+def test_private_parts_of_other_packages_are_listed() -> None:
+    """What may move with any of their versions stands in docs/design.md, with what happens then, and nothing else."""
+    design = (ROOT / "docs" / "design.md").read_text().partition("## Private parts of other packages")[2]
+    assert private(*map(parsed, sources("probe"))) == set(re.findall(r"\b_\w+", design))
+
+
 IMPORTS = (
     "import models.train as m\ndef f():\n    from analyses import a\nimport_module('reports.b')\nfrom . import x"
 )
+PRIVATE = "from ._a import _b\nimport c._d\nclass A:\n    _e = 1\nself._f = _b._g, x._e, x._f, x._h, x._replace"
 COMPARED = "torch.allclose(a, b)\nassert torch.allclose(a, b)\nsame = np.array_equal(a, b)\na.equals(b)"
 
 
@@ -176,3 +209,4 @@ def test_each_rule_would_notice() -> None:
     assert flaws("open('/tm" + "p/x') # TO" + "DO; a/tm" + "p/b; todos") == ["/tm" + "p/x", "TO" + "DO"]
     assert [documented("evidence", name) for name in ("Rul", "Rule")] == [False, True]
     assert bare_comparisons(ast.parse(COMPARED)) == [1, 4]
+    assert private(ast.parse(PRIVATE)) == {"_d", "_h"}
