@@ -17,11 +17,11 @@ unexport PYTHONDONTWRITEBYTECODE
 BROWSER := tests/browser
 # What `make nightly` tries besides: of these Pythons those that are installed, and kernels that OpenBLAS takes on other
 # processors.
-PYTHONS ?= python3.12 python3.13 python3.14
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
 CORETYPES ?= Prescott Haswell SkylakeX
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train report pages study panel nightly explorer browser check test exhaustive packages \
+.PHONY: help setup train report pages study panel nightly clean-rooms explorer browser check test exhaustive packages \
         coverage mutants mutants-sample lint types gallery docs dist clean
 
 help:  ## list the commands
@@ -66,8 +66,18 @@ nightly: exhaustive packages coverage mutants  ## all that takes hours: long tes
 	$(PY) -m analyses counter --verify --everything --jobs $(JOBS)
 	$(PY) -m analyses flipflop --verify --everything --jobs $(JOBS)
 	for core in $(CORETYPES); do OPENBLAS_CORETYPE=$$core $(MAKE) pages && git diff --exit-code reports/ || exit 1; done
+	$(MAKE) clean-rooms
 	for python in $(PYTHONS); do \
-	  $$python --version || continue; $(MAKE) test PYTHON=$$python VENV=$(BUILD)/$$python || exit 1; \
+	  $$python --version || continue; \
+	  $(MAKE) test PYTHON=$$python VENV=$(BUILD)/$$python ONLY="tests/repo tests/browser" || exit 1; \
+	done
+
+# pyenv's commands run each Python that it has. On the oldest one the lowest versions are tried too.
+clean-rooms: dist  ## try the wheel on each Python there is, its tests in random order, and the lowest versions (gigabytes)
+	export PYENV_VERSION="$$(pyenv versions --bare 2>/dev/null | paste -sd: -)"; low=lowest; \
+	for python in $(PYTHONS); do \
+	  $$python --version || continue; \
+	  for versions in newest $$low; do .ci/clean_room $$python random $$versions || exit 1; done; low=; \
 	done
 
 browser: $(BROWSER)/node_modules/.installed  ## install what the tests in a real browser need (Node.js)

@@ -44,23 +44,11 @@ def test_show_describes_a_recording(saved: Path, capsys: pytest.CaptureFixture[s
 
 def test_failed_work_exits_with_1_and_wrong_usage_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     """The error is one line on stderr, without a traceback, and names the nearest command or option."""
-    failed = (
-        "show missing",
-        "record w x -o out.txt",
-        "record w.pt x -o out.csv",
-        "record none.pt none.npy -o out.npz --threads 0",
-        "inspect w.onnx",
-    )
-    for words in failed:
+    failed = "show missing; record w x -o out.txt; record w.pt x -o out.csv; inspect w.onnx"
+    for words in [*failed.split("; "), "record none.pt none.npy -o out.npz --threads 0"]:
         refused(capsys, *words.split())
-    for words in (
-        "shwo x",
-        "show x --jsn",
-        "show",
-        "show a b",
-        "record w.pt x",
-        "record w.pt x -o a.csv --steps two",
-    ):
+    wrong = "shwo x; show x --jsn; show; show a b; record w.pt x; record w.pt x -o a.csv --steps two"
+    for words in wrong.split("; "):
         refused(capsys, *words.split(), code=2)
 
 
