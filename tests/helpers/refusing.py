@@ -25,7 +25,7 @@ FILE = Path(__file__).with_name("messages.txt")
 VARIES = {
     re.escape(str(FILE.parents[1])): "TESTS",
     re.escape(str(Path(probe.__file__).parents[1])): "ROOT",
-    rf"{re.escape(tempfile.gettempdir())}/(pytest-of-[^/]+/pytest-\d+/)?(popen-gw\d+/)?[\w.-]+": "PATH",
+    rf"{re.escape(tempfile.gettempdir())}/(pytest-of\S+?-\d+/|[^/]+/(?=test_|popen))?(popen-gw\d+/)?[\w.-]+": "PATH",
     r"\b([a-z_]+\.)+(?=test_\w+\.)": "",
     r"\b0x[0-9a-f]+\b|(?<=sha256 )[0-9a-f]{8}\b|\b[0-9a-f]{64}\b": "#",
     r"(?<![\w.])-?\d+(\.\d{3,}(e[+-]?\d+)?|(\.\d+)?e[+-]?\d+)\b": "#",
