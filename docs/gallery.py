@@ -35,8 +35,8 @@ figure.savefig("heatmap.png", dpi=120)
 
 # --8<-- [start:contributions]
 string = "0110101101"
-counts = torch.arange(11.0)  # the answer is their mean under the probabilities that the network gives them
-found = probe.contributions(counter, bits[int(string, 2)][None], output=lambda scores: scores.softmax(1) @ counts)
+x, counts = bits[int(string, 2)][None], torch.arange(11.0)  # the answer: their mean
+found = probe.contributions(counter, x, output=lambda scores: scores.softmax(1) @ counts)
 figure = plots.contributions(found, tokens=string, noun="bit")
 figure.savefig("contributions.png", dpi=100)
 # --8<-- [end:contributions]
@@ -80,7 +80,14 @@ dynamics, silence = StackDynamics(rnn), torch.zeros(1).double()
 grid = torch.cartesian_prod(*[torch.linspace(-1, 1, 9).double()] * 2)
 points = find_points(dynamics, silence, grid)
 recording = probe.record(rnn, 0.6 * torch.randn(12, 10, 1).double())
-ax = recording.plot.trajectories(points=points, flow=lambda states: step(dynamics, torch.tensor(states), silence))
+
+
+def flow(states):
+    """Return the states one step later."""
+    return step(dynamics, torch.tensor(states), silence)
+
+
+ax = recording.plot.trajectories(points=points, flow=flow)
 ax.figure.savefig("flow.png", dpi=100)
 # --8<-- [end:flow]
 
@@ -113,14 +120,16 @@ ax.figure.savefig("matrix.png", dpi=120)
 
 # --8<-- [start:dose]
 base = bits[int("1110000" + "010", 2)][None]
+parts = {"all cells": range(12), "cells 0 to 5": range(6), "cell 8 alone": [8]}
 rows = []
 for count in range(8):
     source = probe.record(counter, bits[int("1" * count + "0" * (10 - count), 2)][None])
-    for part, units in {"all cells": range(12), "cells 0 to 5": range(6), "cell 8 alone": [8]}.items():
+    for part, units in parts.items():
         edit = probe.patch("cell_state", source, steps=6, units=units)  # after seven bits
         with torch.no_grad(), probe.intervene(counter, edit):
             answer = counter(base).argmax().item() - 1  # the last three bits hold a one
         rows.append({"ones put in": count, "ones answered": answer, "part": part})
-ax = plots.dose(pd.DataFrame(rows), given="ones put in", answered="ones answered", by="part", base=3)
+table = pd.DataFrame(rows)
+ax = plots.dose(table, given="ones put in", answered="ones answered", by="part", base=3)
 ax.figure.savefig("dose.png", dpi=120)
 # --8<-- [end:dose]
