@@ -1,4 +1,4 @@
-"""A hook of the site's builder: what pages say for the tests, what the command line says of itself, and who is asked.
+"""A hook of the site's builder: marks for tests, thumbnails, what the command line says of itself, and who is asked.
 
 Fences lose the marks that tests/repo/docs_blocks.py reads (`run`, `printed`, ...), which the builder does not know. A
 site whose pages would load something from another host is an error.
@@ -22,11 +22,16 @@ LOADED = re.compile(
     r"|(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\s\"')]+)"
 )
 HELP = "<!-- the help of every command -->"
+THUMBNAILS = "<!-- thumbnails -->"
+#: A picture that stands alone, and its name.
+PICTURE = re.compile(r"^(!\[[^\]]*\]\(\S+/(\w+)\.png\))$", flags=re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Return a page's text with fences that say their language only, and the help where it belongs."""
+    """Return a page's text with fences that say their language only, and help and thumbnails where they belong."""
     markdown = OPENING.sub(r"\1", markdown)
+    if THUMBNAILS in markdown:
+        markdown = PICTURE.sub(r"\1{ #\2 }", markdown.replace(THUMBNAILS, _thumbnails(markdown)))
     return markdown.replace(HELP, _help()) if HELP in markdown else markdown
 
 
@@ -45,6 +50,16 @@ def on_post_build(config: Any, **_: Any) -> None:
 def loaded(text: str) -> list[str]:
     """Return the addresses of other hosts that a page or a style makes a browser ask."""
     return ["".join(groups) for groups in LOADED.findall(text)]
+
+
+def _thumbnails(markdown: str) -> str:
+    tiles = ""
+    for file, name, kind in re.findall(r'[("](\S+/(\w+)\.(png|html))[)"]', markdown):
+        small = f'<img src="{file}" alt="" loading="lazy">'
+        if kind == "html":
+            small = f'<div aria-hidden="true">{(Path(__file__).parent / file).read_text(encoding="utf-8")}</div>'
+        tiles += f'<a href="#{name}">{small}<span>{name.replace("_", " ")}</span></a>'
+    return f'<div class="thumbnails">{tiles}</div>'
 
 
 def _help() -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -10,10 +13,11 @@ import numpy as np
 import pytest
 from torch import nn
 
+from benchmarks.gallery import GALLERY
 from probe import Concept, Readout, Study
 from probe.plots.style import COLUMN_WIDTH, SMALL, new_figure, style
 from probe.report import Figure, Page, Section, figure_to_svg
-from tests.browser.tools import PAGES, ROOT, STANDARD_BYTES, checked, hard_to_read, run
+from tests.browser.tools import PAGES, ROOT, STANDARD_BYTES, checked, hard_to_read, need, run
 
 NEEDS = ("Chromium", "pypdf")
 FIRST = ROOT / "reports" / "counter" / "index.html"
@@ -28,8 +32,7 @@ def test_a_committed_page_passes_every_check(path: Path, tmp_path: Path) -> None
     """No fault, every row and paragraph whole in its PDF, and no letter of a picture too small or cut on a phone."""
     report = checked(path, tmp_path / "page.pdf")
     assert report["bytes"] < STANDARD_BYTES
-    assert report["keyboard"]["stops"] >= 8
-    assert len(report["print"]["texts"]) > 5
+    assert (report["keyboard"]["stops"] >= 8, len(report["print"]["texts"]) > 5) == (True, True)
     assert hard_to_read(path) == []
 
 
@@ -69,9 +72,20 @@ def test_the_page_of_a_study_passes_every_check(tmp_path: Path) -> None:
     readout, network = Readout("ones", function=nn.Linear(12, 7)), nn.LSTM(1, 12, batch_first=True)
     Study(network, x, concepts, readout=readout, programs={"sum": sum}).run(tmp_path)
     report = checked(tmp_path / "index.html", tmp_path / "page.pdf")
-    assert report["bytes"] < STANDARD_BYTES
-    assert report["texts"]["example"] > 500
+    assert (report["bytes"] < STANDARD_BYTES, report["texts"]["example"] > 500) == (True, True)
     assert hard_to_read(tmp_path / "index.html") == []
+
+
+def test_the_documentation_is_read_and_searched_without_a_server(tmp_path: Path) -> None:
+    """No code is cut off, as a line of 100 letters would be; pictures have their thumbnails; no host is asked."""
+    need("Chromium", "material", "mkdocstrings")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, check=True)
+    seen = run("docs.mjs", tmp_path)
+    assert (seen["cut"], seen["beyond"], seen["asked"]) == ([], [], [])
+    assert (seen["found"], seen["thumbnails"]) == ("gallery.html", len(list(GALLERY.iterdir())))
+    assert (seen["pages"] > 30, seen["control"] > 0) == (True, True)
+    assert [page.name for page in tmp_path.rglob("*.html") if "8&lt;" in page.read_text()] == []
 
 
 def test_what_a_page_suggests_to_try_changes_what_is_seen() -> None:

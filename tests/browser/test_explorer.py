@@ -55,8 +55,7 @@ def test_the_keyboard_alone_types_edits_and_removes(found: dict[str, Any]) -> No
     forgets = probe.clamp("cell_state", 0.0, steps=[3])
     assert answer("111011", forgets) != answer("111011")
     assert f"With them: {says('111011', forgets)}" in keyboard["added"]
-    assert "edit=" in keyboard["hash"]
-    assert found["linked"] == keyboard["edited"]
+    assert ("edit=" in keyboard["hash"], found["linked"]) == (True, keyboard["edited"])
 
 
 def test_programs_answer_beside_the_network(found: dict[str, Any]) -> None:
@@ -79,8 +78,7 @@ def test_what_the_author_suggests_is_one_key_away(found: dict[str, Any]) -> None
     longer, held, zeros, mean = found["suggested"]
     assert [one["button"] for one in found["suggested"]] == [one.label for one in EXPERIMENTS]
     assert all(one["focus"] == one["button"] and one["images"] == 0 for one in found["suggested"])
-    assert longer["sequence"] == THIRTEEN
-    assert f"The network answers: {says(THIRTEEN)}" in longer["status"]
+    assert (longer["sequence"], f"The network answers: {says(THIRTEEN)}" in longer["status"]) == (THIRTEEN, True)
     assert longer["programs"][1] == agreement("ones", "8", THIRTEEN, answer(THIRTEEN))
     kept = recorded(ZEROS)["cell_state"][0, 6]
     edit = EXPERIMENTS[-1].edits[0].made("lstm[0]", 12, recorded(OTHERS))

@@ -111,8 +111,7 @@ def test_the_handle_gives_what_the_edit_gives(found: dict[str, Any]) -> None:
     one = probe.clamp("cell_state", source["cell_state"][0, 6, [3]], units=[3], steps=[6])
     assert places(handle["one"][0]["answers"]) == answers(EXAMPLE, one)
     assert places(handle["off"][0]["answers"]) == answers(EXAMPLE)
-    assert "put=all&from=6&at=6" in handle["hash"]
-    assert handle["linked"] == handle["panels"]
+    assert ("put=all&from=6&at=6" in handle["hash"], handle["linked"]) == (True, handle["panels"])
 
 
 def test_lines_and_letters_can_be_seen_and_a_key_press_redraws_at_once(found: dict[str, Any]) -> None:
@@ -120,11 +119,9 @@ def test_lines_and_letters_can_be_seen_and_a_key_press_redraws_at_once(found: di
     for mode in ("light", "dark"):
         contrast = found["contrast"][mode]
         assert contrast["count"] > 3 * 15
-        assert contrast["strokes"][0] >= STROKES, contrast
-        assert contrast["letters"][0] >= WORDS, contrast
+        assert min(contrast["strokes"][0] / STROKES, contrast["letters"][0] / WORDS) >= 1, contrast
     pale = found["contrast"]["pale"]
-    assert pale["strokes"][0] < STROKES
-    assert pale["letters"][0] < WORDS
+    assert (pale["strokes"][0] < STROKES, pale["letters"][0] < WORDS) == (True, True)
     assert found["phone"]["letters"]["count"] > 50
     assert found["phone"]["letters"]["smallest"] >= SMALLEST
     more = found["more"]
