@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from functools import wraps
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, metadata
 from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
@@ -20,11 +21,26 @@ class ProbeError(Exception):
     """
 
 
-#: The end of each refusal of a recurrence that is none of torch's.
-ANOTHER_CELL = (
-    "For another recurrence say how it runs one step, with probe.register: docs/howto/recurrence.md shows that, and "
-    "how to check it with probe.testing.check_step."
-)
+def docs_page(name: str) -> str:
+    """Return where a page of the documentation is: on the site that the installed package names, else in `docs/`.
+
+    Args:
+        name: its path without an ending, such as `howto/recurrence`.
+    """
+    try:
+        links = metadata("rnn-probe").get_all("Project-URL") or []
+    except PackageNotFoundError:  # a checkout that is not installed
+        links = []
+    site = dict(link.split(", ", 1) for link in links).get("Documentation", "OWNER")
+    return f"docs/{name}.md" if "OWNER" in site else f"{site}{name}.html"
+
+
+def another_cell() -> str:
+    """Return the end of each refusal of a recurrence that is none of torch's."""
+    return (
+        "For another recurrence say how it runs one step, with probe.register: "
+        f"{docs_page('howto/recurrence')} shows that, and how to check it with probe.testing.check_step."
+    )
 
 
 def unknown(kind: str, given: object, allowed: Iterable[object]) -> str:

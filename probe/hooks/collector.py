@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..edits.kinds import Edit
-from ..errors import ANOTHER_CELL, ProbeError
+from ..errors import ProbeError, another_cell
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent.calls import Call
 from ..recurrent.cells import recycled
@@ -292,7 +292,7 @@ class Collector(Session):
         if all(map(perhaps, self._options.layers)) and all(map(_stood_alone, self._parts.values())):
             raise ProbeError(
                 f"None of {', '.join(repr(layer.name) for layer in self._options.layers)} was called with a state "
-                f"that it had returned before, so that no recurrent layer was seen. {ANOTHER_CELL}"
+                f"that it had returned before, so that no recurrent layer was seen. {another_cell()}"
             )
         for layer in self._options.layers:
             if layer not in seen and self.elsewhere[layer.module]:

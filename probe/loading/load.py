@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import ANOTHER_CELL, ProbeError
+from ..errors import ProbeError, another_cell
 from ..storage.files import as_path
 from .checkpoint import Checkpoint, Source
 from .choices import Choices, Open
@@ -156,7 +156,7 @@ def _loaded(
             "(NETWORK.weight_ih_l0 and NETWORK.weight_hh_l0), Keras's (LAYER/kernel and LAYER/recurrent_kernel) and "
             f"TensorFlow 1's (basic_lstm_cell/kernel); there is {listed(contents.tensors)}. Say with names= what "
             "they are called there, such as names={'my_array': 'encoder.weight_ih_l0'}, and with gate_order= how the "
-            f"gates of a cell written by hand follow each other in them. {ANOTHER_CELL}"
+            f"gates of a cell written by hand follow each other in them. {another_cell()}"
         )
     choices.check_all_taken(what)
     checkpoint = _checkpoint(contents, called, found, choices)

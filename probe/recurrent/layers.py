@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import rnn as torchs
 
-from ..errors import ANOTHER_CELL, ProbeError
+from ..errors import ProbeError, another_cell
 from .cells.cell import Cell, Weights
 from .cells.gru import GRUCell
 from .cells.lstm import LSTMCell
@@ -112,7 +112,7 @@ class Layer:
                 options = [_ACTIVATIONS[module.nonlinearity]] if family is RNNCell else []
                 return family(weights, *options)
         raise ProbeError(
-            f"Layer {self.name!r} is a {type(module).__name__}, which is of no known kind. {ANOTHER_CELL}"
+            f"Layer {self.name!r} is a {type(module).__name__}, which is of no known kind. {another_cell()}"
         )
 
     def _weights(self, module: Any) -> Weights:

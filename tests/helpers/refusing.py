@@ -32,6 +32,7 @@ VARIES = {
     r"\btest_\w+\.py, line \d+": "TEST",
     r"(?<=thread ')[^']+(?=')": "THREAD",
     r"\b[\d,]+(?= bytes\b)": "#",
+    r"https://\S+/(howto/\w+)\.html": r"docs/\1.md",
     r"\n": r"\\n",
 }
 

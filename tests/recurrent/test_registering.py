@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from email.message import Message
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from layer_by_hand import Layer, LayerStep
 from refusing import refused
 
 import probe
+from probe.errors import another_cell
 from probe.recurrent.steps import registry
 
 
@@ -24,44 +26,31 @@ def test_what_is_registered_wrongly_is_refused_at_once() -> None:
         names: Any = {"state": ("hidden_state", "cell_state")}  # noqa: RUF012
 
     unchecked: Any = getattr(probe.register, "__wrapped__", probe.register)
-    for given, said in (
-        ((LayerStep, LayerStep), {}),
-        ((Layer, Layer), {}),
-        ((Layer, "LayerStep"), {}),
-        ((Layer,), {}),
-        ((Layer,), {"state": "h"}),
-        ((Layer, Two), {}),
-    ):
+    wrong = [(LayerStep, LayerStep), (Layer, Layer), (Layer, "LayerStep"), (Layer,), (Layer,), (Layer, Two)]
+    for place, given in enumerate(wrong):
         with refused():
-            unchecked(*given, **said)
+            unchecked(*given, **({"state": "h"} if place == 4 else {}))
 
 
 PACKAGE = {
     "foreign/__init__.py": "",
     "foreign/layers.py": """
 from torch import nn
-
 class Sums(nn.Module):
     def forward(self, x):
         return x.cumsum(1)
-
 class Outer:
-    class Inner(Sums):
-        pass
+    class Inner(Sums): ...
 """,
     "foreign/probing.py": """
 import torch
 import probe
-
 class SumsStep(probe.Step):
     names = {"state": "total"}
-
     def inputs(self, x):
         return x
-
     def initial(self, batch):
         return torch.zeros(batch, 2)
-
     def step(self, x, total):
         return total + x, total + x
 """,
@@ -93,3 +82,15 @@ def test_a_package_names_the_step_of_its_layer(name: str, tmp_path: Path, monkey
         registry._installed.cache_clear()
         for module in [module for module in sys.modules if module.partition(".")[0] == "foreign"]:
             del sys.modules[module]
+
+
+def test_a_page_is_named_where_the_reader_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the site that the installed package names; in docs/ where it names none, or nobody's."""
+    for owner, page in (
+        ("OWNER", "docs/howto/recurrence.md"),
+        ("me", "https://me.example/probe/howto/recurrence.html"),
+    ):
+        links = Message()
+        links["Project-URL"] = f"Documentation, https://{owner}.example/probe/"
+        monkeypatch.setattr("probe.errors.metadata", {"rnn-probe": links}.__getitem__)
+        assert f": {page} shows" in another_cell()

@@ -14,17 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import ProbeError
+from ...errors import ProbeError, docs_page
 from ..signals import Signal
 from .cell import HIDDEN, Cell, Formula, Moment
 
 _STEPS, _ROWS = 3, 8
 #: How far a stretch may lie from the same steps one by one, relative to max(1, |value|): rounding, no more.
 _ROUNDING = {torch.float64: 1e-9, torch.float16: 5e-2, torch.bfloat16: 5e-2}
-_PAGE = "docs/howto/recurrence.md says what a formula may read."
 #: What somebody's formula may raise.
 _ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 Values = Mapping[Signal, Tensor]
+
+
+def _page() -> str:
+    return f"{docs_page('howto/recurrence')} says what a formula may read."
 
 
 class _Watched(dict[Signal, Tensor]):
@@ -71,7 +74,7 @@ def check_cell(cell: Cell, name: str, inputs: int, initial: Values) -> None:
         reason = str(error).partition("\n")[0][:200]
         raise ProbeError(
             f"{what} cannot compute a step: {type(error).__name__}: {reason}. Formulas must take (batch, unit) and "
-            f"(time, batch, unit) alike. {_PAGE}"
+            f"(time, batch, unit) alike. {_page()}"
         ) from error
 
 
@@ -107,7 +110,7 @@ def _check_form(cell: Cell, what: str) -> None:
     if unread:
         raise ProbeError(
             f"{what} computes {str(unread[0])!r}, which is no state and which no formula names among its sources: an "
-            f"edit of it would change nothing. Name it where it is read. {_PAGE}"
+            f"edit of it would change nothing. Name it where it is read. {_page()}"
         )
 
 
@@ -162,7 +165,7 @@ def _run(cell: Cell, what: str, x: Tensor, state: Values) -> list[_Step]:
                 raise ProbeError(
                     f"{what} reads what is given for {str(min(others))!r} in the formula of {str(formula.signal)!r}, "
                     "past the signal of that name: an edit of that signal would not reach it. Make the signal its "
-                    f"source. {_PAGE}"
+                    f"source. {_page()}"
                 )
         state = {signal: step.after[signal] for signal in cell.states}
         steps.append(step)
@@ -202,7 +205,7 @@ def _check_same(expected: Values, found: Values, allowed: float, sentence: str) 
         if worst > allowed:
             raise ProbeError(
                 f"{sentence.format(repr(str(signal)))} (by {worst:.2g}). A value must follow from the sources, the "
-                f"previous states and the input of its own row and step alone. {_PAGE}"
+                f"previous states and the input of its own row and step alone. {_page()}"
             )
 
 
