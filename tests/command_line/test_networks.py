@@ -183,7 +183,7 @@ def wrote(path: Path, content: Any) -> Path:
     elif isinstance(content, bytes):
         _ = path.write_bytes(content)
     elif isinstance(content, dict):
-        np.savez(path, allow_pickle=True, **content)
+        np.savez(path, **content)
     elif isinstance(content, list):
         pd.DataFrame(content).to_csv(path, index=False)
     else:

@@ -104,7 +104,7 @@ def test_fortran_order_and_other_bytes_are_read(tmp_path: Path) -> None:
 
 def npz(folder: Path, **arrays: Any) -> Path:
     """Write an .npz and return its path."""
-    np.savez(folder / "a.npz", allow_pickle=True, **arrays)
+    np.savez(folder / "a.npz", **arrays)
     return folder / "a.npz"
 
 

@@ -90,10 +90,10 @@ def test_a_file_of_torch_or_numpy_calls_nothing(tmp_path: Path) -> None:
             _ = probe.load(tmp_path / "a.pt")
         assert "weights_only" not in str(raised.value)
     harmful = np.array([Malicious()], dtype=object)  # numpy keeps objects as a pickle inside its own file
-    np.savez(tmp_path / "a.npz", allow_pickle=True, w=harmful)
+    np.savez(tmp_path / "a.npz", w=harmful)
     with refused():
         _ = probe.load(tmp_path / "a.npz")
-    np.savez(tmp_path / "b.npz", allow_pickle=True, w=harmful, **numbers(nn.GRU(1, 2)))
+    np.savez(tmp_path / "b.npz", w=harmful, **numbers(nn.GRU(1, 2)))
     assert (probe.load(tmp_path / "b.npz", names={"w": None}).not_understood, CALLED) == (("w",), [])
 
 

@@ -96,7 +96,7 @@ def test_a_layer_that_knows_the_future_has_the_future_as_a_control() -> None:
     x = torch.randn(150, 12, 1, dtype=torch.float64)
     both = probe.record(nn.GRU(1, 4, 2, batch_first=True, bidirectional=True, dtype=torch.float64), x)
     coming = np.full((150, 12), np.nan)
-    coming[:, :-1] = x[:, 1:, 0]
+    coming[:, :-1] = x[:, 1:, 0].numpy()
     rows = probe.linear_probe(both, coming, signals=["hidden_state"]).summary.set_index("layer")
     assert rows.loc[["[0].reverse", "[1]", "[1].reverse"], "verdict"].tolist() == ["below a control"] * 3
     assert rows.loc["[1]", "best control"] == "7 inputs around"

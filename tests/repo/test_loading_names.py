@@ -27,7 +27,7 @@ HAIKU = pickle.loads((DATA / "haiku_numpy.pkl").read_bytes())["params"]
 
 def saved(folder: Path, arrays: Mapping[str, Any]) -> Path:
     """Write arrays as an .npz, and return its path."""
-    np.savez(folder / "a.npz", allow_pickle=False, **arrays)
+    np.savez(folder / "a.npz", **arrays)
     return folder / "a.npz"
 
 

@@ -25,7 +25,7 @@ QUANTIZED = (
     "state_dict of the network before it is quantized."
 )
 #: What torch's message says of the first object that it does not open.
-_ASKED = re.compile(r"GLOBAL ([\w.]+)")
+_ASKED = re.compile(r"GLOBAL (?:builtins\.)?([\w.]+)")  # torch 2.6 names the module of these too
 _ARCHIVE = b"PK\x03\x04"
 #: Where a training loop's checkpoint keeps the state_dict.
 NESTED = ("state_dict", "model_state", "model", "model_state_dict", "net", "network", "weights")
