@@ -6,10 +6,11 @@ same names which networks CI measures again each time), `findings` (from names o
 found) and `write` (from that folder to the pages in another).
 """
 
-import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+
+from probe.command_line import only_commands
 
 _FOLDER = Path(__file__).resolve().parent
 #: Every study that is here.
@@ -20,14 +21,7 @@ NAMES = tuple(
         if not path.name.startswith("_") and (path.suffix == ".py" or (path / "study.py").is_file())
     )
 )
-# Whatever module is run by its path imports this package first.
-_run = Path(getattr(sys.modules["__main__"], "__file__", None) or ".").resolve()
-if _FOLDER in _run.parents and _run.name != "__main__.py":
-    _name = _run.relative_to(_FOLDER).parts[0].removesuffix(".py")
-    sys.stderr.write(
-        f"error: {_run} is a module of a study, and is not run by its path. Type: python -m analyses {_name}\n"
-    )
-    sys.exit(2)
+only_commands(__file__)
 
 
 def module_of(name: str) -> ModuleType:

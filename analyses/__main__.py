@@ -12,42 +12,39 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
-import cyclopts
+from cyclopts import Parameter
 
 from analyses import NAMES, module_of
-from models.train import Flag, Whole
-from probe.errors import ProbeError, unknown
+from probe.command_line import shell
+from probe.command_line.shell import FAILED, UsageError, Whole, at_least_one, check, command, complain, emit
 
 if TYPE_CHECKING:
     from probe import Finding, Study
     from probe.studies.measuring import Progress
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 BUILD = Path("build")
 #: Beside the panel of a study one of so many networks is measured again, chosen by the commit.
 ONE_IN = 100
-app = cyclopts.App(
-    name="python -m analyses", help_format="plaintext", version_flags=[], suppress_keyboard_interrupt=False
-)
+app = command("python -m analyses")
 
 
 @app.default
 def study(
-    name: str,
+    name: Annotated[str, Parameter(help=f"which study: {', '.join(NAMES)}.")],
+    /,
     *questions: str,
-    out: Annotated[Path | None, cyclopts.Parameter(name=["--out", "-o"])] = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     findings: Path | None = None,
     figures: Path | None = None,
-    pages: Flag = False,
-    measure: Flag = False,
-    verify: Flag = False,
-    everything: Flag = False,
+    pages: bool = False,
+    measure: bool = False,
+    verify: bool = False,
+    everything: bool = False,
     jobs: Whole = 1,
 ) -> int:
     """Judge what was measured, and write a folder for each question and the pages of a study.
 
     Args:
-        name: which study.
         questions: which of its questions, such as single-units; none for all, and then its pages as well.
         out: folder that gets the pages; default build/reports/NAME.
         findings: folder that gets a folder for each question (table, claims, figures); default build/findings/NAME.
@@ -58,12 +55,10 @@ def study(
         everything: with --verify, measure every network again.
         jobs: how many networks are measured at a time, each in a process on one thread.
     """
-    if name not in NAMES:
-        raise ProbeError(unknown("study", name, NAMES))
-    if jobs < 1:
-        raise ProbeError(f"--jobs is {jobs}; give 1 or more.")
+    check("study", [name], NAMES)
+    at_least_one("--jobs", jobs)
     if sum((pages, measure, verify)) > 1 or (questions and (pages or measure or verify)):
-        raise ProbeError(
+        raise UsageError(
             "--pages, --measure and --verify are about the whole study; give one of them, and no question."
         )
     idle = {"--everything": everything and not verify, "--figures": figures and (pages or measure or verify)}
@@ -74,7 +69,7 @@ def study(
         idle |= {"a question": questions, "--findings": findings, "--pages": pages}
         idle |= {"--measure": measure, "--verify": verify}
     if given := [option for option, acts_not in idle.items() if acts_not]:
-        raise ProbeError(f"{given[0]} does nothing here; leave it out, or see python -m analyses --help.")
+        raise UsageError(f"{given[0]} does nothing here; leave it out, or see python -m analyses --help.")
     if hasattr(found, "study"):
         return _run(found.study(), out or BUILD / "reports" / name, jobs, figures)
     if measure:
@@ -88,9 +83,9 @@ def study(
             alone = [one] if one in (*found.QUESTIONS, *getattr(found, "FRESH_QUESTIONS", ())) else []
             line = f"from analyses.{name}.study import findings; findings({alone})[{one!r}]  # in a clone"
             made = replace(finding, provenance={**finding.provenance, "python": line})
-            sys.stdout.write("".join(f"{line}\n" for line in _written(made, folder / one, figures)))
+            emit("\n".join(_written(made, folder / one, figures)))
     for path in [] if questions else found.write(folder, place):
-        sys.stdout.write(f"{path} {path.stat().st_size} bytes\n")
+        emit(f"{path} {path.stat().st_size} bytes")
     return 0
 
 
@@ -106,7 +101,7 @@ def limit_threads() -> None:
 def _run(made: Study, out: Path, jobs: int, figures: Path | None) -> int:
     """Run a study like anybody's: what was measured lies in the folder of its page."""
     made.run(out, jobs=jobs, figures=figures, progress=_said)
-    sys.stdout.write(f"{out / 'index.html'} {(out / 'index.html').stat().st_size} bytes\n")
+    emit(f"{out / 'index.html'} {(out / 'index.html').stat().st_size} bytes")
     return 0
 
 
@@ -121,7 +116,7 @@ def _measure(found: ModuleType, name: str, jobs: int) -> int:
     for part, make in found.STUDIES.items():
         path = found.FOLDER / f"{part}.csv.xz"
         fresh = make().measure(path, parts=BUILD / "measured" / name, jobs=jobs, progress=_said)
-        sys.stdout.write(f"{path}: {fresh} networks measured, with their controls\n")
+        emit(f"{path}: {fresh} networks measured, with their controls")
     return 0
 
 
@@ -140,9 +135,9 @@ def _verify(found: ModuleType, jobs: int, *, everything: bool) -> int:
             faults += one.faults
             beside = f", of which {one.rounded} as far as rounding moves them" if one.rounded else ""
             verdict = "moved" if one.faults else "the same"
-            sys.stdout.write(f"{verdict:<8} {one.values:6} values {one.seconds:6.1f} s  {one.member}{beside}\n")
-            sys.stdout.flush()
-    sys.stderr.write("".join(f"error: {fault}\n" for fault in faults))
+            emit(f"{verdict:<8} {one.values:6} values {one.seconds:6.1f} s  {one.member}{beside}")
+    for fault in faults:
+        _ = complain(app, fault)
     return FAILED if faults else 0
 
 
@@ -159,16 +154,8 @@ def _rolling(made: Study, panel: Sequence[str]) -> list[str]:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
-    try:
-        return app(arguments, exit_on_error=False, result_action="return_value") or 0
-    except cyclopts.CycloptsError:
-        return USAGE
-    except ProbeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return FAILED
-    except KeyboardInterrupt:
-        sys.stderr.write("error: Interrupted. What was written so far is whole, and the same command goes on.\n")
-        return INTERRUPTED
+    again = "What was written so far is whole, and the same command goes on."
+    return shell.run(app, arguments, again=again)
 
 
 if __name__ == "__main__":

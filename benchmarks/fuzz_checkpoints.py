@@ -8,7 +8,6 @@ checksums, where the changed byte is the weight or the option itself; these are 
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import io
@@ -23,19 +22,21 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors.torch
 import torch
+from cyclopts import Parameter
 from torch import nn
 
 import probe
+from probe.command_line.shell import Whole, check, command, emit, run
 from probe.loading.converted import convert
 
 #: Seconds and bytes for one damaged file.
@@ -239,26 +240,36 @@ def outcomes(kind: str, count: int, seed: int) -> Iterator[tuple[int, str, str]]
             process.join()
 
 
-def main() -> int:
-    """Damage files from the command line; the exit code is 1 if anything came out that may not."""
-    parser = argparse.ArgumentParser(description="Damage files of weights.")
-    parser.add_argument("--kinds", nargs="*", choices=[*FILES], default=[*FILES], help="which files")
-    parser.add_argument("--mutations", type=int, default=1000, help="how many damaged files of each kind")
-    parser.add_argument("--seed", type=int, default=0, help="of the first one")
-    options = parser.parse_args()
+app = command("python -m benchmarks.fuzz_checkpoints")
+
+
+@app.default
+def main(
+    *,
+    kinds: Annotated[Sequence[str] | None, Parameter(consume_multiple=True)] = None,
+    mutations: Whole = 1000,
+    seed: Whole = 0,
+) -> int:
+    """Damage files of weights; the exit code is 1 if anything came out that may not.
+
+    Args:
+        kinds: which files, such as onnx; all unless given.
+        mutations: how many damaged files of each kind.
+        seed: of the first one.
+    """
+    check("kind of file", kinds or (), FILES)
     failed = False
-    for kind in options.kinds:
+    for kind in kinds or FILES:
         start, counted = time.monotonic(), Counter[str]()
-        for seed, outcome, detail in outcomes(kind, options.mutations, options.seed):
+        for number, outcome, detail in outcomes(kind, mutations, seed):
             counted[outcome] += 1
             if outcome in (*WRONG, "other network") and counted[outcome] <= SHOWN:
-                sys.stdout.write(f"  {kind} seed {seed}: {outcome}: {detail}\n")
+                emit(f"  {kind} seed {number}: {outcome}: {detail}")
         listed = ", ".join(f"{number} {name}" for name, number in counted.most_common())
-        sys.stdout.write(f"{kind}: {listed} ({time.monotonic() - start:.0f} s)\n")
-        sys.stdout.flush()
+        emit(f"{kind}: {listed} ({time.monotonic() - start:.0f} s)")
         failed |= any(counted[name] for name in WRONG)
     return int(failed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app))

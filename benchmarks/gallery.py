@@ -8,10 +8,13 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
+
+from probe.command_line.shell import command, run
 
 ROOT = Path(__file__).resolve().parents[1]
 GALLERY = ROOT / "docs/gallery"
@@ -67,7 +70,12 @@ def small(picture: Path) -> bytes:
     return buffer.getvalue()
 
 
-if __name__ == "__main__":
+app = command("python -m benchmarks.gallery")
+
+
+@app.default
+def main() -> None:
+    """Draw the pictures of docs/gallery.md and docs/start.md anew."""
     for name, code in scripts().items():
         with tempfile.TemporaryDirectory() as room:
             found = made(name, code, Path(room))
@@ -75,3 +83,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as room:
         for found in started(Path(room)):
             _ = (START.with_suffix("") / found.name).write_bytes(small(found))
+
+
+if __name__ == "__main__":
+    sys.exit(run(app))

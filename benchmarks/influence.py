@@ -14,12 +14,12 @@ occlusions, .6 of resets.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ import probe
 from models import zoo
 from models.counter import expected_answer
 from models.tasks import bit_strings
+from probe.command_line.shell import Whole, command, emit, run
 
 from .speed import pairs, table
 
@@ -186,26 +187,30 @@ def cost(count: int, only: str) -> Iterator[tuple[str, ...]]:
             yield case.name, ours, bare, f"{median(timed['ratio']):.2f}", f"{apart:.1g}"
 
 
-def main() -> int:
-    """Measure, and print the tables."""
-    parser = argparse.ArgumentParser(description="Measure contributions of inputs.")
-    parser.add_argument("what", choices=("completeness", "cost"))
-    parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--only", default="", metavar="TEXT")
-    options = parser.parse_args()
+app = command("python -m benchmarks.influence")
+
+
+@app.default
+def main(what: Literal["completeness", "cost"], /, *, networks: Whole = 20, pairs: Whole = 9, only: str = "") -> None:
+    """Measure how near contributions come to the answer they split, or what edits cost, and print the table.
+
+    Args:
+        what: which of both.
+        networks: of completeness, how many are measured.
+        pairs: of the cost, how many of each number.
+        only: of the cost, the cases with this in their name.
+    """
     torch.set_num_threads(1)
-    if options.what == "completeness":
+    if what == "completeness":
         head = ("seed", "error", "points (median)", "points (most)", f"error of {FIXED} points", "strings they miss")
-        rows = completeness(options.networks)
+        rows = completeness(networks)
     else:
         head = ("edits", "probe", "by hand", "ratio", "largest difference")
-        rows = cost(options.pairs, options.only)
+        rows = cost(pairs, only)
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     processor = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    sys.stdout.write(f"{processor}, torch {torch.__version__}\n\n{table(head, rows)}")
-    return 0
+    emit(f"{processor}, torch {torch.__version__}\n\n{table(head, rows)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app))

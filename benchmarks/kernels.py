@@ -8,7 +8,6 @@ median over the pairs. A kernel is switched off from outside. One that gains les
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from benchmarks import speed
 from models import zoo
 from models.counter import answer, expected_answer
 from models.tasks import bit_strings, running_count
+from probe.command_line.shell import command, emit, run
 from probe.methods.causal import alignment_loss
 from probe.methods.causal.ablation import Resampling
 from probe.methods.causal.alignment import Search, search
@@ -236,17 +236,20 @@ def lines(only: str) -> Iterator[str]:
             yield f"| {kernel.name} | {kernel.benchmark} | {kept:.2f} | {put_aside:.2f} | {ratio:.2f} |"
 
 
-def main() -> int:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description="Measure what each special kernel gains.")
-    parser.add_argument("--only", default="", metavar="TEXT", help="the kernels with this in their name")
-    options = parser.parse_args()
+app = command("python -m benchmarks.kernels")
+
+
+@app.default
+def main(*, only: str = "") -> None:
+    """Measure what each special kernel gains, and print the table.
+
+    Args:
+        only: the kernels with this in their name.
+    """
     limit_threads()
-    for line in lines(options.only):
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    return 0
+    for line in lines(only):
+        emit(line)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app))

@@ -13,7 +13,6 @@ could be tested. Everything happens in a temporary copy of the tracked files, ne
 
 from __future__ import annotations
 
-import argparse
 import ast
 import difflib
 import multiprocessing
@@ -30,7 +29,12 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from cyclopts import Parameter
+
+from probe.command_line.shell import Whole, check, command, emit, run
+from probe.errors import ProbeError
 
 from .mutations import MUTATIONS, Mutation
 
@@ -58,7 +62,7 @@ CORE = {
 }
 
 
-class MutationError(ValueError):
+class MutationError(ProbeError):
     """A mutation that does not fit the source, or cannot be judged; the message says which, and why."""
 
 
@@ -198,6 +202,9 @@ def _run(folder: str, tests: Sequence[str], keep: bool) -> None:
     """Run tests in a process of their own, and in a group of processes that can be ended with it."""
     import pytest
 
+    # What was imported here is not the copy.
+    for name in [one for one in sys.modules if f"{one.partition('.')[0]}/" in COPIED]:
+        del sys.modules[name]
     os.setsid()
     os.chdir(folder)
     # The copy comes before the editable install, for the processes that tests start too.
@@ -241,7 +248,7 @@ def judged(defects: Sequence[Defect], folder: Path) -> list[Counter[str]]:
     for defect in defects:
         verdict = copy.judge(defect, timeout)
         verdicts[defect.name.startswith(defect.file)][verdict] += 1
-        _ = sys.stdout.write(f"{verdict:<10} {defect.name}  ({' '.join(defect.tests)})\n")
+        emit(f"{verdict:<10} {defect.name}  ({' '.join(defect.tests)})")
         if verdict != "killed":
             whole = (ROOT / defect.file).read_text(encoding="utf-8").splitlines(keepends=True)
             broken = defect.source.splitlines(keepends=True)
@@ -250,31 +257,40 @@ def judged(defects: Sequence[Defect], folder: Path) -> list[Counter[str]]:
     return verdicts
 
 
-def main() -> int:
-    """Judge defects; return 0 where every one that is written by hand was killed."""
-    parser = argparse.ArgumentParser(description="Break the code on purpose and see that a test fails.")
-    parser.add_argument("--only", default="", help="of those by hand, the ones with this text in their names")
-    parser.add_argument("--sample", type=int, help="of those by hand, so many that the seed chooses; all of them")
-    parser.add_argument("--generate", type=int, default=0, help="how many others are generated; none")
-    parser.add_argument("--of", nargs="+", choices=CORE, default=[*CORE], help="of which modules they are generated")
-    parser.add_argument("--seed", default="0", help="any text, such as a commit's hash")
-    options = parser.parse_args()
-    draws = random.Random(options.seed)
-    try:
-        by_hand = [defect for defect in written(MUTATIONS) if options.only in defect.name]
-        if options.sample is not None:
-            by_hand = draws.sample(by_hand, min(options.sample, len(by_hand)))
-        defects = [*by_hand, *islice(generated(options.of, draws), options.generate)]
-        if not defects:
-            raise MutationError("There is no such mutation: " + "; ".join(one.name for one in MUTATIONS))
-        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-            verdicts = judged(defects, Path(folder))
-    except (MutationError, OSError) as error:
-        _ = sys.stderr.write(f"{error}\n")
-        return 1
-    _ = sys.stdout.write("by hand: {}; generated: {}\n".format(*map(dict, verdicts)))
+app = command("python -m benchmarks.mutants")
+
+
+@app.default
+def main(
+    *,
+    only: str = "",
+    sample: Whole | None = None,
+    generate: Whole = 0,
+    of: Annotated[Sequence[str] | None, Parameter(consume_multiple=True)] = None,
+    seed: str = "0",
+) -> int:
+    """Break the code on purpose and see that a test fails; the exit code is 0 where each that is by hand was killed.
+
+    Args:
+        only: of those by hand, the ones with this text in their names.
+        sample: of those by hand, so many that the seed chooses; all unless given.
+        generate: how many others are generated.
+        of: of which modules they are generated, such as probe/recurrent/cells/gru.py; those of CORE unless given.
+        seed: any text, such as a commit's hash.
+    """
+    check("module", of or (), CORE)
+    draws = random.Random(seed)
+    by_hand = [defect for defect in written(MUTATIONS) if only in defect.name]
+    if sample is not None:
+        by_hand = draws.sample(by_hand, min(sample, len(by_hand)))
+    defects = [*by_hand, *islice(generated(of or [*CORE], draws), generate)]
+    if not defects:
+        raise MutationError("There is no such mutation: " + "; ".join(one.name for one in MUTATIONS))
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        verdicts = judged(defects, Path(folder))
+    emit("by hand: {}; generated: {}".format(*map(dict, verdicts)))
     return 0 if set(verdicts[0]) <= {"killed"} else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app))

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 import probe
+from probe.command_line.shell import command, emit, run
+from probe.errors import ProbeError
 
 SOURCE = Path("silero_vad-6.2.3")
 ARCHIVE = SOURCE / "src/silero_vad/data/silero_vad.jit"
@@ -32,7 +34,13 @@ PAUSES, LEVELS, AFTER = (5, 10, 20, 60), (0.0, 0.01), 156
 
 
 def opened() -> Any:
-    """Return the network for 16 kHz in the package's archive."""
+    """Return the network for 16 kHz in the package's archive.
+
+    Raises:
+        ProbeError: the package is not in this folder.
+    """
+    if not ARCHIVE.is_file():
+        raise ProbeError(f"There is no {str(ARCHIVE)!r} here; the commands of docs/howto/memory.md make it.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load: the archive is what it loads
         return torch.jit.load(ARCHIVE)._model
@@ -111,6 +119,15 @@ def lines() -> Iterator[str]:
             yield f"{label:<29}{' '.join(f'{count:.1f}' for count in paused(archive, talk, level, random))}"
 
 
-if __name__ == "__main__":
+app = command("python -m benchmarks.silero")
+
+
+@app.default
+def main() -> None:
+    """Measure how long the detector remembers, and print what docs/howto/memory.md shows (minutes)."""
     for line in lines():
-        _ = sys.stdout.write(line + "\n")
+        emit(line)
+
+
+if __name__ == "__main__":
+    sys.exit(run(app))

@@ -9,7 +9,6 @@ is compared are ratios. The bare module is oneDNN's; the variable says which ins
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import platform
@@ -27,6 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import probe
+from probe.command_line.shell import Whole, at_least_one, command, emit, run
+from probe.errors import ProbeError
 
 #: What is recorded: (batch, time, features, units), first of small runs; and on which of these memory is measured.
 SMALL = ((1, 10, 1, 12), (10, 10, 1, 12), (100, 10, 1, 12))
@@ -207,7 +208,7 @@ def check(found: Sequence[Tensor], wanted: Sequence[Tensor], name: str) -> None:
     """Stop where a difference is too large or a shape is wrong."""
     for a, b in zip(found, wanted, strict=True):
         if a.shape != b.shape or not float((a - b).abs().max()) <= TOLERANCE:
-            sys.exit(f"{name}: the result is not that of the reference, to {TOLERANCE}.")
+            raise ProbeError(f"{name}: the result is not that of the reference, to {TOLERANCE}.")
 
 
 def seconds(call: Callable[[], Any], repeats: int) -> float:
@@ -339,32 +340,37 @@ def machine() -> str:
     vectors = torch.backends.cpu.get_cpu_capability() + f" (oneDNN: {limit})" * bool(limit)
     name = told.get("model name", platform.machine())
     where = f"{time.strftime('%Y-%m-%d')}: {name} ({kind}), {os.cpu_count()} cores, {vectors}"
-    return f"{where}, Python {platform.python_version()}, torch {torch.__version__}.\n\n"
+    return f"{where}, Python {platform.python_version()}, torch {torch.__version__}.\n"
 
 
+app = command("python -m benchmarks.speed")
+
+
+@app.default
 @torch.no_grad()
-def main() -> int:
-    """Measure, and print the tables."""
-    parser = argparse.ArgumentParser(description="Time rnn-probe beside the bare module and a loop by hand.")
-    parser.add_argument("--pairs", type=int, default=9, help="pairs of each number")
-    count = parser.parse_args().pairs
+def main(*, pairs: Whole = 9) -> None:
+    """Time rnn-probe beside the bare module and a loop by hand, and print the tables.
+
+    Args:
+        pairs: how many of each number.
+    """
+    at_least_one("--pairs", pairs)
     torch.set_num_threads(1)
-    sys.stdout.write(machine())
+    emit(machine())
     memory = {}
     for name in LIFTING:
         with multiprocessing.get_context("spawn").Pool(1) as process:
             memory[name] = process.apply(lifted, (name,))
     for shapes in (CASES, SMALL):
-        columns = [recorded(shape, count) for shape in shapes]
+        columns = [recorded(shape, pairs) for shape in shapes]
         head = [f"{batch:,} x {length:,}, {given} to {units}" for batch, length, given, units in shapes]
         rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
-        sys.stdout.write(table(["", *head], rows) + "\n")
-    sweeps = patched(count)
+        emit(table(["", *head], rows))
+    sweeps = patched(pairs)
     rows = [[name, sweeps.get(name, "-"), memory.get(name, "-")] for name in {**memory, **sweeps}]
-    sys.stdout.write(table(["", "120 patches", "memory"], rows) + "\n")
-    sys.stdout.write(table(["", "bare loop", "`probe.record`", "by hand"], looped(count)))
-    return 0
+    emit(table(["", "120 patches", "memory"], rows))
+    emit(table(["", "bare loop", "`probe.record`", "by hand"], looped(pairs)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app))

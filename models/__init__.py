@@ -2,3 +2,7 @@
 
 Not part of the wheel: `models` is a name that other people's projects use.
 """
+
+from probe.command_line import only_commands
+
+only_commands(__file__)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cyclopts
 import safetensors.torch
 import torch
 from torch import nn
 
+from probe.command_line.shell import command, emit, run
 from probe.errors import ProbeError
 from probe.storage.files import write_atomically
 from probe.studies.workers import locked
@@ -21,9 +21,8 @@ from . import zoo
 from .checkpoints import CONFIG, read, read_tensors, save, weights_digest
 from .recipes import Recipe
 from .recipes import recipe as find_recipe
-from .train import run
 
-app = cyclopts.App(name="python -m models.packing", help_format="plaintext", version_flags=[])
+app = command("python -m models.packing")
 
 
 def pack(folder: str | Path, name: str) -> int:
@@ -133,26 +132,20 @@ def _line(network: zoo.Trained, *, with_initialisation: bool) -> dict[str, Any]:
 
 
 @app.default
-def pack_all(folder: Path) -> int:
+def pack_all(folder: Path, /) -> None:
     """Put trained networks into models/zoo.
 
     Args:
         folder: holds RECIPE/seed-N, as `python -m models.train --population all --out DIR` writes them.
     """
-    try:
-        places = sorted({path.parent.parent for path in folder.glob(f"*/seed-*/{CONFIG}")})
-        if not places:
-            raise ProbeError(
-                f"{str(folder)!r} holds no RECIPE/seed-N with a trained network. Give the folder that "
-                "`python -m models.train --population all --out DIR` wrote."
-            )
-        for place in places:
-            new = pack(place, place.name)
-            sys.stdout.write(f"{zoo.weights_path(place.name)} {new} networks new\n")
-    except ProbeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
+    places = sorted({path.parent.parent for path in folder.glob(f"*/seed-*/{CONFIG}")})
+    if not places:
+        raise ProbeError(
+            f"{str(folder)!r} holds no RECIPE/seed-N with a trained network. Give the folder that "
+            "`python -m models.train --population all --out DIR` wrote."
+        )
+    for place in places:
+        emit(f"{zoo.weights_path(place.name)} {pack(place, place.name)} networks new")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from probe.command_line.shell import command, emit, run
 from probe.errors import ProbeError
 
 from . import zoo
@@ -74,9 +75,18 @@ def _norm(model: Counter) -> float:
     return float(torch.cat([weight.double().flatten() for weight in weights]).norm())
 
 
-if __name__ == "__main__":
+app = command("python -m models.scale")
+
+
+@app.default
+def choose() -> None:
+    """Print how the scaled head answers at each scale, and how much larger training made the weights (minutes)."""
     found = medians(EXPLORING.seeds)
     for scale, median in found.items():
-        sys.stdout.write(f"{scale:g}: {median:.4f}\n")
+        emit(f"{scale:g}: {median:.4f}")
     best = max(found, key=lambda scale: found[scale])
-    sys.stdout.write(f"best {best:g}, in use {SCALE:g}; training: {grown(EXPLORING.seeds):.3g}\n")
+    emit(f"best {best:g}, in use {SCALE:g}; training: {grown(EXPLORING.seeds):.3g}")
+
+
+if __name__ == "__main__":
+    sys.exit(run(app))

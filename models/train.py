@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import cyclopts
-
-from probe.errors import ProbeError
+from probe.command_line import shell
+from probe.command_line.shell import UsageError, Whole, at_least_one, check, command, emit
 
 if TYPE_CHECKING:
     from .training import Job
 
-# Exit codes: 1 something could not be used or written, 2 wrong usage, 130 Ctrl-C (128 + SIGINT).
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 AGAIN = "With --resume, and without --overwrite, the same command goes on from here."
 
 
-def _whole(_: object, tokens: Sequence[cyclopts.Token]) -> int:
-    """Return a written whole number; cyclopts alone would round 1.5 to 2 and train that."""
-    text = tokens[0].value
-    if not text.removeprefix("-").isdecimal():
-        raise ValueError(f"{text!r} is no whole number; give one such as 3.")
-    return int(text)
-
-
-Whole = Annotated[int, cyclopts.Parameter(converter=_whole)]
-Flag = Annotated[bool, cyclopts.Parameter(negative=())]
-app = cyclopts.App(name="python -m models.train", help_format="plaintext", version_flags=[])
+app = command("python -m models.train")
 EVERY = "all"
 #: Networks of one command.
 MOST = 100_000
@@ -46,10 +32,10 @@ def train(
     population: str | None = None,
     epochs: Whole | None = None,
     jobs: Whole = 1,
-    missing: Flag = False,
-    resume: Flag = False,
-    overwrite: Flag = False,
-) -> int:
+    missing: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> None:
     """Train networks and write weights, description and metrics into a folder.
 
     Args:
@@ -77,21 +63,15 @@ def train(
         fault = f"--seeds is {seeds!r}; give a range such as 0:10, which means 0 to 9, of {MOST} at most."
     elif not out.name:
         fault = f"--out is {str(out)!r}; give the network a folder of its own, such as build/models/counter/seed-0."
-    elif jobs < 1:
-        fault = f"--jobs is {jobs}; give 1 or more."
     elif resume and overwrite:
         fault = "Give --resume or --overwrite, not both."
     if fault:
-        return _fail(fault, USAGE)
-    try:
-        # Torch loads in there: --help stays fast, and Ctrl-C during the import is a clean exit too.
-        places = {seed: out / f"seed-{seed}" if seeds is not None else out for seed in chosen}
-        work = _work(recipe or "counter", places, population, epochs, out, missing=missing)
-        return _train_all(work, out, jobs, resume=resume, overwrite=overwrite)
-    except ProbeError as error:
-        return _fail(str(error), FAILED)
-    except KeyboardInterrupt:
-        return _fail(f"Interrupted. {AGAIN}", INTERRUPTED)
+        raise UsageError(fault)
+    at_least_one("--jobs", jobs)
+    # Torch loads in there: --help stays fast, and Ctrl-C during the import is a clean exit too.
+    places = {seed: out / f"seed-{seed}" if seeds is not None else out for seed in chosen}
+    work = _work(recipe or "counter", places, population, epochs, out, missing=missing)
+    _train_all(work, out, jobs, resume=resume, overwrite=overwrite)
 
 
 def _work(
@@ -101,11 +81,13 @@ def _work(
     from . import zoo
     from .populations import POPULATIONS
     from .populations import population as find_population
-    from .recipes import recipe
+    from .recipes import RECIPES, recipe
     from .training import Job
 
+    check("recipe", [name], RECIPES)
     asked = [(name, seed, place) for seed, place in places.items()]
     if population is not None:
+        check("population", [population], [EVERY, *(each.name for each in POPULATIONS)])
         parts = POPULATIONS if population == EVERY else [find_population(population)]
         held = {part.recipe: zoo.committed_seeds(part.recipe) if missing else [] for part in parts}
         asked = [
@@ -119,8 +101,8 @@ def _work(
     return [Job(dataclasses.replace(recipe(each), **changes), seed, place.absolute()) for each, seed, place in asked]
 
 
-def _train_all(work: list[Job], out: Path, jobs: int, *, resume: bool, overwrite: bool) -> int:
-    """Train networks, with a line for each on the terminal, and return the exit code."""
+def _train_all(work: list[Job], out: Path, jobs: int, *, resume: bool, overwrite: bool) -> None:
+    """Train networks, with a line for each on the terminal."""
     from probe.studies.workers import parallel
 
     from .training import clear, train_job
@@ -133,8 +115,7 @@ def _train_all(work: list[Job], out: Path, jobs: int, *, resume: bool, overwrite
             sys.stderr.write(f"{number} of {len(work)}, {job.name}: test error {test_error:.2%}\n")
     files = [path for job in work for path in job.folder.iterdir() if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    sys.stdout.write(f"{out} {size} bytes\n" if work else "The zoo holds every network: none was trained.\n")
-    return 0
+    emit(f"{out} {size} bytes" if work else "The zoo holds every network: none was trained.")
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -144,31 +125,13 @@ def parse_seeds(text: str) -> list[int]:
     return list(seeds[: MOST + 1]) if len(seeds[: MOST + 1]) <= MOST else []
 
 
-def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return code
-
-
-def run(app: cyclopts.App, arguments: list[str] | None = None) -> int:
-    """Run a command line and return its exit code.
-
-    Args:
-        app: the command.
-        arguments: what follows its name; None for what the program was started with.
-    """
-    try:
-        return app(arguments, exit_on_error=False, result_action="return_value") or 0
-    except cyclopts.CycloptsError:
-        return USAGE  # cyclopts has shown what was wrong
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run `python -m models.train` and return its exit code.
 
     Args:
         arguments: what follows its name; None for what the program was started with.
     """
-    return run(app, arguments)
+    return shell.run(app, arguments, again=AGAIN)
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise ProbeError(
             f"Cannot read {str(path)!r}: {error.strerror or error}. Restore it from the repository; "
-            "`python -m models.packing pack DIR` puts trained networks in."
+            "`python -m models.packing DIR` puts trained networks in."
         ) from error
     return status.st_mtime_ns, status.st_size
 

@@ -18,7 +18,6 @@ Seconds are CPU time of one thread, but those of `threads`. Every peak of memory
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import json
 import os
@@ -30,12 +29,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from statistics import mean, median
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from cyclopts import Parameter
 from torch import Tensor, nn
 
 import probe
+from probe.command_line.shell import Whole, check, command, emit
+from probe.command_line.shell import run as run_command
+from probe.errors import ProbeError
 
 from ..opens.cases import ROOT
 from ..speed import machine, pairs, peak, table
@@ -85,7 +88,7 @@ def disk(strings: int) -> Iterator[str]:
         written = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     expected = strings * 10 * 12 * 6 * 4
     if written < expected:
-        sys.exit(f"The folder holds {written:,} bytes; the six signals alone are {expected:,}.")
+        raise ProbeError(f"The folder holds {written:,} bytes; the six signals alone are {expected:,}.")
     rows = [
         [name, f"{count:,}", f"{run['seconds']:.1f}", f"{run['rate']:,.0f}", f"{run['peak'] / 1e6:,.0f} MB"]
         for name, run, count in (("in memory", memory, min(strings, IN_MEMORY)), ("to disk", found, strings))
@@ -142,7 +145,7 @@ def mixed() -> Iterator[str]:
     more, torchs = own[1] - own[0], bare[1] - bare[0]
     yield f"Peak: {share:.2f} of bare. From call 550 to 950 {more / 1e6:+.0f} MB, bare {torchs / 1e6:+.0f} MB."
     if share > ALLOWED or more > GROWN * own[0]:
-        sys.exit("That is too much.")
+        raise ProbeError("That is too much.")
 
 
 def states_of(mode: str, hidden: int, signals: list[str], rows: int, to_disk: bool) -> dict[str, Any]:
@@ -174,7 +177,7 @@ def states_of(mode: str, hidden: int, signals: list[str], rows: int, to_disk: bo
         taken = peak() - before
         kept = sum(value.nbytes for part in recording.parts for value in part.signals.values())
         if kept != every:
-            sys.exit(f"{every:,} bytes were said and {kept:,} are kept.")
+            raise ProbeError(f"{every:,} bytes were said and {kept:,} are kept.")
         return {"said": every, "one": one, "peak": taken, "error": recording.max_error}
 
 
@@ -185,7 +188,7 @@ def states() -> Iterator[str]:
         found = fresh("states_of", "own", *case) | fresh("states_of", "record", *case)
         hidden, signals, count, to_disk = case
         if not to_disk and found["peak"] > found["own"] + found["said"] + found["one"]:
-            sys.exit(f"{case}: the recording took {found['peak']:,} bytes, more than was said: {found}.")
+            raise ProbeError(f"{case}: the recording took {found['peak']:,} bytes, more than was said: {found}.")
         said = ", ".join(f"`{name}`" for name in signals) + (", to disk" if to_disk else "")
         memory = (f"{found[name] / 1e6:,.0f} MB" for name in ("said", "own", "peak"))
         rows.append([said, f"{hidden}", f"{count}", *memory, f"{found['error']:.1e}"])
@@ -200,34 +203,44 @@ EVERY = mixed, growth.reports, growth.slopes, growth.edits, disk, states, growth
 PARTS: dict[str, Any] = {part.__name__: part for part in EVERY}
 
 
-def main() -> int:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description="Measure how recording scales.")
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which tables; all of them")
-    parser.add_argument("--strings", type=int, default=1_000_000, help="how many are recorded to disk (3 GB)")
-    parser.add_argument("--install", action="store_true", help="run in the environment of benchmarks.opens")
-    parser.add_argument("--run", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.install:
+app = command("python -m benchmarks.day")
+
+
+@app.default
+def main(
+    *parts: str,
+    strings: Whole = 1_000_000,
+    install: bool = False,
+    run: Annotated[str, Parameter(show=False)] = "",
+) -> int:
+    """Measure how recording scales, and print the tables.
+
+    Args:
+        parts: which tables; all unless given.
+        strings: how many are recorded to disk (3 GB).
+        install: run in the environment of benchmarks.opens.
+        run: a function and its arguments, for a process of its own.
+    """
+    check("part", parts, PARTS)
+    if install:
         from ..opens.environment import python_of
 
         words = [word for word in sys.argv[1:] if word != "--install"]
-        command = [python_of("transformers"), "-m", "benchmarks.day", *words]
-        return subprocess.run(command, cwd=ROOT, check=False).returncode
+        called = [python_of("transformers"), "-m", "benchmarks.day", *words]
+        return subprocess.run(called, cwd=ROOT, check=False).returncode
     torch.set_num_threads(1)
     with torch.no_grad():
-        if options.run:
-            function, *arguments = json.loads(options.run)
-            sys.stdout.write(json.dumps((vars(growth) | globals())[function](*arguments)) + "\n")
+        if run:
+            function, *arguments = json.loads(run)
+            emit(json.dumps((vars(growth) | globals())[function](*arguments)))
             return 0
-        sys.stdout.write(machine())
-        for name in options.parts or PARTS:
-            for line in disk(options.strings) if name == "disk" else PARTS[name]():
-                sys.stdout.write(line + "\n")
-                sys.stdout.flush()
+        emit(machine())
+        for name in parts or PARTS:
+            for line in disk(strings) if name == "disk" else PARTS[name]():
+                emit(line)
     return 0
 
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main())
+    sys.exit(run_command(app))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import probe
 from probe.command_line.main import run as command
+from probe.errors import ProbeError
 from probe.explorer import Explorer, ExplorerNetwork
 
 from ..opens.cases import ROOT
@@ -112,7 +113,7 @@ def fresh(function: str, *arguments: Any, free: bool = False) -> dict[str, Any]:
     env = {name: value for name, value in os.environ.items() if not (free and name.endswith("_NUM_THREADS"))}
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
     if done.returncode:
-        sys.exit(f"{function} {arguments}: {done.stderr[-3000:]}")
+        raise ProbeError(f"{function} {arguments}: {done.stderr[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -122,7 +123,7 @@ def reported(networks: int, folder: str) -> dict[str, float]:
     _ = study.write_text(REPORT.format(networks), encoding="utf-8")
     start, code = time.process_time(), command(["report", str(study), "-o", str(out)])
     if code:
-        sys.exit(f"rnn-probe report ended with {code}.")
+        raise ProbeError(f"rnn-probe report ended with {code}.")
     return {"seconds": time.process_time() - start, "peak": peak(), "bytes": Path(out, "index.html").stat().st_size}
 
 

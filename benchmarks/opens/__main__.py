@@ -8,27 +8,33 @@ installs each family's packages in an environment of its own, under build/opens/
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from probe.command_line.shell import check, command, run
+
 from . import page
 from .cases import PAGE, ROOT, cases_of, families
 
+app = command("python -m benchmarks.opens")
 
-def main() -> int:
-    """Run the command; return 1 where a network failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.opens", description=__doc__)
-    parser.add_argument("families", nargs="*", choices=[*families(), []], help="which families; all by default")
-    parser.add_argument("--install", action="store_true", help="install each family's packages, and try them there")
-    parser.add_argument("--out", type=Path, default=PAGE, help="the page")
-    given = parser.parse_args()
-    chosen = given.families or families()
-    if given.install:
-        return max(_tried_elsewhere(family, given.out) for family in chosen)
-    return max(_tried(family, given.out) for family in chosen)
+
+@app.default
+def main(*family: str, install: bool = False, out: Path = PAGE) -> int:
+    """Try the networks of packages that adapters open, and write the page; the exit code is 1 where one failed.
+
+    Args:
+        family: which ones, a file of_NAME.py in this folder each; all unless given.
+        install: install each family's packages in an environment of its own, and try them there.
+        out: the page.
+    """
+    check("family", family, families())
+    chosen = family or families()
+    if install:
+        return max(_tried_elsewhere(one, out) for one in chosen)
+    return max(_tried(one, out) for one in chosen)
 
 
 def _tried_elsewhere(family: str, out: Path) -> int:
@@ -61,4 +67,4 @@ def _tried(family: str, out: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app))

@@ -1,42 +1,30 @@
 """Declares the commands of `rnn-probe` and their options; each calls a function of the library.
 
-Results go to stdout, errors to stderr. Exit codes: 0, 1 for failed work, 2 for wrong usage, 130 when interrupted.
 Everything heavy is imported inside a command, so that `rnn-probe --help` answers at once.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import Parameter
 
-from .. import __version__
 from ..errors import ProbeError
-from . import output
+from . import output, shell
+from .shell import AsJson, UsageError, Whole, at_least_one, command, emit
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
-
-app = App(
-    name="rnn-probe",
+app = command(
+    "rnn-probe",
     help="Inspect, record and convert the recurrent networks in files of weights, report on a study of one, and show "
     "and verify what was written.",
-    version=__version__,
-    help_format="plaintext",
-    suppress_keyboard_interrupt=False,  # `run` says that it was interrupted, and with which code
-    help_formatter="plain",  # no boxes and no colour: NO_COLOR holds, and pipes get what a terminal gets
 )
-
-AsJson = Annotated[bool, Parameter(name="--json", negative=())]
-Several = Parameter(consume_multiple=True, negative=())
+Several = Parameter(consume_multiple=True)
 
 
 @Parameter(name="*")
@@ -60,19 +48,19 @@ class Choices:
     reset: Literal["before", "after"] | None = None
     gate_order: str | None = None
     names: Annotated[list[str] | None, Several] = None
-    memory: int | None = None
+    memory: Whole | None = None
 
     def given(self) -> dict[str, Any]:
         """Return those that were made, as arguments of `probe.load`.
 
         Raises:
-            ProbeError: a name is not of the form OLD=NEW.
+            UsageError: a name is not of the form OLD=NEW.
         """
         found = {name: value for name, value in vars(self).items() if value is not None}
         for one in found.pop("names", ()):
             old, between, new = one.rpartition("=")
             if not between or not old:
-                raise ProbeError(f"--names {one!r} must be OLD=NEW, or OLD= to leave an array out.")
+                raise UsageError(f"--names {one!r} must be OLD=NEW, or OLD= to leave an array out.")
             found.setdefault("names", {})[old] = new or None
         return found
 
@@ -96,7 +84,7 @@ def show(file: Path, /, *, as_json: AsJson = False) -> None:
     from ..recording.reading import load_recording
 
     described = output.describe(load_recording(file))
-    _emit(output.to_json(described) if as_json else output.recording_text(described))
+    emit(output.to_json(described) if as_json else output.recording_text(described))
 
 
 @app.command
@@ -112,7 +100,7 @@ def verify(path: Path, /, *, as_json: AsJson = False) -> None:
     found = verified(path)
     damaged = [one for one in found if one.damage]
     lines = [f"{'damaged' if one.damage else 'whole  '}  {one.kind}  {one.path}" for one in found]
-    _emit(output.to_json([vars(one) for one in found]) if as_json else "\n".join(lines))
+    emit(output.to_json([vars(one) for one in found]) if as_json else "\n".join(lines))
     if damaged:
         raise ProbeError(f"{len(damaged)} of {len(found)} are damaged, first of all: {damaged[0].damage}")
 
@@ -129,7 +117,7 @@ def inspect(file: Path, /, *, choices: Choices = NONE, as_json: AsJson = False) 
     from .network_files import describe_networks, networks_text
 
     found = survey(file, choices.given())
-    _emit(output.to_json(describe_networks(*found)) if as_json else networks_text(*found))
+    emit(output.to_json(describe_networks(*found)) if as_json else networks_text(*found))
 
 
 @app.command
@@ -139,7 +127,7 @@ def convert(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
     choices: Choices = NONE,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    overwrite: bool = False,
 ) -> None:
     """Write the networks of a file of weights as model.safetensors and config.json, which leave nothing open.
 
@@ -154,7 +142,7 @@ def convert(
     from ..loading.load import load
 
     path = written(load(file, **choices.given()), out, overwrite=overwrite)
-    _emit(f"{path} {path.stat().st_size} bytes")
+    emit(f"{path} {path.stat().st_size} bytes")
 
 
 @app.command
@@ -168,10 +156,10 @@ def record(
     key: str | None = None,
     lengths: Path | None = None,
     signals: Annotated[list[str] | None, Several] = None,
-    steps: Annotated[list[int] | None, Several] = None,
+    steps: Annotated[list[Whole] | None, Several] = None,
     choices: Choices = NONE,
-    threads: int | None = None,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    threads: Whole | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Run a network of a file of weights, and write every gate and state at every step.
 
@@ -204,7 +192,7 @@ def record(
         steps=steps,
         overwrite=overwrite,
     )
-    _emit(output.recording_text(output.describe(recording)) + f"\nwritten: {out}")
+    emit(output.recording_text(output.describe(recording)) + f"\nwritten: {out}")
 
 
 @app.command
@@ -213,13 +201,14 @@ def report(
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    seed: int | None = None,
-    threads: int | None = None,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
-    jobs: int = 1,
+    seed: Whole | None = None,
+    threads: Whole | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+    jobs: Whole = 1,
     figures: Path | None = None,
     up: str = "",
+    as_json: AsJson = False,
 ) -> None:
     """Study a network of your own, or many of one task, and write the page that says what came out.
 
@@ -237,11 +226,25 @@ def report(
         jobs: of many networks, how many are measured at a time, each in a process on one thread.
         figures: a folder that gets every figure of a study for papers and talks, as SVG, PDF and PNG.
         up: the address of the page above this one, such as ../index.html, which then is linked from its top.
+        as_json: print JSON instead of text: the page, and each answer with its verdicts and the files of its figures.
     """
     _use(threads)
     from .report_command import report as written
 
-    _emit(written(study, out, seed=seed, overwrite=overwrite, quiet=quiet, jobs=jobs, figures=figures, up=up))
+    at_least_one("--jobs", jobs)
+    emit(
+        written(
+            study,
+            out,
+            seed=seed,
+            overwrite=overwrite,
+            quiet=quiet,
+            jobs=jobs,
+            figures=figures,
+            up=up,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command
@@ -251,7 +254,7 @@ def new_study(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("study.toml"),
     choices: Choices = NONE,
-    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    overwrite: bool = False,
 ) -> None:
     """Write a commented study file for a file of weights: what is in it, and what is to be filled in.
 
@@ -263,12 +266,12 @@ def new_study(
     from .new_study import new_study as write
 
     path = write(file, out, given=choices.given(), overwrite=overwrite)
-    _emit(f"{path} {path.stat().st_size} bytes")
+    emit(f"{path} {path.stat().st_size} bytes")
 
 
 @app.command
 def site(
-    folders: Annotated[list[Path], Parameter(negative=())],
+    folders: list[Path],
     /,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
@@ -284,7 +287,7 @@ def site(
     from ..studies.pages.site import TITLE, write_site
 
     path = write_site(folders, out, title=TITLE if title is None else title)
-    _emit(f"{path} {path.stat().st_size} bytes")
+    emit(f"{path} {path.stat().st_size} bytes")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -299,44 +302,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 (failed), 2 (wrong usage) or 130 (interrupted)."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if sys.stdout is None:
-        _complain("standard output is closed, and results go there; give it a file, or /dev/null")
-        return FAILED
-    for stream in (sys.stdout, sys.stderr):
-        # What a terminal's encoding has no letter for is written as its number.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    code = 0
-    try:
-        app(words, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
-    except CycloptsError as error:
-        code = _failed(" ".join(str(error).split()), USAGE)
-    except ProbeError as error:
-        code = _failed(str(error) + _where_said(str(error), words))
-    except SystemExit as error:
-        code = _failed(
-            f"code that was run asked to exit ({error.code!r}) before the command was done. Take that out."
-        )
-    except KeyboardInterrupt:
-        code = _failed("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader left (`rnn-probe ... | head`): nothing is wrong.
-        _drop_output()
-    except OSError as error:
-        what = repr(error.filename) if error.filename else "standard output"
-        advice = "See that it is there and may be read; if it is part of a package, as a font is, install that again."
-        if not error.filename or error.errno == errno.ENOSPC:
-            advice = "Give a place with room."
-        code = _failed(f"{what} cannot be read or written: {error.strerror or error}. {advice}")
-        if not error.filename:
-            _drop_output()
-    return code
-
-
-def _failed(message: str, code: int = FAILED) -> int:
-    _complain(message)
-    return code
+    again = "The same command goes on from here." if words[:1] == ["report"] else ""
+    return shell.run(app, words, explain=lambda message: message + _where_said(message, words), again=again)
 
 
 def _where_said(message: str, words: Sequence[str]) -> str:
@@ -352,31 +319,15 @@ def _use(threads: int | None) -> None:
     """Set how many threads the libraries use that are imported after this.
 
     Raises:
-        ProbeError: it is no number of threads.
+        UsageError: it is no number of threads.
     """
-    if threads is not None and threads < 1:
-        raise ProbeError(f"--threads {threads} must be 1 or more.")
+    if threads is not None:
+        at_least_one("--threads", threads)
     for name in _THREADS:
         if threads is not None:
             os.environ[name] = str(threads)
         else:
             os.environ.setdefault(name, os.environ.get(_THREADS[0], "1"))
-
-
-def _emit(text: str) -> None:
-    sys.stdout.write(text.rstrip("\n") + "\n")
-    sys.stdout.flush()
-
-
-def _drop_output() -> None:
-    """Send what is still to be written nowhere, so that the last flush has nothing to say."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(message: str) -> None:
-    # Where nobody listens the exit code says it.
-    with suppress(OSError, AttributeError):
-        sys.stderr.write("rnn-probe: " + " ".join(message.split("\n")) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..evidence.findings import Finding
-from ..report import Link
 from ..studies.measuring import Progress
-from ..studies.run import FINDINGS, PAGE
+from ..studies.run import FINDINGS, PAGE, run
 from ..studies.study_file import read_study
+from .output import to_json
 
 
 def report(
@@ -25,34 +25,41 @@ def report(
     jobs: int = 1,
     figures: Path | None = None,
     up: str = "",
+    as_json: bool = False,
 ) -> str:
     """Run the study in a file and return what is printed.
 
-    That is each answer with its verdicts and the files of its figures; last comes the page with its size.
+    That is each answer with its verdicts and the files of its figures; last comes the page with its size. Of a
+    question that was not asked nothing is printed: the page says why.
     """
     given = read_study(study, seed)
     with shown(quiet=quiet or sys.stderr is None or not sys.stderr.isatty()) as progress:
-        made = given.run(out, overwrite=overwrite, progress=progress, jobs=jobs, figures=figures)
+        _ = run(given, out, overwrite=overwrite, progress=progress, jobs=jobs, figures=figures, up=up)
     page = out / PAGE
-    if up:
-        _ = replace(made, up=[Link("All pages", up)]).write(page)
-    found = sorted((out / FINDINGS).glob("*/finding.json"))
-    said = [line for file in found for line in _lines(file.parent, figures)]
+    folders = {file.parent: Finding.read(file.parent) for file in sorted((out / FINDINGS).glob("*/finding.json"))}
+    found = [(one, _files(one, at, figures)) for at, one in folders.items() if not one.measurements.empty]
+    if as_json:
+        return to_json({"page": str(page), "findings": [_described(*one) for one in found]})
+    said = [line for finding, files in found for line in finding.lines(files)]
     return "\n".join([*said, f"{page} {page.stat().st_size} bytes"])
 
 
-def _lines(folder: Path, figures: Path | None) -> list[str]:
-    """Return what is printed of the finding in a folder, with the files of its figures, those for papers where asked.
-
-    Of a question that was not asked nothing is printed: the page says why.
-    """
+def _files(finding: Finding, folder: Path, figures: Path | None) -> list[Path]:
+    """Return the files of the figures of a finding, those for papers where asked."""
     from ..report.svg import FORMATS
 
-    finding = Finding.read(folder)
-    if finding.measurements.empty:
-        return []
     place, forms = (folder / "figures", ("svg",)) if figures is None else (figures / folder.name, FORMATS)
-    return finding.lines([place / f"{figure.name}.{form}" for figure in finding.figures for form in forms])
+    return [place / f"{figure.name}.{form}" for figure in finding.figures for form in forms]
+
+
+def _described(finding: Finding, files: list[Path]) -> dict[str, Any]:
+    """Return what `rnn-probe report --json` prints of a finding."""
+    return {
+        "question": finding.question.replace("_", "-"),
+        "answer": finding.notes.get("answer", finding.title),
+        "claims": [{"claim": claim.rule.key, "verdict": claim.verdict} for claim in finding.claims],
+        "figures": [str(path) for path in files],
+    }
 
 
 @contextmanager

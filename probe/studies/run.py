@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ProbeError, several
 from ..evidence.findings import Finding
 from ..recurrent.double import default_type_put_back
+from ..report import Link
 from ..storage.files import write_atomically
 from ..subjects.states import states_of
 from . import identity
@@ -43,8 +44,13 @@ def run(
     progress: Callable[[Progress], None] | None = None,
     jobs: int = 1,
     figures: str | os.PathLike[str] | None = None,
+    up: str = "",
 ) -> Page:
-    """Run every question of a study and write its page; see `Study.run`."""
+    """Run every question of a study and write its page; see `Study.run`.
+
+    Args:
+        up: the address of the page above this one, which is linked from its top.
+    """
     folder, subjects = Path(folder), prepare(study)
     identity.check_different(subjects)
     parts = identity.of_study(subjects, study.title)
@@ -66,6 +72,7 @@ def run(
             written.append(Finding.read(whole.write(folder / FINDINGS / finding.question)))
         beside = plan.calls[0].subjects[1:]
         made = page.build(subjects, beside, study.title, written, {one.name for one in plan.questions if one.leads})
+        made = dataclasses.replace(made, up=[Link("All pages", up)] if up else [])
         _ = made.write(folder / PAGE)
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from torch import nn
 
 import probe
 from probe.command_line import main
+from probe.recording import reading
 
 MAIN = ("-m", "probe.command_line.main")
 
@@ -45,10 +47,10 @@ def test_show_describes_a_recording(saved: Path, capsys: pytest.CaptureFixture[s
 def test_failed_work_exits_with_1_and_wrong_usage_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     """The error is one line on stderr, without a traceback, and names the nearest command or option."""
     failed = "show missing; record w x -o out.txt; record w.pt x -o out.csv; inspect w.onnx"
-    for words in [*failed.split("; "), "record none.pt none.npy -o out.npz --threads 0"]:
+    for words in failed.split("; "):
         refused(capsys, *words.split())
     wrong = "shwo x; show x --jsn; show; show a b; record w.pt x; record w.pt x -o a.csv --steps two"
-    for words in wrong.split("; "):
+    for words in [*wrong.split("; "), *(f"record w.pt x -o a.csv {one}" for one in ("--steps 1.5", "--threads 0"))]:
         refused(capsys, *words.split(), code=2)
 
 
@@ -63,23 +65,29 @@ def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "Usage: rnn-probe COMMAND" in capsys.readouterr().out
     assert ran(capsys, "--version").strip() == probe.__version__ == version("rnn-probe")
 
-    def interrupt(*_words: object, **_options: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(main, "app", interrupt)
+    monkeypatch.setattr(reading, "load_recording", Mock(side_effect=KeyboardInterrupt))
     refused(capsys, "show", "x", code=130)
     for number in (errno.ENOENT, errno.ENOSPC):  # such as a font that was taken away
-        monkeypatch.setattr(main, "app", Mock(side_effect=OSError(number, os.strerror(number), "DejaVuSans.ttf")))
+        error = OSError(number, os.strerror(number), "DejaVuSans.ttf")
+        monkeypatch.setattr(reading, "load_recording", Mock(side_effect=error))
         refused(capsys, "show", "x")
 
 
-def test_help_says_what_the_commands_do_and_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its first sentence has the word of each; nobody runs a stranger's file unasked; NO_COLOR wins."""
-    out, _ = started(*MAIN, "--help", more={"NO_COLOR": "1", "FORCE_COLOR": "1"})
+def test_help_says_what_the_commands_do_and_run() -> None:
+    """Its first sentence has the word of each; nobody runs a stranger's file unasked; NO_COLOR wins.
+
+    It is wrapped once: each line is full, so that the next word has no place on it, and none is too long.
+    """
+    out, _ = started("-m", "probe", "--help", more={"NO_COLOR": "1", "FORCE_COLOR": "1"})
     told = " ".join(out.partition("Commands:")[0].split()).lower()
     assert all(word in told for word in ("inspect", "record", "convert", "report", "study", "show", "verify"))
     assert "\x1b" not in out
-    assert "are run: give none that you do not trust" in " ".join(ran(capsys, "report", "--help").split())
+    for width in (60, 80, 120):
+        text, _ = started("-m", "probe", "report", "--help", more={"COLUMNS": str(width)})
+        assert "are run: give none that you do not trust" in " ".join(text.split())
+        assert max(map(len, text.splitlines())) <= width
+        for line, after in itertools.pairwise(text.splitlines()):
+            assert not after.startswith(" " * 6) or len(line) + len(after.split()[0]) >= width
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")

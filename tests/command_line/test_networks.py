@@ -278,4 +278,4 @@ def test_arrays_are_renamed_and_left_out(tmp_path: Path, capsys: pytest.CaptureF
     left = ran(capsys, "inspect", file, "--names", *renamed[:2], "my=gru bias_*=")
     assert "enc: GRU, float32" in left
     assert "other arrays: my=gru bias_ih_l0 9, my=gru bias_hh_l0 9" in left
-    refused(capsys, "inspect", file, "--names", "enc")
+    refused(capsys, "inspect", file, "--names", "enc", code=2)

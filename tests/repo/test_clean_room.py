@@ -52,7 +52,7 @@ from benchmarks.mutants import Defect, Workshop
 copy = Workshop(Path(sys.argv[1]))
 assert copy.run(["test_cell.py"], keep=True) == 0
 for source in sys.argv[2:]:
-    defect = Defect("a defect", "cell.py", source, ("test_cell.py",))
+    defect = Defect("a defect", "probe.py", source, ("test_cell.py",))
     print(copy.judge(defect, timeout=1 if "while" in source else 60))
 assert copy.run(["test_cell.py"]) == 0
 """
@@ -61,15 +61,15 @@ assert copy.run(["test_cell.py"]) == 0
 def test_each_defect_is_judged_by_tests_that_see_it_and_nothing_else(tmp_path: Path) -> None:
     """What a test notices is killed, what none notices survives, and what ends no test is neither; then all is whole.
 
-    The sources are of one size, so that a compiled module of one could be taken for another's.
+    The sources are of one size: a compiled module could be taken for another's. The command has a `probe` of its own.
     """
     sources = {"C = 2": "killed", "C = 1": "survived", "D = 1": "exit 2", "C = 3": "killed"}
     endless = "while 1:\n    pass"
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['.']\n")
-    (tmp_path / "cell.py").write_text("C = 0")
-    (tmp_path / "test_cell.py").write_text("from cell import C\n\n\ndef test_c():\n    assert C in (0, 1)\n")
+    (tmp_path / "probe.py").write_text("C = 0")
+    (tmp_path / "test_cell.py").write_text("from probe import C\n\n\ndef test_c():\n    assert C in (0, 1)\n")
     command = [sys.executable, "-c", WORKSHOP, str(tmp_path), *sources, endless]
     alone = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout.split("\n") == [*sources.values(), "timed out", ""], done.stderr
-    assert (tmp_path / "cell.py").read_text() == "C = 0"
+    assert (tmp_path / "probe.py").read_text() == "C = 0"

@@ -12,6 +12,7 @@ import io
 import pkgutil
 import re
 import runpy
+import tomllib
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,8 @@ from PIL import Image
 import probe
 from benchmarks.gallery import GALLERY, PAGE, START, made, scripts, small
 from probe import plots
+from probe.command_line import PACKAGES
+from probe.command_line.main import app
 from tests.repo.docs_blocks import ROOT, blocks, run, undecided
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -158,11 +161,23 @@ def test_a_site_that_asks_another_host_is_refused(tmp_path: Path) -> None:
         hook().on_post_build({"site_dir": str(tmp_path)})
 
 
-def test_what_is_cited_is_this_version_and_every_command_of_make_is_explained() -> None:
-    """CITATION.cff; docs/commands.md names each target that `make help` lists, and no other one."""
+def test_what_is_cited_is_this_version_and_every_command_is_explained() -> None:
+    """CITATION.cff; docs/commands.md names what `make help` and `rnn-probe` list and what `python -m` runs, no more.
+
+    The control arm: without the mention of any of them, or with one more, that is seen.
+    """
     assert f"\nversion: {probe.__version__}\n" in (ROOT / "CITATION.cff").read_text()
-    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    assert set(re.findall(r"`make ([a-z-]+)", (ROOT / "docs/commands.md").read_text())) == set(targets)
+    assert list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]) == ["rnn-probe"]
+    there = {f"make {one}" for one in re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.M)}
+    there |= {f"rnn-probe {name}" for name in app if not name.startswith("-")} | {"python -m probe"}
+    for file in [file for folder in PACKAGES for file in (ROOT / folder).rglob("*.py")]:
+        if re.search("^if __name__", file.read_text(), flags=re.M):
+            name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+            there.add(f"python -m {name.removesuffix('.__main__')}")
+    page, named = (ROOT / "docs/commands.md").read_text(), r"`((?:make|rnn-probe|python -m) [a-z_.-]+)"
+    assert set(re.findall(named, page)) == there
+    assert all(set(re.findall(named, page.replace(f"`{one}", "`"))) != there for one in there)
+    assert set(re.findall(named, page + "`make up`")) != there
 
 
 #: Other processors round a value differently, and a line then stands a fraction of a pixel elsewhere.

@@ -24,7 +24,7 @@ from models.flipflop.fitted_head import fit_head
 from models.flipflop.network import initialise
 from models.flipflop.task import BITS, held, pulses
 from models.flipflop.training import RECIPES, errors, train
-from models.train import run
+from probe.command_line.shell import run
 from probe.evidence import judge
 from probe.evidence.measurements import only
 from probe.studies import store

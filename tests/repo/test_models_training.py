@@ -275,9 +275,9 @@ def test_whoever_is_killed_the_same_command_ends_at_the_same_files(
     out, err = process.communicate()
     lines = [line for line in err.splitlines() if " of 3, counter, seed " not in line]
     code, said = {
-        "a worker": (1, "error: A worker process died before its work was done"),
+        "a worker": (1, "python -m models.train: A worker process died before its work was done"),
         "the parent": (-signal.SIGKILL, ""),
-        "all by Ctrl-C": (130, "error: Interrupted."),
+        "all by Ctrl-C": (130, "python -m models.train: Interrupted."),
     }[killed]
     assert (process.returncode, out) == (code, "")
     if said:

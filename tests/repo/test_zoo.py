@@ -21,8 +21,8 @@ from models.flipflop import stored, task
 from models.packing import app, pack, unpack
 from models.recipes import RECIPES
 from models.tasks import bit_strings, running_count
-from models.train import run
 from models.training import train
+from probe.command_line.shell import run
 
 SHORT = replace(RECIPES["counter"], epochs=1)
 

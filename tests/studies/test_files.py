@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -170,6 +171,11 @@ def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert '<a href="../index.html">All pages</a>' in page.read_text()
     lines = [finding.lines()[0], f"{page} {page.stat().st_size} bytes", *map(str, files)]
     assert {line.strip() for line in said}.issuperset(lines)
+    assert main.run([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    answer = {"question": "gates", "answer": finding.notes["answer"], "claims": []}
+    svg = [str(tmp_path / f"report/findings/gates/figures/{one.name}.svg") for one in finding.figures]
+    assert (told["page"], told["findings"][0]) == (str(page), {**answer, "figures": svg})
     with contextlib.chdir(tmp_path / "report"):
         exec(finding.python(0).replace("; ", "; got = "), given := {})
     assert given["got"].svg == finding.figures[0].svg

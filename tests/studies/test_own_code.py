@@ -47,7 +47,7 @@ def test_code_that_ends_the_process_is_an_error(
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert re.search(message, err)
-    monkeypatch.setattr(main, "app", lambda *_words, **_options: sys.exit(0))
+    monkeypatch.setattr("probe.recording.reading.load_recording", lambda *_: sys.exit(0))
     assert main.run(["show", "x"]) == 1
     assert "asked to exit (0) before the command was done" in capsys.readouterr().err
 
