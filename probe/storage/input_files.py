@@ -114,7 +114,8 @@ def _of_numpy(path: Path, key: str | None, what: str) -> Given:
                 raise ProbeError(f"{what}: {str(path)!r} is one array without names; leave out {key!r}.")
             return Given(found)
     except ERRORS as error:
-        raise ProbeError(f"{what}: {str(path)!r} cannot be read ({error}). {_ADVICE}.") from error
+        reason = "it holds other things than numbers" if "pickle" in str(error) else error
+        raise ProbeError(f"{what}: {str(path)!r} cannot be read ({reason}). {_ADVICE}.") from error
 
 
 def _chosen(path: Path, key: str | None, names: list[str], what: str) -> str:

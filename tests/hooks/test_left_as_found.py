@@ -157,7 +157,7 @@ def test_a_compiled_caller_is_recorded_and_edited(tagger: Any) -> None:
         assert same(compiled(x), bare)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 def test_wrapped_models_keep_their_names() -> None:
     """What torch.compile and DataParallel put around a model is not part of its layers' names, in any order."""
     model, compiled = hidden(), cast("Callable[[Any], nn.Module]", torch.compile)

@@ -79,7 +79,7 @@ FORMATS: dict[str, tuple[Callable[[Path, Mapping[str, Any]], Any], str]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.torch.jit")
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_network(name: str, tmp_path: Path) -> None:
     """Modules, weights and other arrays, whatever the file is called: its contents decide."""

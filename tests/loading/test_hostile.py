@@ -97,7 +97,7 @@ def test_a_file_of_torch_or_numpy_calls_nothing(tmp_path: Path) -> None:
     assert (probe.load(tmp_path / "b.npz", names={"w": None}).not_understood, CALLED) == (("w",), [])
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit")  # old, and still read
 def test_an_archive_of_torchscript_calls_nothing(tmp_path: Path) -> None:
     """Its pickle may name tensors, lists and its own modules; a function of Python is refused."""
     stream = io.BytesIO()

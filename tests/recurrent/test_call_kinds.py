@@ -136,7 +136,7 @@ TRANSFORMS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_transforms_are_refused(transform: str) -> None:
     """Inside a transform an edit would lose what a tensor carries beside its numbers; a bare call runs there."""
@@ -149,7 +149,10 @@ def test_transforms_are_refused(transform: str) -> None:
 
 
 @pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore:The tensor attributes:UserWarning"
+    "ignore::DeprecationWarning",
+    "ignore:.torch.jit",
+    "ignore::torch.jit.TracerWarning",
+    "ignore:The tensor attributes:UserWarning",
 )
 @pytest.mark.parametrize("kind", ["lstm", "gru", "cell"])
 def test_graphs_are_refused(kind: str) -> None:
