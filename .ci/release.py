@@ -17,6 +17,7 @@ def obstacles(folder: Path, tag: str) -> list[str]:
     heading = re.search(rf"^## {re.escape(version)} \((\d{{4}}-\d\d-\d\d)\)$", changes, flags=re.MULTILINE)
     date = heading[1] if heading else "YYYY-MM-DD"
     wanted = (f"version: {version}", f"date-released: {date}", f"repository-code: {addresses['Repository']}")
+    installed = "pip install rnn-probe" in readme and "not in a package index" not in readme
     lacking = [line for line in wanted if line not in citation.splitlines()]
     done = {
         "pyproject.toml: put the owner of the repository in the place of OWNER in [project.urls].": "OWNER"
@@ -24,7 +25,7 @@ def obstacles(folder: Path, tag: str) -> list[str]:
         f"The tag is {tag}, and the version of probe/__init__.py is {version}: tag v{version}.": tag == f"v{version}",
         f"CHANGELOG.md: give {version} the date of its release: ## {version} (YYYY-MM-DD).": heading is not None,
         f"CITATION.cff: add the lines {', '.join(lacking)}.": not lacking,
-        "README.md: say `pip install rnn-probe`, which works from then on.": "pip install rnn-probe" in readme,
+        "README.md: say `pip install rnn-probe`, and no more that it is not in a package index.": installed,
     }
     return [sentence for sentence, holds in done.items() if not holds]
 

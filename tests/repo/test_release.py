@@ -109,7 +109,7 @@ READY = {
         "2030",
         "2029",
     ),
-    "README.md": ("pip install rnn-probe\n", "rnn-probe", "."),
+    "README.md": ("pip install rnn-probe # in a package", "in a package", "not in a package index"),
 }
 
 
