@@ -1,6 +1,7 @@
 // Opens every page of the built documentation from its folder, on a desk and on a phone, and searches it there. Prints
 // as JSON: code that is `cut` off on the desk, pages `beyond` the phone's window, what is `asked` of hosts, the page that
-// search `found` for "saturated gates", and by how many pixels the `control`, a line of 100 letters, is cut off.
+// search `found` for "saturated gates", by how many pixels the `control`, a line of 100 letters, is cut off, and how many
+// requests are `noticed` where one is made.
 import { readdirSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { launch } from "./browser.mjs";
@@ -11,7 +12,7 @@ const PHONE = { width: 390, height: 844 };
 const [root] = process.argv.slice(2);
 const folder = `${pathToFileURL(root)}/`;
 const names = readdirSync(root, { recursive: true }).filter((name) => /\.html$/.test(name));
-const report = { pages: 0, cut: [], beyond: [], asked: [], found: "", thumbnails: 0, control: 0 };
+const report = { pages: 0, cut: [], beyond: [], asked: [], found: "", thumbnails: 0, control: 0, noticed: 0 };
 
 const browser = await launch();
 const context = await browser.newContext({ viewport: DESK, offline: true });
@@ -52,5 +53,8 @@ report.thumbnails = await page.$$eval(
   ".thumbnails a",
   (links) => links.filter((link) => document.getElementById(link.hash.slice(1))).length,
 );
+const before = report.asked.length;
+await page.evaluate(() => fetch("https://example.org/x").catch(() => null));
+report.noticed = report.asked.splice(before).length;
 await browser.close();
 console.log(JSON.stringify(report));

@@ -84,7 +84,7 @@ def test_the_documentation_is_read_and_searched_without_a_server(tmp_path: Path)
     seen = run("docs.mjs", tmp_path)
     assert (seen["cut"], seen["beyond"], seen["asked"]) == ([], [], [])
     assert (seen["found"], seen["thumbnails"]) == ("gallery.html", len(list(GALLERY.iterdir())))
-    assert (seen["pages"] > 30, seen["control"] > 0) == (True, True)
+    assert (seen["pages"] > 30, seen["control"] > 0, seen["noticed"]) == (True, True, 1)
     assert [page.name for page in tmp_path.rglob("*.html") if "8&lt;" in page.read_text()] == []
 
 
