@@ -232,19 +232,10 @@ def report(
     from .report_command import report as written
 
     at_least_one("--jobs", jobs)
-    emit(
-        written(
-            study,
-            out,
-            seed=seed,
-            overwrite=overwrite,
-            quiet=quiet,
-            jobs=jobs,
-            figures=figures,
-            up=up,
-            as_json=as_json,
-        )
+    told = written(
+        study, out, seed=seed, overwrite=overwrite, quiet=quiet, jobs=jobs, figures=figures, up=up, as_json=as_json
     )
+    emit(told)
 
 
 @app.command

@@ -52,7 +52,7 @@ class WrappedOnce(PlainFormatter):
         if panel.entries:
             console.out(f"{panel.title}:", highlight=False)
         for entry in panel.entries:
-            shown = entry.copy(default=None) if entry.default in ("False", '""') else entry
+            shown = entry.copy(default=None) if entry.default in ("False", '""', "") else entry
             told = _told(super().__call__, options, panel.copy(title="", entries=[shown]))
             _wrap(console, told, first="  ", later="      ")
         if panel.entries:
@@ -80,11 +80,9 @@ def _told(show: Callable[..., None], *given: Any) -> str:
 
 
 def _wrap(console: Any, told: str, first: str = "", later: str = "") -> None:
-    """Print a paragraph that is wrapped to the width of a terminal."""
-    kept = textwrap.TextWrapper(
-        console.width, first, later, break_long_words=False, break_on_hyphens=False
-    )  # a word that is wider goes beyond it
-    console.out(kept.fill(" ".join(told.split())))
+    """Print a paragraph that is wrapped to the width of a terminal; a word that is wider goes beyond it."""
+    wrapper = textwrap.TextWrapper(console.width, first, later, break_long_words=False, break_on_hyphens=False)
+    console.out(wrapper.fill(" ".join(told.split())), highlight=False)
 
 
 def command(name: str, **given: Any) -> App:
