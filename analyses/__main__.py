@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from probe.command_line.shell import FAILED, UsageError, Whole, at_least_one, ch
 
 if TYPE_CHECKING:
     from probe import Finding, Study
-    from probe.studies.measuring import Progress
+    from probe.studies.progress import Progressing
 
 BUILD = Path("build")
 #: Beside the panel of a study one of so many networks is measured again, chosen by the commit.
@@ -41,6 +42,7 @@ def study(
     verify: bool = False,
     everything: bool = False,
     jobs: Whole = 1,
+    quiet: bool = False,
 ) -> int:
     """Judge what was measured, and write a folder for each question and the pages of a study.
 
@@ -54,6 +56,7 @@ def study(
         verify: measure a panel of networks again, and one in a hundred of the others, and fail where a value moved.
         everything: with --verify, measure every network again.
         jobs: how many networks are measured at a time, each in a process on one thread.
+        quiet: show no progress on stderr.
     """
     check("study", [name], NAMES)
     at_least_one("--jobs", jobs)
@@ -65,25 +68,22 @@ def study(
     # Torch loads in there: --help stays fast.
     found = module_of(name)
     limit_threads()
+    progress: Progressing = None if quiet else "auto"
     if hasattr(found, "study"):
         idle |= {"a question": questions, "--findings": findings, "--pages": pages}
         idle |= {"--measure": measure, "--verify": verify}
     if given := [option for option, acts_not in idle.items() if acts_not]:
         raise UsageError(f"{given[0]} does nothing here; leave it out, or see python -m analyses --help.")
     if hasattr(found, "study"):
-        return _run(found.study(), out or BUILD / "reports" / name, jobs, figures)
+        return _run(found.study(), out or BUILD / "reports" / name, jobs, figures, progress)
     if measure:
-        return _measure(found, name, jobs)
+        return _measure(found, name, jobs, progress)
     if verify:
         return _verify(found, jobs, everything=everything)
     folder, place = findings or BUILD / "findings" / name, out or BUILD / "reports" / name
     if not pages:
         chosen = tuple(one.replace("-", "_") for one in questions)
-        for one, finding in found.findings(chosen).items():
-            alone = [one] if one in (*found.QUESTIONS, *getattr(found, "FRESH_QUESTIONS", ())) else []
-            line = f"from analyses.{name}.study import findings; findings({alone})[{one!r}]  # in a clone"
-            made = replace(finding, provenance={**finding.provenance, "python": line})
-            emit("\n".join(_written(made, folder / one, figures)))
+        _answer(found, name, chosen, folder, figures=figures, progress=progress)
     for path in [] if questions else found.write(folder, place):
         emit(f"{path} {path.stat().st_size} bytes")
     return 0
@@ -98,11 +98,29 @@ def limit_threads() -> None:
     threadpool_limits(1)
 
 
-def _run(made: Study, out: Path, jobs: int, figures: Path | None) -> int:
+def _run(made: Study, out: Path, jobs: int, figures: Path | None, progress: Progressing) -> int:
     """Run a study like anybody's: what was measured lies in the folder of its page."""
-    made.run(out, jobs=jobs, figures=figures, progress=_said)
+    made.run(out, jobs=jobs, figures=figures, progress=progress)
     emit(f"{out / 'index.html'} {(out / 'index.html').stat().st_size} bytes")
     return 0
+
+
+def _answer(
+    found: ModuleType, name: str, chosen: Sequence[str], folder: Path, *, figures: Path | None, progress: Progressing
+) -> None:
+    """Write each finding, and print what it says, as soon as it is known."""
+    from probe.studies.measuring import Progress
+    from probe.studies.progress import shown
+
+    names, start = found.names_of(chosen), time.monotonic()
+    with shown(progress) as tell:
+        for number, (one, finding) in enumerate(found.each(chosen), start=1):
+            alone = [one] if one in (*found.QUESTIONS, *getattr(found, "FRESH_QUESTIONS", ())) else []
+            line = f"from analyses.{name}.study import findings; findings({alone})[{one!r}]  # in a clone"
+            made = replace(finding, provenance={**finding.provenance, "python": line})
+            emit("\n".join(_written(made, folder / one, figures)))
+            took, start = time.monotonic() - start, time.monotonic()
+            tell(Progress(one, number, len(names), "answered", took))
 
 
 def _written(finding: Finding, folder: Path, figures: Path | None) -> list[str]:
@@ -112,16 +130,12 @@ def _written(finding: Finding, folder: Path, figures: Path | None) -> list[str]:
     return finding.lines(files if figures is None else finding.save_figures(figures / finding.question))
 
 
-def _measure(found: ModuleType, name: str, jobs: int) -> int:
+def _measure(found: ModuleType, name: str, jobs: int, progress: Progressing) -> int:
     for part, make in found.STUDIES.items():
         path = found.FOLDER / f"{part}.csv.xz"
-        fresh = make().measure(path, parts=BUILD / "measured" / name, jobs=jobs, progress=_said)
+        fresh = make().measure(path, parts=BUILD / "measured" / name, jobs=jobs, progress=progress)
         emit(f"{path}: {fresh} networks measured, with their controls")
     return 0
-
-
-def _said(progress: Progress) -> None:
-    sys.stderr.write(f"{progress.question} of {progress.of}\n")
 
 
 def _verify(found: ModuleType, jobs: int, *, everything: bool) -> int:

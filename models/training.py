@@ -6,6 +6,8 @@ size leaves the split as it was. The global generator is neither read nor moved.
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from .learning import Adam, take_step
 from .recipes import Recipe
 from .tf1 import from_basic_lstm_cell
 
+#: Seconds between two lines on how far the training of a network is.
+TOLD_EVERY = 10.0
 OUTPUTS = (checkpoints.CONFIG, *checkpoints.WEIGHTS.values())
 
 
@@ -191,9 +195,15 @@ def _is_finished(folder: Path, recipe: Recipe, seed: int) -> bool:
 
 def _train(model: Counter, recipe: Recipe, seed: int, folder: Path) -> None:
     rows, batches = split(recipe, seed), training_strings(recipe, seed).batches(recipe.batch_size)
-    adam = Adam(model, recipe)
+    adam, start = Adam(model, recipe), time.monotonic()
+    due = start + TOLD_EVERY
     for step in range(recipe.steps):
         take_step(model, adam, batches[step % recipe.batches], recipe=recipe, t=step + 1)
+        if (now := time.monotonic()) >= due:
+            due = now + TOLD_EVERY
+            sys.stderr.write(
+                f"{recipe.name}, seed {seed}: step {step + 1:,} of {recipe.steps:,}, {now - start:.0f} s\n"
+            )
     untrained, config = initialise(recipe, seed), describe(model, recipe, seed, *rows)
     checkpoints.save(folder, model=model, untrained=untrained, config=config)
     # What a kill in the middle of writing left under a temporary name, see probe.storage.files.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ from probe.questions import Question
 from probe.report import Details, Link, Section, Table, Text
 from probe.storage.files import write_atomically
 from probe.studies.pages.sections import build, claims_table, provenance, tally
+from probe.studies.run import findings as judged_one_by_one
 from probe.subjects.subject import Subject
 from reports import claims, first_page
 
@@ -199,34 +201,56 @@ def _only(recipe: Sequence[str]) -> Callable[[Subject], str | None]:
 
 
 def findings(names: Sequence[str]) -> dict[str, Finding]:
-    """Return what was found, by question.
+    """Return what was found, by question; errors are those of `each`."""
+    return dict(each(names))
+
+
+def names_of(names: Sequence[str]) -> list[str]:
+    """Return the names of what `each` yields of some questions, or of all.
 
     Raises:
-        ProbeError: there is no such question, or measurements are missing or stale.
+        ProbeError: there is no such question.
     """
     known = (*QUESTIONS, *FRESH_QUESTIONS)
     for name in names:
         if name not in known:
             raise ProbeError(unknown("question", name, known))
+    return list(names) or [*known, *(one.name for one in ACROSS), pictures.NAME]
+
+
+def each(names: Sequence[str]) -> Iterator[tuple[str, Finding]]:
+    """Yield what was found, with the name of its question, as soon as it is.
+
+    Raises:
+        ProbeError: there is no such question, or measurements are missing or stale.
+    """
+    _ = names_of(names)
     parts = {"judged": (judged, QUESTIONS), "fresh": (fresh, FRESH_QUESTIONS)}
     asked = {part: [one for one in names or every if one in every] for part, (_, every) in parts.items()}
     studies = {part: parts[part][0](wanted, fit=False) for part, wanted in asked.items() if wanted}
     found = dict[str, Finding]()
     for part, study in studies.items():
-        found |= study.findings(FOLDER / f"{part}.csv.xz")
+        for one in judged_one_by_one(study, FOLDER / f"{part}.csv.xz"):
+            found[one.question] = one
+            yield one.question, one
     if names:
-        return found
+        return
     made = found["accuracy"].provenance
     by_name = {one.network.name: one for one in studies["judged"].networks}
     tables = {name: finding.measurements for name, finding in found.items()}
     compared, stopped = recipes().tables(FOLDER / "recipes.csv.xz"), training().tables(FOLDER / "training.csv.xz")
     rated = rates(fit=False).tables(FOLDER / "rates.csv.xz")
-    across = [training_signal.find(compared), over_training.find(stopped)]
-    across.append(width.find(widths().tables(FOLDER / "widths.csv.xz")))
-    across.append(base_rate.find(rated, compared, family=LAST_FAMILY))
-    across += [verdicts.find(found | {one.question: one for one in across}), pictures.find(by_name, tables, compared)]
-    found |= {one.question: replace(one, provenance=made) for one in across}
-    return found
+    for find in (
+        partial(training_signal.find, compared),
+        partial(over_training.find, stopped),
+        lambda: width.find(widths().tables(FOLDER / "widths.csv.xz")),
+        partial(base_rate.find, rated, compared, family=LAST_FAMILY),
+        partial(verdicts.find, found),
+        partial(pictures.find, by_name, tables, compared),
+    ):
+        one = replace(find(), provenance=made)
+        found[one.question] = one
+        yield one.question, one
 
 
 def write(folder: Path, out: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,8 +43,8 @@ STEP, BIT, WAIT = STEPS[1], 0, 7
 Group = Sequence[Subject]
 
 
-def beside(findings: Mapping[str, Finding]) -> dict[str, Finding]:
-    """Return findings, by cell and question, with the page's figures, which stand with the cell that is shown."""
+def beside(findings: Mapping[str, Finding]) -> Iterator[tuple[str, Finding]]:
+    """Yield findings, by cell and question, with the page's figures, which stand with the cell that is shown."""
     group = shown()
     single = {name.partition("-")[0]: one for name, one in findings.items() if name.endswith("single_answers")}
     drawn: dict[str, tuple[Callable[[Group], DataFigure], ...]] = {
@@ -52,10 +52,8 @@ def beside(findings: Mapping[str, Finding]) -> dict[str, Finding]:
         f"{CELL}-stable_answers": (flows,),
         f"{CELL}-single_answers": (interchange, lambda _: after(single)),
     }
-    return {
-        name: replace(one, figures=tuple(draw(group) for draw in drawn.get(name, ())))
-        for name, one in findings.items()
-    }
+    for name, one in findings.items():
+        yield name, replace(one, figures=tuple(draw(group) for draw in drawn.get(name, ())))
 
 
 def shown() -> list[Subject]:

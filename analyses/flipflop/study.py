@@ -148,23 +148,38 @@ PANEL = {cell: [f"flipflop-{cell}/seed-{stored.SEEDS[0]}"] for cell in CELLS}
 
 
 def findings(names: Sequence[str] = ()) -> dict[str, Finding]:
-    """Return what was found, by cell and question, such as `gru-step_answers`.
+    """Return what was found, by cell and question, such as `gru-step_answers`; errors are those of `each`."""
+    return dict(each(names))
+
+
+def names_of(names: Sequence[str]) -> list[str]:
+    """Return the names of what `each` yields of some questions, or of all.
+
+    Raises:
+        ProbeError: there is no such question.
+    """
+    known = [one.name for one in QUESTIONS]
+    for name in names:
+        if name not in known:
+            raise ProbeError(unknown("question", name, known))
+    return [f"{cell}-{name}" for cell in CELLS for name in names or known]
+
+
+def each(names: Sequence[str]) -> Iterator[tuple[str, Finding]]:
+    """Yield what was found, with its name, as soon as its pictures are drawn.
 
     Raises:
         ProbeError: there is no such question, or something was not measured on the networks that are here.
     """
     from analyses.flipflop import pictures
 
-    known = [one.name for one in QUESTIONS]
-    for name in names:
-        if name not in known:
-            raise ProbeError(unknown("question", name, known))
+    _ = names_of(names)
     found = {
         f"{cell}-{name}": replace(one, question=f"{cell}-{name}")
         for cell in CELLS
         for name, one in of_cell(cell, names).findings(FOLDER / f"{cell}.csv.xz").items()
     }
-    return pictures.beside(found)
+    yield from pictures.beside(found)
 
 
 def write(folder: Path, out: Path) -> list[Path]:

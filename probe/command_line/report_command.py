@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..evidence.findings import Finding
-from ..studies.measuring import Progress
+from ..studies.progress import shown
 from ..studies.run import FINDINGS, PAGE, run
 from ..studies.study_file import read_study
 from .output import to_json
@@ -33,8 +30,8 @@ def report(
     question that was not asked nothing is printed: the page says why.
     """
     given = read_study(study, seed)
-    with shown(quiet=quiet or sys.stderr is None or not sys.stderr.isatty()) as progress:
-        _ = run(given, out, overwrite=overwrite, progress=progress, jobs=jobs, figures=figures, up=up)
+    with shown(None if quiet else "auto") as tell:
+        _ = run(given, out, tell, overwrite=overwrite, jobs=jobs, figures=figures, up=up)
     page = out / PAGE
     folders = {file.parent: Finding.read(file.parent) for file in sorted((out / FINDINGS).glob("*/finding.json"))}
     found = [(one, _files(one, at, figures)) for at, one in folders.items() if not one.measurements.empty]
@@ -60,24 +57,3 @@ def _described(finding: Finding, files: list[Path]) -> dict[str, Any]:
         "claims": [{"claim": claim.rule.key, "verdict": claim.verdict} for claim in finding.claims],
         "figures": [str(path) for path in files],
     }
-
-
-@contextmanager
-def shown(*, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """Show a line with a bar on stderr while a study runs; nothing where it is quiet or stderr is no terminal."""
-    if quiet:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task("reading the study", total=None)
-
-        def tell(progress: Progress) -> None:
-            done = progress.number - (progress.state == "started")
-            bars.update(task, description=f"{progress.question}: {progress.state}", completed=done, total=progress.of)
-
-        yield tell

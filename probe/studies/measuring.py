@@ -6,9 +6,10 @@ One list of questions serves one network and many; its order is that in which th
 from __future__ import annotations
 
 import dataclasses
+import time
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -77,16 +78,20 @@ class Progress:
     """How far a run of a study is.
 
     Attributes:
-        question: the name of the question, such as `reading-depth`; of several networks, which network.
+        question: the name of the question, such as `reading-depth`; while several networks are measured, the
+            network's name.
         number: its number, from 1.
         of: how many there are.
-        state: `started`, `answered`, or `kept` (an earlier run of the same study has measured it).
+        state: `started`, `answered`, or `kept` (an earlier run of the same study has measured it); at last, when
+            its pictures and words are there, `written`.
+        seconds: how long that took, where it is done.
     """
 
     question: str
     number: int
     of: int
     state: str
+    seconds: float = 0.0
 
 
 Report = Callable[[Progress], None]
@@ -116,11 +121,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What measuring a group came to: the questions that were measured now, and why others were not asked of it."""
+    """What measuring a group came to: what was measured now, why other questions were not asked, and in what time."""
 
     member: str
     fresh: tuple[str, ...]
     reasons: Mapping[str, str]
+    seconds: float
 
 
 def groups_of(
@@ -170,11 +176,11 @@ def measure(call: Call, report: Report | None = None) -> Outcome:
 
     Where nothing is told of its progress networks are measured side by side, each on one thread.
     """
-    held, fresh, reasons = call.held.tables, list[str](), dict[str, str]()
+    begin, held, fresh, reasons = time.monotonic(), call.held.tables, list[str](), dict[str, str]()
     tell = report or (lambda _: None)
     with nullcontext() if report is not None else one_thread():
         for number, question in enumerate(call.questions, start=1):
-            state, name = "kept", question.name
+            state, name, start = "kept", question.name, time.monotonic()
             if name not in held:
                 tell(Progress(name, number, len(call.questions), "started"))
                 with about(f"The network {call.member!r}" if report is None and call.member != TOGETHER else ""):
@@ -186,8 +192,8 @@ def measure(call: Call, report: Report | None = None) -> Outcome:
                     call.store.add(call.member, Measured(call.networks, {name: new}))
                     fresh.append(name)
                 state = "answered"
-            tell(Progress(name, number, len(call.questions), state))
-    return Outcome(call.member, tuple(fresh), reasons)
+            tell(Progress(name, number, len(call.questions), state, time.monotonic() - start))
+    return Outcome(call.member, tuple(fresh), reasons, time.monotonic() - begin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,16 +254,18 @@ def plan_of(study: Study, subjects: Sequence[Subject], store: Store) -> Plan:
     return Plan(questions, calls)
 
 
-def measure_all(plan: Plan, report: Report | None = None, *, jobs: int = 1) -> list[Outcome]:
+def measure_all(plan: Plan, report: Report, *, jobs: int = 1) -> list[Outcome]:
     """Measure what is missing of all groups, and return what that came to, in their order."""
-    report, calls = report or (lambda _: None), plan.calls
+    calls = plan.calls
     if len(calls) == 1:
         return [measure(calls[0], report)]
     found: dict[str, Outcome] = {}
     done = parallel(measure, [(one,) for one in calls], jobs=jobs, again="The same command goes on from here.")
-    for number, outcome in enumerate(done, start=1):
-        report(Progress(f"network {number}", number, len(calls), "answered"))
-        found[outcome.member] = outcome
+    with closing(done):  # an interrupt ends the workers at once
+        for number, outcome in enumerate(done, start=1):
+            found[outcome.member] = outcome
+            state = "answered" if outcome.fresh else "kept"
+            report(Progress(outcome.member, number, len(calls), state, outcome.seconds))
     return [found[call.member] for call in calls]
 
 

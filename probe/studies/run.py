@@ -6,7 +6,8 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +40,11 @@ Parts = dict[str, str]
 def run(
     study: Study,
     folder: str | os.PathLike[str],
+    report: Report,
     *,
-    overwrite: bool = False,
-    progress: Callable[[Progress], None] | None = None,
-    jobs: int = 1,
-    figures: str | os.PathLike[str] | None = None,
+    overwrite: bool,
+    jobs: int,
+    figures: str | os.PathLike[str] | None,
     up: str = "",
 ) -> Page:
     """Run every question of a study and write its page; see `Study.run`.
@@ -62,14 +63,16 @@ def run(
         plan = plan_of(
             study, subjects, Store(folder / MEASURED / f"{POPULATION}{SUFFIX}", folder / MEASURED / POPULATION)
         )
-        outcomes = measure_all(plan, progress, jobs=jobs)
-        written = []
+        outcomes = measure_all(plan, report, jobs=jobs)
+        written, start = [], time.monotonic()
         for finding in _findings(study, plan, outcomes, single=alone(subjects)):
             read = f"import probe; probe.Finding.read({f'{FINDINGS}/{finding.question}'!r})  # beside this page"
             whole = dataclasses.replace(finding, provenance=_provenance(parts) | {"python": read})
             if figures is not None:
                 _ = whole.save_figures(Path(figures) / finding.question)
             written.append(Finding.read(whole.write(folder / FINDINGS / finding.question)))
+            took, start = time.monotonic() - start, time.monotonic()
+            report(Progress(finding.question, len(written), len(plan.questions), "written", took))
         beside = plan.calls[0].subjects[1:]
         made = page.build(subjects, beside, study.title, written, {one.name for one in plan.questions if one.leads})
         made = dataclasses.replace(made, up=[Link("All pages", up)] if up else [])
@@ -134,20 +137,21 @@ def _provenance(parts: Parts) -> dict[str, Any]:
     return {"study": parts, "versions": identity.versions()}
 
 
-def measure(study: Study, path: Any, parts: Any, *, jobs: int, progress: Report | None) -> int:
+def measure(study: Study, path: Any, parts: Any, report: Report, *, jobs: int) -> int:
     """Measure what is missing of several networks; see `Study.measure`."""
     found = plan(study, Path(path), Path(parts))
-    outcomes = measure_all(found, progress, jobs=jobs)
+    outcomes = measure_all(found, report, jobs=jobs)
     found.pack()
     return sum(bool(one.fresh) for one in outcomes)
 
 
-def findings(study: Study, path: Any) -> dict[str, Finding]:
-    """Return what was measured, judged; see `Study.findings`."""
+def findings(study: Study, path: Any) -> Iterator[Finding]:
+    """Yield what was measured, judged, as each question is; see `Study.findings`."""
     found = whole(study, path)
     tied = {name: digest for call in found.calls for name, digest in call.networks.items()}
     made = _provenance({NETWORKS: identity.digest(tied), identity.VERSION: identity.__version__})
-    return {one.question: dataclasses.replace(one, provenance=made) for one in _findings(study, found)}
+    for one in _findings(study, found):
+        yield dataclasses.replace(one, provenance=made)
 
 
 def whole(study: Study, path: Any) -> Plan:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..evidence.findings import Finding
     from ..report import Page
     from ..subjects.subject import Subject
-    from .measuring import Progress
+    from .progress import Progressing
     from .verify import Again
 
 __all__ = ["Concept", "Readout", "Study"]
@@ -170,7 +170,7 @@ class Study:
         folder: str | os.PathLike[str],
         *,
         overwrite: bool = False,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Progressing = "auto",
         jobs: int = 1,
         figures: str | os.PathLike[str] | None = None,
     ) -> Page:
@@ -184,8 +184,9 @@ class Study:
         Args:
             folder: where the page is written; it is made if it does not exist.
             overwrite: remove all answers in the folder, also those of another study, and measure everything anew.
-            progress: called when a question is started and when it is answered; of many networks, when one is
-                measured.
+            progress: `auto` shows on stderr how far it is, with a bar in a terminal and in a notebook, and elsewhere
+                a line with its time for each question that is answered; of many networks, for each that is measured
+                as well. None or False shows nothing. A function is called with a `Progress` each time.
             jobs: how many networks are measured at a time, each in a process on one thread.
             figures: a folder that gets every figure for papers as SVG, PDF and PNG, in a folder for each question.
 
@@ -195,9 +196,11 @@ class Study:
         Raises:
             ProbeError: a part of the study does not fit, or the folder holds the answers of another study.
         """
+        from .progress import shown
         from .run import run
 
-        return run(self, folder, overwrite=overwrite, progress=progress, jobs=jobs, figures=figures)
+        with shown(progress) as report:
+            return run(self, folder, report, overwrite=overwrite, jobs=jobs, figures=figures)
 
     def measure(
         self,
@@ -205,7 +208,7 @@ class Study:
         *,
         parts: str | os.PathLike[str],
         jobs: int = 1,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Progressing = "auto",
     ) -> int:
         """Measure what is missing of several networks, pack it into one file, and return of how many that was so.
 
@@ -213,14 +216,16 @@ class Study:
             path: the file, NAME.csv.xz. What it holds of the same networks and versions of questions stays.
             parts: folder of the parts, one a network, that an interrupted run leaves and the next goes on from.
             jobs: how many networks are measured at a time, each in a process on one thread.
-            progress: called when a network is measured.
+            progress: as of `run`, of each network that is measured.
 
         Raises:
             ProbeError: a part of the study does not fit, a file cannot be read or written, or a worker died.
         """
+        from .progress import shown
         from .run import measure
 
-        return measure(self, path, parts, jobs=jobs, progress=progress)
+        with shown(progress) as report:
+            return measure(self, path, parts, report, jobs=jobs)
 
     def findings(self, path: str | os.PathLike[str]) -> dict[str, Finding]:
         """Return what was measured, judged: a finding for each question by its name.
@@ -233,7 +238,7 @@ class Study:
         """
         from .run import findings
 
-        return findings(self, path)
+        return {one.question: one for one in findings(self, path)}
 
     def tables(self, path: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
         """Return what was measured: the table of each question by its name.

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +34,7 @@ def parallel(
     *,
     jobs: int = 1,
     again: str = "Run it again.",
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Call a function once for each tuple of arguments and yield the results as they come, in any order."""
     if jobs < 1:
         raise ProbeError(f"The number of jobs is {jobs}; give 1 or more.")
@@ -46,13 +46,15 @@ def parallel(
 
 def _in_processes(
     function: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], jobs: int, again: str
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     from joblib.externals.loky import ProcessPoolExecutor, as_completed
 
     pool = ProcessPoolExecutor(jobs, initializer=_begin, initargs=(os.getpid(),), env=dict.fromkeys(THREADS, "1"))
     done = False
     try:
-        for call in as_completed([pool.submit(function, *each) for each in arguments]):
+        with _unheard():
+            calls = [pool.submit(function, *each) for each in arguments]
+        for call in as_completed(calls):
             yield call.result()
         done = True
     except BrokenProcessPool as error:
@@ -64,11 +66,24 @@ def _in_processes(
         pool.shutdown(wait=True, kill_workers=not done)
 
 
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Hear Ctrl-C only afterwards. Processes that begin meanwhile never hear it: they would end with a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        _ = signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(parent: int) -> None:
     """Let a worker compute on one thread, and end with its parent, which alone answers Ctrl-C."""
+    _ = signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
-    _ = signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 

@@ -28,7 +28,15 @@ model.add_module("</script><img src=x onerror=alert(1)>", nn.LSTM(3, 12, num_lay
 recording = probe.record(model, torch.randn(40, 2, 3))
 recording
 """,
-    "probe.inspect(model)",
+    """
+from probe.studies.progress import shown
+from probe.studies.measuring import Progress
+
+with shown() as tell:
+    for place in (1, 2):
+        tell(Progress("<gates>", place, 2, "answered"))
+probe.inspect(model)
+""",
     'Page("A page", "Its lead.", [Section("Rows", [Table(["a"], [[1]], "One row.")], "rows")])',
     'Explorer([ExplorerNetwork("a small one", nn.LSTM(1, 4))], "0110", {"0": 0.0, "1": 1.0})',
 ]
@@ -63,6 +71,8 @@ def test_every_value_is_seen_and_violates_nothing(tmp_path: Path) -> None:
     head, body = page.read_text(encoding="utf-8").split("<body", 1)
     head = re.sub(r"<script.*?</script>", "", head, flags=re.DOTALL)
     page.write_text(f"{head}<body{body}", encoding="utf-8")
+    # A bar is drawn anew in its place.
+    assert re.findall(r"<progress.* value=.(\d).*> 2/2, \d+ s: (.*)", body) == [("2", "&lt;gates&gt;: answered")]
     found = run("notebook.mjs", page)
     assert (found["requests"], found["console"], found["csp"]) == ([], [], [])
     assert [each["frame"] for each in found["shown"]] == [False, False, True, True]

@@ -258,7 +258,9 @@ def test_a_study_file_names_a_module_of_ones_own(tmp_path: Path) -> None:
     assert parts(subject)["fixed_inputs"] != parts(prepare(other)[0])["fixed_inputs"]
 
 
-def test_files_of_weights_go_into_the_module_in_each_process(tmp_path: Path) -> None:
+def test_files_of_weights_go_into_the_module_in_each_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Networks and heads are those of their files, and named by them; no other process knows the module's class."""
     path = study_file(tmp_path, "module")
     text = FILES["module"].replace("make", 'make"\nfile = "trained/*.pt')
@@ -278,6 +280,8 @@ def test_files_of_weights_go_into_the_module_in_each_process(tmp_path: Path) -> 
     with without_pictures():
         for jobs in "12":
             assert main.run(["report", str(path), "-o", str(tmp_path / jobs), "--jobs", jobs]) == 0
+            told = re.findall(r"^\d of \d +\d+\.\d s  (.+)$", capsys.readouterr().err, re.MULTILINE)
+            assert (sorted(told[:3]), told[3:]) == (["seed-0", "seed-1", "seed-2"], ["answers"])
     one, two = (tmp_path / jobs / "findings" / "answers" / "measurements.csv" for jobs in "12")
     assert one.read_bytes() == two.read_bytes()
     found = Finding.read(one.parent).measurements

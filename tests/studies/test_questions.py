@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from probe.questions.interventions import interchange
 from probe.studies.answer import allowed
 from probe.studies.measuring import Progress
 from probe.studies.prepare import prepare
+from probe.studies.progress import shown
 from probe.studies.study_file import read_study
 from probe.subjects.states import recorded_rows, sample_of
 from probe.subjects.subject import Subject
@@ -114,10 +118,10 @@ class StoppedError(Exception):
 
 
 def answered(study: object, folder: Path, **more: object) -> dict[str, str]:
-    """Run a study and return what was told of each question, begun ones left out."""
+    """Run a study and return what was told of each question that was measured."""
     told: list[Progress] = []
     study.run(folder, progress=told.append, **more)  # pyright: ignore[reportAttributeAccessIssue]
-    return {one.question: one.state for one in told if one.state != "started"}
+    return {one.question: one.state for one in told if one.state in ("answered", "kept")}
 
 
 def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
@@ -138,6 +142,39 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     (part,) = (report / "measured").rglob("*.csv.xz")
     part.write_bytes(part.read_bytes()[:-9])
     assert answered(study, report)["gates"] == "answered"
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what it is sent."""
+
+    def isatty(self) -> bool:
+        """Return that it is one."""
+        return True
+
+
+def test_long_work_says_on_stderr_how_far_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a log a line a question, with its time and of 120 letters at most; in a terminal a bar; or nothing."""
+    study = study_of(planted(), **FEW)
+    study.run(tmp_path)
+    out, err = capsys.readouterr()
+    lines = [f"{place} of 3 TIME {name}" for place, name in enumerate(("gates", "fixed-points", "network"), 1)]
+    assert (out, re.sub(r" +\d+\.\d s  ", " TIME ", err).splitlines()) == ("", lines)
+    study.run(tmp_path)
+    assert capsys.readouterr().err.split()[3::5] == ["kept"] * 3
+    study.run(tmp_path, progress=None)
+    with refused():
+        study.run(tmp_path, progress=True)  # pyright: ignore[reportArgumentType]
+    assert capsys.readouterr() == ("", "")
+    with shown() as tell:
+        tell(Progress("a" * 200, 1, 1, "answered", 2.0))
+    assert len(capsys.readouterr().err) == 121
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    study.run(tmp_path)
+    assert "network: written" in terminal.getvalue()
+    assert "3/3" in terminal.getvalue()
 
 
 def test_another_study_is_refused_unless_it_may_replace_the_first(
