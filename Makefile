@@ -32,20 +32,30 @@ setup: $(VENV)/.installed  ## create .venv and install the project with its deve
 # Without the stamp the folder is of unknown state (an interrupted install), so it is made anew. The stamp goes
 # before an install and comes back after it: an interrupted one leaves none.
 $(VENV)/.installed: pyproject.toml
-	test -f $@ || $(PYTHON) -m venv --clear $(VENV)
-	rm -f $@
-	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
-	$(PY) -m pip install --quiet --editable '.[all]' --group dev
-	touch $@
+	@echo "installing into $(VENV), which takes minutes the first time"
+	@test -f $@ || $(PYTHON) -m venv --clear $(VENV)
+	@rm -f $@
+	@$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	$(call step,installed into $(VENV),$(PY) -m pip install --quiet --editable '.[all]' --group dev)
+	@touch $@
+
+# $(call step,WORDS,COMMAND): says a line when a command is done, with its time; its results lie in files.
+step = @start=$$(date +%s); $(2) >/dev/null && echo "$(1): $$(($$(date +%s) - start)) s"
+# In a log a step is one line; in a terminal a bar says how far it is.
+QUIET := $(shell test -t 2 || echo --quiet)
 
 train: $(VENV)/.installed  ## train seed 0 of the counter into build/models/counter
-	$(PY) -m models.train --recipe counter --seed 0 --out $(BUILD)/models/counter/seed-0 --overwrite
+	$(call step,trained seed 0 of the counter into $(BUILD)/models,\
+	  $(PY) -m models.train --recipe counter --seed 0 --out $(BUILD)/models/counter/seed-0 --overwrite)
 
 report: train  ## train and measure seed 0, answer, and build the pages: build/reports/counter/index.html
-	$(PY) -m analyses counter
-	$(PY) -m analyses flipflop
-	$(VENV)/bin/rnn-probe report analyses/counter/here.py -o $(BUILD)/reports/here --up ../index.html --jobs $(JOBS)
-	$(VENV)/bin/rnn-probe site $(BUILD)/reports/counter $(BUILD)/reports/flipflop $(BUILD)/reports/here -o $(BUILD)/reports
+	$(call step,answered the questions about counters,$(PY) -m analyses counter $(QUIET))
+	$(call step,answered the questions about flip-flops,$(PY) -m analyses flipflop $(QUIET))
+	$(call step,measured the counter that was trained here,$(VENV)/bin/rnn-probe report analyses/counter/here.py \
+	  -o $(BUILD)/reports/here --up ../index.html --jobs $(JOBS) $(QUIET))
+	$(call step,wrote the index of all pages,$(VENV)/bin/rnn-probe site $(BUILD)/reports/counter \
+	  $(BUILD)/reports/flipflop $(BUILD)/reports/here -o $(BUILD)/reports)
+	@echo "The page to open: $(BUILD)/reports/counter/index.html"
 
 pages: $(VENV)/.installed  ## rebuild the committed pages from the committed measurements
 	$(PY) -m analyses counter --findings $(BUILD)/pages/counter --out reports/counter

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -173,4 +172,4 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    shell.leave(run())

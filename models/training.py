@@ -27,8 +27,8 @@ from .learning import Adam, take_step
 from .recipes import Recipe
 from .tf1 import from_basic_lstm_cell
 
-#: Seconds between two lines on how far the training of a network is.
-TOLD_EVERY = 10.0
+#: The training of a network is told in so many lines at most, and not more often than every so many seconds.
+LINES, TOLD_EVERY = 10, 10.0
 OUTPUTS = (checkpoints.CONFIG, *checkpoints.WEIGHTS.values())
 
 
@@ -199,7 +199,7 @@ def _train(model: Counter, recipe: Recipe, seed: int, folder: Path) -> None:
     due = start + TOLD_EVERY
     for step in range(recipe.steps):
         take_step(model, adam, batches[step % recipe.batches], recipe=recipe, t=step + 1)
-        if (now := time.monotonic()) >= due:
+        if (step + 1) % max(recipe.steps // LINES, 1) == 0 and (now := time.monotonic()) >= due:
             due = now + TOLD_EVERY
             sys.stderr.write(
                 f"{recipe.name}, seed {seed}: step {step + 1:,} of {recipe.steps:,}, {now - start:.0f} s\n"

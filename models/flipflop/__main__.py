@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from probe.command_line.shell import UsageError, Whole, at_least_one, check, command, emit, run
+from probe.command_line.shell import UsageError, Whole, at_least_one, check, command, emit, leave, run
 from probe.studies.workers import parallel
 
 from ..train import parse_seeds
@@ -43,4 +43,4 @@ def train(
 
 
 if __name__ == "__main__":
-    sys.exit(run(app, again="The same command goes on from here."))
+    leave(run(app, again="The same command goes on from here."))

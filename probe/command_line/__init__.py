@@ -1,12 +1,17 @@
-"""The command `rnn-probe`: inspect, record, convert, new-study, report, show, site, verify."""
+"""The command `rnn-probe`: inspect, record, convert, new-study, report, show, site, verify.
+
+Whoever interrupts a command while Python imports it, or ends it, reads one line and no traceback.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import TracebackType
 
 #: Those of a checkout.
 PACKAGES = ("analyses", "benchmarks", "models", "reports")
+_before = sys.excepthook
 
 
 def only_commands(file: str) -> None:
@@ -35,3 +40,13 @@ def only_commands(file: str) -> None:
         listed = ", ".join(f"python -m {one}" for one in commands or ("analyses",))
         sys.stderr.write(f"python -m {asked}: This is no command. Type one of docs/commands.md: {listed}.\n")
         sys.exit(2)
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("Interrupted.\n")
+    else:
+        _before(kind, error, trace)
+
+
+sys.excepthook = _told

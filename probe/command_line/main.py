@@ -287,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the words after the program's name; None for those that the process was started with.
     """
-    sys.exit(run(arguments))
+    shell.leave(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ Results go to stdout, errors to stderr. Exit codes: 0, 1 for failed work, 2 for 
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import sys
@@ -12,7 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from io import StringIO, TextIOWrapper
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnusedCliTokensError
 from cyclopts.help import PlainFormatter
@@ -166,6 +167,17 @@ def run(
         if not error.filename:
             _drop_output()
     return code
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with a code; after an interrupt at once: Python would put torch away for a second and more."""
+    if code == INTERRUPTED:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _unreadable(error: OSError) -> str:

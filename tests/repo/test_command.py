@@ -37,7 +37,7 @@ def test_what_cannot_be_done_is_said_in_one_line_and_an_interrupt_is_told(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study, "findings", interrupted)
+    monkeypatch.setattr(study, "each", interrupted)
     assert run(["counter"]) == INTERRUPTED
     assert "the same command goes on" in capsys.readouterr().err
 

@@ -6,6 +6,8 @@ import dataclasses
 import errno
 import math
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
@@ -272,3 +274,67 @@ def test_whoever_is_killed_the_same_command_ends_at_the_same_files(
     assert len(list((tmp_path / "run").glob(f"*/{CONFIG}"))) < 3, "finished before the kill: too short"
     assert command.main([*MANY, "--resume", "--out", str(tmp_path / "run")]) == 0
     assert contents(tmp_path / "run") == whole
+
+
+STUDY = """
+import sys
+import torch
+import probe
+torch.manual_seed(0)
+networks = [torch.nn.LSTM(1, 6, batch_first=True) for _ in range(MANY)]
+bits = torch.randint(2, (40, 6, 1)).float()
+asked = ["gates", "noise-margin", "fixed-points"]
+study = probe.Study(networks, bits, {"ones": bits[:, :, 0].cumsum(1)}, questions=asked)
+if __name__ == "__main__":
+    study.run(sys.argv[1], jobs=2)
+"""
+STOPPED = {
+    "a report": ["-m", "probe.command_line.main", "report", "1.py", "-o"],
+    "a study": ["3.py"],
+    "a training": ["-m", "models.train", "--seeds", "0:3", "--epochs", "50", "--jobs", "2", "--resume", "--out"],
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", STOPPED)
+def test_ctrl_c_at_any_moment_is_heard_and_the_same_command_ends_at_the_same_files(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent to the command and its workers, as a terminal does; told within ten seconds, and nobody lives on.
+
+    A traceback is there before Python has imported the first module of ours, and in a script that is not ours.
+    """
+    for many in "13":
+        (tmp_path / f"{many}.py").write_text(STUDY.replace("MANY", many))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # not "ignore", which would be handed down
+
+    def end(out: str, after: float = 999.0) -> tuple[float, dict[str, bytes]]:
+        begin, file, line = time.monotonic(), tmp_path / f"{out}.txt", [sys.executable, *STOPPED[kind], out]
+        with file.open("w") as said:
+            process = subprocess.Popen(
+                line, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL, stderr=said
+            )
+        try:
+            assert process.wait(after) == 0, file.read_text()
+        except subprocess.TimeoutExpired:
+            workers = psutil.Process(process.pid).children(recursive=True)
+            os.killpg(process.pid, signal.SIGINT)
+            until = time.monotonic() + 10
+            while process.poll() is None and "nterrupt" not in file.read_text():
+                assert time.monotonic() < until, "nobody heard it"
+                time.sleep(0.01)
+            code, told = process.wait(60), file.read_text()
+            assert code in (130, -signal.SIGINT) or (after > took / 2 and code == 0), told
+            last = re.findall(rf'"{ROOT}/((?:probe|models)/.*?)"', told)[-1:]
+            alone = not workers and last in ([], ["models/train.py"], ["probe/__init__.py"])
+            assert alone or ("_run_module_as_main" if kind == "a study" else "Traceback") not in told, told
+            assert psutil.wait_procs(workers, timeout=60)[1] == []
+        return time.monotonic() - begin, contents(tmp_path / out)
+
+    took, whole = end("whole")
+    draws = random.Random(kind)
+    for number in map(str, range(20)):
+        end(number, draws.uniform(0, took))
+        assert end(number)[1] == whole
+    signal.signal(signal.SIGINT, before)
