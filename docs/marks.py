@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ LOADED = re.compile(
     r"|<link\b(?![^>]*\brel=[\"']?(?:canonical|next|prev)\b)[^>]*?\bhref=[\"']?((?:https?:)?//[^\s\"'>]+)"
     r"|(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\s\"')]+)"
 )
+NOTEBOOK = re.compile(r"\]\((?:\.\./)*(notebooks/[\w-]+\.ipynb)\)")
 HELP = "<!-- the help of every command -->"
 THUMBNAILS = "<!-- thumbnails -->"
 #: A picture that stands alone, and its name.
@@ -29,10 +31,19 @@ PICTURE = re.compile(r"^(!\[[^\]]*\]\(\S+/(\w+)\.png\))$", flags=re.MULTILINE)
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Return a page's text with fences that say their language only, and help and thumbnails where they belong."""
-    markdown = OPENING.sub(r"\1", markdown)
+    settings = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    markdown = in_colab(OPENING.sub(r"\1", markdown), settings["project"]["urls"]["Repository"])
     if THUMBNAILS in markdown:
         markdown = PICTURE.sub(r"\1{ #\2 }", markdown.replace(THUMBNAILS, _thumbnails(markdown)))
     return markdown.replace(HELP, _help()) if HELP in markdown else markdown
+
+
+def in_colab(markdown: str, repository: str) -> str:
+    """Return a page's text with a link to Colab behind each to a notebook, once the repository has an address."""
+    if "OWNER" in repository:
+        return markdown
+    shown = repository.replace("https://github.com/", "https://colab.research.google.com/github/")
+    return NOTEBOOK.sub(rf"\g<0> ([in Colab]({shown}/blob/main/docs/\1))", markdown)
 
 
 def on_post_build(config: Any, **_: Any) -> None:

@@ -52,7 +52,7 @@ class Source:
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
     """The networks of a file.
 
@@ -124,7 +124,7 @@ class Checkpoint:
             )
         return float((found - expected).abs().max())
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Return a table: what was found, of what it is made, what is left."""
         lines = [f"source: {self.source}"]
         for name, module in self.recurrent.items():

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.browser.tools import ROOT, run
+from nbconvert import HTMLExporter
+from nbformat import v4
+from notebooks import execute
+
+from tests.browser.tools import run
 
 NEEDS = ("Chromium", "ipykernel", "nbconvert")
-JUPYTER = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
 CELLS = [
     """
 import torch
@@ -53,23 +52,13 @@ def test_every_value_is_seen_and_violates_nothing(tmp_path: Path) -> None:
 
     A frame is about as tall as its page, and the explorer runs in it, although no address can be written.
     """
-    path = tmp_path / "values.ipynb"
-    empty = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
-    cells = [empty | {"id": f"cell-{place}", "source": source.strip()} for place, source in enumerate(CELLS)]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    made = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    path.write_text(json.dumps(made), encoding="utf-8")
-    options = ["--execute", "--to", "html", "--template", "lab", "--theme", "dark", "--output", "dark", str(path)]
-    # Neither kernels nor settings of who runs the tests, and nothing left in their folders.
-    own: dict[str, str] = dict.fromkeys(JUPYTER, str(tmp_path / "jupyter"))
-    own["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "nbconvert", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | own)
-    assert done.returncode == 0, done.stderr
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(source.strip()) for source in CELLS])
+    _ = execute(notebook, tmp_path)
+    html, _ = HTMLExporter(template_name="lab", theme="dark").from_notebook_node(notebook)
     # Without the scripts that its template gets from a CDN.
-    page = path.with_name("dark.html")
-    head, body = page.read_text(encoding="utf-8").split("<body", 1)
+    head, body = html.split("<body", 1)
     head = re.sub(r"<script.*?</script>", "", head, flags=re.DOTALL)
+    page = tmp_path / "dark.html"
     page.write_text(f"{head}<body{body}", encoding="utf-8")
     # A bar is drawn anew in its place.
     assert re.findall(r"<progress.* value=.(\d).*> 2/2, \d+ s: (.*)", body) == [("2", "&lt;gates&gt;: answered")]

@@ -18,10 +18,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import nbformat
 import numpy as np
 import painted
 import pictured
 import pytest
+from notebooks import execute
 from PIL import Image
 
 import probe
@@ -68,6 +70,18 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_says(
             assert alike(small(picture), (folder / picture.name).read_bytes()), "run `make gallery`"
             assert f"(start/{picture.name})" in page.read_text()
         assert "(docs/start/three.png)" in PAGES[0].read_text()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/notebooks").iterdir()), ids=lambda path: path.stem)
+def test_a_notebook_runs_in_a_minute_and_its_values_show_themselves(path: Path, tmp_path: Path) -> None:
+    """Of a processor, without a warning. It is committed as nobody ran it, and installs nothing where `probe` is."""
+    notebook = nbformat.read(path, 4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert execute(notebook, tmp_path) <= 60
+    shown = [[output.output_type for output in cell.outputs] for cell in code]
+    assert shown[0] == []
+    assert all("execute_result" in kinds for kinds in shown[1:])
 
 
 def test_no_code_of_a_page_is_left_out() -> None:
@@ -155,6 +169,9 @@ ASKING = """<script src="https://a.org/1.js"></script> <link rel="stylesheet" hr
 def test_a_site_that_asks_another_host_is_refused(tmp_path: Path) -> None:
     """What a browser loads by itself is found in whatever folder, a link that a reader may follow is not."""
     assert hook().loaded(ASKING) == ASKED
+    link, colab = "[a](notebooks/a.ipynb)", "https://colab.research.google.com/github/me/a/blob/main/docs"
+    assert hook().in_colab(link, "https://github.com/OWNER/a") == link
+    assert f"in Colab]({colab}/notebooks/a.ipynb)" in hook().in_colab(link, "https://github.com/me/a")
     (tmp_path / "a").mkdir()
     (tmp_path / "a/page.html").write_text("<img src=https://a.org/x.png>")
     with pytest.raises(ValueError, match=r"page\.html loads https://a\.org/x\.png"):
