@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from types import FrameType
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ProbeError
 
@@ -45,14 +46,22 @@ def _checkpointed() -> str:
 def inside_a_function() -> bool:
     """Return whether a function of autograd's is running that may have a backward pass.
 
-    Inside it autograd is off, whatever the mode of its caller: what it was given tells.
+    Inside it autograd is off, whatever the mode of its caller: its context tells. A forward without one, as its
+    context is set up later, may. torch 2.15 has no frame of its own there, so the one of the forward is looked for.
     """
-    for frame in _frames():
-        if frame.f_code.co_name == "apply" and frame.f_globals.get("__name__") == "torch.autograd.function":
-            given = [*frame.f_locals["args"], *frame.f_locals["kwargs"].values()]
-            if any(isinstance(one, Tensor) and one.requires_grad for one in given):
-                return True
-    return False
+    kinds: list[Any] = [torch.autograd.Function]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    forwards = {getattr(kind.forward, "__code__", None) for kind in kinds}
+    running = (frame for frame in _frames() if frame.f_code in forwards)
+    return any(_may_need_gradients(frame.f_locals.values()) for frame in running)
+
+
+def _may_need_gradients(held: Iterable[Any]) -> bool:
+    """Return whether a forward that holds these values, or its wrapper, was given a tensor that needs a gradient."""
+    values = [one for value in held for one in (value if isinstance(value, tuple) else (value,))]
+    contexts: list[Any] = [one for one in values if isinstance(one, torch.autograd.function.FunctionCtx)]
+    return not contexts or any(any(one.needs_input_grad) for one in contexts)
 
 
 def _frames() -> Iterator[FrameType]:

@@ -182,13 +182,21 @@ def test_a_state_that_is_changed_in_place_between_steps_is_said() -> None:
             assert probe.record(model, X).calls == {"cell": 1}
 
 
-@pytest.mark.parametrize("way", ["reentrant", "not reentrant", "a function of somebody's own"])
+class SetUp(Recomputed):
+    """The same, with a context that is set up after its forward."""
+
+    forward: Any = staticmethod(lambda run, x: run(x.clone()))
+    setup_context: Any = staticmethod(lambda ctx, inputs, output: Recomputed.forward(ctx, *inputs))
+
+
+@pytest.mark.parametrize("way", ["reentrant", "not reentrant", "a function of somebody's own", "later context"])
 def test_what_a_backward_pass_runs_again_is_refused(way: str) -> None:
     """There no edit would act, so derivatives would be another run's; drawn cases try what is answered."""
 
     def again(m: Any, x: Tensor) -> Any:
         run = lambda x: m.rnn(x)[0][:, -1]  # noqa: E731
-        return Recomputed.apply(run, x) if way[0] == "a" else checkpoint(run, x, use_reentrant=way == "reentrant")
+        own = {"a": Recomputed, "l": SetUp}.get(way[0])
+        return own.apply(run, x) if own else checkpoint(run, x, use_reentrant=way == "reentrant")
 
     model: Any = Model(again, rnn=gru())
     x = X.clone().requires_grad_()
