@@ -12,6 +12,7 @@ from types import ModuleType
 
 from probe.command_line import only_commands
 
+BUILD = Path("build")
 _FOLDER = Path(__file__).resolve().parent
 #: Every study that is here.
 NAMES = tuple(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from analyses import NAMES, module_of
+from analyses import BUILD, NAMES, module_of
 from probe.command_line import shell
 from probe.command_line.shell import FAILED, UsageError, Whole, at_least_one, check, command, complain, emit
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from probe import Finding, Study
     from probe.studies.progress import Progressing
 
-BUILD = Path("build")
 #: Beside the panel of a study one of so many networks is measured again, chosen by the commit.
 ONE_IN = 100
 app = command("python -m analyses")

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import probe
+from analyses import BUILD
 from probe.evidence import Control, measurement
 from probe.plots.networks import draw_dots
 from probe.questions import Question
@@ -29,7 +30,7 @@ SEEDS = range(100, 110)
 UPDATES, BATCH, RATE = 3000, 64, 0.05
 #: Steps of a sequence in training, and where networks are asked; how many sequences there are of each.
 SHORT, LONG, LEARNT, ASKED = 20, 40, 2000, 300
-FOLDER = Path("build/models/dyck")
+FOLDER = BUILD / "models" / "dyck"
 
 
 def beginnings(count: int, steps: int, seed: int) -> np.ndarray:

@@ -49,7 +49,7 @@ def test_help_wrong_words_and_a_module_that_is_run_by_its_path_need_no_torch() -
         "codes = [run([word]) for word in ('--help', 'conter', '--no-such')]\n"
         f"sys.exit('torch' in sys.modules or codes != [0, {USAGE}, {USAGE}])"
     )
-    path = str(REPOSITORY / "analyses" / "counter" / "study.py")
+    path = str(REPOSITORY / "analyses" / "dyck.py")
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     helped, ran = (
         subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
