@@ -5,7 +5,6 @@ Results go to stdout, errors to stderr. Exit codes: 0, 1 for failed work, 2 for 
 
 from __future__ import annotations
 
-import atexit
 import errno
 import os
 import sys
@@ -172,7 +171,6 @@ def run(
 def leave(code: int) -> NoReturn:
     """End the process with a code; after an interrupt at once: Python would put torch away for a second and more."""
     if code == INTERRUPTED:
-        atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
