@@ -195,10 +195,7 @@ WRONG: list[tuple[str, Any, str]] = [
     *(
         ("x.npy", array, "")
         for array in (
-            np.zeros((4, 7)),
-            np.zeros((4, 7, 2)),
-            np.zeros((0, 7, 3)),
-            np.zeros((4, 0, 3)),
+            *(np.zeros(shape) for shape in ((4, 7), (4, 7, 2), (0, 7, 3), (4, 0, 3))),
             np.zeros((4, 7), np.int64),
             np.zeros((4, 7, 3), complex),
             np.full((4, 7, 3), np.nan, np.float32),
