@@ -110,6 +110,7 @@ READY = {
         "2029",
     ),
     "README.md": ("pip install rnn-probe # in a package", "in a package", "not in a package index"),
+    "docs/index.md": ("pip install rnn-probe # in a package", "in a package", "not in a package index"),
 }
 
 
@@ -117,7 +118,8 @@ def test_a_release_is_refused_until_all_is_filled_in(tmp_path: Path) -> None:
     """Each thing left undone is an obstacle. The newest version of the changelog is this one, dated or unreleased."""
     obstacles = runpy.run_path(str(ROOT / ".ci/release.py"))["obstacles"]
     assert ("OWNER" in ADDRESS) == any("OWNER" in sentence for sentence in obstacles(ROOT, f"v{probe.__version__}"))
-    (tmp_path / "probe").mkdir()
+    for room in ("probe", "docs"):
+        (tmp_path / room).mkdir()
     for undone in ["", *READY]:
         for name, (text, done, before) in READY.items():
             (tmp_path / name).write_text(text.replace(done, before) if name == undone else text)
