@@ -182,7 +182,8 @@ def _table(data: Any, numbers: Sequence[str], others: Sequence[str | None]) -> p
             raise ProbeError(unknown("column", column, names))
     for column in numbers:
         if data[column].dtype.kind not in "iuf":
-            raise ProbeError(f"The column {column!r} holds {data[column].dtype}; it must hold numbers.")
+            held = pd.api.types.infer_dtype(data[column])
+            raise ProbeError(f"The column {column!r} holds values of the kind {held}; it must hold numbers.")
     kept = data.dropna(subset=list(numbers))
     if kept.empty:
         raise ProbeError(

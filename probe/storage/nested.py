@@ -48,6 +48,8 @@ def unflatten(description: Any, tensors: Mapping[str, Tensor]) -> Any:
     if kind == "dict":
         return {key: unflatten(item, tensors) for key, item in content}
     if kind == "packed":
+        if len(content) != len(PackedSequence._fields):
+            raise ValueError("a packed sequence has four parts")
         return PackedSequence(*(unflatten(item, tensors) for item in content))
     if kind in ("tuple", "list"):
         items = [unflatten(item, tensors) for item in content]

@@ -148,7 +148,7 @@ def test_what_is_written_into_the_same_memory_is_kept(policy: Policy) -> None:
     written, actions = np.zeros(3), np.zeros(1, dtype=int)
 
     def into(place: np.ndarray, value: Any) -> np.ndarray:
-        place[:] = value
+        place[:] = np.asarray(value)
         return place
 
     def act(seen: np.ndarray, state: Any, starts: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -186,10 +186,10 @@ def test_what_is_drawn_is_drawn_by_an_episode_alone(policy: Policy) -> None:
     """A policy that draws its actions: an episode follows from its seed, and an edit moves nothing before it."""
     draws = partial(policy.act, draws=True)
     play = partial(probe.rollout, policy, Walk, act=draws)
-    clean = play(4)
+    clean = play(12)
     assert np.array_equal(play(2, seed=1).returns, clean.returns[1:3])
-    assert not np.array_equal(clean.actions, probe.rollout(policy, Walk, 4, act=policy.act).actions, equal_nan=True)
-    edited = play(4, edits=[probe.clamp("hidden_state", 9.0, steps=4)])
+    assert not np.array_equal(clean.actions, probe.rollout(policy, Walk, 12, act=policy.act).actions, equal_nan=True)
+    edited = play(12, edits=[probe.clamp("hidden_state", 9.0, steps=4)])
     moved = (edited.actions != clean.actions) & ~np.isnan(clean.actions)
     assert moved[:, 4:].any()
     assert not moved[:, :4].any()

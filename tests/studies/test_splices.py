@@ -44,7 +44,7 @@ def study_of_brackets(trained: tuple[Brackets, np.ndarray, np.ndarray], **more: 
 def followed(finding: Finding) -> dict[str, float]:
     """Return the share of answers that follow by what was put in: its kind, with its signal or units."""
     rows = finding.measurements.query("metric == 'followed' and role == 'trained'")
-    names = rows[["kind", "signal", "units"]].agg(" ".join, axis=1).str.split().str.join(" ")
+    names = [" ".join(" ".join(row).split()) for row in rows[["kind", "signal", "units"]].to_numpy()]
     return dict(zip(names, rows["value"], strict=True))
 
 
