@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -20,8 +17,6 @@ from probe import Finding
 
 REPOSITORY = Path(__file__).parents[2]
 SHELL = {"__init__", "common", "drawn", "explored", "here", "plain", "story", "study", "verdicts"}
-#: Questions with pictures of each form.
-DRAWN = ("accuracy", "directions", "gate_activity", "dynamics")
 
 
 def found(names: tuple[str, ...] = QUESTIONS) -> dict[str, Finding]:
@@ -45,32 +40,6 @@ def test_every_module_beside_the_shell_is_a_question() -> None:
     assert [one.name for one in study.questions(asked)] == list(asked)
     told = [name for page in story.PAGES.values() for name in page.questions]
     assert sorted(told) == sorted([*QUESTIONS, *FRESH_QUESTIONS, *POPULATION_QUESTIONS, "verdicts"])
-
-
-@pytest.mark.exhaustive
-def test_a_finding_made_by_another_process_has_the_same_bytes(findings: dict[str, Finding], tmp_path: Path) -> None:
-    """Every file, pictures too; and none names a place of this machine."""
-    code = f"""
-import sys
-from pathlib import Path
-from tests.repo.test_analyses import found
-for name, finding in found({DRAWN}).items():
-    finding.write(Path(sys.argv[1]) / name)
-"""
-    words = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "other")]
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests" / "helpers")])
-    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": path}
-    done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    for name in DRAWN:
-        written, before = (
-            {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-            for folder in (findings[name].write(tmp_path / name), tmp_path / "other" / name)
-        )
-        assert len(written) > 1
-        assert written == before
-        assert str(REPOSITORY).encode() not in written[Path("finding.json")]
-        assert {"python", "torch", "numpy"} <= set(findings[name].provenance["versions"])
 
 
 def test_every_finding_has_words_and_numbers_and_one_network_decides_nothing(findings: dict[str, Finding]) -> None:

@@ -2,56 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
-import pytest
-from claims_told import check_table, check_told, points, tally
 
-from analyses.__main__ import run
-from analyses.flipflop import page, pictures
+from analyses.flipflop import pictures
 from analyses.flipflop.pictures import BIT, STEP
-from analyses.flipflop.study import CALLED, CELLS, FOLDER, NAMES, QUESTIONS
-from probe import Finding
+from analyses.flipflop.study import FOLDER, NAMES
 from probe.evidence.measurements import only
 from probe.studies import store
-
-COMMITTED = Path(__file__).parents[2] / "reports" / "flipflop" / "index.html"
-
-
-@pytest.mark.exhaustive
-def test_the_committed_page_says_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The verdicts are printed; `--pages` judges nothing, and writes the page; no other question is asked.
-
-    Each claim stands in its section and in the table, with its cell's number; one open cell is asked about.
-    """
-    where = ["--findings", str(tmp_path), "--out", str(tmp_path / "page")]
-    assert run(["flipflop", *where]) == 0
-    printed = capsys.readouterr().out
-    assert printed.count("established\n") > printed.count("F5   undecided\n") == 3
-    page_of_all = (tmp_path / "page" / "index.html").read_bytes()
-    assert run(["flipflop", "--pages", *where]) == 0
-    assert (tmp_path / "page" / "index.html").read_bytes() == page_of_all
-    assert run(["flipflop", "step-answer"]) == 1
-    assert "Did you mean 'step_answers'?" in capsys.readouterr().err
-    names = [f"{cell}-{one.name}" for cell in CELLS for one in QUESTIONS]
-    findings = {name: Finding.read(tmp_path / name) for name in names}
-    text = COMMITTED.read_text(encoding="utf-8")
-    claims = [claim for finding in findings.values() for claim in finding.claims]
-    check_table(text, claims)
-    assert +tally(text) == Counter(claim.verdict for claim in claims)
-    check_told(points(text), claims)
-    name = "rnn-stable_answers"
-    first, *others = findings[name].claims
-    asked = replace(findings[name], claims=(replace(first, verdict="undecided"), *others))
-    for one, said in ((findings[name], first.rule.on_page), (asked, asked.title)):
-        given = findings | {name: one}
-        answers = {one.name: {CALLED[cell]: given[f"{cell}-{one.name}"] for cell in CELLS} for one in QUESTIONS}
-        built = page.build(answers)
-        assert f">{said}.</strong>" in built.render()
-        assert all(section.title in text for section in built.sections[1:])
 
 
 def test_what_is_drawn_of_one_network_is_what_the_table_counts() -> None:

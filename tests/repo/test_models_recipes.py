@@ -16,8 +16,8 @@ from models.counter import answer
 from models.data import Strings, described_strings, training_strings, whole_strings
 from models.describe import errors
 from models.learning import Adam, last_scores, string_loss, take_step
-from models.recipes import EXPERIMENT, RATED, RECIPES, Recipe
-from models.tasks import TEMPLATE, parse_bits, running_matches
+from models.recipes import EXPERIMENT, RECIPES, Recipe
+from models.tasks import TEMPLATE, parse_bits
 from models.training import initialise, split, train
 
 COUNTER = RECIPES["counter"]
@@ -44,37 +44,6 @@ def test_every_recipe_changes_one_thing_or_is_a_cell_of_the_experiment() -> None
         assert RECIPES[name].name == name
 
 
-def test_whatever_is_changed_the_split_and_the_first_weights_stay() -> None:
-    """The same 500 strings in the same order, and the same draws where sizes agree; only a forget bias is not 0."""
-    rows, weights = split(COUNTER, 3)[0], initialise(COUNTER, 3).state_dict()
-    for name in VARIED:
-        recipe = RECIPES[name]
-        assert torch.equal(split(recipe, 3)[0], rows) is (recipe.p_one is None)
-        model = initialise(recipe, 3)
-        biases = model.layer.get_parameter("bias_ih_l0").view(-1, recipe.hidden_size)
-        assert [row.unique().tolist() for row in biases] == [
-            [recipe.forget_bias * (at == 1)] for at in range(len(biases))
-        ]
-        assert not model.layer.get_parameter("bias_hh_l0").requires_grad
-        found = model.state_dict()
-        if {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in weights.items()}:
-            changed = {key for key, value in found.items() if not torch.equal(value, weights[key])}
-            assert changed == ({"lstm.bias_ih_l0"} if "bias" in name else set()), name
-
-
-def test_a_base_rate_is_that_of_the_training_strings_and_none_is_in_the_test() -> None:
-    """Of 20 seeds' 100,000 bits so many are ones, to five standard errors; a string is in one part alone."""
-    for recipe in RATED:
-        ones = 0.0
-        for seed in range(20):
-            train, test = split(recipe, seed)
-            ones += float(training_strings(recipe, seed).bits.sum())
-            assert sorted({*train.tolist(), *test.tolist()}) == list(range(1024))
-            assert not set(train.tolist()) & set(test.tolist())
-        rate = recipe.p_one or 0.0
-        assert abs(ones / 100_000 - rate) < 5 * (rate * (1 - rate) / 100_000) ** 0.5 > 0
-
-
 def test_a_longer_training_passes_through_the_weights_of_a_shorter_one(tmp_path: Path) -> None:
     """Ten epochs hold after five the bytes of a training that ends there: batches, draws and Adam know no end."""
     short, long = (dataclasses.replace(COUNTER, epochs=epochs) for epochs in (5, 10))
@@ -83,17 +52,6 @@ def test_a_longer_training_passes_through_the_weights_of_a_shorter_one(tmp_path:
     for step in range(short.steps):
         take_step(model, adam, batches[step % len(batches)], recipe=long, t=step + 1)
     assert weights_digest(model) == weights_digest(load(train(short, 1, tmp_path / "short")))
-
-
-def test_the_template_is_balanced_and_its_labels_are_matches() -> None:
-    """Five ones; the template matches itself ten times, its mirror never; labels are distributed as counts are."""
-    assert TEMPLATE.count("1") == 5
-    mirror = TEMPLATE.translate(str.maketrans("01", "10"))
-    assert running_matches(parse_bits(TEMPLATE)).tolist() == [list(range(1, 11))]
-    assert running_matches(parse_bits(mirror)).tolist() == [[0] * 10]
-    strings = whole_strings(RECIPES["template"])
-    assert strings.last_labels.bincount().tolist() == whole_strings(COUNTER).last_labels.bincount().tolist()
-    assert running_matches(parse_bits("0111")).tolist() == [[1, 2, 3, 3]]
 
 
 def test_truncated_strings_are_the_same_strings_cut() -> None:

@@ -55,23 +55,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_the_seed_decides_initialisation_and_split() -> None:
-    """The same seed gives the same numbers, another seed others; 500 of all strings to train on, shuffled."""
-    for part in ("lstm.weight_ih_l0", "lstm.weight_hh_l0", "head.weight"):
-        once, again, other = (initialise(RECIPE, seed).state_dict()[part] for seed in (3, 3, 4))
-        assert torch.equal(once, again)
-        assert not torch.equal(once, other)
-    (rows, rest), again, other = (split(RECIPE, seed) for seed in (3, 3, 4))
-    assert torch.equal(rows, again[0])
-    assert not torch.equal(rows, other[0])
-    assert (len(rows), len(rest)) == (500, 524)
-    assert sorted([*rows.tolist(), *rest.tolist()]) == list(range(1024))
-    assert rows.tolist() != sorted(rows.tolist())
-    for function in (initialise, split):
-        with refused():
-            function(RECIPE, -1)
-
-
 def test_the_global_generator_is_neither_read_nor_moved(tmp_path: Path) -> None:
     """Training gives the same network after any manual_seed, and leaves the caller's numbers alone."""
     folders = []

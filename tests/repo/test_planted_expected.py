@@ -13,7 +13,7 @@ from models import planted
 from probe.evidence import Rule
 from probe.evidence.strongest import of_rule
 from probe.studies.store import read
-from tests.repo import oracle_answers, oracle_changes, oracle_estimators, oracle_reading, oracle_shares
+from tests.repo import oracle_answers, oracle_changes, oracle_reading, oracle_shares
 from tests.repo.oracle_network import LENGTH, Plain, ones_of
 
 NETWORKS = tuple(planted.battery())
@@ -107,15 +107,6 @@ def test_measured_values_follow_from_the_weights(rule: str) -> None:
         if not abs(measured[name] - computed[name]) <= tolerance(rule, name)
     }
     assert far == {}
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_best_estimator_scores_as_measured(name: str) -> None:
-    """Whichever of those that read the count best is taken, its score is the measured one."""
-    question, asked = rules()[BEST]
-    measured = values(of_rule(committed()[question], asked))[name]
-    for value in oracle_estimators.best_scores(PLAIN[name]).values():
-        assert value == pytest.approx(measured, abs=tolerance(BEST, name))
 
 
 def test_drifts_and_cells_are_those_that_were_built_in() -> None:

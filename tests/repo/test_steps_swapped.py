@@ -61,17 +61,3 @@ def test_directions_of_a_counter_with_a_drift_carry_the_drift() -> None:
     assert value(table, "swapped_line", kind="own") > 0.99
     assert value(table, "swapped_slope", kind="own") == pytest.approx(0.5, abs=0.01)
     assert value(table, "swapped_slope", kind="whole") == pytest.approx(0.5, abs=0.01)
-
-
-def test_ones_and_zeros_in_two_cells_are_carried_each_or_both() -> None:
-    """A balance holds the ones alone as well: two directions carry them, so that the drift is no more than they."""
-    table = measured("balance")
-    assert min(value(table, f"swapped_{name}") for name in ("ones", "own")) > 0.95
-
-
-def test_a_counter_that_answers_at_every_step_keeps_the_ones() -> None:
-    """Its own answer at other lengths is the ones, which directions carry as well; a count of zeros is not there."""
-    table = steps_swapped.measure(common.subjects(common.of_recipe("every-step", [1000])))
-    assert value(table, "swapped_ones") > 0.75
-    assert value(table, "own_over_ones") == pytest.approx(0, abs=0.05)
-    assert value(table, "own_over_zeros") > 0.5

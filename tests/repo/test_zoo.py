@@ -128,24 +128,6 @@ def test_no_changed_number_of_tables_and_weights_goes_unseen(small: Path) -> Non
             zoo.networks(seeds=[0])
 
 
-def test_recipes_of_one_pack_do_not_touch_each_other(small: Path, tmp_path: Path) -> None:
-    """They stand in the same two files; packing over damage changes neither, and packing one not the other's."""
-    for steps, seed in ((100, 1), (200, 1), (100, 2)):
-        name = f"after-{steps}-steps"
-        train(RECIPES[name], seed, tmp_path / name / f"seed-{seed}")
-        assert pack(tmp_path / name, name) == 1
-    kept = zoo.checkpoint(tmp_path / "after-200-steps" / "seed-1").model
-    assert weights_digest(zoo.networks("after-200-steps", [1])[0].model) == weights_digest(kept)
-    edited("after-200-steps", lambda lines: lines["networks"][0]["sha256"].update(model="0"))
-    assert len(zoo.networks("after-100-steps", [1, 2])) == 2
-    edited("after-100-steps", lambda lines: lines["networks"][0]["sha256"].update(model="0"))
-    shutil.copytree(tmp_path / "after-100-steps" / "seed-1", tmp_path / "one" / "seed-1")
-    left = {path: path.read_bytes() for path in small.iterdir()}
-    with refused():
-        pack(tmp_path / "one", "after-100-steps")
-    assert {path: path.read_bytes() for path in small.iterdir()} == left
-
-
 def test_the_command_packs(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder of recipes, one that holds none, wrong usage: exit codes 0, 1, 2; what is not there is named."""
     everything = tmp_path / "all"
