@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import ProbeError
 from ..recurrent.signals import Signal, is_continuous
 from ..storage import digests, tensor_files
-from ..storage.damaged import ERRORS
+from ..storage.damaged import ERRORS, reason
 from ..storage.files import as_path, check_regular, read_bytes
 from ..storage.nested import unflatten
 from .recording import LayerRecording, Recording
@@ -59,9 +59,8 @@ def opened(path: Path, *, check: bool) -> Recording:
         _check(recording)
         return recording
     except (*ERRORS, ProbeError) as error:
-        reason = str(error).partition("\n")[0][:300] or type(error).__name__
         raise ProbeError(
-            f"{str(path)!r} cannot be read as a recording ({reason}). Give a file that Recording.save wrote, "
+            f"{str(path)!r} cannot be read as a recording ({reason(error)}). Give a file that Recording.save wrote, "
             "or a folder that record(out=) wrote."
         ) from error
 

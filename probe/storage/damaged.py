@@ -28,3 +28,12 @@ ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error says is wrong with a file, in our words where a library has others in each version."""
+    if isinstance(error, tokenize.TokenError):
+        return "its header ends too early"
+    if "pickle" in str(error):
+        return "it holds other things than numbers"
+    return str(error).partition("\n")[0][:300] or type(error).__name__

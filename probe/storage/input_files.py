@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, several, unknown
-from .damaged import ERRORS
+from .damaged import ERRORS, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,8 +114,7 @@ def _of_numpy(path: Path, key: str | None, what: str) -> Given:
                 raise ProbeError(f"{what}: {str(path)!r} is one array without names; leave out {key!r}.")
             return Given(found)
     except ERRORS as error:
-        reason = "it holds other things than numbers" if "pickle" in str(error) else error
-        raise ProbeError(f"{what}: {str(path)!r} cannot be read ({reason}). {_ADVICE}.") from error
+        raise ProbeError(f"{what}: {str(path)!r} cannot be read ({reason(error)}). {_ADVICE}.") from error
 
 
 def _chosen(path: Path, key: str | None, names: list[str], what: str) -> str:
