@@ -136,6 +136,7 @@ def test_an_error_leaves_everything_too(way: str, model: Any, x: Tensor) -> None
     assert torch.equal(run(model, x), alone)
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 def test_a_compiled_caller_is_recorded_and_edited(tagger: Any) -> None:
     """A compiled graph calls no hooks, so the model is run as it was written, and compiled again afterwards."""
     compiled: Any = torch.compile(tagger, backend="eager")

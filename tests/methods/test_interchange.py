@@ -62,7 +62,7 @@ def test_drawn_pairs_agree_with_all_of_them() -> None:
     put = columns([0, 2])
     exact = interchange(all_pairs(machine, 3), TASK, put)
     drawn = [interchange(all_pairs(machine, 3, most=400, seed=seed), TASK, put) for seed in (0, 0, 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
+    assert repr(drawn[0]) == repr(drawn[1]) != repr(drawn[2])  # since Python 3.13 NaN makes them differ
     for scores in drawn:
         assert scores.pairs == 400
         assert scores.iia == pytest.approx(exact.iia, abs=0.1)
