@@ -212,7 +212,7 @@ class Finding:
         return [
             f"{self.question.replace('_', '-')}: {self.notes.get('answer', self.title)}",
             f"  {verdicts or 'no rule to judge'}",
-            *(f"    {claim.rule.key:<4} {claim.verdict}" for claim in self.claims),
+            *(f"    {claim.rule.key:<4} {_judged(claim)}" for claim in self.claims),
             *(f"  {path}" for path in files),
         ]
 
@@ -288,6 +288,11 @@ def _content(folder: Path, name: str, digest: str) -> bytes:
     if digests.of_bytes(content) != digest:
         raise ValueError(f"{name!r} was damaged or changed after it was written: its digest differs")
     return content
+
+
+def _judged(claim: Claim) -> str:
+    """Return a claim's verdict; where there is none, with the reason."""
+    return f"undecided: {claim.reason}" if claim.verdict == "undecided" else claim.verdict
 
 
 def _rounded(value: Any) -> Any:

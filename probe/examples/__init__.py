@@ -80,7 +80,8 @@ def counter() -> Example:
     """Return an LSTM of 12 units that was trained to count, with all 1,024 strings of ten bits.
 
     After the last bit it scores each count of ones from 0 to 10, so it returns (batch, 11). Row r of the inputs
-    spells r in binary. The concept is `ones so far`, (1024, 10).
+    spells r in binary. It misreads six of them, the zeros and the ones among them. The concept is `ones so far`,
+    (1024, 10).
     """
     return _example("counter", Network("lstm", 1, 12, 11, last=True))
 
@@ -89,7 +90,8 @@ def flipflop() -> Example:
     """Return a GRU of 16 units that holds the last pulse of each of three channels, with 24 sequences of 40 steps.
 
     A pulse is 1 or -1, and most inputs are 0. It returns a number for each channel after every step. The concepts are
-    `bit 1`, `bit 2` and `bit 3`: 1 or -1, (24, 40).
+    `bit 1`, `bit 2` and `bit 3`: 1 or -1, (24, 40). What it answers about the first of them is
+    `probe.Readout("bit 1", function=lambda h: model.head(h.float())[..., 0], kind="number")`.
 
     Reference:
         Sussillo & Barak 2013, Opening the black box, section 3.1.

@@ -28,7 +28,7 @@ from . import identity
 from .answer import measured
 from .prepare import about
 from .store import Answer, Measured, Store
-from .workers import one_thread, parallel
+from .workers import check_jobs, one_thread, parallel
 
 if TYPE_CHECKING:
     from .study import Study
@@ -79,11 +79,11 @@ class Progress:
 
     Attributes:
         question: the name of the question, such as `reading-depth`; while several networks are measured, the
-            network's name.
+            network's name; at last the path of the page.
         number: its number, from 1.
         of: how many there are.
-        state: `started`, `answered`, or `kept` (an earlier run of the same study has measured it); at last, when
-            its pictures and words are there, `written`.
+        state: `started`, `answered`, `not asked` (the page says why), or `kept` (an earlier run of the same study has
+            measured it); of the page `writing`, of each question then, and at last of the page, `written`.
         seconds: how long that took, where it is done.
     """
 
@@ -185,13 +185,13 @@ def measure(call: Call, report: Report | None = None) -> Outcome:
                 tell(Progress(name, number, len(call.questions), "started"))
                 with about(f"The network {call.member!r}" if report is None and call.member != TOGETHER else ""):
                     table, reason = measured(question, call.subjects)
+                state = "not asked" if table is None else "answered"
                 if table is None:
                     reasons[name] = reason
                 else:
                     new = Answer(call.versions[name], table, identity.versions())
                     call.store.add(call.member, Measured(call.networks, {name: new}))
                     fresh.append(name)
-                state = "answered"
             tell(Progress(name, number, len(call.questions), state, time.monotonic() - start))
     return Outcome(call.member, tuple(fresh), reasons, time.monotonic() - begin)
 
@@ -257,6 +257,7 @@ def plan_of(study: Study, subjects: Sequence[Subject], store: Store) -> Plan:
 def measure_all(plan: Plan, report: Report, *, jobs: int = 1) -> list[Outcome]:
     """Measure what is missing of all groups, and return what that came to, in their order."""
     calls = plan.calls
+    check_jobs(jobs)
     if len(calls) == 1:
         return [measure(calls[0], report)]
     found: dict[str, Outcome] = {}

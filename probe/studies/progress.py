@@ -91,9 +91,10 @@ def _lines() -> Callable[[Progress], None]:
     def tell(one: Progress) -> None:
         if one.state == "started" or one.question in seen:
             return
-        seen.add(one.question)
-        took = one.state if one.state == "kept" else f"{one.seconds:.1f} s"
-        line = f"{one.number:>{len(str(one.of))}} of {one.of}  {took:>8}  {one.question}"
+        if one.state != "writing":
+            seen.add(one.question)
+        took = f"{one.seconds:.1f} s" if one.state in ("answered", "written") else one.state
+        line = f"{one.number:>{len(str(one.of))}} of {one.of}  {took:>9}  {one.question}"
         with contextlib.suppress(OSError, ValueError):  # nobody listens: the work goes on
             sys.stderr.write((line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}...") + "\n")
             sys.stderr.flush()
@@ -102,7 +103,9 @@ def _lines() -> Callable[[Progress], None]:
 
 
 def _said(one: Progress) -> str:
-    return f"{one.question}: {one.state}"
+    """Return what is done, in so few letters that a bar has room beside it."""
+    shortened = f"...{one.question[-30:]}" if len(one.question) > 33 else one.question
+    return f"{shortened}: {one.state}"
 
 
 def _done(one: Progress) -> int:

@@ -64,7 +64,9 @@ def run(
             study, subjects, Store(folder / MEASURED / f"{POPULATION}{SUFFIX}", folder / MEASURED / POPULATION)
         )
         outcomes = measure_all(plan, report, jobs=jobs)
-        written, start = [], time.monotonic()
+        written, begin = [], time.monotonic()
+        start, at, many = begin, str(folder / PAGE), len(plan.questions)
+        report(Progress(at, many, many, "writing"))
         for finding in _findings(study, plan, outcomes, single=alone(subjects)):
             read = f"import probe; probe.Finding.read({f'{FINDINGS}/{finding.question}'!r})  # beside this page"
             whole = dataclasses.replace(finding, provenance=_provenance(parts) | {"python": read})
@@ -72,11 +74,12 @@ def run(
                 _ = whole.save_figures(Path(figures) / finding.question)
             written.append(Finding.read(whole.write(folder / FINDINGS / finding.question)))
             took, start = time.monotonic() - start, time.monotonic()
-            report(Progress(finding.question, len(written), len(plan.questions), "written", took))
+            report(Progress(finding.question, len(written), many, "written", took))
         beside = plan.calls[0].subjects[1:]
         made = page.build(subjects, beside, study.title, written, {one.name for one in plan.questions if one.leads})
         made = dataclasses.replace(made, up=[Link("All pages", up)] if up else [])
         _ = made.write(folder / PAGE)
+        report(Progress(at, many, many, "written", time.monotonic() - begin))
     return made
 
 

@@ -28,6 +28,12 @@ PATIENCE = 5.0
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
+def check_jobs(jobs: Any) -> None:
+    """Raise ProbeError unless a number of jobs is a whole number from 1."""
+    if type(jobs) is not int or jobs < 1:
+        raise ProbeError(f"The number of jobs is {jobs!r}; give a whole number, 1 or more.")
+
+
 def parallel(
     function: Callable[..., Result],
     arguments: Sequence[tuple[Any, ...]],
@@ -36,8 +42,7 @@ def parallel(
     again: str = "Run it again.",
 ) -> Generator[Result, None, None]:
     """Call a function once for each tuple of arguments and yield the results as they come, in any order."""
-    if jobs < 1:
-        raise ProbeError(f"The number of jobs is {jobs}; give 1 or more.")
+    check_jobs(jobs)
     jobs = min(jobs, len(arguments))
     if jobs <= 1:
         return (function(*each) for each in arguments)

@@ -109,7 +109,10 @@ class Known:
     def of_sequence(self, x: np.ndarray) -> np.ndarray:
         """Return its values on another sequence, (time, feature), by its function, (time,)."""
         if self.function is None:
-            raise ProbeError(f"The concept {self.name!r} was given as an array, and has no value on other sequences.")
+            raise ProbeError(
+                f"The concept {self.name!r} was given as an array, and has no value on other sequences. To ask this, "
+                "give it as a function of a sequence's inputs."
+            )
         return self.codes_of(_called(self.name, self.function, x, "a spliced sequence"))
 
 

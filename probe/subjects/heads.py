@@ -153,6 +153,6 @@ def _values(readout: Readout, kind: str, width: int, concept: Known) -> np.ndarr
         raise ProbeError(
             f"The concept {concept.name!r} has the values {', '.join(missing[:8])}, which none of the readout's "
             f"{count} answers ({', '.join(map(str, list(answers)[:8]))}) stands for. Name with answers= what each "
-            "score stands for."
+            "score stands for; or, where they are no scores but an answer each, choose one with function=."
         )
     return values

@@ -160,9 +160,10 @@ def test_long_work_says_on_stderr_how_far_it_is(
     study.run(tmp_path)
     out, err = capsys.readouterr()
     lines = [f"{place} of 3 TIME {name}" for place, name in enumerate(("gates", "fixed-points", "network"), 1)]
+    lines += [f"3 of 3    writing  {tmp_path}/index.html", f"3 of 3 TIME {tmp_path}/index.html"]
     assert (out, re.sub(r" +\d+\.\d s  ", " TIME ", err).splitlines()) == ("", lines)
     study.run(tmp_path)
-    assert capsys.readouterr().err.split()[3::5] == ["kept"] * 3
+    assert capsys.readouterr().err.split()[3:15:5] == ["kept"] * 3
     study.run(tmp_path, progress=None)
     with refused():
         study.run(tmp_path, progress=True)  # pyright: ignore[reportArgumentType]
@@ -173,7 +174,7 @@ def test_long_work_says_on_stderr_how_far_it_is(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     study.run(tmp_path)
-    assert "network: written" in terminal.getvalue()
+    assert "index.html: written" in terminal.getvalue()
     assert "3/3" in terminal.getvalue()
 
 
