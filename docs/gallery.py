@@ -28,8 +28,8 @@ figure.savefig("cells.png", dpi=85)
 
 # --8<-- [start:heatmap]
 string = "0110101101"
-recording = probe.record(counter, bits[int(string, 2)][None])
-figure = recording.plot.heatmap(tokens=string, noun="bit")
+single = probe.record(counter, bits[int(string, 2)][None])
+figure = single.plot.heatmap(tokens=string, noun="bit")
 figure.savefig("heatmap.png", dpi=120)
 # --8<-- [end:heatmap]
 
@@ -54,11 +54,11 @@ ax.figure.savefig("trajectories.png", dpi=100)
 # --8<-- [start:fixed_points]
 network, pulses, _ = probe.examples.flipflop()
 network, pulses = network.double(), pulses.double()
-recording = probe.record(network, pulses)
-visited = recording["hidden_state"].flatten(0, 1)[::4]
+held = probe.record(network, pulses)
+visited = held["hidden_state"].flatten(0, 1)[::4]
 starts = torch.cat([visited, (visited[1:] + visited[:-1]) / 2])
 points = find_points(StackDynamics(network.layer), torch.zeros(3).double(), starts)
-ax = recording.plot.trajectories(points=points, directions=3, noun="pulse")
+ax = held.plot.trajectories(points=points, directions=3, noun="pulse")
 ax.figure.savefig("fixed_points.png", dpi=100)
 # --8<-- [end:fixed_points]
 
@@ -79,7 +79,7 @@ with torch.no_grad():  # each unit keeps its sign, and pulls the other one along
 dynamics, silence = StackDynamics(rnn), torch.zeros(1).double()
 grid = torch.cartesian_prod(*[torch.linspace(-1, 1, 9).double()] * 2)
 points = find_points(dynamics, silence, grid)
-recording = probe.record(rnn, 0.6 * torch.randn(12, 10, 1).double())
+drawn = probe.record(rnn, 0.6 * torch.randn(12, 10, 1).double())
 
 
 def flow(states):
@@ -87,7 +87,7 @@ def flow(states):
     return step(dynamics, torch.tensor(states), silence)
 
 
-ax = recording.plot.trajectories(points=points, flow=flow)
+ax = drawn.plot.trajectories(points=points, flow=flow)
 ax.figure.savefig("flow.png", dpi=100)
 # --8<-- [end:flow]
 
