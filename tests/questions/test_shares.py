@@ -223,12 +223,12 @@ def test_time_and_inputs_of_a_counter() -> None:
     subject = subject_of()
     lasts, moved = answer(memory.question(subject), [subject]), answer(inputs.question(subject), [subject])
     assert by("at", lasts.measurements, "kept_at_lag") == pytest.approx(dict.fromkeys(range(LONG - 1), 1), abs=0.01)
-    assert values(lasts.measurements, "kept_at_end") == pytest.approx([1], abs=0.01)
-    assert values(lasts.measurements, "halved") == [0]
+    end, half = (values(lasts.measurements, name) for name in ("kept_at_end", "halved"))
+    assert (end, half) == (pytest.approx([1], abs=0.01), [0])
     assert "the last answer changes 1.00 times as much as the one at once" in lasts.notes["answer"]
-    effects = by("step", moved.measurements, "effect_at_step")
-    assert effects == pytest.approx(dict.fromkeys(range(LONG), 1), abs=0.02)
-    assert values(moved.measurements, "early_share") == pytest.approx([0.5], abs=0.01)
+    drawn = inputs.draw(moved.measurements).get_lines()[0].get_xdata()
+    assert np.asarray(drawn).tolist() == [*range(1, LONG + 1)]
+    assert by("step", moved.measurements, "effect_at_step") == pytest.approx(dict.fromkeys(range(LONG), 1), abs=0.02)
     assert "makes 50% of what single inputs change in the answer; no step's input" in moved.notes["answer"]
     assert len(moved.figures) == len(lasts.figures) == 1
     ragged = subject_of(lengths=np.random.default_rng(0).integers(7, LONG + 1, 200))

@@ -91,9 +91,7 @@ def _values(subject: Subject) -> Iterator[Value]:
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the part of each step's input in the change of the answer: medians over networks with their interval."""
     rows = only(frame, metric="share_at_step")
-    ax = draw_lines(
-        rows.assign(step=rows["step"] + 1), at="step", x="step whose input is another", y="share of the change", ax=ax
-    )
+    ax = draw_lines(rows, at="step", x="step whose input is another", y="share of the change", ax=ax)
     ax.set_ylim(0, None)
     return ax
 
