@@ -226,9 +226,9 @@ def test_time_and_inputs_of_a_counter() -> None:
     end, half = (values(lasts.measurements, name) for name in ("kept_at_end", "halved"))
     assert (end, half) == (pytest.approx([1], abs=0.01), [0])
     assert "the last answer changes 1.00 times as much as the one at once" in lasts.notes["answer"]
-    drawn = inputs.draw(moved.measurements).get_lines()[0].get_xdata()
-    assert np.asarray(drawn).tolist() == [*range(1, LONG + 1)]
+    assert np.asarray(inputs.draw(moved.measurements).get_lines()[0].get_xdata()).tolist() == [*range(1, LONG + 1)]
     assert by("step", moved.measurements, "effect_at_step") == pytest.approx(dict.fromkeys(range(LONG), 1), abs=0.02)
+    assert values(moved.measurements, "early_share") == pytest.approx([0.5], abs=0.01)
     assert "makes 50% of what single inputs change in the answer; no step's input" in moved.notes["answer"]
     assert len(moved.figures) == len(lasts.figures) == 1
     ragged = subject_of(lengths=np.random.default_rng(0).integers(7, LONG + 1, 200))
