@@ -49,12 +49,25 @@ def inside_a_function() -> bool:
     Inside it autograd is off, whatever the mode of its caller: its context tells. A forward without one, as its
     context is set up later, may. torch 2.15 has no frame of its own there, so the one of the forward is looked for.
     """
-    kinds: list[Any] = [torch.autograd.Function]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    forwards = {getattr(kind.forward, "__code__", None) for kind in kinds}
+    forwards = _forwards()
     running = (frame for frame in _frames() if frame.f_code in forwards)
     return any(_may_need_gradients(frame.f_locals.values()) for frame in running)
+
+
+#: The backward classes that torch made, one for each function, and the code of all forwards at that time.
+_known: tuple[list[Any], set[Any]] = [], set()
+
+
+def _forwards() -> set[Any]:
+    """Return the code of the forward of each function of autograd's, looked for anew where there is another one."""
+    global _known  # noqa: PLW0603 (in one step, so that no thread sees half of it)
+    made = torch.autograd.function.BackwardCFunction.__subclasses__()
+    if made != _known[0]:
+        kinds: list[Any] = [torch.autograd.Function]
+        for kind in kinds:
+            kinds += kind.__subclasses__()
+        _known = made, {getattr(kind.forward, "__code__", None) for kind in kinds}
+    return _known[1]
 
 
 def _may_need_gradients(held: Iterable[Any]) -> bool:
