@@ -54,6 +54,7 @@ def _in_processes(
 ) -> Generator[Result, None, None]:
     from joblib.externals.loky import ProcessPoolExecutor, as_completed
 
+    before = set(threading.enumerate())
     pool = ProcessPoolExecutor(jobs, initializer=_begin, initargs=(os.getpid(),), env=dict.fromkeys(THREADS, "1"))
     done = False
     try:
@@ -69,6 +70,11 @@ def _in_processes(
         ) from error
     finally:
         pool.shutdown(wait=True, kill_workers=not done)
+        # loky does not wait for the thread that fed the workers. It lets go of semaphores last, and where the
+        # interpreter ends meanwhile, they are told as leaked on stderr.
+        for thread in set(threading.enumerate()) - before:
+            if thread.name == "QueueFeederThread":
+                thread.join(PATIENCE)
 
 
 @contextlib.contextmanager

@@ -91,24 +91,18 @@ def test_readme_as_it_is_uploaded_has_no_relative_link(wheel: dict[str, bytes], 
     assert [one.removeprefix(at).removeprefix(pictures) for one in targets(shown)] == targets(readme)
     hook = runpy.run_path(str(ROOT / "hatch_build.py"))["AbsoluteLinks"](str(tmp_path), {})
     (tmp_path / "README.md").write_text("```python\na[0](b)\n```\n[c](https://d.e) [f](#g) [![h](i.svg)](j.md#k)")
-    metadata = {"urls": {"Repository": "https://l"}, "version": "1"}
+    metadata = {"urls": {"Repository": "//l"}, "version": "1"}
     hook.update(metadata)
-    made = (
-        "```python\na[0](b)\n```\n[c](https://d.e) [f](#g) [![h](https://l/raw/v1/i.svg)](https://l/blob/v1/j.md#k)"
-    )
+    made = "```python\na[0](b)\n```\n[c](https://d.e) [f](#g) [![h](//l/raw/v1/i.svg)](//l/blob/v1/j.md#k)"
     assert metadata["readme"] == {"content-type": "text/markdown", "text": made}
 
 
 #: What stands in a file when all is done, and there a word and what it was before.
 READY = {
-    "pyproject.toml": ('[project.urls]\nRepository = "https://a.b/someone"\n', "someone", "OWNER"),
+    "pyproject.toml": ('[project.urls]\nRepository = "https://a.b/me"\n', "me", "OWNER"),
     "probe/__init__.py": ('__version__ = "1.2.3"\n', "1.2.3", "1.2.4"),
     "CHANGELOG.md": ("# Changelog\n\n## 1.2.3 (2030-01-02)\n", "2030-01-02", "unreleased"),
-    "CITATION.cff": (
-        "version: 1.2.3\ndate-released: 2030-01-02\nrepository-code: https://a.b/someone",
-        "2030",
-        "2029",
-    ),
+    "CITATION.cff": ("version: 1.2.3\ndate-released: 2030-01-02\nrepository-code: https://a.b/me", "2030", "2029"),
     "README.md": ("pip install rnn-probe # in a package", "in a package", "not in a package index"),
     "docs/index.md": ("pip install rnn-probe # in a package", "in a package", "not in a package index"),
 }
