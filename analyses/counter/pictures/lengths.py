@@ -32,9 +32,9 @@ AROUND, SPELLED = range(6, 13), "six to twelve"
 
 def answers(three: Three) -> DataFigure:
     """Draw the trained network's mean answer against the ones in the string, a line for each length."""
-    rows = []
+    rows, model = [], in_float64(three.trained.model)
     for length, at in at_lengths(three.trained, LENGTHS, most=2**14).items():
-        _, expected = answers_to(three.trained, at.x)
+        _, expected = answers_to(three.trained, at.x.double(), model=model)
         frame = pd.DataFrame({"bits": length, "ones": at.right, "answer": expected})
         rows.append(frame.groupby(["bits", "ones"], as_index=False)["answer"].mean())
     data = pd.concat(rows, ignore_index=True)
