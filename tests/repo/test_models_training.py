@@ -175,19 +175,17 @@ def test_workers_are_other_processes_on_one_thread_each(monkeypatch: pytest.Monk
 
 
 def test_what_goes_wrong_in_a_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception comes through; a dead worker is named with what to do; fewer than one job is refused.
-
-    No thread lives on: where the interpreter ends before loky's last one, stderr tells of leaked semaphores.
-    """
-    feed, before = Queue._feed, set(threading.enumerate())
-    monkeypatch.setattr(Queue, "_feed", staticmethod(lambda *args: (feed(*args), time.sleep(0.2))))
+    """An exception comes through; a dead worker is named with what to do; fewer than one job is refused."""
+    feed: Any = Queue._feed
+    before = set(threading.enumerate())
+    monkeypatch.setattr(Queue, "_feed", staticmethod(lambda *given: (feed(*given), time.sleep(0.2))))
     with refused():
         list(parallel(os._exit, [(1,), (1,)], jobs=2, again="Go and look."))
     with pytest.raises(ValueError, match="math domain error"):  # the next call has workers again
         list(parallel(math.sqrt, [(1,), (-1,)], jobs=2))
     with refused():
         parallel(abs, [(-1,)], jobs=0)
-    assert set(threading.enumerate()) <= before
+    assert set(threading.enumerate()) <= before  # ended before loky's last, Python tells of leaked semaphores
 
 
 def test_a_job_is_done_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
