@@ -30,7 +30,7 @@ LETTERS = 52
 def find(findings: Mapping[str, Finding]) -> Finding:
     """Draw in how many networks each rule holds, and in how many of its best control."""
     data = pd.DataFrame(
-        _line(claim, with_strongest(of_rule(finding.measurements, claim.rule), [claim.rule]))
+        _line(claim, with_strongest(finding.measurements, claim.rule))
         for finding in findings.values()
         for claim in finding.claims
         if claim.differences

@@ -12,7 +12,7 @@ from ..errors import ProbeError, several, unknown
 from .claim_checks import check_judging, check_pairing, check_rule, check_values
 from .intervals import median_interval, share_interval
 from .ranges import Interval, Range
-from .strongest import of_rule, with_strongest
+from .strongest import with_strongest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +199,7 @@ def judge(table: pd.DataFrame, rules: Iterable[Rule], *, family: int | None = No
 
 
 def _judge(table: pd.DataFrame, rule: Rule, level: float) -> Claim:
-    table = with_strongest(of_rule(table, rule), [rule])
+    table = with_strongest(table, rule)
     values = _by_network(table, rule, "trained")
     if not values:
         raise ProbeError(
@@ -287,7 +287,7 @@ def true_of(table: pd.DataFrame, rule: Rule) -> dict[str, bool]:
         table: measurements, as of `judge`.
         rule: the rule.
     """
-    table = with_strongest(of_rule(table, rule), [rule])
+    table = with_strongest(table, rule)
     values = _by_network(table, rule, "trained")
     found = {network: value in rule.established_if for (network, _), value in values.items()}
     for control in rule.controls:

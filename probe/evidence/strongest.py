@@ -1,12 +1,11 @@
-"""`strongest head`: of several heads on one untrained recurrence the one that does best by a rule, pair by pair."""
+"""The strongest control of a pair: of several heads, or networks with random weights, the best by a rule."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .measurements import FITTED_HEADS
+from .measurements import CONTROLS, FITTED_HEADS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
 #: What the best of the heads is called, as the role of a control and in tables.
 STRONGEST = "strongest head"
+RANDOM = CONTROLS[0]
 
 
 def of_rule(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
@@ -23,27 +23,34 @@ def of_rule(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     return rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
 
 
-def with_strongest(table: pd.DataFrame, rules: Iterable[Rule]) -> pd.DataFrame:
-    """Return a table with a row more for each pair and rule: the head that does best by the rule.
+def with_strongest(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """Return the rows that a rule is about, each pair with its strongest controls.
+
+    For the control `strongest head` each pair gets a row more: the head that does best by the rule. Of several
+    networks with random weights of a pair only the one that does best by the rule is left.
 
     Args:
         table: measurements of trained networks and of their controls.
-        rules: those without the control `strongest head` need no such row.
+        rule: the rule.
     """
     import pandas as pd
 
-    added = []
-    for rule in rules:
-        if any(control.role == STRONGEST for control in rule.controls):
-            rows = of_rule(table, rule)
-            heads = rows[rows["role"].isin(FITTED_HEADS)].sort_values(
-                "value", ascending=math.isfinite(rule.established_if.high), kind="stable"
-            )
-            # A pair that lacks a head has no strongest one: the others alone would be a weaker control.
-            whole = heads.groupby("pair")["role"].transform("nunique") == len(FITTED_HEADS)
-            best = heads[whole].drop_duplicates("pair")
-            names = [f"{name.rpartition('/')[0]}/{STRONGEST}" for name in best["network"]]
-            added.append(best.assign(role=STRONGEST, network=names))
-    if not added:
-        return table
-    return pd.concat([table, pd.concat(added, ignore_index=True).drop_duplicates()], ignore_index=True)
+    rows = of_rule(table, rule)
+    best_first = rows.sort_values("value", ascending=math.isfinite(rule.established_if.high), kind="stable")
+    paired = best_first["pair"].notna() & (best_first["pair"] != "")
+    beaten = best_first[(best_first["role"] == RANDOM) & paired].duplicated("pair")
+    rows = best_first.drop(index=beaten.index[beaten]).sort_index() if beaten.any() else rows
+    if all(control.role != STRONGEST for control in rule.controls):
+        return rows
+    heads = best_first[best_first["role"].isin(FITTED_HEADS)]
+    # A pair that lacks a head has no strongest one: the others alone would be a weaker control.
+    whole = heads.groupby("pair")["role"].transform("nunique") == len(FITTED_HEADS)
+    best = heads[whole].drop_duplicates("pair")
+    names = [f"{name.rpartition('/')[0]}/{STRONGEST}" for name in best["network"]]
+    return pd.concat([rows, best.assign(role=STRONGEST, network=names)], ignore_index=True)
+
+
+def called(table: pd.DataFrame, role: str, best: str = "best") -> str:
+    """Return what words call the controls of a role: of several with random weights beside a network the best."""
+    copies = table[table["role"] == role].groupby("pair")["network"].nunique().max()
+    return f"the {best} of {copies} networks with random weights" if role == RANDOM and copies > 1 else role

@@ -11,6 +11,7 @@ import torch
 
 from ..evidence.findings import DataFigure
 from ..evidence.measurements import only
+from ..evidence.strongest import RANDOM, called
 from ..evidence.words import listed, said
 from ..plots.study_figures import drawing, drawn
 from ..subjects.alphabet import affordable, around, at_lengths
@@ -55,11 +56,15 @@ def of_network(answered: Answered, metric: str, **columns: str) -> pd.DataFrame:
 
 
 def values_of_controls(answered: Answered, metric: str, **columns: str) -> dict[str, float]:
-    """Return by role the largest value of a metric in each control, the median of those of a role."""
+    """Return the largest value of a metric in each control, the median of those of a role, by what words call them.
+
+    Of several networks with random weights it is that of the best.
+    """
     rows = only(answered.table, metric=metric, **columns)
     rows = rows[rows["network"] != answered.subject.network.name]
-    values = rows.groupby(["role", "network"], sort=False)["value"].max().groupby("role", sort=False).median()
-    return {str(role): float(value) for role, value in values.items()}
+    values = rows.groupby(["role", "network"], sort=False)["value"].max().groupby("role", sort=False)
+    best = values.median().to_dict() | {role: most for role, most in values.max().items() if role == RANDOM}
+    return {called(rows, str(role)): float(value) for role, value in best.items()}
 
 
 def in_brackets(controls: Mapping[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import pandas as pd
@@ -12,7 +13,7 @@ from ..errors import ProbeError, several
 from ..evidence.claims import Claim, Difference, Rule, judge, true_of
 from ..evidence.findings import DataFigure, Finding
 from ..evidence.measurements import tabulate
-from ..evidence.strongest import of_rule
+from ..evidence.strongest import called, of_rule
 from ..evidence.words import listed
 from ..plots.study_figures import drawing, drawn, medians_in_words
 from ..questions import needs
@@ -168,28 +169,27 @@ def true_in(table: pd.DataFrame, claim: Claim) -> str:
     return f"in {claim.holds_in} of {claim.n}{also}"
 
 
-def controls_in_words(claim: Claim) -> str:
+def controls_in_words(table: pd.DataFrame, claim: Claim) -> str:
     """Return each control's median; where a rule names none, that of the own initialisations."""
     medians = {gap.role: gap.control for gap in claim.differences}
     if not medians and claim.own_initialisation is not None:
         medians = {"own initialisation": claim.own_initialisation}
-    return "; ".join(f"{role} {value:.3g}" for role, value in medians.items())
+    return "; ".join(f"{called(table, role)} {value:.3g}" for role, value in medians.items())
 
 
 def outcome(table: pd.DataFrame, claim: Claim) -> tuple[str, str]:
     """Return a claim's number with its bound and controls, and its verdict, empty where too few networks have one."""
-    number = (
-        f"{claim.value:.3g} ({'; '.join(filter(None, (f'{claim.rule.established_if}', controls_in_words(claim))))})"
-    )
+    beside = filter(None, (f"{claim.rule.established_if}", controls_in_words(table, claim)))
+    number = f"{claim.value:.3g} ({'; '.join(beside)})"
     if not too_few(claim):
         return number, claim.verdict
     if claim.n == 1:
-        return f"{number}, {allowed(claim)}", ""
+        return f"{number}, {allowed(table, claim)}", ""
     median = f", median {number}" if claim.rule.statistic == "median" else ""
     return true_in(table, claim) + median, ""
 
 
-def allowed(claim: Claim) -> str:
+def allowed(table: pd.DataFrame, claim: Claim) -> str:
     """Return what the controls allow to say of one network: whether the statement holds, and in them as well."""
     rule = claim.rule
     if claim.value not in rule.established_if:
@@ -197,16 +197,18 @@ def allowed(claim: Claim) -> str:
     if not rule.controls:
         return "true of this network; the rule names no control"
     near = [gap for gap in claim.differences if gap.value <= gap.margin]
-    if alike := [_control(gap) for gap in near if gap.control in rule.established_if]:
+    if alike := [_control(table, gap) for gap in near if gap.control in rule.established_if]:
         return f"true of this network, and as true of {listed(alike)}"
     if near:
-        close = [f"{gap.role} is within {gap.margin:g} of it" for gap in near]
+        close = [f"{called(table, gap.role)} is within {gap.margin:g} of it" for gap in near]
         return f"true of this network; {listed(close)}, and not in the bound"
     there = [gap.role for gap in claim.differences]
     if missing := [control.role for control in rule.controls if control.role not in there]:
         return f"true of this network; not measured of {listed(missing)}"
-    return f"true of this network, more than of {listed(there)} (one network{' each' * (len(there) > 1)})"
+    names = [_control(table, gap) for gap in claim.differences]
+    one = [" (one network)" * (name == gap.role) for name, gap in zip(names, claim.differences, strict=True)]
+    return f"true of this network, more than of {listed([*map(operator.add, names, one)])}"
 
 
-def _control(gap: Difference) -> str:
-    return "the rule's null" if gap.role == "null" else gap.role
+def _control(table: pd.DataFrame, gap: Difference) -> str:
+    return "the rule's null" if gap.role == "null" else called(table, gap.role)

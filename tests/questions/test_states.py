@@ -158,7 +158,7 @@ def test_the_planted_unit_is_told_beside_its_controls() -> None:
     """Unit 0 holds the count, is read exactly at all steps, and no control's unit is."""
     beside = group(study_of(planted()))
     found = answer(single_units.question(beside[0]), beside)
-    first = "Unit 0 of the cell state of [0] follows “ones” best within steps: |r| is 1.00 (random weights 0."
+    first = "Unit 0 of the cell state of [0] follows “ones” best within steps: |r| is 1.00 (the best of 2 "
     assert found.notes["answer"].startswith(first)
     lasting = rows(found.measurements, "lasting_monotone_accuracy").set_index("role")["value"]
     assert lasting["trained"] == 1

@@ -41,8 +41,7 @@ def test_the_best_head_of_each_pair_is_the_control(
         for pair in range(60)
     )
     rule = Rule(**WORDS, **bounds, controls=controls)
-    found = with_strongest(table, [rule])
-    found = found[found["role"] == STRONGEST].set_index("network")["value"]
+    found = with_strongest(table, rule).query("role == @STRONGEST").set_index("network")["value"]
     wanted = () if best is None else [(f"counter/seed-{pair}/{STRONGEST}", best[pair]) for pair in range(2)]
     assert [(name, found[name]) for name, _ in wanted] == list(wanted)
     assert found.empty == (best is None)

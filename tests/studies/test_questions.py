@@ -31,6 +31,7 @@ from probe.subjects.states import recorded_rows, sample_of
 from probe.subjects.subject import Subject
 
 pytestmark = pytest.mark.usefixtures("undrawn")
+BEST = "the best of 2 networks with random weights"
 
 
 def broken(_: Iterable[Subject]) -> list[dict[str, Any]]:
@@ -60,7 +61,7 @@ def test_a_question_and_a_rule_of_ones_own_are_a_row_beside_the_controls(tmp_pat
     own, other = (report.findings[name].claims for name in ("distance", "nearness"))
     assert [claim.verdict for claim in (*own, *other)] == ["undecided"] * 3
     assert own[0].differences[0].role == "fitted head"
-    assert allowed(other[0]) == "true of this network; the rule names no control"
+    assert allowed(tabulate([]), other[0]) == "true of this network; the rule names no control"
     assert "true of this network, and as true of fitted head" in report.page.render()
 
 
@@ -73,18 +74,18 @@ def test_a_question_and_a_rule_of_ones_own_are_a_row_beside_the_controls(tmp_pat
         (0.55, "fitted head", 0.45, "true of this network; fitted head is within 0.2 of it, and not in the bound"),
         (0.9, "fitted head", None, "true of this network; not measured of fitted head"),
         (0.9, "null", 0.9, "true of this network, and as true of the rule's null"),
+        (0.9, "random weights", (0.1, 0.2), f"true of this network, more than of {BEST}"),
+        (0.9, "random weights", (0.1, 0.8), f"true of this network, and as true of {BEST}"),
     ],
 )
-def test_what_the_controls_allow_to_say(network: float, role: str, control: float | None, said: str) -> None:
+def test_what_the_controls_allow_to_say(network: float, role: str, control: Any, said: str) -> None:
     """A statement is told of a network by its own value, and by how far it is from each control."""
-    values = [("a", "trained", network), ("b", role, control)]
-    rows = [
-        measurement("distance", "distance", Network(name, kind, planted(), "0"), value)
-        for name, kind, value in values
-        if value is not None
-    ]
-    (claim,) = judge(tabulate(rows), [far("far", Control(role, 0.2))])
-    assert allowed(claim) == said
+    beside = () if control is None else np.atleast_1d(control)
+    values = [("a", "trained", network), *((f"b{place}", role, value) for place, value in enumerate(beside))]
+    rows = ((Network(name, kind, planted(), "0"), value) for name, kind, value in values)
+    table = tabulate(measurement("distance", "distance", *row) for row in rows)
+    (claim,) = judge(table, [far("far", Control(role, 0.2))])
+    assert allowed(table, claim) == said
 
 
 def test_values_only_where_nothing_is_looked_at_are_refused() -> None:

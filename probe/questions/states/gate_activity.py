@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
+from ...evidence.strongest import called
 from ...methods.probing.prefixes import StepStates, check_aligned
 from ...plots.legends import figure_legend
 from ...plots.lines import spread
@@ -28,6 +29,7 @@ from ...recurrent.signals import Signal
 from ...subjects.states import rows_within_budget, step_states
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
+from ..rules import COPIES
 from ..told import figure_of
 
 QUESTION = "gate_activity"
@@ -58,7 +60,7 @@ def gated(subject: Subject) -> str | None:
 
 def question(subject: Subject) -> Question:
     """Return the question what the gates of a network's layers do."""
-    return Question("gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell)
+    return Question("gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell, copies=COPIES)
 
 
 def measure(subjects: Sequence[Subject], split: Bool[Tensor, "batch time"] | None = None) -> pd.DataFrame:
@@ -171,15 +173,16 @@ def tell(answered: Answered) -> Told:
 def _most(answered: Answered, metric: str, words: str) -> str:
     """Return the sentence on the gate with the largest share of values, and on the same gate of the controls."""
     rows = answered.table[answered.table["metric"] == metric]
-    shares = rows.groupby(["role", "layer", "signal"], sort=False)["value"].mean()
+    shares = rows.groupby(["role", "network", "layer", "signal"], sort=False)["value"].mean()
+    shares = shares.groupby(["role", "layer", "signal"], sort=False).max()
     own = shares[answered.subject.network.role]
     layer, gate = own.idxmax()
     if own.max() < HARDLY:
         return f"Its gates are hardly ever {words}."
-    alike = " (others are so as often)" if (own > own.max() - HARDLY).sum() > 1 else ""
+    alike = " (others have as many)" if (own > own.max() - HARDLY).sum() > 1 else ""
     controls = shares.drop(answered.subject.network.role).xs((layer, gate), level=("layer", "signal"))
-    beside = "".join(f"; {role}: {share:.0%}" for role, share in controls.items())
-    return f"The {_named(layer, gate)} is {words} most often, in {own.max():.0%} of its values{alike}{beside}."
+    beside = "".join(f"; {called(rows, str(role), 'highest')}: {share:.0%}" for role, share in controls.items())
+    return f"The {_named(layer, gate)} has the most values that are {words}, {own.max():.0%}{alike}{beside}."
 
 
 def _named(layer: str, gate: str) -> str:

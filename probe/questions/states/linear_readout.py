@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from ...errors import ProbeError, several
 from ...evidence.claims import Control, Range, Rule
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
+from ...evidence.strongest import RANDOM
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ...methods.probing.fits import LeastSquares
 from ...methods.probing.linear import fit_linear, r_squared
@@ -43,7 +44,7 @@ QUESTION = "linear_readout"
 #: Of more values than this no codelength is measured: its probe takes time with the third power of their number.
 MOST_CODED = 50
 #: A verdict about networks that were trained alike, by probes of drawn states, needs so many of them.
-NEEDS_OF_DRAWN, RANDOM = 20, "random weights"
+NEEDS_OF_DRAWN = 20
 _Row = dict[str, Any]
 
 

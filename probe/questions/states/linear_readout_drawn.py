@@ -10,6 +10,7 @@ import pandas as pd
 
 from ...evidence.intervals import bootstrap_counts
 from ...evidence.measurements import measurement, tabulate
+from ...evidence.strongest import RANDOM
 from ...methods.probing.controls import clock_features, inputs_read, relabelled
 from ...methods.probing.scores import MARGIN, Score, of_categories
 from ...subjects.networks.random_weights import kind_of
@@ -20,7 +21,7 @@ from .targets import Target, why_no_target
 #: How often the concept is shuffled, and how often one of categories.
 ORDERS, ORDERS_OF_CATEGORIES = 5, 2
 #: The controls, in the column `kind`; those that read inputs say which, such as `last 4 inputs`.
-CLOCK, CONSTANT, RELABELLED, RANDOM = "step alone", "one value for all", "relabelled", "random weights"
+CLOCK, CONSTANT, RELABELLED = "step alone", "one value for all", "relabelled"
 #: Another control is made of the other concepts of the study that are read as well, each of so many values at most
 #: by a column for each value: a concept that follows from one of these needs no states of its own.
 OTHERS, MOST_COLUMNS = "other concepts", 50

@@ -14,6 +14,7 @@ import pandas as pd
 from ...errors import several
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import one, only
+from ...evidence.strongest import RANDOM, called
 from ...evidence.words import between, listed, place, said, said_score
 from ...methods.probing.fits import MOST_FEATURES
 from ...methods.probing.scores import LEAST_MARGIN, MARGIN, margin_beside
@@ -25,7 +26,7 @@ from ...recurrent.signals import Signal
 from ...subjects.states import reads_ahead, states_of
 from ...subjects.subject import Subject
 from ..question import Answered, Told
-from .linear_readout_drawn import CLOCK, CONSTANT, OTHERS, RANDOM, RELABELLED, others_of
+from .linear_readout_drawn import CLOCK, CONSTANT, OTHERS, RELABELLED, others_of
 from .targets import Target
 
 #: The most places that are drawn, and how many of the values that are left out are named.
@@ -121,12 +122,11 @@ def tell(answered: Answered, name: str) -> Told:
 def _controls(table: pd.DataFrame, score: float, others: Sequence[str]) -> list[ControlScore]:
     """Return each control of the best place's score; `others` are the other concepts that one of them knows."""
     alike = one(table, metric="random_weights_below") <= one(table, metric="random_weights_apart")
-    copies = only(table, role=RANDOM, metric="score")["network"].nunique()
     words = {
         CONSTANT: "naming one value for all",
         OTHERS: listed([f"“{name}”" for name in others]),
         RELABELLED: "other sequences' values at the same step",
-        RANDOM: f"the best of {copies} networks with random weights",
+        RANDOM: called(only(table, metric="score"), RANDOM),
     }
     return [
         ControlScore(kind, score - value, low, kind == RANDOM and alike, words.get(kind, f"the {kind}"))

@@ -21,7 +21,7 @@ from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
-from ..rules import INITIAL, rule
+from ..rules import COPIES, INITIAL, rule
 from ..told import in_brackets, values_of_controls
 from .targets import Target, unit_follows, within_steps
 
@@ -46,6 +46,7 @@ def question(subject: Subject) -> Question:
         (needs.states, within_steps),
         draw=draw,
         tell=tell,
+        copies=COPIES,
         rules=(
             rule(
                 "one-unit-follows",

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from ...errors import ProbeError
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
+from ...evidence.strongest import RANDOM
 from ...plots.lines import scale
 from ...plots.spaces import scatter
 from ...plots.state_space import principal
@@ -29,7 +30,6 @@ QUESTION = "state-space"
 SHOWN = 160
 #: Each of so many values has a colour of its own; more are drawn in so many groups of about equal size.
 MOST_VALUES, GROUPS = 20, 8
-RANDOM = "random weights"
 _AXES = ["first", "second"]
 
 

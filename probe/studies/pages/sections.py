@@ -233,7 +233,7 @@ def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str
         verdict = "" if too_few(claim) else claim.verdict
         true = true_in(finding.measurements, claim).removeprefix("in ").partition(",")[0]
         about = [claim.rule.key, link, called, claim.value, f"{claim.rule.established_if}"]
-        rows.append([*about, controls_in_words(claim), true, verdict])
+        rows.append([*about, controls_in_words(finding.measurements, claim), true, verdict])
         how.append(_computed(called, finding, claim))
     columns = ("claim", "statement", "networks", "trained", "bound", "control", "true in", "verdict")
     table = Table(
