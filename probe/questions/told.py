@@ -55,26 +55,26 @@ def of_network(answered: Answered, metric: str, **columns: str) -> pd.DataFrame:
     return only(answered.table, metric=metric, network=answered.subject.network.name, **columns)
 
 
-def values_of_controls(answered: Answered, metric: str, **columns: str) -> dict[str, float]:
+def values_of_controls(answered: Answered, metric: str) -> dict[str, float]:
     """Return the largest value of a metric in each control, the median of those of a role, by what words call them.
 
     Of several networks with random weights it is that of the best.
     """
-    rows = only(answered.table, metric=metric, **columns)
+    rows = only(answered.table, metric=metric)
     rows = rows[rows["network"] != answered.subject.network.name]
     values = rows.groupby(["role", "network"], sort=False)["value"].max().groupby("role", sort=False)
     best = values.median().to_dict() | {role: most for role, most in values.max().items() if role == RANDOM}
     return {called(rows, str(role)): float(value) for role, value in best.items()}
 
 
-def in_brackets(controls: Mapping[str, float]) -> str:
+def in_brackets(controls: Mapping[str, float], written: Callable[[float], str] = said) -> str:
     """Return the numbers of controls in brackets, or nothing."""
-    return f" ({listed([f'{name} {said(value)}' for name, value in controls.items()])})" if controls else ""
+    return f" ({listed([f'{name} {written(value)}' for name, value in controls.items()])})" if controls else ""
 
 
-def controls_of(answered: Answered, metric: str, **columns: str) -> str:
+def controls_of(answered: Answered, metric: str, written: Callable[[float], str] = said) -> str:
     """Return what `values_of_controls` returns in brackets, or nothing."""
-    return in_brackets(values_of_controls(answered, metric, **columns))
+    return in_brackets(values_of_controls(answered, metric), written)
 
 
 def figure_of(

@@ -103,7 +103,7 @@ def tell(answered: Answered) -> Told:
     most, equal = rows.sort_values("value").iloc[-1], 1 / max(len(rows), 1)
     first = (
         f"The first half of the inputs makes {early:.0%} of what single inputs change in the answer"
-        f"{controls_of(answered, 'early_share')}"
+        f"{controls_of(answered, 'early_share', '{:.0%}'.format)}"
     )
     single = f"; the input of step {int(most['step']) + 1} makes most, {most['value']:.0%}."
     first += single if most["value"] > FAR * equal else "; no step's input makes far more than another's."

@@ -54,7 +54,7 @@ def question(subject: Subject) -> Question:
                 "noisy_accuracy",
                 definition="Share of right answers with Gaussian noise of .1 of each number's own standard deviation "
                 "in every number of the state after every step.",
-                source="docs/science.md, claim 5b",
+                source="Sussillo & Barak 2013",
                 at_least=0.95,
                 controls=(Control(FITTED, 0.2),),
             ),
@@ -125,7 +125,7 @@ def tell(answered: Answered, draws: int = DRAWS) -> Told:
     judged = float(of_network(answered, "noisy_accuracy")["value"].iloc[0])
     first = (
         f"With noise of {DOSE:g} standard deviations in its state the network answers {judged:.0%} right"
-        f"{controls_of(answered, 'noisy_accuracy')}, with next to none {least['value']:.0%}."
+        f"{controls_of(answered, 'noisy_accuracy', '{:.0%}'.format)}, with next to none {least['value']:.0%}."
     )
     setup = (
         "The noise is Gaussian, and a unit of it is each number's own standard deviation over sequences at that "

@@ -120,7 +120,7 @@ def tell(answered: Answered) -> Told:
     end, name = ends_of(answered.subject), f"“{answered.subject.concept.name}”"
     kept, few = (float(of_network(answered, f"accuracy_kept_{kind}")["value"].iloc[0]) for kind in CODEBOOKS)
     sizes = of_network(answered, "states").set_index("kind")["value"]
-    controls = controls_of(answered, "accuracy_kept_by_step")
+    controls = controls_of(answered, "accuracy_kept_by_step", "{:.0%}".format)
     first = (
         f"On the nearest of {sizes['by_step']:.0f} mean states, one for each step and value of {name}, the network "
         f"keeps {kept:.0%}{controls} of its right answers."
