@@ -151,7 +151,10 @@ def tell(answered: Answered) -> Told:
     own = only(answered.table, kind=kind)
     mine, controls = only(own, network=subject.network.name), own[own["network"] != subject.network.name]
     beside = only(controls, metric="fixed_points").nlargest(1, "value")
-    most = [f"; {role}: {_counted(only(own, network=name))}" for role, name in beside[["role", "network"]].to_numpy()]
+    most = [
+        f"; {role} (one network): {_counted(only(own, network=name))}"
+        for role, name in beside[["role", "network"]].to_numpy()
+    ]
     first = f"Under {shortened(kind, 40)} the search finds {_counted(mine)}{''.join(most)}."
     others = counts.drop(kind)
     fewer = f" Under {several(len(others), 'other input')} at most {others.max():.0f}." if len(others) else ""

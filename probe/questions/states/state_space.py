@@ -88,7 +88,7 @@ def tell(answered: Answered) -> Told:
     if name not in shares:
         return Told({"answer": "The states spread along fewer than two directions."})
     others = shares.drop(name)
-    beside = f"; with random weights they have {others.max():.0%}" if len(others) else ""
+    beside = f"; in one network with random weights they have {others.max():.0%}" if len(others) else ""
     setup = (
         "The directions are the two principal ones of the states, of each network its own; a large share of the "
         "variance need not be what the answer uses."
