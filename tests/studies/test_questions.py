@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import claims_told
 import numpy as np
 import pytest
 from answering import answer
@@ -62,7 +63,8 @@ def test_a_question_and_a_rule_of_ones_own_are_a_row_beside_the_controls(tmp_pat
     assert [claim.verdict for claim in (*own, *other)] == ["undecided"] * 3
     assert own[0].differences[0].role == "fitted head"
     assert allowed(tabulate([]), other[0]) == "true of this network; the rule names no control"
-    assert "true of this network, and as true of fitted head" in report.page.render()
+    assert "true of this network, and as true of fitted head" in (page := report.page.render())
+    assert [row["beyond controls"] for row in claims_told.rows(page)] == ["0 of 1", "", ""]
 
 
 @pytest.mark.parametrize(

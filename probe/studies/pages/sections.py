@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import several
-from ...evidence.claims import Claim
+from ...evidence.claims import Claim, true_of
 from ...evidence.findings import Finding
 from ...report import (
     Block,
@@ -231,13 +231,15 @@ def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str
     for question, called, finding, claim in every:
         link = Link(claim.rule.on_page, f"{(where or {}).get(question, '')}#{anchor(question)}")
         verdict = "" if too_few(claim) else claim.verdict
-        true = true_in(finding.measurements, claim).removeprefix("in ").partition(",")[0]
         about = [claim.rule.key, link, called, claim.value, f"{claim.rule.established_if}"]
-        rows.append([*about, controls_in_words(finding.measurements, claim), true, verdict])
+        controls, true = controls_in_words(finding.measurements, claim), f"{claim.holds_in} of {claim.n}"
+        compared = bool(claim.differences) and not verdict
+        beyond = f"{sum(true_of(finding.measurements, claim.rule).values())} of {claim.n}" if compared else ""
+        rows.append([*about, controls, true, beyond, verdict])
         how.append(_computed(called, finding, claim))
-    columns = ("claim", "statement", "networks", "trained", "bound", "control", "true in", "verdict")
+    head = ("claim", "statement", "networks", "trained", "bound", "control", "true in", "beyond controls", "verdict")
     table = Table(
-        *_filled(columns, rows),
+        *_filled(head, rows),
         caption,
         verdict="verdict" if any(row[-1] for row in rows) else None,
         name="claims",
