@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from ...errors import ProbeError
 from ..layers import OwnModule
 
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+#: What is the same in every run, or is not.
+_PLAIN = (bool, int, float, str, type(None))
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -22,32 +25,65 @@ class DependentRowsError(ProbeError):
     """Says what was found where rows of a batch depend on each other; who asked adds what works instead."""
 
 
+class _Unseen:
+    """Stands for a part of an output that cannot be looked into, such as a cache: an error for who asks for it."""
+
+    def __init__(self, part: Any) -> None:
+        self._kind = part._kind if isinstance(part, _Unseen) else type(part).__name__
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ProbeError(_other(vars(self).get("_kind", "part")))
+
+
+def _other(kind: str) -> str:
+    return (
+        f"The model's output holds a {kind} that is not the same in every run, or that cannot be looked into. Wrap "
+        "the model so that it returns tensors, in tuples, lists or dicts."
+    )
+
+
 def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
     """Return nested tuples, lists and dicts with a function of each tensor in its place.
 
     Args:
         function: takes a tensor of `value`, and those at the same place of `others`.
-        value: nested tensors; whatever is no tensor stays.
+        value: nested tensors; whatever is no tensor stays. With others, an object inside that cannot be looked into
+            becomes one that raises ProbeError when it is asked for.
         *others: values nested alike.
 
     Raises:
         ProbeError: the others are nested in another way, or something in them is neither a tensor nor the same value.
     """
     if others and not all(_alike(value, other) for other in others):
-        raise ProbeError(
-            f"The model's output holds a {type(value).__name__} that is not the same in every run, or that cannot be "
-            "looked into. Wrap the model so that it returns tensors, in tuples, lists or dicts."
-        )
+        raise ProbeError(_other(type(value).__name__))
     if isinstance(value, PackedSequence):
         raise ProbeError("A PackedSequence cannot be taken apart along the batch; give padded tensors.")
     if isinstance(value, Tensor):
         return function(value, *others)
     if isinstance(value, (tuple, list)):
-        items = [map_tensors(function, item, *(other[place] for other in others)) for place, item in enumerate(value)]
+        items = [_inside(function, item, *(other[place] for other in others)) for place, item in enumerate(value)]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, Mapping):
-        return {key: map_tensors(function, item, *(other[key] for other in others)) for key, item in value.items()}
+        made = {key: _inside(function, item, *(other[key] for other in others)) for key, item in value.items()}
+        if not isinstance(value, MutableMapping):
+            return made
+        same = copy.copy(value)  # an output of transformers has its parts as attributes, too
+        for key, item in made.items():
+            same[key] = item
+        return same
     return value
+
+
+def _inside(function: Callable[..., Any], part: Any, *others: Any) -> Any:
+    """Return what `map_tensors` does of a part."""
+    known, every = (Tensor, Mapping, tuple, list, *_PLAIN), (part, *others)
+    if (
+        others
+        and not any(isinstance(one, known) for one in every)
+        and len({type(one) for one in every} - {_Unseen}) < 2
+    ):
+        return _Unseen(part)
+    return map_tensors(function, part, *others)
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -57,7 +93,7 @@ def _alike(one: Any, other: Any) -> bool:
         return isinstance(other, Mapping) and one.keys() == other.keys()
     if isinstance(one, (tuple, list)):
         return type(one) is type(other) and len(one) == len(other)
-    return isinstance(one, (bool, int, float, str, type(None))) and one == other
+    return isinstance(one, _PLAIN) and one == other
 
 
 @dataclass(frozen=True, eq=False)
