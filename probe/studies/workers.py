@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from filelock import FileLock, Timeout
 
@@ -69,12 +69,16 @@ def _in_processes(
             f"memory runs out. {again}"
         ) from error
     finally:
-        pool.shutdown(wait=True, kill_workers=not done)
-        # loky does not wait for the thread that fed the workers. It lets go of semaphores last, and where the
-        # interpreter ends meanwhile, they are told as leaked on stderr.
-        for thread in set(threading.enumerate()) - before:
-            if thread.name == "QueueFeederThread":
-                thread.join(PATIENCE)
+        # loky does not wait for the thread that feeds the workers, which would write on where nobody reads. It lets
+        # go of semaphores last, and where Python ends before, they are told as leaked on stderr.
+        with _unheard():
+            if not done:
+                with contextlib.suppress(AttributeError):
+                    cast("Any", pool)._call_queue._reader.close()
+            pool.shutdown(wait=True, kill_workers=not done)
+            for thread in set(threading.enumerate()) - before:
+                if thread.name == "QueueFeederThread":
+                    thread.join(PATIENCE)
 
 
 @contextlib.contextmanager

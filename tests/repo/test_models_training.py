@@ -298,9 +298,9 @@ def test_ctrl_c_at_any_moment_is_heard_and_the_same_command_ends_at_the_same_fil
 
     def end(out: str, after: float = 999.0) -> tuple[float, dict[str, bytes]]:
         begin, file, line = time.monotonic(), tmp_path / f"{out}.txt", [sys.executable, *STOPPED[kind], out]
-        with file.open("w") as said:
+        with file.open("w") as err:
             process = subprocess.Popen(
-                line, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL, stderr=said
+                line, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL, stderr=err
             )
         try:
             assert process.wait(after) == 0, file.read_text()
@@ -313,6 +313,7 @@ def test_ctrl_c_at_any_moment_is_heard_and_the_same_command_ends_at_the_same_fil
                 time.sleep(0.01)
             code, told = process.wait(60), file.read_text()
             assert code in (130, -signal.SIGINT) or (after > took / 2 and code == 0), told
+            assert "leaked" not in told, told
             last = re.findall(rf'"{ROOT}/((?:probe|models)/.*?)"', told)[-1:]
             alone = not workers and last in ([], ["models/train.py"], ["probe/__init__.py"])
             assert alone or ("_run_module_as_main" if kind == "a study" else "Traceback") not in told, told
