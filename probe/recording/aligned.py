@@ -42,8 +42,9 @@ def aligned(given: Any, batch: int, time: int, argument: str) -> Aligned:
     """
     values, known = _array(given, argument)
     if values.shape not in ((batch, time), (batch,)):
+        found = f"has the shape {values.shape}" if values.ndim else f"is one {type(given).__name__}"
         raise ProbeError(
-            f"{argument} has the shape {values.shape}; it needs a value for each recorded step, ({batch}, {time}) "
+            f"{argument} {found}; it needs a value for each recorded step, ({batch}, {time}) "
             f"(batch, time), or one for each sequence, ({batch},)."
         )
     if values.ndim == 1:

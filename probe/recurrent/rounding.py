@@ -104,7 +104,7 @@ def _refusal(trace: Trace, opened: Opened, allowed: float, told: str) -> str:
         )
     return (
         f"Layer {layer.name!r} does not compute what its weights say: recomputed states differ from the module's by "
-        f"{by}.{told} Was its forward replaced, or does the input hold NaN? tolerance= sets another bound."
+        f"{by}.{told} Was its forward replaced, or do inputs or weights hold NaN? tolerance= sets another bound."
     )
 
 

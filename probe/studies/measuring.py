@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -298,23 +298,30 @@ def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -
             found.append(known[one])
         else:
             raise ProbeError(unknown("question", one, [*known, USUAL]))
-    if single:
-        found = [one for one in found if one.name != card.name] + [card]
     if not found:
         raise ProbeError(
             "questions=[] asks nothing of the networks; name questions, such as 'noise-margin', or "
             "leave it out for all whose needs they meet."
         )
-    return [_with_controls(question, roles) for question in {one.name: one for one in found}.values()]
+    if single:
+        found = [one for one in found if one.name != card.name] + [card]
+    return [_with_controls(question, roles, single) for question in {one.name: one for one in found}.values()]
 
 
-def _with_controls(question: Question, roles: Collection[str]) -> Question:
-    """Return a question whose rules ask for networks with random weights where no own initialisation was given."""
-    if "own initialisation" in roles:
+def _with_controls(question: Question, roles: Collection[str], single: bool) -> Question:
+    """Return a question whose rules ask for random weights too beside one network's own initialisation, or alone."""
+    own, drawn = "own initialisation", "random weights"
+    if own in roles and not (single and drawn in roles):
         return question
 
-    def swapped(one: Control) -> Control:
-        return dataclasses.replace(one, role="random weights") if one.role == "own initialisation" else one
+    def asked(one: Control) -> Iterator[Control]:
+        if one.role != own or own in roles:
+            yield one
+        if one.role == own:
+            yield dataclasses.replace(one, role=drawn)
 
-    rules = (dataclasses.replace(rule, controls=tuple(map(swapped, rule.controls))) for rule in question.rules)
+    rules = (
+        dataclasses.replace(rule, controls=tuple(every for one in rule.controls for every in asked(one)))
+        for rule in question.rules
+    )
     return dataclasses.replace(question, rules=tuple(rules))

@@ -145,7 +145,11 @@ class Study:
                 raise ProbeError(f"The program {name!r} is {brief(program)}; give a function of a sequence.")
         if self.readout is not None and self.readout.concept not in self.concepts:
             raise ProbeError("The readout: " + unknown("concept", self.readout.concept, self.concepts))
-        strange = [one for one in self.controls if one not in CONTROLS]
+        strange = [
+            one
+            for one in ([self.controls] if isinstance(self.controls, str) else self.controls)
+            if one not in CONTROLS
+        ]
         if strange:
             raise ProbeError(unknown("control that a study makes", strange[0], CONTROLS))
 

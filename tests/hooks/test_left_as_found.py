@@ -324,9 +324,8 @@ def harmless(m: Any, x: Tensor) -> Tensor:
 def test_what_carries_nothing_on_stays_without_a_word(x: Tensor, training: bool) -> None:
     """A counter, a list that only grows, a mask, places and torch's own statistics, as the bare call leaves them."""
     parts = {"norm": nn.utils.parametrizations.spectral_norm(nn.Linear(UNITS, 2)), "batches": nn.BatchNorm1d(2)}
-    model: Any = Model(harmless, rnn=nn.GRU(3, UNITS, batch_first=True), **parts, history=[], masks={}).train(
-        training
-    )
+    model: Any = Model(harmless, rnn=nn.GRU(3, UNITS, batch_first=True), **parts, history=[], masks={})
+    model.train(training)
     bare = copy.deepcopy(model)
     for _ in range(2):
         assert torch.equal(probe.record(model, x).output, bare(x))

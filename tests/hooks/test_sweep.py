@@ -340,7 +340,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
     "time first": (lambda: hidden(rnn=nn.LSTM(INPUTS, UNITS)), None),
     "time first, square": (lambda: hidden(rnn=nn.LSTM(INPUTS, UNITS)), 0),
     "batch first": (hidden, 1),
-    "batch first, square": (hidden, 1),
     "a time-first cell": (lambda: Model(lambda m, x: loop(m, x.transpose(0, 1)), cell=nn.GRUCell(3, 5)), 0),
     "steps as rows": (lambda: Model(lambda m, x: m.rnn(x.reshape(-1, 1, 3))[0].view(*x.shape[:2], 5), rnn=lstm()), 1),
     "sorted": (lambda: Model(by_order, rnn=lstm()), 0),
