@@ -25,7 +25,7 @@ SINGLE_UNITS = Question(
         by_cell(
             key="II.1a",
             statement="Some cell unit follows the count within every step.",
-            sentence="Some cell follows the count within every step (correlation)",
+            sentence="Some cell follows the count within steps (correlation)",
             metric="largest_correlation",
             definition="Largest over the cell units of the absolute correlation with the count, the mean of each "
             "step taken off both; every step weighs the same.",

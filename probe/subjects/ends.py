@@ -59,6 +59,10 @@ class Ends:
         part = "their whole length" if self.whole else f"the last {several(self.steps, 'step')} of each"
         return f"{len(self.rows):,} sequences{self.among}, {part}"
 
+    def drawn(self, most: int) -> str:
+        """Return the same where at most so many of the sequences are taken."""
+        return self.said + (f", {most} of them" if len(self.rows) > most else "")
+
     def after(self, step: int) -> str:
         """Return after which of these steps something stands, counted from 0, in words."""
         if self.steps > 1 and step in (0, self.steps - 1):

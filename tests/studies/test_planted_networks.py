@@ -124,7 +124,7 @@ def test_every_concept_is_read_anew_of_what_was_measured(tmp_path: Path) -> None
     for sentence in (
         "What do 3 networks hold of ones and last?",
         "score of “last” is above 0.05 in networks trained so: in 3 of 3",
-        "Some unit follows “ones” within every step: in 3 of 3, median",
+        "Some unit follows “ones” within steps: in 3 of 3, median",
         "a verdict on it needs more of them, mostly ten",
     ):
         assert sentence in said

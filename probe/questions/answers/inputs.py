@@ -109,7 +109,7 @@ def tell(answered: Answered) -> Told:
     first += single if most["value"] > FAR * equal else "; no step's input makes far more than another's."
     setup = (
         "We replace the input of one step by another one of that step, run the rest, and compare the expected "
-        f"answers after the last step. We ran {ends_of(answered.subject).said}, at most {ROWS} of them."
+        f"answers after the last step. We ran {ends_of(answered.subject).drawn(ROWS)}."
     )
     figure: Any = figure_of(
         answered,

@@ -119,7 +119,7 @@ def tell(answered: Answered) -> Told:
     lasts = f"Of the states that change an answer, {halved:.0%} change it by half or less before the sequence ends."
     setup = (
         "We set the whole state back to the initial one after a step, let the run go on, and compare the expected "
-        f"answers with the clean run's. We ran {ends_of(answered.subject).said}, at most {ROWS} of them."
+        f"answers with the clean run's. We ran {ends_of(answered.subject).drawn(ROWS)}."
     )
     figure: Any = figure_of(
         answered,

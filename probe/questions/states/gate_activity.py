@@ -180,8 +180,12 @@ def _most(answered: Answered, metric: str, words: str) -> str:
     if own.max() < HARDLY:
         return f"Its gates are hardly ever {words}."
     alike = " (others have as many)" if (own > own.max() - HARDLY).sum() > 1 else ""
-    controls = shares.drop(answered.subject.network.role).xs((layer, gate), level=("layer", "signal"))
-    beside = "".join(f"; {called(rows, str(role), 'highest')}: {share:.0%}" for role, share in controls.items())
+    others = shares.drop(answered.subject.network.role)
+    beside = "".join(
+        f"; {called(rows, str(role), 'highest')}: {share:.0%}"
+        for (role, *place), share in others.items()
+        if place == [layer, gate]
+    )
     return f"The {_named(layer, gate)} has the most values that are {words}, {own.max():.0%}{alike}{beside}."
 
 

@@ -50,7 +50,7 @@ def question(subject: Subject) -> Question:
         rules=(
             rule(
                 "one-unit-follows",
-                f"Some unit follows {name} within every step.",
+                f"Some unit follows {name} within steps.",
                 "largest_correlation",
                 definition="Largest absolute correlation of a unit with the concept, the mean of each step taken "
                 "off both; every step has the same weight.",

@@ -32,7 +32,7 @@ BESIDE = {
 CLAIMS = "Every claim; numbers are medians over networks, or shares of them. The sections above have the pictures."
 ONE_NETWORK = (
     "This is one network, and nothing here is about the recipe that trained it. A rule about a recipe needs several "
-    "networks of other seeds; for one network its verdict is “undecided”, whatever the numbers are."
+    "networks of other seeds."
 )
 LINEAR = (
     "Probes are linear. They miss a concept that is held in another form, and a concept that they read may only go "
