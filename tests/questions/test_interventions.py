@@ -171,9 +171,7 @@ def test_the_unit_that_holds_the_concept_is_followed_and_a_control_is_not() -> N
     assert value(own, "followed", units="0") == pytest.approx(1)
     assert np.mean(values(own, "followed", kind="random")) < 0.6
     assert set(control["metric"]) == {"followed", "shift", "accuracy"}
-    assert (
-        "100% of the answers follow, with nothing put in 0%. The best of its parts, 1 unit" in found.notes["answer"]
-    )
+    assert "With 1 unit chosen by the concept (0), the best part" in found.notes["answer"]
     (random,) = subjects([Network("r", "trained", Reader("gru"), 0)])
     assert "The answers are mostly wrong" in str(interchange.question(random).why_not(random))
 

@@ -61,7 +61,7 @@ def test_the_scale_ends_at_the_networks_own_answers(said: bool, trained: Any) ->
     shares = followed(found)
     assert (shares["whole"], shares["nothing"]) == (1, 0)
     assert (right(found) > 0.98) is said
-    assert "100% of the answers follow, with nothing put in 0%." in found.notes["answer"]
+    assert "with the whole state 100%, which cannot fail, and with nothing 0%." in found.notes["answer"]
     assert f"it answers right, {right(found):.0%} of all" in found.notes["answer"]
     assert ("The study does not say which sequences can occur" in found.notes["setup"]) is not said
 
@@ -96,7 +96,7 @@ def test_the_planted_unit_is_what_the_answer_needs_at_any_step() -> None:
     for given, where in ((readout, "steps before the end"), (at_end, "after the last step")):
         found = answer(dataclasses.replace(study, readout=given), "interchange")
         assert followed(found)["units 0"] == 1
-        assert "The best of its parts, 1 unit chosen by the concept (0): 100%" in found.notes["answer"]
+        assert "With 1 unit chosen by the concept (0), the best part" in found.notes["answer"]
         assert where in found.notes["setup"]
     array = dataclasses.replace(readout, combine="replaced", interchange_step=-9)
     values = {"quoted": np.array([quoted(one) for one in x])}

@@ -45,7 +45,7 @@ def test_the_answer_follows_the_planted_unit_alone(of_planted: Report) -> None:
     assert value(patched, "followed", kind="units", at=1) == 1
     rows = patched.measurements.query("metric == 'followed' and role == 'trained' and kind == 'random'")
     assert rows["value"].max() < 0.3
-    assert "The best of its parts, 1 unit chosen by the concept (0): 100%" in patched.notes["answer"]
+    assert "With 1 unit chosen by the concept (0), the best part" in patched.notes["answer"]
     drops = ablated.measurements.query("role == 'trained' and metric == 'unit_drop'").set_index("units")["value"]
     assert drops["0"] > 0.5
     assert drops.drop("0").abs().max() == 0

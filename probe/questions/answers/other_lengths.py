@@ -17,7 +17,9 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from ...errors import several
 from ...evidence.measurements import measurement, tabulate
+from ...evidence.words import listed, said
 from ...methods.abstraction.programs import MOST, slope
 from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_role_lines
@@ -26,8 +28,9 @@ from ...subjects.alphabet import affordable, around, at_lengths
 from ...subjects.answers import answers_to, gives_number
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
-from ..question import Question
+from ..question import Answered, Question, Told
 from ..rules import ANSWERING, INITIAL, rule
+from ..told import of_network
 
 QUESTION = "other_lengths"
 #: Named programs: what a ones-counter, a balance and a zeros-counter drift by for each bit that is missing.
@@ -112,6 +115,17 @@ def draw(frame: pd.DataFrame, *, reference: int = 10, ax: Axes | None = None) ->
     return ax
 
 
+def tell(answered: Answered) -> Told:
+    """Say how far the mean answer of one network is off two steps before and after the study's length."""
+    excess, length = of_network(answered, "mean_excess").set_index("at")["value"], answered.subject.x.shape[1]
+    side = {at: ("off", "above", "below")[int(np.sign(round(excess[at], 2)))] for at in excess.index}
+    off = [
+        f"{said(abs(excess[at]))} {side[at]} the right one after {several(at, 'step')}"
+        for at in (length - 2, length, length + 2)
+    ]
+    return Told({"answer": f"Its mean answer is {listed(off)}."})
+
+
 def question(subject: Subject) -> Question:
     """Return the question, asked at the lengths around the study's own."""
     name, source = f"“{subject.concept.name}”", "Hupkes et al. 2018; Meloux et al. 2025"
@@ -143,6 +157,7 @@ def question(subject: Subject) -> Question:
             ),
         ),
         partial(draw, reference=subject.x.shape[1]),
+        tell,
         settings={"most": affordable(subject, around(subject))} if askable else {},
         version=4,
     )

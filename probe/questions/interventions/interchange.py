@@ -279,17 +279,23 @@ def _answer(table: pd.DataFrame, subject: Subject, plan: Plan) -> str:
     column = "followed" if "followed" in rows else "shift"
     whole_state, nothing = (float(rows[own & (kind == name)][column].iloc[0]) for name in ("whole", "nothing"))
     unit = "of the answers follow" if column == "followed" else "of the way to the right answer is gone"
-    text = f"With another sequence's whole state put in {plan.where}, {whole_state:.0%} {unit}, with nothing put in "
-    text += f"{nothing:.0%}."
+    text = f"With another sequence's whole state put in {plan.where}, {whole_state:.0%} {unit}, "
     if whole_state - nothing <= MORE:
-        return f"{text} So what parts of the state move says nothing."
+        return f"{text}with nothing {nothing:.0%}. So what parts of the state move says nothing."
     parts = rows[own & kind.isin(["units", "searched", "part"])].sort_values("kind", ascending=False, kind="stable")
     controls = rows[kind.isin(["random", "relabelled"]) | (~own & (kind == "searched"))]
     if len(parts) and len(controls):
         part, control = (some.iloc[int(some[column].to_numpy().argmax())] for some in (parts, controls))
         where = "" if control["role"] == subject.network.role else " in a network with a fitted head"
-        text += f" The best of its parts, {part['patched']}: {part[column]:.0%}; the best control, "
-        text += f"{control['patched']}{where}: {control[column]:.0%}."
+        text = f"With {part['patched']}, the best part of a state, put in from another sequence {plan.where}, "
+        text += f"{part[column]:.0%} {unit}; with the best control, {control['patched']}{where}, "
+        text += f"{control[column]:.0%}; with the whole state {whole_state:.0%}, which cannot fail, and with nothing "
+        text += f"{nothing:.0%}."
+        if part.get("off_support", 0.0) > FAR:
+            text += f" These states lie {said(part['off_support'])} spacings off those that occur: it may work for a "
+            text += "reason that the network never uses."
+    else:
+        text += f"which cannot fail; with nothing {nothing:.0%}."
     if column == "followed":
         text += f" We count pairs whose spliced sequence it answers right, {one(table, metric='right'):.0%} of all."
     return text
