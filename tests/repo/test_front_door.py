@@ -14,9 +14,9 @@ from probe.probes.reading import Reading
 from tests.repo.docs_blocks import ROOT, blocks, run
 
 
-def of_cells(names: dict[str, Any], how: Any) -> list[dict[str, Any]]:
-    """Return what a reading with README's controls says of the cell state."""
-    reading = how(names["after"], names["ones"], controls=names["controls"], signals=["cell_state"])
+def of_cells(names: dict[str, Any], how: Any, *signals: str) -> list[dict[str, Any]]:
+    """Return what a reading with README's controls says of the cell state, or of other signals."""
+    reading = how(names["after"], names["ones"], controls=names["controls"], signals=signals or ["cell_state"])
     assert (type(reading), "nan" in repr(reading).lower()) == (Reading, False)
     return [{str(name): value for name, value in row.items()} for row in reading.summary.to_dict("records")]
 
@@ -40,6 +40,8 @@ def test_readme_has_the_main_job_in_few_lines_and_what_it_says_follows(
     assert within["verdict"] == one_map["verdict"] == together["verdict"] == "not specific"
     assert 0.6 < one_map["score"] < 0.7  # two of three states
     assert min(together["score"], together["its score"]) > 0.95
+    gates = of_cells(names, probe.single_units, "input_gate", "forget_gate", "output_gate")
+    assert {row["verdict"] for row in gates if row["how"] == "within steps"} == {"above every control"}
     before, after = names["answers"]
     assert 0.5 < after - before < 1.1
     page = (tmp_path / "report/index.html").read_text()
