@@ -22,9 +22,7 @@ def largest(trial: Trial) -> float:
     worst = 0.0
     if own is not None:
         for wanted, found in zip(own, ours or [torch.zeros_like(one) for one in own], strict=True):
-            # A gradient adds up over rows and steps, where large terms cancel: it rounds as the largest does.
-            scale = wanted.abs().max().clamp(min=1) if wanted.numel() else 1
-            worst = max(worst, far(found / scale, wanted / scale))
+            worst = max(worst, _apart(found, wanted))
         if not worst <= trial.tolerance:
             raise ProbeError(
                 f"{trial.name}: gradients through its steps differ by {worst:.3g} from the module's own, with "
@@ -34,6 +32,12 @@ def largest(trial: Trial) -> float:
         return worst
     recorded = trial.recorded(gradient_of=lambda returned: _scalar(trial, returned)).gradient
     return max(worst, _from_loop(trial, recorded))
+
+
+def _apart(found: Tensor, wanted: Tensor) -> float:
+    """Return how far gradients are, which add up where large terms cancel: they round as the largest does."""
+    scale = wanted.abs().max().clamp(min=1) if wanted.numel() else 1
+    return far(found / scale, wanted / scale)
 
 
 def _first(trial: Trial) -> int:
@@ -109,7 +113,7 @@ def _from_loop(trial: Trial, recorded: Any) -> float:
         if not asked[path].numel():
             continue
         own = recorded[trial.step.names.get(path, path)][:, AT]
-        worst = max(worst, far(own, torch.zeros_like(own) if gradient is None else gradient.reshape(own.shape)))
+        worst = max(worst, _apart(own, torch.zeros_like(own) if gradient is None else gradient.reshape(own.shape)))
     if not worst <= trial.tolerance:
         raise ProbeError(f"{trial.name}: gradients through its states differ from autograd's by {worst:.3g}.")
     return worst
