@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -65,13 +64,20 @@ def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, Mapping):
         made = {key: _inside(function, item, *(other[key] for other in others)) for key, item in value.items()}
-        if not isinstance(value, MutableMapping):
-            return made
-        same = copy.copy(value)  # an output of transformers has its parts as attributes, too
-        for key, item in made.items():
-            same[key] = item
-        return same
+        return _alike_made(value, made)
     return value
+
+
+def _alike_made(value: Mapping[Any, Any], made: dict[Any, Any]) -> Any:
+    """Return parts as the kind of a value: an output of transformers has them as attributes, too.
+
+    It is made anew: a copy could hold the value's own parts beside them. What cannot be made of them is a dict.
+    """
+    try:
+        same = type(value)(**made)
+        return same if list(same) == list(made) and all(same[key] is made[key] for key in made) else made
+    except Exception:  # noqa: BLE001 (whatever the class does with them)
+        return made
 
 
 def _inside(function: Callable[..., Any], part: Any, *others: Any) -> Any:
