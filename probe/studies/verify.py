@@ -25,8 +25,8 @@ from .workers import one_thread, parallel
 if TYPE_CHECKING:
     from .study import Study
 
-#: How far a value may lie from the stored one, relative to it.
-RTOL = 1e-6
+#: How far a value may lie from the stored one, relative to it, and at least: the square of what float64 rounds is 0.
+RTOL, ATOL = 1e-6, 1e-30
 #: Another processor sums in another order. Where a value is farther away, networks are measured so often with each
 #: weight moved to a neighbouring number; it may lie `SPREADS` times as far as that moves its metric and signal.
 ROUNDINGS, SPREADS = 4, 10
@@ -120,7 +120,7 @@ def differences(old: pd.DataFrame, new: pd.DataFrame, near: Sequence[pd.DataFram
     before, after, *around = ([each.get(key) for key in index] for each in tables)
     size = _distance(before, after)
     known = np.abs(np.array(after, dtype=float))
-    limit = np.where(np.isfinite(known), RTOL * known, 0.0)
+    limit = np.where(np.isfinite(known), RTOL * known + ATOL, 0.0)
     whose = [[key[KEY.index(name)] for key in index] for name in ("metric", "signal", "network")]
     for each in around:
         spread = pd.Series(_distance(after, each)).groupby(whose).transform("max")
