@@ -180,11 +180,10 @@ def _most(answered: Answered, metric: str, words: str) -> str:
     if own.max() < HARDLY:
         return f"Its gates are hardly ever {words}."
     alike = " (others have as many)" if (own > own.max() - HARDLY).sum() > 1 else ""
-    others = shares.drop(answered.subject.network.role)
+    others = shares.drop(answered.subject.network.role).reset_index()
+    others = others[(others["layer"] == layer) & (others["signal"] == gate)]
     beside = "".join(
-        f"; {called(rows, str(role), 'highest')}: {share:.0%}"
-        for (role, *place), share in others.items()
-        if place == [layer, gate]
+        f"; {called(rows, role, 'highest')}: {share:.0%}" for role, share in others[["role", "value"]].to_numpy()
     )
     return f"The {_named(layer, gate)} has the most values that are {words}, {own.max():.0%}{alike}{beside}."
 
