@@ -15,7 +15,7 @@ from ..evidence.measurements import COLUMNS, ROLES, tabulate
 from ..evidence.words import listed
 from ..subjects.functions import calling
 from ..subjects.subject import Subject
-from .needs import OF_ANSWERS
+from .needs import OF_ANSWERS, rest_on
 
 #: What each row of a table says at least.
 NAMED = ("metric", "role", "network", "value")
@@ -130,7 +130,7 @@ class Question:
         """Return whether a control answers as the question asks of the network: else it is no control of that."""
         if one is network or self.together:
             return True
-        return all(need(one) is None for need in self.needs if need in OF_ANSWERS)
+        return all(need(one) is None for need in OF_ANSWERS if rest_on(self.needs, need))
 
     def ask(self, subjects: Sequence[Subject]) -> pd.DataFrame:
         """Measure a network and its controls, those among them that are asked.

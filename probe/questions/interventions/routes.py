@@ -17,7 +17,7 @@ from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
 from .patching import Value, table_of
-from .shares import draw_columns, setup_of
+from .shares import add_up, draw_columns, setup_of
 
 _GOES_ON = needs.Need(
     lambda s: ends_of(s).steps == step_of(s, None) + 1 > 1,
@@ -33,7 +33,7 @@ def question(subject: Subject) -> Question:
         "routes",
         "By which route does a difference in the state reach the next state?",
         measure,
-        (needs.gates, needs.scale, _GOES_ON, needs.differing_inputs, needs.used_state),
+        (needs.gates, needs.scale, _GOES_ON, needs.differing_inputs, needs.used_state, add_up),
         ANSWERING,
         rules=(
             rule(

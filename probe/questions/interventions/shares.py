@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from ...errors import several
 from ...evidence.measurements import only
+from ...evidence.words import said
 from ...plots.networks import draw_dots
 from ...subjects.ends import ends_of
-from ...subjects.pairs import InputPairs
+from ...subjects.pairs import InputPairs, input_pairs, usual_steps
 from ...subjects.subject import Subject
 from .patching import draw_lines
+
+#: Changes cancel where their mean is a smaller part of their mean size.
+LEFT = 0.1
+
+
+def add_up(subject: Subject) -> str | None:
+    """Changes of the answer by an input that do not cancel."""
+    base, source = input_pairs(subject, *usual_steps(subject)).pairs
+    expected = ends_of(subject).machine.clean.answers.expected.numpy()
+    changes = expected[source] - expected[base]
+    size, mean = float(np.abs(changes).mean()), abs(float(changes.mean()))
+    if mean >= LEFT * size:
+        return None
+    return f"an input moves the answers by {said(size)}, up or down, and by {said(mean)} on average"
 
 
 def setup_of(subject: Subject, pairs: Iterable[InputPairs], how: str) -> str:

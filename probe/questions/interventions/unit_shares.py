@@ -24,7 +24,7 @@ from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
 from ..told import controls_of, of_network
 from .patching import Value, table_of
-from .shares import draw_ranked, setup_of
+from .shares import add_up, draw_ranked, setup_of
 
 #: Of more than 16 units: how many orders of joining are drawn (and run backwards too), by what they cost.
 FEWEST_DRAWS, MOST_DRAWS = 32, 256
@@ -40,7 +40,7 @@ def question(subject: Subject) -> Question:
         "unit-shares",
         "Does one unit carry the answer, or do many?",
         measure,
-        (needs.scale, needs.differing_inputs, affordable, needs.used_state),
+        (needs.scale, needs.differing_inputs, affordable, needs.used_state, add_up),
         ANSWERING,
         rules=(
             rule(
