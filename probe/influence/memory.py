@@ -216,7 +216,7 @@ def _checked(put: str, options: Mapping[str, Any]) -> dict[str, Any]:
         isinstance(asked["units"], Mapping) and not asked["units"]
     ):
         raise ProbeError("controls= must be networks by name, and units= numbers by group, at least one.")
-    every = sorted(set(as_indices("every", every) or ())) if every else []
+    every = [] if every is None else sorted(set(as_indices("every", every) or ()))
     if every and (every[0] < 1 or put not in PUTS[:3] or any(asked[name] for name in ("layer", "keep"))):
         told = f"give 1 step or more, no layer= and no keep=, and one of {', '.join(PUTS[:3])} as put="
         raise ProbeError(f"every={every} sets the whole state back: {told}.")
