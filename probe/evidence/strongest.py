@@ -35,11 +35,11 @@ def with_strongest(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = of_rule(table, rule)
+    rows = of_rule(table, rule).reset_index(drop=True)
     best_first = rows.sort_values("value", ascending=math.isfinite(rule.established_if.high), kind="stable")
     paired = best_first["pair"].notna() & (best_first["pair"] != "")
-    beaten = best_first[(best_first["role"] == RANDOM) & paired].duplicated("pair")
-    rows = best_first.drop(index=beaten.index[beaten]).sort_index() if beaten.any() else rows
+    beaten = (best_first["role"] == RANDOM) & paired & best_first.duplicated(["role", "pair"])
+    rows = best_first[~beaten].sort_index()
     if all(control.role != STRONGEST for control in rule.controls):
         return rows
     heads = best_first[best_first["role"].isin(FITTED_HEADS)]
