@@ -5,9 +5,13 @@ Whoever interrupts a command while Python imports it, or ends it, reads one line
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 #: Those of a checkout.
 PACKAGES = ("analyses", "benchmarks", "models", "reports")
@@ -49,4 +53,23 @@ def _told(kind: type[BaseException], error: BaseException, trace: TracebackType 
         _before(kind, error, trace)
 
 
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but only once numpy and torch are there: while they are imported C code loses it."""
+    if _is_begun("numpy") or _is_begun("torch"):
+        threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,)).start()
+    else:
+        raise KeyboardInterrupt
+
+
+def _is_begun(name: str) -> bool:
+    module: Any = sys.modules.get(name)
+    try:
+        return module.__spec__._initializing
+    except AttributeError:
+        return False
+
+
 sys.excepthook = _told
+with contextlib.suppress(ValueError):  # which a thread that is not the main one raises
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        _ = signal.signal(signal.SIGINT, _interrupt)
