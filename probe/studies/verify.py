@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 #: How far a value may lie from the stored one, relative to it, and at least: the square of what float64 rounds is 0.
 RTOL, ATOL = 1e-6, 1e-30
-#: Another processor sums in another order. Where a value is farther away, networks are measured so often with each
-#: weight moved to a neighbouring number; it may lie `SPREADS` times as far as that moves its metric and signal.
-ROUNDINGS, SPREADS = 4, 10
+#: Another processor sums in another order. Where a value is farther away, networks are measured up to so often with
+#: each weight moved to a neighbouring number; it may lie `SPREADS` times as far as that moves its metric and signal.
+ROUNDINGS, SPREADS = 16, 10
 #: So many moved values of a question and network are named one by one.
 NAMED = 3
 KEY = list(COLUMNS[: COLUMNS.index("value")])
