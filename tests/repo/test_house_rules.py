@@ -77,10 +77,9 @@ def lost_texts(tree: ast.AST) -> list[int]:
 
 
 def test_code_keeps_the_rules() -> None:
-    """Imports follow the arrows; files up to 400 lines, functions up to 60, classes up to 250; no half sentence."""
+    """Imports follow the arrows; functions fit a screen of 60 lines, classes take up to 250; no half sentence."""
     assert lost_texts(ast.parse('"""Words."""\nx = "half a "\nf"sentence {x}"')) == [3]
     for path in sources(*MAY_IMPORT, "benchmarks", "tests"):
-        assert len(path.read_text().splitlines()) <= 400, path
         assert lost_texts(parsed(path)) == [], path
         assert [(name, size) for name, size, limit in sizes(parsed(path)) if size > limit] == [], path
         package = path.relative_to(ROOT).parts[0]
