@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 
 #: What torch itself keeps in a module, and what a sweep puts there while it runs.
-_TORCHS = frozenset([*vars(nn.Module()), *filter(lambda name: name.startswith("_"), vars(nn.RNN(1, 1))), "forward"])
+_TORCHS = frozenset(
+    [*vars(nn.Module()), *filter(lambda name: name.startswith("_"), vars(nn.RNN(1, 1, device="meta"))), "forward"]
+)
 #: What holds no tensor, and what is nobody's state.
 _PLAIN = frozenset(
     {int, float, complex, bool, str, bytes, type(None), type, nn.Parameter, torch.dtype, torch.device, torch.Size}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -41,9 +42,7 @@ def shown(progress: Progressing = "auto") -> Iterator[Callable[[Progress], None]
             "None for silence."
         )
     else:
-        from rich.console import Console
-
-        console = Console(stderr=True)
+        console = _console()
         if console.is_jupyter:
             yield _in_a_notebook()
         elif sys.stderr.isatty() and not console.is_dumb_terminal:
@@ -51,6 +50,15 @@ def shown(progress: Progressing = "auto") -> Iterator[Callable[[Progress], None]
                 yield tell
         else:
             yield _lines()
+
+
+def _console() -> Console:
+    """Return a console on stderr; rich draws a number when it is imported, which moves no generator here."""
+    state = random.getstate()
+    from rich.console import Console
+
+    random.setstate(state)
+    return Console(stderr=True)
 
 
 @contextmanager
