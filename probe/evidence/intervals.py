@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 
 #: The number of bootstrap samples of an interval, and its level.
 DRAWS, LEVEL = 1_000, 0.95
+#: A bootstrap sample of sequences that happen to be alike has no error: it counts as this share of the estimate's.
+LEAST_ERROR = 0.1
 #: Samples of at most so many sequences are kept, 32 MB: every reading of a study is compared on the same.
 MOST_KEPT = 4_096
 
@@ -37,6 +39,36 @@ def percentile_interval(draws: Float[np.ndarray, " draw"]) -> tuple[float, float
     """
     low, high = np.percentile(draws, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return float(low), float(high)
+
+
+def studentised_interval(
+    value: float, error: float, draws: Float[np.ndarray, " draw"], errors: Float[np.ndarray, " draw"], *, count: int
+) -> tuple[float, float]:
+    """Return the 95 % interval of an estimate over few sequences, some of which may be far off.
+
+    Each end is the outer one of two: of Student's t, which is right where losses lie evenly on both sides, and of the
+    bootstrap of the distance in standard errors, which is right where they are skewed. The percentile bootstrap is
+    too narrow for both: see `tests/evidence/test_intervals.py`.
+
+    Args:
+        value: the estimate.
+        error: its standard error.
+        draws: the estimate of each bootstrap sample of the sequences.
+        errors: the standard error of each.
+        count: how many sequences there are.
+
+    Reference:
+        Efron & Tibshirani 1993, An introduction to the bootstrap, section 12.5 (the bootstrap-t); Hesterberg 2015,
+        What teachers should know about the bootstrap, sections 4 and 5 (few observations, and skewed ones).
+    """
+    from scipy.stats import t
+
+    if not error or count < 2:
+        return value, value
+    distances = (draws - value) / np.maximum(errors, LEAST_ERROR * error)
+    low, high = np.percentile(distances, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    reach = t.ppf((1 + LEVEL) / 2, count - 1)
+    return float(value - max(high, reach) * error), float(value + max(-low, reach) * error)
 
 
 def median_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float] | None:

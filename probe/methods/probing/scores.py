@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...evidence.intervals import percentile_interval
+from ...evidence.intervals import studentised_interval
 from .linear import ROUNDING
 
 #: A score beats a control if the lower end of the interval of their difference is above this, or above less near the
@@ -41,17 +41,47 @@ class Score:
         """The score over all sequences; 0 if the scale is 0."""
         return float(_mean_score(self.loss.sum(0), self.scale.sum(0)))
 
-    def draws(self, samples: Int[np.ndarray, "draw sequence"]) -> Float[np.ndarray, " draw"]:
-        """Return the score of each bootstrap sample of sequences, as `bootstrap_counts` draws them."""
-        return np.asarray(_mean_score(samples @ self.loss, samples @ self.scale))
-
     def interval(self, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
-        """Return the 95 % interval over sequences, by the percentile bootstrap."""
-        return percentile_interval(self.draws(samples))
+        """Return the 95 % interval over sequences, given bootstrap samples of them; see `bootstrap_counts`."""
+        return _interval([(1, self)], samples)
 
     def above(self, other: Score, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
-        """Return the 95 % interval of the difference to another score of the same sequences."""
-        return percentile_interval(self.draws(samples) - other.draws(samples))
+        """Return the 95 % interval of the difference to another score of the same sequences; see `interval`."""
+        return _interval([(1, self), (-1, other)], samples)
+
+    def terms(
+        self, counts: Int[np.ndarray, "draw sequence"]
+    ) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, "draw sequence"]]:
+        """Return the score of each sample, and by how much each sequence moves it, to the first order.
+
+        Reference:
+            Efron & Tibshirani 1993, section 6.7: the delta method, by the influence of each observation.
+        """
+        loss, scale = counts @ self.loss, counts @ self.scale
+        present = scale > 0
+        weight = present / np.where(present, scale, 1) / np.maximum(present.sum(-1, keepdims=True), 1)
+        relative = loss / np.where(present, scale, 1)
+        moves = (weight * relative) @ self.scale.T - weight @ self.loss.T
+        return np.asarray(_mean_score(loss, scale)), moves
+
+
+def _interval(terms: Sequence[tuple[int, Score]], samples: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of a sum of scores, each with its sign, by the studentised bootstrap."""
+    whole = np.ones((1, samples.shape[1]), dtype=int)
+    # A million numbers at a time.
+    blocks = np.array_split(samples, -(-samples.size // 1_000_000))
+    (value, error), *drawn = (_value_and_error(terms, counts) for counts in (whole, *blocks))
+    draws, errors = (np.concatenate(each) for each in zip(*drawn, strict=True))
+    return studentised_interval(float(value[0]), float(error[0]), draws, errors, count=samples.shape[1])
+
+
+def _value_and_error(terms: Sequence[tuple[int, Score]], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a sum of scores in each sample, (draw,), and its standard error."""
+    found = [(sign, *score.terms(counts)) for sign, score in terms]
+    value = np.sum([sign * one for sign, one, _ in found], axis=0)
+    moves = sum(sign * moved for sign, _, moved in found)
+    many = counts.shape[1]
+    return value, np.sqrt((counts * moves**2).sum(1) * many / max(many - 1, 1))
 
 
 def margin_beside(control: float) -> float:

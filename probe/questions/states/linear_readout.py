@@ -117,7 +117,7 @@ def reading(subject: Subject, name: str) -> Question:
         draw=partial(draw_dots, metrics={"best_score": "best held-out score,\nabove knowing nothing"}),
         tell=partial(tell, name=name),
         settings={"concept": name, "question": key},
-        version=5,
+        version=6,
         copies=None,
         leads=True,
     )
