@@ -19,6 +19,7 @@ from probe.questions.interventions.directions import along_directions
 from probe.questions.question import Question
 from probe.subjects.answers import task_of
 from probe.subjects.ends import machine_of
+from probe.subjects.rounded import rounding_of
 from probe.subjects.subject import Subject
 
 NAME = "estimators"
@@ -39,7 +40,8 @@ def measure(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
 
 
 def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
-    classes = classes_at(machine_of(subject), task_of(subject), STEP)
+    known = classes_at(machine_of(subject), task_of(subject), STEP)
+    classes = replace(known, rounding=rounding_of(subject, STEP))
     readings = held_out_readings(classes, seed=common.split_seed(subject.network))
     scores: dict[str, float] = {}
     for metric, value, place in along_directions(subject, STEP, MOST_PAIRS):

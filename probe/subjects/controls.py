@@ -43,7 +43,7 @@ def random_weights_controls(
     cells, controls = [layer.name for layer in subject.layers], list[Subject]()
     seed = subject.seed if seed is None else seed
     for name, model in random_weights(subject.model, TRIES * count, seed=seed, cells=cells):
-        drawn = _with_model(subject, model, "random weights", subject.head, name)
+        drawn = with_model(subject, model, "random weights", subject.head, name)
         if not any(is_same(drawn, other) for other in (subject, *beside, *controls)):
             controls.append(drawn)
         if len(controls) == count:
@@ -147,14 +147,15 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
     is_number = not concept.is_categorical if own is None else own.kind == NUMBER
     fitted = fit_linear(states, right[:, None]) if is_number else _logistic(states, right, values)
     scores = linear(torch.as_tensor(fitted.weight), torch.as_tensor(fitted.bias))
-    control = _with_model(subject, model, "fitted head", Head(scores, NUMBER if is_number else CLASSES, values))
+    control = with_model(subject, model, "fitted head", Head(scores, NUMBER if is_number else CLASSES, values))
     if subject.read is not None:
         return control
     readout = Readout(subject.asked.concept, function=scores, combine=subject.asked.combine)
     return dataclasses.replace(control, readout=readout, read=read)
 
 
-def _with_model(subject: Subject, model: nn.Module, role: str, head: Head | None, name: str = "") -> Subject:
+def with_model(subject: Subject, model: nn.Module, role: str, head: Head | None, name: str = "") -> Subject:
+    """Return a subject with another module of the same form in place of its own, read by a head, in a role."""
     network = Network(f"{subject.network.name}/{name or role}", role, model, subject.network.pair)
     layers = as_seen(model, subject.layers)
     read = None if subject.read is None else as_seen(model, [subject.read])[0]

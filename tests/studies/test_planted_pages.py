@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,27 @@ def counts_the_ones(h: torch.Tensor) -> torch.Tensor:
     return -5 * (count[:, None] - torch.arange(8, dtype=h.dtype)) ** 2
 
 
+def rotated() -> tuple[Any, torch.Tensor]:
+    """Return a count and a clock that six units hold in mixtures, of weights in float32, and what reads the count.
+
+    Of the modes of the units that are never used three keep what rounding puts into them, at every step.
+    """
+    mixed = np.random.default_rng(0).uniform(0.02, 0.1, (6, 6))
+    kept = mixed @ np.diag([1.0, 1, 1, 1, 1, 0]) @ np.linalg.inv(mixed)
+    given = {"ih": {...: mixed[:, :1]}, "hh": {...: kept}, "bias": {...: mixed[:, 1]}}
+    return relu(1, 6, **given).float(), torch.as_tensor(np.linalg.inv(mixed)[0])
+
+
+ROTATED, READS_COUNT = rotated()
 ANSWERED = [
+    Planted(
+        "the head reads the direction of a count that rounding hides among others",
+        ROTATED,
+        bits(1, 300, 8).astype(np.float32),
+        ("directions",),
+        says=[r"The answer follows the direction that a least-squares probe reads: 1 "],
+        reads=lambda h: (h.double() @ READS_COUNT)[:, None],
+    ),
     Planted(
         "a head that reads a clock",
         relu(1, 2, ih={1: [0.1]}, hh={(0, 0): 1, (1, 1): 1}, bias={0: 0.1}),

@@ -26,6 +26,8 @@ class Classes:
         values: the values that occur, ascending, (class,).
         member: which of them each state has, (prefix,).
         of_row: which of them each row of the clean run has, (row,).
+        rounding: the largest singular value of what rounding is known to make of the states; 0 where that is not
+            known.
     """
 
     step: int
@@ -34,6 +36,7 @@ class Classes:
     values: Float[np.ndarray, " class"]
     member: Int64[np.ndarray, " prefix"]
     of_row: Int64[Tensor, " row"]
+    rounding: float = 0.0
 
     @cached_property
     def sizes(self) -> Int64[np.ndarray, " class"]:

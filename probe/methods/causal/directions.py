@@ -38,8 +38,10 @@ def ridge_weight(classes: Classes, penalty: float = 0.0) -> Float[np.ndarray, " 
         classes: the distinct states at a step.
         penalty: lambda in units of the mean diagonal of Cov(s); 0 is least squares, of smallest norm where many fit.
 
-    Directions in which the states differ by no more than the rounding of float32 are left out of the least squares: a
-    clock is the same number in all states of a step, but for its last bits, and a weight on those fits anything.
+    Directions in which the states differ by no more than rounding makes of them are left out of the least squares: a
+    clock is the same number in all states of a step, but for its last bits, and a weight on those fits anything. That
+    is one rounding of each number in float32, and `Classes.rounding` where it is more: a recurrence rounds at every
+    step.
 
     Reference:
         Hoerl & Kennard 1970, Ridge regression, equation 2.1.
@@ -47,7 +49,8 @@ def ridge_weight(classes: Classes, penalty: float = 0.0) -> Float[np.ndarray, " 
     states, concept = _centred(classes.states), _centred(classes.concept)
     if not penalty:
         largest = float(np.linalg.norm(states, 2))
-        return np.linalg.lstsq(states, concept, rcond=_rounding(classes.states) / largest if largest else None)[0]
+        rounding = max(_rounding(classes.states), classes.rounding)
+        return np.linalg.lstsq(states, concept, rcond=rounding / largest if largest else None)[0]
     covariance = states.T @ states / len(states)
     size = len(covariance)
     loaded = covariance + penalty * np.trace(covariance) / size * np.eye(size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from ...plots.networks import draw_dots
 from ...subjects.answers import task_of
 from ...subjects.ends import machine_of, step_of
 from ...subjects.plans import affordable_pairs
+from ...subjects.rounded import rounding_of
 from ...subjects.subject import Subject, per_subject
 from .. import needs
 from ..question import Question
@@ -63,7 +65,7 @@ def question(subject: Subject) -> Question:
                 at_least=0.5,
             ),
         ),
-        version=2,
+        version=3,
     )
 
 
@@ -108,7 +110,8 @@ def along_directions(subject: Subject, step: int, most: int) -> tuple[Value, ...
     """Return what `measure` has of directions after a step, from 0, on so many pairs; computed once a subject."""
     task, rows = task_of(subject), list[Value]()
     pairs = _pairs(subject, step, len(DIRECTIONS), most)
-    classes, patched = classes_at(pairs.machine, task, step), Interchange(pairs, task, support=True)
+    classes = replace(classes_at(pairs.machine, task, step), rounding=rounding_of(subject, step))
+    patched = Interchange(pairs, task, support=True)
     for kind, direction_of in DIRECTIONS.items():
         direction = direction_of(classes)
         if np.linalg.norm(direction):
