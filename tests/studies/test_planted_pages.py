@@ -38,6 +38,13 @@ def counts_the_ones(h: torch.Tensor) -> torch.Tensor:
     return -5 * (count[:, None] - torch.arange(8, dtype=h.dtype)) ** 2
 
 
+def begun(x: np.ndarray, first: Any = 1.0) -> np.ndarray:
+    """Return sequences with one feature more, which is 0 after the first step."""
+    more = np.zeros_like(x)
+    more[:, :1, 0] = first
+    return np.concatenate([x, more], axis=2)
+
+
 def rotated() -> tuple[Any, torch.Tensor]:
     """Return a count and a clock that six units hold in mixtures, of weights in float32, and what reads the count.
 
@@ -121,6 +128,30 @@ ANSWERED = [
             r"Not asked: it answers with one of several classes, and the drift predicts a number",
         ],
         reads=counts_the_ones,
+    ),
+    Planted(
+        "a countdown, of which the initial state says that nothing is left",
+        relu(2, 1, ih={0: [-0.1, 0.8]}, hh={(0, 0): 1}),
+        begun(bits(1, 200, 8, 0.8)),
+        ("memory",),
+        says=[
+            r"What the state held of “left” matters to the end of the sequence: 1 .* true of this network",
+            r"Put another sequence's state in [^.]*, and the last answer changes 1\.00 times as much",
+            r"Set the state back to the initial one [^.]*, and the last answer changes 0\.[0-4]\d times as much",
+        ],
+        never=["not true"],
+        reads=lambda h: 10 * h,
+        concepts={"left": lambda x: 8 - x[:, 0].cumsum()},
+    ),
+    Planted(
+        "a bit that grows from below all that the answer tells",
+        relu(2, 1, ih={0: [0, 1e-9]}, hh={(0, 0): 10}),
+        begun(bits(1, 200, 10), bits(1, 200, 10, seed=1)[:, :1, 0]),
+        ("memory",),
+        says=["How long does a state matter\\? Not asked: .* changes the answer at once by less than 5%"],
+        never=["times as much as the one at once"],
+        reads={"function": lambda h: h, "kind": "number"},
+        concepts={"first": lambda x: np.full(len(x), x[0, 1])},
     ),
 ]
 
