@@ -15,11 +15,10 @@ from probe.methods.causal.directions import DIRECTIONS
 from probe.methods.causal.pairs import MOST_PAIRS
 from probe.methods.probing.linear import fit_linear, r_squared
 from probe.methods.probing.splits import folds
-from probe.questions.interventions.directions import along_directions
+from probe.questions.interventions.directions import along_directions, rounding_of
 from probe.questions.question import Question
 from probe.subjects.answers import task_of
 from probe.subjects.ends import machine_of
-from probe.subjects.rounded import rounding_of
 from probe.subjects.subject import Subject
 
 NAME = "estimators"

@@ -18,9 +18,10 @@ from ...methods.causal.interchange import Interchange
 from ...methods.causal.pairs import MOST_PAIRS, Pairs, all_pairs, along, columns
 from ...plots.networks import draw_dots
 from ...subjects.answers import task_of
+from ...subjects.controls import with_model
 from ...subjects.ends import machine_of, step_of
+from ...subjects.networks.last_digits import with_other_last_digits
 from ...subjects.plans import affordable_pairs
-from ...subjects.rounded import rounding_of
 from ...subjects.subject import Subject, per_subject
 from .. import needs
 from ..question import Question
@@ -103,6 +104,24 @@ def measure(
             yield metric, value, {"step": at, **place}
 
     return table_of("directions", subjects, values).dropna(subset="value", ignore_index=True)
+
+
+@per_subject
+def rounding_of(subject: Subject, step: int) -> float:
+    """Return how far rounding moves the distinct states after a step: the largest singular value of the difference.
+
+    The same states are computed with weights whose last digit is another. Along a direction in which states vary by
+    no more, they hold what the rounding of the weights made of them.
+
+    Args:
+        subject: the network.
+        step: counted in the ends of the sequences, from 0.
+    """
+    clean = machine_of(subject).clean
+    again = with_model(subject, with_other_last_digits(subject.model), subject.network.role, subject.head)
+    rows = clean.prefixes[step].rows
+    moved = (machine_of(again).clean.states[rows, step] - clean.states[rows, step]).detach().numpy()
+    return float(np.linalg.norm(moved - moved.mean(0), 2))
 
 
 @per_subject
