@@ -125,7 +125,7 @@ class Compared:
         for one in read:
             samples = one.samples(self.concept.seed)
             rows += one.rows(samples)
-            summaries.append(one.summary(samples, compared=bool(networks)))
+            summaries.append(one.summary(samples, networks))
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table = table.astype({"step": "Int64", "states": "Int64", "sequences": "Int64", "low": float, "high": float})
         summary = pd.DataFrame(summaries)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 OWN = "this network"
 #: Above this a control leaves little room: the margin is smaller, and what is left unexplained is shown as well.
 NO_ROOM = 1 - 2 * MARGIN
+#: The two ways in which a unit may follow a concept.
+WITHIN, ONE_MAP = "within steps", "one map"
 #: The control of single units that has the concept's values in another order.
 SHUFFLED = "shuffled concept"
 #: A direction is scaled up to what the probe reads as one more, at most 20 times.
@@ -65,19 +67,29 @@ class SignalRead:
     follows: Sequence[float] = ()
 
     @property
-    def reads_something(self) -> bool:
-        """Whether the score's interval lies above chance."""
-        chance = 1 / len(self.points.labels) if self.points.named else 0.0
-        return self.scores[OWN].interval(self.samples(0))[0] > chance
+    def chance(self) -> float:
+        """The score of knowing nothing: of categories one in their number, of numbers 0.
+
+        Of the share of states that are read exactly, the share of the most frequent value.
+        """
+        if self.points.named:
+            return 1 / len(self.points.labels)
+        if self.how != ONE_MAP:
+            return 0.0
+        return float(np.unique(self.points.values, return_counts=True)[1].max()) / len(self.points.values)
+
+    def reads_something(self, samples: np.ndarray) -> bool:
+        """Return whether the score's interval lies above chance."""
+        return self.scores[OWN].interval(samples)[0] > self.chance
 
     def samples(self, seed: int) -> np.ndarray:
         """Return bootstrap samples of the sequences that were read, (draw, sequence)."""
         return bootstrap_counts(len(self.scores[OWN].loss), seed)
 
     def _named(self, samples: np.ndarray) -> str:
-        """Return the unit that was selected; none where a shuffled concept is read as well."""
+        """Return the unit that was selected; none where it reads nothing, or a shuffled concept as well."""
         low, _ = self.scores[OWN].above(self.scores[SHUFFLED], samples)
-        return _units(self.unit[OWN]) if low > 0 else ""
+        return _units(self.unit[OWN]) if low > 0 and self.reads_something(samples) else ""
 
     def rows(self, samples: np.ndarray) -> list[dict[str, Any]]:
         """Return the rows of the table."""
@@ -92,19 +104,21 @@ class SignalRead:
             found += [at | {"step": step, "network": name, "score": score.value} for name, score in scores.items()]
         return found + [at | {"unit": str(unit), "network": OWN, "r": r} for unit, r in enumerate(self.follows)]
 
-    def summary(self, samples: np.ndarray, *, compared: bool) -> dict[str, Any]:
+    def summary(self, samples: np.ndarray, networks: Sequence[str]) -> dict[str, Any]:
         """Return the row of the summary.
 
         Args:
             samples: of the sequences, for intervals, (draw, sequence).
-            compared: whether a network stands beside.
+            networks: the controls that are networks.
         """
         own = self.scores[OWN]
         name, best = max(((n, s) for n, s in self.scores.items() if n != OWN), key=lambda each: each[1].value)
         low, high = own.above(best, samples)
-        above = "above every control" if compared else "no network compared"
-        beaten = low > margin_beside(best.value)
-        verdict = above if beaten else "below a control" if high < -MARGIN else "not specific"
+        worst = min((self.scores[network] for network in networks), key=lambda each: each.value, default=own)
+        if low > margin_beside(best.value):
+            verdict = "above every control" if networks else "no network compared"
+        else:
+            verdict = "below every network" if own.above(worst, samples)[1] < -MARGIN else "not specific"
         row = {"layer": self.part.layer, "signal": str(self.signal)}
         row |= {"how": self.how, "unit": self._named(samples)} if self.unit else {}
         row |= {"score": own.value, "best control": name, "its score": best.value, "above": own.value - best.value}
@@ -122,9 +136,10 @@ class Reading:
 
     It shows itself: a line for each signal with its held-out score, the best control and its score, and a verdict.
     *Above every control*: the 95 % interval of the difference to the best control, over sequences, lies above 0.05;
-    above a control of .9 it must lie above half of what the control leaves unexplained, and above 0.01. *Below a
-    control*: it lies below -0.05. Else *not specific*: nothing here says that training made it. *No network
-    compared*: only the step, the inputs or a shuffled concept are beaten.
+    above a control of .9 it must lie above half of what the control leaves unexplained, and above 0.01. *Below every
+    network*: the interval of the difference to the worst of the networks lies below -0.05. Else *not specific*:
+    nothing here says that training made it. *No network compared*: only the step, the inputs or a shuffled concept
+    are beaten.
 
     Attributes:
         title: what was read, how it was scored, and on what.
@@ -134,7 +149,7 @@ class Reading:
         summary: a row for each signal: the score, the best control and its score, the difference `above` with its
             interval `low` to `high`, what is left `unexplained`, and what the control leaves, and the verdict. Of
             single units, two rows: `how`, and the `unit` that was selected, or several if parts selected others; none
-            where a shuffled concept is read as well.
+            where it reads no more than chance, or a shuffled concept as well.
     """
 
     title: str
@@ -214,7 +229,7 @@ class Reading:
                 "No two states of a step differ in the concept, which follows from the step alone: there is no "
                 "direction that is not the step's."
             )
-        if not read.reads_something:
+        if not read.reads_something(read.samples(0)):
             raise ProbeError(
                 f"What is read off {signal} is not above chance (held-out score {read.scores[OWN].value:.2f}), so "
                 "that its direction would be noise. Take a signal that tells the concept."

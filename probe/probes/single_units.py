@@ -17,11 +17,10 @@ from ..methods.probing.units import follows
 from ..recording.recording import Recording
 from .compared import Compared
 from .points import STEP, GivenConcept, Points
-from .reading import OWN, SHUFFLED, Reading, SignalRead
+from .reading import ONE_MAP, OWN, SHUFFLED, WITHIN, Reading, SignalRead
 
 #: A value is read exactly only among so many values at most.
 MOST_VALUES = 50
-WITHIN, ONE_MAP = "within steps", "one map"
 
 
 def single_units(

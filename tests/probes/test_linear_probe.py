@@ -135,14 +135,14 @@ ALTERNATES = recording_of(RNG.normal(size=(20, 130, 2)) + 9 * ODD[:, :, None])
 
 
 @pytest.mark.parametrize(
-    ("recording", "concept", "other", "verdicts", "control"),
+    ("recording", "concept", "other", "verdict", "control"),
     [
-        (COUNTS, COUNT, EMPTY, ("above every control",), ""),
-        (COUNTS, COUNT, recording_of(with_units({0: 5 * COUNT}, noise=1)), ("not specific",), "other"),
-        (EMPTY, COUNT, COUNTS, ("below a control",), "other"),
-        (CLOCK, STEP, EMPTY, ("not specific",), "step alone"),
-        (ALTERNATES, ODD, None, ("not specific",), "step alone"),  # of 130 steps: it knows nothing but the time
-        (RECENT, LAST, None, ("not specific", "below a control"), "last 4 inputs"),
+        (COUNTS, COUNT, EMPTY, "above every control", ""),
+        (COUNTS, COUNT, recording_of(with_units({0: 5 * COUNT}, noise=1)), "not specific", "other"),
+        (EMPTY, COUNT, COUNTS, "below every network", "other"),
+        (CLOCK, STEP, EMPTY, "not specific", "step alone"),
+        (ALTERNATES, ODD, None, "not specific", "step alone"),  # of 130 steps: it knows nothing but the time
+        (RECENT, LAST, None, "not specific", "last 4 inputs"),
     ],
     ids=["above", "same", "below", "clock", "long clock", "last inputs"],
 )
@@ -150,14 +150,23 @@ def test_what_a_control_reads_as_well_is_not_specific(
     recording: probe.Recording,
     concept: np.ndarray,
     other: probe.Recording | None,
-    verdicts: tuple[str, ...],
+    verdict: str,
     control: str,
 ) -> None:
     """The network's own verdict follows the best control; the step alone is one, and so are the last inputs."""
     controls = None if other is None else {"other": other}
     found = probe.linear_probe(recording, concept, controls=controls).summary.iloc[0]
-    assert found["verdict"] in verdicts
+    assert found["verdict"] == verdict
     assert found["best control"] == control or not control
+
+
+def test_a_network_is_below_others_only_if_it_is_below_the_worst_of_them() -> None:
+    """Beside networks that are as empty, the best of them says nothing of this one."""
+    beside = {"counts": COUNTS, "counts too": recording_of(with_units({0: 5 * COUNT}, noise=1))}
+    as_empty = {"empty": recording_of(np.random.default_rng(8).normal(size=NOISE.shape))}
+    for controls, verdict in ((beside, "below every network"), (beside | as_empty, "not specific")):
+        (row,) = probe.linear_probe(EMPTY, COUNT, controls=controls).summary.to_dict("records")
+        assert row["verdict"] == verdict
 
 
 def test_it_shows_itself_and_draws_a_mark_for_each_score() -> None:

@@ -112,6 +112,21 @@ def test_no_unit_is_named_where_a_shuffled_concept_is_read_as_well() -> None:
     assert named <= 1
 
 
+def test_a_unit_is_named_only_where_it_reads_more_than_chance() -> None:
+    """A shuffled concept may by luck be read worse than nothing; of noise, in few sequences, that names no unit."""
+    named = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        noise, concept = rng.normal(size=(15, 4, 12)), rng.normal(size=(15, 4))
+        reading = probe.single_units(recording_of(noise), concept)
+        (row,) = reading.summary.to_dict("records")
+        if row["unit"]:
+            own = reading.table[reading.table["network"].eq("this network") & reading.table["low"].notna()]
+            assert own["low"].item() > 0
+            named += 1
+    assert named <= 3
+
+
 def test_a_counter_written_by_hand_is_no_control_of_itself() -> None:
     """One weight that is not 0 often falls onto another unit of the same kind: the same counter, in another order."""
     letters = torch.randint(0, 3, (150, 10), generator=torch.Generator().manual_seed(0))
