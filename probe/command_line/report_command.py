@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evidence.findings import Finding
+from ..studies.modes import evaluating
 from ..studies.progress import shown
 from ..studies.run import FINDINGS, PAGE, run
 from ..studies.study_file import read_study
@@ -30,7 +31,7 @@ def report(
     question that was not asked nothing is printed: the page says why.
     """
     given = read_study(study, seed)
-    with shown(None if quiet else "auto") as tell:
+    with shown(None if quiet else "auto") as tell, evaluating(given.networks):
         _ = run(given, out, tell, overwrite=overwrite, jobs=jobs, figures=figures, up=up)
     page = out / PAGE
     folders = {file.parent: Finding.read(file.parent) for file in sorted((out / FINDINGS).glob("*/finding.json"))}

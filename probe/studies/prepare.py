@@ -139,7 +139,6 @@ def _kind(layer: Layer) -> str:
 
 def _subject(study: Study, given: _Given, one: Named) -> Subject:
     opened = open_network(one.given, study.name, lengths_said=given.lengths_said)
-    opened.model.eval()
     tokens = None
     if given.tokens:
         model, embedding, tokens = reading_tokens(opened.model, given.inputs[:, :, 0].astype(int))

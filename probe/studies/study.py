@@ -184,7 +184,8 @@ class Study:
         What is measured is written into `measured/` in the folder at once. If a run was interrupted, the next run
         reuses what was measured for the same network, inputs, concepts, readout, programs, seed, versions of the
         questions and version of rnn-probe. Verdicts, sentences and pictures are made anew, in `findings/`. Networks
-        can be added to a study; what was measured of the others is reused.
+        can be added to a study; what was measured of the others is reused. Networks are studied in evaluation mode,
+        and each of their modules is left in the mode that it was in.
 
         Args:
             folder: where the page is written; it is made if it does not exist.
@@ -201,10 +202,11 @@ class Study:
         Raises:
             ProbeError: a part of the study does not fit, or the folder holds the answers of another study.
         """
+        from .modes import evaluating
         from .progress import shown
         from .run import run
 
-        with shown(progress) as report:
+        with shown(progress) as report, evaluating(self.networks):
             return run(self, folder, report, overwrite=overwrite, jobs=jobs, figures=figures)
 
     def measure(
@@ -226,10 +228,11 @@ class Study:
         Raises:
             ProbeError: a part of the study does not fit, a file cannot be read or written, or a worker died.
         """
+        from .modes import evaluating
         from .progress import shown
         from .run import measure
 
-        with shown(progress) as report:
+        with shown(progress) as report, evaluating(self.networks):
             return measure(self, path, parts, report, jobs=jobs)
 
     def findings(self, path: str | os.PathLike[str]) -> dict[str, Finding]:
@@ -241,9 +244,11 @@ class Study:
         Raises:
             ProbeError: something is missing in the file, or was measured on other networks or in another version.
         """
+        from .modes import evaluating
         from .run import findings
 
-        return {one.question: one for one in findings(self, path)}
+        with evaluating(self.networks):
+            return {one.question: one for one in findings(self, path)}
 
     def tables(self, path: str | os.PathLike[str]) -> dict[str, pd.DataFrame]:
         """Return what was measured: the table of each question by its name.
@@ -254,9 +259,11 @@ class Study:
         Raises:
             ProbeError: as of `findings`.
         """
+        from .modes import evaluating
         from .run import whole
 
-        return whole(self, path).tables()
+        with evaluating(self.networks):
+            return whole(self, path).tables()
 
     def verify(
         self, path: str | os.PathLike[str], members: Sequence[str] | None = None, *, jobs: int = 1

@@ -19,6 +19,7 @@ from ..questions.question import Question
 from ..subjects.subject import Subject
 from .answer import measured
 from .measuring import Call
+from .modes import evaluating
 from .run import plan
 from .workers import one_thread, parallel
 
@@ -57,12 +58,19 @@ class Again:
 
 def verify(study: Study, path: Any, members: Sequence[str] | None = None, *, jobs: int = 1) -> Iterator[Again]:
     """Yield what came of measuring networks again; see `Study.verify`."""
-    calls = {call.member: call for call in plan(study, Path(path), Path(path).parent / "parts").calls}
+    with evaluating(study.networks):
+        calls = {call.member: call for call in plan(study, Path(path), Path(path).parent / "parts").calls}
     for name in members or ():
         if name not in calls:
             raise ProbeError(unknown("network of the study", name, list(calls)))
     chosen = calls.values() if members is None else [calls[name] for name in members]
-    yield from parallel(again, [(call,) for call in chosen], jobs=jobs)
+    found = parallel(again, [(call,) for call in chosen], jobs=jobs)
+    while True:
+        with evaluating(study.networks):  # whoever asks for the next one may train meanwhile
+            one = next(found, None)
+        if one is None:
+            return
+        yield one
 
 
 def again(call: Call) -> Again:

@@ -69,7 +69,7 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
     }
     card = {what: value for what, value in card.items() if value}
     called = chosen or type(module).__name__
-    model = named_network(chosen, without_mask(module, lengths_said=lengths_said))
+    model = named_network(chosen, without_mask(module, lengths_said=lengths_said)).eval()
     return Opened(model, called, checkpoint.tensors, card, checkpoint.source.framework, checkpoint.source.format)
 
 
