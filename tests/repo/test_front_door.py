@@ -14,36 +14,44 @@ from probe.probes.reading import Reading
 from tests.repo.docs_blocks import ROOT, blocks, run
 
 
-def of_cells(names: dict[str, Any], how: Any, *signals: str) -> list[dict[str, Any]]:
-    """Return what a reading with README's controls says of the cell state, or of other signals."""
-    reading = how(names["after"], names["ones"], controls=names["controls"], signals=signals or ["cell_state"])
+def said(names: dict[str, Any], how: Any, *signals: str) -> list[dict[str, Any]]:
+    """Return what a reading with the counter's controls says of signals."""
+    reading = how(names["after"], names["ones"], controls=names["controls"], signals=signals)
     assert (type(reading), "nan" in repr(reading).lower()) == (Reading, False)
     return [{str(name): value for name, value in row.items()} for row in reading.summary.to_dict("records")]
 
 
-def test_readme_has_the_main_job_in_few_lines_and_what_it_says_follows(
+def test_readme_begins_with_a_yes_and_what_it_says_of_the_counter_follows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Train, record, plot, probe, edit, study: 27 lines, and no import from inside the package.
+    """A cell that tells whether a bracket is open, swapped; then a counter, none of whose cells holds the count.
 
-    No cell holds the count, all of them do, random weights as well, and an edit along the probe arrives. Its page has
-    no nan in a word or a number, runs the network, and every count has its label beside the states.
+    The first verdict that README prints is a yes. No import is from inside the package. The counter's page has no nan
+    in a word or a number, runs the network, and every count has its label beside the states.
     """
     readme = (ROOT / "README.md").read_text()
-    (code,) = [block.code for block in blocks(readme) if block.run]
-    assert sum(bool(line.strip()) for line in code.splitlines()) <= 27
-    imports = re.findall(r"^(?:import|from) .*$", code, flags=re.MULTILINE)
-    assert imports == ["import itertools", "import torch", "import probe"]
+    yes, swapped, counter = (block for block in blocks(readme) if block.run)
+    assert (
+        re.findall(r"(above every control|not specific)$", yes.printed, flags=re.MULTILINE)[0]
+        == "above every control"
+    )
+    chances = {line.split(":")[0]: float(line[-5:]) for line in swapped.printed.splitlines()[1:]}
+    told, used, whole = chances.values()
+    assert "  9  " in yes.printed
+    assert used - whole < 0.25 * (told - whole)
+    imports = re.findall(r"^(?:import|from) .*$", yes.code + swapped.code + counter.code, flags=re.MULTILINE)
+    assert imports == ["import torch", "import probe", "import itertools"]
     monkeypatch.chdir(tmp_path)
     names = run("README.md", readme, tmp_path)
-    (within, one_map), (together,) = of_cells(names, probe.single_units), of_cells(names, probe.linear_probe)
+    within, one_map = said(names, probe.single_units, "cell_state")
+    (together,) = said(names, probe.linear_probe, "cell_state")
+    (hidden,) = said(names, probe.linear_probe, "hidden_state")
     assert within["verdict"] == one_map["verdict"] == together["verdict"] == "not specific"
+    assert hidden["verdict"] == "below every network"
     assert 0.6 < one_map["score"] < 0.7  # two of three states
     assert min(together["score"], together["its score"]) > 0.95
-    gates = of_cells(names, probe.single_units, "input_gate", "forget_gate", "output_gate")
+    gates = said(names, probe.single_units, "input_gate", "forget_gate", "output_gate")
     assert {row["verdict"] for row in gates if row["how"] == "within steps"} == {"above every control"}
-    before, after = names["answers"]
-    assert 0.5 < after - before < 1.1
     page = (tmp_path / "report/index.html").read_text()
     (data,) = re.findall(r'<script type="application/json" id="explorer-data">(.*?)</script>', page, flags=re.DOTALL)
     (network,) = json.loads(data)["networks"]
