@@ -152,7 +152,8 @@ scale = Need(
     "“{0.answered.name}” has several categories, and a share is one of a difference on a scale",
     (machine,),
 )
-_known_after = Need(
+#: A right answer where another sequence's rest is read.
+known_after = Need(
     only_last,
     "“{0.answered.name}” is an array: nobody says its value where another sequence's rest is read; give it as a "
     "function, or give combine",
@@ -162,7 +163,7 @@ _known_after = Need(
 splices = Need(
     _impossible,
     "some sequences that are spliced of two cannot occur by valid, and this question splices all",
-    (_known_after,),
+    (known_after,),
 )
 #: Enough whole sequences can be run from any state, with answers after several steps.
 runs = Need(

@@ -99,9 +99,12 @@ def _wins(ahead: np.ndarray, behind: np.ndarray) -> bool:
     return count > 0 and bool(binomtest(int(ahead.sum()), count, alternative="greater").pvalue < CHANCE)
 
 
-def unmoved(subject: Subject) -> str | None:
-    """Return why no part of the state at the study's step can be scored: the whole of it moves no answer; or None."""
-    return _why_unmoved(subject, step_of(subject, None))
+def unmoved(subject: Subject, step: int | None = None) -> str | None:
+    """Return why no part of the state after a step can be scored: the whole of it moves no answer; or None.
+
+    None takes the study's step.
+    """
+    return _why_unmoved(subject, step_of(subject, step))
 
 
 def unmoved_anywhere(subject: Subject) -> str | None:

@@ -88,27 +88,38 @@ def test_what_is_interchanged_is_what_the_module_answers_to_the_splice(trained: 
 
 
 def test_the_planted_unit_is_what_the_answer_needs_at_any_step() -> None:
-    """In the middle of a text, at its end, and where an array is replaced and later inputs decide of many pairs."""
+    """In the middle of a text, and where an array is replaced and later inputs decide of many pairs."""
     x, (weight, bias) = one_hot(texts(120)), head_of_unit_0()
     readout = Readout("quoted", weight=weight, bias=bias, kind="logit")
     study = Study(language_model(), x, {"quoted": quoted}, readout=readout)
-    at_end = dataclasses.replace(readout, interchange_step=-1)
-    for given, where in ((readout, "steps before the end"), (at_end, "after the last step")):
-        found = answer(dataclasses.replace(study, readout=given), "interchange")
-        assert followed(found)["units 0"] == 1
-        assert "With 1 unit chosen by the concept (0), the best part" in found.notes["answer"]
-        assert where in found.notes["setup"]
-    array = dataclasses.replace(readout, combine="replaced", interchange_step=-9)
+    found = answer(study, "interchange")
+    assert followed(found)["units 0"] == 1
+    assert "With 1 unit chosen by the concept (0), the best part" in found.notes["answer"]
+    assert "steps before the end" in found.notes["setup"]
+    array = dataclasses.replace(readout, combine="replaced", interchange_step=-3)
     values = {"quoted": np.array([quoted(one) for one in x])}
     found = answer(dataclasses.replace(study, concepts=values, readout=array), "interchange")
     assert right(found) > 0.95
     assert followed(found)["whole"] == 1
-    alone = answer(dataclasses.replace(study, concepts=values, readout=readout), "interchange")
-    assert "after the last step" in alone.notes["setup"]
     said = answer(study, "ablation").notes["answer"]
     assert said.startswith("Unit 0 costs most of the ")
     assert "without it the accuracy falls by 0.5" in said
     assert said.endswith("1 of them cost more than 0.05. Of the 1.00, unit 0 alone keeps 1.00, which is enough.")
+
+
+def test_what_cannot_fail_is_not_asked() -> None:
+    """After the last step the readout reads what is put in; where later inputs give the answer, any state does."""
+    x, (weight, bias) = one_hot(texts(120)), head_of_unit_0()
+    readout = Readout("quoted", weight=weight, bias=bias, kind="logit")
+    study = Study(language_model(), x, {"quoted": quoted}, readout=readout)
+    given: Any = {"concepts": {"quoted": np.array([quoted(one) for one in x])}}
+    array = "“quoted” is an array: nobody says its value where another sequence's rest is read"
+    last = {"readout": dataclasses.replace(readout, interchange_step=-1)}
+    early = {"readout": dataclasses.replace(readout, interchange_step=-9)}
+    rare = {"concepts": {"quoted": lambda one: [None] * (len(one) - 1) + quoted(one).tolist()[-1:]}}
+    late = "can be answered right by the later inputs: its answers could hardly get worse than that"
+    for more, why in ((given, array), (last, "no step follows"), (rare, "no step follows"), (early, late)):
+        assert why in answer(dataclasses.replace(study, **more), "interchange").notes["answer"]
 
 
 def test_of_a_memory_that_lies_elsewhere_nothing_is_asked() -> None:

@@ -65,7 +65,7 @@ def question(subject: Subject) -> Question:
         "erasure",
         f"Is {name} needed?",
         measure,
-        (needs.exact_answers, needs.numbers, needs.used_state, _above_floor),
+        (needs.exact_answers, needs.numbers, needs.used_state, why_not_above_floor),
         ANSWERING,
         draw=draw,
         text=f"What goes along with {name} in these states is in part erased with it, so this does not tell whether "
@@ -88,9 +88,14 @@ def question(subject: Subject) -> Question:
     )
 
 
-def _above_floor(subject: Subject) -> str | None:
-    """Answers that are better than the later inputs allow: of others the rule's bound could not be missed."""
-    at = step_of(subject, None)
+def why_not_above_floor(subject: Subject, step: int | None = None) -> str | None:
+    """Return why answers are no better than the later inputs allow, or None: of such a bound could not be missed.
+
+    Args:
+        subject: the network.
+        step: after which step; None for that of `step_of`.
+    """
+    at = step_of(subject, step)
     try:
         erasing = _Erasing(subject, at)
     except ProbeError as error:

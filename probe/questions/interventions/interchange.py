@@ -41,6 +41,8 @@ from ..question import Answered, Question, Told
 from ..rules import ANSWERING
 from ..states.targets import by_following
 from ..told import figure_of
+from ..uses import unmoved
+from .erasure import why_not_above_floor
 from .patching import Value, find, table_of
 
 QUESTION = "interchange"
@@ -88,8 +90,29 @@ def _patching_of(subject: Subject) -> _Patching:
 
 def question(subject: Subject) -> Question:
     """Return the question."""
-    title, asked = "Does the answer follow the state?", (needs.machine, _why_not)
+    title = "Does the answer follow the state?"
+    asked = (needs.known_after, _goes_on, _why_not, _used)
     return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=5, leads=True)
+
+
+def _goes_on(subject: Subject) -> str | None:
+    """A step that follows the patch: else the readout reads what is put in, and the answer cannot but follow it."""
+    if plan_of(subject).left:
+        return None
+    return (
+        f"states would be patched after the last step, as “{subject.answered.name}” has a value in too few sequences "
+        "before it, or as interchange_step says; no step follows, and the answer cannot but follow what is put in"
+    )
+
+
+def _used(subject: Subject) -> str | None:
+    """Answers that the state moves after the step of the patch, and that are better than the later inputs allow.
+
+    A control need not answer so: what is found in it stands beside its accuracy.
+    """
+    place = plan_of(subject).place
+    reason = needs.used_states(subject) or unmoved(subject, place)
+    return reason or (why_not_above_floor(subject, place) if takes_levels(subject) else None)
 
 
 def _why_not(subject: Subject) -> str | None:
@@ -315,9 +338,6 @@ def _setup(table: pd.DataFrame, patching: _Patching) -> str:
     searched = len(only(table, kind="searched"))
     notes = {
         "The study does not say which sequences can occur (valid under [inputs]).": subject.allowed is None,
-        "We patched last states only: this is about what the readout reads, not about what is remembered.": (
-            not plan.left and subject.asked.interchange_step is None
-        ),
         "Directions were not searched for: the readout has no gradient, it takes too long, or pairs are few.": (
             not searched
         ),
