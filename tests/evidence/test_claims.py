@@ -17,7 +17,7 @@ from probe.evidence import Claim, Control, Range, Rule, judge
 
 SPREAD = [0.95 + 0.002 * k for k in range(12)]
 LOW = [value - 0.5 for value in SPREAD]
-OWN, HEAD = "own initialisation", "fitted head"
+OWN, HEAD, RANDOM = "own initialisation", "fitted head", "random weights"
 
 
 def rule(**options: Any) -> Rule:
@@ -114,6 +114,18 @@ def test_every_control_must_be_exceeded() -> None:
         claim = judged(controlled(*roles, margin=margin), TRAINED, other, less([0.0] * 12, HEAD))
         assert claim.verdict == "not specific"
         assert "the fitted head" in claim.reason
+
+
+def test_a_table_whose_index_repeats_loses_no_network() -> None:
+    """Of two networks with random weights beside each trained one the worse is left out, and no other row."""
+    worse = table([value - 0.1 for value in LOW], RANDOM).assign(network=[f"worse/{k}" for k in range(12)])
+    claims, repeated = (
+        judge(pd.concat([TRAINED, table(LOW, RANDOM), worse], ignore_index=ignored), [controlled(RANDOM)], family=1)
+        for ignored in (True, False)
+    )
+    assert (claims[0].verdict, claims[0].n) == ("established", 12)
+    assert claims[0].differences[0].value == pytest.approx(0.5)
+    assert repeated == claims
 
 
 def test_a_control_may_have_to_lie_above() -> None:

@@ -166,6 +166,8 @@ def test_a_long_stream() -> None:
         ({"decide": "most"}, "no decision 'most'"),
         ({"tolerance": 1.0, "relative": 0.1}, "not both"),
         ({"every": [2], "layer": "rnn[0]"}, "sets the whole state back"),
+        ({"every": 0}, "give 1 step or more"),
+        ({"every": [0, 5]}, "give 1 step or more"),
         ({"keep": "hidden_state"}, "must name some of hidden_state, and leave others"),
         ({"times": [59]}, "times=59 lies outside the steps that another one follows, which has 59"),
         ({"times": 0}, "must be 1 or more"),

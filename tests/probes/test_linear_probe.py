@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bodies import Model
 from planted_states import BATCH, BITS, COUNT, NOISE, ONES, RNG, STEP, TIME, UNITS, untrained, with_units
 from recorded import recording_of
 from refusing import refused
@@ -221,6 +222,32 @@ def test_what_no_probe_reads_is_refused() -> None:
     for ask in UNREAD:
         with refused():
             ask(CLOCK)
+
+
+def gru(x: torch.Tensor, seed: int, tokens: int = 0) -> probe.Recording:
+    """Return a recording of an untrained GRU inside a model, which embeds its inputs where they are tokens."""
+    torch.manual_seed(seed)
+    reads: nn.Module = nn.Embedding(tokens, 3) if tokens else nn.Identity()
+    rnn = nn.GRU(3 if tokens else x.shape[2], 4, batch_first=True)
+    return probe.record(Model(lambda m, x: m.rnn(m.reads(x))[0], reads=reads, rnn=rnn), x)
+
+
+def test_a_control_that_read_other_numbers_is_refused() -> None:
+    """Also where no number stands twice, so that all sequences of both begin apart.
+
+    A bare layer must have read the same numbers. A model may embed them, and so read others; but the same numbers in
+    other places are sequences in another order.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x, others = torch.randn(2, 120, 8, 1, generator=generator)
+    sums = x[:, :, 0].cumsum(1)
+    with refused():
+        probe.linear_probe(probe.record(untrained(), x), sums, controls={"other": probe.record(untrained(), others)})
+    with refused():
+        probe.linear_probe(gru(x, 0), sums, controls={"other": gru(x.flip(0), 1)})
+    tokens = torch.randint(0, 5, (120, 8), generator=generator)
+    for concept, one, other in ((sums, gru(x, 0), gru(x, 1)), (tokens == 0, gru(tokens, 0, 5), gru(tokens, 1, 5))):
+        assert "other" in set(probe.linear_probe(one, concept, controls={"other": other}).table["network"])
 
 
 def test_random_weights_are_other_networks_in_the_models_own_mode() -> None:
