@@ -13,17 +13,19 @@ import pytest
 import torch
 from answering import answer
 from known_machines import CLASSES, LEAD, LENGTH, WINS, Reader, Tally, X, machine_of, subjects
-from studied import bits, head, planted, study_of
+from studied import beside, bits, head, planted, study_of
 from tables_read import by, rows, value, values
 from torch import Tensor, nn
 
 from probe import Readout
+from probe.evidence import measurement
 from probe.evidence.measurements import Network
 from probe.methods.decomposition.contexts import changed_at
 from probe.methods.decomposition.gates import gate_table
 from probe.methods.decomposition.routes import route_table
 from probe.methods.decomposition.shapley import pooled_shares
 from probe.methods.decomposition.units import unit_table
+from probe.questions import Question, needs
 from probe.questions.answers import inputs, memory
 from probe.questions.interventions import gate_shares, routes, unit_shares
 from probe.questions.states import noise_margin, quantised_states, single_units
@@ -265,6 +267,49 @@ def test_units_of_a_stack_share_by_random_orders_where_they_are_many(monkeypatch
     assert "stack of several layers" in why_not(subject, gate_shares, routes)
     monkeypatch.setattr(unit_shares, "TOO_MUCH", 0)
     assert "18 units" in why_not(subject, unit_shares)
+
+
+def parity(count: int, seed: int) -> Subject:
+    """Return an LSTM by hand that says whether the ones so far are odd: unit 0 is its last "or", unit 1 its "and"."""
+    lstm: Any = nn.LSTM(1, 2, batch_first=True)
+    high = math.tanh(1)
+    with torch.no_grad():
+        for parameter in lstm.parameters():
+            parameter.zero_()
+        lstm.bias_ih_l0.copy_(torch.tensor([OPEN, OPEN, -OPEN, -OPEN, -OPEN / 2, -OPEN * 3 / 2, OPEN, OPEN]))
+        lstm.weight_ih_l0[4:6] = OPEN
+        lstm.weight_hh_l0[4:6] = torch.tensor([1.0, -1.0]) * OPEN / (2 * high)
+    weight = np.array([[0.0, 0.0], [OPEN, -OPEN]]) / (2 * high)
+    readout = Readout("odd", weight=weight, bias=np.array([0.0, -OPEN / 2]))
+    odd = {"odd": lambda x: x[:, 0].cumsum() % 2}
+    return subject_of(lstm, bits(count, LONG, seed), concepts=odd, readout=readout)
+
+
+@pytest.mark.parametrize(("count", "seed"), [(200, 0), (200, 1), (200, 2), (200, 3), (500, 0)])
+def test_changes_that_cancel_have_no_shares(count: int, seed: int) -> None:
+    """Every bit moves a parity by one, up or down: what is left of the mean is chance, and shares of it are none.
+
+    Of few pairs more is left by chance.
+    """
+    subject = parity(count, seed)
+    assert ends_of(subject).machine.clean.answers.chosen.tolist() == subject.last_values.tolist()
+    assert "up or down, and by" in why_not(subject, unit_shares)
+    assert "up or down, and by" in why_not(subject, routes)
+    assert why_not(subject_of(), unit_shares, routes) == "None"
+
+
+def test_a_control_that_guesses_is_no_control_of_what_rests_on_answers() -> None:
+    """Also where a need that comes before those of a question says that the answers must be better than a guess."""
+    group = beside(subject_of())
+    guessing = {one.network.name for one in group if needs.better_than_a_guess(one)}
+    assert 0 < len(guessing) < len(group)
+
+    def measure(subjects: Any) -> Any:
+        return [measurement("told", "told", one.network, 1.0) for one in subjects]
+
+    for need, asked in ((needs.kept_answers, guessing), (needs.one_length, set[str]())):
+        question = Question("told", "Is it told?", measure, (need,), copies=None)
+        assert set(question.ask(group)["network"]) == {one.network.name for one in group} - asked
 
 
 def named(x: np.ndarray) -> list[str | None]:

@@ -17,8 +17,8 @@ from ...subjects.pairs import InputPairs, input_pairs, usual_steps
 from ...subjects.subject import Subject
 from .patching import draw_lines
 
-#: Changes cancel where their mean is a smaller part of their mean size.
-LEFT = 0.1
+#: Changes cancel where their mean is a smaller part of their mean size, or so few standard errors away from 0.
+LEFT, ERRORS = 0.1, 3
 
 
 def add_up(subject: Subject) -> str | None:
@@ -27,7 +27,7 @@ def add_up(subject: Subject) -> str | None:
     expected = ends_of(subject).machine.clean.answers.expected.numpy()
     changes = expected[source] - expected[base]
     size, mean = float(np.abs(changes).mean()), abs(float(changes.mean()))
-    if mean >= LEFT * size:
+    if mean >= max(LEFT * size, ERRORS * float(changes.std()) / len(changes) ** 0.5):
         return None
     return f"an input moves the answers by {said(size)}, up or down, and by {said(mean)} on average"
 
