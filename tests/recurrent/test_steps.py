@@ -231,6 +231,53 @@ def test_a_right_step_passes(name: str) -> None:
         assert not torch.equal(one, clean)
 
 
+class Apart(Layer):
+    """Returns the sum of a large number and a small one, and their difference, in another unit than its step."""
+
+    LARGE, UNIT = 1e4, 0.7
+
+    def first(self, rows: int) -> Any:
+        """Return the state before the first step."""
+        return torch.zeros(rows, 2)
+
+    def advanced(self, x: Tensor, state: Any, order: Any = None) -> tuple[Tensor, Any]:
+        """Return the output and the next state."""
+        state = 0.5 * state + x[:, :2].tanh()
+        large, small = self.LARGE * (2 + state[:, :1]), state[:, 1:]
+        return torch.cat([large + small, large - small], 1), state
+
+    def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> Any:
+        """Return the outputs and the last state."""
+        y, state = super().forward(x, state, lengths)
+        return self.UNIT * y, state
+
+
+class ApartStep(LayerStep):
+    """Its step."""
+
+    names: ClassVar = {}
+
+    def outputs(self, returned: Any) -> Tensor:
+        """Return the outputs in the step's unit, where they were rounded on the way."""
+        return returned[0] / Apart.UNIT
+
+    def returned(self, returned: Any, outputs: Tensor, state: Any) -> Any:
+        """Return the outputs in the module's unit, and the last state."""
+        return Apart.UNIT * outputs, state
+
+
+def test_a_gradient_that_cancels_rounds_as_the_largest_does(x: Tensor) -> None:
+    """The gradient by the small number is the difference of two large ones, each rounded; a wrong one is refused."""
+    found = check_step(ApartStep, Apart().eval(), x)
+    assert found.gradient < 1e-6
+    with refused():
+        check_step(type("HalvedStep", (ApartStep,), {"step": _halved}), Apart().eval(), x)
+
+
+def _halved(step: Any, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    return step.module.advanced(x, (state + state.detach()) / 2)
+
+
 @pytest.fixture
 def model() -> nn.Module:
     """Return a model of one odd layer below one of torch's."""
