@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from probe.command_line.shell import command, emit, run
+from probe.command_line.shell import command, emit, leave, run
 from probe.errors import ProbeError
 from probe.storage.files import write_atomically
 from probe.studies.workers import locked
@@ -149,4 +148,4 @@ def pack_all(folder: Path, /) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(app))
+    leave(run(app))

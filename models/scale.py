@@ -8,13 +8,12 @@ control: at that of trained weights untrained ones are chaotic, and noise drowns
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Iterable
 
 import numpy as np
 import torch
 
-from probe.command_line.shell import command, emit, run
+from probe.command_line.shell import command, emit, leave, run
 from probe.errors import ProbeError
 
 from . import zoo
@@ -89,4 +88,4 @@ def choose() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(app))
+    leave(run(app))

@@ -5,8 +5,10 @@ Results go to stdout, errors to stderr. Exit codes: 0, 1 for failed work, 2 for 
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -169,12 +171,17 @@ def run(
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with a code; after an interrupt at once: Python would put torch away for a second and more."""
+    """End the process with a code; after an interrupt at once: Python would put torch away for a second and more.
+
+    Otherwise all is done and said, and Ctrl-C changes nothing. While Python puts torch away it would kill the process
+    without a word.
+    """
     if code == INTERRUPTED:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
         os._exit(code)
+    _ = atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 

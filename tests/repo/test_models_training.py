@@ -263,6 +263,23 @@ def test_whoever_is_killed_the_same_command_ends_at_the_same_files(
     assert contents(tmp_path / "run") == whole
 
 
+def test_ctrl_c_after_a_training_has_said_that_it_is_done_changes_nothing(tmp_path: Path) -> None:
+    """While Python puts torch away the signal would kill it without a word; what was said is true, and the code is 0.
+
+    The same signal a moment before is told as any other.
+    """
+    line = [sys.executable, "-c", START, "--epochs", "1", "--out", str(tmp_path / "one")]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(line, cwd=ROOT, text=True, start_new_session=True, **pipes) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate()
+    assert said.endswith(" bytes\n")
+    assert (process.returncode, err) == (0, "") or (process.returncode == 130 and "Interrupted." in err)
+
+
 STUDY = """
 import sys
 import torch
