@@ -51,6 +51,7 @@ class CarriedSteps(Step):
         self._first, self._holder, self._place = x[:, :1], holder, place
         if holder is not None:
             self._before = _left.get(holder, {}).get(place)
+            self.resumes = self._before is not None
             self._note(self.kept())
 
     def _note(self, state: State | None) -> None:

@@ -17,7 +17,9 @@ from ..edits.resolve import Placed, place_in_model, place_in_run, steps_in
 from ..errors import ProbeError, names_its_arguments
 from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer
+from ..recurrent.steps.readers import Place
 from .sessions import Session
+from .unread import Unread
 from .visits import Visit, check_tolerance, refuse_own_forward
 
 
@@ -152,6 +154,10 @@ class _Intervention(Session):
         self._began: dict[tuple[nn.Module, int], int] = {}
         self._had_a_pass = False
         self._acted = {id(edit): Acted(edit, layer) for layer, own in self._placed.items() for edit in own}
+        self._place = Place()
+        self._unread = {
+            id(edit): Unread(edit, layer, self._place) for layer, own in self._placed.items() for edit in own
+        }
 
     def counts(self, module: nn.Module) -> bool:
         """Return whether an edit of a module names steps or sequences, or brings values for them."""
@@ -167,7 +173,20 @@ class _Intervention(Session):
         if active:
             self.refuse_checkpoint(own[0])
             visit.tolerances.add(self._tolerance)
-        return [(layer, place_in_run(edit, layer, visit.clean, first=step)) for layer, edit in active]
+        for _, edit in every:
+            self._unread[id(edit)].go_on(number, visit.call)
+        placed = [(layer, place_in_run(edit, layer, visit.clean, first=step)) for layer, edit in active]
+        for layer, one in placed:
+            beside = [other for its, other in placed if its is layer]
+            if self._unread[id(one.edit)].note(visit, number, step, beside):
+                self._follow()
+        return placed
+
+    def hand_on(self, visit: Visit) -> None:
+        """Follow what edits have moved alone, into what the caller of the layer makes of it."""
+        for layer in self.modules[visit.layers[0].module]:
+            for edit in self._placed[layer]:
+                self._unread[id(edit)].hand_on(visit)
 
     def _check_rows(self, edits: Sequence[Edit], visit: Visit, number: int) -> None:
         """Raise where edits name rows of a cell's loop whose batch shrinks: it was sorted, and row 0 is another's."""
@@ -182,22 +201,34 @@ class _Intervention(Session):
     def begin(self) -> None:
         """Note that a forward pass of the model begins."""
         self._before = {key: one.copied() for key, one in self._acted.items()}
+        self._unread_before = {key: one.copied() for key, one in self._unread.items()}
+        self._place.in_a_pass = True
 
     def end(self, output: Any) -> None:
         """Note that a forward pass of the model has returned."""
-        self._had_a_pass = True
+        self._had_a_pass, self._place.in_a_pass = True, False
+        for one in self._unread.values():
+            one.returned(output)
 
     def failed(self) -> None:
         """Note that a forward pass of the model has raised: what happened in it counts for nothing."""
         self._began.clear()
-        self._acted = self._before
+        self._acted, self._unread, self._place.in_a_pass = self._before, self._unread_before, False
 
-    def finish(self) -> None:
-        """Raise where an edit has changed nothing in the whole context."""
+    def finish(self, left: list[Edit] | None = None) -> None:
+        """Raise where an edit has changed nothing in the whole context.
+
+        Args:
+            left: gets the edits that moved a last state that nothing has read yet, where that is no error.
+        """
         self.settle()
         for layer, edits in self._placed.items():
             for edit in edits:
                 self._acted[id(edit)].check(self._why(layer))
+                if left is None:
+                    self._unread[id(edit)].check()
+                elif self._unread[id(edit)].left is not None:
+                    left.append(edit)
 
     def _why(self, layer: Layer) -> str:
         if self.elsewhere[layer.module]:
@@ -222,8 +253,16 @@ class _Intervention(Session):
 
 
 @contextmanager
-def edited(model: nn.Module, edits: Sequence[Edit], tolerance: float | None = None) -> Iterator[Set[int]]:
+def edited(
+    model: nn.Module, edits: Sequence[Edit], tolerance: float | None = None, left: list[Edit] | None = None
+) -> Iterator[Set[int]]:
     """Run a model with edits; what its modules keep stays as the runs leave it. See `intervene`.
+
+    Args:
+        model: the model.
+        edits: what to change.
+        tolerance: as of `intervene`.
+        left: gets, at the end, the edits that moved a last state that nothing has read; None where that is an error.
 
     Yields:
         How many rows the edited layers read, once they were called.
@@ -232,7 +271,7 @@ def edited(model: nn.Module, edits: Sequence[Edit], tolerance: float | None = No
     session = _Intervention(model, edits, tolerance)
     with eager(), session:
         yield session.rows
-        session.finish()
+        session.finish(left)
 
 
 @names_its_arguments
@@ -262,7 +301,8 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
     Raises:
         ProbeError: a layer, signal or unit does not exist, or an edited layer has a forward of its own (before the
             model runs); a row lies beyond the input, or the module does not compute what its weights say (when the
-            layer is called, before anything changes); the context ended without a call or step that an edit names.
+            layer is called, before anything changes); the context ended without a call or step that an edit names, or
+            with a state that was edited after a sequence's last step and that nothing has read.
     """
     with edited(model, edits, tolerance) as rows:
         kept, changes = Kept(model), list[Change]()

@@ -197,7 +197,8 @@ class _Run:
         self._read = {layer.module: self._first[layer.module] for layer in chosen}
         self._unregistered = [one for one in chosen if isinstance(one, LoopLayer) and not one.registered]
         self._state: Any = None
-        self._acted: set[int] = set()
+        #: The edits that moved something, and those that so far moved a state alone that an episode ended with.
+        self._acted, self._unread = set[int](), set[int]()
         self._errors: list[float | None] = []
         self._not_called: tuple[str, ...] = ()
         self._last: dict[Place, Tensor] = {}
@@ -213,13 +214,12 @@ class _Run:
             if isinstance(first, Tensor):
                 read[self._read[module]] = _of_one_step(first.detach()).clone()
 
-        starts = np.array([step in (0, None) for step in steps])
+        starts, left = np.array([step in (0, None) for step in steps]), list[Edit]()
         with ExitStack() as stack:
             for module in self._read:
                 stack.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
             now = {id(edit): acting(edit, game) for edit in self._edits}
-            self._acted |= {number for number, edits in now.items() if edits}
-            stack.enter_context(edited(self._model, [one for edits in now.values() for one in edits]))
+            stack.enter_context(edited(self._model, [one for edits in now.values() for one in edits], left=left))
             states = stack.enter_context(watch(self._model, layers=self._layers))
             seen = states
             if self._signals is not None:
@@ -228,7 +228,22 @@ class _Run:
         self._check_calls(states, steps)
         self._check_states(states, steps)
         self._keep(game, seen, read, steps)
+        before = list(game.playing)
         game.step(actions.detach().cpu().numpy() if isinstance(actions, Tensor) else actions)
+        go_on = {row for row, one in enumerate(before) if one is not None and game.playing[row] is one}
+        self._note(now, {id(edit) for edit in left}, go_on)
+
+    def _note(self, now: Mapping[int, list[Edit]], left: set[int], go_on: set[int]) -> None:
+        """Note which edits have moved something.
+
+        Args:
+            now: what each edit did to environments, by its id.
+            left: the ids of those that moved a state alone, which only a next step reads.
+            go_on: the environments whose episode has a next step.
+        """
+        for number, edits in now.items():
+            moved = [id(one) not in left or not go_on.isdisjoint(one.site.rows or ()) for one in edits]
+            (self._acted if any(moved) else self._unread).update({number} if edits else ())
 
     def _check_calls(self, seen: list[Recording], steps: list[int | None]) -> None:
         """Raise where a step did not call each layer once, for one step of each environment."""
@@ -300,8 +315,14 @@ class _Run:
     def rollout(self, played: list[Episode]) -> Rollout:
         """Return the episodes."""
         for edit in self._edits:
-            if id(edit) not in self._acted:
+            if id(edit) not in self._acted | self._unread:
                 raise ProbeError(f"{edit!r} changed nothing: no episode came to its steps. Choose some that happen.")
+            if id(edit) not in self._acted:
+                raise ProbeError(
+                    f"{edit!r} changed nothing: every episode that came to its steps ended there, and the layer "
+                    "forms its output before it hands that state on. Edit an earlier step, or what its output "
+                    "follows from."
+                )
         lengths = tuple(len(one.rewards) for one in played)
         signals: dict[str, dict[Signal, Tensor]] = {}
         for name, signal in played[0].states[0]:

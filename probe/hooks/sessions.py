@@ -128,6 +128,9 @@ class Session:
     def read(self, visit: Visit, number: int, step: int | None) -> None:
         """Read a call after all sessions have changed it."""
 
+    def hand_on(self, visit: Visit) -> None:
+        """Note what the caller of a module gets, after all sessions have read and changed it."""
+
     def begin(self) -> None:
         """Note that a pass of the model begins."""
 
@@ -387,6 +390,7 @@ def _go_through(seeing: Sequence[Session], module: nn.Module, arguments: Any, ke
                 session.read(visit, number, step)
             for session in seeing:
                 session.numbers.hand_on(visit)
+                session.hand_on(visit)
         finally:
             _open_here.reset(here_again)
     return None if visit.output is output else visit.output

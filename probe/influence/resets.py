@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..edits.kinds import Edit, Patch
 from ..errors import ProbeError, unknown
 from ..hooks.record import record
-from ..hooks.sweeping.sweep import sweep
+from ..hooks.sweeping.sweep import run_edits
 from ..recording.recording import LayerRecording
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import LoopLayer
@@ -68,8 +68,9 @@ class Resets:
         if put == "another row" and shape[0] == 1:
             raise ProbeError("put='another row' needs several rows, and the input has one. Choose another put=.")
         read = partial(_answers, answer, batch.axis)
-        self._call: Any = partial(sweep, model, *inputs, output=read, memory=_MEMORY)
-        self._call = partial(self._call, kwargs=asked["kwargs"], batch_axis=asked["batch_axis"])
+        # Of the last step a row's own state is put back too: that is to change nothing, whoever reads it.
+        asked_of: Any = {"kwargs": asked["kwargs"], "batch_axis": asked["batch_axis"], "refuse_unread": False}
+        self._call: Any = partial(run_edits, model, *inputs, output=read, memory=_MEMORY, **asked_of)
         self.clean, self.lengths = read(found.output).numpy(force=True), np.array(found.parts[0].lengths or shape[1:])
         self.lengths = np.broadcast_to(self.lengths, shape[:1]).copy()
         self.there = np.arange(shape[1]) < self.lengths[:, None]
@@ -184,7 +185,9 @@ class Resets:
                 told = f"Answers before step {at} change where the state after it is replaced: they read later steps."
                 raise ProbeError(f"{told} Choose others with answer=, a function of the model's output.")
             if put in most:
-                left = moved if put == "itself" else np.where(relative > _ROUNDING, moved, 0)[:, at + 1 :]
+                # A layer that forms its output before it hands its state on reads a replaced state a step later.
+                first = at + 1 if np.nanmax(found[:, :, 0], initial=0) > 0 else at + 2
+                left = moved if put == "itself" else np.where(relative > _ROUNDING, moved, 0)[:, first:]
                 most[put] = max(most[put], float(np.nanmax(left, initial=0)))
                 continue
             found[:, number, : time - at] = moved[:, at:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from ..edits.kinds import Edit
 from ..errors import ProbeError
+from ..hooks.intervene import edited
 from ..hooks.record import record
 from ..recording.recording import Recording
 from ..recurrent.cells.step_cell import StepCell
@@ -109,9 +110,10 @@ class Trial:
         return found
 
     def recorded(self, *edits: Edit, **options: Any) -> Recording:
-        """Return the run with edits."""
+        """Return the run with edits; those of a last state may move no more than what is returned beside outputs."""
         options = {"tolerance": self.tolerance, **options}
-        return record(self.module, *self.inputs, kwargs=self.keywords, edits=edits, **options)
+        with edited(self.module, edits, self.tolerance, left=[]) if edits else nullcontext():
+            return record(self.module, *self.inputs, kwargs=self.keywords, **options)
 
     def check_form(self) -> None:
         """Raise ProbeError where the call cannot be tried."""

@@ -108,7 +108,7 @@ def test_a_cell_in_a_loop(kind: type[nn.Module], between: str, begin: str | None
         moved = (edited.output != plain).any(-1).any(0)
         assert not bool(moved[:AT].any())
         assert bool(moved[AT + 1 :].all())
-        own = [probe.patch(name, recording, layer="cell", steps=step) for step in (0, AT, TIME - 1)]
+        own = [probe.patch(name, recording, layer="cell", steps=step) for step in (0, AT, TIME - 2)]
         assert torch.equal(probe.record(model, x, edits=own).output, plain)
         with refused():
             _ = probe.record(model, x, edits=[probe.clamp(name, 0.0, layer="cell", steps=TIME)])

@@ -54,19 +54,25 @@ def test_generate_is_recorded_and_its_snapshots_stay(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", RECURRENT)
 def test_a_change_in_generate_is_handed_on(kind: str) -> None:
-    """A state zeroed from the prompt's last step on gives the logits of one run in which those steps are zeroed."""
+    """A state zeroed from the prompt's last step on gives the logits of one run in which those steps are zeroed.
+
+    After the last step of all nothing reads it, and the edit is refused.
+    """
     model, ids = networks.whole(kind), tokens(1)
     layer, signal = PLACES[kind]
-    with probe.intervene(model, probe.clamp(signal, 0.0, layer=layer, steps=[*range(11, 16)])):
+    with probe.intervene(model, probe.clamp(signal, 0.0, layer=layer, steps=[*range(11, 15)])):
         made = model.generate(
             ids, max_new_tokens=5, do_sample=False, output_logits=True, return_dict_in_generate=True
         )
     read = made.sequences[:, :-1]
-    edits = [probe.clamp(signal, 0.0, layer=layer, steps=step) for step in range(11, read.shape[1])]
+    edits = [probe.clamp(signal, 0.0, layer=layer, steps=step) for step in range(11, read.shape[1] - 1)]
     whole = probe.record(model, read, edits=edits).output.logits[:, 11:]
     assert far(torch.stack(made.logits, dim=1), whole) <= 1e-5
     plain = model(read).logits[:, 12:]
     assert far(whole[:, 1:], plain) > 1e-5
+    last = probe.clamp(signal, 0.0, layer=layer, steps=read.shape[1] - 1)
+    with pytest.raises(probe.ProbeError, match=rf"step {read.shape[1] - 1}, the last one of layer '{layer}'"):
+        _ = probe.record(model, read, edits=[last])
 
 
 @pytest.mark.parametrize("kind", PLACES)

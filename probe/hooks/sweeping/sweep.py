@@ -68,14 +68,40 @@ def sweep(
         What the model returns, each tensor with one axis more at the front: (edit, ...).
 
     Raises:
-        ProbeError: an edit does not fit the model, the batch is another axis (found by what the edited layers read),
-            a row of the output depends on other rows of the batch or on its place (some of the rows are run again in
-            another order, and the first and the last edit alone), the model takes a fixed number of rows, or it
-            draws random numbers.
+        ProbeError: an edit does not fit the model, or changes a state after a sequence's last step, where nothing
+            reads it; the batch is another axis (found by what the edited layers read), a row of the output depends
+            on other rows of the batch or on its place (some of the rows are run again in another order, and the first
+            and the last edit alone), the model takes a fixed number of rows, or it draws random numbers.
 
     Reference:
         Interchange over all sites: Geiger et al. 2021, section 3; resuming from a cached state is exact, since the
         state is all that a recurrent layer hands on.
+    """
+    asked: Any = {"edits": edits, "output": output, "kwargs": kwargs, "batch_axis": batch_axis, "memory": memory}
+    return run_edits(model, *inputs, **asked)
+
+
+def run_edits(
+    model: nn.Module,
+    *inputs: Any,
+    edits: Sequence[Edit | Sequence[Edit]],
+    output: Callable[[Any], Tensor] | None,
+    kwargs: Mapping[str, Any] | None,
+    batch_axis: int | None,
+    memory: int,
+    refuse_unread: bool = True,
+) -> Any:
+    """Return what `sweep` does.
+
+    Args:
+        model: the model.
+        *inputs: what it is called with.
+        edits: as of `sweep`, and so are the rest.
+        output: what is kept.
+        kwargs: the model's own keyword arguments.
+        batch_axis: the batch's axis.
+        memory: how many bytes one run may hold.
+        refuse_unread: whether an edit of a last state that nothing reads is an error.
     """
     threads.advise()
     listed = _checked(edits, memory)
@@ -86,6 +112,8 @@ def sweep(
     batch = batch_of(model, inputs, kwargs or {}, batch_axis)
     with torch.no_grad(), eager():
         clean = clean_run(model, batch, flat, placed)
+        for group in groups if refuse_unread else ():
+            clean.ends.check(group)
         acted = _acted(flat, placed, clean)
         turns = _turns(groups, max(1, memory // max(1, clean.bytes)))
         with _told(model, batch, clean, sure=batch_axis is not None):

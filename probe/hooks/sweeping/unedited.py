@@ -26,6 +26,7 @@ from ...recurrent.signals import is_continuous
 from ..episodes import generators
 from ..intervene import counts
 from ..sessions import Session
+from ..unread import Ends
 from ..visits import Visit, refuse_own_forward
 
 #: Of how many rows half may hold large numbers of the one sign, and half of the other.
@@ -42,6 +43,7 @@ class CleanRun:
         places: for each edited module, the sequence of each call, and at which step of it the call begins.
         bytes: about how much one more edit takes.
         doubled: gives what the model returns for all rows twice.
+        ends: the states that the sequences of the edited layers end with.
         read: which of the edited modules' results the model reads.
     """
 
@@ -50,6 +52,7 @@ class CleanRun:
     places: dict[nn.Module, list[tuple[int, int | None]]]
     bytes: int
     doubled: Callable[[], Any]
+    ends: Ends
     read: Read = field(default_factory=Read)
 
     def in_steps(self, module: nn.Module) -> bool:
@@ -81,9 +84,9 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
     check_forward(model, "probe.sweep")
     refuse_own_forward(dict.fromkeys(layers))
     counted = {layer.module for edit, layer in zip(edits, layers, strict=True) if counts(edit)}
-    kept, changes = Kept(model), list[Change]()
+    kept, changes, ends = Kept(model), list[Change](), Ends(edits, layers)
     try:
-        with _Reading(model, layers, runs, places, counted):
+        with _Reading(model, (runs, places), counted, ends):
             arguments, keywords = batch.repeated(1)
             output = model(*arguments, **keywords)
     finally:
@@ -102,7 +105,7 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
         # The input, and the hidden states twice: the kernel's own, and put together.
         taken += (trace.x.numel() + 2 * trace.h.numel()) * trace.h.element_size()
 
-    return CleanRun(output, runs, places, taken, cache(partial(repeated, model, batch, 2)))
+    return CleanRun(output, runs, places, taken, cache(partial(repeated, model, batch, 2)), ends)
 
 
 def _refuse_state_of(changes: Sequence[Change], model: nn.Module, batch: Batch) -> None:
@@ -120,11 +123,9 @@ def _refuse_state_of(changes: Sequence[Change], model: nn.Module, batch: Batch) 
 class _Reading(Session):
     """Keeps the calls of edited modules."""
 
-    def __init__(
-        self, model: nn.Module, layers: Sequence[Layer], runs: Any, places: Any, counted: Set[nn.Module]
-    ) -> None:
-        self._runs, self._places, self._counted = runs, places, counted
-        super().__init__(model, layers)
+    def __init__(self, model: nn.Module, kept: tuple[Any, Any], counted: Set[nn.Module], ends: Ends) -> None:
+        (self._runs, self._places), self._counted, self._ends = kept, counted, ends
+        super().__init__(model, ends.layers)
 
     def counts(self, module: nn.Module) -> bool:
         """Return whether an edit of a module names steps or sequences."""
@@ -137,6 +138,20 @@ class _Reading(Session):
             check(trace, trace.opened, None)
         self._runs[module].append(run)
         self._places[module].append((number, step))
+        late = [layer for layer in self.modules[module] if self._ends.note(visit, layer, number, step)]
+        if late:
+            self._follow()
+        for layer in late:
+            self._ends.hand_on(visit, layer, number)
+
+    def begin(self) -> None:
+        """Note that the pass begins."""
+        self._ends.place.in_a_pass = True
+
+    def end(self, output: Any) -> None:
+        """Note that it has returned."""
+        self._ends.place.in_a_pass = False
+        self._ends.returned(output)
 
 
 def copied_run(run: Run) -> Run:

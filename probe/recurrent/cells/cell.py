@@ -112,6 +112,14 @@ class Cell(ABC):
         """Return whether a signal follows from a step's input and the hidden state before it alone."""
         return self.states == (HIDDEN,)
 
+    def reaches_output(self, signal: Signal) -> bool:
+        """Return whether what the layer returns at a step follows from a signal of that step."""
+        reached = {signal}
+        for formula in self.formulas:
+            if not reached.isdisjoint(formula.sources):
+                reached.add(formula.signal)
+        return self.output in reached
+
     def shape(self, signal: Signal) -> tuple[int, ...]:
         """Return the shape of a signal at one step of one row."""
         return (self.size(signal),)

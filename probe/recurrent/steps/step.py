@@ -33,6 +33,8 @@ class Step(ABC):
     gauges: ClassVar[tuple[str, ...]] = ()
     #: Whether the zeros of `initial` are taken in float64, as a module in float64 hands them on.
     in_float64 = False
+    #: Whether the call goes on from what an earlier one left where no argument of the call shows it.
+    resumes = False
 
     def __init__(self, module: nn.Module) -> None:
         self.module: Any = module

@@ -16,6 +16,7 @@ from torch.nn import Parameter
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 from ..signals import is_continuous
+from .readers import Readers, Watched, arrays_of
 
 #: What makes new numbers of a tensor's shape, and what mixes a state with weights: behind these a state is another's.
 _ENDS = {
@@ -51,7 +52,7 @@ class _Trail(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.open, self.rests = 0, False
+        self.open, self.rests, self.readers = 0, False, Readers()
         #: By the id of a tensor: what takes the entry away with the tensor, and its marks.
         self._known: dict[int, tuple[ref[Tensor], _Marks]] = {}
 
@@ -69,6 +70,8 @@ class _Trail(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **kwargs) if kwargs else func(*args)
+        if self.readers:
+            self._follow_readers(getattr(func, "__name__", ""), (*args, kwargs) if kwargs else args, result)
         if not self._known or (name := getattr(func, "__name__", "")) in _ENDS:
             return result
         if name in _ANEW and args and id(args[0]) in self._known:
@@ -78,6 +81,13 @@ class _Trail(TorchFunctionMode):
         elif isinstance(result, (Tensor, tuple, list)) and not isinstance(result, torch.Size):
             self._follow((*args, kwargs) if kwargs else args, result)
         return result
+
+    def _follow_readers(self, name: str, given: Any, made: Any) -> None:
+        """Note what was made of the states that are watched."""
+        read = _tensors(given)
+        in_place = read[:1] if name == "__setitem__" else []
+        nest = made if isinstance(made, (Tensor, tuple, list, dict)) and not isinstance(made, torch.Size) else ()
+        self.readers.follow(name, read, in_place or _tensors(nest))
 
     def _follow(self, given: Any, made: Any) -> None:
         read = _tensors(given)
@@ -183,6 +193,8 @@ def inherit(made: Iterable[Tensor], old: Iterable[Tensor]) -> None:
     trail = _here.trail
     if trail is not None:
         for one, before in zip(made, old, strict=False):
+            for state, computed in trail.readers.of(before).items():
+                trail.readers.set(one, state, computed=computed)
             if marks := _joined([trail.of(one), trail.of(before)]):
                 trail.set(one, marks)
 
@@ -207,3 +219,23 @@ def marks_of(state: Tensor, owner: object) -> dict[int, Mark]:
     """Return of which states of an owner's sequences a tensor was made, by the sequence's number."""
     trail = _here.trail
     return {} if trail is None else {key[1]: mark for key, mark in trail.of(state).items() if key[0] is owner}
+
+
+def watch(handed_on: Tensor, state: Watched) -> None:
+    """Follow from now on what is computed from a state that was handed on."""
+    trail = _here.trail
+    if trail is not None:
+        trail.readers.set(handed_on, state, computed=False)
+
+
+def forget(state: Watched) -> None:
+    """Follow a state no longer."""
+    trail = _here.trail
+    if trail is not None:
+        trail.readers.forget(state)
+
+
+def answers(returned: Any, state: Watched) -> bool:
+    """Return whether what a model returned was computed from a state that is watched."""
+    trail = _here.trail
+    return trail is not None and trail.readers.answer(state, arrays_of(returned))
