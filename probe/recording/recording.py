@@ -243,10 +243,14 @@ class Recording:
     def _times(self, part: LayerRecording) -> list[int]:
         return list(self.steps or range(next(iter(part.signals.values())).shape[1]))
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, *, long: bool = False) -> pd.DataFrame:
         """Return a tidy table: layer, call, batch, step, unit and a column a signal; padding is left out.
 
         The units of a state that is a matrix are counted row by row: `numpy.unravel_index(unit, shape)`.
+
+        Args:
+            long: a row for each signal, with its name in the column `signal` and its number in `value`, as plots take
+                it that tell signals apart by colour, such as seaborn's with `hue="signal"`.
 
         Raises:
             ProbeError: the recording holds no layer.
@@ -254,7 +258,20 @@ class Recording:
         import pandas as pd
 
         self._require_parts()
-        return pd.concat([self._frame(part) for part in self.parts], ignore_index=True)
+        made = self._long_frame if long else self._frame
+        return pd.concat([made(part) for part in self.parts], ignore_index=True)
+
+    def _long_frame(self, part: LayerRecording) -> pd.DataFrame:
+        import pandas as pd
+
+        wide = self._frame(part)
+        places = wide[["layer", "call", "batch", "step", "unit"]]
+        rows = [
+            # A projected hidden state has fewer units than its layer's other signals.
+            places.assign(signal=str(signal), value=wide[str(signal)])[wide["unit"] < as_array(value).shape[2]]
+            for signal, value in part.signals.items()
+        ]
+        return pd.concat(rows, ignore_index=True)
 
     def _frame(self, part: LayerRecording) -> pd.DataFrame:
         import numpy as np

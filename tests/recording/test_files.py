@@ -91,6 +91,18 @@ def test_tables_find_each_value_again(pair: nn.Module, x: Tensor) -> None:
     assert np.array_equal(low.sel(time=5).values, recording.call(0)["low[0]", "cell_state"][:, 1].numpy())
 
 
+def test_a_long_table_has_a_row_for_each_number_of_a_signal() -> None:
+    """The signal's name stands in a column, and what a signal or a shorter sequence does not have has no row."""
+    lstm = nn.LSTM(3, 5, proj_size=2, batch_first=True)
+    packed = nn.utils.rnn.pack_padded_sequence(torch.randn(2, 4, 3), [4, 3], batch_first=True)
+    recording = probe.record(lstm, packed, signals=["cell_state", "hidden_state"])
+    frame = recording.to_frame(long=True)
+    assert list(frame.columns) == ["layer", "call", "batch", "step", "unit", "signal", "value"]
+    assert frame["signal"].value_counts().to_dict() == {"cell_state": 7 * 5, "hidden_state": 7 * 2}
+    value = frame.set_index(["signal", "batch", "step", "unit"])["value"].to_dict()["hidden_state", 1, 2, 1]
+    assert value == recording["hidden_state"][1, 2, 1].item()
+
+
 def test_layers_are_listed_with_their_sizes(pair: nn.Module, tagger: Any) -> None:
     """Names, inputs, units, signals and parameters as torch counts them, in a line each; nothing is called."""
     described = probe.inspect(pair)
