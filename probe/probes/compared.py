@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +11,22 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError, several
+from ..methods.probing.near_copies import near_copies
 from ..methods.probing.prefixes import prefix_groups
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.signals import Signal
-from .points import STEP, GivenConcept, Points, inputs_of, parts_of
+from .points import STEP, GivenConcept, Points, inputs_of, module_of, parts_of, sequences_of
 from .random_recordings import is_again
 from .reading import OWN, SHUFFLED, Reading, SignalRead
 
 #: What no control may be called.
 RESERVED = (OWN, STEP, SHUFFLED, "")
+#: What is said of sequences that are nearly equal to others.
+COPIES = (
+    "sequences are nearly equal to one of another fold. A probe was then fitted on copies of what it is scored on, "
+    "and reads any value that these share, be it noise. If they are copies or noisy trials of one sequence, say "
+    "which belong together: groups=, a value for each sequence; whole groups lie in one fold."
+)
 COLUMNS = ("layer", "signal", "how", "unit", "step", "network", "score", "low", "high", "states", "sequences", "r")
 
 
@@ -31,12 +39,14 @@ class Compared:
         recordings: by name; the one that was given is `OWN`, the first.
         parts: the layers that are read, and the signals of each.
         points: the states of each layer.
+        near: how many sequences are nearly equal to one of another fold.
     """
 
     concept: GivenConcept
     recordings: Mapping[str, Recording]
     parts: Sequence[tuple[LayerRecording, Sequence[Signal]]]
     points: Sequence[Points]
+    near: int
 
     @classmethod
     def of(cls, concept: GivenConcept, recording: Recording, controls: Any, layers: Any, signals: Any) -> Compared:
@@ -69,7 +79,11 @@ class Compared:
                     "both with the same; probe.random_weights(model, x, steps=...) passes it on."
                 )
         _check_different({OWN: recording, **others}, [part for part, _ in parts])
-        return cls(concept, {OWN: recording, **others}, parts, [concept.points(recording, part) for part, _ in parts])
+        points = [concept.points(recording, part) for part, _ in parts]
+        near = _near_copies(recording, [part for part, _ in parts], points)
+        if near:
+            warnings.warn(f"{near} {COPIES}", stacklevel=3)
+        return cls(concept, {OWN: recording, **others}, parts, points, near)
 
     @property
     def score(self) -> str:
@@ -131,14 +145,30 @@ class Compared:
         summary = pd.DataFrame(summaries)
         states, sequences = (int(table[name].max()) for name in ("states", "sequences"))
         title = f"{what}; {several(states, 'state')} of {several(sequences, 'sequence')}"
+        groups = max(points.count if points.grouped else 0 for points in self.points)
+        title += f" in {several(groups, 'group')}, each in one fold" if groups else ""
         title += f", beside {several(len(networks), 'other network')}" if networks else ""
         left_out = sorted({label for points in self.points for label in points.left_out})
         if left_out:
-            title += f"; left out, in too few sequences: {', '.join(left_out)}"
+            title += f"; left out, in too few sequences{' or groups' if groups else ''}: {', '.join(left_out)}"
         last = "" if networks else "No network was compared: controls=probe.random_weights(model, x)."
+        if self.near:
+            last += f" {several(self.near, 'sequence')} nearly equal one of another fold: see groups=."
         if any(points.inputs is None for points in self.points):
-            last = f"{last} The recording does not say what was read: every state counts.".strip()
-        return Reading(title, table.fillna({"unit": ""}), summary, tuple(read), last)
+            last += " The recording does not say what was read: every state counts."
+        return Reading(title, table.fillna({"unit": ""}), summary, tuple(read), last.strip())
+
+
+def _near_copies(recording: Recording, parts: Sequence[LayerRecording], points: Sequence[Points]) -> int:
+    """Return how many sequences are nearly equal to one of another fold, of the layers' modules the most."""
+    most, met = 0, set[str]()
+    for part, here in zip(parts, points, strict=True):
+        if module_of(part) not in met:
+            met.add(module_of(part))
+            rows, first = np.unique(here.sequence, return_index=True)
+            blocks = [block[rows] for block in sequences_of(recording, part)]
+            most = max(most, int(near_copies(blocks, here.fold[first]).sum()))
+    return most
 
 
 def _check_different(recordings: Mapping[str, Recording], parts: Sequence[LayerRecording]) -> None:

@@ -30,6 +30,7 @@ def linear_probe(
     one_map: bool = True,
     fit: str | None = None,
     folds: int = FOLDS,
+    groups: Any = None,
     name: str = "",
     seed: int = 0,
 ) -> Reading:
@@ -51,6 +52,8 @@ def linear_probe(
         one_map: fit one map for all steps. False adds a map for each step that has 128 states or more.
         fit: `ridge` (its penalty by cross-validation) or `least squares` of numbers, `logistic` of categories.
         folds: into how many parts the sequences are cut; all states of a sequence are in one.
+        groups: a value for each sequence, (batch,), such as its speaker: whole groups lie in one part, as of
+            scikit-learn's `GroupKFold`, and intervals are over groups. None where each sequence stands for itself.
         name: what the concept is called.
         seed: of the parts, of the states (at most 4,000, of categories 2,000) and of the intervals.
 
@@ -58,12 +61,12 @@ def linear_probe(
         The scores, which show themselves; `.table`, `.plot()`, and `.direction(signal)` for `probe.steer`.
 
     Raises:
-        ProbeError: concept or control do not fit, or fewer than 8 sequences (or 2 a fold) have a value that varies.
+        ProbeError: concept, groups or control do not fit, or fewer than 8 sequences (or 2 a fold) have a value.
 
     Reference:
         Alain & Bengio 2016, Understanding intermediate layers; Hewitt & Liang 2019, Control tasks.
     """
-    compared = Compared.of(GivenConcept(concept, name, folds, seed), recording, controls, layers, signals)
+    compared = Compared.of(GivenConcept(concept, name, folds, seed, groups), recording, controls, layers, signals)
     found = []
     for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
         by = _fit_of(fit, points)

@@ -15,6 +15,7 @@ from ..errors import ProbeError, several, unknown
 from ..evidence.words import listed
 from ..methods.probing.controls import clock_features, inputs_read
 from ..methods.probing.fits import Fit
+from ..methods.probing.groups import LEAST_FOLDS, check_folds, folds_of, group_codes
 from ..methods.probing.linear import LinearProbe
 from ..methods.probing.prefixes import prefix_groups, turned
 from ..methods.probing.splits import by_sequence
@@ -45,7 +46,8 @@ class Points(Target):
         labels: the categories, in the order of their places; none of a number.
         inputs: what the layer read around each state, (state, number), or None where the recording does not say.
         read: how many inputs that are, in words.
-        left_out: the categories that stand in too few sequences.
+        left_out: the categories that stand in too few sequences, or in one group.
+        grouped: whether groups were given.
     """
 
     place: np.ndarray
@@ -53,10 +55,11 @@ class Points(Target):
     inputs: np.ndarray | None
     read: str
     left_out: tuple[str, ...]
+    grouped: bool
 
     def at(self, rows: np.ndarray) -> Points:
         """Return some of the states."""
-        parts = ("values", "sequence", "fold", "bin", "step", "left", "place", "inputs")
+        parts = ("values", "sequence", "group", "fold", "bin", "step", "left", "place", "inputs")
         return replace(self, **{name: _rows(getattr(self, name), rows) for name in parts})
 
     def controls(self) -> Mapping[str, np.ndarray]:
@@ -116,15 +119,18 @@ class GivenConcept:
         name: what it is called.
         folds: into how many parts the sequences are cut.
         seed: of parts and draws.
+        groups: a value for each sequence: all sequences with the same value are in one part. None where each stands
+            for itself.
     """
 
     given: Any
     name: str
     folds: int
     seed: int
+    groups: Any = None
 
     def __post_init__(self) -> None:
-        for name, value, least in (("folds", self.folds, 3), ("seed", self.seed, 0)):
+        for name, value, least in (("folds", self.folds, LEAST_FOLDS), ("seed", self.seed, 0)):
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise ProbeError(f"{name}={value!r} must be a whole number, {least} or more.")
 
@@ -153,13 +159,13 @@ class GivenConcept:
         x = inputs_of(recording, part, time)
         steps, lengths = _steps(recording, part, time, None if x is None else x.shape[1])
         here = values.known & (steps >= 0) & (steps < lengths[:, None])
-        groups, depends = _groups(recording, part, x, steps, lengths)
+        shared, depends = _shared_places(recording, part, x, steps, lengths)
         rng = np.random.default_rng(int(self.seed))
-        sequence, place = _one_of_each(np.where(here, groups, -1), rng.permutation(batch))
+        sequence, place = _one_of_each(np.where(here, shared, -1), rng.permutation(batch))
         labels, codes = self._codes(values, sequence, place)
-        left_out = ()
+        left_out, groups = (), group_codes(self.groups, batch)
         if not values.numeric:
-            kept = often(codes, sequence)
+            kept = often(codes, sequence, sequence if groups is None else groups[sequence])
             left_out = tuple(labels[code] for code in np.unique(codes[~kept]))
             sequence, place, codes = sequence[kept], place[kept], codes[kept]
         self._check(codes, labels, sequence)
@@ -173,22 +179,25 @@ class GivenConcept:
         if x is not None:
             reads = {"before": depends != END, "after": depends != BEGINNING}
             around, read = inputs_read(torch.as_tensor(x), sequence, step, **reads)
-        there = np.unique(sequence)
-        fold = rng.permutation(len(there)) % self.folds
+        group, fold = folds_of(sequence, groups, self.folds, rng)
+        if groups is not None:
+            check_folds(int(group.max()) + 1, self.folds, what=f"{self.called} has a value")
         return Points(
             values=codes.astype(float),
             named=not values.numeric,
             sequence=sequence,
-            fold=fold[np.searchsorted(there, sequence)],
+            group=group,
+            fold=fold,
             bin=step if longest <= BINS else step * BINS // longest,
             step=step,
-            count=batch,
+            count=batch if groups is None else int(group.max()) + 1,
             left=lengths[sequence] - 1 - step if depends != BEGINNING else None,
             place=place,
             labels=() if values.numeric else labels,
             inputs=around,
             read=read,
             left_out=left_out,
+            grouped=groups is not None,
         )
 
     def _codes(self, values: Aligned, sequence: np.ndarray, place: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
@@ -206,6 +215,7 @@ class GivenConcept:
                 f"{self.called} has a value in {several(count, 'sequence')}, where sequences that share a state "
                 f"count once; a probe with {self.folds} folds needs {least}. Give more sequences, or a value at more "
                 "steps."
+                + (" A category that stands in one group is left out." if labels and self.groups is not None else "")
             )
         if len(np.unique(codes)) < 2:
             only = labels[int(codes[0])] if labels else f"{codes[0]:g}"
@@ -215,12 +225,32 @@ class GivenConcept:
             )
 
 
+def sequences_of(recording: Recording, part: LayerRecording) -> list[np.ndarray]:
+    """Return what makes each sequence that a layer read: inputs, length and initial state, (sequence, number) each.
+
+    Where the recording does not say what was read, the layer's states stand for the inputs.
+    """
+    signals = [*part.signals.values()]
+    batch, time = signals[0].shape[:2]
+    x = inputs_of(recording, part, time)
+    read = [np.nan_to_num(x)] if x is not None else [np.nan_to_num(numbers(value)) for value in signals]
+    _, lengths = _steps(recording, part, time, None if x is None else x.shape[1])
+    steps = (np.arange(lengths.max()) < lengths[:, None]).astype(float)
+    return [each.reshape(batch, -1) for each in (*read, steps, *_initial_states(recording, batch))]
+
+
+def _initial_states(recording: Recording, batch: int) -> list[np.ndarray]:
+    """Return the initial states of all layers, (sequence, number) each."""
+    every = [state for part in recording.parts for state in part.initial.values() if len(state) == batch]
+    return [numbers(state).reshape(batch, -1) for state in every]
+
+
 def inputs_of(recording: Recording, part: LayerRecording, time: int) -> np.ndarray | None:
     """Return what a layer's module read, (sequence, time, number), or None if the recording does not say.
 
     Of a module that reads the states of a recorded layer as they are, it is what that layer's module read.
     """
-    own = [other for other in recording.parts if (other.call, _module(other)) == (part.call, _module(part))]
+    own = [other for other in recording.parts if (other.call, module_of(other)) == (part.call, module_of(part))]
     x = next((other.inputs for other in own if other.inputs is not None), None)
     if x is None or (recording.steps is None and x.shape[1] != time):
         return None
@@ -231,7 +261,7 @@ def inputs_of(recording: Recording, part: LayerRecording, time: int) -> np.ndarr
     return numbers(x)
 
 
-def _module(part: LayerRecording) -> str:
+def module_of(part: LayerRecording) -> str:
     """Return the name of a layer's module: without the number of the layer and its direction."""
     name = part.layer.removesuffix(".reverse")
     return name[: name.rindex("[")] if name.endswith("]") else name
@@ -248,7 +278,7 @@ def _steps(
     return np.where(kept < 0, kept + lengths[:, None], kept), lengths
 
 
-def _groups(
+def _shared_places(
     recording: Recording, part: LayerRecording, x: np.ndarray | None, steps: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, str]:
     """Return which places hold one state, (sequence, place), a number each, and which inputs the states depend on.
@@ -257,13 +287,14 @@ def _groups(
     and sequences that end alike if it reads from the end. The states themselves decide whether they do.
     """
     back = part.layer.endswith(".reverse")
-    others = any(other.layer.endswith(".reverse") and _module(other) == _module(part) for other in recording.parts)
+    own = [other for other in recording.parts if module_of(other) == module_of(part)]
+    others = any(other.layer.endswith(".reverse") for other in own)
     tried = (END, WHOLE) if back else (BEGINNING, WHOLE) if part.inputs is not None or not others else (WHOLE,)
     alone = np.arange(steps.size).reshape(steps.shape)
     if x is None:
         return alone, tried[0]
-    initial = [state for other in recording.parts for state in other.initial.values() if len(state) == len(x)]
-    starts = np.unique(np.column_stack([np.zeros(len(x)), *map(numbers, initial)]), axis=0, return_inverse=True)[1]
+    initial = np.column_stack([np.zeros(len(x)), *_initial_states(recording, len(x))])
+    starts = np.unique(initial, axis=0, return_inverse=True)[1]
     # A number for each prefix of each length, and the same of the sequences from their ends.
     size = np.arange(x.shape[1]) * len(x)
     begun = prefix_groups(x, lengths, starts.ravel()) + size

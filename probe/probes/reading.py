@@ -83,7 +83,7 @@ class SignalRead:
         return self.scores[OWN].interval(samples)[0] > self.chance
 
     def samples(self, seed: int) -> np.ndarray:
-        """Return bootstrap samples of the sequences that were read, (draw, sequence)."""
+        """Return bootstrap samples of the sequences, or groups, that were read, (draw, sequence)."""
         return bootstrap_counts(len(self.scores[OWN].loss), seed)
 
     def _named(self, samples: np.ndarray) -> str:
@@ -135,11 +135,11 @@ class Reading:
     """What could be read of a concept off each signal of a recording, beside controls.
 
     It shows itself: a line for each signal with its held-out score, the best control and its score, and a verdict.
-    *Above every control*: the 95 % interval of the difference to the best control, over sequences, lies above 0.05;
-    above a control of .9 it must lie above half of what the control leaves unexplained, and above 0.01. *Below every
-    network*: the interval of the difference to the worst of the networks lies below -0.05. Else *not specific*:
-    nothing here says that training made it. *No network compared*: only the step, the inputs or a shuffled concept
-    are beaten.
+    *Above every control*: the 95 % interval of the difference to the best control, over sequences or groups, lies
+    above 0.05; above a control of .9 it must lie above half of what the control leaves unexplained, and above 0.01.
+    *Below every network*: the interval of the difference to the worst of the networks lies below -0.05. Else *not
+    specific*: nothing here says that training made it. *No network compared*: only the step, the inputs or a shuffled
+    concept are beaten.
 
     Attributes:
         title: what was read, how it was scored, and on what.

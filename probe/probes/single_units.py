@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..methods.probing.controls import relabelled
 from ..methods.probing.monotone import monotone_held_out
 from ..methods.probing.scores import Score, of_exact
 from ..methods.probing.splits import by_sequence
@@ -30,6 +29,7 @@ def single_units(
     controls: Mapping[str, Recording] | None = None,
     layers: Iterable[str] | None = None,
     signals: Iterable[str] | None = None,
+    groups: Any = None,
     name: str = "",
     seed: int = 0,
 ) -> Reading:
@@ -45,9 +45,10 @@ def single_units(
         concept: its value at each recorded step; see `probe.linear_probe`.
         controls: recordings of the same inputs by name; see `probe.linear_probe`. The step alone, the last inputs and
             the concept shuffled always stand beside them: the best of many follows it by chance. It is shuffled
-            within steps; among whole sequences where it has one value in each.
+            within steps; among whole sequences, or groups, where it has one value in each.
         layers: which layers, by name; None for all.
         signals: which signals, by name; None for all that were recorded.
+        groups: a value for each sequence, (batch,), such as its speaker; see `probe.linear_probe`.
         name: what the concept is called.
         seed: of the parts, of the states (at most 4,000, of categories 2,000) and of the intervals.
 
@@ -60,14 +61,12 @@ def single_units(
     Reference:
         Karpathy et al. 2015, Visualizing and understanding recurrent networks.
     """
-    compared = Compared.of(GivenConcept(concept, name, FOLDS, seed), recording, controls, layers, signals)
+    compared = Compared.of(GivenConcept(concept, name, FOLDS, seed, groups), recording, controls, layers, signals)
     found = []
     for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
-        (order,) = relabelled(points.values, points.bin, points.sequence, 1, seed=int(seed))
-        shuffled, beside = (
-            replace(points, values=order),
-            {**points.controls(), STEP: points.step[:, None].astype(float)},
-        )
+        (order,) = points.shuffled(1, seed=int(seed))
+        shuffled = replace(points, values=order)
+        beside = {**points.controls(), STEP: points.step[:, None].astype(float)}
         for signal in wanted:
             states = compared.read(part, signal, points)
             held = points.within_steps(points.values)
@@ -103,4 +102,4 @@ def _read_by_one_map(points: Points, states: np.ndarray) -> tuple[Score, tuple[i
     """Return the share of states that a monotone map of the best unit reads exactly, and the units selected."""
     place = np.unique(points.values, return_inverse=True)[1].astype(float)
     predicted, units = monotone_held_out(states, place, by_sequence(points.fold), np.ones(len(place)), by_share=True)
-    return of_exact(place, predicted, points.sequence, points.count), tuple(dict.fromkeys(units))
+    return of_exact(place, predicted, points.group, points.count), tuple(dict.fromkeys(units))

@@ -107,7 +107,7 @@ def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) 
     values = concept.values[rows][every[:, 0], every[:, 1]]
     defined = np.flatnonzero(np.isfinite(values))
     if concept.is_named:
-        common = defined[often(values[defined], every[defined, 0])]
+        common = defined[often(values[defined], every[defined, 0], every[defined, 0])]
         defined = common if len(common) else defined
     picked = defined[chosen(values[defined], rng, named=concept.is_named)]
     sequences, place = np.unique(every[picked, 0], return_inverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -105,18 +106,18 @@ def inputs_read(
 
 
 def relabelled(
-    values: np.ndarray, bins: np.ndarray, sequence: np.ndarray, count: int, *, seed: int
+    values: np.ndarray, bins: np.ndarray, blocks: Sequence[np.ndarray], count: int, *, seed: int
 ) -> list[np.ndarray]:
     """Return values in another order, in which nothing but the step could tell them.
 
     They are shuffled among the states of each bin of steps, so that what the step explains is kept. A concept that
-    has one value in each sequence is shuffled among whole sequences: its states are not independent, and by chance
-    more is read of a few sequences than of many states.
+    has one value in each group or sequence is shuffled among whole ones: its states are not independent, and by
+    chance more is read of a few sequences than of many states.
 
     Args:
         values: the concept's value at each state, (state,).
         bins: the bin of steps of each, (state,).
-        sequence: the sequence of each, (state,).
+        blocks: the group of each state, (state,), and its sequence; the largest in which the concept has one value.
         count: how often they are shuffled.
         seed: of the orders.
 
@@ -124,10 +125,10 @@ def relabelled(
         Winkler et al. 2015, Multi-level block permutation.
     """
     rng, orders, place = np.random.default_rng([seed, 3]), [], np.argsort(bins, kind="stable")
-    _, first, own = np.unique(sequence, return_index=True, return_inverse=True)
-    whole = len(first) < len(values) and np.array_equal(values[first][own], values)
+    whole = next((found for block in blocks if (found := _of_one_value(values, block)) is not None), None)
     for _ in range(count):
-        if whole:
+        if whole is not None:
+            first, own = whole
             orders.append(values[rng.permutation(first)][own])
             continue
         # A stable sort by bin after a random permutation: the values of each bin are in random order.
@@ -136,6 +137,12 @@ def relabelled(
         shuffled[place] = values[mixed[np.argsort(bins[mixed], kind="stable")]]
         orders.append(shuffled)
     return orders
+
+
+def _of_one_value(values: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the first state of each block and the block of each state, or None where values differ in a block."""
+    _, first, own = np.unique(block, return_index=True, return_inverse=True)
+    return (first, own) if len(first) < len(values) and np.array_equal(values[first][own], values) else None
 
 
 def signed_sums(

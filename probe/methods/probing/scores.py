@@ -26,7 +26,8 @@ class Score:
     the parts' R², each about its own mean.
 
     Attributes:
-        loss: the loss in each sequence, (sequence, class); one row for all where states are split by prefix.
+        loss: the loss in each sequence, or group of them, (sequence, class); one row for all where states are split
+            by prefix.
         scale: the largest loss that counts, (sequence, class): that of always predicting the mean, or all states.
 
     Reference:

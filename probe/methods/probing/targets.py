@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from .controls import relabelled
 from .fits import Fit, LeastSquares, Logistic, Ridge
 from .scores import Score, of_categories, of_numbers
 from .splits import by_sequence
@@ -29,16 +30,19 @@ class Target:
         values: its value at each state, (state,): numbers, or the places of categories.
         named: whether they are places of categories.
         sequence: the sequence of each state, (state,).
-        fold: the fold of each state, (state,); all states of a sequence are in the same one.
+        group: the group of each state, (state,): what is held out, and drawn for intervals, as a whole. It is the
+            sequence where no groups were given.
+        fold: the fold of each state, (state,); all states of a group are in the same one.
         bin: the bin of steps of each state, (state,).
         step: the step of each state, (state,).
-        count: how many sequences there are.
+        count: how many groups there are.
         left: how many steps follow each state, (state,), if a layer reads from the end and may count them; else None.
     """
 
     values: np.ndarray
     named: bool
     sequence: np.ndarray
+    group: np.ndarray
     fold: np.ndarray
     bin: np.ndarray
     step: np.ndarray
@@ -67,7 +71,7 @@ class Target:
         fit = self.fit if fit is None else fit
         predicted = fit.held_out(features, np.column_stack(columns), by_sequence(self.fold))
         of = of_categories if isinstance(fit, Logistic) else of_numbers
-        return [of(own, each, self.sequence, self.count) for own, each in zip(columns, predicted.T, strict=True)]
+        return [of(own, each, self.group, self.count) for own, each in zip(columns, predicted.T, strict=True)]
 
     def detrended(self, values: Float[np.ndarray, "state number"]) -> Float[np.ndarray, "state number"]:
         """Return numbers without what the step explains."""
@@ -76,6 +80,10 @@ class Target:
     def within_steps(self, values: Float[np.ndarray, " state"]) -> Float[np.ndarray, " state"]:
         """Return values of the concept without what the step explains; categories as they are."""
         return values if self.named else self.detrended(values[:, None])[:, 0]
+
+    def shuffled(self, count: int, *, seed: int) -> list[np.ndarray]:
+        """Return the values in other orders, which keep what the step explains; see `relabelled`."""
+        return relabelled(self.values, self.bin, (self.group, self.sequence), count, seed=seed)
 
     def follows(
         self, states: Float[np.ndarray, "state unit"], picked: Bool[np.ndarray, " state"] | None = None
@@ -88,7 +96,7 @@ class Target:
     def best_unit(self, states: Float[np.ndarray, "state unit"]) -> tuple[Score, tuple[int, ...]]:
         """Return the score of the unit that follows the concept best within steps, and the units that were selected.
 
-        A unit is selected and fitted on half of the sequences, and scored on the other half, both ways: scored where
+        A unit is selected and fitted on half of the folds, and scored on the other half, both ways: scored where
         it was selected, the best of many units would look good by chance.
         """
         units, goal = self.detrended(states), self.within_steps(self.values)
@@ -101,20 +109,24 @@ class Target:
             unit = int(np.argmax(follows(units[half], goal[half], self.bin[half], named=self.named)))
             predicted[other] = fit.held_out(units[:, [unit]], goal[:, None], halves)[other, 0]
             selected.append(unit)
-        score = (of_categories if self.named else of_numbers)(goal, predicted, self.sequence, self.count)
+        score = (of_categories if self.named else of_numbers)(goal, predicted, self.group, self.count)
         return score, tuple(dict.fromkeys(selected))
 
 
-def often(codes: np.ndarray, sequence: np.ndarray) -> Bool[np.ndarray, " state"]:
-    """Return the states whose category occurs in enough sequences to be fitted and scored in each fold.
+def often(codes: np.ndarray, sequence: np.ndarray, group: np.ndarray) -> Bool[np.ndarray, " state"]:
+    """Return the states whose category occurs often enough to be fitted and scored: a category of one group never is.
 
     Args:
         codes: the category of each state, (state,).
         sequence: its sequence.
+        group: its group.
     """
-    pairs = np.unique(np.column_stack([codes, sequence]), axis=0)
-    categories, counts = np.unique(pairs[:, 0], return_counts=True)
-    return np.isin(codes, categories[counts >= LEAST_SEQUENCES])
+    kept = np.ones(len(codes), dtype=bool)
+    for where, least in ((sequence, LEAST_SEQUENCES), (group, 2)):
+        pairs = np.unique(np.column_stack([codes, where]), axis=0)
+        categories, counts = np.unique(pairs[:, 0], return_counts=True)
+        kept &= np.isin(codes, categories[counts >= least])
+    return kept
 
 
 def chosen(values: np.ndarray, rng: np.random.Generator, *, named: bool) -> np.ndarray:

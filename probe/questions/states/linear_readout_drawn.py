@@ -11,7 +11,7 @@ import pandas as pd
 from ...evidence.intervals import bootstrap_counts
 from ...evidence.measurements import measurement, tabulate
 from ...evidence.strongest import RANDOM
-from ...methods.probing.controls import clock_features, inputs_read, relabelled
+from ...methods.probing.controls import clock_features, inputs_read
 from ...methods.probing.scores import MARGIN, Score, of_categories
 from ...subjects.networks.random_weights import kind_of
 from ...subjects.states import Place, reads_ahead, sample_of, states_of
@@ -60,7 +60,7 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
         rows += [row("score", s.value, place, network=control.network, kind=fit) for place, s in by_place.items()]
     controls = _without_states(subject, target, at)
     count = ORDERS_OF_CATEGORIES if target.named else ORDERS
-    orders = relabelled(target.values, target.bin, target.sequence, count, seed=subject.seed)
+    orders = target.shuffled(count, seed=subject.seed)
     relabelled_scores = target.scores(states_of(subject).states[at][target.picked], orders)
     nulls: dict[str, tuple[tuple[str, str], Score]] = {name: (("", ""), score) for name, score in controls.items()}
     nulls |= {f"{RELABELLED} {number}": (at, score) for number, score in enumerate(relabelled_scores, start=1)}
@@ -125,7 +125,7 @@ def _without_states(subject: Subject, target: Target, at: Place) -> dict[str, Sc
     scores = {name: target.score(each) for name, each in features.items()}
     if target.named:
         always = np.full(len(target.values), target.values[0])
-        scores[CONSTANT] = of_categories(target.values, always, target.sequence, target.count)
+        scores[CONSTANT] = of_categories(target.values, always, target.group, target.count)
     return scores
 
 

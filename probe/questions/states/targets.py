@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import several
 from ...evidence.intervals import bootstrap_counts
 from ...methods.probing import targets
-from ...methods.probing.controls import inputs_read, relabelled
+from ...methods.probing.controls import inputs_read
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...recurrent.layers import OpenLayer
 from ...subjects.concepts import Known
@@ -45,6 +45,7 @@ class Target(targets.Target):
             values=concept.values[sample.rows][sequence, step],
             named=concept.is_named,
             sequence=sequence,
+            group=sequence,
             fold=sample.fold[name],
             bin=sample.bins(subject.x.shape[1])[picked],
             step=step,
@@ -65,7 +66,7 @@ def unit_follows(subject: Subject, name: str, at: Place) -> bool:
     states = states_of(subject).states[at][target.picked]
     x, ahead = subject.x[sample_of(subject).rows], at[0] in reads_ahead(subject)
     inputs, _ = inputs_read(x, target.sequence, target.step, before=True, after=ahead)
-    orders = relabelled(target.values, target.bin, target.sequence, SHUFFLES, seed=subject.seed)
+    orders = target.shuffled(SHUFFLES, seed=subject.seed)
     controls = [
         target.best_unit(inputs)[0],
         *(replace(target, values=order).best_unit(states)[0] for order in orders),
