@@ -207,6 +207,15 @@ def reading(*names: str) -> list[str]:
     return [*(f"reading-{name}" for name in names), "single-units"]
 
 
+STATES = [
+    Planted(
+        "a count that drifts a little while nothing comes",
+        relu(1, 1, ih={0: [0.1]}, hh={(0, 0): 1}, bias={0: 1e-4}),
+        bits(1, 100, 8),
+        ("fixed-points",),
+        says=[r"Under the input \(0\) the search finds no fixed point, but a line of slow points \(8 of modulus 1\)"],
+    ),
+]
 READ = [
     Planted(
         "units hold a count and the step, and others follow from them",
@@ -270,7 +279,7 @@ READ = [
 ]
 
 
-@pytest.mark.parametrize("case", [*ANSWERED, *READ], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*ANSWERED, *READ, *STATES], ids=lambda case: case.name)
 def test_what_is_said_of_a_planted_network_is_true(case: Planted, tmp_path: Path) -> None:
     """Each sentence that must stand does, and none that would be false; what cannot be asked says why."""
     case.check(tmp_path)

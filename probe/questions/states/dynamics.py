@@ -147,7 +147,8 @@ def _at_rest(row: _Row, subject: Subject, silent: Tensor | None) -> Iterator[dic
 def tell(answered: Answered) -> Told:
     """Return how many fixed points a network and its controls have under the input under which it has most."""
     subject, counts = answered.subject, of_network(answered, "fixed_points").set_index("kind")["value"]
-    kind = str(counts.idxmax())
+    slow = of_network(answered, "slow_points").set_index("kind")["value"]
+    kind = max(counts.index, key=lambda name: (counts[name], slow[name]))
     own = only(answered.table, kind=kind)
     mine, controls = only(own, network=subject.network.name), own[own["network"] != subject.network.name]
     beside = only(controls, metric="fixed_points").nlargest(1, "value")
@@ -165,7 +166,7 @@ def tell(answered: Answered) -> Told:
         f"{start.layer.name} that the inputs lead to, went on between the points that it found, and minimised "
         "q = |F(s) \N{MINUS SIGN} s|²/2 (fixed below 1e-24, slow below 1e-6; Sussillo and Barak 2013). It may miss "
         "points, and leaves out those beyond what a state can be. A stable point forgets a small push, a neutral one "
-        "keeps it."
+        "keeps it. Slow points of modulus 1 keep it too: they are taken from a line on which a state hardly moves."
     )
     title, caption = "How many points the search finds", "A mark for each network and input."
     figure = figure_of(answered, draw, "fixed_points", title=title, alt=first, caption=caption)
@@ -178,4 +179,13 @@ def _counted(rows: pd.DataFrame) -> str:
     kinds = {"stable": stable, "neutral": neutral, "unstable": fixed - stable - neutral}
     each = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
     missing = ", and misses some" if one(rows, metric="incomplete") else ""
-    return f"{several(fixed, 'fixed point')} ({each}){missing}" if fixed else "no fixed point"
+    found = f"{several(fixed, 'fixed point')} ({each}){missing}" if fixed else "no fixed point"
+    line = _on_a_line(rows)
+    return f"{found}{' and' if fixed else ', but'} a line of slow points ({line} of modulus 1)" if line > 1 else found
+
+
+def _on_a_line(rows: pd.DataFrame) -> int:
+    """Return how many slow points keep a small push as it is: they stand for a line on which a state hardly moves."""
+    q, modulus = (only(rows, metric=f"point_{name}").sort_values("at")["value"] for name in ("q", "modulus"))
+    slow = q.to_numpy() >= fixed_points.FIXED
+    return int((slow & (np.abs(modulus.to_numpy() - 1) <= fixed_points.NEAR)).sum())
