@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from many_counters import counters
 from planted_cases import Planted, bits, by_hand, every, first_feature, relu
 from torch import nn
 
@@ -216,7 +217,23 @@ STATES = [
         says=[r"Under the input \(0\) the search finds no fixed point, but a line of slow points \(8 of modulus 1\)"],
     ),
 ]
+EIGHT = np.random.default_rng(1).permuted(every(8), axis=0)
+NEARLY = np.where(
+    DRAWS.random(EIGHT.shape[:2]) < 0.05, DRAWS.permuted(EIGHT[:, :, 0].cumsum(1)), EIGHT[:, :, 0].cumsum(1)
+)
 READ = [
+    Planted(
+        "networks that never see a concept, which is nearly the count that they hold",
+        {"trained": list(counters(2))},
+        EIGHT.astype(np.float32),
+        ["linear-readout"],
+        says=[
+            r"The sum of feature 0 of the inputs is read better, with an R² of 1\.00 after the last step",
+            "Rule selectivity does not judge 2 networks",
+        ],
+        never=["The last state holds “nearly” better than other memories of its input: "],
+        concepts={"nearly": NEARLY},
+    ),
     Planted(
         "units hold a count and the step, and others follow from them",
         written(ones=1, time=2),
@@ -258,6 +275,14 @@ READ = [
         says=["“label” was not found|The score is not shown to exceed", "No unit of .* is shown to follow “number”"],
         never=["nit \\d+ of .{5,40} follows", "\\bnan\\b"],
         concepts={"number": labels("12345").astype(float), "label": labels("abcdefg")},
+    ),
+    Planted(
+        "classes, one of which is held exactly and two of which are random",
+        written(last=0, units=1),
+        X,
+        ["reading-kind"],
+        says=[r"balanced accuracy 0\.\d\d \([^)]*; by value: “none” 1\.00, “left” 0\.\d\d and “right” 0\.\d\d\)"],
+        concepts={"kind": np.where(X[:, :, 0] == 0, "none", DRAWS.choice(["left", "right"], X.shape[:2]))},
     ),
     Planted(
         "tokens, whose ids say nothing by their size",

@@ -42,6 +42,12 @@ class Score:
         """The score over all sequences; 0 if the scale is 0."""
         return float(_mean_score(self.loss.sum(0), self.scale.sum(0)))
 
+    @property
+    def by_class(self) -> Float[np.ndarray, " class"]:
+        """The score of each class over all sequences; 0 if its scale is 0."""
+        loss, scale = self.loss.sum(0), self.scale.sum(0)
+        return np.where(scale > 0, 1 - loss / np.where(scale > 0, scale, 1), 0)
+
     def interval(self, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
         """Return the 95 % interval over sequences, given bootstrap samples of them; see `bootstrap_counts`."""
         return _interval([(1, self)], samples)

@@ -20,13 +20,14 @@ from matplotlib.ticker import MaxNLocator
 
 from ...errors import ProbeError, several
 from ...evidence.claims import Control, Range, Rule
-from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
+from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, only, tabulate
 from ...evidence.strongest import RANDOM
+from ...evidence.words import said
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ...methods.probing.fits import LeastSquares
 from ...methods.probing.linear import fit_linear, r_squared
 from ...methods.probing.prefixes import StepStates, pool
-from ...methods.probing.scores import MARGIN, of_parts, of_rounding
+from ...methods.probing.scores import LEAST_MARGIN, MARGIN, of_parts, of_rounding
 from ...methods.probing.splits import LEAST_STATES, folds
 from ...plots.networks import draw_dots, draw_role_lines
 from ...plots.style import axes_or_new
@@ -34,8 +35,9 @@ from ...recurrent.signals import Signal
 from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
-from ..question import Question
+from ..question import Answered, Question, Told
 from ..rules import INITIAL, rule
+from ..told import measured_on
 from .linear_readout_drawn import measure_drawn
 from .linear_readout_words import tell
 from .targets import why_no_target
@@ -43,6 +45,8 @@ from .targets import why_no_target
 QUESTION = "linear_readout"
 #: Of more values than this no codelength is measured: its probe takes time with the third power of their number.
 MOST_CODED = 50
+#: Where 1 - |r| of a sum of inputs and the concept is no more, they are one but for scale.
+_ALIKE = 1e-9
 #: A verdict about networks that were trained alike, by probes of drawn states, needs so many of them.
 NEEDS_OF_DRAWN = 20
 _Row = dict[str, Any]
@@ -57,8 +61,10 @@ def question(subject: Subject) -> Question:
         measure,
         (needs.states,),
         draw=partial(draw_dots, metrics={"last_step_r_squared": "R² of the\nlast state"}),
+        tell=_tell_sum,
+        settings={"sums": True},
         text="A probe is fitted to half of the states of a step and scored on the other half, both ways.",
-        version=2,
+        version=3,
         leads=True,
         rules=(
             rule(
@@ -76,7 +82,8 @@ def question(subject: Subject) -> Question:
                 f"The last state holds {name} better than other memories of its input.",
                 "selectivity",
                 definition="Held-out R² of the concept minus the mean of that of 200 sums of the inputs with signs "
-                "that nearly cancel; the hidden state after the last step.",
+                "that nearly cancel; the hidden state after the last step. Not judged where the sum of one feature "
+                "of the inputs is read better than the concept.",
                 source="Hewitt & Liang 2019",
                 at_least=0.5,
                 signal=_returned(subject),
@@ -135,7 +142,7 @@ def names(subject: Subject) -> dict[str, str]:
     return questions
 
 
-def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
+def measure(subjects: Sequence[Subject], *, sums: bool = False) -> pd.DataFrame:
     """Measure least-squares probes of the last layer, with the controls that a probe needs.
 
     A signal each: `r_squared` and `rounding_accuracy` at each step, held out (half of the distinct states is
@@ -149,13 +156,19 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     where it has more than `MOST_CODED` values. The last step is the last one with enough distinct states. Of many
     sequences a part is recorded, drawn by the network's seed.
 
+    Args:
+        subjects: the networks.
+        sums: measure `best_sum` too, the best R² of the sum of one feature of the inputs so far, which `kind` names;
+            a sum that is the concept itself but for scale is none. Where it is read better, by more than 0.01, than
+            the concept of a trained network, there is no `selectivity`: signs that nearly cancel make no such sum.
+
     Raises:
         ProbeError: no step has enough distinct states where the concept is defined.
     """
-    return tabulate(row for subject in as_subjects(subjects) for row in _of_one(subject))
+    return tabulate(row for subject in as_subjects(subjects) for row in _of_one(subject, sums=sums))
 
 
-def _of_one(subject: Subject) -> Iterator[_Row]:
+def _of_one(subject: Subject, *, sums: bool) -> Iterator[_Row]:
     layer, levels = studied_layer(subject), subject.concept.levels
     read = layer.whole_state
     by_step = step_states(subject, read, rows=rows_within_budget(subject, layer.units * len(read)))
@@ -167,6 +180,7 @@ def _of_one(subject: Subject) -> Iterator[_Row]:
         )
     last = [item for item in by_step if len(item.rows) >= LEAST_STATES][-1]
     memories = signed_sums(subject.x, seed=0)[last.rows, last.step]
+    of_features = subject.x.double().cumsum(1).numpy()[last.rows, last.step] if sums else np.empty((len(memories), 0))
     whole = bool((levels == levels.round()).all() and levels[0] >= 0)
     scores = []
     for signal in read:
@@ -174,7 +188,10 @@ def _of_one(subject: Subject) -> Iterator[_Row]:
         at_steps = [*_at_steps(row, by_step, signal, whole)]
         scores += [one["value"] for one in at_steps if one["metric"] == "r_squared" and one["step"] == last.step]
         yield from (*at_steps, *_over_steps(row, by_step, signal, whole))
-        yield from _at_last(row, last, signal, memories, levels if whole else None)
+        best = _best_sum(last, signal, of_features)
+        yield from (row("best_sum", value=value, kind=kind, step=last.step) for kind, value in best.items())
+        least = max(best.values(), default=-np.inf) if subject.network.role == "trained" else -np.inf
+        yield from _at_last(row, last, signal, memories, levels if whole else None, least=least)
     yield measurement(QUESTION, "last_step_r_squared", subject.network, min(scores), step=last.step)
 
 
@@ -208,16 +225,41 @@ def _over_steps(row: partial[_Row], by_step: list[StepStates], signal: Signal, w
     yield from (row("variance_share", value=share, kind=part) for part, share in shares.items())
 
 
+def _best_sum(last: StepStates, signal: Signal, sums: np.ndarray) -> dict[str, float]:
+    """Return the largest held-out R² of the sum of one feature by what it is called; empty where there is none."""
+    varied = sums - sums.mean(0)
+    size, concept = np.linalg.norm(varied, axis=0), last.concept - last.concept.mean()
+    alike = np.abs(varied.T @ concept) >= (1 - _ALIKE) * size * np.linalg.norm(concept)
+    others = np.flatnonzero((size > 0) & ~alike)
+    if not len(others):
+        return {}
+    parts = folds(len(sums), 2, seed=0)
+    predicted = LeastSquares().held_out(last.states[signal], sums[:, others], parts)
+    found = [of_parts(*pair, parts).value for pair in zip(sums[:, others].T, predicted.T, strict=True)]
+    best = int(np.argmax(found))
+    return {f"the sum of feature {others[best]} of the inputs": found[best]}
+
+
 def _at_last(
-    row: partial[_Row], last: StepStates, signal: Signal, memories: np.ndarray, levels: np.ndarray | None
+    row: partial[_Row],
+    last: StepStates,
+    signal: Signal,
+    memories: np.ndarray,
+    levels: np.ndarray | None,
+    *,
+    least: float,
 ) -> Iterator[_Row]:
-    """Yield what sets the concept apart from all else that the last state holds."""
+    """Yield what sets the concept apart from all else that the last state holds.
+
+    A concept that is clearly read less well than `least` has no `selectivity`.
+    """
     states, concept = last.states[signal], last.concept
     targets = np.column_stack([concept, memories])
     parts = folds(len(states), 2, seed=0)
     predicted = LeastSquares().held_out(states, targets, parts)
     explained = [of_parts(*pair, parts).value for pair in zip(targets.T, predicted.T, strict=True)]
-    yield row("selectivity", value=explained[0] - float(np.mean(explained[1:])), step=last.step)
+    if explained[0] >= least - LEAST_MARGIN:
+        yield row("selectivity", value=explained[0] - float(np.mean(explained[1:])), step=last.step)
     if levels is not None and len(levels) <= MOST_CODED:
         places = np.searchsorted(levels, concept).astype(float)
         bits = online_codelength(states, places, classes=len(levels), seed=0)
@@ -225,6 +267,20 @@ def _at_last(
     equal = np.full(len(concept), 1 / len(concept))
     shares = variance_shares(np.zeros(len(equal)), concept, states, equal)
     yield row("between_concept_share", value=shares.linear + shares.curved, step=last.step)
+
+
+def _tell_sum(answered: Answered) -> Told:
+    """Say which sum of inputs is read better than the concept, where one is."""
+    subject, setup = answered.subject, measured_on(answered.subject, (needs.states,))
+    own = only(answered.table, network=subject.network.name, signal=_returned(subject))
+    best = only(own, metric="best_sum")
+    if len(best) and not len(only(own, metric="selectivity")):
+        kind, value = best[["kind", "value"]].iloc[0]
+        better = (
+            f"{str(kind).capitalize()} is read better, with an R² of {said(value)} after the last step. So nothing is"
+        )
+        setup = f"{better} claimed of “{subject.concept.name}” beside other memories of the inputs. {setup}"
+    return Told({"setup": setup})
 
 
 def draw(frame: pd.DataFrame, *, signal: str = Signal.CELL_STATE, ax: Axes | None = None) -> Axes:

@@ -36,8 +36,9 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     and no layer reads from the end; for the states see `probe.subjects.states`.
 
     Metrics: `score` at each place of each network, with its 95 % interval over sequences; of role `null` from the
-    step alone, the inputs, other concepts, of one value for all, and of the concept relabelled within steps. `above`
-    by control (`kind`): the score of the network's best place minus the control's. `random_weights_below` and
+    step alone, the inputs, other concepts, of one value for all, and of the concept relabelled within steps.
+    `class_score`, of categories: the share of the states of each (`kind`) that is right at the network's best place.
+    `above` by control (`kind`): the score of the network's best place minus the control's. `random_weights_below` and
     `random_weights_apart`: see `ratios`. `best_score`: what the rule compares, of categories minus that of naming one
     value for all.
     """
@@ -54,6 +55,9 @@ def measure_drawn(subjects: Sequence[Subject], *, concept: str, question: str) -
     for place, score in scores.items():
         low, high = score.interval(samples)
         rows.append(row("score", score.value, place, kind=fit, low=low, high=high, n=sequences))
+    if target.named:
+        by_class = zip(np.unique(target.values), scores[at].by_class, strict=True)
+        rows += [row("class_score", value, at, kind=target.concept.said(level)) for level, value in by_class]
     for control in (one for one in others if one.network.role == RANDOM):
         by_place = _by_place(control, target)
         best_of_random[control.network] = by_place[best_of(by_place)]

@@ -33,6 +33,8 @@ from .targets import Target
 PLACES, NAMED = 8, 8
 #: A concept is read if the lower end of its score's interval is above that of knowing nothing by more than this.
 READABLE = 0.05
+#: Values of a concept are told one by one where the shares of their states that are named right differ by more.
+APART = 0.1
 
 
 class Objection(Enum):
@@ -110,7 +112,8 @@ def tell(answered: Answered, name: str) -> Told:
     begins = f"“{name}” was not found:" if objection is Objection.NOT_FOUND else f"A probe reads “{name}” with"
     about = f" ({control.name}, {said(control.value)})" if control else ""
     measure = "balanced accuracy" if target.named else "R²"
-    score = f"{measure} {said_score(float(best['value']))} ({between((float(best['low']), float(best['high'])))})"
+    interval = between((float(best["low"]), float(best["high"])))
+    score = f"{measure} {said_score(float(best['value']))} ({interval}{_by_class(table)})"
     first = f"{begins} {score}; best control: {highest.name}, {said(highest.value)}."
     which = f"The best of {len(places)} places is" if len(places) > 1 else "It was read from"
     ahead = ", which has already seen later inputs" * (layer in reads_ahead(subject))
@@ -132,6 +135,19 @@ def _controls(table: pd.DataFrame, score: float, others: Sequence[str]) -> list[
         ControlScore(kind, score - value, low, kind == RANDOM and alike, words.get(kind, f"the {kind}"))
         for kind, value, low in only(table, metric="above")[["kind", "value", "low"]].itertuples(index=False)
     ]
+
+
+def _by_class(table: pd.DataFrame) -> str:
+    """Return the share of each value's states that is named right, where these differ; of many the two ends."""
+    rows = only(table, metric="class_score").sort_values("value", ascending=False, kind="stable")
+    if not len(rows) or rows["value"].max() - rows["value"].min() <= APART:
+        return ""
+    if len(rows) > NAMED:
+        rows = rows.iloc[[0, -1]]
+    shares = [
+        f"“{shortened(kind, 20)}” {said(value)}" for kind, value in rows[["kind", "value"]].itertuples(index=False)
+    ]
+    return f"; by value: {listed(shares)}"
 
 
 def _setup(subject: Subject, target: Target, units: int) -> str:
