@@ -23,6 +23,31 @@ def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(tensors)
 
 
+def without_prefix(model: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Return arrays by the module's names, and the prefix that all of these have in the file, such as `model.`.
+
+    It is empty where the names are the same, or where none fits. Other arrays keep their names.
+
+    Raises:
+        ProbeError: several prefixes fit.
+    """
+    wanted = list(model.state_dict())
+    if not wanted or set(wanted) <= set(tensors):
+        return dict(tensors), ""
+    starts = [name.removesuffix(wanted[0]) for name in tensors if name.endswith(f".{wanted[0]}")]
+    fitting = [start for start in starts if all(start + name in tensors for name in wanted)]
+    if len(fitting) > 1:
+        raise ProbeError(
+            f"The file holds all arrays of {type(model).__name__} {len(fitting)} times, below {listed(fitting)}: one "
+            "of them may be a copy with averaged weights. Leave out all but one, such as "
+            f"names={{{f'{fitting[1]}*'!r}: None}}."
+        )
+    ours = {f"{fitting[0]}{name}": name for name in wanted} if fitting else {}
+    if not {*wanted}.isdisjoint({*tensors} - {*ours}):  # an array beside them has the name of one of them
+        return dict(tensors), ""
+    return {ours.get(name, name): tensor for name, tensor in tensors.items()}, "".join(fitting)
+
+
 @torch.no_grad()
 def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, nn.Module]:
     """Copy arrays into a module's parameters and buffers of the same names.

@@ -21,7 +21,7 @@ from .formats.keras_files import KerasModel
 from .formats.onnx_file import OnnxModel
 from .formats.safetensors_file import Converted
 from .initial import check_initial
-from .into_module import fill, unwrapped
+from .into_module import fill, unwrapped, without_prefix
 from .layer_spec import Found
 from .layouts import (
     flax_names,
@@ -283,7 +283,9 @@ def _filled(
     contents: Contents, called: Mapping[str, str], into: nn.Module, choices: Choices, skipped: frozenset[str]
 ) -> Checkpoint:
     check_usable([tuple(called.values())], contents.left_out, skipped)
-    tensors = unwrapped({new: contents.tensors[old] for new, old in called.items()})
+    tensors, prefix = without_prefix(into, unwrapped({new: contents.tensors[old] for new, old in called.items()}))
+    if prefix:
+        choices.assume(f"names in the file begin with {prefix!r}, and those of {type(into).__name__} do not")
     modules = fill(into, tensors)
     arrays = {
         name: tuple(f"{name}.{own}" if name else own for own in module.state_dict())

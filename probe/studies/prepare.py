@@ -32,7 +32,7 @@ from ..subjects import heads
 from ..subjects.alphabet import fixed_of, reading_tokens, symbols_of
 from ..subjects.concepts import Known, resolve
 from ..subjects.functions import calling
-from ..subjects.networks.network_file import open_network
+from ..subjects.networks.network_file import Opened, open_network
 from ..subjects.networks.seen import seen_layers
 from ..subjects.networks.starts import starting_alike
 from ..subjects.own_output import answering, in_words, is_bare, own_output, taken
@@ -139,14 +139,7 @@ def _kind(layer: Layer) -> str:
 
 def _subject(study: Study, given: _Given, one: Named) -> Subject:
     opened = open_network(one.given, study.name, lengths_said=given.lengths_said)
-    tokens = None
-    if given.tokens:
-        model, embedding, tokens = reading_tokens(opened.model, given.inputs[:, :, 0].astype(int))
-        card = {"token ids": f"read by {embedding!r}, an embedding of {tokens:,} tokens"}
-        opened = dataclasses.replace(opened, model=model, card={**opened.card, **card})
-    found = find_layers(opened.model)
-    if not given.tokens and (one.given is not opened.model or isinstance(opened.model, nn.RNNBase)):
-        check_features(given.inputs, found[0].inputs)
+    opened, tokens = _reading(opened, one, given)
     dtype = next((parameter.dtype for parameter in opened.model.parameters()), torch.float32)
     if dtype == torch.bfloat16 and not given.tokens:
         raise ProbeError("The network computes in torch.bfloat16, which numpy does not have. Give model.float().")
@@ -181,6 +174,33 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         card={**opened.card, **said},
         seed=study.seed,
         tolerance=study.tolerance,
+    )
+
+
+def _reading(opened: Opened, one: Named, given: _Given) -> tuple[Opened, int | None]:
+    """Return a network that reads the inputs, and how many tokens it embeds where they are token ids."""
+    reads, tokens = find_layers(opened.model)[0].inputs, None
+    try:
+        if given.tokens:
+            model, embedding, tokens = reading_tokens(opened.model, given.inputs[:, :, 0].astype(int))
+            card = {"token ids": f"read by {embedding!r}, an embedding of {tokens:,} tokens"}
+            opened = dataclasses.replace(opened, model=model, card={**opened.card, **card})
+        elif one.given is not opened.model or isinstance(opened.model, nn.RNNBase):
+            check_features(given.inputs, reads)
+    except ProbeError as error:
+        raise ProbeError(f"{error} {_before_it(opened, reads)}".rstrip()) from error
+    return opened, tokens
+
+
+def _before_it(opened: Opened, features: int) -> str:
+    """Return what of a file may stand before its recurrence, with what to do; "" where nothing does by its sizes."""
+    arrays = [repr(name) for name, array in opened.tensors.items() if array.dim() > 1 and features in array.shape]
+    if not arrays:
+        return ""
+    return (
+        f"The file also holds {listed(arrays[:3])}, which may stand before the recurrence, as an embedding does; of "
+        "a file alone a study runs only the recurrence. To study the whole network, name its module beside the file: "
+        'module = "net.py:Net" under [network] (in Python: probe.load(path, into=net), and the study gets net).'
     )
 
 

@@ -197,6 +197,38 @@ def test_a_module_of_ones_own_is_filled(tmp_path: Path) -> None:
     assert set(checkpoint.tensors) == {"head.weight", "head.bias", "steps"}
 
 
+def test_a_prefix_that_all_names_of_a_module_have_in_a_file_is_left_out_and_said(tmp_path: Path) -> None:
+    """As in a checkpoint of lightning, below `state_dict`; of two that fit, or beside other arrays, none is taken."""
+    model, path = Model(), tmp_path / "a.ckpt"
+
+    def saved(*starts: str, **more: Any) -> dict[str, Any]:
+        arrays = {start + name: value.clone() for start in starts for name, value in model.state_dict().items()}
+        return {"epoch": 3, "state_dict": arrays | more, "hyper_parameters": {"lr": 0.1}}
+
+    def loaded(content: dict[str, Any], **more: Any) -> probe.Checkpoint:
+        torch.save(content, path)
+        return probe.load(path, into=other, **more)
+
+    for start in ("model.", "net.model._orig_mod."):
+        other = Model()
+        checkpoint = loaded(saved(start))
+        assert agree(other, model)
+        assert checkpoint.recurrent["lstm"] is other.lstm
+        assert checkpoint.source.assumed == (f"names in the file begin with {start!r}, and those of Model do not",)
+    other = Model()
+    _ = loaded(saved("model.", **{"loss.weight": torch.ones(2)}), names={"loss.*": None})
+    assert agree(other, model)
+    wrong = [saved("model.", "ema."), saved("model.", **{"loss.weight": torch.ones(2)})]
+    other = Model()
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    for content in (*wrong, saved("model.", **{"head.bias": torch.ones(2)})):
+        with refused():
+            _ = loaded(content)
+        assert all(torch.equal(other.state_dict()[name], value) for name, value in before.items())
+    _ = loaded(saved("model.", "ema."), names={"ema.*": None})
+    assert agree(other, model)
+
+
 def test_a_module_that_does_not_fit_is_left_alone(tmp_path: Path) -> None:
     """Missing and extra names, shapes and kinds of numbers are said, and nothing was copied."""
     arrays, model = Model().state_dict(), Model()

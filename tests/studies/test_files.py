@@ -288,6 +288,23 @@ def test_files_of_weights_go_into_the_module_in_each_process(
     assert set(found[found["role"] == "trained"]["network"]) == {"seed-0", "seed-1", "seed-2"}
 
 
+def test_what_stands_before_the_recurrence_of_a_file_needs_its_module(tmp_path: Path) -> None:
+    """Where the recurrence alone cannot read the inputs, an embedding and a front end of the file are named."""
+    fronts: dict[str, tuple[nn.Module, np.ndarray]] = {
+        "words": (nn.Embedding(9, 4), np.arange(84).reshape(12, 7) % 9),
+        "front": (nn.Linear(1, 4), bits(12)),
+    }
+    for name, (front, inputs) in fronts.items():
+        whole = nn.ModuleDict({name: front, "rnn": nn.GRU(4, 3), "head": nn.Linear(3, 2)})
+        path = tmp_path / f"{name}.pt"
+        torch.save(whole.state_dict(), path)
+        with refused() as raised:
+            _ = prepare(Study(path, inputs, {"ones": np.ones(inputs.shape[:2])}))
+        assert f"'{name}.weight'" in str(raised.value)
+        assert 'module = "' in str(raised.value)
+        assert "head" not in str(raised.value)
+
+
 def test_a_first_study_file_says_what_is_in_a_file_and_asks_what_is_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
