@@ -36,6 +36,25 @@ def test_an_interval_of_few_skewed_losses_holds_the_truth(sequences: int) -> Non
     assert min(held.values()) >= WANTED, held
 
 
+@pytest.mark.parametrize("sequences", [8, 12, 30])
+def test_an_interval_of_few_sequences_read_without_error_has_room_for_one(sequences: int) -> None:
+    """Where one in ten is read wrong, all of few are often read right: that is no proof that none is ever wrong."""
+    rng, samples, wrong = np.random.default_rng(0), bootstrap_counts(sequences, 0), 0.1
+    scale = np.eye(2)[np.arange(sequences) % 2]
+    held = {"score": 0, "above": 0}
+    for _ in range(TRIES):
+        one, other = (Score(scale * (rng.random((sequences, 1)) < wrong), scale) for _ in range(2))
+        for name, (low, high), truth in (
+            ("score", one.interval(samples), 1 - wrong),
+            ("above", one.above(other, samples), 0.0),
+        ):
+            held[name] += low <= truth <= high
+    assert min(held.values()) >= WANTED, held
+    right = Score(0 * scale, scale)
+    assert right.interval(samples) == (pytest.approx(0.025 ** (1 / sequences)), 1.0)
+    assert right.above(Score(scale, scale), samples) == (pytest.approx(0.025 ** (1 / sequences)), 1.0)
+
+
 def test_an_interval_of_many_sequences_is_that_of_the_percentiles() -> None:
     """With a thousand of them the two agree to a twentieth of their width."""
     rng, samples = np.random.default_rng(0), bootstrap_counts(1000, 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...evidence.intervals import studentised_interval
+from ...evidence.intervals import share_interval, studentised_interval
 from .linear import ROUNDING
 
 #: A score beats a control if the lower end of the interval of their difference is above this, or above less near the
@@ -48,6 +48,13 @@ class Score:
         loss, scale = self.loss.sum(0), self.scale.sum(0)
         return np.where(scale > 0, 1 - loss / np.where(scale > 0, scale, 1), 0)
 
+    @property
+    def unseen(self) -> float:
+        """In what share of sequences there may be an error if none was seen, at the level of intervals; else 0."""
+        sequences = int(self.scale.any(1).sum())
+        ends = None if self.loss.any() else share_interval(0, sequences)
+        return 0.0 if ends is None else ends[1]
+
     def interval(self, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
         """Return the 95 % interval over sequences, given bootstrap samples of them; see `bootstrap_counts`."""
         return _interval([(1, self)], samples)
@@ -73,13 +80,21 @@ class Score:
 
 
 def _interval(terms: Sequence[tuple[int, Score]], samples: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of a sum of scores, each with its sign, by the studentised bootstrap."""
+    """Return the 95 % interval of a sum of scores, each with its sign, by the studentised bootstrap.
+
+    Reference:
+        Zou & Donner 2008, Construction of confidence limits about effect measures (squares of distances add up).
+    """
     whole = np.ones((1, samples.shape[1]), dtype=int)
     # A million numbers at a time.
     blocks = np.array_split(samples, -(-samples.size // 1_000_000))
-    (value, error), *drawn = (_value_and_error(terms, counts) for counts in (whole, *blocks))
+    (found, error), *drawn = (_value_and_error(terms, counts) for counts in (whole, *blocks))
     draws, errors = (np.concatenate(each) for each in zip(*drawn, strict=True))
-    return studentised_interval(float(value[0]), float(error[0]), draws, errors, count=samples.shape[1])
+    value = float(found[0])
+    low, high = studentised_interval(value, float(error[0]), draws, errors, count=samples.shape[1])
+    # Sequences that are all read without an error say nothing of how often one occurs: squares of distances add up.
+    less, more = (sum(score.unseen**2 for sign, score in terms if sign == side) for side in (1, -1))
+    return value - float(np.sqrt((value - low) ** 2 + less)), value + float(np.sqrt((high - value) ** 2 + more))
 
 
 def _value_and_error(terms: Sequence[tuple[int, Score]], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -124,7 +124,7 @@ def reading(subject: Subject, name: str) -> Question:
         draw=partial(draw_dots, metrics={"best_score": "best held-out score,\nabove knowing nothing"}),
         tell=partial(tell, name=name),
         settings={"concept": name, "question": key},
-        version=6,
+        version=8,
         copies=None,
         leads=True,
     )
