@@ -89,7 +89,8 @@ def show(file: Path, /, *, as_json: AsJson = False) -> None:
 
 @app.command
 def verify(path: Path, /, *, as_json: AsJson = False) -> None:
-    """Read recordings, findings and converted networks whole, and compare them with the digests of what was written.
+    """Read reports, recordings, findings and converted networks whole, and compare them with the digests of what was
+    written.
 
     Args:
         path: one of them, or a folder with some of them.

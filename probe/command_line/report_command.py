@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..evidence.findings import Finding
+from ..evidence.findings import FINDING, Finding
+from ..studies.mark import FINDINGS, PAGE
 from ..studies.modes import evaluating
 from ..studies.progress import shown
-from ..studies.run import FINDINGS, PAGE, run
+from ..studies.run import run
 from ..studies.study_file import read_study
 from .output import to_json
 
@@ -34,7 +35,7 @@ def report(
     with shown(None if quiet else "auto") as tell, evaluating(given.networks):
         _ = run(given, out, tell, overwrite=overwrite, jobs=jobs, figures=figures, up=up)
     page = out / PAGE
-    folders = {file.parent: Finding.read(file.parent) for file in sorted((out / FINDINGS).glob("*/finding.json"))}
+    folders = {file.parent: Finding.read(file.parent) for file in sorted((out / FINDINGS).glob(f"*/{FINDING}"))}
     found = [(one, _files(one, at, figures)) for at, one in folders.items() if not one.measurements.empty]
     if as_json:
         return to_json({"page": str(page), "findings": [_described(*one) for one in found]})

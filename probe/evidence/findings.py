@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+#: The file in which a finding says what it is, with the digests of its other files.
+FINDING = "finding.json"
+
 
 def to_csv(table: pd.DataFrame) -> str:
     """Return a table as CSV with six significant digits, so that reruns on one machine give the same bytes."""
@@ -186,7 +189,7 @@ class Finding:
         written = {name: digests.of_file(write_atomically(folder / name, content)) for name, content in files.items()}
         about = {"question": self.question, "title": self.title}
         about |= {"provenance": dict(self.provenance), "notes": dict(self.notes), "files": written}
-        write_atomically(folder / "finding.json", _json(digests.sealed(about)))
+        write_atomically(folder / FINDING, _json(digests.sealed(about)))
         return folder
 
     def save_figures(self, folder: str | os.PathLike[str]) -> list[Path]:
@@ -271,12 +274,12 @@ def _about(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: it was changed after it was written, or is no finding.
     """
-    about = json.loads(read_bytes(folder / "finding.json"))
+    about = json.loads(read_bytes(folder / FINDING))
     digests.check_seal(about)
     kinds = {"question": str, "title": str, "provenance": dict, "notes": dict, "files": dict}
     for name, kind in kinds.items():
         if not isinstance(about.get(name), kind):
-            raise ValueError(f"finding.json has no {name}, or one that is no {kind.__name__}")
+            raise ValueError(f"{FINDING} has no {name}, or one that is no {kind.__name__}")
     return about
 
 

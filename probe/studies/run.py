@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,11 +13,11 @@ from ..errors import ProbeError, several
 from ..evidence.findings import Finding
 from ..recurrent.double import default_type_put_back
 from ..report import Link
-from ..storage.files import write_atomically
 from ..subjects.states import states_of
-from . import identity
+from . import identity, mark
 from .answer import judging, not_asked, of_many, of_one
 from .identity import NETWORKS
+from .mark import FINDINGS, MEASURED, PAGE
 from .measuring import Outcome, Plan, Progress, Report, alone, measure_all, plan_of
 from .pages import page
 from .prepare import prepare
@@ -30,9 +28,8 @@ if TYPE_CHECKING:
     from ..report import Page
     from .study import Study
 
-FINDINGS, MARK, PAGE, MEASURED, POPULATION = "findings", "study.json", "index.html", "measured", "networks"
-#: What the mark calls the digests of the networks, by name.
-EACH = "each network"
+#: What the file of all measurements is called, and the folder of its parts.
+POPULATION = "networks"
 Parts = dict[str, str]
 
 
@@ -58,7 +55,7 @@ def run(
     if folder.exists() and not folder.is_dir():
         raise ProbeError(f"{str(folder)!r} is a file; the report is a folder. Give another path.")
     with locked(folder, "running a study"):
-        _claim(folder, parts, identity.by_network(subjects), overwrite=overwrite)
+        mark.claim(folder, parts, identity.by_network(subjects), overwrite=overwrite)
         _ = states_of(subjects[0])  # a network that cannot be recorded stops the study
         plan = plan_of(
             study, subjects, Store(folder / MEASURED / f"{POPULATION}{SUFFIX}", folder / MEASURED / POPULATION)
@@ -79,6 +76,7 @@ def run(
         made = page.build(subjects, beside, study.title, written, {one.name for one in plan.questions if one.leads})
         made = dataclasses.replace(made, up=[Link("All pages", up)] if up else [])
         _ = made.write(folder / PAGE)
+        mark.finish(folder)
         report(Progress(at, many, many, "written", time.monotonic() - begin))
     return made
 
@@ -103,37 +101,6 @@ def _findings(
             yield of_one(question, first, table, study.rules)
         else:
             yield of_many(question, table, study.rules, family, reasons=reasons, subjects=ran)
-
-
-def _claim(folder: Path, parts: Parts, networks: Parts, *, overwrite: bool) -> None:
-    """Mark a folder as a study's, unless it holds the answers of another study; those that are replaced are removed.
-
-    A study is the same when networks are added to it.
-    """
-    mark = folder / MARK
-    if mark.is_file():
-        try:
-            before = json.loads(mark.read_text(encoding="utf-8"))
-            kept = before[EACH].items() <= networks.items()
-        except (ValueError, TypeError, KeyError, AttributeError):
-            before, kept = {}, False
-        changed = [name for name in parts if before.get(name) != parts[name] and not (kept and name == NETWORKS)]
-        if changed and not overwrite:
-            raise ProbeError(
-                f"{str(folder)!r} holds the report of another study: {', '.join(changed)} differ. Give another "
-                "folder, or --overwrite (overwrite=True) to replace it."
-            )
-    elif any((folder / name).exists() for name in (PAGE, FINDINGS)) and not overwrite:
-        raise ProbeError(
-            f"{str(folder)!r} holds {PAGE!r} or {FINDINGS!r}, and we cannot tell whether they belong to a study. "
-            "Give another folder, or --overwrite (overwrite=True) to replace them."
-        )
-    if overwrite:
-        for finding in (folder / FINDINGS).glob("*/finding.json"):
-            shutil.rmtree(finding.parent)
-        for part in (folder / MEASURED).rglob(f"*{SUFFIX}"):
-            part.unlink()
-    _ = write_atomically(mark, json.dumps(parts | {EACH: networks}, indent=2) + "\n")
 
 
 def _provenance(parts: Parts) -> dict[str, Any]:

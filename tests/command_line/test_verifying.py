@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from refusing import refused
+from studied import bits, planted, study_of
 from torch import nn
 
 import probe
@@ -26,6 +27,9 @@ from probe.loading.converted import convert
 from probe.storage import digests, tensor_files
 from probe.storage.files import write_atomically
 from probe.storage.input_files import read_array
+
+#: What is asked of a small study.
+FEW: dict[str, Any] = {"inputs": bits(40), "questions": ["class-means", "noise-margin"]}
 
 
 @pytest.fixture
@@ -155,6 +159,51 @@ def test_a_folder_is_verified(file: Path, capsys: pytest.CaptureFixture[str]) ->
             _ = verify(nothing)
     with refused():
         _ = probe.load(file)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the report of a small study, with pictures."""
+    folder = tmp_path_factory.mktemp("report") / "report"
+    _ = study_of(planted(), **FEW).run(folder)
+    return folder
+
+
+def flipped(path: Path, place: int) -> bytes:
+    """Flip a bit of a file, and return what it held."""
+    content = path.read_bytes()
+    _ = path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+    return content
+
+
+def damaged(folder: Path) -> list[str]:
+    """Return the kinds of what is damaged in a folder."""
+    return [one.kind for one in verify(folder) if one.damage]
+
+
+def test_one_bit_in_any_file_of_a_report_is_noticed(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In its page, its mark, what was measured, each finding and its pictures; a page that is gone as well."""
+    files = [path for path in sorted(report.rglob("*")) if path.is_file() and path.name != ".lock"]
+    kinds = {"index.html": "report", "study.json": "report", "xz": "measurements", "png": "finding", "svg": "finding"}
+    expected = {path: kinds.get(path.name) or kinds.get(path.name.rpartition(".")[2], "finding") for path in files}
+    assert set(expected.values()) == {"report", "measurements", "finding"}
+    assert {path.suffix for path in files} == {".html", ".json", ".csv", ".svg", ".png", ".xz"}
+    assert damaged(report) == []
+    for path, kind in expected.items():
+        size = path.stat().st_size
+        for place in range(0, size, max(1, size // 12)):
+            content = flipped(path, place)
+            assert kind in damaged(report), (path, place)
+            _ = path.write_bytes(content)
+        if path.name in ("index.html", "finding.json"):
+            away = path.rename(report / "away")
+            assert "report" in damaged(report)
+            _ = away.rename(path)
+    assert main.run(["verify", str(report)]) == 0
+    content = flipped(report / "index.html", 7)
+    assert main.run(["verify", str(report)]) == 1
+    assert "'index.html' was damaged or changed after it was written" in capsys.readouterr().err
+    _ = (report / "index.html").write_bytes(content)
 
 
 HOLDS = """

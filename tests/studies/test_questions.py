@@ -198,6 +198,14 @@ def test_another_study_is_refused_unless_it_may_replace_the_first(
         patch.setattr("probe.studies.identity.__version__", "99.0")
         study_of(planted(), **FEW).run(tmp_path)
     assert files() == before
+    # A damaged mark makes no other study of it: the findings say whose it is, and what was measured is kept.
+    good = (tmp_path / "study.json").read_bytes()
+    (tmp_path / "study.json").write_bytes(good[:40] + bytes([good[40] ^ 1]) + good[41:])
+    with refused():
+        study_of(planted(), **FEW | {"title": "Other"}).run(tmp_path)
+    with pytest.warns(UserWarning, match="study.json' is damaged .*We go on with what is whole"):
+        assert set(answered(study_of(planted(), **FEW), tmp_path).values()) == {"kept"}
+    assert files() == before
     mine = tmp_path / "mine" / "index.html"
     mine.parent.mkdir()
     mine.write_text("mine")
