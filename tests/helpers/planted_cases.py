@@ -37,7 +37,7 @@ class Planted:
     name: str
     network: Any
     x: np.ndarray
-    asks: Sequence[str]
+    asks: Sequence[Any]
     says: Sequence[str] = ()
     never: Sequence[str] = ()
     reads: Callable[[torch.Tensor], torch.Tensor] | Mapping[str, Any] | None = None

@@ -141,10 +141,10 @@ def others_of(subject: Subject, name: str) -> list[str]:
     least = max(_read_share(subject, name) - MARGIN, MARGIN)
     others = [other for other in places_of(subject) if other != name and _read_share(subject, other) >= least]
     target = Target.of(subject, name)
-    return [other for other in others if not _same(target.values, _values(subject, target, other))]
+    return [other for other in others if not same(target.values, _values(subject, target, other))]
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
+def same(one: np.ndarray, other: np.ndarray) -> bool:
     """Return whether either concept's value gives the other's."""
     pairs = np.unique(np.column_stack([one, other]), axis=0)
     return len(pairs) == len(np.unique(one)) == len(np.unique(other))

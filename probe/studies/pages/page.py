@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from ...errors import several
 from ...evidence.findings import Finding
 from ...evidence.words import listed
+from ...questions.states import linear_readout, linear_readout_drawn
 from ...recurrent.inspection import described
 from ...report import Block, Page, Pill, Pills, Points, Section, Sentence, Table, Text, Verdict
 from ...subjects.subject import Subject
@@ -63,18 +66,22 @@ def build(
     pills = Pills(
         [Pill(str(decided.count(one)), Verdict(one), "#claims") for one in VERDICTS], several(len(decided), "claim")
     )
-    limits = [ONE_NETWORK] * single + [LINEAR] + [WITHOUT_READOUT] * (subjects[0].readout is None) + [INPUTS]
+    limits = (
+        [*_alike(subjects[0]), *[ONE_NETWORK] * single, LINEAR]
+        + [WITHOUT_READOUT] * (subjects[0].readout is None)
+        + [INPUTS]
+    )
     sections = [
         *(_section(one[""]) for one in asked.values()),
         Section("Run it yourself", live_network.blocks(subjects[0], controls), key="explore"),
-        *not_asked([finding for finding in findings if finding.measurements.empty]),
+        *not_asked([finding for finding in findings if finding.measurements.empty], _unread(subjects[0], findings)),
         *([Section("Every claim", claims_table(asked, CLAIMS), key="claims")] if [*claims_of(asked)] else []),
         Section("What this page cannot say", [Points(limits)], key="limits"),
         Section("The networks", _networks(subjects, roles, asked), key="networks"),
     ]
     return Page(
         given or f"What {'does' if roles['trained'] == 1 else 'do'} {called} hold of {held}?",
-        _lead(subjects[0], asked, leading, single=single),
+        _lead(subjects, asked, leading, single=single),
         sections,
         hero=[_card(subjects, roles, called, single=single), *([pills] if decided else [])],
         provenance=provenance(findings[0]),
@@ -100,17 +107,47 @@ def first_sentence(finding: Finding) -> tuple[str, str]:
     return first.removesuffix("."), others
 
 
-def _lead(first: Subject, asked: Mapping[str, Asked], leading: Collection[str], *, single: bool) -> Sentence:
+def _unread(subject: Subject, findings: Sequence[Finding]) -> list[str]:
+    """Return a sentence for each concept that no question which was picked reads."""
+    picked = {finding.question for finding in findings}
+    return [
+        f"Can “{name}” be read? Not asked: the study picks its questions, and {key} is none of them."
+        for name, key in linear_readout.names(subject).items()
+        if key not in picked and name != subject.concept.name
+    ]
+
+
+def _alike(subject: Subject) -> list[str]:
+    """Return a sentence for each two concepts that are the same at every step, by other names or values."""
+    values = {name: one.values[subject.data] for name, one in subject.concepts.items()}
+    counts = {name: len(np.unique(one)) for name, one in values.items()}
+    return [
+        f"“{one}” and “{other}” are one concept here: wherever the inputs were studied, either gives the other."
+        for one, other in combinations(values, 2)
+        if counts[one] == counts[other] and linear_readout_drawn.same(values[one], values[other])
+    ]
+
+
+def _lead(
+    subjects: Sequence[Subject], asked: Mapping[str, Asked], leading: Collection[str], *, single: bool
+) -> Sentence:
     """Return what was found first of all, a sentence each."""
+    first, trained = subjects[0], len({one.network.name for one in subjects if one.network.role == "trained"})
     names = [name for name in asked if name in leading] or list(asked)
     shown = names if len(names) <= MOST_SAID else [*names[: MOST_SAID - 1], names[-1]]
-    said = [f"{first_sentence(asked[name][''])[0]}." for name in shown]
+    said = [f"{first_sentence(asked[name][''])[0]}{_of_all(asked[name][''], trained)}." for name in shown]
     said += [f"{several(len(names) - len(shown), 'more finding')} below."] if len(names) > len(shown) else []
     if first.readout is None:
         said.append("Without a readout we cannot say whether the network uses any of it.")
     if single:
         said.append("One network says nothing about the recipe that trained it.")
     return " ".join(said)
+
+
+def _of_all(finding: Finding, trained: int) -> str:
+    """Return of how many of the trained networks a finding says nothing."""
+    judged = finding.claims[0].n if finding.claims else trained
+    return f"; nothing is said of the other {trained - judged} of {trained} networks" if judged < trained else ""
 
 
 def _section(finding: Finding) -> Section:

@@ -273,12 +273,13 @@ def _filled(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list
     return [columns[place] for place in some], [[row[place] for place in some] for row in rows]
 
 
-def not_asked(findings: Sequence[Finding]) -> list[Section]:
+def not_asked(findings: Sequence[Finding], more: Sequence[str] = ()) -> list[Section]:
     """Return the section on the questions that were not asked, each reason once; none where all were asked."""
     titles: dict[str, list[str]] = {}
     for finding in findings:
         titles.setdefault(finding.notes[ANSWER], []).append(finding.title)
     points: list[Sentence] = [[f"{' '.join(own)} ", reason] for reason, own in titles.items()]
+    points += more
     return [Section("Not asked", [Points(points)], key="not-asked")] if points else []
 
 
