@@ -38,8 +38,8 @@ def claim(folder: Path, parts: Mapping[str, str], networks: Mapping[str, str], *
     """
     mark = folder / MARK
     if mark.is_file():
-        before, damage = _known(folder)
-        before = before or parts
+        known, damage = _known(folder)
+        before: Mapping[str, Any] = known or parts
         kept = before.get(EACH, {}).items() <= networks.items()
         changed = [name for name in parts if before.get(name) != parts[name] and not (kept and name == NETWORKS)]
         if changed and not overwrite:
