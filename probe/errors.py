@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata
-from typing import ParamSpec, TypeVar
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 
 class ProbeError(Exception):
@@ -56,24 +50,6 @@ def unknown(kind: str, given: object, allowed: Iterable[object]) -> str:
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     listed = ", ".join(repr(name) for name in names) if names else "none"
     return f"There is no {kind} {str(given)!r}; there is {listed}.{hint}"
-
-
-def names_its_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let a function raise ProbeError where it is given a keyword that it does not have, such as a model's own."""
-    names = inspect.signature(function).parameters
-
-    @wraps(function)
-    def named(*given: _P.args, **keywords: _P.kwargs) -> _R:
-        others = [name for name in keywords if name not in names]
-        if others:
-            told = f"{function.__name__} has no argument {', '.join(map(repr, others))}."
-            if "kwargs" in names:
-                own = ", ".join(f"{name!r}: ..." for name in others)
-                told += f" Those of the model go into one: kwargs={{{own}}}."
-            raise ProbeError(f"{told} {unknown('argument', others[0], names)}")
-        return function(*given, **keywords)
-
-    return named
 
 
 def require(what: str, extra: str, library: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypedDict, Unpack
 import torch
 from torch import Tensor
 
+from ..arguments import SIGNED, checked_arguments, read_as
 from ..errors import ProbeError, unknown
 from ..recurrent.signals import (
     Site,
@@ -53,17 +54,13 @@ def _site(signal: str, **where: Unpack[Where]) -> Site:
     if unknown_ones := set(where) - {*Where.__annotations__}:
         raise ProbeError(unknown("place of an edit", min(unknown_ones), Where.__annotations__))
     layer, units, steps, rows, call = map(where.get, Where.__annotations__)
-    if layer is not None and not isinstance(layer, str):
-        raise ProbeError(f"layer={layer!r} must be one layer's name, a text; make an edit for each layer.")
-    if call is not None and (isinstance(call, bool) or not isinstance(call, int) or call < 0):
-        raise ProbeError(f"call={call!r} must be the number of a call, the first being 0, or None for every call.")
     return Site(
         as_any_signal(signal),
-        layer,
+        None if layer is None else read_as("layer", layer),
         as_units(units),
         as_indices("steps", steps),
         as_indices("rows", rows),
-        call,
+        None if call is None else read_as("call", call),
     )
 
 
@@ -100,6 +97,7 @@ def clamp(
     return Clamp(_site(signal, **where), values)
 
 
+@checked_arguments()
 def ablate(
     signal: str,
     *,
@@ -128,7 +126,7 @@ def ablate(
         Wang et al. 2023 (mean ablation); Chan et al. 2022, Causal scrubbing (resampling).
     """
     kinds = ("zero", "mean", "resample")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ProbeError(unknown("kind of ablation", kind, kinds))
     site = _site(signal, **where)
     if (reference is None) != (kind == "zero"):
@@ -137,8 +135,6 @@ def ablate(
             if reference is None
             else "kind='zero' takes no reference=; choose kind='mean' or kind='resample'."
         )
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ProbeError(f"seed={seed!r} must be a whole number.")
     if reference is None:
         return Ablate(site, kind, None)
     values = _values_of(reference, "reference", site)
@@ -187,6 +183,7 @@ def patch(
     return Patch(site, values, chosen)
 
 
+@checked_arguments(scale=SIGNED)
 def steer(
     signal: str,
     direction: Sequence[float] | Tensor,
@@ -214,11 +211,10 @@ def steer(
             f"direction has shape {tuple(values.shape)}; give one number for each unit that is edited: "
             "direction.flatten() of a matrix state's."
         )
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)):
-        raise ProbeError(f"scale={scale!r} must be a number.")
     return Steer(_site(signal, **where), values, float(scale))
 
 
+@checked_arguments()
 def edit(
     signal: str,
     function: Callable[[Tensor, Site], Tensor],
@@ -235,8 +231,6 @@ def edit(
     Raises:
         ProbeError: there is no such signal, or the function cannot be called.
     """
-    if not callable(function):
-        raise ProbeError(f"function must be callable as function(value, site); this is a {type(function).__name__}.")
     return FunctionEdit(_site(signal, **where), function)
 
 

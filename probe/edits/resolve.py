@@ -25,11 +25,7 @@ def layers_for(model: nn.Module, edits: Sequence[Edit]) -> list[Layer]:
     Raises:
         ProbeError: a layer, signal or unit does not exist, or an edit names no layer and several have its signal.
     """
-    for edit in edits:
-        if not isinstance(edit, Edit):
-            raise ProbeError(
-                f"An edit is made by probe.clamp, ablate, patch, steer or edit; this is a {type(edit).__name__}."
-            )
+    check_made(edits)
     found, known = find_layers(model), dict[tuple[str | None, str], Layer]()
     for edit in edits:
         site = edit.site
@@ -38,6 +34,21 @@ def layers_for(model: nn.Module, edits: Sequence[Edit]) -> list[Layer]:
             layer = known[site.layer, site.signal] = _layer_for(found, edit)
         _check_units(edit, layer)
     return [known[edit.site.layer, edit.site.signal] for edit in edits]
+
+
+def check_made(edits: Iterable[Any]) -> None:
+    """Raise ProbeError where something that stands among edits is none."""
+    for edit in edits:
+        if not isinstance(edit, Edit):
+            raise ProbeError(
+                f"An edit is made by probe.clamp, ablate, patch, steer or edit; this is a {type(edit).__name__}."
+            )
+
+
+def check_several(edits: Any) -> None:
+    """Raise ProbeError where one edit, or something else, stands in the place of several."""
+    if isinstance(edits, Edit) or not isinstance(edits, Sequence):
+        raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.patch(...)].")
 
 
 def place_in_model(model: nn.Module, edits: Sequence[Edit]) -> dict[Layer, tuple[Edit, ...]]:

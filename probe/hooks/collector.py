@@ -26,7 +26,7 @@ from . import memory
 from .parts import Part
 from .sessions import Session
 from .taps import tapped
-from .visits import Visit, check_tolerance, refuse_own_forward
+from .visits import Visit, refuse_own_forward
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,11 @@ class Options:
     named: frozenset[Signal] | None = None
 
     def __post_init__(self) -> None:
-        check_tolerance(self.tolerance)
-        if not isinstance(self.check, bool):
-            raise ProbeError(f"check={self.check!r} must be True or False.")
         if self.dtype is not None and not (isinstance(self.dtype, torch.dtype) and self.dtype.is_floating_point):
             raise ProbeError(f"dtype={self.dtype!r} must be a floating type, such as torch.float64.")
         try:
             kept_there = None if self.device is None else torch.zeros(1, device=self.device)
-        except (RuntimeError, AssertionError, TypeError) as error:
+        except (RuntimeError, AssertionError, TypeError, ValueError) as error:
             told = f"device={self.device!r} cannot hold the values ({str(error).splitlines()[0]})."
             raise ProbeError(f"{told} Give one that is here.") from error
         if kept_there is not None and kept_there.is_meta:

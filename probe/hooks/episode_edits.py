@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..edits.constructors import clamp
 from ..edits.kinds import Ablate, Edit, FunctionEdit, Patch
+from ..edits.resolve import check_made, check_several
 from ..errors import ProbeError
 from ..recurrent.signals import Site, within
 from .episodes import Game
@@ -26,8 +27,8 @@ def of_episodes(edits: Sequence[Edit], episodes: int) -> tuple[Edit, ...]:
         ProbeError: one names an episode that there is not, has not as many rows, or counts steps from an episode's
             end.
     """
-    if isinstance(edits, Edit):
-        raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.patch(...)].")
+    check_several(edits)
+    check_made(edits)
     for edit in edits:
         if any(step < 0 for step in edit.site.steps or ()):
             raise ProbeError(

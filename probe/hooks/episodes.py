@@ -61,13 +61,18 @@ class Game:
         seen: for each environment its latest observation.
 
     Raises:
-        ProbeError: `make` gives one environment twice, or observations that are no arrays.
+        ProbeError: `make` gives no environment, or one twice, or observations that are no arrays.
     """
 
     def __init__(self, make: Callable[[], Any], environments: int, episodes: Sequence[Episode], most: int) -> None:
         self._made = [make() for _ in range(environments)]
         if len({id(one) for one in self._made}) < environments:
             raise ProbeError("make() returned an environment that it had returned before; make a new one each time.")
+        strange = next((one for one in self._made if not (hasattr(one, "reset") and hasattr(one, "step"))), None)
+        if strange is not None or None in self._made:
+            raise ProbeError(
+                f"make() returned a {type(strange).__name__}, which has no reset and step: no environment."
+            )
         self._left, self._most = list(enumerate(episodes)), most
         self._drawn = None if environments == 1 else generators()
         self.playing: list[tuple[int, Episode] | None] = [None] * environments

@@ -12,15 +12,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..arguments import checked_arguments
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, place_in_model, place_in_run, steps_in
-from ..errors import ProbeError, names_its_arguments
+from ..errors import ProbeError
 from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer
 from ..recurrent.steps.readers import Place
 from .sessions import Session
 from .unread import Unread
-from .visits import Visit, check_tolerance, refuse_own_forward
+from .visits import Visit, refuse_own_forward
 
 
 @contextmanager
@@ -267,14 +268,13 @@ def edited(
     Yields:
         How many rows the edited layers read, once they were called.
     """
-    check_tolerance(tolerance)
     session = _Intervention(model, edits, tolerance)
     with eager(), session:
         yield session.rows
         session.finish(left)
 
 
-@names_its_arguments
+@checked_arguments()
 @contextmanager
 def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) -> Iterator[nn.Module]:
     """Run a model with edits inside its recurrence; afterwards the model is exactly as it was.

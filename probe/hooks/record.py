@@ -10,8 +10,10 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor, nn
 
+from ..arguments import checked_arguments
 from ..edits.kinds import Edit
-from ..errors import ProbeError, names_its_arguments
+from ..edits.resolve import check_several
+from ..errors import ProbeError
 from ..recording.recording import Recording
 from ..recurrent.finding import check_forward, find_layers
 from ..recurrent.kept import Change, Kept, warn_of
@@ -27,7 +29,7 @@ from .sessions import hooks_before
 from .visits import Visit
 
 
-@names_its_arguments
+@checked_arguments()
 def record(
     model: nn.Module,
     *inputs: Any,
@@ -116,10 +118,6 @@ def _once(
     gradient_of: Callable[[Any], Tensor] | None,
 ) -> Recording:
     check_forward(model, "probe.record")
-    if not isinstance(keywords, Mapping):
-        raise ProbeError(f"kwargs is a {type(keywords).__name__} and must be the model's keyword arguments: a dict.")
-    if gradient_of is not None and not callable(gradient_of):
-        raise ProbeError(f"gradient_of={gradient_of!r} must be a function of the model's output to a scalar.")
     collector = Collector(model, options, differentiate=gradient_of is not None, detach=True)
     if not edits and not options.check and gradient_of is None:
         _refuse_what_nothing_is_known_of(options.layers)
@@ -164,7 +162,7 @@ def _refuse_what_nothing_is_known_of(layers: Sequence[Layer]) -> None:
             )
 
 
-@names_its_arguments
+@checked_arguments()
 @contextmanager
 def watch(
     model: nn.Module,
@@ -199,8 +197,6 @@ def watch(
             raises; at the end, that only other threads or asyncio tasks called the model, whose calls are not seen.
     """
     options = _options(model, (), signals, layers, steps, check=True, tolerance=tolerance, device=device, dtype=dtype)
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise ProbeError(f"every={every!r} must be a whole number, 1 or more: record one call in so many.")
     watcher = _Watcher(model, options, every=every, detach=detach)
     with eager(), watcher:
         yield watcher.recordings
@@ -278,13 +274,8 @@ def _options(
     device: torch.device | str | None,
     dtype: torch.dtype | None,
 ) -> Options:
-    if isinstance(layers, str):
-        raise ProbeError(f"layers={layers!r} must be several names: layers=[{layers!r}].")
-    if isinstance(edits, Edit) or not isinstance(edits, Sequence):
-        raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.patch(...)].")
+    check_several(edits)
     chosen = find_layers(model, layers)
-    if not chosen:
-        raise ProbeError("layers=[] names no layer; name at least one, or give None for all.")
     wanted = _wanted(chosen, signals)
     keep = {layer: tuple(signal for signal in layer.signals if signal in wanted) for layer in chosen}
     if signals is not None:

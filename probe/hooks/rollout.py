@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..arguments import checked_arguments
 from ..edits.kinds import Edit
-from ..errors import ProbeError, names_its_arguments
+from ..errors import ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent.finding import find_layers
 from ..recurrent.kept import put_back
@@ -83,7 +84,7 @@ class Rollout:
         return float(np.median(differences)), median_interval(differences)
 
 
-@names_its_arguments
+@checked_arguments()
 def rollout(
     policy: Any,
     make: Callable[[], Any],
@@ -133,9 +134,6 @@ def rollout(
     Reference:
         Gymnasium's Env (reset, step: terminated, truncated).
     """
-    for name, number in (("episodes", episodes), ("environments", environments), ("most", most)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ProbeError(f"{name}={number!r} must be a whole number, 1 or more.")
     model, step = _parts(policy, act)
     played = [Episode(seed + number) for number in range(episodes)]
     run = _Run(model, step, of_episodes(edits, episodes), signals, layers)
@@ -178,6 +176,14 @@ def _parts(policy: Any, act: Act | None) -> tuple[nn.Module, Act]:
     return model, predict
 
 
+def _pair(returned: Any) -> tuple[Any, Any]:
+    """Return the actions and the state that a step of the policy returned."""
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        told = f"{len(returned)} values" if isinstance(returned, (tuple, list)) else f"a {type(returned).__name__}"
+        raise ProbeError(f"act= returned {told}; it must return two: the actions, (environment, ...), and the state.")
+    return returned[0], returned[1]
+
+
 class _Run:
     """A policy that is run step by step, recorded and edited."""
 
@@ -190,9 +196,8 @@ class _Run:
         layers: Iterable[str] | None,
     ) -> None:
         self._model, self._act, self._edits = model, act, edits
-        self._layers = layers if layers is None or isinstance(layers, str) else tuple(layers)
-        chosen = find_layers(model, self._layers)
-        self._signals = signals if signals is None or isinstance(signals, (str, type)) else tuple(signals)
+        self._layers, self._signals = layers, signals
+        chosen = find_layers(model, layers)
         self._first = {one.module: one.name for one in reversed(find_layers(model))}
         self._read = {layer.module: self._first[layer.module] for layer in chosen}
         self._unregistered = [one for one in chosen if isinstance(one, LoopLayer) and not one.registered]
@@ -224,7 +229,7 @@ class _Run:
             seen = states
             if self._signals is not None:
                 seen = stack.enter_context(watch(self._model, signals=self._signals, layers=self._layers))
-            actions, self._state = self._act(np.stack(game.seen), self._state, starts)
+            actions, self._state = _pair(self._act(np.stack(game.seen), self._state, starts))
         self._check_calls(states, steps)
         self._check_states(states, steps)
         self._keep(game, seen, read, steps)

@@ -18,12 +18,6 @@ from ..recurrent.steps import trails
 from ..recurrent.steps.forms import tensors
 
 
-def check_tolerance(tolerance: Any) -> None:
-    """Raise ProbeError where the largest difference allowed is no number from 0."""
-    if tolerance is not None and not (isinstance(tolerance, (int, float)) and tolerance >= 0):
-        raise ProbeError(f"tolerance={tolerance!r} must be a number such as 1e-5, or None.")
-
-
 class Visit:
     """One call of a recurrent module that has returned, and what sessions make of it.
 

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..errors import ProbeError, names_its_arguments, several, unknown
+from ..arguments import NAMES, checked_arguments
+from ..errors import ProbeError, several, unknown
 from ..hooks.intervene import eager
 from ..hooks.record import record
 from ..recurrent.finding import check_forward, find_layers
@@ -92,7 +93,7 @@ def _sizes(initial: Tensor, values: Tensor) -> np.ndarray:
     return torch.cat(sums).cpu().numpy()
 
 
-@names_its_arguments
+@checked_arguments(method=NAMES)
 def contributions(
     model: nn.Module,
     *inputs: Any,
@@ -139,7 +140,7 @@ def contributions(
         Integrated gradients: Sundararajan, Taly & Yan 2017, equation 1. Occlusion: Zeiler & Fergus 2014, section 4.2.
     """
     check_forward(model, "probe.contributions")
-    methods = _checked(method, tolerance=tolerance, seed=seed, kwargs=kwargs or {})
+    methods = _checked(tuple(method))
     asked, found = as_indices("steps", steps), Contributions({}, {}, {}, [])
     if {*methods} - {CELL_STATE}:
         with torch.inference_mode(False), torch.no_grad(), torch.backends.cudnn.flags(enabled=False), eager():
@@ -153,15 +154,12 @@ def contributions(
     return found
 
 
-def _checked(method: Any, **given: Any) -> tuple[str, ...]:
-    """Return the methods that are asked for; raise where another argument is of no use."""
-    for name, kinds in {"tolerance": (int, float), "seed": (int,), "kwargs": (Mapping,)}.items():
-        if not isinstance(given[name], kinds) or isinstance(given[name], bool):
-            raise ProbeError(f"{name}={given[name]!r} must be a number, or of kwargs the model's keyword arguments.")
-    methods: Any = (method,) if isinstance(method, (str, type(None))) else tuple(dict.fromkeys(method))
-    if not methods or not {*methods} <= {*METHODS}:
-        raise ProbeError(unknown("method", next((one for one in methods if one not in METHODS), method), METHODS))
-    return methods
+def _checked(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the methods that are asked for, each once."""
+    wrong = [one for one in given if one not in METHODS]
+    if wrong:
+        raise ProbeError(unknown("method", wrong[0], METHODS))
+    return tuple(dict.fromkeys(given))
 
 
 def _split(

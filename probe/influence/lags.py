@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..arguments import TEXT, checked_arguments
+from ..errors import ProbeError, unknown
 from ..evidence.intervals import bootstrap_counts, percentile_interval
 
 #: From answers, (batch, step, number), to decisions, (batch, step).
@@ -75,6 +77,7 @@ class Lags:
         found = pd.DataFrame({"row": row, "t": self.times[time], "lag": lag, "difference": self.differences[place]})
         return found if self.changed is None else found.assign(changed=self.changed[place])
 
+    @checked_arguments(of=TEXT)
     def quantile(self, share: float, of: str = "horizon") -> float:
         """Return a quantile of last lags of the states that make a difference; infinite where it is not seen.
 
@@ -82,6 +85,7 @@ class Lags:
         """
         return float(self._quantiles(share, of, np.ones((1, len(self.differences))))[0])
 
+    @checked_arguments(of=TEXT)
     def interval(self, share: float, of: str = "horizon") -> tuple[float, float] | None:
         """Return the 95 % interval of a quantile over rows, by the bootstrap; None of a single row."""
         rows, most = self.differences.shape[0], self.differences.shape[2]
@@ -93,6 +97,8 @@ class Lags:
         return low, math.inf if high >= most else high
 
     def _quantiles(self, share: float, of: str, counts: np.ndarray) -> np.ndarray:
+        if of not in self._limits:
+            raise ProbeError(unknown("length of time", of, self._limits))
         size, found = self.differences.shape[2] + 1, self.horizons
         found = found[found["horizon"] >= 0]
         ends, cuts = np.zeros((2, len(self.differences), size))

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
-import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
+from ..arguments import NAMES, checked_arguments, function, read_as
 from ..errors import ProbeError, unknown
 from ..recurrent.signals import as_indices
 from .lags import Decide, Lags
@@ -64,6 +64,7 @@ class Memory:
         """Each replaced state: `group`, `row`, `t`, the last lag above each limit (-1: none), and if cut off."""
         return pd.concat([one.horizons.assign(group=name) for name, one in self.groups.items()], ignore_index=True)
 
+    @checked_arguments()
     def shortest_reset(self, share: float = 0.01) -> tuple[int | None, int | None, int | None]:
         """Return the shortest schedule from which on at most a share of decisions changes, with its interval.
 
@@ -124,6 +125,7 @@ class Options(TypedDict, total=False):
     seed: int
 
 
+@checked_arguments()
 def memory(
     model: nn.Module,
     *inputs: Any,
@@ -199,7 +201,12 @@ def _checked(put: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if wrong := {*options} - {*Options.__annotations__}:
         raise ProbeError(unknown("argument", min(wrong), ("answer", "put", "times", *Options.__annotations__)))
     asked: dict[str, Any] = dict.fromkeys(Options.__annotations__) | {"random": 0, "seed": 0} | dict(options)
-    decide, keep, every = asked["decide"], asked["keep"], asked["every"]
+    for name in ("tolerance", "relative", "layer", "controls", "random", "kwargs", "batch_axis", "seed"):
+        if asked[name] is not None or name in ("random", "seed"):
+            asked[name] = read_as(name, asked[name])
+    decide, every = asked["decide"], asked["every"]
+    if decide is not None and not isinstance(decide, str):
+        read_as("decide", decide, function(1, f"of answers, or one of {', '.join(DECISIONS)}"))
     for name, given, allowed in (
         ("state to put in", put, PUTS),
         ("decision", "sign" if decide is None else decide, DECISIONS),
@@ -208,17 +215,11 @@ def _checked(put: str, options: Mapping[str, Any]) -> dict[str, Any]:
             raise ProbeError(unknown(name, given, allowed))
     if asked["tolerance"] is not None and asked["relative"] is not None:
         raise ProbeError(f"Give tolerance={asked['tolerance']} or relative={asked['relative']}, not both.")
-    for name in ("tolerance", "relative", "random"):
-        given = asked[name] or 0
-        if isinstance(given, bool) or not isinstance(given, (int, float, np.number)) or not 0 <= given < math.inf:
-            raise ProbeError(f"{name}={asked[name]!r} must be a number, 0 or more.")
-    if not isinstance(asked["controls"] or {}, Mapping) or (
-        isinstance(asked["units"], Mapping) and not asked["units"]
-    ):
-        raise ProbeError("controls= must be networks by name, and units= numbers by group, at least one.")
+    if isinstance(asked["units"], Mapping) and not asked["units"]:
+        raise ProbeError("units={} names no group; give numbers by group, at least one.")
     every = [] if every is None else sorted(set(as_indices("every", every) or ()))
     if every and (every[0] < 1 or put not in PUTS[:3] or any(asked[name] for name in ("layer", "keep"))):
         told = f"give 1 step or more, no layer= and no keep=, and one of {', '.join(PUTS[:3])} as put="
         raise ProbeError(f"every={every} sets the whole state back: {told}.")
-    keep = (keep,) if isinstance(keep, str) else tuple(keep or ())
+    keep = () if asked["keep"] is None else read_as("keep", asked["keep"], NAMES)
     return asked | {"every": every, "keep": keep, "decide": DECISIONS[decide] if isinstance(decide, str) else decide}

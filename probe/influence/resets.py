@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,12 @@ class Resets:
         decide, truth, shape = self._asked["decide"], self._asked["truth"], self.clean.shape
         if decide is not None and (shape[2] > 1) == (decide in _OF_ONE) and decide in DECISIONS.values():
             raise ProbeError(f"The answers have {shape[2]} numbers; 'argmax' needs several, and the others one.")
-        found = {"decide": None if decide is None else decide(self.clean), "truth": truth}
+        decided = None if decide is None else decide(self.clean)
+        if decide is not None and not isinstance(decided, np.ndarray):
+            raise ProbeError(
+                f"decide= returned a {type(decided).__name__}; it must return an array of (batch, step)."
+            )
+        found = {"decide": decided, "truth": truth}
         for name, given in found.items():
             if given is not None and np.shape(given) != shape[:2]:
                 raise ProbeError(
@@ -103,8 +109,8 @@ class Resets:
     def times(self, times: Any) -> list[int]:
         """Return after which steps the state is replaced: each leaves a step to be read."""
         most = int(self.lengths.max()) - 1
-        count = isinstance(times, (int, np.integer))
-        if most < 1 or (count and times < 1):
+        count = isinstance(times, Integral)
+        if most < 1 or isinstance(times, bool) or (count and times < 1):
             raise ProbeError(f"times={times!r} must be 1 or more, or steps; the input has {most + 1}, and needs 2.")
         if count:
             return sorted(np.random.default_rng(self._asked["seed"]).permutation(most)[:times].tolist())

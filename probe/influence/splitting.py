@@ -163,7 +163,8 @@ class Question:
         A state that another input changes is none: it was computed.
         """
         by_name, x = isinstance(baseline, str), self._x
-        numbers = baseline != "another row" if by_name else torch.as_tensor(baseline).is_floating_point()
+        baseline = baseline if by_name else _as_numbers(baseline)
+        numbers = baseline != "another row" if by_name else baseline.is_floating_point()
         by_symbol = self.symbols and not numbers
         if at is not None or (self.symbols and (gradients or not by_symbol)):
             named = {name: one for name, one in self._model.named_modules() if isinstance(one, nn.Embedding)}
@@ -174,7 +175,7 @@ class Question:
                     "Or ask for 'occlusion' alone, with baseline='another row' or the number of a symbol."
                 )
             module = named[at]
-            if by_symbol and not by_name and not set(np.ravel(baseline)) <= set(range(module.num_embeddings)):
+            if by_symbol and not by_name and not set(baseline.flatten().tolist()) <= {*range(module.num_embeddings)}:
                 raise ProbeError(f"baseline={baseline!r} is none of the embedding's {module.num_embeddings} symbols.")
             base = self._instead(x if by_symbol else module.forward(x), baseline, seed)
             self._at, self.equal, self.values = module, False, module.forward(x)
@@ -207,7 +208,7 @@ class Question:
     def _instead(self, values: Tensor, baseline: Any, seed: int) -> Tensor:
         """Return what stands in the place of values, (row, time, ...)."""
         if not isinstance(baseline, str):
-            given, shape = torch.as_tensor(baseline).to(values), values.movedim(0, self._batch.axis).shape
+            given, shape = baseline.to(values), values.movedim(0, self._batch.axis).shape
             try:
                 return given.expand(shape).movedim(self._batch.axis, 0)
             except RuntimeError:
@@ -229,6 +230,21 @@ class Question:
         traces = [trace for runs in self.runs.values() for run in runs for trace in run.traces]
         numbers = 2 * self.values[0].numel() + sum(t.x[:, 0].numel() + 2 * t.h[:, 0].numel() for t in traces)
         return max(1, MEMORY // (self.values.element_size() * numbers))
+
+
+def _as_numbers(baseline: Any) -> Tensor:
+    """Return the numbers that somebody gave as a baseline."""
+    try:
+        given = torch.as_tensor(baseline)
+    except (TypeError, ValueError, RuntimeError):
+        given = torch.empty(0, dtype=torch.bool)
+    if given.is_complex() or given.dtype == torch.bool or not bool(given.isfinite().all()):
+        named = ", ".join(map(repr, _BASELINES))
+        raise ProbeError(
+            f"baseline= is a {type(baseline).__name__} that stands for no input. Give one of {named}, or finite real "
+            "numbers that broadcast to the input."
+        )
+    return given
 
 
 def occluded(question: Question, steps: tuple[int, ...] | None, *, together: bool) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from ..arguments import checked_arguments
 from ..errors import ProbeError, another_cell
 from ..storage.files import as_path
 from .checkpoint import Checkpoint, Source
@@ -40,6 +41,7 @@ from .unusable import check_usable, last_word
 MEMORY = 8_000_000_000
 
 
+@checked_arguments()
 def load(
     path: str | os.PathLike[str],
     *,

@@ -23,7 +23,7 @@ def per_row(name: str, values: object, rows: int) -> Tensor:
     mean of it is a wrong number.
 
     Raises:
-        ProbeError: the values are no tensor, not of shape (rows,), or not finite.
+        ProbeError: the values are no tensor, not of shape (rows,), complex, or not finite.
     """
     if not isinstance(values, Tensor):
         raise ProbeError(f"{name} is a {type(values).__name__}; it must be a tensor of shape ({rows},).")
@@ -32,6 +32,8 @@ def per_row(name: str, values: object, rows: int) -> Tensor:
             f"{name} has shape {tuple(values.shape)}; it must have shape ({rows},), one value for each row of the "
             "batch. Take the axis of length 1 off with .squeeze(-1), or choose one value a row."
         )
+    if values.is_complex():
+        raise ProbeError(f"{name} holds complex numbers; choose a real one a row, such as its .abs() or its .real.")
     wrong = (~torch.isfinite(values)).nonzero().flatten().tolist()
     if wrong:
         raise ProbeError(f"{name} is {values[wrong[0]].item()} at row {wrong[0]}; every row needs a finite number.")

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..arguments import NAMES, checked_arguments
 from ..errors import ProbeError, unknown
 from ..recurrent.signals import Units
 from .recorded import Layer, chosen, layer_of, words
@@ -16,6 +17,7 @@ from .style import GREY, WIDEST, drawn, inks, panels, unless_set
 CLOSED, OPEN = 0.1, 0.9
 
 
+@checked_arguments(gates=NAMES)
 def saturation(
     recording: Any,
     *,
@@ -49,7 +51,7 @@ def saturation(
     Reference:
         Karpathy, Johnson & Li 2015, Visualizing and understanding recurrent networks, figure 3.
     """
-    found = layer_of(recording, layer, gates if isinstance(gates, str) else None)
+    found = layer_of(recording, layer, gates[0] if gates and len(gates) == 1 else None)
     names = _gates(found, gates)
     shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in names]
     across = min(len(shown), 3)
@@ -79,7 +81,7 @@ def _gates(layer: Layer, gates: Any) -> list[str]:
             f"The layer {layer.name!r} has no gate among its signals: {', '.join(layer.signals)}. Record the gates "
             "of a layer that has some, such as signals=['forget_gate'] of an LSTM."
         )
-    names = known if gates is None else [gates] if isinstance(gates, str) else list(gates)
+    names = known if gates is None else list(gates)
     if not names:
         raise ProbeError(f"gates={gates!r} names no gate; name one of {', '.join(map(repr, known))}.")
     for name in names:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ..arguments import checked_arguments
 from ..errors import ProbeError
 from .legends import legend_inside
 from .lines import LINES
@@ -22,6 +23,7 @@ DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2)))
 _SHOWN = 0.01
 
 
+@checked_arguments()
 def memory(found: Memory, *, size: Any = None, title: str | None = None, ax: Axes | None = None) -> Axes:
     """Draw how far answers lie from the clean run's, by the steps since the state was replaced.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize, to_hex
 from matplotlib.figure import Figure
 
+from ..arguments import NAMES, TEXT, checked_arguments
 from ..errors import ProbeError, several
 from ..recurrent.signals import Units
 from .recorded import STATES, Chosen, Layer, chosen, layer_of, words
@@ -25,6 +26,7 @@ _ASIDE, _LETTER, _ROW, _NAME = 1.0, 0.088, 0.17, 0.155
 _SORTED = 12
 
 
+@checked_arguments(signals=NAMES)
 def heatmap(
     recording: Any,
     *,
@@ -64,7 +66,7 @@ def heatmap(
     Raises:
         ProbeError: a name or a number does not exist, or there is nothing to draw.
     """
-    found = layer_of(recording, layer, signals if isinstance(signals, str) else None)
+    found = layer_of(recording, layer, signals[0] if signals and len(signals) == 1 else None)
     shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in _names(found, signals)]
     place = shown[0].row(row)
     times = np.flatnonzero(shown[0].real[place])
@@ -87,6 +89,7 @@ def heatmap(
     return drawn(axes)
 
 
+@checked_arguments(method=TEXT)
 def contributions(
     found: Any,
     *,
@@ -121,6 +124,8 @@ def contributions(
     Raises:
         ProbeError: there is no such method or row, or nothing to draw.
     """
+    if not isinstance(getattr(found, "values", None), Mapping):
+        raise ProbeError(f"This plot draws what probe.contributions returned; it was given a {type(found).__name__}.")
     values = {name: found[name] for name in ([method] if method is not None else found.values)}
     rows = len(next(iter(values.values())))
     if isinstance(row, bool) or not isinstance(row, int) or not -rows <= row < rows:
@@ -144,14 +149,9 @@ def contributions(
 
 def _names(layer: Layer, signals: Any) -> list[str]:
     """Return the signals that are named, or those of a layer's state, or all where none of these was recorded."""
-    if isinstance(signals, str):
-        return [signals]
     if signals is None:
         return [name for name in layer.signals if name in STATES or name in layer.states] or list(layer.signals)
-    names = list(signals)
-    if not names:
-        raise ProbeError(f"signals={signals!r} names no signal; name one of {', '.join(map(repr, layer.signals))}.")
-    return names
+    return list(signals)
 
 
 def _alike(values: np.ndarray) -> np.ndarray:
@@ -262,6 +262,7 @@ class ColouredText:
         return self.html
 
 
+@checked_arguments()
 def text(
     recording: Any,
     tokens: Sequence[Any],

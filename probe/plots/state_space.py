@@ -14,6 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap
 from matplotlib.text import Text
 
+from ..arguments import NAMES, checked_arguments, function, whole
 from ..errors import ProbeError, several
 from .concepts import Levels, levels
 from .legends import legend_inside
@@ -61,6 +62,9 @@ def principal(states: np.ndarray, directions: int) -> Plane:
     return Plane(states.mean(axis=0), kept * np.sign(largest), (sizes**2 / (sizes**2).sum())[:directions])
 
 
+@checked_arguments(
+    signal=NAMES, flow=function(1, "of states, (point, size), to the states a step later"), directions=whole(2)
+)
 def trajectories(
     recording: Any,
     *,
@@ -132,7 +136,7 @@ def _in_a_plane(directions: int) -> None:
 
 def _states(recording: Any, signal: Any, layer: str | None, units: Any) -> tuple[Chosen, np.ndarray]:
     """Return the first of the signals, and the values of all of them, (batch, time, size)."""
-    signals = [signal] if signal is None or isinstance(signal, str) else list(signal)
+    signals = [None] if signal is None else list(signal)
     if not signals:
         raise ProbeError("signal= names no signal; name one or several, or leave it out.")
     parts = [chosen(recording, layer=layer, signal=one, units=units) for one in signals]
@@ -223,7 +227,10 @@ def _known(path: np.ndarray) -> np.ndarray:
 
 def _draw_points(ax: Axes, points: Any, plane: Plane, reach: float) -> None:
     given = points.states if hasattr(points, "states") else points
-    states = np.atleast_2d(np.asarray(given.detach().cpu() if hasattr(given, "detach") else given, dtype=float))
+    try:
+        states = np.atleast_2d(np.asarray(given.detach().cpu() if hasattr(given, "detach") else given, dtype=float))
+    except (TypeError, ValueError):
+        raise ProbeError(f"points= is a {type(points).__name__} and must be numbers, (point, size).") from None
     size = len(plane.mean)
     if states.ndim != 2 or states.shape[1] != size:
         raise ProbeError(

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
+from ..arguments import checked_arguments
 from ..errors import ProbeError, several
 from ..recurrent.signals import Units
 from .concepts import Levels, levels
@@ -24,6 +25,7 @@ UNITS = 12
 MIDDLE_HALF = (25, 75)
 
 
+@checked_arguments()
 def traces(
     recording: Any,
     *,
@@ -104,6 +106,7 @@ def _draw_means(
     return ends
 
 
+@checked_arguments()
 def against(
     recording: Any,
     concept: Any,

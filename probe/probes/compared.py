@@ -56,18 +56,9 @@ class Compared:
             ProbeError: a recording or the concept does not fit.
         """
         parts = parts_of(recording, layers, signals)
-        if not isinstance(controls or {}, Mapping):
-            raise ProbeError(
-                f"controls= is a {type(controls).__name__}; give recordings by name, such as "
-                "probe.random_weights(model, x) or {'own initialisation': before}."
-            )
         others = dict(controls or {})
         for name, other in others.items():
-            if (
-                not isinstance(name, str)
-                or name in RESERVED
-                or re.fullmatch(r"((last|next) )?\d+ inputs?( around)?", name)
-            ):
+            if name in RESERVED or re.fullmatch(r"((last|next) )?\d+ inputs?( around)?", name):
                 raise ProbeError(f"A control is called {name!r}; give it a name of its own.")
             if not isinstance(other, Recording):
                 raise ProbeError(

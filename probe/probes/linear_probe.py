@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked_arguments
 from ..errors import ProbeError, unknown
 from ..methods.probing.fits import Fit, LeastSquares, Logistic, Ridge
 from ..methods.probing.scores import Score
@@ -20,6 +21,7 @@ from .reading import OWN, Reading, SignalRead
 FITS: Mapping[str, Fit] = {fit.name: fit for fit in (Ridge(), Logistic(), LeastSquares())}
 
 
+@checked_arguments()
 def linear_probe(
     recording: Recording,
     concept: Any,
@@ -85,7 +87,7 @@ def linear_probe(
 def _fit_of(name: str | None, points: Points) -> Fit:
     if name is None:
         return points.fit
-    if not isinstance(name, str) or name not in FITS:
+    if name not in FITS:
         raise ProbeError(unknown("way to fit a probe", name, FITS))
     if points.named != (name == Logistic.name):
         raise ProbeError(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..errors import ProbeError, several, unknown
 from ..evidence.words import listed
 from ..methods.probing.controls import clock_features, inputs_read
 from ..methods.probing.fits import Fit
-from ..methods.probing.groups import LEAST_FOLDS, check_folds, folds_of, group_codes
+from ..methods.probing.groups import check_folds, folds_of, group_codes
 from ..methods.probing.linear import LinearProbe
 from ..methods.probing.prefixes import prefix_groups, turned
 from ..methods.probing.splits import by_sequence
@@ -128,11 +127,6 @@ class GivenConcept:
     folds: int
     seed: int
     groups: Any = None
-
-    def __post_init__(self) -> None:
-        for name, value, least in (("folds", self.folds, LEAST_FOLDS), ("seed", self.seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-                raise ProbeError(f"{name}={value!r} must be a whole number, {least} or more.")
 
     @property
     def called(self) -> str:
@@ -347,7 +341,6 @@ def parts_of(recording: Recording, layers: Any, signals: Any) -> list[tuple[Laye
             f"recording is a {type(recording).__name__}; give what probe.record(model, x) returned, or "
             "probe.load_recording."
         )
-    layers, signals = _names("layers", layers), _names("signals", signals)
     if not recording.parts:
         raise ProbeError(f"recording holds no layer: the model called none of {listed(recording.not_called)}.")
     for name in layers or ():
@@ -366,14 +359,3 @@ def parts_of(recording: Recording, layers: Any, signals: Any) -> list[tuple[Laye
             raise ProbeError(unknown("recorded signal", name, sorted(every)))
     wanted = [(part, [s for s in part.signals if signals is None or s in signals]) for part in chosen_parts]
     return [(part, own) for part, own in wanted if own]
-
-
-def _names(argument: str, given: Any) -> list[Any] | None:
-    if given is None:
-        return None
-    if isinstance(given, str):
-        raise ProbeError(f"{argument}={given!r} must be several names: {argument}=[{given!r}].")
-    names = list(given) if isinstance(given, Iterable) else []
-    if not names:
-        raise ProbeError(f"{argument}={given!r} names none; give at least one name in brackets, or None for all.")
-    return names

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import ProbeError
+from ..arguments import checked_arguments
 from ..hooks.record import record
 from ..recording.recording import LayerRecording, Recording
 from ..subjects.networks.random_weights import TRIES, same_states
 from ..subjects.networks.random_weights import random_weights as copies
 
 
+@checked_arguments()
 def random_weights(
     model: nn.Module,
     *inputs: Any,
@@ -45,14 +45,11 @@ def random_weights(
     Raises:
         ProbeError: the model cannot be recorded, or count or seed is no such number.
     """
-    for name, value, least in (("count", count, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise ProbeError(f"{name}={value!r} must be a whole number, {least} or more.")
     found = dict[str, Recording]()
     with torch.random.fork_rng():
         # Only a run tells which cells a loop calls.
         own = record(model, *inputs, kwargs=kwargs, **options)
-        for name, copy in copies(model, TRIES * int(count), seed=int(seed), cells=own.layers):
+        for name, copy in copies(model, TRIES * count, seed=seed, cells=own.layers):
             for part, other in zip(model.modules(), copy.modules(), strict=True):
                 other.training = part.training
             run = record(copy, *inputs, kwargs=kwargs, **options)

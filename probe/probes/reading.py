@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import checked_arguments, whole
 from ..errors import ProbeError, unknown
 from ..evidence.intervals import bootstrap_counts
 from ..methods.probing.linear import LinearProbe
@@ -176,6 +177,7 @@ class Reading:
             hidden |= {"unexplained", "of control"}
         return self.summary[[name for name in self.summary if name not in hidden]]
 
+    @checked_arguments()
     def states(self, signal: str | None = None, *, layer: str | None = None) -> pd.DataFrame:
         """Return the states that were read: `row` of the batch, `place` on the time axis, `value`, and `fold`.
 
@@ -191,6 +193,7 @@ class Reading:
         """
         return (self._read[0] if signal is None and layer is None else self._find(signal, layer)).points.table
 
+    @checked_arguments(step=whole(0))
     def direction(
         self, signal: str, *, layer: str | None = None, value: Any = None, step: int | None = None
     ) -> Tensor:
@@ -253,6 +256,7 @@ class Reading:
             )
         return moves
 
+    @checked_arguments()
     def weights(self, signal: str, *, layer: str | None = None) -> tuple[Tensor, Tensor]:
         """Return the probe itself, fitted on all states that were read: weight and bias, in the signal's own numbers.
 

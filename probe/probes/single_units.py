@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked_arguments
 from ..methods.probing.monotone import monotone_held_out
 from ..methods.probing.scores import Score, of_exact
 from ..methods.probing.splits import by_sequence
@@ -22,6 +23,7 @@ from .reading import ONE_MAP, OWN, SHUFFLED, WITHIN, Reading, SignalRead
 MOST_VALUES = 50
 
 
+@checked_arguments()
 def single_units(
     recording: Recording,
     concept: Any,
@@ -64,7 +66,7 @@ def single_units(
     compared = Compared.of(GivenConcept(concept, name, FOLDS, seed, groups), recording, controls, layers, signals)
     found = []
     for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
-        (order,) = points.shuffled(1, seed=int(seed))
+        (order,) = points.shuffled(1, seed=seed)
         shuffled = replace(points, values=order)
         beside = {**points.controls(), STEP: points.step[:, None].astype(float)}
         for signal in wanted:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..arguments import checked_arguments, whole
 from ..errors import ProbeError, require, unknown
 from ..recurrent.signals import Signal, as_signal, shaped
 
@@ -115,6 +116,7 @@ class Recording:
         """What the first module recorded read, (batch, time, feature); None in files of earlier versions."""
         return next((part.inputs for part in self.parts if part.inputs is not None), None)
 
+    @checked_arguments(number=whole(0))
     def call(self, number: int) -> Recording:
         """Return the recording of one call of each layer.
 
@@ -168,6 +170,7 @@ class Recording:
         """The states before the first step, (batch, unit): `[signal]` of the only layer, or `[layer, signal]`."""
         return _Initial(self)
 
+    @checked_arguments()
     def lengths(self, layer: str | None = None) -> tuple[int, ...] | None:
         """Return how many steps each row of a layer has, or None where all have the same."""
         return self._part(layer).lengths

@@ -31,8 +31,7 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     Raises:
         ProbeError: the model has no recurrent layer, a name does not exist, or nobody can look into the model.
     """
-    if not isinstance(model, nn.Module):
-        raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.{_held(model)}")
+    _check_module(model)
     found: dict[str, Layer] = {}
     turned = {inner for one in model.modules() if isinstance(one, Turning) for inner in one.turned().modules()}
     inside: set[nn.Module] = set()
@@ -70,6 +69,11 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     return chosen
 
 
+def _check_module(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise ProbeError(f"A model must be a torch.nn.Module; this is a {type(model).__name__}.{_held(model)}")
+
+
 def _held(given: Any) -> str:
     """Return which modules stand in something that is none, as a trainer or an estimator keeps its network."""
     own = dict(getattr(given, "__dict__", {}))
@@ -89,6 +93,7 @@ def check_forward(model: nn.Module, what: str) -> None:
         model: the model.
         what: calls it, as the caller wrote it.
     """
+    _check_module(model)
     if type(model).forward is nn.Module.forward and "forward" not in vars(model):
         raise ProbeError(
             f"{type(model).__name__} has no forward, and {what} calls the model. Give the module that is called; or "

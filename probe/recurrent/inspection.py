@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from ..errors import ProbeError, names_its_arguments, several, unknown
+from ..arguments import checked_arguments, whole
+from ..errors import ProbeError, several, unknown
 from .finding import find_layers
 from .layers import Layer, OpenLayer
 from .signals import UNKNOWN, Signal, shaped
@@ -101,6 +102,7 @@ class ModelDescription:
 
     __repr__ = __str__
 
+    @checked_arguments(rows=whole(0), steps=whole(0))
     def recording_size(
         self,
         rows: int,
@@ -122,9 +124,6 @@ class ModelDescription:
         Raises:
             ProbeError: there is no such layer or signal, or a number is no whole number from 0.
         """
-        for name, number in (("rows", rows), ("steps", steps)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-                raise ProbeError(f"{name}={number!r} must be a whole number, 0 or more.")
         chosen = self._chosen(layers)
         available = tuple(dict.fromkeys(signal for layer in chosen for signal in layer.signals))
         wanted = chosen_signals(signals, available, untold=any(not layer.signals for layer in chosen))
@@ -154,7 +153,7 @@ class ModelDescription:
         return show_model(self)
 
 
-@names_its_arguments
+@checked_arguments()
 def inspect(model: nn.Module) -> ModelDescription:
     """Return the recurrent layers of a model: names, cells, sizes, signals, parameters.
 

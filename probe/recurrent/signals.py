@@ -76,9 +76,8 @@ def as_signal(name: str, allowed: Iterable[Signal] = tuple(Signal)) -> Signal:
         ProbeError: no such signal, or none that the layer has; the message lists what exists.
     """
     members = tuple(allowed)
-    for member in members:
-        if member == name:
-            return member
+    if isinstance(name, str) and name in members:
+        return members[members.index(name)]
     raise ProbeError(unknown("signal", name, members))
 
 
@@ -108,7 +107,7 @@ def as_numbers(name: str, value: SupportsIndex | Iterable[SupportsIndex]) -> tup
     """Return whole numbers of any kind (numpy's and torch's too) as a tuple of Python's; they may repeat.
 
     Raises:
-        ProbeError: one is no whole number.
+        ProbeError: one is no whole number, or a truth value, which Python takes for 0 or 1.
     """
     try:
         try:
@@ -116,6 +115,8 @@ def as_numbers(name: str, value: SupportsIndex | Iterable[SupportsIndex]) -> tup
             listed = list(value)  # pyright: ignore[reportArgumentType, reportCallIssue]
         except TypeError:
             listed = [value]
+        if any(isinstance(item, bool) or getattr(item, "dtype", None) == torch.bool for item in listed):
+            raise ProbeError(f"{name}={value!r} is made of True and False; give places instead, counted from 0.")
         return tuple(index(item) for item in listed)  # pyright: ignore[reportArgumentType]
     except TypeError:
         raise ProbeError(f"{name}={value!r} must be a whole number or several of them.") from None

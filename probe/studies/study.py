@@ -36,6 +36,7 @@ def _are_several(value: Any) -> bool:
 #: Parts of a study, what each must be where it is given, and how a message says it.
 _WANTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("readout", lambda value: isinstance(value, Readout), "probe.Readout('name of a concept', function=...)"),
+    ("controls", lambda value: isinstance(value, str) or _are_several(value), "names, in brackets"),
     ("title", lambda value: isinstance(value, str), "a text"),
     ("programs", lambda value: isinstance(value, Mapping), "a table: {'name': function of a sequence}"),
     ("rules", _are_several, "several probe.evidence.Rule, in brackets"),

@@ -85,7 +85,7 @@ class Readout:
             raise ProbeError(f"A readout's function must be callable, and is a {type(self.function).__name__}.")
         if self.transposed is not None and (self.weight is None or not isinstance(self.transposed, bool)):
             raise ProbeError(f"transposed={self.transposed!r} must be True or False, and speaks of weight.")
-        if self.kind is not None and self.kind not in KINDS:
+        if self.kind is not None and (not isinstance(self.kind, str) or self.kind not in KINDS):
             raise ProbeError(unknown("kind of readout", self.kind, KINDS))
         step = self.interchange_step
         if step is not None and (isinstance(step, bool) or not isinstance(step, int) or step >= 0):
@@ -95,7 +95,7 @@ class Readout:
             )
         if isinstance(self.combine, str) and self.combine not in COMBINES:
             raise ProbeError(unknown("combine", self.combine, COMBINES) + " A function is allowed as well.")
-        if self.steps not in (LAST, EVERY):
+        if not isinstance(self.steps, str) or self.steps not in (LAST, EVERY):
             raise ProbeError(f"steps={self.steps!r} must be {LAST!r} or {EVERY!r}.")
         if self.output is not None and self.steps != LAST:
             raise ProbeError(

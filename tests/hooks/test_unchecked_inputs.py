@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
-from refusing import said
+import torch
+from refusing import refused, said
+from torch import nn
+
+import probe
 
 PREPARE = """
 import numpy as np, torch, probe
@@ -36,6 +43,10 @@ print(json.dumps([answer(code) for code in json.load(sys.stdin)]))
 """
 #: Steps and units that come out of an array choose what the plain number chooses.
 RIGHT = [f"index({at})" for at in ("np.int64(3)", "np.array([3])", "torch.tensor([3])", "[np.int32(3)]")]
+#: The public classes that are made of, or read from, what a user gives.
+PLACES_OF_DATA = {"Concept", "Edit", "Finding", "Readout", "Recording", "Study"}
+#: Plots of tables, and the class of one.
+TABLES = {"plots.ColouredText", "plots.dose", "plots.matrix"}
 #: What is given, by what it should have been.
 WRONG: dict[str, list[str]] = {
     "a model": [
@@ -59,7 +70,7 @@ WRONG: dict[str, list[str]] = {
     "edits": [
         'inside(probe.intervene(lstm, "patch"))',
         "probe.record(lstm, x, edits=patch)",
-        "probe.rollout(lstm, None, 1, edits=patch, act=lambda *given: given)",
+        "probe.rollout(lstm, SimpleNamespace, 1, edits=patch, act=lambda *given: given)",
         "probe.sweep(lstm, x, edits=patch)",
         "probe.sweep(lstm, x, edits=[3])",
     ],
@@ -106,3 +117,31 @@ def test_what_is_of_another_type_is_named() -> None:
     assert [answer == "not refused" for answer in answers] == [code in RIGHT for code in codes]
     for answer in answers[len(RIGHT) :]:
         said(answer)
+
+
+def test_an_odd_input_works_or_is_refused() -> None:
+    """Of every public function each argument in turn is odd: what is raised is a ProbeError, or nothing."""
+    code = Path(__file__).parents[1] / "helpers" / "odd_inputs.py"
+    done = subprocess.run([sys.executable, str(code)], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["raw"] == []
+    public = {name for name in probe.__all__ if inspect.isroutine(getattr(probe, name)) or name in PLACES_OF_DATA}
+    assert public <= {*found["called"]}
+    assert {f"plots.{name}" for name in probe.plots.__all__} - {*found["called"]} == TABLES
+
+
+def test_what_was_taken_and_is_refused_now() -> None:
+    """What went wrong in silence: a complex answer lost its imaginary part, a mask chose the steps 0 and 1."""
+    lstm, x = nn.LSTM(2, 3, batch_first=True), torch.randn(4, 6, 2)
+    with refused():
+        probe.contributions(lstm, x, output=lambda returned: returned[0][:, -1, 0] * 1j, method="occlusion")
+    with refused():
+        probe.memory(lstm, x, answer=lambda returned: returned[0] * 1j)
+    with refused():
+        probe.contributions(lstm, x, output=lambda returned: returned[0][:, -1, 0], baseline=1j, method="occlusion")
+    for mask in ([True, False], torch.tensor([True, False])):
+        with refused():
+            probe.record(lstm, x, steps=mask)
+    episodes: dict[str, Any] = {"policy": lstm, "make": dict, "episodes": 1, "act": lambda seen, state, starts: None}
+    with refused():
+        probe.rollout(**episodes)

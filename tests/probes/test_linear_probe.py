@@ -200,7 +200,6 @@ UNREAD: list[Callable[[probe.Recording], object]] = [
     lambda r: probe.linear_probe(r, COUNT, controls={"a": r}),
     lambda r: probe.linear_probe(r, COUNT, fit="logistic"),
     lambda r: probe.linear_probe(r, COUNT, folds=2),
-    lambda r: probe.linear_probe(r, COUNT, signals="hidden_state"),
     lambda r: probe.linear_probe(r, COUNT, layers=["rn"]),
     lambda r: probe.linear_probe(r, COUNT).direction("cell_state"),
     lambda r: probe.linear_probe(r, STEP).direction("hidden_state"),

@@ -60,7 +60,8 @@ def test_layers_signals_and_steps_choose_what_is_kept(lstm: nn.LSTM, pair: nn.Mo
     """Those named, steps in their order, all of a run's own; no rows are no error."""
     one = probe.record(pair, x, layers=["low[0]"])
     assert (one.layers, one.not_called) == (("low[0]",), ())
-    assert list(probe.record(lstm, x, signals=["forget_gate"]).parts[0].signals) == [Signal.FORGET_GATE]
+    for named in ("forget_gate", ["forget_gate"]):
+        assert list(probe.record(lstm, x, signals=named).parts[0].signals) == [Signal.FORGET_GATE]
     everything, some = probe.record(lstm, x), probe.record(lstm, x, steps=[4, 1])
     assert some.steps == (4, 1)
     for signal, value in everything.parts[0].signals.items():
@@ -72,8 +73,8 @@ def test_layers_signals_and_steps_choose_what_is_kept(lstm: nn.LSTM, pair: nn.Mo
 def test_an_option_that_a_recording_cannot_follow_is_refused(tagger: Any, x: Tensor) -> None:
     """Before the model is called, but for steps beyond the input, which are told at the call; no hook stays."""
     wrong: dict[str, list[Any]] = {
-        "layers": [["lstn[0]"], "lstm[0]", []],
-        "signals": [["forget_gat"], "forget_gate", []],
+        "layers": [["lstn[0]"], "lstn[0]", []],
+        "signals": [["forget_gat"], "forget_gat", []],
         "dtype": [torch.int32, torch.bool],
         "device": ["nope", "meta"],
         "tolerance": [-1.0, float("nan")],

@@ -71,7 +71,6 @@ def test_what_is_said_can_be_read(model: nn.Module) -> None:
     for wrong in (
         {"signals": ["memmory"]},
         {"layers": ["third"]},
-        {"signals": "memory"},
         {"rows": -1},
         {"steps": True},
     ):

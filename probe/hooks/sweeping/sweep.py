@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...arguments import checked_arguments
 from ...edits.kinds import Edit
-from ...edits.resolve import Placed, layers_for, place_in_run
-from ...errors import ProbeError, names_its_arguments
+from ...edits.resolve import Placed, check_several, layers_for, place_in_run
+from ...errors import ProbeError
 from ...recurrent.again.blocks import Read, check_blocks, rows_of_block
 from ...recurrent.cells import recycled
 from ...recurrent.layers import Layer
@@ -33,7 +34,7 @@ MEMORY = 64_000_000
 _MANY = 16
 
 
-@names_its_arguments
+@checked_arguments()
 def sweep(
     model: nn.Module,
     *inputs: Any,
@@ -104,7 +105,7 @@ def run_edits(
         refuse_unread: whether an edit of a last state that nothing reads is an error.
     """
     threads.advise()
-    listed = _checked(edits, memory)
+    listed = _checked(edits)
     flat = [edit for group in listed for edit in group]
     placed = layers_for(model, flat)
     layer_of = iter(placed)
@@ -201,13 +202,10 @@ def _turns(groups: Sequence[Group], most: int) -> list[list[int]]:
     return turns
 
 
-def _checked(edits: Any, memory: int) -> list[list[Edit]]:
-    if isinstance(edits, Edit) or not isinstance(edits, Sequence):
-        raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.clamp(...)].")
+def _checked(edits: Any) -> list[list[Edit]]:
+    check_several(edits)
     if not edits:
         raise ProbeError("edits=[] names no edit; give at least one.")
-    if isinstance(memory, bool) or not isinstance(memory, int) or memory < 1:
-        raise ProbeError(f"memory={memory!r} must be a number of bytes, such as 1_000_000_000.")
     groups = [list(one) if isinstance(one, (list, tuple)) else [one] for one in edits]
     if [] in groups:
         raise ProbeError(f"edits[{groups.index([])}] names no edit; give at least one.")

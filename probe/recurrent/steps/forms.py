@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
+from ...arguments import NAMES, read_as
 from ...errors import ProbeError
 from ..signals import is_continuous
 from .step import State, flat, same_form
@@ -70,7 +71,7 @@ _WAYS, _LARGE = 10, 2**26
 def register_cell(kind: type[nn.Module], state: str | tuple[str, ...], returns: int | tuple[int, ...] | None) -> None:
     """Say where the state of cells of a class stands; see `probe.register`."""
     names = parameters_of(kind)
-    given = (state,) if isinstance(state, str) else tuple(state)
+    given = read_as("state", state, NAMES)
     missing = [name for name in given if name not in names]
     if missing or not given:
         raise ProbeError(f"{kind.__name__}.forward has no argument {missing or given}; it has {', '.join(names)}.")

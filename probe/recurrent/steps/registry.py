@@ -127,18 +127,13 @@ def chosen_signals(
         untold: whether a layer is among them of which only a call tells its signals.
 
     Raises:
-        ProbeError: no layer has one of them, or none is named.
+        ProbeError: no layer has one of them.
     """
     if signals is None:
         return tuple(signal for signal in available if not signal.endswith("_preactivation"))
     if signals is Signal:
         return tuple(available)
-    if isinstance(signals, str) or not isinstance(signals, Iterable):
-        raise ProbeError(f"signals={str(signals)!r} must be several names: signals=[{str(signals)!r}].")
-    chosen = tuple(as_any_signal(signal) if untold else as_signal(signal, available) for signal in signals)
-    if not chosen:
-        raise ProbeError(f"signals=[] names no signal; name at least one of {', '.join(available)}, or give None.")
-    return chosen
+    return tuple(as_any_signal(signal) if untold else as_signal(signal, available) for signal in signals)
 
 
 def names_of_adapters() -> list[Signal]:
