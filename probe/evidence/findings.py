@@ -205,7 +205,7 @@ class Finding:
         return [path for figure in self.figures for path in figure.save(folder)]
 
     def lines(self, files: Sequence[Path] = ()) -> list[str]:
-        """Return what a script prints of a finding: its answer, its verdicts, and the files of its figures.
+        """Return what a script prints of a finding: its answer, its verdicts, and its figures, if it has some.
 
         Args:
             files: of the figures.
@@ -217,6 +217,7 @@ class Finding:
             f"  {verdicts or 'no rule to judge'}",
             *(f"    {claim.rule.key:<4} {_judged(claim)}" for claim in self.claims),
             *(f"  {path}" for path in files),
+            *([] if self.figures else ["  no figure: the question draws none"]),
         ]
 
     def python(self, place: int | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +104,19 @@ def test_networks_are_measured_then_judged_and_measured_again(
     monkeypatch.setitem(study.STUDIES, "judged", lambda: study.judged(["bit_effects"], fit=False))
     assert run(["counter", "--verify", "--everything"]) == FAILED
     assert capsys.readouterr().err == "python -m analyses: accuracy moved.\n"
+
+
+def test_the_command_of_the_docs_draws_for_papers_and_a_question_without_a_figure_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--figures` of a question that draws nothing would leave no folder, and not a word."""
+    told = (REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
+    ((words, draws),) = re.findall(r"`python -m analyses (counter (\S+) --figures) DIR`", told)
+    monkeypatch.chdir(tmp_path)
+    assert run([*words.split(), "figures", "--findings", "found", "--quiet"]) == 0
+    assert "no figure" not in capsys.readouterr().out
+    drawn = list((tmp_path / "figures" / draws.replace("-", "_")).iterdir())
+    assert {path.suffix for path in drawn} == {".svg", ".pdf", ".png"}
+    assert run(["counter", "single-units", "--figures", "none", "--findings", "found", "--quiet"]) == 0
+    assert "  no figure: the question draws none\n" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
