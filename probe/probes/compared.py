@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError, several
-from ..methods.probing.near_copies import near_copies
+from ..methods.probing.near_copies import NEARLY_EQUAL, near_copies
 from ..methods.probing.prefixes import prefix_groups
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.signals import Signal
@@ -21,12 +21,6 @@ from .reading import OWN, SHUFFLED, Reading, SignalRead
 
 #: What no control may be called.
 RESERVED = (OWN, STEP, SHUFFLED, "")
-#: What is said of sequences that are nearly equal to others.
-COPIES = (
-    "sequences are nearly equal to one of another fold. A probe was then fitted on copies of what it is scored on, "
-    "and reads any value that these share, be it noise. If they are copies or noisy trials of one sequence, say "
-    "which belong together: groups=, a value for each sequence; whole groups lie in one fold."
-)
 COLUMNS = ("layer", "signal", "how", "unit", "step", "network", "score", "low", "high", "states", "sequences", "r")
 
 
@@ -73,7 +67,7 @@ class Compared:
         points = [concept.points(recording, part) for part, _ in parts]
         near = _near_copies(recording, [part for part, _ in parts], points)
         if near:
-            warnings.warn(f"{near} {COPIES}", stacklevel=3)
+            warnings.warn(f"{near} {NEARLY_EQUAL}", stacklevel=3)
         return cls(concept, {OWN: recording, **others}, parts, points, near)
 
     @property

@@ -72,7 +72,7 @@ def tied(subjects: Sequence[Subject], known: int | None) -> dict[str, str]:
         every = shared(first)
         return {name: digest(every, first.seed, own) for name, own in by_network(subjects).items()}
     values = [(name, one.values) for name, one in first.concepts.items()]
-    every = digest(known, first.x.numpy(), first.lengths, values, first.seed, *_budget(first))
+    every = digest(known, first.x.numpy(), first.lengths, values, first.seed, *_budget(first), *_groups(first))
     return {
         one.network.name: f"{one.network.known_by or digest(one.model.state_dict())}+{every[:16]}" for one in subjects
     }
@@ -112,6 +112,11 @@ def _budget(subject: Subject) -> list[str]:
     return [] if subject.budget == Budget() else [repr(subject.budget)]
 
 
+def _groups(subject: Subject) -> list[np.ndarray]:
+    """Return the groups of the sequences, so that measurements without groups keep their digests."""
+    return [] if subject.groups is None else [subject.groups]
+
+
 @per_subject
 def shared(subject: Subject) -> dict[str, str]:
     """Return the digests of what all networks of a study share."""
@@ -122,7 +127,9 @@ def shared(subject: Subject) -> dict[str, str]:
     fixed = subject.fixed_inputs
     fixed = [*fixed.items()] if isinstance(fixed, Mapping) else [None if fixed is None else np.asarray(fixed)]
     return {
-        "inputs": digest(subject.x.numpy(), subject.lengths, *subject.symbols.items(), subject.allowed),
+        "inputs": digest(
+            subject.x.numpy(), subject.lengths, *subject.symbols.items(), subject.allowed, *_groups(subject)
+        ),
         "concepts": digest(concepts),
         "programs": digest(_programs(subject)),
         "fixed_inputs": digest(fixed),

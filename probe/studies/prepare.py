@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from ..errors import ProbeError, several, unknown
 from ..evidence.measurements import FITTED_HEADS, ROLES, Network
 from ..evidence.words import listed
 from ..loading.checkpoint import Checkpoint
-from ..methods.probing.targets import LEAST_SEQUENCES
+from ..methods.probing.groups import check_folds, group_codes
+from ..methods.probing.near_copies import NEARLY_EQUAL, near_copies
+from ..methods.probing.targets import FOLDS, LEAST_SEQUENCES
 from ..recurrent.finding import find_layers
 from ..recurrent.inspection import described
 from ..recurrent.layers import Layer
@@ -79,12 +82,14 @@ class _Given:
     concepts: Mapping[str, Known]
     lengths_said: bool
     tokens: bool
+    groups: np.ndarray | None
 
 
 def prepare(study: Study) -> list[Subject]:
     """Check all parts of a study, and return its networks: the trained ones first, then those beside them."""
     if isinstance(study.networks, tuple) and all(isinstance(one, Subject) for one in study.networks):
-        return list(study.networks)
+        groups = _groups(study, len(study.networks[0].x))
+        return [one if groups is None else dataclasses.replace(one, groups=groups) for one in study.networks]
     given = _read(study)
     networks, subjects = named(study.networks), list[Subject]()
     for one in networks:
@@ -110,7 +115,27 @@ def _read(study: Study) -> _Given:
     concepts = {name: resolve(name, one, values, lengths) for name, one in study.concepts.items()}
     if study.fixed_inputs is not None:
         _ = fixed_of(study.fixed_inputs, inputs.shape[2])
-    return _Given(values, lengths, concepts, ends is not None, tokens)
+    groups = _groups(study, len(values))
+    _warn_of_copies(values, lengths, groups)
+    return _Given(values, lengths, concepts, ends is not None, tokens, groups)
+
+
+def _groups(study: Study, batch: int) -> np.ndarray | None:
+    """Return the number of each sequence's group, or None where no groups are given."""
+    groups = group_codes(study.groups, batch)
+    if groups is not None:
+        check_folds(int(groups.max()) + 1, FOLDS, what="The sequences are")
+    return groups
+
+
+def _warn_of_copies(values: np.ndarray, lengths: np.ndarray, groups: np.ndarray | None) -> None:
+    """Warn where sequences are nearly equal that may lie in different folds; of equal ones each state counts once."""
+    steps = (np.arange(values.shape[1]) < lengths[:, None]).astype(float)
+    rows = np.unique(np.column_stack([steps, values.reshape(len(values), -1)]), axis=0, return_index=True)[1]
+    part = np.arange(len(values)) if groups is None else groups
+    near = int(near_copies([values[rows].reshape(len(rows), -1), steps[rows]], part[rows]).sum())
+    if near:
+        warnings.warn(f"{near} {NEARLY_EQUAL}", stacklevel=2)
 
 
 def _check_alike(subjects: Sequence[Subject]) -> None:
@@ -168,6 +193,7 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
         read,
         head,
         allowed=study.valid,
+        groups=given.groups,
         symbols=symbols_of(study.symbols, x, given.lengths, tokens),
         programs=study.programs,
         fixed_inputs=study.fixed_inputs,

@@ -97,6 +97,9 @@ class Study:
         version: a whole number from 1, raised by hand when a function changes. What is measured of several networks
             is then tied to weights, inputs, this number, and the version, roles and settings of each question but
             for functions, the same on all processors; with None, to the code of each function.
+        groups: a value for each sequence, (batch,), such as its speaker, story or animal: what is fitted on some
+            sequences is scored on those of other groups, whole groups lie in one fold, and intervals over sequences
+            are over groups. None where each sequence stands for itself; see `probe.linear_probe`.
     """
 
     networks: Any
@@ -118,6 +121,7 @@ class Study:
     controls: Sequence[str] = CONTROLS
     family: int | None = None
     version: int | None = None
+    groups: Any = None
 
     @classmethod
     def of(cls, subjects: Sequence[Subject], **settings: Any) -> Study:

@@ -33,13 +33,20 @@ CHOICES: Mapping[str, Any] = {
 KEYS = {
     "": ("title", "seed", "questions", "network", "inputs", "concepts", "readout", "programs"),
     "network": ("file", "module", "name", "layers", "controls", "tolerance", *CHOICES),
-    "inputs": ("file", "key", "lengths", "valid", "symbols", "fixed"),
+    "inputs": ("file", "key", "lengths", "groups", "valid", "symbols", "fixed"),
     "readout": tuple(one.name for one in dataclasses.fields(Readout) if one.name != "output"),
 }
 CONCEPT = ("file", "key", "function", "kind", "description")
 #: What is checked where it is used; of all others a text is wanted, or what `TYPES` says.
 FREE = (*KEYS[""], "controls", "tolerance", "symbols", "fixed", "transposed", "interchange_step", "steps")
-TYPES = {**dict.fromkeys(FREE, object), "layers": list, "answers": list, "key": str | list, **CHOICES}
+TYPES = {
+    **dict.fromkeys(FREE, object),
+    "layers": list,
+    "answers": list,
+    "groups": str | list,
+    "key": str | list,
+    **CHOICES,
+}
 #: What a message calls a type.
 WORDS = {
     str: "a text",
@@ -84,6 +91,7 @@ def _of_toml(path: Path) -> Study:
         inputs=given,
         concepts={name: _concept(folder, name, one, lengths) for name, one in _table(content, "concepts").items()},
         lengths=lengths,
+        groups=_groups(folder, inputs.get("groups")),
         symbols=inputs.get("symbols"),
         valid=None if valid is None else load_function(valid, folder, "inputs.valid"),
         name=network.get("name"),
@@ -199,6 +207,11 @@ def _inputs(folder: Path, table: Mapping[str, Any]) -> tuple[np.ndarray, np.ndar
     if given.lengths is not None:
         raise ProbeError("lengths under [inputs] is said by the .csv file itself. Leave it out.")
     return given.values, read_array(folder / _text(table, "inputs", "lengths"), what="inputs.lengths").values
+
+
+def _groups(folder: Path, given: Any) -> Any:
+    """Return the group of each sequence: what the table holds itself, or an array in a file."""
+    return read_array(folder / given, what="inputs.groups").values if isinstance(given, str) else given
 
 
 def _given(folder: Path, table: Mapping[str, Any], where: str) -> Given:

@@ -183,7 +183,8 @@ def part_of(subject: Subject, sequences: int | None) -> Subject:
     concepts = {
         name: dataclasses.replace(known, values=known.values[rows]) for name, known in subject.concepts.items()
     }
-    return dataclasses.replace(subject, x=subject.x[rows], lengths=subject.lengths[rows], concepts=concepts)
+    part = {"x": subject.x[rows], "lengths": subject.lengths[rows], "groups": subject.groups_of(rows)}
+    return dataclasses.replace(subject, **part, concepts=concepts)
 
 
 def said_of(subject: Subject, sequences: int | None) -> str:

@@ -16,6 +16,7 @@ from ..evidence.words import listed
 from ..hooks.record import record
 from ..loading.named_network import unwrapped
 from ..methods.probing.controls import MOST_BINS
+from ..methods.probing.groups import folds_of
 from ..methods.probing.prefixes import StepStates, first_of_prefix, turned
 from ..methods.probing.targets import FOLDS, LEAST_SEQUENCES, chosen, often
 from ..recording.recording import Recording
@@ -41,13 +42,15 @@ class Sample:
         sequence: the sequence of each state, as a place in `rows`, (state,).
         step: the step of each state, (state,).
         of: concept -> the states of its probes.
-        fold: concept -> the fold of each of these; all states of a sequence are in one.
+        group: concept -> the group of each of these, which is its sequence where none were given.
+        fold: concept -> the fold of each of these; all states of a group are in one.
     """
 
     rows: np.ndarray
     sequence: np.ndarray
     step: np.ndarray
     of: Mapping[str, np.ndarray]
+    group: Mapping[str, np.ndarray]
     fold: Mapping[str, np.ndarray]
 
     def bins(self, steps: int) -> np.ndarray:
@@ -87,8 +90,8 @@ def sample_of(subject: Subject) -> Sample:
     if reads_back(subject):
         first &= turned(first_of_prefix(turned(x, lengths), lengths, order), lengths)
     every = np.argwhere(first)
-    drawn = {name: _of_concept(concept, rows, every, subject.seed) for name, concept in subject.concepts.items()}
-    of, fold = ({name: each[part] for name, each in drawn.items()} for part in (0, 1))
+    drawn = {name: _of_concept(subject, concept, rows, every) for name, concept in subject.concepts.items()}
+    of, group, fold = ({name: each[part] for name, each in drawn.items()} for part in range(3))
     used = np.unique(np.concatenate(list(of.values())))
     if not len(used):
         names = listed([repr(name) for name in subject.concepts])
@@ -97,21 +100,23 @@ def sample_of(subject: Subject) -> Sample:
             f"{len(subject.x):,}. Leave out the sequences without a value, or give values at more steps."
         )
     places = {name: np.searchsorted(used, states) for name, states in of.items()}
-    return Sample(rows, every[used, 0], every[used, 1], places, fold)
+    return Sample(rows, every[used, 0], every[used, 1], places, group, fold)
 
 
-def _of_concept(concept: Known, rows: np.ndarray, every: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the states of a concept's probes, however its values are spelled, and the fold of each."""
-    rng = np.random.default_rng(seed)
+def _of_concept(
+    subject: Subject, concept: Known, rows: np.ndarray, every: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the states of a concept's probes, however its values are spelled, and the group and fold of each."""
+    rng, groups = np.random.default_rng(subject.seed), subject.groups_of(rows)
     _ = rng.permutation(len(rows))  # the order of sequences
     values = concept.values[rows][every[:, 0], every[:, 1]]
     defined = np.flatnonzero(np.isfinite(values))
     if concept.is_named:
-        common = defined[often(values[defined], every[defined, 0], every[defined, 0])]
+        sequence = every[defined, 0]
+        common = defined[often(values[defined], sequence, sequence if groups is None else groups[sequence])]
         defined = common if len(common) else defined
     picked = defined[chosen(values[defined], rng, named=concept.is_named)]
-    sequences, place = np.unique(every[picked, 0], return_inverse=True)
-    return picked, (rng.permutation(len(sequences)) % FOLDS)[place]
+    return picked, *folds_of(every[picked, 0], groups, FOLDS, rng)
 
 
 def drawn_rows(subject: Subject, rows: np.ndarray, most: int, stream: int) -> np.ndarray:
@@ -277,7 +282,13 @@ def step_states(
     distinct = subject.data[rows] if ahead else first_of_prefix(x.detach().cpu().numpy(), lengths)
     distinct = distinct & np.isfinite(target)
     return [
-        StepStates(step, rows[at], target[at, step], {signal: value[at, step] for signal, value in states.items()})
+        StepStates(
+            step,
+            rows[at],
+            target[at, step],
+            {signal: value[at, step] for signal, value in states.items()},
+            subject.groups_of(rows[at]),
+        )
         for step in range(x.shape[1])
         if len(at := np.flatnonzero(distinct[:, step]))
     ]

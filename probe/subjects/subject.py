@@ -45,6 +45,8 @@ class Subject:
         head: that head, or None.
         layer: what rows of a table call the layer; empty where the network has only one.
         allowed: whether a sequence can occur, by its inputs, (time, feature); None if any can.
+        groups: the number of each sequence's group, (batch,), which is held out as a whole; None where each stands
+            for itself.
         symbols: symbol -> the input that it stands for, (feature,); may be empty.
         programs: rival programs by name.
         fixed_inputs: the inputs under which fixed points are searched, or None.
@@ -64,6 +66,7 @@ class Subject:
     head: Head | None = None
     layer: str = ""
     allowed: Callable[[np.ndarray], bool] | None = None
+    groups: np.ndarray | None = None
     symbols: Mapping[str, np.ndarray] = field(default_factory=dict)
     programs: Mapping[str, Any] = field(default_factory=dict)
     fixed_inputs: Any = None
@@ -181,6 +184,10 @@ class Subject:
     def ragged(self) -> bool:
         """Whether sequences differ in length."""
         return bool((self.lengths != self.x.shape[1]).any())
+
+    def groups_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the groups of some sequences, (row,); None where none were given."""
+        return None if self.groups is None else self.groups[rows]
 
     def allows(self, x: np.ndarray, where: str = "a spliced sequence") -> bool:
         """Return whether a sequence, (time, feature), can occur by the function `allowed`; True if there is none."""

@@ -79,16 +79,31 @@ class Half:
     test: Int64[Tensor, " test"]
 
 
-def halves(machine: Machine, step: int, *, least: int = LEAST_STATES, seed: int = 0) -> list[Half]:
+def halves(
+    machine: Machine, step: int, *, least: int = LEAST_STATES, seed: int = 0, groups: np.ndarray | None = None
+) -> list[Half]:
     """Return both ways to fit on half of the prefixes and score on the others.
 
-    With fewer prefixes nothing is held out: there is one way, in-sample, and it carries no verdict.
+    With fewer prefixes, or of a single group, nothing is held out: there is one way, in-sample, and it carries no
+    verdict.
+
+    Args:
+        machine: the model.
+        step: after which step the states stand.
+        least: with fewer prefixes nothing is held out.
+        seed: of the halves.
+        groups: the group of each row, (row,): a prefix goes with the group of its first row, and whole groups are in
+            one half. None where each row stands for itself.
     """
     prefixes = machine.clean.prefixes[step]
     rows = torch.arange(len(machine.clean.inputs))
     if len(prefixes.rows) < least:
         return [Half(rows, rows)]
-    first = torch.isin(prefixes.group, torch.as_tensor(folds(len(prefixes.rows), 2, seed=seed)[0]))
+    of_prefix = None if groups is None else groups[prefixes.rows.numpy()]
+    cut = folds(len(prefixes.rows), 2, seed=seed, groups=of_prefix)
+    if len(cut) < 2:
+        return [Half(rows, rows)]
+    first = torch.isin(prefixes.group, torch.as_tensor(cut[0]))
     parts = rows[first], rows[~first]
     return [Half(*parts), Half(*reversed(parts))]
 

@@ -7,6 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+#: What is said of such sequences, after their number.
+NEARLY_EQUAL = (
+    "sequences are nearly equal to one of another fold. A probe was then fitted on copies of what it is scored on, "
+    "and reads any value that these share, be it noise. If they are copies or noisy trials of one sequence, say "
+    "which belong together: groups=, a value for each sequence; whole groups lie in one fold."
+)
 #: Sequences are near copies up to these distances, in shares of the distance between two others.
 NEAR = (1e-2, 1e-3, 1e-4, 1e-5)
 #: Copies lie apart from all else: within so many times the distance there are fewer than twice as many.

@@ -120,12 +120,14 @@ class StepStates:
         rows: a row of the batch for each distinct prefix.
         concept: the concept's value at each, (prefix,).
         states: each signal at each, (prefix, unit), float64.
+        groups: the group of each one's sequence, (prefix,); None where none were given.
     """
 
     step: int
     rows: np.ndarray
     concept: np.ndarray
     states: Mapping[Signal, np.ndarray]
+    groups: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,17 +139,20 @@ class Pooled:
         concept: the concept's value at each, (state,).
         states: each signal at each, (state, unit).
         weight: weight of each, (state,); they sum to 1.
+        groups: the group of each, (state,); None where none were given.
     """
 
     step: np.ndarray
     concept: np.ndarray
     states: Mapping[Signal, np.ndarray]
     weight: np.ndarray
+    groups: np.ndarray | None = None
 
 
 def pool(steps: list[StepStates]) -> Pooled:
     """Return the states of all steps together."""
     sizes = [len(item.rows) for item in steps]
+    groups = [item.groups for item in steps if item.groups is not None]
     return Pooled(
         np.repeat([item.step for item in steps], sizes),
         np.concatenate([item.concept for item in steps]),
@@ -156,4 +161,5 @@ def pool(steps: list[StepStates]) -> Pooled:
             for signal in (steps[0].states if steps else {})
         },
         np.repeat([1 / (size * len(sizes)) for size in sizes], sizes),
+        np.concatenate(groups) if groups else None,
     )

@@ -38,7 +38,7 @@ from ...methods.causal.task import Task
 from ...plots.style import GREY
 from ...recurrent.signals import within
 from ...subjects.answers import task_of
-from ...subjects.ends import machine_of, step_of
+from ...subjects.ends import ends_of, machine_of, step_of
 from ...subjects.plans import affordable_pairs, search_of
 from ...subjects.subject import Subject
 from .patching import Value, draw_lines, find, table_of
@@ -103,7 +103,7 @@ def _at_step(
     subject: Subject, step: int, ranks: Sequence[int], iterations: int, *, is_headline: bool
 ) -> Iterator[Value]:
     machine, task = machine_of(subject), task_of(subject)
-    ways = halves(machine, step)
+    ways = halves(machine, step, groups=subject.groups_of(ends_of(subject).rows))
     patched = [Interchange(_held_out(subject, step, way, ranks), task, support=True) for way in ways]
     wanted = dict.fromkeys((rank, RAW) for rank in ranks)
     if is_headline:
@@ -144,7 +144,7 @@ def _wrong(
     machine, task = machine_of(subject), task_of(subject)
     tasks: dict[str, Task] = {"relabelled": relabelled(machine, task, step)}
     tasks |= {name: WrongVariable(task.concept, task.combine, values=values) for name, values in wrong.items()}
-    ways = halves(machine, step)
+    ways = halves(machine, step, groups=subject.groups_of(ends_of(subject).rows))
     searches = [search_of(subject, step, WRONG_RANK, one, way.train) for one in tasks.values() for way in ways]
     found = _find(subject, step, searches, iterations)
     pairs = [_held_out(subject, step, way, ranks) for way in ways]

@@ -145,10 +145,11 @@ class _Erasing:
 
     def __init__(self, subject: Subject, step: int) -> None:
         self.machine, self.task, self.step = machine_of(subject), task_of(subject), step
+        self.groups = subject.groups_of(ends_of(subject).rows)
         self.task.check_fits(self.machine.clean.inputs)
         if not bool((self.task.concept[:, step] != self.task.concept[0, step]).any()):
             raise ProbeError(f"The concept is the same in every row at step {step}; there is nothing to erase.")
-        self.ways = [(half.train, half.test) for half in halves(self.machine, step)]
+        self.ways = [(half.train, half.test) for half in halves(self.machine, step, groups=self.groups)]
 
     def states(self, rows: Tensor) -> np.ndarray:
         return self.machine.clean.states[rows, self.step].detach().numpy()
@@ -186,7 +187,7 @@ class _Erasing:
         if both == (group.max() + 1) * len(clean.prefixes[step].rows):
             return _most_frequent(group, answers, every, every)
         # However few sequences there are: a rest that occurs once would be its own answer.
-        ways = [(half.train, half.test) for half in halves(self.machine, step, least=2)]
+        ways = [(half.train, half.test) for half in halves(self.machine, step, least=2, groups=self.groups)]
         frequent = fmean(_most_frequent(group, answers, train.numpy(), test.numpy()) for train, test in ways)
         whole = np.eye(self.machine.dynamics.size)
         means = [(projected_out(self.fitted(train)[0], whole), test) for train, test in ways]

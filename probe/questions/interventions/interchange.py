@@ -81,7 +81,8 @@ class _Patching:
 def _patching_of(subject: Subject) -> _Patching:
     """Return where states are patched; pairs are held out of a search where there are enough prefixes."""
     end, plan, task = ends_of(subject), plan_of(subject), task_of(subject)
-    ways = halves(end.machine, plan.place, least=LEAST_HELD_OUT, seed=subject.seed)
+    groups = subject.groups_of(end.rows)
+    ways = halves(end.machine, plan.place, least=LEAST_HELD_OUT, seed=subject.seed, groups=groups)
     defined = torch.as_tensor(np.isfinite(end.values[:, plan.place]))
     train, test = (rows[defined[rows]] for rows in (ways[0].train, ways[0].test))
     own = spliced_pairs(subject, end, task, plan.place, test, most=plan.spliced)

@@ -17,6 +17,7 @@ from ...methods.causal.directions import joint_directions
 from ...methods.causal.later import later_states
 from ...methods.causal.pairs import Pairs, Put, along_coordinate, columns, whole
 from ...methods.machines import Machine
+from ...methods.probing.splits import folds
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.networks import draw_dots
 from ...recurrent.signals import as_indices, within
@@ -235,8 +236,18 @@ def _halves(group: Sequence[Subject], machine: Machine, step: int, most: int) ->
             f"have a value of all concepts there; at least {LEAST_SEQUENCES} are needed."
         )
     generator = np.random.default_rng([0, step])
-    order = generator.permutation(rows)
-    train, test = np.sort(order[: len(rows) // 2]), order[len(rows) // 2 :]
+    groups = group[0].groups_of(rows)
+    if groups is None:
+        order = generator.permutation(rows)
+        train, test = np.sort(order[: len(rows) // 2]), order[len(rows) // 2 :]
+    else:
+        cut = folds(len(rows), 2, groups=groups)
+        if len(cut) < 2:
+            raise ProbeError(
+                f"All sequences of the network {group[0].network.name!r} that go on after step {step} are in one "
+                "group; at least two are needed to hold one out."
+            )
+        train, test = (rows[part] for part in cut)
     base, source = (torch.as_tensor(test[generator.integers(0, len(test), most)]) for _ in range(2))
     return train, Pairs(machine, step, base, source, exhaustive=False)
 

@@ -153,8 +153,8 @@ def measure(subjects: Sequence[Subject], *, sums: bool = False) -> pd.DataFrame:
     over all steps; `between_concept_share` at the last step. All probes are least squares.
     For the network: `last_step_r_squared`, the smaller of its signals' at the last step.
     Rounding and codelength are left out where the concept holds other than whole numbers from 0, and the codelength
-    where it has more than `MOST_CODED` values. The last step is the last one with enough distinct states. Of many
-    sequences a part is recorded, drawn by the network's seed.
+    where it has more than `MOST_CODED` values or sequences have groups. The last step is the last one with enough
+    distinct states. Of many sequences a part is recorded, drawn by the network's seed.
 
     Args:
         subjects: the networks.
@@ -200,7 +200,7 @@ def _at_steps(row: partial[_Row], by_step: list[StepStates], signal: Signal, who
     for item in by_step:
         states, target = item.states[signal], item.concept
         if len(states) >= LEAST_STATES:
-            parts = folds(len(states), 2, seed=0)
+            parts = folds(len(states), 2, seed=0, groups=item.groups)
             predicted = LeastSquares().held_out(states, target[:, None], parts)[:, 0]
             yield row("r_squared", value=of_parts(target, predicted, parts).value, step=item.step)
             if whole:
@@ -214,7 +214,7 @@ def _over_steps(row: partial[_Row], by_step: list[StepStates], signal: Signal, w
     """Yield how well one probe reads the concept at all steps, and how the variance of the states splits."""
     pooled = pool(by_step)
     states, target, weight = pooled.states[signal], pooled.concept, pooled.weight
-    parts = folds(len(target), 4, seed=0)
+    parts = folds(len(target), 4, seed=0, groups=pooled.groups)
     predicted = LeastSquares(weight).held_out(states, target[:, None], parts)[:, 0]
     score = of_parts(target, predicted, parts, weight).value
     yield row("pooled_r_squared", value=score)
@@ -233,7 +233,7 @@ def _best_sum(last: StepStates, signal: Signal, sums: np.ndarray) -> dict[str, f
     others = np.flatnonzero((size > 0) & ~alike)
     if not len(others):
         return {}
-    parts = folds(len(sums), 2, seed=0)
+    parts = folds(len(sums), 2, seed=0, groups=last.groups)
     predicted = LeastSquares().held_out(last.states[signal], sums[:, others], parts)
     found = [of_parts(*pair, parts).value for pair in zip(sums[:, others].T, predicted.T, strict=True)]
     best = int(np.argmax(found))
@@ -255,12 +255,13 @@ def _at_last(
     """
     states, concept = last.states[signal], last.concept
     targets = np.column_stack([concept, memories])
-    parts = folds(len(states), 2, seed=0)
+    parts = folds(len(states), 2, seed=0, groups=last.groups)
     predicted = LeastSquares().held_out(states, targets, parts)
     explained = [of_parts(*pair, parts).value for pair in zip(targets.T, predicted.T, strict=True)]
     if explained[0] >= least - LEAST_MARGIN:
         yield row("selectivity", value=explained[0] - float(np.mean(explained[1:])), step=last.step)
-    if levels is not None and len(levels) <= MOST_CODED:
+    # The states are sent in a mixed order: a probe would have seen others of their groups.
+    if levels is not None and len(levels) <= MOST_CODED and last.groups is None:
         places = np.searchsorted(levels, concept).astype(float)
         bits = online_codelength(states, places, classes=len(levels), seed=0)
         yield row("codelength", value=bits, step=last.step)

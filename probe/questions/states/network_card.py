@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from ...errors import several
@@ -57,6 +58,8 @@ def tell(answered: Answered) -> Told:
     (batch, time, features), recorded = subject.x.shape, len(sample_of(subject).rows)
     steps = f"{subject.lengths.min()} to {subject.lengths.max()} steps" if subject.ragged else f"{time} steps each"
     read = f"{several(batch, 'sequence')} of {steps}, {several(features, 'feature')} a step"
+    if subject.groups is not None:
+        read += f" in {several(len(np.unique(subject.groups)), 'group')}, each held out as a whole"
     if recorded < batch:
         read += f"; {recorded:,} of them, drawn with seed {subject.seed}, were recorded"
     stepwise = any(isinstance(layer, OpenLayer) for layer in subject.layers)

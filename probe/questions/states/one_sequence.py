@@ -114,7 +114,11 @@ def _reading(subject: Subject, target: Target, example: int, at: Place) -> np.nd
     x, length = subject.x[sample_of(subject).rows], int(subject.lengths[sample_of(subject).rows[example]])
     # How many steps each sequence begins like this one: a state within them is a state of this one.
     same = (x == x[example]).flatten(2).all(2).numpy().cumprod(1).sum(1)
-    kept = np.flatnonzero((same[target.sequence] <= target.step) & (target.sequence != example))
+    apart = target.sequence != example
+    if subject.groups is not None:
+        groups = subject.groups[sample_of(subject).rows]
+        apart = groups[target.sequence] != groups[example]
+    kept = np.flatnonzero((same[target.sequence] <= target.step) & apart)
     found = np.full(length, np.nan)
     if len(np.unique(target.values[kept])) < 2:
         return found

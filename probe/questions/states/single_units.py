@@ -98,7 +98,8 @@ def _of_one(subject: Subject) -> Iterator[dict[str, Any]]:
 
     def read(item: StepStates | Pooled, parts: int, weight: np.ndarray | None = None) -> MonotoneScore:
         places = np.searchsorted(levels, item.concept).astype(float)
-        return monotone_score(item.states[signal], places, folds(len(places), parts), weight)
+        halves = folds(len(places), parts, groups=item.groups)
+        return monotone_score(item.states[signal], places, halves, weight)
 
     pooled = pool(by_step)
     correlations = within_step_correlation(pooled, pooled.states[signal])

@@ -10,7 +10,7 @@ from ...errors import several
 from ...evidence.intervals import bootstrap_counts
 from ...methods.probing import targets
 from ...methods.probing.controls import inputs_read
-from ...methods.probing.targets import LEAST_SEQUENCES
+from ...methods.probing.targets import FOLDS, LEAST_SEQUENCES
 from ...recurrent.layers import OpenLayer
 from ...subjects.concepts import Known
 from ...subjects.ends import Ends
@@ -45,11 +45,11 @@ class Target(targets.Target):
             values=concept.values[sample.rows][sequence, step],
             named=concept.is_named,
             sequence=sequence,
-            group=sequence,
+            group=sample.group[name],
             fold=sample.fold[name],
             bin=sample.bins(subject.x.shape[1])[picked],
             step=step,
-            count=len(sample.rows),
+            count=len(sample.rows) if subject.groups is None else len(np.unique(sample.group[name])),
             left=subject.lengths[sample.rows][sequence] - 1 - step if reads_back(subject) else None,
         )
 
@@ -103,6 +103,9 @@ def why_no_target(subject: Subject, name: str) -> str | None:
             f"“{name}” is defined after {several(len(values), 'distinct beginning')} of sequences, each used once, "
             f"in {several(count, 'sequence')}; {LEAST_SEQUENCES} are needed to hold some out"
         )
+    groups = len(np.unique(sample.group[name]))
+    if subject.groups is not None and groups < FOLDS:
+        return f"“{name}” is defined in {several(groups, 'group')} of sequences; {FOLDS} are needed to hold some out"
     return None
 
 
