@@ -28,6 +28,7 @@ from ..recurrent.calls import Call, drops_out, read_call, read_loop, replaced_fo
 from ..recurrent.finding import whole_module
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.steps import trails
+from ..recurrent.steps.objects import Given
 from .numbering import Numbering
 from .surroundings import helping, in_backward, inside_a_function, is_running, refuse_checkpoint
 from .visits import Visit, refusal
@@ -67,6 +68,7 @@ class Session:
         self._passes, self._states, self.unread = 0, dict[nn.Module, Tensor](), set[nn.Module]()
         self._alive = self._over = self._follows = False
         self._refusal: Exception | None = None
+        self._given = dict[nn.Module, Given]()
         self._steps, self._steps_before = dict[nn.Module, int](), dict[nn.Module, dict[nn.Module, int]]()
         cells = [one for one, layers in self.modules.items() if layers[0].is_cell]
         # Weakly: a session that an interrupt left must be gone with its last reference.
@@ -172,6 +174,7 @@ class Session:
         whole = self._whole[module]
         if isinstance(whole[0], LoopLayer):
             self._steps_before[module] = dict(self._steps)
+            self._given[module] = Given(arguments[1:])
         elif arguments and not module._forward_pre_hooks and not isinstance(whole[0], StepLayer):
             # What cannot be opened is said before the module itself fails on it.
             self._read[module] = arguments, read_call(whole, arguments, {})
@@ -210,7 +213,8 @@ class Session:
     def visit(self, module: nn.Module, arguments: Any, keywords: Any, output: Any) -> Visit | None:
         """Return a call of one of its modules; None where it may be a cell, and nothing tells what its state is."""
         if isinstance(layer := self._whole[module][0], LoopLayer):
-            call = None if self._looped(layer) else read_loop(layer, arguments, keywords, output)
+            before = self._given.pop(module, None)
+            call = None if self._looped(layer) else read_loop(layer, arguments, keywords, output, before)
             self.unread |= set() if call else {module}
             self._steps[module] = self._steps.get(module, 0) + (call is not None)
             return call and Visit(self._whole[module], arguments, keywords, output, None, call=call)

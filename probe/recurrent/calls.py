@@ -25,6 +25,7 @@ from .returning import returned_by
 from .signals import Signal
 from .steps import forms, trails
 from .steps.loops import LoopStep
+from .steps.objects import Given, left_over
 from .steps.step import Step, begin, settle
 
 _h = Signal.HIDDEN_STATE
@@ -90,15 +91,69 @@ def _read_steps(layer: StepLayer, arguments: tuple[Any, ...], keywords: Mapping[
     return _stepwise(adapter, x, lambda initial: any(bool(value.any()) for value in initial.values()))
 
 
-def read_loop(layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, Any], output: Any) -> Call | None:
-    """Return what a call gave a cell of somebody's own, or None where nothing tells what its state is."""
+def read_loop(
+    layer: Layer, arguments: tuple[Any, ...], keywords: Mapping[str, Any], output: Any, before: Given | None = None
+) -> Call | None:
+    """Return what a call gave a cell of somebody's own, or None where nothing tells what its state is.
+
+    Args:
+        layer: the cell's layer.
+        arguments: its positional arguments.
+        keywords: its keyword arguments.
+        output: what it returned.
+        before: the arguments behind the first as they were before the call, where somebody noted that.
+
+    Raises:
+        ProbeError: a part of what it hands on cannot be followed, or it changes its state in place.
+    """
     given = forms.bound(layer.module, arguments, keywords)
     check_plain(layer, forms.tensors(list(given.values())))
     form = forms.form_of(layer.module, given, output)
     if form is None:
         return None
+    _refuse_what_is_left(layer, form, given, output)
+    if before is not None:
+        _refuse_in_place(layer, form, given, output, before)
     adapter = LoopStep(layer.module, form, given, output)
     return _stepwise(adapter, adapter.inputs(), lambda _: adapter.given_state, is_step=True)
+
+
+def _refuse_what_is_left(layer: Layer, form: forms.Form, given: Mapping[str, Any], returned: Any) -> None:
+    """Raise ProbeError where a cell hands on something beside its state that seems to be a part of it."""
+    if len(given) <= 2 + len(form.given) or form.returned is None:
+        return
+    others = {name: value for name, value in list(given.items())[2:] if name not in form.given}
+    items = [item for place, item in enumerate(_items(returned)) if place not in form.returned]
+    found = left_over(others, items) if items else None
+    if found is not None:
+        kind = type(layer.module).__name__
+        raise ProbeError(
+            f"Cell {layer.name!r} is called with {found!r}, a {type(given[found]).__name__}, and returns another "
+            "one, which seems to be a part of its state and cannot be followed as one: numbers in it are no tensors, "
+            f"change their shapes, or stand where no attribute shows them. Let {kind} hand on tensors of one shape "
+            "in tuples, dicts or objects."
+        )
+
+
+def _refuse_in_place(layer: Layer, form: forms.Form, given: Mapping[str, Any], returned: Any, before: Given) -> None:
+    """Raise ProbeError where a cell changed the state that it was called with, which nobody can read any more."""
+    for place, argument in enumerate(list(given)[2:]):
+        one, is_state = given[argument], argument in form.given
+        if place >= len(before):  # given by its name, of which nothing was noted before the call
+            wrong = (
+                is_state and not isinstance(one, (Tensor, tuple)) and any(one is each for each in _items(returned))
+            )
+        else:
+            wrong = (is_state or not isinstance(one, Tensor)) and before.changed(place, is_state=is_state)
+        if wrong:
+            raise ProbeError(
+                f"Cell {layer.name!r} changes {argument!r}, which it is called with, in place: the state before a "
+                f"step cannot be read after it. Let {type(layer.module).__name__} return a new one."
+            )
+
+
+def _items(returned: Any) -> list[Any]:
+    return list(returned) if isinstance(returned, (tuple, list)) else [returned]
 
 
 def _stepwise(adapter: Step, x: Tensor, given: Callable[[States], bool], *, is_step: bool = False) -> Call:

@@ -18,6 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from ...arguments import NAMES, read_as
 from ...errors import ProbeError
 from ..signals import is_continuous
+from .objects import closed, opened, others_differ
 from .step import State, flat, same_form
 
 
@@ -35,7 +36,7 @@ class Form:
 
     def state_in(self, arguments: Mapping[str, Any]) -> State:
         """Return the state that a cell was called with, or None."""
-        parts = [arguments.get(name) for name in self.given]
+        parts = [opened(arguments.get(name)) for name in self.given]
         if any(is_none(part, arguments) for part in parts):
             return None
         return tuple(parts) if len(parts) > 1 else parts[0]
@@ -43,12 +44,13 @@ class Form:
     def state_out(self, returned: Any) -> State:
         """Return the next state in what a cell returned."""
         if self.returned is None:
-            return returned
-        parts = [returned[item] for item in self.returned]
+            return opened(returned)
+        parts = [opened(returned[item]) for item in self.returned]
         return tuple(parts) if len(parts) > 1 else parts[0]
 
     def placed(self, returned: Any, state: State) -> Any:
         """Return what a cell returned with another next state."""
+        state = closed(state)
         if self.returned is None:
             return state
         items = list(returned)
@@ -131,10 +133,10 @@ def form_of(module: nn.Module, given: Mapping[str, Any], returned: Any) -> Form 
     if found is not None:
         return found
     names = parameters_of(type(module))[1:]
-    missing = [name for name in names if is_none(given.get(name), given)]
+    missing = [name for name in names if is_none(opened(given.get(name)), given)]
     found = _by_shape(_runs([name for name in names if name not in missing]), given, returned)
     kind = type(module).__name__
-    if found is None and missing and tensors(returned):
+    if found is None and missing and tensors(opened(returned)):
         found = _by_trial(module, _runs(missing), given, returned)
     elif found is not None and module in _unclear:
         _unclear.discard(module)
@@ -142,7 +144,7 @@ def form_of(module: nn.Module, given: Mapping[str, Any], returned: Any) -> Form 
             f"A {kind} was called first with something else than a state of the form that it returns, so that its "
             f"first step was passed over. Say where its state stands: {advice(kind, found)}."
         )
-    if found is None and tensors(returned):
+    if found is None and tensors(opened(returned)):
         _unclear.add(module)
     if found is not None and _reads_sequences(given, found, returned):
         raise ProbeError(
@@ -204,13 +206,14 @@ def _by_trial(
     copied = _copied(module) if len(ways) <= _WAYS else None
     if copied is None:
         return None
+    returned = opened(returned)
     first = [one.detach() for one in tensors(returned)]
     for way in ways:
         for out in reversed(list(_ways_out(returned, len(way)))):
             state = pytree.tree_map_only(Tensor, Tensor.detach, out.state_out(returned))
-            parts = state if len(way) > 1 else (state,)
+            parts = closed(state if len(way) > 1 else (state,))
             tried = tensors(state) and _has_rows_of(given, state)
-            again = _called(copied, {**given, **dict(zip(way, parts, strict=True))}) if tried else None
+            again = opened(_called(copied, {**given, **dict(zip(way, parts, strict=True))})) if tried else None
             taken = again is not None and alike(returned, again) and alike(state, out.state_out(again))
             if taken and any(not torch.equal(one, two) for one, two in zip(first, tensors(again), strict=True)):
                 return Form(way, out.returned)
@@ -234,10 +237,10 @@ def _copied(module: nn.Module) -> nn.Module | None:
 def begins_at_zero(module: nn.Module, form: Form, given: Mapping[str, Any], returned: Any) -> bool:
     """Return whether a module that is called without a state computes what it computes from zeros."""
     state = pytree.tree_map_only(Tensor, torch.zeros_like, form.state_out(returned))
-    parts = state if len(form.given) > 1 else (state,)
+    parts = closed(state if len(form.given) > 1 else (state,))
     copied = _copied(module)
     again = None if copied is None else _called(copied, {**given, **dict(zip(form.given, parts, strict=True))})
-    pairs = zip(tensors(returned), tensors(again), strict=False)
+    pairs = zip(tensors(opened(returned)), tensors(opened(again)), strict=False)
     return again is not None and all(torch.allclose(one, two, atol=1e-6) for one, two in pairs)
 
 
@@ -280,7 +283,8 @@ def alike(one: State, two: State) -> bool:
 def begins(one: State, two: State) -> bool:
     """Return whether a nest can be filled up to the shapes of another: as a first state (1, unit), (unit,) or 0.0."""
     before, after = pytree.tree_leaves(one), pytree.tree_leaves(two)
-    return bool(after) and len(before) == len(after) and all(map(_fills, before, after))
+    fills = bool(after) and len(before) == len(after) and all(map(_fills, before, after))
+    return fills and not others_differ(one, two)
 
 
 def _fills(one: Any, two: Any) -> bool:
@@ -311,7 +315,7 @@ def _has_rows_of(given: Mapping[str, Any], state: State) -> bool:
 
 
 def is_none(state: State, given: Mapping[str, Any]) -> bool:
-    """Return whether an argument of a cell is no state.
+    """Return whether an argument of a cell, with its objects opened, is no state.
 
     So are None, tensors without a number beside an input that has some, and zeros of other rows than the input's:
     snntorch's neurons are called first with what they kept of the batch before.

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from ...errors import ProbeError
 from .forms import Form, bound, tensors
 from .loops import LoopStep
+from .objects import closed, opened
 from .step import State, Step
 
 
@@ -75,7 +76,7 @@ class FreeCell(Step):
             part = x[:, start:stop].reshape(len(x), *shape)
             given[name], start = (part if kind.is_floating_point else part.round()).to(kind), stop
         parts = state if len(self._form.given) > 1 else (state,)
-        given |= dict(zip(self._form.given, parts, strict=True))
+        given |= dict(zip(self._form.given, closed(tuple(parts)), strict=True))
         call = inspect.BoundArguments(inspect.signature(type(self.module).forward), given)  # pyright: ignore
         output = self.module.forward(*call.args[1:], **call.kwargs)
         return LoopStep(self.module, self._form, given, output).step(x, state)
@@ -86,6 +87,7 @@ class FreeCell(Step):
         Raises:
             ProbeError: it returns other tensors, of which nobody says what they would have been.
         """
+        returned = opened(returned)
         known = {id(one) for one in (*tensors(self._form.state_out(returned)), self._first.own)}
         if any(id(one) not in known for one in pytree.tree_leaves(returned) if isinstance(one, Tensor)):
             raise ProbeError(
@@ -100,10 +102,10 @@ class FreeCell(Step):
         widened = pytree.tree_map_only(Tensor, lambda one: wide[id(one)], returned)
         by_row = (*self._form.given, *self._read)
         given = {
-            name: pytree.tree_map_only(Tensor, rows, one) if name in by_row else one
+            name: pytree.tree_map_only(Tensor, rows, opened(one)) if name in by_row else one
             for name, one in self._given.items()
         }
-        return LoopStep(self.module, self._form, given, widened).returned(widened, outputs, state)
+        return closed(LoopStep(self.module, self._form, given, widened).returned(widened, outputs, state))
 
 
 def _same(one: Any, two: Any) -> bool:

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from ...errors import ProbeError
 from . import trails
 from .forms import Form, alike, begins, begins_at_zero, filled, first_of, said, tensors
+from .objects import closed, opened
 from .step import State, Step, flat
 
 
@@ -135,5 +136,7 @@ class LoopStep(Step):
             after[place] = y
         changed = {id(old): new for old, new in reversed(list(zip(before, after, strict=True)))}
         changed[id(self.own)] = y
-        elsewhere = pytree.tree_map(lambda leaf: changed.get(id(leaf), leaf), returned)
-        return self.form.placed(elsewhere, pytree.tree_unflatten(after, pytree.tree_structure(state)))
+        elsewhere = closed(pytree.tree_map(lambda leaf: changed.get(id(leaf), leaf), opened(returned)))
+        return self.form.placed(
+            elsewhere, pytree.tree_unflatten(after, pytree.tree_structure(self.handed_on(returned)))
+        )
