@@ -397,3 +397,21 @@ def test_inputs_without_a_batch_are_not_swept(x: Tensor) -> None:
     for given in (packed, x[0], 3):
         with refused():
             probe.sweep(lstm(), given, edits=some())
+
+
+def test_a_loss_beside_the_output_is_left_alone_where_nothing_reads_it() -> None:
+    """A number of all rows at once stops a sweep that keeps it, or whose output= reads it, and no other."""
+    rnn, x = nn.LSTM(2, 3, batch_first=True), randn(5, 6, 2)
+
+    def run(model: Any, x: Tensor) -> dict[str, Tensor]:
+        h = model.rnn(x)[0]
+        return {"loss": h.pow(2).mean(), "h": h[:, -1]}
+
+    model = Model(run, rnn=rnn)
+    edits = [probe.clamp("cell_state", value, steps=at) for value in (0.0, 1.0) for at in (0, 3)]
+    found = probe.sweep(model, x, edits=edits, output=lambda returned: returned["h"])
+    alone = [probe.record(model, x, edits=[edit]).output["h"] for edit in edits]
+    assert torch.allclose(found, torch.stack(alone), atol=1e-12)
+    for output in (None, lambda returned: returned["loss"].exp()):
+        with refused():
+            probe.sweep(model, x, edits=edits, output=output)

@@ -190,3 +190,16 @@ def test_what_fits_nothing_is_refused(options: dict[str, Any], said: str) -> Non
         probe.memory(Planted("torch", LEAK), numbers(1), put="another row")
     with pytest.raises(probe.ProbeError, match="No decisions were compared"):
         probe.memory(Planted("torch", LEAK), numbers(), times=1).shortest_reset()
+
+
+def test_a_loss_beside_the_answers_changes_nothing() -> None:
+    """As where the model returns the answers alone."""
+    planted, x = Planted("torch", LEAK), numbers()
+
+    def run(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        answers = model.inner(x)
+        return answers.mean(), answers
+
+    alone = probe.memory(planted, x, times=[0, 5])
+    beside = probe.memory(Model(run, inner=planted), x, times=[0, 5], answer=lambda returned: returned[1])
+    assert beside.table.equals(alone.table)

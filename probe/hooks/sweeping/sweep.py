@@ -59,7 +59,8 @@ def sweep(
         model: any module that contains recurrent layers, whose rows do not depend on each other.
         *inputs: what the model is called with; tensors with a batch axis.
         edits: what to change, one item after the other, each in a run of its own: an edit, or a sequence of edits.
-        output: from what the model returns to what is kept of it for each edit, a tensor; None keeps all of it.
+        output: from what the model returns to what is kept of it for each edit, a tensor; None keeps all of it. A
+            number of all rows at once that the model returns, such as a loss, it must not read.
         kwargs: the model's own keyword arguments.
         batch_axis: the batch's axis of the first input, such as 1 where a model reads (time, batch, ...); None for
             axis 0, or for what a recurrent module says itself with `batch_first`.
@@ -115,6 +116,7 @@ def run_edits(
         clean = clean_run(model, batch, flat, placed)
         for group in groups if refuse_unread else ():
             clean.ends.check(group)
+        clean.totals = output is None
         acted = _acted(flat, placed, clean)
         turns = _turns(groups, max(1, memory // max(1, clean.bytes)))
         with _told(model, batch, clean, sure=batch_axis is not None):
@@ -230,9 +232,10 @@ def _turn(model: nn.Module, batch: Batch, clean: CleanRun, edits: Sequence[Group
         # With an edit the model reads what it did not read without.
         clean.read = Read()
         return _turn(model, batch, clean, edits)
+    one, many = clean.kept(clean.output), clean.kept(output)
     if len(edits) == 1:
-        return map_tensors(lambda _, one: one.unsqueeze(0), clean.output, output)
-    return apart(clean.output, output, len(edits), batch.size, clean.doubled)
+        return map_tensors(lambda _, alone: alone.unsqueeze(0), one, many)
+    return apart(one, many, len(edits), batch.size, lambda: clean.kept(clean.doubled()))
 
 
 @contextmanager

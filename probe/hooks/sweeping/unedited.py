@@ -19,7 +19,7 @@ from ...recurrent.finding import check_forward
 from ...recurrent.kept import Change, Kept, put_back, reads_what_it_left
 from ...recurrent.layers import Layer
 from ...recurrent.rounding import check
-from ...recurrent.rows.batches import Batch, close, map_tensors, on_other_rows
+from ...recurrent.rows.batches import Batch, close, map_tensors, on_other_rows, without_totals
 from ...recurrent.rows.independence import check_independence, named
 from ...recurrent.runs import Run
 from ...recurrent.signals import is_continuous
@@ -43,6 +43,7 @@ class CleanRun:
         places: for each edited module, the sequence of each call, and at which step of it the call begins.
         bytes: about how much one more edit takes.
         doubled: gives what the model returns for all rows twice.
+        totals: whether numbers of all rows at once, such as a loss, are kept of what the model returns.
         ends: the states that the sequences of the edited layers end with.
         read: which of the edited modules' results the model reads.
     """
@@ -54,6 +55,11 @@ class CleanRun:
     doubled: Callable[[], Any]
     ends: Ends
     read: Read = field(default_factory=Read)
+    totals: bool = True
+
+    def kept(self, returned: Any) -> Any:
+        """Return what is kept of what the model returned."""
+        return returned if self.totals else without_totals(returned)
 
     def in_steps(self, module: nn.Module) -> bool:
         """Return whether a module was called for single steps."""

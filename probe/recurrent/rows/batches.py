@@ -27,8 +27,8 @@ class DependentRowsError(ProbeError):
 class _Unseen:
     """Stands for a part of an output that cannot be looked into, such as a cache: an error for who asks for it."""
 
-    def __init__(self, part: Any) -> None:
-        self._kind = part._kind if isinstance(part, _Unseen) else type(part).__name__
+    def __init__(self, part: Any, kind: str = "") -> None:
+        self._kind = kind or (part._kind if isinstance(part, _Unseen) else type(part).__name__)
 
     def __getattr__(self, name: str) -> NoReturn:
         raise ProbeError(_other(vars(self).get("_kind", "part")))
@@ -66,6 +66,14 @@ def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
         made = {key: _inside(function, item, *(other[key] for other in others)) for key, item in value.items()}
         return _alike_made(value, made)
     return value
+
+
+def without_totals(output: Any) -> Any:
+    """Return a model's output without the numbers that are of all rows at once, such as a loss.
+
+    In the place of each stands what raises ProbeError when it is asked for.
+    """
+    return map_tensors(lambda one: one if one.dim() else _Unseen(one, "number of all rows, as a loss is,"), output)
 
 
 def _alike_made(value: Mapping[Any, Any], made: dict[Any, Any]) -> Any:
