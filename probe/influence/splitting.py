@@ -94,7 +94,7 @@ class Question:
                 f"The first input has shape {tuple(first[0].shape)} and batch axis {batch.axis}. Give numbers or "
                 "symbols, (batch, time) or (batch, time, feature), or time first with batch_axis=1."
             )
-        if any(one.training and isinstance(one, _MIXING) for one in model.modules()):
+        if any(one.training and isinstance(one, _MIXING) and getattr(one, "p", 1) > 0 for one in model.modules()):
             raise ProbeError("The model drops out or normalises over the batch. Call model.eval() first.")
         self._at: nn.Embedding | None = None
         self.begins: dict[nn.Module, list[Tensor]] = {}

@@ -152,6 +152,17 @@ def test_a_policy_reads_step_first_from_a_state_it_is_given() -> None:
     assert torch.allclose(torch.stack([found["occlusion"][:, 2, 0], found.initial["occlusion"]]), wanted, atol=1e-6)
 
 
+def test_dropout_that_drops_nothing_is_no_chance() -> None:
+    """In training mode too: nn.Dropout(0.0) is a layer that many models keep."""
+    x, rnn = torch.randn(4, 7, 3), nn.LSTM(3, 5, batch_first=True)
+    model: Any = Net(rnn, 5)
+    model.embedding = nn.Dropout(0.0)
+    assert model.training
+    found = probe.contributions(model, x, output=last, method="occlusion")
+    plain = probe.contributions(model.eval(), x, output=last, method="occlusion")
+    assert torch.equal(found["occlusion"], plain["occlusion"])
+
+
 def test_what_has_no_contributions_is_refused() -> None:
     """Models that mix rows or draw numbers, answers that jump, and arguments that do not fit."""
     model, x = Net(nn.LSTM(3, 5, batch_first=True), 5), torch.randn(4, 7, 3)
