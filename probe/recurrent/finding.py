@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -19,6 +21,8 @@ from .steps.registry import adapter_of
 
 #: Somebody's own modules whose formulas were tried.
 _CHECKED: WeakSet[nn.Module] = WeakSet()
+#: What torch calls its recurrent modules.
+_RECURRENT = {"LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"}
 
 
 def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[Layer, ...]:
@@ -36,13 +40,16 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     turned = {inner for one in model.modules() if isinstance(one, Turning) for inner in one.turned().modules()}
     inside: set[nn.Module] = set()
     for path, module in _unwrapped(model).named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ProbeError(
-                f"{path or 'The model'!r} is a {type(module).__name__}, which torch lets nobody look into. "
-                "Give the Python module that it was made from."
-            )
         if module in inside:
-            continue  # what an adapter runs is a part of its layer
+            continue  # what an adapter runs is a part of its layer, and what is scripted is looked at whole
+        if isinstance(module, torch.jit.ScriptModule):
+            if not _has_no_recurrence(module):
+                raise ProbeError(
+                    f"{path or 'The model'!r} is a {type(module).__name__}, which torch lets nobody look into. "
+                    "Give the Python module that it was made from."
+                )
+            inside |= set(module.modules())
+            continue
         for layer in _layers_of(path, module, module in turned):
             inside |= set(module.modules()) if isinstance(layer, StepLayer) else set()
             if layer.name in found:
@@ -67,6 +74,35 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     for layer in chosen:
         _check_own(layer)
     return chosen
+
+
+def _has_no_recurrence(module: torch.jit.ScriptModule) -> bool:
+    """Return whether the graph of a scripted or traced module shows that it hands nothing on from step to step.
+
+    It reads one input, has no loop, sets no attribute, runs nothing of torch's that is recurrent, and reads each of
+    its weights once: a loop that was traced is written out, and reads its weights at each step.
+    """
+    kinds = {getattr(one, "original_name", "") for one in module.modules()}
+    try:
+        graph: Any = module.inlined_graph
+    except (RuntimeError, AttributeError):  # it has no forward, or several
+        return False
+    told = re.search(r"prim::(Loop|SetAttr|CallMethod|CallFunction)|aten::\w*(lstm|gru|rnn)", str(graph))
+    if told or len(list(graph.inputs())) != 2 or kinds & _RECURRENT:
+        return False
+    weights = {name for name, _ in module.named_parameters()}
+    read = Counter[str]()
+    for node in graph.findAllNodes("prim::GetAttr"):
+        read[_path(node.output())] += len(node.output().uses())
+    return all(read[name] <= 1 for name in weights)
+
+
+def _path(value: Any) -> str:
+    """Return the name of what a value in a graph is read from, such as `head.weight`."""
+    node = value.node()
+    if node.kind() != "prim::GetAttr":
+        return ""
+    return f"{_path(node.input())}.{node.s('name')}".strip(".")
 
 
 def _check_module(model: Any) -> None:

@@ -168,3 +168,58 @@ def test_graphs_are_refused(kind: str) -> None:
         _ = model(x)  # so that the edit acts
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, refused():
         _ = probe.record(model, mode.from_tensor(x))
+
+
+class Loops(nn.Module):
+    """A recurrence in a loop, which a trace writes out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(UNITS, UNITS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last state."""
+        h = x[:, 0] * 0
+        for step in range(x.shape[1]):
+            h = torch.tanh(self.inner(h) + x[:, step])
+        return h
+
+
+class Cell(nn.Module):
+    """A step of a recurrence."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        """Return the next state."""
+        return torch.tanh(x + h)
+
+
+class Keeps(nn.Module):
+    """A step of a recurrence whose state stands on the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("h", torch.zeros(UNITS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the next state."""
+        self.h = torch.tanh(x[0] + self.h)
+        return self.h
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit", "ignore::torch.jit.TracerWarning")
+def test_a_scripted_head_is_no_recurrence() -> None:
+    """A module whose graph has no loop and no recurrent layer holds nothing back; one that has is refused by name."""
+    head = nn.Sequential(nn.Linear(UNITS, 3), nn.Tanh())
+    x, body = torch.randn(4, 6, INPUTS), nn.LSTM(INPUTS, UNITS, batch_first=True)
+    plain = Model(lambda m, x: m.head(m.rnn(x)[0]), rnn=body, head=head)
+    wanted = probe.record(plain, x)
+    for other in (torch.jit.script(head), torch.jit.trace(head, (torch.randn(2, UNITS),))):
+        found = probe.record(Model(lambda m, x: m.head(m.rnn(x)[0]), rnn=body, head=other), x)
+        assert torch.allclose(found.output, wanted.output)
+        assert torch.equal(found["cell_state"], wanted["cell_state"])
+    cell, loop = torch.randn(2, UNITS), torch.randn(2, TIME, UNITS)
+    traced = torch.jit.trace(nn.GRUCell(UNITS, UNITS), (cell,)), torch.jit.trace(Loops(), (loop,))
+    scripted = (torch.jit.script(one) for one in (Loops(), nn.LSTM(UNITS, 3), Cell(), Keeps()))
+    for other in (*traced, *scripted):
+        with refused():
+            probe.inspect(Model(lambda m, x: x, rnn=body, head=other))
