@@ -254,7 +254,9 @@ def warn_of(changes: Collection[Change], advice: str, *, level: int) -> None:
     """
     if changes:
         started = any(change.of_rows() for change in changes)
-        first = "This run started from it, too: set it to what a sequence starts from, such as None. " * started
+        # What a model makes anew before it reads it, as snntorch does its potentials, no run starts from.
+        first = "If the model reads it before it sets it, this run started from it, too: set it to what a sequence "
+        first = f"{first}starts from, such as None. " * started
         warnings.warn(
             f"The run changed {', '.join(map(str, changes))}, which the next run may start from. It was put back, "
             f"so that all runs start alike. {first}{advice}",

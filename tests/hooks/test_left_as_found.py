@@ -390,3 +390,22 @@ def test_threads_that_hold_a_network_up_are_named_once(monkeypatch: pytest.Monke
     assert set_to == [2, 2]
     monkeypatch.undo()
     assert threads._seconds(torch.get_num_threads()) > 0
+
+
+def test_no_run_is_said_to_start_from_what_it_sets_first() -> None:
+    """As snntorch sets its potentials: the warning says when a run would have started from it, and claims nothing."""
+
+    def run(model: Any, x: Tensor) -> Tensor:
+        model.potential = torch.zeros(len(x), 3)
+        model.potential = model.rnn(x)[0][:, -1] + model.potential
+        return model.potential
+
+    model: Any = Model(run, rnn=nn.LSTM(2, 3, batch_first=True), potential=torch.ones(4, 3))
+    x = torch.randn(4, 5, 2)
+    with warned() as told:
+        wanted = probe.record(model, x).output
+    assert all("If the model reads it before it sets it" in str(one.message) for one in told)
+    model.potential = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert torch.equal(probe.record(model, x).output, wanted)
