@@ -29,6 +29,20 @@ def docs_page(name: str) -> str:
     return f"docs/{name}.md" if "OWNER" in site else f"{site}{name}.html"
 
 
+def check_has_numbers(value: object, what: str) -> None:
+    """Raise where a tensor is on the device meta.
+
+    Args:
+        value: what may be one.
+        what: what it was given as, such as `The inputs`.
+    """
+    if getattr(value, "is_meta", False):
+        raise ProbeError(
+            f"{what}: this tensor is on the device meta, where tensors have a shape and no numbers. Give it on the "
+            "device cpu, or on another that holds numbers."
+        )
+
+
 def another_cell() -> str:
     """Return the end of each refusal of a recurrence that is none of torch's."""
     return (

@@ -139,6 +139,9 @@ class Compared:
         last = "" if networks else "No network was compared: controls=probe.random_weights(model, x)."
         if self.near:
             last += f" {several(self.near, 'sequence')} nearly equal one of another fold: see groups=."
+        batch, time = next(iter(self.parts[0][0].signals.values())).shape[:2]
+        if batch == time and np.ndim(self.concept.given) > 1:
+            last += f" The concept is {batch} x {time}: its rows were taken for sequences, its columns for steps."
         if any(points.inputs is None for points in self.points):
             last += " The recording does not say what was read: every state counts."
         return Reading(title, table.fillna({"unit": ""}), summary, tuple(read), last.strip())

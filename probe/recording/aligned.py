@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import ProbeError
+from ..errors import ProbeError, check_has_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def aligned(given: Any, batch: int, time: int, argument: str) -> Aligned:
         found = f"has the shape {values.shape}" if values.ndim else f"is one {type(given).__name__}"
         raise ProbeError(
             f"{argument} {found}; it needs a value for each recorded step, ({batch}, {time}) "
-            f"(batch, time), or one for each sequence, ({batch},)."
+            f"(batch, time), or one for each sequence, ({batch},).{transposed(values.shape, batch, time)}"
         )
     if values.ndim == 1:
         values, known = (np.repeat(each[:, None], time, axis=1) for each in (values, known))
@@ -56,11 +56,22 @@ def aligned(given: Any, batch: int, time: int, argument: str) -> Aligned:
     return Aligned(values, known & np.isfinite(values), numeric=values.dtype.kind != "b")
 
 
+def transposed(shape: tuple[int, ...], batch: int, time: int) -> str:
+    """Return the hint for a concept that is given as (time, batch); nothing of another shape."""
+    if shape != (time, batch):
+        return ""
+    return (
+        f" It is transposed: ({time}, {batch}) is (time, batch). Sequences come first here, whatever a module's "
+        "batch_first says: give values.T."
+    )
+
+
 def _array(given: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
     """Return values as an array, numbers as numbers, and which are there: not None, masked or NA."""
     import pandas as pd
 
     if isinstance(given, Tensor):
+        check_has_numbers(given, argument)
         given = given.detach().cpu()
         values = (given.float() if str(given.dtype) == "torch.bfloat16" else given).numpy()
         return values, np.ones(values.shape, dtype=bool)

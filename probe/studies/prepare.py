@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ProbeError, several, unknown
+from ..errors import ProbeError, check_has_numbers, several, unknown
 from ..evidence.measurements import FITTED_HEADS, ROLES, Network
 from ..evidence.words import listed
 from ..loading.checkpoint import Checkpoint
@@ -233,6 +233,8 @@ def _before_it(opened: Opened, features: int) -> str:
 @torch.no_grad()
 def _alike(model: nn.Module, x: Tensor, lengths: np.ndarray) -> nn.Module:
     """Return a network that starts every call alike, or raise where it cannot be run or has a weight of NaN."""
+    for name, value in model.named_parameters():
+        check_has_numbers(value, f"The weight {name!r}")
     wrong = [name for name, value in model.named_parameters() if not bool(torch.isfinite(value).all())]
     if wrong:
         raise ProbeError(
@@ -241,7 +243,27 @@ def _alike(model: nn.Module, x: Tensor, lengths: np.ndarray) -> nn.Module:
         )
     shape = f"(batch, time, feature) = (..., {', '.join(map(str, x.shape[1:]))})"
     with calling("Running the network on the first inputs", f"It is called with {shape}; give inputs that it reads."):
-        return starting_alike(model, packed(model, x, lengths))
+        try:
+            return starting_alike(model, packed(model, x, lengths))
+        except Exception as error:
+            if x.is_floating_point() and (why := _wants_tokens(model, x)):
+                raise ProbeError(why) from error
+            raise
+
+
+def _wants_tokens(model: nn.Module, x: Tensor) -> str:
+    """Return why numbers are no inputs of a network that embeds token ids; empty where it has no embedding."""
+    embedding = next((name for name, module in model.named_modules() if isinstance(module, nn.Embedding)), None)
+    if embedding is None:
+        return ""
+    one_hot = bool(((x == 0) | (x == 1)).all() and (x.sum(2) <= 1).all()) and x.shape[2] > 1
+    given = "one-hot vectors" if one_hot else "numbers"
+    advice = "inputs.argmax(2)" if one_hot else "inputs[:, :, 0].astype(int)"
+    return (
+        f"The network reads token ids by {embedding!r}, an embedding, and cannot be run on the inputs, which are "
+        f"{given} (batch, time, feature) of {several(x.shape[2], 'feature')}. Give ids, whole numbers (batch, time), "
+        f"such as {advice}."
+    )
 
 
 def _check_exchange(readout: Readout | None, concepts: Mapping[str, Known], lengths: np.ndarray) -> None:
@@ -297,6 +319,7 @@ def _of_one_answer(subjects: list[Subject]) -> list[Subject]:
 
 def _array(given: Any) -> tuple[np.ndarray, bool]:
     """Return inputs as numbers, (batch, time, feature), and whether they are token ids, (batch, time)."""
+    check_has_numbers(given, "The inputs")
     if isinstance(given, Tensor):  # numpy has no bfloat16
         given = (given.float() if given.dtype == torch.bfloat16 else given).detach().cpu()
     try:
@@ -316,6 +339,7 @@ def _lengths(given: Any, shape: tuple[int, ...]) -> np.ndarray:
     batch, time = shape[:2]
     if given is None:
         return np.full(batch, time)
+    check_has_numbers(given, "lengths")
     lengths = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     check_lengths(lengths, batch, time)
     return lengths.astype(int)

@@ -73,7 +73,15 @@ def at_lengths(subject: Subject, lengths: Iterable[int], *, most: int = MOST, se
     """
     alphabet = alphabet_of(subject)
     if alphabet is None:
-        raise ProbeError(f"The inputs take more than {MOST_SYMBOLS} different values, or differ in length.")
+        if subject.ragged:
+            raise ProbeError(
+                "The sequences differ in length; sequences of other lengths are made for one length only."
+            )
+        many = len(as_symbols(subject.x).alphabet)
+        raise ProbeError(
+            f"The inputs take {many:,} different values, and sequences of other lengths are made of at most "
+            f"{MOST_SYMBOLS}."
+        )
     return {length: _at(subject, alphabet, length, most, seed) for length in sorted(set(lengths))}
 
 

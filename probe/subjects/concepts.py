@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import ProbeError, unknown
+from ..errors import ProbeError, check_has_numbers, unknown
+from ..recording.aligned import transposed
 from .functions import calling
 
 NUMERIC, CATEGORICAL = "numeric", "categorical"
@@ -156,13 +157,20 @@ def check_given(name: str, given: Any, shape: tuple[int, ...] | None) -> None:
     if callable(raw) and not hasattr(raw, "shape"):
         return
     raw = np.array(raw, dtype=object) if isinstance(raw, (list, tuple)) else raw
+    check_has_numbers(raw, f"The concept {name!r}")
     shape_given = tuple(getattr(raw, "shape", ()))
     if len(shape_given) != 2:
+        if len(shape_given) == 1 and any(isinstance(one, (list, tuple, np.ndarray, Tensor)) for one in raw):
+            raise ProbeError(
+                f"The concept {name!r} is a list of {len(raw)} sequences that differ in length; {_ALLOWED}. Fill "
+                "short sequences up with NaN, None or empty texts, and give the study lengths=."
+            )
         raise ProbeError(f"The concept {name!r} is {brief(raw)}; {_ALLOWED}.")
     if shape is not None and shape_given != tuple(shape[:2]):
         raise ProbeError(
             f"The concept {name!r} has shape {shape_given}; it must be aligned to the inputs' (batch, time), "
             f"({shape[0]}, {shape[1]}): one value for each sequence and step. Put NaN where it is not defined."
+            + transposed(shape_given, shape[0], shape[1])
         )
 
 

@@ -188,6 +188,18 @@ def test_it_shows_itself_and_draws_a_mark_for_each_score() -> None:
     assert len(labels["random weights"]) == 4
 
 
+def test_a_square_concept_says_which_axis_was_taken_for_time() -> None:
+    """It fits either way: as many sequences as steps, of a module that reads time first."""
+    torch.manual_seed(0)
+    recording = probe.record(nn.GRU(1, 5), torch.randn(12, 12, 1))
+    concept = RNG.normal(size=(12, 12))
+    said = "The concept is 12 x 12: its rows were taken for sequences, its columns for steps."
+    assert said in repr(probe.linear_probe(recording, concept))
+    assert said in repr(probe.single_units(recording, torch.tensor(concept)))
+    assert said not in repr(probe.linear_probe(recording, concept[:, 0]))
+    assert "were taken for" not in repr(probe.linear_probe(COUNTS, COUNT))
+
+
 def ends(x: torch.Tensor, step: int = -1) -> probe.Recording:
     """Return a recording of an untrained network that kept one step."""
     return probe.record(untrained(), x, steps=[step])
@@ -197,6 +209,9 @@ UNREAD: list[Callable[[probe.Recording], object]] = [
     lambda r: probe.linear_probe(r, np.ones(BATCH)),
     lambda r: probe.linear_probe(r, np.where(np.arange(BATCH)[:, None] < 5, COUNT, np.nan)),
     lambda r: probe.linear_probe(r, COUNT + 1j),
+    lambda r: probe.linear_probe(r, COUNT.T),
+    lambda r: probe.linear_probe(r, torch.ones(BATCH, TIME, device="meta")),
+    lambda r: probe.linear_probe(r, COUNT, groups=torch.ones(BATCH, device="meta")),
     lambda r: probe.linear_probe(r, COUNT, controls={"a": r}),
     lambda r: probe.linear_probe(r, COUNT, fit="logistic"),
     lambda r: probe.linear_probe(r, COUNT, folds=2),

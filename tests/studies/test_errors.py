@@ -19,6 +19,8 @@ from torch import nn
 from probe import Concept, Readout, Study
 from probe.evidence import Network, Range, Rule, measurement
 from probe.questions import Question
+from probe.studies.prepare import prepare
+from probe.subjects.alphabet import at_lengths
 
 WEIGHT, BIAS = head()
 X = bits(12)
@@ -42,6 +44,10 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"concepts": {}},
         {"concepts": {"ones": np.ones((12, 7))}},
         {"concepts": {"ones": np.ones(12)}},
+        {"concepts": {"ones": np.ones((8, 12))}},
+        {"concepts": {"ones": [["a", "b"][: 1 + row % 2] for row in range(12)]}},
+        {"concepts": {"ones": Concept([["a", "b"][: 1 + row % 2] for row in range(12)])}},
+        {"concepts": {"ones": torch.ones(12, 8, device="meta")}},
         {"concepts": {"ones": np.where(X[:, :, 0] > 0, np.inf, 0)}},
         {"concepts": {"ones": Concept(np.full((12, 8), "a"), "numeric")}},
         {"concepts": {"ones": Concept(np.arange(96.0).reshape(12, 8), "categorical")}},
@@ -56,6 +62,8 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"inputs": X[:, :, 0]},
         {"inputs": np.zeros((12, 8, 3))},
         {"inputs": "no/such/inputs.npy"},
+        {"inputs": torch.zeros(12, 8, 1, device="meta")},
+        {"lengths": torch.ones(12, device="meta")},
         {"lengths": np.ones(11, int)},
         {"lengths": np.full(12, 9)},
         {"lengths": np.full(12, 0)},
@@ -233,3 +241,32 @@ def test_a_network_that_is_a_little_off_is_asked_what_an_exact_one_is(tmp_path: 
     names = sorted(name for name, finding in found.items() if not finding.measurements.empty)
     exact = "answers fixed-points gates network one-sequence reading-ones single-units state-space"
     assert " ".join(names) == exact
+
+
+class Embedded(nn.Module):
+    """A network that embeds token ids."""
+
+    def __init__(self, device: str | None = None) -> None:
+        super().__init__()
+        self.words, self.rnn = nn.Embedding(4, 6, device=device), nn.GRU(6, UNITS, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the hidden states."""
+        return self.rnn(self.words(x))[0]
+
+
+def test_numbers_for_an_embedding_are_refused_by_its_name() -> None:
+    """One-hot vectors and numbers alone, with what makes ids of them; and weights that hold no numbers."""
+    one_hot = np.eye(4)[np.random.default_rng(0).integers(0, 4, (12, 8))]
+    for inputs, model in ((one_hot, Embedded()), (X, Embedded()), (one_hot, small(inputs=4).to("meta"))):
+        with refused():
+            prepare(Study(model, inputs, {"ones": ones}))
+
+
+def test_what_keeps_other_lengths_from_being_asked_is_said() -> None:
+    """The lengths, or how many values the inputs take: not either of the two."""
+    many = np.random.default_rng(0).normal(size=(12, 8, 1))
+    for given in ({"lengths": np.arange(12) % 8 + 1}, {"inputs": many}):
+        (subject,) = prepare(study_of(small(), **({"inputs": X, "readout": None} | given)))
+        with refused():
+            at_lengths(subject, [3])

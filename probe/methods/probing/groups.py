@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ...errors import ProbeError, several
+from ...errors import ProbeError, check_has_numbers, several
 
 #: The fewest folds that a probe can be given.
 LEAST_FOLDS = 3
@@ -27,6 +27,7 @@ def group_codes(given: Any, batch: int) -> np.ndarray | None:
     """
     if given is None:
         return None
+    check_has_numbers(given, "groups")
     plain = given.detach().cpu() if isinstance(given, Tensor) else given
     values = [plain] if isinstance(plain, str) or not hasattr(plain, "__iter__") else _listed(plain)
     shape = getattr(plain, "shape", (len(values),))
