@@ -19,8 +19,11 @@ from benchmarks.opens.environment import python_of, python_with
 
 pytestmark = pytest.mark.packages
 
-#: What opens_policies.py imports; policies need no adapter, and have no row.
-POLICIES = ("gymnasium==1.4.0", "sb3-contrib==2.9.2")
+#: What files beside this one import that belongs to no family: it needs no adapter, and has no row.
+WITHOUT_A_ROW = {
+    "policies": ("gymnasium==1.4.0", "sb3-contrib==2.9.2"),
+    "transformer_lens": ("transformer-lens==4.3.0",),
+}
 
 
 def run(python: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -52,7 +55,7 @@ def test_every_network_of_a_family_opens(family: str, tmp_path: Path) -> None:
 def test_whole_networks_and_policies_are_recorded_and_changed(file: Path) -> None:
     """The tests beside this file, which import a family's packages, pass where those are installed."""
     family = file.stem.removeprefix("opens_")
-    python = python_with(family, *POLICIES) if family == "policies" else python_of(family)
+    python = python_with(family, *WITHOUT_A_ROW[family]) if family in WITHOUT_A_ROW else python_of(family)
     done = run(python, "pytest", "-q", "-n", "0", "-m", "", "-W", "default", file)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
 
