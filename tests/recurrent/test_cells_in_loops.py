@@ -185,6 +185,36 @@ def test_one_cell_for_two_sequences(kind: type[nn.Module], stacked: bool, x: Ten
             probe.record(model, x, torch.ones, None, lambda h: from_nowhere(h, 1.0))
 
 
+class InPlace(nn.Module):
+    """A cell that writes its next state into the one that it is called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.out = nn.Linear(FEATURES + UNITS, UNITS), nn.Linear(UNITS, UNITS)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return an output and the next state."""
+        h = x.new_zeros(len(x), UNITS) if h is None else h
+        h.copy_(torch.tanh(self.both(torch.cat([x, h], 1))))
+        return self.out(h), h
+
+
+def test_the_trial_of_a_cell_writes_nothing_into_the_run(x: Tensor) -> None:
+    """A copy of the cell gets copies of what the first call returned; its second call is then refused by name."""
+    seen: list[Tensor] = []
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        _, h = m.cell(x[:, 0])
+        seen.append(h.clone())
+        return m.cell(x[:, 1], h)[0]
+
+    model = Model(forward, cell=InPlace())
+    with refused():
+        _ = probe.record(model, x)
+    with torch.no_grad():
+        assert torch.equal(seen[0], model.cell(x[:, 0])[1])
+
+
 def test_a_state_that_nobody_can_follow_stands_alone(x: Tensor) -> None:
     """With a warning; an edit that counts steps is refused there: step 0 would be every step."""
     model = Loop(nn.GRUCell(FEATURES, UNITS), lambda x: x.new_ones(len(x), UNITS))

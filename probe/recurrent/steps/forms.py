@@ -207,10 +207,11 @@ def _by_trial(
     if copied is None:
         return None
     returned = opened(returned)
-    first = [one.detach() for one in tensors(returned)]
+    first = [_copy(one) for one in tensors(returned)]
     for way in ways:
         for out in reversed(list(_ways_out(returned, len(way)))):
-            state = pytree.tree_map_only(Tensor, Tensor.detach, out.state_out(returned))
+            # Copies: a module that writes its state in place would write into that of the run.
+            state = pytree.tree_map_only(Tensor, _copy, out.state_out(returned))
             parts = closed(state if len(way) > 1 else (state,))
             tried = tensors(state) and _has_rows_of(given, state)
             again = opened(_called(copied, {**given, **dict(zip(way, parts, strict=True))})) if tried else None
@@ -218,6 +219,10 @@ def _by_trial(
             if taken and any(not torch.equal(one, two) for one, two in zip(first, tensors(again), strict=True)):
                 return Form(way, out.returned)
     return None
+
+
+def _copy(value: Tensor) -> Tensor:
+    return value.detach().clone()
 
 
 def _copied(module: nn.Module) -> nn.Module | None:
