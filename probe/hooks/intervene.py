@@ -16,6 +16,7 @@ from ..arguments import checked_arguments
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, place_in_model, place_in_run, steps_in
 from ..errors import ProbeError
+from ..recurrent.grad_mode import grad_mode_kept
 from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer
 from ..recurrent.steps.readers import Place
@@ -144,6 +145,7 @@ class _Intervention(Session):
 
     by_pass = False
 
+    @grad_mode_kept
     def __init__(self, model: nn.Module, edits: Sequence[Edit], tolerance: float | None) -> None:
         self._placed = place_in_model(model, edits)
         _check_steps_of_cells(self._placed)
@@ -309,7 +311,11 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
         try:
             yield model
         finally:
-            changes += kept.put_back(rows)
+            try:
+                changes += kept.put_back(rows)
+            except KeyboardInterrupt:
+                _ = kept.put_back(rows)
+                raise
     warn_of(changes, "Keep one context open over the calls that shall go on from each other.", level=3)
 
 

@@ -16,6 +16,7 @@ from ..edits.resolve import check_several
 from ..errors import ProbeError
 from ..recording.recording import Recording
 from ..recurrent.finding import check_forward, find_layers
+from ..recurrent.grad_mode import grad_mode_kept
 from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.rows.batches import Batch, batch_of
@@ -108,6 +109,7 @@ def _streamed(
     return stream(out, batch, of_rows, by_step=max(1, sum(known)))
 
 
+@grad_mode_kept
 def _once(
     model: nn.Module,
     arguments: Sequence[Any],
@@ -136,8 +138,12 @@ def _once(
             recording = collector.finish(output)
             rows = {value.shape[0] for part in recording.parts for value in part.signals.values()}
     finally:
-        changes += kept.put_back(rows)
-    warn_of(changes, "Calls in `with probe.watch(model)` go on from each other.", level=3)
+        try:
+            changes += kept.put_back(rows)
+        except KeyboardInterrupt:
+            _ = kept.put_back(rows)
+            raise
+    warn_of(changes, "Calls in `with probe.watch(model)` go on from each other.", level=4)
     return recording
 
 
@@ -239,6 +245,7 @@ class _Watcher(Collector):
         self._skips = False
         self.clear()
 
+    @grad_mode_kept
     def close(self) -> None:
         """Make a recording of what is left, or raise where everything happened elsewhere."""
         self.settle()
@@ -262,6 +269,7 @@ class _Watcher(Collector):
             self.clear()
 
 
+@grad_mode_kept
 def _options(
     model: nn.Module,
     edits: Any,

@@ -16,6 +16,7 @@ from ..edits.kinds import Edit
 from ..errors import ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent.finding import find_layers
+from ..recurrent.grad_mode import grad_mode_kept
 from ..recurrent.kept import put_back
 from ..recurrent.layers import LoopLayer
 from ..recurrent.signals import Signal
@@ -85,6 +86,7 @@ class Rollout:
 
 
 @checked_arguments()
+@grad_mode_kept
 def rollout(
     policy: Any,
     make: Callable[[], Any],

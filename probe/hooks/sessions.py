@@ -26,6 +26,7 @@ from ..edits.resolve import Placed, by_place
 from ..errors import ProbeError
 from ..recurrent.calls import Call, drops_out, read_call, read_loop, replaced_forward
 from ..recurrent.finding import whole_module
+from ..recurrent.grad_mode import grad_mode_kept
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.steps import trails
 from ..recurrent.steps.objects import Given
@@ -86,7 +87,7 @@ class Session:
 
     def __exit__(self, *error: object) -> None:
         if self._follows:
-            trails.stop()
+            trails.stop(self)
         self._alive, self._over, self._follows, self._refusal = False, True, False, None
         _open_here.set(tuple(one for one in _open_here.get() if _alive(one)))
         _remove_the_dead()
@@ -95,7 +96,7 @@ class Session:
         """Follow from now on what loops do to states between two calls."""
         if not self._follows:
             self._follows = True
-            trails.follow()
+            trails.follow(self)
 
     def refuse(self, error: Exception) -> None:
         """Keep the first error of a call: the model may catch it, and go on. A cell's comes to the caller's loop."""
@@ -341,6 +342,7 @@ def _remove() -> None:
             del table[number]
 
 
+@grad_mode_kept
 def _before(module: nn.Module, arguments: Any) -> None:
     if in_backward():
         return
@@ -357,6 +359,7 @@ def _before(module: nn.Module, arguments: Any) -> None:
                 session.called_elsewhere(module, own=bool(here))
 
 
+@grad_mode_kept
 def _after(module: nn.Module, arguments: Any, *rest: Any) -> Any:
     here = [] if in_backward() else sessions()
     if not here:  # a hook that an interrupt left may have lost its keywords
@@ -381,8 +384,9 @@ def _go_through(seeing: Sequence[Session], module: nn.Module, arguments: Any, ke
     if visit is None:
         return None
     with nullcontext() if not torch.is_grad_enabled() or any(one.needs_graph for one in seeing) else torch.no_grad():
-        here_again = _open_here.set(())  # what a step of somebody's own calls is no call of the model
+        here = _open_here.get()
         try:
+            _ = _open_here.set(())  # what a step of somebody's own calls is no call of the model
             places = [(session, *session.numbers.locate(visit)) for session in seeing]
             placed = [one for session, number, step in places for one in session.acting(visit, number, step)]
             edits = {layer: [one.edit for other, one in placed if other == layer] for layer, _ in placed}
@@ -396,7 +400,7 @@ def _go_through(seeing: Sequence[Session], module: nn.Module, arguments: Any, ke
                 session.numbers.hand_on(visit)
                 session.hand_on(visit)
         finally:
-            _open_here.reset(here_again)
+            _ = _open_here.set(here)
     return None if visit.output is output else visit.output
 
 

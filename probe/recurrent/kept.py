@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
+from .grad_mode import grad_mode_kept
 
 #: What torch itself keeps in a module, and what a sweep puts there while it runs.
 _TORCHS = frozenset(
@@ -140,6 +141,7 @@ class Kept:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
+        self._changes: tuple[list[_Held], list[Change]] | None = None
         self._tables: list[tuple[dict[str, Any], dict[str, Any], Callable[[str], bool]]] = []
         self._of_torch: list[tuple[dict[str, Any], int]] = []
         self._held: list[_Held] = []
@@ -191,11 +193,13 @@ class Kept:
         held = [_Held(table, "", table, copied, passed=passed) for table, copied, passed in tables]
         return [(one, found) for one in (*held, *self._held) if (found := list(one.changes()))]
 
+    @grad_mode_kept
     def put_back(self, rows: Collection[int] | None = None) -> list[Change]:
         """Put back what a run changed that the next run may start from, and return it.
 
         All that changed in a module goes back with its state, such as a flag that says that there is one. Lists that
-        only grew stay, and so does a module where no state changed: a counter alone, or what was made once.
+        only grew stay, and so does a module where no state changed: a counter alone, or what was made once. Where an
+        interrupt ends it, a second call puts all of it back.
 
         Args:
             rows: how many rows the layers read; None where that is not known.
@@ -203,16 +207,24 @@ class Kept:
         Raises:
             ProbeError: a tensor was changed in place that is too large for a copy.
         """
+        if self._changes is None:
+            self._changes = self._to_put_back(rows)
+        held, states = self._changes
+        for one in held:
+            one.put_back()
+        self._changes = None
+        return states
+
+    def _to_put_back(self, rows: Collection[int] | None) -> tuple[list[_Held], list[Change]]:
+        """Return what must be put back, a flag beside a state too, and which states changed."""
         changed = self._changed()
         states = [(one, change) for one, found in changed for change in found if change.is_state(rows)]
         if not states:
-            return []
+            return [], []
         owners = {id(one.owner) for one, _ in states}
         names = {id(vars(module)): f"model.{path}".strip(".") for path, module in self._model.named_modules()}
-        for one, _ in changed:
-            if id(one.owner) in owners:
-                one.put_back()
-        return [replace(change, name=names.get(id(one.owner), "model") + change.name) for one, change in states]
+        named = [replace(change, name=names.get(id(one.owner), "model") + change.name) for one, change in states]
+        return [one for one, _ in changed if id(one.owner) in owners], named
 
 
 @contextmanager
@@ -226,7 +238,11 @@ def put_back(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        _ = kept.put_back()
+        try:
+            _ = kept.put_back()
+        except KeyboardInterrupt:
+            _ = kept.put_back()
+            raise
 
 
 def reads_what_it_left(model: nn.Module, run: Callable[[], Any]) -> bool:

@@ -19,6 +19,7 @@ from .cells.gru import GRUCell
 from .cells.lstm import LSTMCell
 from .cells.rnn import RNNCell
 from .cells.step_cell import StepCell
+from .grad_mode import grad_mode_kept
 from .signals import OUTPUT, UNKNOWN, Signal
 from .steps.forms import registered
 from .steps.registry import adapter_of
@@ -163,6 +164,7 @@ class Layer:
         return self._plan.weights.W.shape[1]
 
     @cached_property
+    @grad_mode_kept
     def _plan(self) -> Cell:
         """The cell as it was first seen: its signals and sizes stay, whatever becomes of its weights."""
         with torch.no_grad():

@@ -1,32 +1,25 @@
-"""Files whole or not at all, at paths and in encodings that nobody expects, and after an interrupt at any moment."""
+"""Files whole or not at all, at paths and in encodings that nobody expects."""
 
 from __future__ import annotations
 
-import copy
-import gc
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from called import EDIT, Reader, edited
 from refusing import refused
-from torch import Tensor, nn
-from torch.nn.modules import module as torchs
+from torch import nn
 
 import probe
-from probe import Finding, ProbeError
+from probe import Finding
 from probe.command_line.verify import verify
-from probe.hooks import sessions
 from probe.storage.files import write_atomically
 
 
@@ -130,126 +123,3 @@ def test_the_command_line_writes_names_everywhere_or_says_why_not(tmp_path: Path
         assert (code, said in err, err.count("\n")) == (1, True, 1)
     for shell in ("2>&-", "2> /dev/full"):  # a sentence that is lost takes no exit code with it
         assert command("show", shell)[0] == 2
-
-
-@pytest.fixture
-def model() -> Reader:
-    """Return a model that contexts are entered for."""
-    return Reader().eval()
-
-
-def ours() -> list[Any]:
-    """Return the hooks of this library that are installed."""
-    hooks = [*torchs._global_forward_hooks.values(), *torchs._global_forward_pre_hooks.values()]
-    return [hook for hook in hooks if hook.__module__.startswith("probe.")]
-
-
-LOCKED = ("probe.hooks.sessions._add", "probe.hooks.sessions._remove_the_dead")
-
-
-def interrupted(work: Callable[[], Any], at: int) -> bool:
-    """Run work with a KeyboardInterrupt at an operation of this library's sessions, or return False at its end.
-
-    Where Python is just closing a generator that nobody waits for, it drops the interrupt and goes on.
-    """
-    count = 0
-
-    def trace(frame: Any, event: str, _: Any) -> Any:
-        nonlocal count
-        place = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"
-        # Python takes an interrupt when a call ends, so never between a lock and the block under it.
-        if not place.startswith(("probe.hooks.sessions", "probe.hooks.intervene", "contextlib")) or place in LOCKED:
-            return None
-        frame.f_trace_opcodes = True
-        count += 1
-        if count == at:
-            sys.settrace(None)
-            raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.settrace(before)
-    return count >= at
-
-
-@pytest.fixture
-def _uncovered() -> Iterator[None]:
-    """Measure no coverage meanwhile: its tracer would be replaced."""
-    before = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(before)
-
-
-def _entered(model: nn.Module, x: Tensor) -> None:
-    with suppress(ProbeError), probe.intervene(model, EDIT):
-        pass  # the edit has not acted
-
-
-WORK: dict[str, tuple[Callable[[Any, Tensor], Any], int]] = {
-    "intervene": (_entered, 1),
-    "record": (lambda model, x: probe.record(model, x, edits=[EDIT]), 11),
-    "check=False": (lambda model, x: probe.record(model, x, check=False), 7),
-    "sweep": (lambda model, x: probe.sweep(model, x, edits=[EDIT]), 13),
-}
-
-
-@pytest.mark.usefixtures("_uncovered")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an interrupt that Python dropped
-@pytest.mark.parametrize("every", [61, pytest.param(7, marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("name", WORK)
-def test_an_interrupt_at_any_moment_leaves_a_plain_model(name: str, every: int, model: Reader, x: Tensor) -> None:
-    """Wherever it comes, no edit acts afterwards, on the model or a copy, and no hook is left for long."""
-    work, stride = WORK[name]  # neither may be a multiple of 5, or no context would take what is left
-    stride *= every
-    plain, wanted, at = model(x), edited(model, x), 1
-    while interrupted(lambda: work(model, x), at):
-        assert torch.equal(model(x), plain), f"edited after an interrupt at operation {at}"
-        assert torch.equal(copy.deepcopy(model)(x), plain)
-        if at % 5 == 0:
-            # The next context works, and takes what was left of the interrupted one.
-            assert torch.equal(edited(model, x), wanted)
-            gc.collect()
-            assert not ours()
-            assert not getattr(torchs, "_has_any_global_hook", bool)()  # torch 2.6 has none
-            assert "forward" not in vars(model.rnn)
-        at += stride
-    assert at > 100
-
-
-def test_nothing_is_left_when_the_last_context_ends(model: Reader, x: Tensor) -> None:
-    """Torch calls modules without hooks again; the hooks of others stay."""
-    handle = torchs.register_module_forward_hook(lambda *_: None)
-    with probe.watch(model):
-        assert len(ours()) == 3
-        probe.record(model, x)
-        assert len(ours()) == 3
-    assert not ours()
-    assert list(torchs._global_forward_hooks) == [handle.id]
-    handle.remove()
-
-
-def test_a_session_that_is_over_never_answers(model: Reader, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interrupt between the last two things that a context does leaves it among those that are open."""
-    plain, own, told, held = model(x), sessions._open_here, set[str](), list[Any]()
-
-    def put(value: Any) -> Any:
-        if told:
-            raise KeyboardInterrupt
-        return own.set(value)
-
-    monkeypatch.setattr(sessions, "_open_here", SimpleNamespace(get=own.get, reset=own.reset, set=put))
-    with suppress(KeyboardInterrupt), probe.intervene(model, EDIT):
-        held += sessions.sessions()
-        assert not torch.equal(model(x), plain)
-        told.add("now")
-    told.clear()
-    assert len(held) == 1
-    assert torch.equal(model(x), plain)
-    assert torch.equal(edited(model, x), edited(model, x))

@@ -15,6 +15,7 @@ from ...edits.resolve import Placed, check_several, layers_for, place_in_run
 from ...errors import ProbeError
 from ...recurrent.again.blocks import Read, check_blocks, rows_of_block
 from ...recurrent.cells import recycled
+from ...recurrent.grad_mode import grad_mode_kept
 from ...recurrent.layers import Layer
 from ...recurrent.rows.batches import Batch, DependentRowsError, apart, batch_of, close, map_tensors
 from ...recurrent.signals import span
@@ -83,6 +84,7 @@ def sweep(
     return run_edits(model, *inputs, **asked)
 
 
+@grad_mode_kept
 def run_edits(
     model: nn.Module,
     *inputs: Any,

@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, NamedTuple
-from weakref import ref
+from weakref import WeakSet, ref
 
 import torch
 from torch import Tensor
 from torch._C import _pop_torch_function_stack as _pop_mode
 from torch._C import _push_on_torch_function_stack as _push_mode
 from torch.nn import Parameter
-from torch.overrides import TorchFunctionMode, _get_current_function_mode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode, _get_current_function_mode_stack
 
 from ..signals import is_continuous
 from .readers import Readers, Watched, arrays_of
@@ -52,7 +52,9 @@ class _Trail(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.open, self.rests, self.readers = 0, False, Readers()
+        self.rests, self.readers = False, Readers()
+        #: Who follows states. One that an interrupt left is gone with its last reference.
+        self.owners = WeakSet[Any]()
         #: By the id of a tensor: what takes the entry away with the tensor, and its marks.
         self._known: dict[int, tuple[ref[Tensor], _Marks]] = {}
 
@@ -133,25 +135,40 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def follow() -> None:
-    """Begin to follow states in this thread; each call needs one of `stop`."""
+def follow(owner: object) -> None:
+    """Follow states in this thread from now on, until `stop`.
+
+    Args:
+        owner: who asks for it, and is kept by others: without it nothing is followed.
+    """
     trail = _here.trail
-    if trail is None:
+    if trail is None or not trail.owners:
+        _take_away()
         trail = _here.trail = _Trail()
+        trail.owners.add(owner)  # before the mode: an interrupt leaves none that nobody would take away
         _push_mode(trail)
-    trail.open += 1
+    trail.owners.add(owner)
 
 
-def stop() -> None:
-    """Follow no longer, where everybody who began has stopped."""
+def stop(owner: object) -> None:
+    """Follow no longer for an owner, and for nobody where it was the last."""
     trail = _here.trail
     if trail is None:
         return
-    trail.open -= 1
-    if not trail.open:
+    trail.owners.discard(owner)
+    if not trail.owners:
+        _take_away()
         _here.trail = None
-        if _get_current_function_mode() is trail:  # an interrupt may have taken it away already
-            _ = _pop_mode()
+
+
+def _take_away() -> None:
+    """Take away all trails of this thread, of which interrupts may have left several."""
+    stack = _get_current_function_mode_stack()
+    first = next((place for place, mode in enumerate(stack) if isinstance(mode, _Trail)), len(stack))
+    above = [_pop_mode() for _ in stack[first:]]
+    for mode in reversed(above):
+        if not isinstance(mode, _Trail):
+            _push_mode(mode)
 
 
 def aside(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -163,7 +180,8 @@ def aside(function: Callable[..., Any]) -> Callable[..., Any]:
         if trail is None or _get_current_function_mode() is not trail:  # there is none, or another mode lies above it
             return function(*given)
         try:
-            trail.rests = _pop_mode() is trail
+            trail.rests = True  # first: an interrupt may come as soon as the mode is gone
+            _ = _pop_mode()
             return function(*given)
         finally:
             if trail.rests and _here.trail is trail:
