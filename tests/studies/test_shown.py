@@ -16,7 +16,7 @@ from known_studies import SYMBOLS, Brackets, brackets, can_occur, depth, quoted
 from matplotlib.figure import Figure as Picture
 from refusing import refused
 from safetensors.torch import save_file
-from studied import Report, answer, bits, planted, report_of, value, without_pictures
+from studied import Report, answer, bits, planted, report_of, study_of, value, without_pictures
 from torch import nn
 
 from probe import Concept, Readout, Study, load, record
@@ -27,6 +27,7 @@ from probe.questions.states import held_inputs
 from probe.recurrent.signals import Signal
 from probe.report import Panels
 from probe.report.blocks import Figure, walk
+from probe.report.inline import plain
 from probe.report.svg import MAX_BYTES
 from probe.studies.pages import live_network
 from probe.studies.prepare import prepare
@@ -240,3 +241,17 @@ def test_every_figure_of_a_study_shows_all_of_its_data(made: Any, tmp_path: Path
     for figure in (one for finding in report.findings.values() for one in finding.figures):
         assert len(figure.svg.encode()) <= MAX_BYTES, figure.name
         assert any(letter.isdigit() for letter in figure.alt), figure.name
+
+
+def test_a_page_says_at_its_top_what_would_bring_more(tmp_path: Path) -> None:
+    """How many questions were asked, and which of equal lengths and a function is missing; else nothing."""
+    lengths = np.where(np.arange(160) % 2, 8, 6)
+    array = {"concepts": {"ones": np.cumsum(bits()[:, :, 0], axis=1)}}
+    given: dict[str, dict[str, Any]] = {"function": {}, "array": array, "both": array | {"lengths": lengths}}
+    lead = {}
+    for name, more in given.items():
+        study = study_of(planted(), questions=["network", "answers", "other-lengths"], controls=(), **more)
+        lead[name] = plain(study.run(tmp_path / name, progress=None).lead)
+    assert "would bring more" not in lead["function"]
+    assert "2 of 3 questions were asked; “ones” as a function in place of an array would bring more." in lead["array"]
+    assert "2 of 3 questions were asked; sequences of one length and “ones” as a function in place" in lead["both"]

@@ -81,7 +81,9 @@ def build(
     ]
     return Page(
         given or f"What {'does' if roles['trained'] == 1 else 'do'} {called} hold of {held}?",
-        _lead(subjects, asked, leading, single=single),
+        " ".join(
+            filter(None, [_lead(subjects, asked, leading, single=single), _would_bring_more(subjects[0], findings)])
+        ),
         sections,
         hero=[_card(subjects, roles, called, single=single), *([pills] if decided else [])],
         provenance=provenance(findings[0]),
@@ -142,6 +144,19 @@ def _lead(
     if single:
         said.append("One network says nothing about the recipe that trained it.")
     return " ".join(said)
+
+
+def _would_bring_more(first: Subject, findings: Sequence[Finding]) -> str:
+    """Return how many questions were asked, and what else the study could give so that more are; empty if nothing."""
+    asked = sum(not finding.measurements.empty for finding in findings)
+    if asked == len(findings) or first.readout is None:
+        return ""
+    ways = ["sequences of one length"] * first.ragged
+    if first.answered.function is None:
+        ways.append(f"“{first.answered.name}” as a function in place of an array")
+    if not ways:
+        return ""
+    return f"{asked} of {len(findings)} questions were asked; {listed(ways)} would bring more."
 
 
 def _of_all(finding: Finding, trained: int) -> str:
