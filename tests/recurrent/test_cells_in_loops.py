@@ -208,7 +208,7 @@ def test_the_trial_of_a_cell_writes_nothing_into_the_run(x: Tensor) -> None:
         seen.append(h.clone())
         return m.cell(x[:, 1], h)[0]
 
-    model = Model(forward, cell=InPlace())
+    model: Any = Model(forward, cell=InPlace())
     with refused():
         _ = probe.record(model, x)
     with torch.no_grad():

@@ -81,9 +81,7 @@ def build(
     ]
     return Page(
         given or f"What {'does' if roles['trained'] == 1 else 'do'} {called} hold of {held}?",
-        " ".join(
-            filter(None, [_lead(subjects, asked, leading, single=single), _would_bring_more(subjects[0], findings)])
-        ),
+        _lead(subjects, asked, leading, findings, single=single),
         sections,
         hero=[_card(subjects, roles, called, single=single), *([pills] if decided else [])],
         provenance=provenance(findings[0]),
@@ -131,7 +129,12 @@ def _alike(subject: Subject) -> list[str]:
 
 
 def _lead(
-    subjects: Sequence[Subject], asked: Mapping[str, Asked], leading: Collection[str], *, single: bool
+    subjects: Sequence[Subject],
+    asked: Mapping[str, Asked],
+    leading: Collection[str],
+    findings: Sequence[Finding],
+    *,
+    single: bool,
 ) -> Sentence:
     """Return what was found first of all, a sentence each."""
     first, trained = subjects[0], len({one.network.name for one in subjects if one.network.role == "trained"})
@@ -143,7 +146,7 @@ def _lead(
         said.append("Without a readout we cannot say whether the network uses any of it.")
     if single:
         said.append("One network says nothing about the recipe that trained it.")
-    return " ".join(said)
+    return " ".join(filter(None, [*said, _would_bring_more(first, findings)]))
 
 
 def _would_bring_more(first: Subject, findings: Sequence[Finding]) -> str:
