@@ -66,7 +66,7 @@ def test_a_damaged_file_is_refused_or_the_same_network(kind: str, count: int, tm
         assert set(found) <= {"refused", "same network"}
 
 
-def test_the_damage_would_be_noticed(tmp_path: Path) -> None:
+def test_the_damage_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control arm: other weights, another network and another exception are told from the network itself."""
     file = FILES["safetensors"]
     path, content = file.placed(tmp_path)
@@ -75,4 +75,6 @@ def test_the_damage_would_be_noticed(tmp_path: Path) -> None:
     _ = path.write_bytes(content[:-3] + bytes(3))
     assert fuzz.tried(path, {}, original)[0] in ("same network", "other weights")
     assert fuzz.tried(path, {"names": {"gru.*": None}}, original)[0] == "other network"
-    assert fuzz.tried(path, {"no_such_option": 3}, original)[0] == "wrong exception"
+    assert fuzz.tried(path, {"no_such_option": 3}, original)[0] == "refused"
+    monkeypatch.setattr(fuzz, "described", lambda _: 1 // 0)
+    assert fuzz.tried(path, {}, original)[0] == "wrong exception"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -165,7 +166,8 @@ def _shifted(x: np.ndarray, y: np.ndarray, times: np.ndarray, mass: np.ndarray) 
         for _ in range(ROUNDS):
             shift = np.bincount(times, mass * (read.predict(x) - y)) / within
             read = _along(x, y + shift[times], mass)
-        found.append((float(mass @ (np.abs(read.predict(x) - shift[times] - y) < HALF)), read, shift))
+        # Exact: starts that read the same states are equal on every processor, and the first of them is taken.
+        found.append((math.fsum(mass[np.abs(read.predict(x) - shift[times] - y) < HALF]), read, shift))
     _, read, shift = max(found, key=lambda each: each[0])
     return read, shift
 
@@ -211,7 +213,7 @@ def _along(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> _Map:
     first = np.flatnonzero(np.append(True, unit[1:] != unit[:-1]))
     mass = np.add.reduceat(weight, first)
     mean = np.add.reduceat(weight * concept, first) / mass
-    fits = [_Map(unit[first], value, float(mass @ (value - mean) ** 2)) for value in _both_ways(mean, mass)]
+    fits = [_Map(unit[first], value, math.fsum(mass * (value - mean) ** 2)) for value in _both_ways(mean, mass)]
     return min(fits, key=lambda fit: fit.error)
 
 
