@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
@@ -16,10 +16,12 @@ from ..arguments import checked_arguments
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, place_in_model, place_in_run, steps_in
 from ..errors import ProbeError
+from ..recurrent.calls import draws_masks
 from ..recurrent.grad_mode import grad_mode_kept
 from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer
 from ..recurrent.steps.readers import Place
+from .drawing import Draws, warn_of_draws
 from .sessions import Session
 from .unread import Unread
 from .visits import Visit, refuse_own_forward
@@ -153,6 +155,8 @@ class _Intervention(Session):
         super().__init__(model, self._placed)
         self._tolerance = tolerance
         self.rows: set[int] = set()
+        #: Whether an edited run drew random numbers in train mode.
+        self.drew = False
         #: With how many rows each sequence began, where an edit names rows.
         self._began: dict[tuple[nn.Module, int], int] = {}
         self._had_a_pass = False
@@ -170,6 +174,8 @@ class _Intervention(Session):
         """Return the edits that act in a call, and note that they have acted."""
         own, time = self.modules[visit.layers[0].module], len(visit.call.x)
         self.rows.add(visit.call.x.shape[1])
+        if not self._place.in_a_pass:
+            self.drew = self.drew or draws_masks(visit.layers[0].module)
         every = [(layer, edit) for layer in own for edit in self._placed[layer]]
         self._check_rows([edit for _, edit in every if edit.site.rows is not None], visit, number)
         active = [(layer, edit) for layer, edit in every if self._acted[id(edit)].note(number, step, time)]
@@ -206,12 +212,14 @@ class _Intervention(Session):
         self._before = {key: one.copied() for key, one in self._acted.items()}
         self._unread_before = {key: one.copied() for key, one in self._unread.items()}
         self._place.in_a_pass = True
+        self._draws = Draws(self.model)
 
     def end(self, output: Any) -> None:
         """Note that a forward pass of the model has returned."""
         self._had_a_pass, self._place.in_a_pass = True, False
         for one in self._unread.values():
             one.returned(output)
+        self.drew = self.drew or self._draws.came()
 
     def failed(self) -> None:
         """Note that a forward pass of the model has raised: what happened in it counts for nothing."""
@@ -258,7 +266,7 @@ class _Intervention(Session):
 @contextmanager
 def edited(
     model: nn.Module, edits: Sequence[Edit], tolerance: float | None = None, left: list[Edit] | None = None
-) -> Iterator[Set[int]]:
+) -> Iterator[_Intervention]:
     """Run a model with edits; what its modules keep stays as the runs leave it. See `intervene`.
 
     Args:
@@ -268,11 +276,11 @@ def edited(
         left: gets, at the end, the edits that moved a last state that nothing has read; None where that is an error.
 
     Yields:
-        How many rows the edited layers read, once they were called.
+        The context's edits: `rows` says how many rows the edited layers read, once they were called.
     """
     session = _Intervention(model, edits, tolerance)
     with eager(), session:
-        yield session.rows
+        yield session
         session.finish(left)
 
 
@@ -306,16 +314,18 @@ def intervene(model: nn.Module, *edits: Edit, tolerance: float | None = None) ->
             layer is called, before anything changes); the context ended without a call or step that an edit names, or
             with a state that was edited after a sequence's last step and that nothing has read.
     """
-    with edited(model, edits, tolerance) as rows:
+    with edited(model, edits, tolerance) as session:
         kept, changes = Kept(model), list[Change]()
         try:
             yield model
         finally:
             try:
-                changes += kept.put_back(rows)
+                changes += kept.put_back(session.rows)
             except KeyboardInterrupt:
-                _ = kept.put_back(rows)
+                _ = kept.put_back(session.rows)
                 raise
+    if edits and session.drew:
+        warn_of_draws("edit", level=3)
     warn_of(changes, "Keep one context open over the calls that shall go on from each other.", level=3)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, SupportsIndex
 
 import torch
@@ -25,6 +26,7 @@ from ..recurrent.steps.forms import advice_on
 from ..recurrent.steps.registry import chosen_signals
 from . import threads
 from .collector import Collector, Options, mapped, perhaps
+from .drawing import DRAWS, Draws, warn_of_draws
 from .intervene import eager, edited
 from .sessions import hooks_before
 from .visits import Visit
@@ -77,20 +79,33 @@ def record(
 
     Raises:
         ProbeError: a layer or signal does not exist (before the model is called), a step lies beyond the
-            input, the values would not fit into memory, or the recomputed run differs from the module's.
+            input, the values would not fit into memory, the recomputed run differs from the module's, or a model
+            with edits draws random numbers in train mode (without edits that is a warning).
     """
     threads.advise()
-    options = _options(
+    options = options_for(
         model, edits, signals, layers, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
     )
+    _check_out(out, batch_axis, gradient_of)
+    if out is None:
+        return _told(_once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of))
+    batch = batch_of(model, inputs, kwargs or {}, batch_axis)
+    return _told(_streamed(out, model, batch, edits=edits, options=options))
+
+
+def _check_out(out: Any, batch_axis: int | None, gradient_of: Any) -> None:
+    """Raise ProbeError for what goes only with out=, or only without it."""
     if batch_axis is not None and out is None:
         raise ProbeError(f"batch_axis={batch_axis} says how out= takes the batch apart, and there is no out=.")
-    if out is not None:
-        if gradient_of is not None:
-            raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
-        batch = batch_of(model, inputs, kwargs or {}, batch_axis)
-        return _streamed(out, model, batch, edits=edits, options=options)
-    return _once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)
+    if gradient_of is not None and out is not None:
+        raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
+
+
+def _told(recording: Recording) -> Recording:
+    """Return a recording, after a word where the model drew random numbers."""
+    if recording.drawn:
+        warn_of_draws("record", level=4)
+    return recording
 
 
 def _streamed(
@@ -131,11 +146,15 @@ def _once(
             edited(model, edits, options.tolerance) if edits else nullcontext(),
             collector,
         ):
+            draws = Draws(model)
             output = model(*arguments, **keywords)
+            drawn = draws.came()
+            if edits and drawn:
+                raise ProbeError(f"{DRAWS}: otherwise nobody can tell what an edit changes from what they change.")
             if gradient_of is not None:
                 collector.differentiate(gradient_of, output)
             collector.refuse_calls_elsewhere()
-            recording = collector.finish(output)
+            recording = replace(collector.finish(output), drawn=drawn)
             rows = {value.shape[0] for part in recording.parts for value in part.signals.values()}
     finally:
         try:
@@ -202,7 +221,30 @@ def watch(
         ProbeError: a layer or signal does not exist, or every= is no whole number above 0; in a call, what `record`
             raises; at the end, that only other threads or asyncio tasks called the model, whose calls are not seen.
     """
-    options = _options(model, (), signals, layers, steps, check=True, tolerance=tolerance, device=device, dtype=dtype)
+    options = options_for(
+        model, (), signals, layers, steps, check=True, tolerance=tolerance, device=device, dtype=dtype
+    )
+    with watching(model, options, every=every, detach=detach) as recordings:
+        yield recordings
+    if any(one.drawn for one in recordings):
+        warn_of_draws("record", level=3)
+
+
+@contextmanager
+def watching(
+    model: nn.Module, options: Options, *, every: int = 1, detach: bool = False
+) -> Iterator[list[Recording]]:
+    """Record every call of a model without a word where it draws random numbers; see `watch`.
+
+    Args:
+        model: the model.
+        options: what to keep, of `options_for`.
+        every: as of `watch`.
+        detach: as of `watch`.
+
+    Yields:
+        As of `watch`.
+    """
     watcher = _Watcher(model, options, every=every, detach=detach)
     with eager(), watcher:
         yield watcher.recordings
@@ -216,9 +258,11 @@ class _Watcher(Collector):
         super().__init__(model, options, differentiate=False, detach=detach)
         self.recordings: list[Recording] = []
         self._every, self._passed, self._skips = every, 0, False
+        self._model, self._draws = model, Draws(model)
 
     def begin(self) -> None:
         """Note that a forward pass of the model begins."""
+        self._draws = Draws(self._model)
         self._add_calls_outside()
         self._skips = bool(self._passed % self._every)
         self._passed += 1
@@ -236,7 +280,8 @@ class _Watcher(Collector):
         """Note that a forward pass of the model has returned."""
         if not self._skips:
             # A copy: the caller, or a hook on the model, may change its own in place.
-            self.recordings.append(self.finish(mapped(Tensor.clone, output)))
+            recording = self.finish(mapped(Tensor.clone, output))
+            self.recordings.append(replace(recording, drawn=self._draws.came()))
         self._skips = False
         self.clear()
 
@@ -270,18 +315,19 @@ class _Watcher(Collector):
 
 
 @grad_mode_kept
-def _options(
+def options_for(
     model: nn.Module,
-    edits: Any,
-    signals: Iterable[str] | None,
-    layers: Iterable[str] | None,
-    steps: SupportsIndex | Iterable[SupportsIndex] | None,
+    edits: Any = (),
+    signals: Iterable[str] | None = None,
+    layers: Iterable[str] | None = None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
     *,
-    check: bool,
-    tolerance: float | None,
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
+    check: bool = True,
+    tolerance: float | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Options:
+    """Return which sites of a model to keep and how, or raise ProbeError; the arguments are those of `record`."""
     check_several(edits)
     chosen = find_layers(model, layers)
     wanted = _wanted(chosen, signals)

@@ -23,7 +23,7 @@ from ..recurrent.signals import Signal
 from .episode_edits import acting, of_episodes
 from .episodes import Episode, Game, Place, filled, own_draws, started
 from .intervene import edited
-from .record import watch
+from .record import options_for, watching
 
 #: Takes observations (environment, ...), a state and which environments begin an episode; gives actions and a state.
 Act = Callable[[np.ndarray, Any, np.ndarray], tuple[Any, Any]]
@@ -227,10 +227,11 @@ class _Run:
                 stack.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
             now = {id(edit): acting(edit, game) for edit in self._edits}
             stack.enter_context(edited(self._model, [one for edits in now.values() for one in edits], left=left))
-            states = stack.enter_context(watch(self._model, layers=self._layers))
+            states = stack.enter_context(watching(self._model, options_for(self._model, layers=self._layers)))
             seen = states
             if self._signals is not None:
-                seen = stack.enter_context(watch(self._model, signals=self._signals, layers=self._layers))
+                kept = options_for(self._model, signals=self._signals, layers=self._layers)
+                seen = stack.enter_context(watching(self._model, kept))
             actions, self._state = _pair(self._act(np.stack(game.seen), self._state, starts))
         self._check_calls(states, steps)
         self._check_states(states, steps)

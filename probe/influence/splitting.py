@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError, several, unknown
+from ..hooks.drawing import DRAWS
 from ..hooks.episodes import generators
 from ..hooks.sessions import Session
 from ..hooks.sweeping.sweep import MEMORY
@@ -103,7 +104,7 @@ class Question:
         before = generators()
         self.answers, self._clean = self._see(x)
         if before != generators():
-            raise ProbeError("The model draws random numbers in its forward pass. Call model.eval() first.")
+            raise ProbeError(f"{DRAWS}.")
         check_independence(
             lambda rows: {"of the answer": self.ask(self.every.new_tensor(rows), x[[*rows]])},
             {"of the answer": self.answers},

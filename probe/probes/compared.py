@@ -16,7 +16,7 @@ from ..methods.probing.prefixes import prefix_groups
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.signals import Signal
 from .points import STEP, GivenConcept, Points, inputs_of, module_of, parts_of, sequences_of
-from .random_recordings import is_again
+from .random_recordings import is_again, refuse_drawn
 from .reading import OWN, SHUFFLED, Reading, SignalRead
 
 #: What no control may be called.
@@ -63,6 +63,8 @@ class Compared:
                     f"The control {name!r} has steps={other.steps} and the recording steps={recording.steps}. Record "
                     "both with the same; probe.random_weights(model, x, steps=...) passes it on."
                 )
+        for name, one in {OWN: recording, **others}.items():
+            refuse_drawn(one, "the recording" if name == OWN else f"the control {name!r}")
         _check_different({OWN: recording, **others}, [part for part, _ in parts])
         points = [concept.points(recording, part) for part, _ in parts]
         near = _near_copies(recording, [part for part, _ in parts], points)

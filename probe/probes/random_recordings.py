@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from ..arguments import checked_arguments
+from ..errors import ProbeError
+from ..hooks.drawing import DRAWS
 from ..hooks.record import record
 from ..recording.recording import LayerRecording, Recording
 from ..subjects.networks.random_weights import TRIES, same_states
@@ -43,12 +45,14 @@ def random_weights(
         The recordings by name: `fresh weights 1`, `shuffled weights 1`, ...
 
     Raises:
-        ProbeError: the model cannot be recorded, or count or seed is no such number.
+        ProbeError: the model cannot be recorded, or draws random numbers in train mode; count or seed is no such
+            number.
     """
     found = dict[str, Recording]()
     with torch.random.fork_rng():
         # Only a run tells which cells a loop calls.
         own = record(model, *inputs, kwargs=kwargs, **options)
+        refuse_drawn(own)
         for name, copy in copies(model, TRIES * count, seed=seed, cells=own.layers):
             for part, other in zip(model.modules(), copy.modules(), strict=True):
                 other.training = part.training
@@ -75,3 +79,12 @@ def is_again(run: Recording, parts: Sequence[LayerRecording]) -> bool:
         if signal in by_place.get((part.layer, part.call), {})
     ]
     return same_states([mine for mine, _ in pairs], [its for _, its in pairs])
+
+
+def refuse_drawn(recording: Recording, name: str = "the recording") -> None:
+    """Raise ProbeError where a recording holds what dropout left of a run."""
+    if recording.drawn:
+        raise ProbeError(
+            f"{DRAWS}, and record it again: a probe would read the random numbers of {name} too, and another run has "
+            "others."
+        )

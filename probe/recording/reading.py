@@ -100,6 +100,7 @@ def _rebuilt(description: dict[str, Any], tensors: Mapping[str, Tensor]) -> Reco
         None if steps is None else tuple(steps),
         tuple(description["not_called"]),
         description["max_error"],
+        bool(description.get("drawn")),  # files of earlier versions do not say it
     )
 
 

@@ -68,6 +68,7 @@ class Recording:
         not_called: layers that the model did not call.
         max_error: the largest difference between the recomputed states and the module's own, relative to
             max(1, |value|), over all layers, calls and steps; None where nothing was compared (`check=False`).
+        drawn: whether the model drew random numbers in train mode, as dropout does: another run has other values.
     """
 
     output: Any = field(repr=False)
@@ -75,9 +76,12 @@ class Recording:
     steps: tuple[int, ...] | None
     not_called: tuple[str, ...]
     max_error: float | None
+    drawn: bool = False
 
     def __repr__(self) -> str:
-        lines = [f"Recording of {len(self.parts)} call{'' if len(self.parts) == 1 else 's'}, {self._error()}"]
+        lines = [
+            f"Recording of {len(self.parts)} call{'' if len(self.parts) == 1 else 's'}, {_in_words(self.max_error)}"
+        ]
         for part in self.parts:
             shapes: dict[str, list[str]] = {}
             for signal in part.signals:
@@ -97,9 +101,6 @@ class Recording:
         from ..notebook.fragments import show_recording
 
         return show_recording(self)
-
-    def _error(self) -> str:
-        return "not compared with the module" if self.max_error is None else f"largest error {self.max_error:.3g}"
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -341,3 +342,7 @@ def as_array(value: Tensor) -> np.ndarray:
 def errors_together(errors: Sequence[float | None]) -> float | None:
     """Return the largest error, or None where nothing was compared."""
     return max((error for error in errors if error is not None), default=None)
+
+
+def _in_words(max_error: float | None) -> str:
+    return "not compared with the module" if max_error is None else f"largest error {max_error:.3g}"

@@ -50,6 +50,7 @@ def describe(recording: Recording) -> dict[str, Any]:
         "steps": recording.steps,
         "not_called": recording.not_called,
         "max_error": recording.max_error,
+        "drawn": recording.drawn,
         "parts": [
             {"layer": part.layer, "call": part.call, "lengths": part.lengths}
             | {kind: list(values) for kind, values in _kinds(part).items()}

@@ -379,6 +379,11 @@ def drops_out(module: Any) -> bool:
     return bool(isinstance(module, nn.RNNBase) and module.num_layers > 1 and module.dropout and module.training)
 
 
+def draws_masks(module: Any) -> bool:
+    """Return whether a module drops out by masks that it draws; where it drops all there is nothing to draw."""
+    return drops_out(module) and module.dropout < 1
+
+
 def _batch_first(module: Any) -> bool:
     return bool(getattr(module, "batch_first", False))
 

@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -100,13 +100,21 @@ WAYS: dict[str, Callable[[Any, Tensor], Tensor]] = {
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("way", WAYS)
 def test_everything_is_left_as_found(way: str, training: bool, model: Any, x: Tensor) -> None:
-    """Model and process are as before, and torch's generator is where the bare call would have left it."""
+    """Model and process are as before, and torch's generator is where the bare call would have left it.
+
+    In training mode, where the model draws random numbers, it runs with a warning, and `record` refuses to edit it.
+    """
     model.encoder.train(training)
     start = torch.get_rng_state()
     with torch.no_grad():
         bare, after = model(x), torch.get_rng_state()
     _ = torch.set_rng_state(start)
-    with unchanged(model):
+    edits = way in ("edited", "nested")
+    with unchanged(model), warned() if training and not edits else nullcontext():
+        if training and edits:
+            with refused():
+                _ = WAYS[way](model, x)
+            return
         output = WAYS[way](model, x)
     assert torch.equal(torch.get_rng_state(), after)
     assert torch.equal(after, start) is not training
@@ -179,24 +187,28 @@ def test_the_masks_that_the_run_drew_are_the_ones_that_are_recorded(kind: Any, f
     if form == "packed":
         x = pack_padded_sequence(x, torch.tensor([2, 7, 4, 3]), enforce_sorted=False)
     start = torch.get_rng_state()
-    recording: Any = probe.record(module, x, signals=probe.Signal)
+    with warned() if dropout < 1.0 else nullcontext():
+        recording: Any = probe.record(module, x, signals=probe.Signal)
     assert recording.max_error < 1e-14
     after = torch.get_rng_state()
     assert torch.equal(after, start) == (dropout == 1.0)  # then torch draws nothing
     own = probe.patch("hidden_state", recording, layer="[0]", steps=[0, -1] if form == "packed" else None)
     _ = torch.set_rng_state(start)
-    assert same(probe.record(module, x, edits=[own]).output, recording.output)
+    with warned() if dropout < 1.0 else nullcontext(), torch.no_grad(), probe.intervene(module, own):
+        assert same(module(x), recording.output)
     assert torch.equal(torch.get_rng_state(), after)
     if dropout < 1.0:
-        assert not same(probe.record(module, x).output, recording.output)  # they are drawn anew in each run
+        with warned():
+            assert not same(probe.record(module, x).output, recording.output)  # they are drawn anew in each run
 
 
 def test_the_masks_of_a_run_do_not_touch_the_generator_of_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """While masks are drawn again the process's generator is not set back: another thread draws on undisturbed."""
     states: list[Tensor] = []
     monkeypatch.setattr(torch, "set_rng_state", states.append)
-    edit = probe.clamp("forget_gate", 0.5, layer="[0]")
-    _ = probe.record(nn.LSTM(2, 4, 2, dropout=0.5), torch.randn(TIME, BATCH, 2), edits=[edit])
+    edit, module = probe.clamp("forget_gate", 0.5, layer="[0]"), nn.LSTM(2, 4, 2, dropout=0.5)
+    with warned(), torch.no_grad(), probe.intervene(module, edit):
+        _ = module(torch.randn(TIME, BATCH, 2))
     assert states == []
 
 

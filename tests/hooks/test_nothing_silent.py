@@ -140,7 +140,7 @@ class Asked:
     """A case with its model, and its edits in probe's words and in the loop's."""
 
     def __init__(self, case: Case) -> None:
-        self.case, self.model = case, Outer(case)
+        self.case, self.model = case, Outer(case).eval()
         self.edits = [self._made(plan, call) for plan, call in case.plans]
 
     def x(self) -> Tensor:

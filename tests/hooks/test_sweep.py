@@ -300,6 +300,8 @@ def test_rows_that_are_not_alone_are_refused(name: str, tmp_path: Path, monkeypa
         with refused() as caught:
             probe.sweep(model, x, edits=edits, batch_axis=axis)
     assert "batch_axis=" not in str(caught.value)
+    if name != "batch norm":
+        _ = model.eval()  # an edit of what draws random numbers in train mode is refused
     assert probe.record(model, x, edits=edits[:1]).output is not None
     if name in DEPEND:
         assert probe.record(model, x, out=tmp_path / "whole").layers == probe.record(model, x).layers

@@ -307,7 +307,7 @@ class _Stack(nn.Module):
 @pytest.mark.parametrize("given", [False, True])
 def test_what_runs_cells_in_a_loop_is_no_cell(given: bool, x: Tensor) -> None:
     """A layer that takes and returns states, and loops over cells itself, leaves the recording to its cells."""
-    model = Model(lambda m, x: m.rnn(x, torch.rand(2, len(x), UNITS) if given else None)[0], rnn=_Stack())
+    model = Model(lambda m, x: m.rnn(x, torch.rand(2, len(x), UNITS) if given else None)[0], rnn=_Stack()).eval()
     recording = probe.record(model, x)
     assert recording.calls == {"rnn.cells.0": 1, "rnn.cells.1": 1}
     assert torch.allclose(recording["rnn.cells.1", "state"], recording.output, atol=1e-6)

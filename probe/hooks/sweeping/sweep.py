@@ -20,6 +20,7 @@ from ...recurrent.layers import Layer
 from ...recurrent.rows.batches import Batch, DependentRowsError, apart, batch_of, close, map_tensors
 from ...recurrent.signals import span
 from .. import threads
+from ..drawing import DRAWS
 from ..intervene import Acted, counts, eager
 from ..sessions import Session, sessions
 from ..visits import Visit
@@ -170,11 +171,13 @@ def _told(model: nn.Module, batch: Batch, clean: CleanRun, *, sure: bool) -> Ite
     except DependentRowsError as error:
         random = draws(model, batch, clean)
         told = [str(error)]
+        if random and any(module.training for module in model.modules()):
+            raise ProbeError(" ".join([*told, f"{DRAWS}."])) from error.__cause__
         if random:
             told.append("The model draws random numbers in its forward pass.")
         seeded = ", after torch.manual_seed(0) with the same numbers for each" if random else ""
         works = f"probe.record(model, x, edits=[edit]) for one edit at a time{seeded}."
-        if any(_by_mode(module) or (random and module.training) for module in model.modules()):
+        if any(_by_mode(module) for module in model.modules()):
             told.append(f"Call model.eval() first, if it drops out or normalises over the batch, or use {works}")
         else:
             told.append(f"Use {works}")
