@@ -87,6 +87,7 @@ QUESTION = Question(
     NAME,
     "Does the answer follow what reads the count best?",
     measure,
+    version=2,
     roles=common.ANSWERING,
     rules=(
         common.rule(

@@ -78,7 +78,7 @@ QUESTION = Question(
     NAME,
     "Does a cell hold the count if its zero may move from step to step?",
     measure,
-    version=2,
+    version=3,
     roles=("trained", "own initialisation", "planted", "other"),
     text="A running count could have a zero that moves: the ones plus any function of the number of bits read. So we "
     "fit that function too. A reviewer asked for this after the networks had been measured, so it has no rule and no "
