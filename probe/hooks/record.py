@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -88,9 +89,11 @@ def record(
     )
     _check_out(out, batch_axis, gradient_of)
     if out is None:
-        return _told(_once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of))
-    batch = batch_of(model, inputs, kwargs or {}, batch_axis)
-    return _told(_streamed(out, model, batch, edits=edits, options=options))
+        found = _once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)
+    else:
+        found = _streamed(out, model, batch_of(model, inputs, kwargs or {}, batch_axis), edits=edits, options=options)
+    _warn([found], options.layers)
+    return found
 
 
 def _check_out(out: Any, batch_axis: int | None, gradient_of: Any) -> None:
@@ -101,11 +104,17 @@ def _check_out(out: Any, batch_axis: int | None, gradient_of: Any) -> None:
         raise ProbeError("gradient_of= cannot be streamed: give no out=, and record fewer rows at a time.")
 
 
-def _told(recording: Recording) -> Recording:
-    """Return a recording, after a word where the model drew random numbers."""
-    if recording.drawn:
+def _warn(recordings: Sequence[Recording], layers: Sequence[Layer]) -> None:
+    """Warn of values that another run will not give, and where nothing was called: `record` and `watch` end so."""
+    if any(one.drawn for one in recordings):
         warn_of_draws("record", level=4)
-    return recording
+    if recordings and all(len(one.not_called) == len(layers) for one in recordings):
+        missing = ", ".join(repr(layer.name) for layer in layers)
+        warnings.warn(
+            f"The model called no recurrent layer, so that nothing was recorded of {missing}. If it runs a layer by "
+            ".forward(), torch calls no hook: write layer(x) in place of layer.forward(x).",
+            stacklevel=4,
+        )
 
 
 def _streamed(
@@ -162,7 +171,7 @@ def _once(
         except KeyboardInterrupt:
             _ = kept.put_back(rows)
             raise
-    warn_of(changes, "Calls in `with probe.watch(model)` go on from each other.", level=4)
+    warn_of(changes, "Calls in `with probe.watch(model)` go on from each other.", level=5)
     return recording
 
 
@@ -226,8 +235,7 @@ def watch(
     )
     with watching(model, options, every=every, detach=detach) as recordings:
         yield recordings
-    if any(one.drawn for one in recordings):
-        warn_of_draws("record", level=3)
+    _warn(recordings, options.layers)
 
 
 @contextmanager

@@ -306,13 +306,15 @@ def test_each_run_starts_as_the_first_one(kind: str, x: Tensor) -> None:
 
 
 def test_what_was_put_back_is_named(x: Tensor) -> None:
-    """By its module and attribute, with a way that works: watch lets calls go on from each other."""
+    """By its module and attribute, at the caller's line, with a way that works: watch lets calls go on."""
     for kind in KINDS:
         model = made(kind)
-        with warned():
+        with warned() as told:
             _ = probe.record(model, x)
-        with warned(), probe.intervene(model, EDIT):
+        assert {one.filename for one in told} == {__file__}
+        with warned() as told, probe.intervene(model, EDIT):
             _ = model(x)
+        assert {one.filename for one in told} == {__file__}
         with torch.no_grad(), probe.watch(model) as recordings:
             _ = [model(part) for part in (x[:, :4], x[:, 4:])]
         whole = made(kind)(x).detach()

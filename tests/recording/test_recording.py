@@ -11,7 +11,7 @@ import torch
 from bodies import Model
 from comparing import distance, flat, same, scalar_of
 from drawn import packed
-from refusing import refused
+from refusing import refused, warned
 from torch import Tensor, nn
 
 import probe
@@ -90,7 +90,9 @@ def test_an_option_that_a_recording_cannot_follow_is_refused(tagger: Any, x: Ten
 
 def test_the_recording_asks_for_a_choice_where_it_must(lstm: nn.LSTM, pair: nn.Module, x: Tensor) -> None:
     """Several layers or calls, an unknown layer, signal or call, and what was not kept: each has its own message."""
-    two, one, none = probe.record(pair, x), probe.record(lstm, x), probe.record(Model(lambda m, x: x, rnn=lstm), x)
+    two, one = probe.record(pair, x), probe.record(lstm, x)
+    with warned():
+        none = probe.record(Model(lambda m, x: x, rnn=lstm), x)
     asked: list[Callable[[], Any]] = [
         lambda: two["cell_state"],
         lambda: two["high[0]", "cell_state"],
@@ -109,6 +111,24 @@ def test_the_recording_asks_for_a_choice_where_it_must(lstm: nn.LSTM, pair: nn.M
     for ask in asked:
         with refused():
             _ = ask()
+
+
+def forwarded(m: Any, x: Tensor) -> Tensor:
+    """Run the layer by its `forward`, where torch calls no hook."""
+    return m.rnn.forward(x)[0]
+
+
+def test_a_recording_of_no_calls_is_told_where_it_is_made(lstm: nn.LSTM, pair: nn.Module, x: Tensor) -> None:
+    """A layer run by .forward() is seen by nobody; one of several layers that is passed by says nothing."""
+    model = Model(forwarded, rnn=lstm)
+    with warned() as told:
+        assert probe.record(model, x).not_called == ("rnn[0]",)
+    assert [one.filename for one in told] == [__file__]
+    with warned() as told, probe.watch(model) as seen:
+        model(x)
+        model(x)
+    assert ([one.filename for one in told], len(seen)) == ([__file__], 2)
+    assert probe.record(pair, x).not_called == ("idle[0]",)
 
 
 def test_max_error_is_the_largest_of_all_layers(pair: nn.Module, x: Tensor) -> None:
