@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..edits.kinds import Edit
-from ..errors import ProbeError, another_cell
+from ..errors import ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent.calls import Call
 from ..recurrent.cells import recycled
@@ -26,7 +26,7 @@ from . import memory
 from .parts import Part
 from .sessions import Session
 from .taps import tapped
-from .visits import Visit, refuse_own_forward
+from .visits import Visit, no_recurrence_in, perhaps, refuse_own_forward
 
 
 @dataclass(frozen=True)
@@ -287,10 +287,7 @@ class Collector(Session):
         self.settle()
         seen = {part.layer for part in self._parts.values()}
         if all(map(perhaps, self._options.layers)) and all(map(_stood_alone, self._parts.values())):
-            raise ProbeError(
-                f"None of {', '.join(repr(layer.name) for layer in self._options.layers)} was called with a state "
-                f"that it had returned before, so that no recurrent layer was seen. {another_cell()}"
-            )
+            raise no_recurrence_in(self._options.layers)
         for layer in self._options.layers:
             if layer not in seen and self.elsewhere[layer.module]:
                 raise ProbeError(
@@ -326,11 +323,6 @@ class Collector(Session):
         if part.inputs:
             inputs = (part.inputs[0] if len(part.inputs) == 1 else torch.cat(part.inputs)).transpose(0, 1)
         return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients, shapes, inputs)
-
-
-def perhaps(layer: Layer) -> bool:
-    """Return whether only a run tells that a layer is recurrent."""
-    return isinstance(layer, LoopLayer) and not layer.registered
 
 
 def _stood_alone(part: Part) -> bool:

@@ -24,7 +24,7 @@ from ..recurrent.steps.readers import Place
 from .drawing import Draws, warn_of_draws
 from .sessions import Session
 from .unread import Unread
-from .visits import Visit, refuse_own_forward
+from .visits import Visit, no_recurrence_in, not_shown, perhaps, refuse_own_forward
 
 
 @contextmanager
@@ -97,6 +97,11 @@ class Acted:
         if found and given:
             self._came |= {*given} if step is None else {given[at] for at, _ in steps_in(self._edit, step, time)}
         return found
+
+    @property
+    def stood_alone(self) -> bool:
+        """Whether its layer was called for single steps, and none of them went on from another."""
+        return bool(self._count) and self._calls == self._count and self._steps[0] == 1
 
     def copied(self) -> Acted:
         """Return what is known now, for when a pass fails."""
@@ -235,6 +240,8 @@ class _Intervention(Session):
         self.settle()
         for layer, edits in self._placed.items():
             for edit in edits:
+                if perhaps(layer) and self._acted[id(edit)].stood_alone:
+                    raise no_recurrence_in([layer])
                 self._acted[id(edit)].check(self._why(layer))
                 if left is None:
                     self._unread[id(edit)].check()
@@ -248,10 +255,7 @@ class _Intervention(Session):
                 "context acts in the one that entered it; enter it where the model is called."
             )
         if layer.module in self.unread:
-            return (
-                f"what {layer.name!r} was called with and what it returned do not show its state. Say where it is: "
-                f"probe.register({type(layer.module).__name__}, state=..., returns=...)."
-            )
+            return not_shown(layer)
         if self._had_a_pass:
             return (
                 f"the model called layer {layer.name!r} 0 times. Choose a layer that it calls; a layer run by "

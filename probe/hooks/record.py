@@ -26,11 +26,11 @@ from ..recurrent.signals import Signal, as_indices
 from ..recurrent.steps.forms import advice_on
 from ..recurrent.steps.registry import chosen_signals
 from . import threads
-from .collector import Collector, Options, mapped, perhaps
+from .collector import Collector, Options, mapped
 from .drawing import DRAWS, Draws, warn_of_draws
 from .intervene import eager, edited
 from .sessions import hooks_before
-from .visits import Visit
+from .visits import Visit, perhaps
 
 
 @checked_arguments()

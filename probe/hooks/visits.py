@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import ProbeError
+from ..errors import ProbeError, another_cell
 from ..recurrent.again.engine import Changes, run_again
 from ..recurrent.calls import Call, read_call
-from ..recurrent.layers import Layer, own_forward
+from ..recurrent.layers import Layer, LoopLayer, own_forward
 from ..recurrent.rounding import check
 from ..recurrent.runs import Run, Trace, reconstruct
 from ..recurrent.steps import trails
@@ -91,3 +91,26 @@ def refuse_own_forward(layers: Iterable[Layer]) -> None:
     for layer in layers:
         if own_forward(layer.module):
             raise ProbeError(refusal(layer.name, layer.module))
+
+
+def perhaps(layer: Layer) -> bool:
+    """Return whether only a run tells that a layer is recurrent."""
+    return isinstance(layer, LoopLayer) and not layer.registered
+
+
+def no_recurrence_in(layers: Sequence[Layer]) -> ProbeError:
+    """Return the error for modules that could be cells where no call went on from a state that one had returned."""
+    kind = type(layers[0].module).__name__
+    return ProbeError(
+        f"None of {', '.join(repr(layer.name) for layer in layers)} was called with a state that it had returned "
+        "before, so that no recurrent layer was seen. Of a cell with its state in another argument say where it is: "
+        f"probe.register({kind}, state=..., returns=...). {another_cell()}"
+    )
+
+
+def not_shown(layer: Layer) -> str:
+    """Return that no call of a module that could be a cell shows its state, and what to do, in words."""
+    return (
+        f"what {layer.name!r} was called with and what it returned do not show its state. Say where it is: "
+        f"probe.register({type(layer.module).__name__}, state=..., returns=...)."
+    )

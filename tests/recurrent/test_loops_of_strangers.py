@@ -112,6 +112,20 @@ class _Guided(Leaky):
         return 2 * h, h
 
 
+class _Maskable(Leaky):
+    """May be called without a state and without a mask, and returns an output of its state's shape."""
+
+    def forward(self, x: Tensor, h: Any = None, mask: Tensor | None = None) -> Any:
+        h = zeros(x) if h is None else h
+        h = super().forward(x, h if mask is None else h * mask)
+        return 2 * h, h
+
+
+def _intervened(model: nn.Module, x: Tensor, edits: Any) -> Tensor:
+    with probe.intervene(model, *edits):
+        return model(x)
+
+
 @pytest.mark.filterwarnings("ignore:Cell 'cell' was called with a state:UserWarning")
 @pytest.mark.parametrize(
     ("way", "cell", "said"),
@@ -119,14 +133,19 @@ class _Guided(Leaky):
         (lambda cell, x, state, _: cell(x, state)[::-1], _Readable, {"returns": 0}),
         (lambda cell, x, state, _: (cell(state, x),) * 2, _Turned, {}),
         (lambda cell, x, state, _: (cell(x, state, torch.ones_like(state))[1],) * 2, _Guided, {"returns": 1}),
+        (lambda cell, x, state, step: (cell(x, state if step else None)[1],) * 2, _Maskable, {"returns": 1}),
     ],
-    ids=["an output of the same size", "a state that stands first", "a context of its shape"],
+    ids=["an output of the same size", "a state that stands first", "a context of its shape", "a mask left out"],
 )
-def test_a_state_that_cannot_be_told_is_refused_until_it_is_said(way: Any, cell: Any, said: Any, x: Tensor) -> None:
-    """An output beside it, a state that stands first, and a context of its shape."""
+@pytest.mark.parametrize("run", [probe.record, probe.sweep, _intervened])
+def test_a_state_that_cannot_be_told_is_refused_until_it_is_said(
+    way: Any, cell: Any, said: Any, run: Any, x: Tensor
+) -> None:
+    """An output beside it, a state that stands first, a context of its shape, and a mask that may be left out."""
     model = looped(way, cell())
+    part = "state[1]" if cell in (_Guided, _Maskable) else "state"
     with refused():
-        _ = probe.record(model, x, edits=[probe.clamp("state[1]", 0.0, steps=AT)] if cell is _Guided else ())
+        _ = run(model, x, edits=[probe.clamp(part, 0.5, steps=0)])
     probe.register(cell, state="h", **said)
     recording = probe.record(model, x)
     assert recording["state"].shape == (ROWS, TIME, UNITS)

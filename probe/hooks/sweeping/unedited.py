@@ -27,7 +27,7 @@ from ..episodes import generators
 from ..intervene import counts
 from ..sessions import Session
 from ..unread import Ends
-from ..visits import Visit, refuse_own_forward
+from ..visits import Visit, no_recurrence_in, not_shown, perhaps, refuse_own_forward
 
 #: Of how many rows half may hold large numbers of the one sign, and half of the other.
 _ENOUGH = 16
@@ -92,12 +92,17 @@ def clean_run(model: nn.Module, batch: Batch, edits: Sequence[Edit], layers: Seq
     counted = {layer.module for edit, layer in zip(edits, layers, strict=True) if counts(edit)}
     kept, changes, ends = Kept(model), list[Change](), Ends(edits, layers)
     try:
-        with _Reading(model, (runs, places), counted, ends):
+        with _Reading(model, (runs, places), counted, ends) as session:
             arguments, keywords = batch.repeated(1)
             output = model(*arguments, **keywords)
     finally:
         changes += kept.put_back()
     _refuse_state_of(changes, model, batch)
+    for edit, layer in zip(edits, layers, strict=True):
+        if layer.module in session.unread and not runs[layer.module]:
+            raise ProbeError(f"{edit!r} changed nothing: {not_shown(layer)}")
+        if perhaps(layer) and runs[layer.module] and not any(step for _, step in places[layer.module]):
+            raise no_recurrence_in([layer])
     taken = 0
 
     def add(tensor: Tensor) -> Tensor:
