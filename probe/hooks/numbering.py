@@ -103,7 +103,7 @@ class Numbering:
 
     def hand_on(self, visit: Visit) -> None:
         """Note what a module's caller gets, where that was changed: it is what is handed on."""
-        if visit.changes and goes_on(visit.layers[0], visit.call):
+        if visit.replaced and goes_on(visit.layers[0], visit.call):
             self._sequences[visit.layers[0].module].replace(visit.layers, visit.call, visit.output)
 
     def _begun(self, module: nn.Module) -> Sequences:

@@ -18,6 +18,7 @@ from ..recurrent.calls import Call, finals_of
 from ..recurrent.cells.cell import Cell
 from ..recurrent.cells.step_cell import StepCell
 from ..recurrent.layers import Layer
+from ..recurrent.returning import memory_of
 from ..recurrent.signals import OUTPUT, Signal
 from ..recurrent.steps import trails
 from ..recurrent.steps.loops import LoopStep
@@ -43,8 +44,20 @@ def follow(state: Watched, visit: Visit, layer: Layer, signal: Signal) -> None:
     """Follow what is computed from a state that the caller of a layer gets."""
     value = handed_on(visit, layer, signal)
     if value is not None:
+        value = _apart(value, visit)
         state.numbers = value.numel()
         trails.watch(value, state)
+
+
+def _apart(value: Tensor, visit: Visit) -> Tensor:
+    """Return a state with memory of its own, which the caller gets in its place where an output is a view of it."""
+    leaves, form = pytree.tree_flatten(visit.output)
+    others = [one for one in leaves if isinstance(one, Tensor) and one is not value]
+    if any(one is value for one in leaves) and memory_of(value) in map(memory_of, others):
+        apart = value.clone()
+        visit.output = pytree.tree_unflatten([apart if one is value else one for one in leaves], form)
+        return apart
+    return value
 
 
 def instead(cell: Cell) -> Signal:

@@ -56,6 +56,11 @@ class Visit:
         """The call with all changes so far."""
         return self._changed or self.clean
 
+    @property
+    def replaced(self) -> bool:
+        """Whether the module's caller gets something else than the module returned."""
+        return self.output is not self._given[2]
+
     def change(self, changes: Mapping[int, Changes]) -> None:
         """Run the call again with changes, in place of those so far.
 

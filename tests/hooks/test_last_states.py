@@ -67,10 +67,20 @@ class Decoding(nn.Module):
         return torch.stack(answers, 1)
 
 
+class Viewing(LikeTorch):
+    """Returns a view of its state beside it, which holds the same numbers in the same memory."""
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        """Return a view of c and the next state."""
+        _, (h, c) = super().forward(x, state)
+        return c[:, :], (h, c)
+
+
 MODELS = {
     "a layer": (Scanned, "cell"),
     "the layer alone": (Layer, "cell"),
     "a cell in a loop": (lambda: Loop(LikeTorch()), "state[1]"),
+    "a view in a loop": (lambda: Loop(Viewing()), "state[1]"),
 }
 WAYS: dict[str, Callable[..., Any]] = {
     "record": lambda model, x, edit: probe.record(model, x, edits=[edit]),
@@ -143,6 +153,15 @@ def test_the_last_state_of_a_loop_behind_another_one_is_refused(x: Tensor) -> No
     """That the first loop's last state is read says nothing of the second's."""
     with refused():
         _ = probe.record(Decoding(), x, edits=[probe.clamp("state[1]", 0.5, layer="writes", steps=2)])
+
+
+def test_a_sweep_follows_a_state_whose_view_is_the_output(x: Tensor) -> None:
+    """A mask between two steps is followed too, and each edit is what a recording makes of it."""
+    model = Loop(Viewing())
+    model.between = lambda part, _: 0.9 * part
+    edits = [probe.clamp("state[1]", 0.5, steps=step) for step in (0, 2, LAST - 1)]
+    for edit, swept in zip(edits, probe.sweep(model, x, edits=edits), strict=True):
+        torch.testing.assert_close(swept, probe.record(model, x, edits=[edit]).output)
 
 
 @pytest.mark.parametrize("between", [lambda part, _: part, lambda part, _: 0.9 * part.detach()], ids=["none", "mask"])
