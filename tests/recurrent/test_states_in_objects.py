@@ -206,28 +206,6 @@ def test_a_state_in_an_object_is_followed(cell: Any, made: Any, names: list[str]
     assert isinstance(run.write(after[OUTPUT], after), tuple)
 
 
-class Twice(Beside):
-    """Returns one tensor as its state and in the object beside it, of which it reads the latter."""
-
-    def forward(self, x: Tensor, h: Tensor, s: Any) -> Any:
-        """Return the state, and an object with it."""
-        h = torch.tanh(self.gates(torch.cat([x, s.c], 1))[:, :UNITS])
-        return h, Plain(h)
-
-
-def test_one_tensor_in_two_parts_is_not_edited_in_one(x: Tensor) -> None:
-    """The other would stay as it was, and the cell reads the other: both are edited alike, or it is said which."""
-    model = Looped(Twice(Plain))
-    one, two = (probe.clamp(part, 0.5, steps=AT) for part in ("state[0]", "state[1].c"))
-    for alone in (one, two):
-        with refused():
-            _ = probe.record(model, x, edits=[alone])
-        with refused():
-            _ = probe.sweep(model, x, edits=[alone])
-    moved = probe.record(model, x, edits=[one, two]).output != model(x)
-    assert moved.flatten(2).any(2).any(0).tolist() == [step >= AT for step in range(TIME)]
-
-
 def _counted(s: Any, c: Tensor) -> Any:
     return SimpleNamespace(c=c, step=s.step + 1)
 

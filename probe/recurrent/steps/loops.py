@@ -118,28 +118,14 @@ class LoopStep(Step):
         """Return the next state as the cell returned it."""
         return self.form.state_out(returned)
 
-    def _check_shared(self, before: Sequence[Any], after: Sequence[Any]) -> None:
-        """Raise where one tensor was returned as two parts of the state, and an edit changed one of them alone."""
-        first: dict[int, Any] = {}
-        for old, new in zip(before, after, strict=True):
-            other = first.setdefault(id(old), new) if isinstance(old, Tensor) else new
-            if other is not new and not torch.allclose(other, new, rtol=0, atol=0, equal_nan=True):
-                kind = type(self.module).__name__
-                raise ProbeError(
-                    f"{kind} returned one tensor as two parts of its state, and an edit changed one of them alone. "
-                    f"Edit both alike, let {kind} return it once, or say which argument holds the state: "
-                    f"probe.register({kind}, state=..., returns=...)."
-                )
-
     def returned(self, returned: Any, outputs: Tensor, state: State) -> Any:
         """Return what the cell returned, with another state and output in their places.
 
         Raises:
-            ProbeError: the output is a part of the state, or two parts are one tensor, and one was changed alone.
+            ProbeError: the output is a part of the state, and was changed apart from it.
         """
         before, after = pytree.tree_leaves(self.handed_on(returned)), pytree.tree_leaves(state)
         after = [new[0] for new in after] if self.alone else after
-        self._check_shared(before, after)
         y = outputs[:, 0].reshape(self.own.shape)
         place = next((place for place, old in enumerate(before) if old is self.own), None)
         if place is not None:
@@ -148,7 +134,7 @@ class LoopStep(Step):
                     f"The output of {type(self.module).__name__} is its state itself: edit the state, not 'output'."
                 )
             after[place] = y
-        changed = {id(old): new for old, new in zip(before, after, strict=True)}
+        changed = {id(old): new for old, new in reversed(list(zip(before, after, strict=True)))}
         changed[id(self.own)] = y
         elsewhere = closed(pytree.tree_map(lambda leaf: changed.get(id(leaf), leaf), opened(returned)))
         return self.form.placed(
