@@ -113,7 +113,7 @@ KINDS: Mapping[str, Kind] = {
     "share": SIGNED,
     **dict.fromkeys(("check", "detach", "one_map", "together"), FLAG),
     **dict.fromkeys(("name", "at", "put", "kind", "fit", "layer", "signal", "title", "noun"), TEXT),
-    **dict.fromkeys(("layers", "signals"), NAMES),
+    "signals": NAMES,
     "tokens": Kind("several tokens, one for each step", _several),
     "kwargs": Kind("the model's own keyword arguments: {'name': value}", _table),
     "controls": Kind("a table, {'name': ...}", _table),

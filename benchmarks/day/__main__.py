@@ -159,7 +159,7 @@ def states_of(mode: str, hidden: int, signals: list[str], rows: int, to_disk: bo
     ids, described = torch.randint(0, WORDS, (rows, TOKENS)), probe.inspect(model)
     names = [layer.name for layer in described.layers]
     every, one = (
-        described.recording_size(rows, TOKENS, signals=signals, layers=layers).total for layers in (names, names[:1])
+        described.recording_size(rows, TOKENS, signals=signals, layer=layers).total for layers in (names, names[:1])
     )
 
     def record(tokens: Tensor, **options: Any) -> probe.Recording:

@@ -58,7 +58,7 @@ def text(path: Path, out: Path, given: Mapping[str, Any]) -> str:
         f"file = {_quoted(relative)}",
         *_choices(given, left_open),
         *_networks(found),
-        f"# layers = {json.dumps([layer.name for layer in layers], ensure_ascii=False)}   # all unless given",
+        f"# layer = {json.dumps([layer.name for layer in layers], ensure_ascii=False)}   # all unless given",
         "",
         "[inputs]",
         f'file = "inputs.npy"        # FILL IN: floats (batch, time, {features}), also .npz',

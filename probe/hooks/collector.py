@@ -133,7 +133,7 @@ class Collector(Session):
             if not torch.is_grad_enabled():
                 raise ProbeError(
                     f"Layer {wanted[0].name!r} runs without autograd (torch.no_grad, or a checkpoint by hand), so "
-                    "that gradient_of= has no derivative of its values. Take that out, or choose others with layers=."
+                    "that gradient_of= has no derivative of its values. Take that out, or choose others with layer=."
                 )
             visit.tolerances.add(self._options.tolerance)
             changes, taps = tapped(visit, wanted, self._options.kept)

@@ -63,7 +63,7 @@ def check_fits(call: Call, request: Request) -> int:
         available = free(device)
     if available is not None and needed > available:
         later = f", the {several(len(request.later), 'layer')} still to be called included," if request.later else ""
-        advice = "Keep less with signals=, layers= or steps=, record fewer rows at a time"
+        advice = "Keep less with signals=, layer= or steps=, record fewer rows at a time"
         raise ProbeError(
             f"The recording keeps {needed / 1e9:.1f} GB on {device}{later} and {available / 1e9:.1f} GB are free. "
             f"{advice}, or {'a shorter input' if request.differentiate else 'stream to disk with out='}."

@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor, nn
 
-from ..arguments import checked_arguments
+from ..arguments import NAMES, checked_arguments
 from ..edits.kinds import Edit
 from ..edits.resolve import check_several
 from ..errors import ProbeError
@@ -33,14 +33,14 @@ from .sessions import hooks_before
 from .visits import Visit, perhaps
 
 
-@checked_arguments()
+@checked_arguments(layer=NAMES)
 def record(
     model: nn.Module,
     *inputs: Any,
     kwargs: Mapping[str, Any] | None = None,
     edits: Sequence[Edit] = (),
     signals: Iterable[str] | None = None,
-    layers: Iterable[str] | None = None,
+    layer: str | Iterable[str] | None = None,
     steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
     gradient_of: Callable[[Any], Tensor] | None = None,
     check: bool = True,
@@ -61,7 +61,7 @@ def record(
         kwargs: the model's own keyword arguments.
         edits: what to change during the call; the recording is that of the edited run.
         signals: which signals to keep; None keeps all but the pre-activations, `probe.Signal` itself all.
-        layers: which layers, by name; None keeps all.
+        layer: which layer, by name, or which, several names in brackets; None keeps all.
         steps: which steps to keep; None keeps all. Negative ones count from each row's last step.
         gradient_of: takes the model's output and returns a scalar; `recording.gradient[...]` then holds its
             derivative with respect to every signal kept. The run is several times slower.
@@ -85,7 +85,7 @@ def record(
     """
     threads.advise()
     options = options_for(
-        model, edits, signals, layers, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
+        model, edits, signals, layer, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
     )
     _check_out(out, batch_axis, gradient_of)
     if out is None:
@@ -196,13 +196,13 @@ def _refuse_what_nothing_is_known_of(layers: Sequence[Layer]) -> None:
             )
 
 
-@checked_arguments()
+@checked_arguments(layer=NAMES)
 @contextmanager
 def watch(
     model: nn.Module,
     *,
     signals: Iterable[str] | None = None,
-    layers: Iterable[str] | None = None,
+    layer: str | Iterable[str] | None = None,
     steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
     tolerance: float | None = None,
     device: torch.device | str | None = None,
@@ -231,7 +231,7 @@ def watch(
             raises; at the end, that only other threads or asyncio tasks called the model, whose calls are not seen.
     """
     options = options_for(
-        model, (), signals, layers, steps, check=True, tolerance=tolerance, device=device, dtype=dtype
+        model, (), signals, layer, steps, check=True, tolerance=tolerance, device=device, dtype=dtype
     )
     with watching(model, options, every=every, detach=detach) as recordings:
         yield recordings
@@ -327,7 +327,7 @@ def options_for(
     model: nn.Module,
     edits: Any = (),
     signals: Iterable[str] | None = None,
-    layers: Iterable[str] | None = None,
+    layer: str | Iterable[str] | None = None,
     steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
     *,
     check: bool = True,
@@ -337,7 +337,7 @@ def options_for(
 ) -> Options:
     """Return which sites of a model to keep and how, or raise ProbeError; the arguments are those of `record`."""
     check_several(edits)
-    chosen = find_layers(model, layers)
+    chosen = find_layers(model, layer)
     wanted = _wanted(chosen, signals)
     keep = {layer: tuple(signal for signal in layer.signals if signal in wanted) for layer in chosen}
     if signals is not None:

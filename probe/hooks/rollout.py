@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..arguments import checked_arguments
+from ..arguments import NAMES, checked_arguments
 from ..edits.kinds import Edit
 from ..errors import ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
@@ -85,7 +85,7 @@ class Rollout:
         return float(np.median(differences)), median_interval(differences)
 
 
-@checked_arguments()
+@checked_arguments(layer=NAMES)
 @grad_mode_kept
 def rollout(
     policy: Any,
@@ -96,7 +96,7 @@ def rollout(
     edits: Sequence[Edit] = (),
     act: Act | None = None,
     signals: Iterable[str] | None = None,
-    layers: Iterable[str] | None = None,
+    layer: str | Iterable[str] | None = None,
     seed: int = 0,
     most: int = 10_000,
 ) -> Rollout:
@@ -121,7 +121,7 @@ def rollout(
             (environment,), whose state it must set back. It returns the actions, (environment, ...), and the state.
             None calls `policy.predict`, deterministic.
         signals: which signals to keep; see `record`.
-        layers: which layers; see `record`. Only those that a step calls are recorded.
+        layer: which layer, or which; see `record`. Only those that a step calls are recorded.
         seed: of the first episode.
         most: the most steps of an episode.
 
@@ -138,7 +138,7 @@ def rollout(
     """
     model, step = _parts(policy, act)
     played = [Episode(seed + number) for number in range(episodes)]
-    run = _Run(model, step, of_episodes(edits, episodes), signals, layers)
+    run = _Run(model, step, of_episodes(edits, episodes), signals, layer)
     with torch.no_grad(), own_draws(), _modes_kept(model), put_back(model):
         game = Game(make, min(environments, episodes), played, most)
         while game.running:
@@ -195,11 +195,11 @@ class _Run:
         act: Act,
         edits: tuple[Edit, ...],
         signals: Iterable[str] | None,
-        layers: Iterable[str] | None,
+        layer: str | Iterable[str] | None,
     ) -> None:
         self._model, self._act, self._edits = model, act, edits
-        self._layers, self._signals = layers, signals
-        chosen = find_layers(model, layers)
+        self._layer, self._signals = layer, signals
+        chosen = find_layers(model, layer)
         self._first = {one.module: one.name for one in reversed(find_layers(model))}
         self._read = {layer.module: self._first[layer.module] for layer in chosen}
         self._unregistered = [one for one in chosen if isinstance(one, LoopLayer) and not one.registered]
@@ -227,10 +227,10 @@ class _Run:
                 stack.callback(module.register_forward_pre_hook(note, with_kwargs=True).remove)
             now = {id(edit): acting(edit, game) for edit in self._edits}
             stack.enter_context(edited(self._model, [one for edits in now.values() for one in edits], left=left))
-            states = stack.enter_context(watching(self._model, options_for(self._model, layers=self._layers)))
+            states = stack.enter_context(watching(self._model, options_for(self._model, layer=self._layer)))
             seen = states
             if self._signals is not None:
-                kept = options_for(self._model, signals=self._signals, layers=self._layers)
+                kept = options_for(self._model, signals=self._signals, layer=self._layer)
                 seen = stack.enter_context(watching(self._model, kept))
             actions, self._state = _pair(self._act(np.stack(game.seen), self._state, starts))
         self._check_calls(states, steps)
@@ -267,7 +267,7 @@ class _Run:
         if not parts or len({*called}) < len(called) or (self._last and {*called} != {one for one, _ in self._last}):
             raise ProbeError(
                 f"A step of the policy called {', '.join(called) or 'no recurrent layer'}; at every step it must "
-                "call each layer that is recorded once. Choose others with layers=."
+                "call each layer that is recorded once. Choose others with layer=."
             )
         for part in parts:
             rows, time = next(iter(part.signals.values())).shape[:2]
@@ -275,7 +275,7 @@ class _Run:
                 raise ProbeError(
                     f"A step of the policy called layer {part.layer!r} with {rows} rows of {time} steps; it must "
                     f"call it with one step of each of the {len(steps)} environments. Let act= hand the state on, "
-                    "or choose other layers with layers=."
+                    "or choose other layers with layer=."
                 )
         called_not = (set(recording.not_called) for recording in seen)
         self._not_called = tuple(sorted(set.intersection(*called_not) - {*called}))

@@ -215,7 +215,7 @@ def _cell_state(model: nn.Module, inputs: Any, kwargs: Any, name: str | None) ->
     """
     layers = find_layers(model, None if name is None else [name])
     names = [layer.name for layer in layers if {*_PARTS} <= {*layer.signals} and not layer.reads_back]
-    recording = record(model, *inputs, kwargs=kwargs, layers=names, signals=_PARTS) if len(names) == 1 else None
+    recording = record(model, *inputs, kwargs=kwargs, layer=names, signals=_PARTS) if len(names) == 1 else None
     if recording is None or recording.calls.get(names[0]) != 1:
         raise ProbeError(
             f"The cell state of one LSTM of torch's is split, which a run calls once, forwards; there is "

@@ -51,7 +51,7 @@ class Resets:
         self.put, self._asked = put, asked
         layers = find_layers(model, None if asked["layer"] is None else [asked["layer"]])
         signals = {signal for one in layers for signal in one.signals if signal in (*one.states, *_GATES)}
-        options: Any = {"layers": [one.name for one in layers], "kwargs": asked["kwargs"]}
+        options: Any = {"layer": [one.name for one in layers], "kwargs": asked["kwargs"]}
         options |= {} if any(isinstance(one, LoopLayer) for one in layers) else {"signals": signals}
         found = record(model, *inputs, **options)
         for name, calls in found.calls.items():

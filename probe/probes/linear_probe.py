@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import checked_arguments
+from ..arguments import NAMES, checked_arguments
 from ..errors import ProbeError, unknown
 from ..methods.probing.fits import Fit, LeastSquares, Logistic, Ridge
 from ..methods.probing.scores import Score
@@ -21,13 +21,13 @@ from .reading import OWN, Reading, SignalRead
 FITS: Mapping[str, Fit] = {fit.name: fit for fit in (Ridge(), Logistic(), LeastSquares())}
 
 
-@checked_arguments()
+@checked_arguments(layer=NAMES)
 def linear_probe(
     recording: Recording,
     concept: Any,
     *,
     controls: Mapping[str, Recording] | None = None,
-    layers: Iterable[str] | None = None,
+    layer: str | Iterable[str] | None = None,
     signals: Iterable[str] | None = None,
     one_map: bool = True,
     fit: str | None = None,
@@ -49,7 +49,7 @@ def linear_probe(
             give texts.
         controls: recordings of the same inputs by name: `probe.random_weights(model, x)`, and `{"own initialisation":
             ...}` recorded before training. A count can be read off networks that were never trained.
-        layers: which layers, by name; None for all.
+        layer: which layer, by name, or which, several names in brackets; None for all.
         signals: which signals, by name; None for all that were recorded.
         one_map: fit one map for all steps. False adds a map for each step that has 128 states or more.
         fit: `ridge` (its penalty by cross-validation) or `least squares` of numbers, `logistic` of categories.
@@ -68,7 +68,7 @@ def linear_probe(
     Reference:
         Alain & Bengio 2016, Understanding intermediate layers; Hewitt & Liang 2019, Control tasks.
     """
-    compared = Compared.of(GivenConcept(concept, name, folds, seed, groups), recording, controls, layers, signals)
+    compared = Compared.of(GivenConcept(concept, name, folds, seed, groups), recording, controls, layer, signals)
     found = []
     for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
         by = _fit_of(fit, points)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import checked_arguments
+from ..arguments import NAMES, checked_arguments
 from ..methods.probing.monotone import monotone_held_out
 from ..methods.probing.scores import Score, of_exact
 from ..methods.probing.splits import by_sequence
@@ -23,13 +23,13 @@ from .reading import ONE_MAP, OWN, SHUFFLED, WITHIN, Reading, SignalRead
 MOST_VALUES = 50
 
 
-@checked_arguments()
+@checked_arguments(layer=NAMES)
 def single_units(
     recording: Recording,
     concept: Any,
     *,
     controls: Mapping[str, Recording] | None = None,
-    layers: Iterable[str] | None = None,
+    layer: str | Iterable[str] | None = None,
     signals: Iterable[str] | None = None,
     groups: Any = None,
     name: str = "",
@@ -48,7 +48,7 @@ def single_units(
         controls: recordings of the same inputs by name; see `probe.linear_probe`. The step alone, the last inputs and
             the concept shuffled always stand beside them: the best of many follows it by chance. It is shuffled
             within steps; among whole sequences, or groups, where it has one value in each.
-        layers: which layers, by name; None for all.
+        layer: which layer, by name, or which, several names in brackets; None for all.
         signals: which signals, by name; None for all that were recorded.
         groups: a value for each sequence, (batch,), such as its speaker; see `probe.linear_probe`.
         name: what the concept is called.
@@ -63,7 +63,7 @@ def single_units(
     Reference:
         Karpathy et al. 2015, Visualizing and understanding recurrent networks.
     """
-    compared = Compared.of(GivenConcept(concept, name, FOLDS, seed, groups), recording, controls, layers, signals)
+    compared = Compared.of(GivenConcept(concept, name, FOLDS, seed, groups), recording, controls, layer, signals)
     found = []
     for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
         (order,) = points.shuffled(1, seed=seed)

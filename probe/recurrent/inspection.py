@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from ..arguments import checked_arguments, whole
+from ..arguments import NAMES, checked_arguments, whole
 from ..errors import ProbeError, several, unknown
 from .finding import find_layers
 from .layers import Layer, OpenLayer
@@ -102,14 +102,14 @@ class ModelDescription:
 
     __repr__ = __str__
 
-    @checked_arguments(rows=whole(0), steps=whole(0))
+    @checked_arguments(layer=NAMES, rows=whole(0), steps=whole(0))
     def recording_size(
         self,
         rows: int,
         steps: int,
         *,
         signals: Iterable[str] | None = None,
-        layers: Iterable[str] | None = None,
+        layer: str | Iterable[str] | None = None,
     ) -> RecordingSize:
         """Return how many bytes a recording will keep, before anything runs.
 
@@ -119,21 +119,21 @@ class ModelDescription:
             rows: how many rows the batch has.
             steps: how many steps are kept.
             signals: as `probe.record` takes them; None for all but the pre-activations.
-            layers: which layers, by name; None for all.
+            layer: which layer, by name, or which, several names in brackets; None for all.
 
         Raises:
             ProbeError: there is no such layer or signal, or a number is no whole number from 0.
         """
-        chosen = self._chosen(layers)
-        available = tuple(dict.fromkeys(signal for layer in chosen for signal in layer.signals))
-        wanted = chosen_signals(signals, available, untold=any(not layer.signals for layer in chosen))
+        chosen = self._chosen(layer)
+        available = tuple(dict.fromkeys(signal for one in chosen for signal in one.signals))
+        wanted = chosen_signals(signals, available, untold=any(not one.signals for one in chosen))
         known: dict[Signal, int] = {}
         untold: dict[Signal, int] = {}
-        for layer in chosen:
+        for one in chosen:
             # A cell in a loop has a state at least.
-            for signal in [one for one in layer.signals or (_STATE,) if one in wanted or not layer.signals]:
-                if signal in layer.bytes:
-                    known[signal] = known.get(signal, 0) + rows * steps * layer.bytes[signal]
+            for signal in [name for name in one.signals or (_STATE,) if name in wanted or not one.signals]:
+                if signal in one.bytes:
+                    known[signal] = known.get(signal, 0) + rows * steps * one.bytes[signal]
                 else:
                     untold[signal] = untold.get(signal, 0) + 1
         return RecordingSize(rows, steps, known, untold)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..arguments import NAMES, read_as
 from ..errors import ProbeError, check_has_numbers, several, unknown
 from ..evidence.measurements import FITTED_HEADS, ROLES, Network
 from ..evidence.words import listed
@@ -173,7 +174,8 @@ def _subject(study: Study, given: _Given, one: Named) -> Subject:
     x = converted(torch.as_tensor(given.inputs), "The inputs", advice, dtype=torch.float64 if given.tokens else dtype)
     alike = _alike(opened.model, x[:FIRST], given.lengths[:FIRST])
     opened = opened if alike is opened.model else dataclasses.replace(opened, model=alike)
-    layers = seen_layers(opened.model, x[:FIRST], study.layers, tolerance=study.tolerance)
+    names = None if study.layer is None else read_as("layer", study.layer, NAMES)
+    layers = seen_layers(opened.model, x[:FIRST], names, tolerance=study.tolerance)
     readout, said = _answer(study, opened.model, x, given)
     if study.tolerance is not None:
         said |= {"recomputed states may differ from the network's own by": f"{study.tolerance:g} of max(1, |value|)"}

@@ -41,7 +41,7 @@ _WANTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("programs", lambda value: isinstance(value, Mapping), "a table: {'name': function of a sequence}"),
     ("rules", _are_several, "several probe.evidence.Rule, in brackets"),
     ("valid", callable, "a function of one sequence's inputs to True or False"),
-    ("layers", _are_several, "several names, in brackets"),
+    ("layer", lambda value: isinstance(value, str) or _are_several(value), "a name, or several in brackets"),
     ("questions", _are_several, "names such as 'noise-margin', or probe.questions.Question, in brackets"),
     ("seed", lambda value: _is_whole(value, 0), "a whole number from 0"),
     ("family", lambda value: _is_whole(value, 1), "a whole number from 1, or None"),
@@ -76,7 +76,7 @@ class Study:
             the input; every input that occurs needs one. A text names the features of one-hot inputs in order; of
             token ids a text or a list names the ids in order, and without one each is called by its number.
         name: the name of the network, if the file holds several.
-        layers: the names of the layers to study; None for all.
+        layer: the name of the layer to study, or several in brackets; None for all.
         readout: what the network answers. With None it is the network's own output, if that can be the answer to
             exactly one concept (see `Readout`), after every step if a head gives scores of each; otherwise the page
             says why not, and can say nothing causal.
@@ -109,7 +109,7 @@ class Study:
     valid: Callable[[np.ndarray], bool] | None = None
     symbols: Any = None
     name: str | None = None
-    layers: Sequence[str] | None = None
+    layer: str | Sequence[str] | None = None
     readout: Readout | None = None
     programs: Mapping[str, Any] = field(default_factory=dict)
     fixed_inputs: Any = None

@@ -32,7 +32,7 @@ CHOICES: Mapping[str, Any] = {
 #: What each table of a study file may have.
 KEYS = {
     "": ("title", "seed", "questions", "network", "inputs", "concepts", "readout", "programs"),
-    "network": ("file", "module", "name", "layers", "controls", "tolerance", *CHOICES),
+    "network": ("file", "module", "name", "layer", "controls", "tolerance", *CHOICES),
     "inputs": ("file", "key", "lengths", "groups", "valid", "symbols", "fixed"),
     "readout": tuple(one.name for one in dataclasses.fields(Readout) if one.name != "output"),
 }
@@ -41,9 +41,8 @@ CONCEPT = ("file", "key", "function", "kind", "description")
 FREE = (*KEYS[""], "controls", "tolerance", "symbols", "fixed", "transposed", "interchange_step", "steps")
 TYPES = {
     **dict.fromkeys(FREE, object),
-    "layers": list,
     "answers": list,
-    "groups": str | list,
+    **dict.fromkeys(("layer", "groups"), str | list),
     "key": str | list,
     **CHOICES,
 }
@@ -95,7 +94,7 @@ def _of_toml(path: Path) -> Study:
         symbols=inputs.get("symbols"),
         valid=None if valid is None else load_function(valid, folder, "inputs.valid"),
         name=network.get("name"),
-        layers=network.get("layers"),
+        layer=network.get("layer"),
         readout=_readout(folder, _table(content, "readout")) if "readout" in content else None,
         programs={
             name: load_function(_text({name: one}, "programs", name), folder, f"programs.{name}")
@@ -176,7 +175,7 @@ def _check(table: Mapping[str, Any], keys: Sequence[str], where: str) -> None:
             raise ProbeError((f"Under [{where}]: " if where else "The study: ") + unknown("key", key, keys))
         kind = TYPES.get(key, str)
         right = isinstance(found, kind) and (kind is object or not isinstance(found, bool))
-        if right and key in ("names", "layers", "key"):
+        if right and key in ("names", "layer", "key"):
             parts: Any = found.values() if isinstance(found, dict) else found
             right = all(isinstance(one, str) for one in parts)
         if not right:

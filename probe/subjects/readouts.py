@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ..arguments import read_as
 from ..errors import ProbeError, unknown
 from .functions import calling
 
@@ -81,6 +82,8 @@ class Readout:
             )
         if (self.bias is not None and self.weight is None) or (self.layer is not None and self.is_own_output):
             raise ProbeError("bias and layer speak of a head; give its weight, or its function and no bias.")
+        if self.layer is not None:
+            read_as("layer", self.layer)
         if self.function is not None and not callable(self.function):
             raise ProbeError(f"A readout's function must be callable, and is a {type(self.function).__name__}.")
         if self.transposed is not None and (self.weight is None or not isinstance(self.transposed, bool)):

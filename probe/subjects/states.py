@@ -235,7 +235,7 @@ def run(
     with warnings.catch_warnings():
         # A reader of the page cannot change which of torch's kernels runs a projected LSTM.
         warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-        recording = record(model, arguments, layers=[layer], signals=list(signals), tolerance=tolerance)
+        recording = record(model, arguments, layer=layer, signals=list(signals), tolerance=tolerance)
     calls = recording.calls.get(layer, 0)
     if calls != 1:
         raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
@@ -300,5 +300,5 @@ def studied_layer(subject: Subject) -> Layer:
     read = [layer for layer in every if subject.read is not None and layer.name == subject.read.name]
     if len(every) > 1 and not read:
         names = ", ".join(repr(layer.name) for layer in every)
-        raise ProbeError(f"The model has several layers: {names}. Choose one with layer=, of a study with layers=.")
+        raise ProbeError(f"The model has several layers: {names}. Choose one with layer=.")
     return (read or list(every))[0]

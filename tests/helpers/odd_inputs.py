@@ -145,10 +145,10 @@ READ = probe.linear_probe(OWN, CONCEPT, signals=["cell_state"])
 MEMORY = probe.memory(MODEL, X, answer=number, put="zero", times=2, decide="sign", every=[2])
 SPLIT = probe.contributions(MODEL, X, output=last, method="occlusion")
 PLACES = NONE(("layer", "units", "steps", "rows", "call"))
-KEPT = NONE(("signals", "layers", "steps", "tolerance", "device", "dtype"))
+KEPT = NONE(("signals", "layer", "steps", "tolerance", "device", "dtype"))
 LOOKS = NONE(("size", "title", "cmap", "ax")) | {"noun": "step"}
-PROBED: dict[str, Any] = {"recording": OWN, "concept": CONCEPT, "controls": {}, "layers": None, "name": "", "seed": 0}
-PROBED |= {"signals": ["cell_state"]}
+PROBED: dict[str, Any] = {"recording": OWN, "concept": CONCEPT, "controls": {}, "layer": None, "name": "", "seed": 0}
+PROBED |= {"signals": ["cell_state"], "groups": None}
 #: Of each public function how it is called, and arguments that are right.
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "record": (
@@ -169,7 +169,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "rollout": (
         first("policy", "make", "episodes")(probe.rollout),
         {"policy": MODEL, "make": Walk, "episodes": 2, "environments": 1, "edits": (), "act": act, "seed": 0}
-        | {"most": 9, "signals": None, "layers": None},
+        | {"most": 9, "signals": None, "layer": None},
     ),
     "memory": (
         shown(first("model", "x")(probe.memory), "table", "horizons"),
@@ -198,12 +198,12 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "single_units": (shown(first("recording", "concept")(probe.single_units)), PROBED),
     "random_weights": (
         first("model", "x")(probe.random_weights),
-        {"model": MODEL, "x": X, "count": 1, "seed": 0} | NONE(("kwargs", "signals", "layers")),
+        {"model": MODEL, "x": X, "count": 1, "seed": 0} | NONE(("kwargs", "signals", "layer")),
     ),
     "inspect": (shown(probe.inspect), {"model": MODEL}),
     "recording_size": (
         shown(probe.inspect(MODEL).recording_size),
-        {"rows": 1, "steps": 1, "signals": None, "layers": None},
+        {"rows": 1, "steps": 1, "signals": None, "layer": None},
     ),
     "clamp": (acting(first("signal", "value")(probe.clamp)), {"signal": "cell_state", "value": 0.5} | PLACES),
     "ablate": (
@@ -240,7 +240,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Study": (
         first("networks", "inputs", "concepts")(probe.Study),
         {"networks": MODEL, "inputs": X, "concepts": {"sum": CONCEPT}, "title": "", "seed": 0, "programs": {}}
-        | NONE(("lengths", "valid", "symbols", "name", "layers", "readout", "fixed_inputs", "questions"))
+        | NONE(("lengths", "groups", "valid", "symbols", "name", "layer", "readout", "fixed_inputs", "questions"))
         | {"rules": (), "controls": ()}
         | NONE(("tolerance", "family", "version")),
     ),

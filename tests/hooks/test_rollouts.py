@@ -35,7 +35,7 @@ def test_a_rollout_is_what_the_policy_computes_on_what_it_read(
     torch.manual_seed(0)
     policy, walks = Policy(features, 2, batch_first=batch_first), partial(Walk, features)
     options: dict[str, Any] = {"environments": environments, "act": policy.act, "seed": 3}
-    found = probe.rollout(policy, walks, 6, layers=["rnn[1]"], **options)
+    found = probe.rollout(policy, walks, 6, layer=["rnn[1]"], **options)
     assert not any(bool(state.any()) for state in found.recording.parts[0].initial.values())
     assert (found.recording.layers, list(found.features)) == (("rnn[1]",), ["rnn[0]"])
     for episode, length in enumerate(found.lengths):

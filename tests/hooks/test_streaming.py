@@ -52,7 +52,7 @@ def many(change: Callable[..., Any] = lambda output: output, *, batch_first: boo
 CLAMP = probe.clamp("cell_state", 0.5, layer="low[0]", steps=1)
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"signals": Signal, "layers": ["low[1].reverse", "high[0]"]},
+    {"signals": Signal, "layer": ["low[1].reverse", "high[0]"]},
     {"signals": ["cell_state"], "steps": [0, -1]},
     {"dtype": torch.float32, "steps": 2},
     {"edits": [CLAMP, probe.steer("hidden_state", [1.0] * UNITS, layer="high[0]")]},
@@ -170,7 +170,7 @@ def test_a_stretch_takes_so_many_bytes_at_most(x: Tensor, tmp_path: Path, monkey
     for rows, seen in ((2, [2, 1, 1]), (3, [3, 2, 1]), (5, [5, 3, 2]), (100, [21])):
         model = many()
         monkeypatch.setattr(streaming, "_BYTES", rows * row + 1)
-        options: dict[str, Any] = {"layers": ["low[0]", "low[0].reverse"], "signals": list(Signal)[4:8]}
+        options: dict[str, Any] = {"layer": ["low[0]", "low[0].reverse"], "signals": list(Signal)[4:8]}
         streamed = probe.record(model, wide, out=tmp_path / str(rows), **options)
         assert model.rows[: len(seen)] == seen
         assert alike(streamed, probe.record(model, wide, **options))

@@ -15,6 +15,8 @@ from refusing import refused, said
 from torch import nn
 
 import probe
+from probe.edits.constructors import Where
+from probe.influence.memory import Options
 
 PREPARE = """
 import numpy as np, torch, probe
@@ -64,7 +66,7 @@ WRONG: dict[str, list[str]] = {
         "probe.record(lstm, x, step=3)",
         "inside(probe.intervene(lstm, patch, tolerence=1))",
         'inside(probe.watch(lstm, signal=["hidden_state"]))',
-        "probe.inspect(lstm, layers=[])",
+        "probe.inspect(lstm, layer=[])",
         "probe.rollout(lstm, None, 3, envs=2)",
     ],
     "edits": [
@@ -145,3 +147,19 @@ def test_what_was_taken_and_is_refused_now() -> None:
     episodes: dict[str, Any] = {"policy": lstm, "make": dict, "episodes": 1, "act": lambda seen, state, starts: None}
     with refused():
         probe.rollout(**episodes)
+
+
+def test_a_layer_is_named_alike_everywhere() -> None:
+    """`layer=`, one name where one layer is asked for, and several in brackets where several may be."""
+    calls = [name for name in probe.__all__ if name not in ("ProbeError", "Signal", "Step")]
+    asked = {name: inspect.signature(getattr(probe, name)).parameters for name in calls}
+    drawn = {name: inspect.signature(getattr(probe.plots, name)).parameters for name in probe.plots.__all__}
+    asked["recording_size"] = inspect.signature(type(probe.inspect(nn.LSTM(2, 3))).recording_size).parameters
+    assert not [name for name, parameters in drawn.items() if "layers" in parameters]
+    assert {name for name, parameters in asked.items() if "layers" in parameters} == set()
+    named = {"contributions", "linear_probe", "record", "rollout", "single_units", "watch"}
+    named |= {"Readout", "Site", "Study", "recording_size"}
+    assert {name for name, parameters in asked.items() if "layer" in parameters} == named
+    for options in (Options, Where):
+        assert "layer" in options.__annotations__
+        assert "layers" not in options.__annotations__

@@ -215,7 +215,7 @@ UNREAD: list[Callable[[probe.Recording], object]] = [
     lambda r: probe.linear_probe(r, COUNT, controls={"a": r}),
     lambda r: probe.linear_probe(r, COUNT, fit="logistic"),
     lambda r: probe.linear_probe(r, COUNT, folds=2),
-    lambda r: probe.linear_probe(r, COUNT, layers=["rn"]),
+    lambda r: probe.linear_probe(r, COUNT, layer=["rn"]),
     lambda r: probe.linear_probe(r, COUNT).direction("cell_state"),
     lambda r: probe.linear_probe(r, STEP).direction("hidden_state"),
     lambda r: probe.linear_probe(r, RANDOM).direction("hidden_state"),

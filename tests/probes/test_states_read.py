@@ -83,7 +83,7 @@ def test_sequences_of_several_lengths_that_end_alike_share_a_state_of_a_reverse_
     values = np.array([[known[rest] for rest in row] for row in rests])
     gru = nn.GRU(1, 128, batch_first=True, bidirectional=True, dtype=torch.float64)
     packed = pack_padded_sequence(bits, lengths, batch_first=True, enforce_sorted=False)
-    recording = probe.record(gru, packed, layers=["[0].reverse"])
+    recording = probe.record(gru, packed, layer=["[0].reverse"])
     reading = probe.linear_probe(recording, values, signals=["hidden_state"])
     assert len(reading.states()) == len(reading.states()["value"].unique())
     assert _score(reading) < 0.1
@@ -112,7 +112,7 @@ def test_a_module_has_its_own_inputs_as_a_control_and_one_on_top_those_below() -
     u, v = torch.randn(2, 150, 8, 1)
     for inputs, units in (((u, v), 1), ((v,), 4)):
         model = two(nn.GRU(1, 4, batch_first=True), nn.GRU(units, 4, batch_first=True))
-        summary = probe.linear_probe(probe.record(model, *inputs), v[:, :, 0], layers=["two[0]"]).summary
+        summary = probe.linear_probe(probe.record(model, *inputs), v[:, :, 0], layer=["two[0]"]).summary
         assert (summary["its score"] > 0.999).all()
         assert set(summary["verdict"]) == {"not specific"}
 

@@ -160,7 +160,7 @@ def test_where_a_search_is_too_dear_the_question_is_not_asked(monkeypatch: pytes
     # Layers that read from the end, or not the inputs, are not searched either.
     both: Any = BothWays(nn.GRU(1, 3, batch_first=True), nn.GRU(1, 3, batch_first=True), merge="sum")
     (turned,) = prepare(Study(both, bits(20), {"ones": ones}))
-    (back,) = prepare(Study(both, bits(20), {"ones": ones}, layers=[turned.layers[1].name]))
+    (back,) = prepare(Study(both, bits(20), {"ones": ones}, layer=[turned.layers[1].name]))
     assert "reads from the end" in str(held_inputs.first_layer(back))
-    (upper,) = prepare(Study(nn.GRU(1, 3, 2, batch_first=True), bits(20), {"ones": ones}, layers=["[1]"]))
+    (upper,) = prepare(Study(nn.GRU(1, 3, 2, batch_first=True), bits(20), {"ones": ones}, layer=["[1]"]))
     assert "[1] does not read the inputs themselves" in str(held_inputs.first_layer(upper))

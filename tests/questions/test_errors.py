@@ -121,7 +121,7 @@ def test_what_networks_do_not_allow_to_ask_is_refused() -> None:
     for name, given, options in REFUSED:
         with refused():
             MEASURE[name](asked(**given), **options)
-    (upper,) = prepare(study_of(nn.GRU(1, 3, 2, batch_first=True), readout=None, layers=["[1]"]))
+    (upper,) = prepare(study_of(nn.GRU(1, 3, 2, batch_first=True), readout=None, layer=["[1]"]))
     cases: list[Callable[[], object]] = [
         lambda: answers.measure(asked(answer=column), groups=lambda _: {"test": [0, 1]}),
         lambda: answers.measure(asked(answer=undefined), groups=lambda _: {"test": [0, 1]}),

@@ -159,7 +159,7 @@ def test_each_call_has_its_own_inputs() -> None:
     """A layer that is called twice read two; where another layer of the module is chosen, the module's are kept."""
     recording = probe.record(Model(lambda m, x: m.gru(2 * m.gru(x)[0])[0], gru=nn.GRU(3, 3, batch_first=True)), X)
     first, second = (recording.call(number) for number in (0, 1))
-    upper = probe.record(nn.LSTM(3, 4, 2, batch_first=True), X, layers=["[1]"])
+    upper = probe.record(nn.LSTM(3, 4, 2, batch_first=True), X, layer=["[1]"])
     found: Any
     for found, read in ((first, X), (second, 2 * first["hidden_state"]), (upper, X)):
         assert torch.equal(found.inputs, read)

@@ -58,8 +58,9 @@ def test_every_call_of_a_layer_is_kept(pair: nn.Module, x: Tensor) -> None:
 
 def test_layers_signals_and_steps_choose_what_is_kept(lstm: nn.LSTM, pair: nn.Module, x: Tensor) -> None:
     """Those named, steps in their order, all of a run's own; no rows are no error."""
-    one = probe.record(pair, x, layers=["low[0]"])
-    assert (one.layers, one.not_called) == (("low[0]",), ())
+    for named in ("low[0]", ["low[0]"]):
+        one = probe.record(pair, x, layer=named)
+        assert (one.layers, one.not_called) == (("low[0]",), ())
     for named in ("forget_gate", ["forget_gate"]):
         assert list(probe.record(lstm, x, signals=named).parts[0].signals) == [Signal.FORGET_GATE]
     everything, some = probe.record(lstm, x), probe.record(lstm, x, steps=[4, 1])
@@ -73,7 +74,7 @@ def test_layers_signals_and_steps_choose_what_is_kept(lstm: nn.LSTM, pair: nn.Mo
 def test_an_option_that_a_recording_cannot_follow_is_refused(tagger: Any, x: Tensor) -> None:
     """Before the model is called, but for steps beyond the input, which are told at the call; no hook stays."""
     wrong: dict[str, list[Any]] = {
-        "layers": [["lstn[0]"], "lstn[0]", []],
+        "layer": [["lstn[0]"], "lstn[0]", []],
         "signals": [["forget_gat"], "forget_gat", []],
         "dtype": [torch.int32, torch.bool],
         "device": ["nope", "meta"],
@@ -133,7 +134,7 @@ def test_a_recording_of_no_calls_is_told_where_it_is_made(lstm: nn.LSTM, pair: n
 
 def test_max_error_is_the_largest_of_all_layers(pair: nn.Module, x: Tensor) -> None:
     """It is measured, the tolerance decides by it, and a good layer does not hide a bad one."""
-    alone = [probe.record(pair, x, layers=[name]).max_error or 0.0 for name in ("low[0]", "high[0]")]
+    alone = [probe.record(pair, x, layer=[name]).max_error or 0.0 for name in ("low[0]", "high[0]")]
     assert 0 < min(alone) < max(alone) < 1e-6
     assert probe.record(pair, x).max_error == max(alone)
     with refused():

@@ -48,7 +48,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     "options",
     [
         *({}, {"signals": Signal}, {"signals": ["hidden", "cell_state"]}),
-        *({"layers": ["rnn[0]", "last"]}, {"layers": ["last"], "signals": ["hidden"]}),
+        *({"layer": ["rnn[0]", "last"]}, {"layer": ["last"], "signals": ["hidden"]}),
     ],
 )
 def test_what_is_said_is_what_is_kept(model: nn.Module, options: dict[str, Any]) -> None:
@@ -70,7 +70,7 @@ def test_what_is_said_can_be_read(model: nn.Module) -> None:
     assert "only a call tells, in 1 layer" in str(probe.inspect(Model(loop, cell=Leaky())).recording_size(1, 1))
     for wrong in (
         {"signals": ["memmory"]},
-        {"layers": ["third"]},
+        {"layer": ["third"]},
         {"rows": -1},
         {"steps": True},
     ):
@@ -83,7 +83,7 @@ def test_all_layers_are_refused_at_the_first_ones_call(model: Any, monkeypatch: 
     """What one layer takes would fit, and both together would not: the first call says so, before the second."""
     x, sizes, calls = torch.randn(ROWS, TIME, FEATURES), probe.inspect(model), list[int]()
     both = sizes.recording_size(ROWS, TIME, signals=["hidden"]).total
-    first = sizes.recording_size(ROWS, TIME, signals=["hidden"], layers=["first"]).total
+    first = sizes.recording_size(ROWS, TIME, signals=["hidden"], layer=["first"]).total
     monkeypatch.setattr(memory, "ASK_FROM", 1)
     model.rnn.register_forward_pre_hook(lambda *_: calls.append(1))
     for free, called in ((both, 1), (both - 1, 0), (first, 0)):
@@ -92,7 +92,7 @@ def test_all_layers_are_refused_at_the_first_ones_call(model: Any, monkeypatch: 
         with nullcontext() if called else refused():
             _ = probe.record(model, x, signals=["hidden"])
         assert len(calls) == called
-        _ = probe.record(model, x, signals=["hidden"], layers=["first"])
+        _ = probe.record(model, x, signals=["hidden"], layer=["first"])
 
 
 GB = 1_000_000_000
@@ -189,7 +189,7 @@ def test_no_bit_depends_on_what_is_kept(
         monkeypatch.setattr(cell, "CHUNK", chunk)
         whole = probe.record(layer, x, signals=Signal)
         for part, signal in product(whole.parts, whole.parts[0].signals):
-            value, options = part.signals[signal], {"signals": [signal], "layers": [part.layer]}
+            value, options = part.signals[signal], {"signals": [signal], "layer": [part.layer]}
             assert torch.equal(probe.record(layer, x, **options)[signal], value)
             for steps in (slice(None), [1, -1], [-1]):
                 asked = None if isinstance(steps, slice) else steps

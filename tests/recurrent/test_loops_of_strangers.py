@@ -211,7 +211,7 @@ def test_a_cell_beside_layers_of_torch_is_named(x: Tensor) -> None:
     gru = nn.GRU(FEATURES, FEATURES, batch_first=True)
     model = Model(lambda m, x: m.loop(m.gru(x)[0]), gru=gru, loop=Loop(Leaky()))
     with refused():
-        _ = probe.record(model, x, layers=["loop.cell"])
+        _ = probe.record(model, x, layer=["loop.cell"])
     probe.register(Leaky, state="h")
     assert probe.record(model, x)["loop.cell", "state"].shape == (ROWS, TIME, UNITS)
 
@@ -296,14 +296,14 @@ def test_what_a_state_of_none_stands_for(x: Tensor) -> None:
     for learned in (False, True):
         nn.init.constant_(model.cell.get_parameter("first"), float(learned))
         vars(model.cell)["calls"], random = 0, torch.get_rng_state()
-        initial = probe.record(model, x, layers=["cell"]).initial["state"]
+        initial = probe.record(model, x, layer=["cell"]).initial["state"]
         assert torch.equal(random, torch.get_rng_state())
         assert vars(model.cell)["calls"] == TIME
         assert bool(initial.isnan().all() if learned else (initial == 0).all())
     model = Loop(_Learned(), lambda x: None).eval()
     vars(model.cell)["busy"] = (step for step in range(TIME))  # nobody can copy a generator
     with refused():
-        _ = probe.record(model, x, layers=["cell"])
+        _ = probe.record(model, x, layer=["cell"])
 
 
 class _Stack(nn.Module):

@@ -87,7 +87,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"readout": Readout("ones", weight=WEIGHT[:1]), "concepts": {"ones": lambda x: np.cumsum(x[:, 0]) % 2}},
     ],
     "settings": [
-        {"layers": ["[1]"]},
+        {"layer": ["[1]"]},
         {"name": "rnn"},
         {"seed": -1},
         {"programs": {"p": 3}},

@@ -29,7 +29,7 @@ def seen_layers(
     layers = find_layers(model, names)
     if not any(isinstance(layer, OpenLayer) for layer in layers):
         return layers
-    recording = record(model, x, layers=[layer.name for layer in layers], tolerance=tolerance)
+    recording = record(model, x, layer=[layer.name for layer in layers], tolerance=tolerance)
     found = list[Layer]()
     for layer in layers:
         part = next((part for part in recording.parts if part.layer == layer.name), None)
