@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ProbeError
 from ..methods.abstraction.automata import as_symbols
 from ..methods.causal.pairs import all_pairs
+from ..methods.probing.splits import LEAST_STATES
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.signals import Signal
 from ..subjects.alphabet import around, at_lengths
@@ -96,6 +97,12 @@ def _impossible(subject: Subject) -> bool:
 def _too_few_states(subject: Subject) -> str | None:
     unread = refusal(lambda each: (studied_layer(each), sample_of(each)))(subject)
     return unread or why_no_target(subject, subject.concept.name)
+
+
+def _ends_alike(subject: Subject) -> bool:
+    known = np.isfinite(subject.concept.values) & subject.data
+    read = np.flatnonzero(known.sum(0) >= LEAST_STATES)
+    return len(read) > 0 and len(np.unique(subject.concept.values[known[:, read[-1]], read[-1]])) == 1
 
 
 def _last_alone(subject: Subject) -> str | None:
@@ -201,6 +208,12 @@ number = Need(
 )
 #: A number at enough states of the layer that is studied.
 states = Need(_too_few_states, first=(number,))
+#: Different numbers after the last step that enough sequences reach: a probe of the last state has something to tell.
+last_states = Need(
+    _ends_alike,
+    "“{0.concept.name}” has one value after the last step, and a probe of the last state has nothing to tell apart",
+    (states,),
+)
 numbers = Need(
     lambda s: not np.isfinite(s.concept.values[s.data]).all(),
     "“{0.concept.name}” is not defined at every step",

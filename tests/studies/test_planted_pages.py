@@ -260,7 +260,21 @@ EIGHT = np.random.default_rng(1).permuted(every(8), axis=0)
 NEARLY = np.where(
     DRAWS.random(EIGHT.shape[:2]) < 0.05, DRAWS.permuted(EIGHT[:, :, 0].cumsum(1)), EIGHT[:, :, 0].cumsum(1)
 )
+#: A count that the last step puts back to 0, in every sequence.
+PUT_BACK = np.where(np.arange(8) == 7, 0.0, EIGHT[:, :, 0].cumsum(1))
 READ = [
+    Planted(
+        "a concept that varies, and has one value after the last step",
+        {"trained": list(counters(2))},
+        EIGHT.astype(np.float32),
+        ["linear-readout", "single-units"],
+        says=[r"Can a linear probe read “put back”\? Not asked: “put back” has one value after the last step"],
+        never=[
+            "A linear probe reads “put back” out of the last state: ",
+            "better than other memories of its input: ",
+        ],
+        concepts={"put back": PUT_BACK},
+    ),
     Planted(
         "networks that never see a concept, which is nearly the count that they hold",
         {"trained": list(counters(2))},

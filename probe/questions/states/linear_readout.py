@@ -59,7 +59,7 @@ def question(subject: Subject) -> Question:
         "linear-readout",
         f"Can a linear probe read {name}?",
         measure,
-        (needs.states,),
+        (needs.last_states,),
         draw=partial(draw_dots, metrics={"last_step_r_squared": "R² of the\nlast state"}),
         tell=_tell_sum,
         settings={"sums": True},
@@ -272,7 +272,7 @@ def _at_last(
 
 def _tell_sum(answered: Answered) -> Told:
     """Say which sum of inputs is read better than the concept, where one is."""
-    subject, setup = answered.subject, measured_on(answered.subject, (needs.states,))
+    subject, setup = answered.subject, measured_on(answered.subject, (needs.last_states,))
     own = only(answered.table, network=subject.network.name, signal=_returned(subject))
     best = only(own, metric="best_sum")
     if len(best) and not len(only(own, metric="selectivity")):
