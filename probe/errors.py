@@ -15,6 +15,10 @@ class ProbeError(Exception):
     """
 
 
+class NoRecurrenceError(ProbeError):
+    """Raised where a model holds no recurrent layer that is known."""
+
+
 def docs_page(name: str) -> str:
     """Return where a page of the documentation is: on the site that the installed package names, else in `docs/`.
 

@@ -19,7 +19,7 @@ from ..errors import ProbeError
 from ..recording.recording import Recording
 from ..recurrent.finding import check_forward, find_layers
 from ..recurrent.grad_mode import grad_mode_kept
-from ..recurrent.kept import Change, Kept, warn_of
+from ..recurrent.kept import Change, Kept, naming_states, warn_of
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.rows.batches import Batch, batch_of
 from ..recurrent.signals import Signal, as_indices
@@ -79,14 +79,14 @@ def record(
         A frozen value; its arrays are (batch, time, unit) whatever `batch_first` says.
 
     Raises:
-        ProbeError: a layer or signal does not exist (before the model is called), a step lies beyond the
-            input, the values would not fit into memory, the recomputed run differs from the module's, or a model
-            with edits draws random numbers in train mode (without edits that is a warning).
+        ProbeError: a layer or signal does not exist, a step lies beyond the input, memory is too small for the
+            values, the recomputed run differs from the module's, or edits meet random numbers in train mode.
     """
     threads.advise()
-    options = options_for(
-        model, edits, signals, layer, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
-    )
+    with naming_states(model, lambda: model(*inputs, **kwargs or {})):
+        options = options_for(
+            model, edits, signals, layer, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
+        )
     _check_out(out, batch_axis, gradient_of)
     if out is None:
         found = _once(model, inputs, kwargs or {}, edits=edits, options=options, gradient_of=gradient_of)

@@ -13,7 +13,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from ..errors import ProbeError, another_cell, unknown
+from ..errors import NoRecurrenceError, ProbeError, another_cell, unknown
 from .cells.checking import check_cell
 from .layers import Layer, LoopLayer, OwnModule, StepLayer, Turning
 from .steps.forms import may_be_a_cell, registered
@@ -61,7 +61,7 @@ def find_layers(model: nn.Module, names: Iterable[str] | None = None) -> tuple[L
     if not found:
         found = _perhaps(model)
     if not found:
-        raise ProbeError(
+        raise NoRecurrenceError(
             f"{type(model).__name__} contains no recurrent layer (torch.nn.LSTM, GRU, RNN, or one of their cells; "
             "or probe.recurrent.CustomLSTM, CustomGRU, CustomRNN). Give the module that holds the layer itself; a "
             f"quantized one must be opened before it was quantized. {another_cell()}"

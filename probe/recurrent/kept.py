@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from ..errors import ProbeError
+from ..errors import NoRecurrenceError, ProbeError
 from .grad_mode import grad_mode_kept
 
 #: What torch itself keeps in a module, and what a sweep puts there while it runs.
@@ -215,6 +216,16 @@ class Kept:
         self._changes = None
         return states
 
+    def set_anew(self) -> list[str]:
+        """Return the names of attributes that hold other tensors than before, also with the same numbers."""
+        names = {id(vars(module)): f"model.{path}".strip(".") for path, module in self._model.named_modules()}
+        return [
+            f"{names[id(table)]}.{key}"
+            for table, copied, passed in self._tables
+            for key, value in table.items()
+            if not passed(key) and value is not copied.get(key) and any(True for _ in _arrays(value))
+        ]
+
     def _to_put_back(self, rows: Collection[int] | None) -> tuple[list[_Held], list[Change]]:
         """Return what must be put back, a flag beside a state too, and which states changed."""
         changed = self._changed()
@@ -258,6 +269,48 @@ def reads_what_it_left(model: nn.Module, run: Callable[[], Any]) -> bool:
             _ = torch.default_generator.manual_seed(0)
             outputs.append(run())
     return not same(*outputs)
+
+
+@contextmanager
+def naming_states(model: nn.Module, run: Callable[[], Any]) -> Iterator[None]:
+    """Name the states that a run leaves on modules, where a block finds no layer; see `_told_of_states`."""
+    try:
+        yield
+    except NoRecurrenceError as error:
+        raise _told_of_states(error, model, run) from None
+
+
+def _told_of_states(error: ProbeError, model: nn.Module, run: Callable[[], Any]) -> ProbeError:
+    """Return the error that no layer was found, with the name of each state that a run leaves on modules.
+
+    Args:
+        error: the error.
+        model: the model, whose modules are as before afterwards.
+        run: calls it; where it fails, or no state is left, the error stays as it is.
+    """
+    kept, left, weights = Kept(model), list[Change](), [*model.parameters(), *model.buffers()]
+    if not kept._tables or any(map(is_lazy, weights)):
+        return error  # nothing could hold a state, or a run would make weights
+    buffers = [(one, one.detach().clone()) for one in model.buffers()]
+    devices = {one.device for one in weights if one.is_cuda}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=list(devices)):
+            _ = run()
+        anew = kept.set_anew()
+    except Exception:  # noqa: BLE001 (whatever the model raises, the first error counts)
+        return error
+    finally:
+        left += kept.put_back()
+        with torch.no_grad():
+            for one, before in buffers:
+                _ = one.copy_(before)
+    names = ", ".join(dict.fromkeys([*anew, *(one.name for one in left)]))
+    if not names:
+        return error
+    return type(error)(
+        f"{error} A run of it sets {names}, and what only stands on a module is not seen. If that is the state, let "
+        "forward take it and return it, as in h = cell(x, h): a cell that a loop calls so is recorded."
+    )
 
 
 def warn_of(changes: Collection[Change], advice: str, *, level: int) -> None:

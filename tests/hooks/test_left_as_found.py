@@ -406,6 +406,38 @@ def test_threads_that_hold_a_network_up_are_named_once(monkeypatch: pytest.Monke
     assert threads._seconds(torch.get_num_threads()) > 0
 
 
+class KeepsItsState(nn.Module):
+    """A cell whose state stands on the module alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.u, self.h = nn.Linear(3, 2), nn.Linear(2, 2), torch.zeros(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Set and return the next state."""
+        self.h = torch.tanh(self.w(x) + self.u(self.h))
+        return self.h
+
+
+@pytest.mark.parametrize("called", [False, True])
+def test_a_state_that_stands_on_a_module_alone_is_named(called: bool) -> None:
+    """Where no layer is found, also after a call that left the same numbers; the model is as before."""
+
+    def run(model: Any, x: Tensor) -> Tensor:
+        model.cell.h = torch.zeros(len(x), 2)
+        return torch.stack([model.norm(model.cell(step)) for step in x.unbind(1)], 1)
+
+    model: Any = Model(run, cell=KeepsItsState(), norm=nn.BatchNorm1d(2))
+    x = torch.randn(BATCH, TIME, 3)
+    for _ in range(called):
+        _ = model(x)
+    before = model.cell.h.clone()
+    with unchanged(model), refused() as told:
+        _ = probe.record(model, x)
+    assert "sets model.cell.h, " in str(told.value)
+    assert torch.equal(model.cell.h, before)
+
+
 def test_no_run_is_said_to_start_from_what_it_sets_first() -> None:
     """As snntorch sets its potentials: the warning says when a run would have started from it, and claims nothing."""
 
