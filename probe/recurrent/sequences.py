@@ -155,11 +155,14 @@ class Sequences:
         latest_first = list(reversed(self._known))
         self._check_items(layer, call, state, latest_first)
         marks = {signal: trails.marks_of(value, self._owner) for signal, value in state.items()}
-        # A part may begin again at zero; one of other numbers comes from elsewhere, and is no state.
-        if not any(bool(state[signal].any()) for signal, found in marks.items() if not found):
-            made_of = {number for found in marks.values() for number in found}
-            if len(made_of) == 1:
-                return self._made_of(layer, made_of.pop(), state, marks)
+        made_of = {number for found in marks.values() for number in found}
+        if len(made_of) == 1:
+            (number,) = made_of
+            # A part may begin again at zero; one of other numbers comes from elsewhere, and is no state. Of a whole
+            # number, such as a count of steps, nothing is followed: it is handed on as it was returned.
+            rest = {signal: state[signal] for signal, found in marks.items() if not found}
+            if all(not value.any() or self._is_handed_on(number, signal, value) for signal, value in rest.items()):
+                return self._made_of(layer, number, state, marks)
         if any(self._started(number, state, call) for number in latest_first):
             return None
         equal = [

@@ -145,6 +145,34 @@ def test_what_a_cell_does_itself_is_done_in_its_own_run(cell: Any, names: list[s
             assert far(model(x), wanted) < 1e-6
 
 
+class _Counting(Leaky):
+    """Hands on a whole number for each row beside its state: how many steps it has read."""
+
+    def forward(self, x: Tensor, h: Tensor, count: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the next state and the next count."""
+        return super().forward(x, h), count + 1
+
+
+def test_a_count_is_handed_on_beside_a_state_under_a_mask(x: Tensor) -> None:
+    """Nothing follows whole numbers: those that a step hands on as they are do not cut the sequence."""
+    cell = _Counting()
+
+    def run(model: Any, x: Tensor) -> Tensor:
+        h, count, outputs = x.new_zeros(ROWS, UNITS), torch.zeros(ROWS, 1, dtype=torch.long), []
+        for now in x.unbind(1):
+            h, count = model.cell(now, h, count)
+            outputs.append(h)
+            h = 0.9 * h
+        return torch.stack(outputs, 1)
+
+    model = Model(run, cell=cell)
+    recording = probe.record(model, x)
+    assert recording.calls == {"cell": 1}
+    assert recording["state[1]"][0, :, 0].tolist() == [*range(1, TIME + 1)]
+    edited = probe.record(model, x, edits=[probe.clamp("state[0]", 0.3, steps=AT)])
+    assert (edited.output != recording.output).any(-1).any(0).tolist() == [step >= AT for step in range(TIME)]
+
+
 def from_nowhere(state: Tensor, factor: float = 0.5) -> Tensor:
     """Return a part of a state, by way of numpy, where nobody sees it."""
     return torch.as_tensor(state.detach().numpy() * factor)
