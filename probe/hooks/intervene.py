@@ -21,6 +21,7 @@ from ..recurrent.grad_mode import grad_mode_kept
 from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer
 from ..recurrent.steps.readers import Place
+from .aside import Aside
 from .drawing import Draws, warn_of_draws
 from .sessions import Session
 from .unread import Unread
@@ -167,6 +168,7 @@ class _Intervention(Session):
         self._had_a_pass = False
         self._acted = {id(edit): Acted(edit, layer) for layer, own in self._placed.items() for edit in own}
         self._place = Place()
+        self._aside = Aside(self._place)
         self._unread = {
             id(edit): Unread(edit, layer, self._place) for layer, own in self._placed.items() for edit in own
         }
@@ -198,6 +200,8 @@ class _Intervention(Session):
 
     def hand_on(self, visit: Visit) -> None:
         """Follow what edits have moved alone, into what the caller of the layer makes of it."""
+        if visit.changes and self._aside.note(visit):
+            self._follow()
         for layer in self.modules[visit.layers[0].module]:
             for edit in self._placed[layer]:
                 self._unread[id(edit)].hand_on(visit)
@@ -222,6 +226,7 @@ class _Intervention(Session):
     def end(self, output: Any) -> None:
         """Note that a forward pass of the model has returned."""
         self._had_a_pass, self._place.in_a_pass = True, False
+        self._aside.check(output)
         for one in self._unread.values():
             one.returned(output)
         self.drew = self.drew or self._draws.came()

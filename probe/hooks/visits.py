@@ -57,9 +57,14 @@ class Visit:
         return self._changed or self.clean
 
     @property
+    def returned(self) -> Any:
+        """What the module returned."""
+        return self._given[2]
+
+    @property
     def replaced(self) -> bool:
         """Whether the module's caller gets something else than the module returned."""
-        return self.output is not self._given[2]
+        return self.output is not self.returned
 
     def change(self, changes: Mapping[int, Changes]) -> None:
         """Run the call again with changes, in place of those so far.

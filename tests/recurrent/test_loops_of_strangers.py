@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -150,6 +151,40 @@ def test_a_state_that_cannot_be_told_is_refused_until_it_is_said(
     recording = probe.record(model, x)
     assert recording["state"].shape == (ROWS, TIME, UNITS)
     assert cell is _Readable or torch.equal(recording["state"], recording.output)
+
+
+class _Keeping(Leaky):
+    """Keeps its states on itself, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trace: list[Tensor] = []
+
+    def forward(self, x: Tensor, h: Any) -> Any:
+        self.last = super().forward(x, h)
+        self.trace = [*self.trace, self.last]
+        return self.last
+
+
+@pytest.mark.filterwarnings("ignore:The run changed:UserWarning")
+@pytest.mark.parametrize("run", [probe.record, probe.sweep, _intervened])
+def test_a_state_that_is_read_where_the_cell_keeps_it_is_not_edited(run: Any, x: Tensor) -> None:
+    """An edit changes what the cell returns, and a head that reads what it keeps would pass over that."""
+    edit = probe.clamp("state", 0.5, steps=TIME - 1)
+    for read, is_returned in (
+        (lambda cell, h: h, True),
+        (lambda cell, h: cell.last, False),
+        (lambda cell, h: torch.stack(cell.trace, 1), False),
+    ):
+
+        def loop(model: Any, x: Tensor, read: Any = read) -> Tensor:
+            h = zeros(x)
+            for now in x.unbind(1):
+                h = model.cell(now, h)
+            return model.head(read(model.cell, h))
+
+        with nullcontext() if is_returned else refused():
+            _ = run(Model(loop, cell=_Keeping(), head=nn.Linear(UNITS, 2)), x, edits=[edit])
 
 
 class _Chunked(Leaky):

@@ -19,7 +19,9 @@ from ...recurrent.grad_mode import grad_mode_kept
 from ...recurrent.layers import Layer
 from ...recurrent.rows.batches import Batch, DependentRowsError, apart, batch_of, close, map_tensors
 from ...recurrent.signals import span
+from ...recurrent.steps.readers import Place
 from .. import threads
+from ..aside import Aside
 from ..drawing import DRAWS
 from ..intervene import Acted, counts, eager
 from ..sessions import Session, sessions
@@ -290,7 +292,16 @@ class _Turn(Session):
         super().__init__(model, [layer for own in cells.values() for _, _, layer in own])
         self._calls = {module: iter(clean.runs[module]) for module in cells}
         self._acted = {one: Acted(*one[1:]) for own in cells.values() for one in own}
-        self._reached = reached
+        self._reached, self._aside = reached, Aside(Place())
+
+    def hand_on(self, visit: Visit) -> None:
+        """Follow what a cell keeps of what an edit replaced."""
+        if self._aside.note(visit):
+            self._follow()
+
+    def end(self, output: Any) -> None:
+        """Note that a pass of the model has returned."""
+        self._aside.check(output)
 
     def counts(self, module: nn.Module) -> bool:
         """Return whether an edit of a cell names steps or sequences, or brings values for them."""

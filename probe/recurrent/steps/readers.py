@@ -150,6 +150,10 @@ class Readers:
         found = [self.of(one).get(state) for one in returned]
         return any(found) or (bool(found) and None not in found)
 
+    def reaches(self, state: Watched, returned: Iterable[Tensor]) -> bool:
+        """Return whether anything that a model returned was made of a state."""
+        return any(state in self.of(one) for one in returned)
+
 
 def _memory(one: Tensor) -> tuple[int, Any] | None:
     """Return what tells a tensor's memory from other memory, and the memory; None where it has none of its own."""

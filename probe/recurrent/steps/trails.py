@@ -253,6 +253,12 @@ def forget(state: Watched) -> None:
         trail.readers.forget(state)
 
 
+def reaches(returned: Any, state: Watched) -> bool:
+    """Return whether anything that a model returned was made of a state that is watched."""
+    trail = _here.trail
+    return trail is not None and trail.readers.reaches(state, arrays_of(returned))
+
+
 def answers(returned: Any, state: Watched) -> bool:
     """Return whether what a model returned was computed from a state that is watched."""
     trail = _here.trail
