@@ -103,26 +103,38 @@ def pushed(subjects: Sequence[Subject]) -> Iterator[dict[str, Any]]:
 
 fixed = partial(rule, source="Suzgun et al. 2019, LSTM networks can perform dynamic counting")
 NEVER_WRONG = fixed(
-    "never-wrong", f"Not one answer is wrong within {LONG} steps, after a training on {SHORT}.", "worst_step_error",
+    "never-wrong",
+    f"Not one answer is wrong within {LONG} steps, after a training on {SHORT}.",
+    "worst_step_error",
     definition="Share of wrong answers over all sequences and steps.",
-    at_most=0.0, controls=(Control(FITTED, 0.05, lower=True),),
-)  # fmt: skip
+    at_most=0.0,
+    controls=(Control(FITTED, 0.05, lower=True),),
+)
 ONE_MAP = fixed(
-    "one-map", "One monotone map of the cell tells the depth at all steps.", "lasting_monotone_accuracy",
+    "one-map",
+    "One monotone map of the cell tells the depth at all steps.",
+    "lasting_monotone_accuracy",
     definition="Share of held-out beginnings of which a rounded isotonic fit gives the depth, four folds.",
-    at_least=0.95, controls=(Control(INITIAL, 0.2),),
-)  # fmt: skip
+    at_least=0.95,
+    controls=(Control(INITIAL, 0.2),),
+)
 STRAIGHT = fixed(
-    "straight", "The cell moves by the same amount with each bracket.", "largest_correlation",
+    "straight",
+    "The cell moves by the same amount with each bracket.",
+    "largest_correlation",
     definition="Correlation of the cell with the depth, the mean of each step taken off both.",
-    at_least=0.99, controls=(Control(INITIAL, 0.02),),
-)  # fmt: skip
+    at_least=0.99,
+    controls=(Control(INITIAL, 0.02),),
+)
 ONE_LEVEL = fixed(
-    "one-level", "Pushed up or down by one level, the network takes one “)” more or one less.", "moved_by_one",
+    "one-level",
+    "Pushed up or down by one level, the network takes one “)” more or one less.",
+    "moved_by_one",
     definition=f"Share of pushes, after {SHORT} steps and where some are open, from which it takes one “)” more, or "
     "one less, than are open. A level is the slope of the cell on the depth.",
-    at_least=0.9, controls=(Control(FITTED, 0.2),),
-)  # fmt: skip
+    at_least=0.9,
+    controls=(Control(FITTED, 0.2),),
+)
 CELL = Question("cell", "Does the cell hold the depth?", held, draw=single_units.draw, rules=(ONE_MAP, STRAIGHT))
 LEVEL = Question(
     "one-level",
