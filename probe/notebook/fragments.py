@@ -82,10 +82,17 @@ def show_finding(finding: Finding) -> str:
     points: list[Sentence] = [f"Of {several(len(finding.claims), 'claim')}: {told}.", f"It holds {held}."]
     points += [[Strong(shortened(name)), ": ", shortened(text)] for name, text in list(finding.notes.items())[:CALLS]]
     rows: list[list[Cell]] = [
-        [shortened(claim.rule.key), shortened(claim.rule.statement, 300), claim.value, claim.interval, claim.n,
-         claim.verdict, shortened(claim.reason, 300)]
+        [
+            shortened(claim.rule.key),
+            shortened(claim.rule.statement, 300),
+            claim.value,
+            claim.interval,
+            claim.n,
+            claim.verdict,
+            shortened(claim.reason, 300),
+        ]
         for claim in finding.claims
-    ]  # fmt: skip
+    ]
     columns = ["claim", "statement", "value", "interval at 95 %", "networks", "verdict", "reason"]
     table = Table(columns, rows, "What was judged.", verdict="verdict", digits=3, max_rows=LAYERS)
     title = next((text for text in (finding.title, finding.question) if text.strip()), "Finding")
