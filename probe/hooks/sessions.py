@@ -216,9 +216,11 @@ class Session:
         if isinstance(layer := self._whole[module][0], LoopLayer):
             before = self._given.pop(module, None)
             call = None if self._looped(layer) else read_loop(layer, arguments, keywords, output, before)
-            self.unread |= set() if call else {module}
-            self._steps[module] = self._steps.get(module, 0) + (call is not None)
-            return call and Visit(self._whole[module], arguments, keywords, output, None, call=call)
+            if call is None:
+                self.unread.add(module)
+                return None
+            self._steps[module] = self._steps.get(module, 0) + 1
+            return Visit(self._whole[module], arguments, keywords, output, None, call=call)
         given, call = self._read.pop(module, ((), None))
         # Of packed sequences it holds a copy, and a hook may have changed them in place since.
         call = call if given is arguments and not keywords and call is not None and call.packed is None else None
