@@ -70,15 +70,23 @@ def test_every_byte_of_a_recording_is_checked(file: Path) -> None:
 
 #: What is changed in a recording's description, in that of its part, or among its tensors; a number repeats its part.
 FALSE: list[tuple[str, Any]] = [
-    *(("about", {"steps": one}) for one in ([0, 1, 2], [True])),
-    *(("about", {"max_error": one}) for one in (float("nan"), -1.0)),
-    *(("about", {"output": one}) for one in ({"packed": [{"value": 1}]}, {"dict": [1]}, {"tensor": []})),
+    ("about", {"steps": [0, 1, 2]}),
+    ("about", {"steps": [True]}),
+    ("about", {"max_error": float("nan")}),
+    ("about", {"max_error": -1.0}),
+    ("about", {"output": {"packed": [{"value": 1}]}}),
+    ("about", {"output": {"dict": [1]}}),
+    ("about", {"output": {"tensor": []}}),
     ("part", {"call": -1}),
-    *(("part", {"lengths": one}) for one in ([4], [4, 5])),
-    *(("part", {"signals": one}) for one in ([], ["nonsense"], [[]])),
+    ("part", {"lengths": [4]}),
+    ("part", {"lengths": [4, 5]}),
+    ("part", {"signals": []}),
+    ("part", {"signals": ["nonsense"]}),
+    ("part", {"signals": [[]]}),
     ("part", {"gradients": ["hidden_state"]}),
     ("twice", {}),
-    *(("tensors", {"0.signals.cell_state": torch.zeros(shape)}) for shape in ((2, 4), (2, 3, 3))),
+    ("tensors", {"0.signals.cell_state": torch.zeros(2, 4)}),
+    ("tensors", {"0.signals.cell_state": torch.zeros(2, 3, 3)}),
     ("tensors", {"0.initial.cell_state": torch.zeros(5, 3)}),
 ]
 
