@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import ProbeError
 from ..recurrent.layers import Layer, LoopLayer
@@ -37,13 +37,17 @@ class Aside:
         layer = visit.layers[0]
         if not visit.replaced or not isinstance(layer, LoopLayer):
             return False
-        own, now = tensors(opened(visit.returned)), {id(one) for one in tensors(opened(visit.output))}
-        memories = [memory_of(one) for one in own]
+        own, now = {id(one): one for one in tensors(opened(visit.returned))}, tensors(opened(visit.output))
+        memories = list(map(memory_of, own.values()))
         # What shares its memory with an output cannot be told from that.
-        gone = [one for one in own if id(one) not in now and memories.count(memory_of(one)) == 1]
+        gone = [
+            one
+            for one in own.values()
+            if not any(one is other for other in now) and memories.count(memory_of(one)) == 1
+        ]
         held, found = list(_held_by(layer.module)), False
         for one in gone:
-            names = dict.fromkeys(name for name, other in held if other is one)
+            names = dict.fromkeys(name for name, memory in held if memory == memory_of(one))
             if names:
                 watched, found = Watched(self._place), True
                 watched.numbers = one.numel()
@@ -64,8 +68,8 @@ class Aside:
         self._kept.clear()
 
 
-def _held_by(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors in a module's own attributes, and in lists, dicts and objects there, with those names."""
+def _held_by(module: nn.Module) -> Iterator[tuple[str, int]]:
+    """Yield the memory of tensors in a module's own attributes, in lists, dicts and objects too, with those names."""
     for name, value in (*vars(module).items(), *module.named_buffers(recurse=False)):
         if name not in _USUAL:
-            yield from ((name, one) for one in arrays_of(value, depth=2))
+            yield from ((name, memory_of(one)) for one in tensors(list(arrays_of(value, depth=2))))
