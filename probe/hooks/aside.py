@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..errors import ProbeError
@@ -37,14 +38,11 @@ class Aside:
         layer = visit.layers[0]
         if not visit.replaced or not isinstance(layer, LoopLayer):
             return False
-        own, now = {id(one): one for one in tensors(opened(visit.returned))}, tensors(opened(visit.output))
-        memories = list(map(memory_of, own.values()))
-        # What shares its memory with an output cannot be told from that.
-        gone = [
-            one
-            for one in own.values()
-            if not any(one is other for other in now) and memories.count(memory_of(one)) == 1
-        ]
+        pairs = zip(tensors(opened(visit.returned)), tensors(opened(visit.output)), strict=True)
+        replaced = {id(old): old for old, new in pairs if not torch.equal(old, new)}
+        own = {id(one): memory_of(one) for one in tensors(opened(visit.returned))}
+        # What shares its memory with another part cannot be told from that.
+        gone = [one for key, one in replaced.items() if list(own.values()).count(own[key]) == 1]
         held, found = list(_held_by(layer.module)), False
         for one in gone:
             names = dict.fromkeys(name for name, memory in held if memory == memory_of(one))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from bodies import Model
-from cells_by_hand import FEATURES, UNITS, Leaky, Loop
+from cells_by_hand import FEATURES, UNITS, Leaky, LikeTorch, Loop
 from refusing import refused, warned
 from torch import Tensor, nn
 
@@ -185,6 +185,35 @@ def test_a_state_that_is_read_where_the_cell_keeps_it_is_not_edited(run: Any, x:
 
         with nullcontext() if is_returned else refused():
             _ = run(Model(loop, cell=_Keeping(), head=nn.Linear(UNITS, 2)), x, edits=[edit])
+
+
+class _KeepingMemory(LikeTorch):
+    """Keeps a part of its state on itself, too."""
+
+    def forward(self, x: Tensor, state: Any = None) -> Any:
+        h, (_, self.c) = super().forward(x, state)
+        return h, (h, self.c)
+
+
+@pytest.mark.filterwarnings("ignore:The run changed:UserWarning")
+@pytest.mark.parametrize("run", [probe.record, probe.sweep, _intervened])
+def test_a_part_that_an_edit_leaves_may_be_read_where_the_cell_keeps_it(run: Any, x: Tensor) -> None:
+    """What stands there is what the step made: an edit of the other part moves it from the next step on."""
+
+    def loop(model: Any, x: Tensor) -> Tensor:
+        state, read = (x.new_zeros(ROWS, 4), x.new_zeros(ROWS, 4)), []
+        for now in x.unbind(1):
+            _, state = model.cell(now, state)
+            read.append(model.cell.c)
+        return torch.stack(read, 1)
+
+    model = Model(loop, cell=_KeepingMemory())
+    plain, found = model(x), run(model, x, edits=[probe.clamp("state[0]", 0.5, steps=AT)])
+    output = found.output if run is probe.record else found
+    moved = (output.reshape(plain.shape) != plain).any(-1).any(0)
+    assert moved.tolist() == [step > AT for step in range(TIME)]
+    with refused():
+        _ = run(model, x, edits=[probe.clamp("state[1]", 0.5, steps=AT)])
 
 
 class _Chunked(Leaky):
