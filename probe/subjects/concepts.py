@@ -160,7 +160,7 @@ def check_given(name: str, given: Any, shape: tuple[int, ...] | None) -> None:
     check_has_numbers(raw, f"The concept {name!r}")
     shape_given = tuple(getattr(raw, "shape", ()))
     if len(shape_given) != 2:
-        if len(shape_given) == 1 and any(isinstance(one, (list, tuple, np.ndarray, Tensor)) for one in raw):
+        if len(shape_given) == 1 and any(isinstance(one, (list, tuple)) or getattr(one, "ndim", 0) for one in raw):
             raise ProbeError(
                 f"The concept {name!r} is a list of {len(raw)} sequences that differ in length; {_ALLOWED}. Fill "
                 "short sequences up with NaN, None or empty texts, and give the study lengths=."

@@ -44,6 +44,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
         {"concepts": {}},
         {"concepts": {"ones": np.ones((12, 7))}},
         {"concepts": {"ones": np.ones(12)}},
+        {"concepts": {"ones": torch.ones(12)}},
         {"concepts": {"ones": np.ones((8, 12))}},
         {"concepts": {"ones": [["a", "b"][: 1 + row % 2] for row in range(12)]}},
         {"concepts": {"ones": Concept([["a", "b"][: 1 + row % 2] for row in range(12)])}},
