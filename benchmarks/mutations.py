@@ -200,7 +200,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.evidence.intervals",
+        "probe.intervals",
         "tests/evidence/test_findings.py",
         ("statistics: a share by Wilson", '"exact"', '"wilson"'),
     ),
@@ -262,7 +262,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("studies: pairs that the network answers wrong count", "_only(rest, right)", "rest"),
     ),
     *of(
-        "probe.subjects.networks.random_weights",
+        "probe.recurrent.random_weights",
         "tests/studies/test_parts.py::test_shuffled_weights_keep_each_gates_numbers_and_fresh_ones_torchs_bounds",
         ("studies: the gates of shuffled weights are mixed", "parameter.split(units)", "(parameter,)"),
     ),

@@ -29,7 +29,7 @@ from torch import nn
 
 import probe
 from probe.command_line.shell import Whole, command, emit, run
-from probe.evidence.intervals import bootstrap_counts, percentile_interval
+from probe.intervals import bootstrap_counts, percentile_interval
 from probe.methods.probing.scores import Score
 
 from .speed import table

@@ -14,8 +14,8 @@ from ..errors import ProbeError
 from ..loading.checkpoint import Checkpoint
 from ..loading.choices import Open
 from ..loading.load import survey
-from ..loading.named_network import named_network
 from ..recurrent.inspection import inspect
+from ..recurrent.named_network import named_network
 from ..storage.files import write_atomically
 from ..subjects.heads import KERNELS
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..errors import ProbeError, several, unknown
+from ..intervals import median_interval, share_interval
 from .claim_checks import check_judging, check_pairing, check_rule, check_values
-from .intervals import median_interval, share_interval
 from .ranges import Interval, Range
 from .strongest import with_strongest
 

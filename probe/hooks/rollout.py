@@ -75,7 +75,7 @@ class Rollout:
         Raises:
             ProbeError: the episodes have other seeds, so that none are pairs.
         """
-        from ..evidence.intervals import median_interval
+        from ..intervals import median_interval
 
         if self.seeds != edited.seeds:
             raise ProbeError(

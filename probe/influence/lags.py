@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..arguments import TEXT, checked_arguments
 from ..errors import ProbeError, unknown
-from ..evidence.intervals import bootstrap_counts, percentile_interval
+from ..intervals import bootstrap_counts, percentile_interval
 
 #: From answers, (batch, step, number), to decisions, (batch, step).
 Decide = Callable[[np.ndarray], np.ndarray]

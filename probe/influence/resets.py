@@ -20,9 +20,9 @@ from ..hooks.sweeping.sweep import run_edits
 from ..recording.recording import LayerRecording
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import LoopLayer
+from ..recurrent.random_weights import random_weights
 from ..recurrent.rows.batches import batch_of
 from ..recurrent.signals import Signal, Site, as_indices, within
-from ..subjects.networks.random_weights import random_weights
 from .lags import Decide, apart, compared
 
 #: What is decided, by name.

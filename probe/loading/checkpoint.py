@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError, unknown
+from ..recurrent.named_network import run
 from .modules import BothWays
 
 
@@ -137,13 +138,3 @@ class Checkpoint:
         lines += [f"other: {name} {tuple(tensor.shape)}" for name, tensor in self.tensors.items()]
         lines += [f"not understood: {name}" for name in self.not_understood]
         return "\n".join(lines)
-
-
-def run(module: nn.Module, x: Tensor) -> Tensor:
-    """Return the hidden states of a recurrent module, (batch, time, unit); a cell is called step by step."""
-    if not isinstance(module, nn.RNNCellBase):
-        return module(x)[0]
-    states: list[Any] = []
-    for step in x.unbind(1):
-        states.append(module(step, states[-1] if states else None))
-    return torch.stack([state[0] if isinstance(state, tuple) else state for state in states], dim=1)

@@ -21,12 +21,12 @@ from torch import nn
 
 from ..errors import ProbeError
 from ..recurrent.inspection import inspect
+from ..recurrent.named_network import named_network
 from ..storage.files import as_path, is_unfinished, remove, write_atomically
 from ..storage.tensor_files import OURS, about_of, as_bytes
 from .checkpoint import Checkpoint
 from .described import blank, describe
 from .formats.converted_folder import CARD, CONFIG, WEIGHTS, read_config
-from .named_network import named_network
 from .readers import Budget
 
 #: What a network that was saved alone is called in the folder.

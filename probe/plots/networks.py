@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..evidence.intervals import median_interval
+from ..intervals import median_interval
 from .legends import legend_above
 from .lines import numbered
 from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, RoleStyle, axes_or_new, drawn, panels

@@ -13,8 +13,8 @@ from ..errors import ProbeError
 from ..hooks.drawing import DRAWS
 from ..hooks.record import record
 from ..recording.recording import LayerRecording, Recording
-from ..subjects.networks.random_weights import TRIES, same_states
-from ..subjects.networks.random_weights import random_weights as copies
+from ..recurrent.random_weights import TRIES, same_states
+from ..recurrent.random_weights import random_weights as copies
 
 
 @checked_arguments()

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from ..arguments import checked_arguments, whole
 from ..errors import ProbeError, unknown
-from ..evidence.intervals import bootstrap_counts
+from ..intervals import bootstrap_counts
 from ..methods.probing.linear import LinearProbe
 from ..methods.probing.scores import MARGIN, Score, margin_beside
 from ..recording.recording import LayerRecording
+from ..recurrent import random_weights
 from ..recurrent.signals import Signal
-from ..subjects.networks import random_weights
 from .points import Points
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ from ..errors import ProbeError
 from ..evidence.measurements import FITTED_HEADS, LATER
 from ..methods.abstraction.programs import as_tuples
 from ..questions.question import Question
+from ..recurrent import random_weights
 from ..subjects.budget import Budget
 from ..subjects.controls import is_same, perhaps_same
 from ..subjects.functions import answers_of, of_package
-from ..subjects.networks import random_weights
 from ..subjects.subject import Subject, per_subject
 
 #: What the version is called beside the digests, and the digest of all networks where there are many.

@@ -16,10 +16,10 @@ from torch.utils import _pytree as pytree
 from ..errors import ProbeError
 from ..evidence.measurements import Network
 from ..methods.probing.linear import LinearProbe, fit_linear
+from ..recurrent.random_weights import TRIES, random_weights, same_states
 from .answers import rows_at_steps
 from .functions import calling
 from .heads import linear
-from .networks.random_weights import TRIES, random_weights, same_states
 from .networks.seen import as_seen, seen_layers
 from .readouts import CLASSES, NUMBER, Head, Readout, copied
 from .states import packed, run

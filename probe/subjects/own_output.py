@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError, several
 from ..evidence.words import listed
-from ..loading.named_network import unwrapped
 from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import Layer
+from ..recurrent.named_network import unwrapped
 from .concepts import Known
 from .functions import calling
 from .heads import meaning

@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from ..errors import ProbeError, several
 from ..evidence.words import listed
 from ..hooks.record import record
-from ..loading.named_network import unwrapped
 from ..methods.probing.controls import MOST_BINS
 from ..methods.probing.groups import folds_of
 from ..methods.probing.prefixes import StepStates, first_of_prefix, turned
@@ -23,6 +22,7 @@ from ..recording.recording import Recording
 from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers
 from ..recurrent.layers import Layer, OpenLayer
+from ..recurrent.named_network import unwrapped
 from ..recurrent.signals import Signal
 from .concepts import Known
 from .subject import Subject, per_subject

@@ -13,8 +13,8 @@ from torch import nn
 
 from probe import Finding, ProbeError
 from probe.evidence import DataFigure, Range, Rule, judge
-from probe.evidence.intervals import median_interval, share_interval
 from probe.evidence.measurements import COLUMNS, Network, measurement, tabulate
+from probe.intervals import median_interval, share_interval
 from probe.plots.style import new_figure
 
 RULE = Rule("1", "It counts.", "accuracy", "share", "a test", Range.at_least(8 / 9), Range.at_most(0.5), needs=6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probe.evidence.intervals import bootstrap_counts, percentile_interval
+from probe.intervals import bootstrap_counts, percentile_interval
 from probe.methods.probing.scores import Score
 
 #: The mean of a loss, relative to its scale of 1; the score is 1 less this.

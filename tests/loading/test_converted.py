@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 import probe
 from probe import Checkpoint, ProbeError
-from probe.loading.checkpoint import Source, run
+from probe.loading.checkpoint import Source
 from probe.loading.converted import convert
 from probe.loading.modules import Backwards, BothWays, Masked
 from probe.recurrent import CustomGRU, CustomLSTM, CustomRNN
+from probe.recurrent.named_network import run
 from probe.storage import files, tensor_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 import probe
 from probe import Checkpoint, Concept, Readout, Study
-from probe.evidence.intervals import bootstrap_counts
+from probe.intervals import bootstrap_counts
 from probe.loading.checkpoint import Source
 from probe.loading.modules import Masked
 from probe.methods.probing.controls import clock_features, inputs_around
@@ -24,11 +24,11 @@ from probe.methods.probing.scores import Score, of_categories, of_numbers
 from probe.methods.probing.splits import by_sequence
 from probe.questions.states.targets import Target
 from probe.recurrent import CustomLSTM
+from probe.recurrent.random_weights import FRESH, SHUFFLED, random_weights
 from probe.studies.prepare import prepare
 from probe.subjects.answers import task_of
 from probe.subjects.concepts import resolve
 from probe.subjects.ends import ends_of
-from probe.subjects.networks.random_weights import FRESH, SHUFFLED, random_weights
 from probe.subjects.stacks import layer_inputs
 from probe.subjects.states import reads_ahead, run, sample_of
 

@@ -16,7 +16,7 @@ from studied import answer, bits, planted, study_of, value
 from torch import nn
 
 from probe import Finding, Readout, Study
-from probe.evidence.intervals import bootstrap_counts
+from probe.intervals import bootstrap_counts
 from probe.methods.probing.fits import Logistic
 from probe.methods.probing.scores import of_categories
 from probe.methods.probing.splits import by_sequence

@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.intervals import share_interval
+from ...intervals import share_interval
 
 #: Takes one sequence, a tuple with a number a step (or a tuple of its features), of any length; returns the answer.
 Program = Callable[[tuple], float]

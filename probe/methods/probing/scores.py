@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from ...evidence.intervals import share_interval, studentised_interval
+from ...intervals import share_interval, studentised_interval
 from .linear import ROUNDING
 
 #: A score beats a control if the lower end of the interval of their difference is above this, or above less near the

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 
 from ...errors import ProbeError, several
 from ...evidence.claims import Control
-from ...evidence.intervals import share_interval
 from ...evidence.measurements import Network, measurement, one, only, tabulate
 from ...evidence.words import said
+from ...intervals import share_interval
 from ...methods.abstraction.automata import automaton_of
 from ...methods.probing.linear import r_squared
 from ...plots.networks import draw_dots

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...evidence.intervals import share_interval
+from ...intervals import share_interval
 
 
 def mostly_wrong(right: int, count: int, frequent: float) -> str:

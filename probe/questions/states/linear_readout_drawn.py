@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...evidence.intervals import bootstrap_counts
 from ...evidence.measurements import measurement, tabulate
 from ...evidence.strongest import RANDOM
+from ...intervals import bootstrap_counts
 from ...methods.probing.controls import clock_features, inputs_read
 from ...methods.probing.scores import MARGIN, Score, of_categories
-from ...subjects.networks.random_weights import kind_of
+from ...recurrent.random_weights import kind_of
 from ...subjects.states import Place, reads_ahead, sample_of, states_of
 from ...subjects.subject import Subject, as_subjects, per_subject
 from .targets import Target, why_no_target

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...errors import several
-from ...evidence.intervals import bootstrap_counts
+from ...intervals import bootstrap_counts
 from ...methods.probing import targets
 from ...methods.probing.controls import inputs_read
 from ...methods.probing.targets import FOLDS, LEAST_SEQUENCES

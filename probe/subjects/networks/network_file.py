@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from ...errors import ProbeError
 from ...loading.checkpoint import Checkpoint
-from ...loading.load import load
 from ...loading.modules import Masked, without_mask
-from ...loading.named_network import named_network
+from ...recurrent.named_network import named_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,7 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
             f"The network is a {type(network).__name__}; give a torch module, what probe.load returned, or the path "
             "of a file of weights."
         )
-    checkpoint = network if isinstance(network, Checkpoint) else load(network)
+    checkpoint = network if isinstance(network, Checkpoint) else _loaded(network)
     path = checkpoint.source.path
     if name is None and len(checkpoint.recurrent) > 1:
         listed = ", ".join(map(repr, checkpoint.recurrent))
@@ -71,6 +70,13 @@ def open_network(network: Any, name: str | None, *, lengths_said: bool = False) 
     called = chosen or type(module).__name__
     model = named_network(chosen, without_mask(module, lengths_said=lengths_said)).eval()
     return Opened(model, called, checkpoint.tensors, card, checkpoint.source.framework, checkpoint.source.format)
+
+
+def _loaded(path: str | os.PathLike[str]) -> Checkpoint:
+    """Return what a file holds. Only here are the readers of all formats needed, and so imported."""
+    from ...loading.load import load
+
+    return load(path)
 
 
 def _joined(sentences: Sequence[str]) -> str:

@@ -9,6 +9,9 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from .finding import find_layers
+from .layers import LoopLayer
+
 #: Raised when a seed draws other weights: what a study kept that was measured beside the earlier ones is then stale.
 VERSION = 2
 #: At most so many copies are drawn for each that is asked for.
@@ -66,9 +69,6 @@ def _in_order(value: Tensor) -> Tensor:
 
 
 def _recurrent(model: nn.Module, cells: Collection[str]) -> list[nn.Module]:
-    from ...recurrent.finding import find_layers
-    from ...recurrent.layers import LoopLayer
-
     found = (one for one in find_layers(model) if not isinstance(one, LoopLayer) or one.name in cells)
     return list(dict.fromkeys(layer.module for layer in found))
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-
-from .checkpoint import run
 
 
 class NamedNetwork(nn.Module):
@@ -41,3 +40,13 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def named_network(name: str, module: nn.Module) -> nn.Module:
     """Return a model whose only network is the one given, with its layers named as in the file."""
     return NamedNetwork(name, module) if name or isinstance(module, nn.RNNCellBase) else module
+
+
+def run(module: nn.Module, x: Tensor) -> Tensor:
+    """Return the hidden states of a recurrent module, (batch, time, unit); a cell is called step by step."""
+    if not isinstance(module, nn.RNNCellBase):
+        return module(x)[0]
+    states: list[Any] = []
+    for step in x.unbind(1):
+        states.append(module(step, states[-1] if states else None))
+    return torch.stack([state[0] if isinstance(state, tuple) else state for state in states], dim=1)
