@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from . import showing
+
 if TYPE_CHECKING:
     from . import examples as examples
     from . import plots as plots
@@ -59,6 +61,21 @@ _HOMES = {
     "studies.study": ("Concept", "Readout", "Study"),
     "hooks.sweeping.sweep": ("sweep",),
 }
+#: How values show themselves: who does it, by its module and name in rooms above that of the type.
+_SHOWS = {
+    "evidence.findings.Finding": {"_repr_html_": "notebook.fragments.show_finding"},
+    "probes.reading.Reading": {"plot": "plots.networks.draw_reading"},
+    "recording.recording.Recording": {
+        "_repr_html_": "notebook.fragments.show_recording",
+        "plot": "plots.accessor.RecordingPlots",
+    },
+    "recurrent.inspection.ModelDescription": {"_repr_html_": "notebook.fragments.show_model"},
+    "report.page.Page": {"_repr_html_": "notebook.frames.frame"},
+}
+for _kind, _methods in _SHOWS.items():
+    for _method, _by in _methods.items():
+        showing.register(f"probe.{_kind}", _method, f"probe.{_by}")
+
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, several
+from ..showing import show
 from ..storage import digests
 from ..storage.damaged import ERRORS
 from ..storage.files import as_path, read_bytes, write_atomically
@@ -158,9 +159,7 @@ class Finding:
 
     def _repr_html_(self) -> str:
         """Show the finding in a notebook: its claims, and what it holds besides."""
-        from ..notebook.fragments import show_finding
-
-        return show_finding(self)
+        return show(self, "_repr_html_")
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Write the finding as a folder and return its path.

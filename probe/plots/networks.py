@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..intervals import median_interval
+from ..recurrent.random_weights import FRESH, SHUFFLED, kind_of
 from .legends import legend_above
 from .lines import numbered
 from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, RoleStyle, axes_or_new, drawn, panels
+
+if TYPE_CHECKING:
+    from ..probes.reading import Reading
 
 #: Inches that the y axis takes with its numbers and its name, and that a letter is wide.
 AXIS, LETTER = 0.7, 0.082
@@ -118,6 +122,14 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
                 draw_median_line(own, ax=ax, at=at, label=label, linewidth=width, markersize=size, **look.line())
     legend_above(ax, most=4)
     return ax
+
+
+def draw_reading(reading: Reading, *, ax: Axes | None = None) -> Axes | Figure:
+    """Draw the scores of a reading, `Reading.plot`: over steps where it has a map for each."""
+    draw = draw_scores_over_steps if reading.table["step"].notna().any() else draw_scores
+    random = dict.fromkeys((FRESH, SHUFFLED), "random weights")
+    names = map(str, reading.table["network"].unique())
+    return draw(reading.table, {name: random.get(kind_of(name), name) for name in names}, ax=ax)
 
 
 def draw_scores(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | None = None) -> Axes | Figure:

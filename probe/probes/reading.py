@@ -18,8 +18,8 @@ from ..intervals import bootstrap_counts
 from ..methods.probing.linear import LinearProbe
 from ..methods.probing.scores import MARGIN, Score, margin_beside
 from ..recording.recording import LayerRecording
-from ..recurrent import random_weights
 from ..recurrent.signals import Signal
+from ..showing import show
 from .points import Points
 
 if TYPE_CHECKING:
@@ -287,12 +287,7 @@ class Reading:
         Returns:
             The axes of a single panel, or the figure of several.
         """
-        from ..plots.networks import draw_scores, draw_scores_over_steps
-
-        draw = draw_scores_over_steps if self.table["step"].notna().any() else draw_scores
-        random = dict.fromkeys((random_weights.FRESH, random_weights.SHUFFLED), "random weights")
-        names = map(str, self.table["network"].unique())
-        return draw(self.table, {name: random.get(random_weights.kind_of(name), name) for name in names}, ax=ax)
+        return show(self, "plot", ax=ax)
 
     def _find(self, signal: str | None, layer: str | None) -> SignalRead:
         found = [read for read in self._read if signal in (None, read.signal) and layer in (None, read.part.layer)]

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..arguments import checked_arguments, whole
 from ..errors import ProbeError, require, unknown
 from ..recurrent.signals import Signal, as_signal, shaped
+from ..showing import show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,9 +99,7 @@ class Recording:
 
     def _repr_html_(self) -> str:
         """Show the recording in a notebook, in its own colours: what was kept, in numbers."""
-        from ..notebook.fragments import show_recording
-
-        return show_recording(self)
+        return show(self, "_repr_html_")
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -207,9 +206,7 @@ class Recording:
     @property
     def plot(self) -> RecordingPlots:
         """Plots of the recording, those of `probe.plots` that take one: `recording.plot.heatmap(row=3)`."""
-        from ..plots.accessor import RecordingPlots
-
-        return RecordingPlots(self)
+        return show(self, "plot")
 
     def to_xarray(self) -> xr.DataTree:
         """Return a DataTree with a node a layer (`layer/call`, where a layer was called several times).

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..arguments import NAMES, checked_arguments, whole
 from ..errors import ProbeError, several, unknown
+from ..showing import show
 from .finding import find_layers
 from .layers import Layer, OpenLayer
 from .signals import UNKNOWN, Signal, shaped
@@ -148,9 +149,7 @@ class ModelDescription:
 
     def _repr_html_(self) -> str:
         """Show the layers in a notebook, in its own colours."""
-        from ..notebook.fragments import show_model
-
-        return show_model(self)
+        return show(self, "_repr_html_")
 
 
 @checked_arguments()

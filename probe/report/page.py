@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..errors import ProbeError, several, unknown
+from ..showing import show
 from ..storage.files import write_atomically
 from .blocks import Block, Cards, Figure, LiveBlock, LivePart, Panels, Pills, Points, Text, walk
 from .inline import Link, Sentence, pieces
@@ -169,9 +170,7 @@ class Page:
 
     def _repr_html_(self) -> str:
         """Show the page in a notebook, in a frame that can reach nothing outside itself."""
-        from ..notebook.frames import frame
-
-        return frame(self)
+        return show(self, "_repr_html_")
 
 
 def _repeated(names: Sequence[str]) -> str | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from bodies import Model
 from pages_read import HOSTILE, SVG, Reader, page_of, shape, square
@@ -18,6 +20,7 @@ from probe.evidence import DataFigure, Range, Rule, judge
 from probe.explorer import Explorer, ExplorerNetwork
 from probe.notebook.fragments import described
 from probe.recording.recording import LayerRecording, Recording
+from probe.showing import SHOWN_BY
 
 RULE = Rule("1", "It counts.", "share", "share", "a test", Range.at_least(0.5), Range.at_most(0.2), needs=6)
 TABLE = pd.DataFrame(
@@ -34,6 +37,12 @@ def recorded(values: dict[str, Tensor], **changes: Any) -> Recording:
     part = LayerRecording("rnn[0]", 0, {Signal(name): value for name, value in values.items()}, {})
     given = {"output": None, "parts": (part,), "steps": None, "not_called": (), "max_error": 0.0} | changes
     return Recording(**given)
+
+
+def named(name: str) -> Any:
+    """Return what has a name, such as `probe.report.page.Page`."""
+    module, _, inside = name.rpartition(".")
+    return getattr(import_module(module), inside)
 
 
 def finding(**changes: Any) -> Finding:
@@ -174,3 +183,21 @@ def test_pages_stand_in_a_frame_and_print_short() -> None:
         "  DataFigure 'line': A line (2 rows behind it)",
         "  8 measurements",
     ]
+
+
+@pytest.mark.parametrize(("kind", "method"), SHOWN_BY)
+def test_a_value_has_the_method_that_is_registered_for_it(kind: str, method: str) -> None:
+    """And whoever does it exists: both are named as texts, which nothing else would miss."""
+    assert method in vars(named(kind))
+    assert callable(named(SHOWN_BY[kind, method]))
+
+
+def test_a_value_of_a_kind_of_its_own_shows_itself_as_what_it_is() -> None:
+    """A class below `Recording` needs no line of its own."""
+
+    class Mine(Recording):
+        pass
+
+    own = Mine(None, (), None, (), 0.0)
+    assert own._repr_html_() == recorded({}, parts=())._repr_html_()
+    assert "heatmap" in repr(own.plot)

@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = 12
-#: How values show themselves: in rooms above them, into which they reach up.
-SHOWN = ("_repr_html_", "plot")
+#: The tables of `probe/__init__.py` whose texts name what is imported when a name is first used.
+TABLES = ("_HOMES", "_SHOWS")
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -26,27 +26,37 @@ def arrows(root: Path) -> dict[str, set[str]]:
     known, found = modules(root), dict[str, set[str]]()
     for name, file in known.items():
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        named: set[str] = set()
-        for node in running(ast.parse(file.read_text())):
+        tree = ast.parse(file.read_text())
+        named = {f"probe.{text}" for text in texts_of_tables(tree)} if name == "probe" else set[str]()
+        named |= {one.rpartition(".")[0] for one in named}
+        for node in running(tree):
             start = ""
             if isinstance(node, ast.ImportFrom):
                 above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
                 start = ".".join([*above, *([node.module] if node.module else [])])
-            whole = {f"{start}.{alias.name}".strip(".") for alias in node.names}
+            # `__version__` stands in `probe/__init__.py` itself, and takes nobody into a room.
+            whole = {f"{start}.{alias.name}".strip(".") for alias in node.names if alias.name != "__version__"}
             named |= {one if one in known else start for one in whole}
         found[name] = {one for one in named if one in known and one != name}
     return found
 
 
+def texts_of_tables(tree: ast.Module) -> Iterator[str]:
+    """Yield the texts of the tables that say where a name lives, and who shows a value."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in TABLES:
+            yield from (ast.literal_eval(one) for one in ast.walk(node) if isinstance(one, ast.Constant))
+
+
 def running(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yield the imports of code that are made when it runs, but for those of how a value shows itself."""
+    """Yield the imports of code that are made when it runs."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child
         elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             for other in child.orelse:
                 yield from running(other)
-        elif not (isinstance(child, ast.FunctionDef) and child.name in SHOWN):
+        else:
             yield from running(child)
 
 
@@ -75,20 +85,26 @@ def test_each_module_says_what_lives_there() -> None:
     assert [name for name, file in modules(ROOT).items() if not ast.get_docstring(ast.parse(file.read_text()))] == []
 
 
-LATE = "def f():\n    from .a import x"
-SHOWING = "class B:\n    def {}(self):\n        from .a import x"
-CIRCLES = dict.fromkeys(["from . import a", "import probe.c", LATE, SHOWING.format("plots")], True)
-CIRCLES |= dict.fromkeys([SHOWING.format("plot"), "if TYPE_CHECKING:\n    from .a import x"], False)
+CIRCLES = {
+    "from . import a": True,
+    "import probe.c": True,
+    "def f():\n    from .a import x": True,
+    "class B:\n    def _repr_html_(self):\n        from .a import x": True,
+    "from . import named": True,
+    "if TYPE_CHECKING:\n    from .a import x": False,
+}
 
 
 @pytest.mark.parametrize(("code", "circle"), CIRCLES.items())
 def test_a_circle_would_be_noticed(code: str, circle: bool, tmp_path: Path) -> None:
-    """The control arm: plain, late and absolute imports close a circle; those of types alone do not."""
+    """The control arm: plain, late, absolute and registered imports close a circle; those of types alone do not."""
     (tmp_path / "probe").mkdir()
-    for name, text in {"a": "from . import b", "b": code, "c": "from probe.a import x"}.items():
+    registering = '_SHOWS = {"c.C": {"plot": "a.draw"}}'
+    modules = {"__init__": registering, "a": "from . import b", "b": code, "c": "from probe.a import x"}
+    for name, text in modules.items():
         _ = (tmp_path / "probe" / f"{name}.py").write_text(text)
     if circle:
         with pytest.raises(CycleError):
             floors(arrows(tmp_path))
     else:
-        assert floors(arrows(tmp_path)) == {"probe.b": 1, "probe.a": 2, "probe.c": 3}
+        assert floors(arrows(tmp_path)) == {"probe.b": 1, "probe.a": 2, "probe.c": 3, "probe": 4}
