@@ -43,7 +43,7 @@ ROLES_OF: Mapping[str, tuple[str, ...]] = {
     "analyses.counter.pictures.put_in": ("planted", "trained"),
     "analyses.counter.pictures.string": ("trained",),
     "analyses.counter.width": ("trained",),
-    "analyses.flipflop.pictures": ("trained",),
+    "analyses.flipflop.page": ("trained",),
 }
 #: Where the class of all figures keeps them while tests run, whatever name this file was imported by.
 _MADE = "made_in_tests"

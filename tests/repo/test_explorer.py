@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import probe
 from analyses.counter import explored as counter
-from analyses.flipflop import explored as flipflop
+from analyses.flipflop import page as flipflop
 from models.populations import SECOND_JUDGED
 from models.zoo import networks
 from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork, ExplorerProgram

@@ -16,7 +16,7 @@ import torch
 from refusing import refused
 
 from analyses.flipflop import rules, study
-from analyses.flipflop.study import CELLS, PROBABILITY, last_sign
+from analyses.flipflop.networks import CELLS, PROBABILITY, last_sign
 from models.data import generator
 from models.flipflop import __main__ as command
 from models.flipflop import stored
