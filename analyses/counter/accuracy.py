@@ -13,8 +13,8 @@ from models.fitted_head import SCALE
 from models.recipes import recipe
 from models.tasks import format_bits
 from probe.evidence import Control
+from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import measurement, tabulate
-from probe.evidence.strongest import STRONGEST
 from probe.questions.answers import answers
 from probe.questions.question import Question
 from probe.subjects.answers import answers_to

@@ -14,8 +14,8 @@ from analyses.counter import common
 from models.recipes import BASE_RATES, EARLY, RATED
 from probe import Finding
 from probe.evidence import Control, DataFigure, judge
+from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import measurement, tabulate
-from probe.evidence.strongest import STRONGEST
 from probe.methods.abstraction.programs import slope
 from probe.plots.legends import figure_legend
 from probe.plots.style import GREY, SMALL, new_figure, role_style, style

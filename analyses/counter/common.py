@@ -29,8 +29,8 @@ from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
 from probe.evidence import Claim, Control, DataFigure, Rule
+from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import FITTED_HEADS, Network, only
-from probe.evidence.strongest import STRONGEST
 from probe.plots.style import ROLE_STYLE, style
 from probe.questions import rules
 from probe.subjects.concepts import NUMERIC, Concept, Known, resolve

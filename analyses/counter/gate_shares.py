@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 
 from analyses.counter import common
 from probe.evidence import Control, DataFigure
+from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import only
-from probe.evidence.strongest import STRONGEST
 from probe.plots.study_figures import medians_in_words
 from probe.plots.style import new_figure
 from probe.questions.interventions import gate_shares

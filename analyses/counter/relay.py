@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 
 from analyses.counter import common
 from probe.evidence import Control, DataFigure, Range, Rule
+from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import measurement, tabulate
-from probe.evidence.strongest import STRONGEST
 from probe.methods.decomposition.shapley import shapley_values
 from probe.plots.legends import legend_above
 from probe.plots.study_figures import medians_in_words

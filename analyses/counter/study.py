@@ -45,7 +45,7 @@ from models.populations import (
 from models.recipes import RECIPES, Recipe
 from probe import Finding, ProbeError, Study
 from probe.errors import unknown
-from probe.evidence.strongest import STRONGEST
+from probe.evidence.claims import STRONGEST
 from probe.evidence.words import listed
 from probe.questions import Question
 from probe.report import Details, Link, Section, Table, Text

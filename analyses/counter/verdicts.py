@@ -14,8 +14,8 @@ from analyses.counter import common
 from probe import Finding
 from probe.errors import several
 from probe.evidence import Claim, DataFigure
+from probe.evidence.claims import STRONGEST, of_rule, with_strongest
 from probe.evidence.measurements import tabulate
-from probe.evidence.strongest import STRONGEST, of_rule, with_strongest
 from probe.evidence.words import listed
 from probe.plots.legends import figure_legend
 from probe.plots.style import GREY, IN_INK, ROLE_STYLE, new_figure, style

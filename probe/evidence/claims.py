@@ -4,24 +4,90 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..errors import ProbeError, several, unknown
 from ..intervals import median_interval, share_interval
-from .claim_checks import check_judging, check_pairing, check_rule, check_values
-from .ranges import Interval, Range
-from .strongest import with_strongest
+from .measurements import CONTROLS, FITTED_HEADS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Interval = tuple[float, float]
+#: Networks by name and pair, each with its value.
+Values = Mapping[tuple[str, str], float]
 Verdict = Literal["established", "refuted", "undecided", "not specific", "passed", "failed"]
 Statistic = Literal["median", "share"]
 #: Raised by hand when the same rule and the same table could get another verdict.
 JUDGING = 1
+#: The role of the networks with random weights; and what the best of the heads is called, as a role and in tables.
+RANDOM, STRONGEST = CONTROLS[0], "strongest head"
 _FIRST_SPELLED = {"own initialisation": "untrained", "fitted head": "readout"}
+#: The columns that a table must have to be judged.
+_COLUMNS = ("metric", "role", "network", "pair", "value")
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range of values, its ends included unless it says otherwise.
+
+    Attributes:
+        low: lower end.
+        high: upper end.
+        open_low: whether the lower end itself lies outside.
+        open_high: whether the upper end itself lies outside.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = all(isinstance(end, Real) and not math.isnan(end) for end in (self.low, self.high))
+        if not numbers or self.low > self.high:
+            raise ProbeError(
+                f"A range of low={self.low!r} and high={self.high!r} has no inside; give two numbers, low <= high."
+            )
+
+    @classmethod
+    def at_least(cls, bound: float) -> Range:
+        """All values from the bound up."""
+        return cls(low=bound)
+
+    @classmethod
+    def above(cls, bound: float) -> Range:
+        """All values beyond the bound."""
+        return cls(low=bound, open_low=True)
+
+    @classmethod
+    def at_most(cls, bound: float) -> Range:
+        """All values up to the bound."""
+        return cls(high=bound)
+
+    @classmethod
+    def below(cls, bound: float) -> Range:
+        """All values short of the bound."""
+        return cls(high=bound, open_high=True)
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def covers(self, interval: Interval) -> bool:
+        """Return whether a whole interval lies inside."""
+        return interval[0] in self and interval[1] in self
+
+    def __str__(self) -> str:
+        low = f"{'>' if self.open_low else '≥'} {self.low:g}"
+        high = f"{'<' if self.open_high else '≤'} {self.high:g}"
+        parts = [low] * math.isfinite(self.low) + [high] * math.isfinite(self.high)
+        return " and ".join(parts) or "any value"
 
 
 @dataclass(frozen=True)
@@ -77,7 +143,12 @@ class Rule:
     sentence: str = ""
 
     def __post_init__(self) -> None:
-        check_rule(self.key, self.statistic, self.needs, get_args(Statistic))
+        if self.statistic not in get_args(Statistic):
+            raise ProbeError(f"Rule {self.key!r}: {unknown('statistic', self.statistic, get_args(Statistic))}")
+        if not isinstance(self.needs, int) or self.needs < 1:
+            raise ProbeError(
+                f"Rule {self.key!r} has needs={self.needs!r}; a verdict needs a whole number of networks, at least 1."
+            )
 
     @property
     def on_page(self) -> str:
@@ -193,7 +264,7 @@ def judge(table: pd.DataFrame, rules: Iterable[Rule], *, family: int | None = No
         ProbeError: a rule's metric was not measured on any trained network, or more than once on one, or is
             NaN; two controls of a rule share a pair; or the table lacks a column.
     """
-    listed = check_judging(table, rules, family, Rule)
+    listed = _check_judging(table, rules, family)
     size = family if family is not None else sum(not rule.check for rule in listed)
     return tuple(_judge(table, rule, 1 - 0.05 / max(size, 1)) for rule in listed)
 
@@ -306,7 +377,7 @@ def _by_network(table: pd.DataFrame, rule: Rule, role: str) -> dict[tuple[str, s
             f"{len(set(keys))} networks of role {role!r}."
         )
     values = dict(zip(keys, rows["value"].astype(float), strict=True))
-    check_values(rule, role, values)
+    _check_values(rule, role, values)
     return values
 
 
@@ -315,7 +386,7 @@ def _paired(
 ) -> list[tuple[float, float]]:
     """Return (trained, control) values of the same pair; without pairing, networks' spread drowns the gap."""
     measured = _by_network(table, rule, control.role)
-    check_pairing(rule, control.role, measured)
+    _check_pairing(rule, control.role, measured)
     others = {pair: value for (_, pair), value in measured.items() if pair}
     return [(value, others[pair]) for (_, pair), value in values.items() if pair in others]
 
@@ -348,3 +419,114 @@ def _interval(rule: Rule, numbers: list[float], level: float) -> Interval | None
     if rule.statistic == "share":
         return share_interval(round(sum(numbers)), len(numbers), level)
     return median_interval(numbers, level)
+
+
+def of_rule(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """Return the rows that a rule is about, of every role."""
+    rows = table[table["metric"] == rule.metric]
+    return rows[(rows["signal"] == rule.signal) | (rows["kind"] == rule.signal)] if rule.signal else rows
+
+
+def with_strongest(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """Return the rows that a rule is about, each pair with its strongest controls.
+
+    For the control `strongest head` each pair gets a row more: the head that does best by the rule. Of several
+    networks with random weights of a pair only the one that does best by the rule is left.
+
+    Args:
+        table: measurements of trained networks and of their controls.
+        rule: the rule.
+    """
+    import pandas as pd
+
+    rows = of_rule(table, rule).reset_index(drop=True)
+    best_first = rows.sort_values("value", ascending=math.isfinite(rule.established_if.high), kind="stable")
+    paired = best_first["pair"].notna() & (best_first["pair"] != "")
+    beaten = (best_first["role"] == RANDOM) & paired & best_first.duplicated(["role", "pair"])
+    rows = best_first[~beaten].sort_index()
+    if all(control.role != STRONGEST for control in rule.controls):
+        return rows
+    heads = best_first[best_first["role"].isin(FITTED_HEADS)]
+    # A pair that lacks a head has no strongest one: the others alone would be a weaker control.
+    whole = heads.groupby("pair")["role"].transform("nunique") == len(FITTED_HEADS)
+    best = heads[whole].drop_duplicates("pair")
+    names = [f"{name.rpartition('/')[0]}/{STRONGEST}" for name in best["network"]]
+    return pd.concat([rows, best.assign(role=STRONGEST, network=names)], ignore_index=True)
+
+
+def called(table: pd.DataFrame, role: str, best: str = "best") -> str:
+    """Return what words call the controls of a role: of several with random weights beside a network the best."""
+    copies = table[table["role"] == role].groupby("pair")["network"].nunique().max()
+    return f"the {best} of {copies} networks with random weights" if role == RANDOM and copies > 1 else role
+
+
+def _check_judging(table: Any, rules: Any, family: Any) -> tuple[Rule, ...]:
+    """Return the rules as a tuple, and refuse what `judge` cannot judge.
+
+    Raises:
+        ProbeError: the rules are none, the family is no number of rules, or the table lacks a column.
+    """
+    import pandas as pd
+
+    if isinstance(rules, Rule):
+        raise ProbeError(f"rules is the one rule {rules.key!r} and must be several: give [rule].")
+    if not isinstance(rules, Iterable):
+        raise ProbeError(f"rules must be several probe.evidence.Rule; this is a {type(rules).__name__}.")
+    listed = tuple(rules)
+    for rule in listed:
+        if not isinstance(rule, Rule):
+            raise ProbeError(f"rules must be several probe.evidence.Rule; one of them is a {type(rule).__name__}.")
+    if family is not None and (not isinstance(family, int) or family < 1):
+        raise ProbeError(f"family={family!r} must be how many rules are decided together, at least 1, or None.")
+    if not isinstance(table, pd.DataFrame):
+        raise ProbeError(f"The table must be a pandas.DataFrame of measurements; this is a {type(table).__name__}.")
+    needed = _COLUMNS + ("signal", "kind") * any(rule.signal for rule in listed)
+    missing = [column for column in needed if column not in table.columns]
+    if missing:
+        raise ProbeError(
+            f"The table lacks the columns {', '.join(missing)}; it needs {', '.join(needed)}, one row a value."
+        )
+    return listed
+
+
+def _check_values(rule: Rule, role: str, values: Values) -> None:
+    """Refuse values that no median or share can be taken of.
+
+    Raises:
+        ProbeError: one is NaN, or a share is asked for of other values than 0 and 1.
+    """
+    unusable = [network for (network, _), value in values.items() if math.isnan(value)]
+    if unusable:
+        raise ProbeError(
+            f"Rule {rule.key!r} needs numbers; {rule.metric!r} is NaN for {_listed(unusable)} of role "
+            f"{role!r}. Measure them again, or leave them out of the table."
+        )
+    if rule.statistic != "share" or role == "null":
+        return
+    partial = [network for (network, _), value in values.items() if value not in (0, 1)]
+    if partial:
+        raise ProbeError(
+            f"Rule {rule.key!r} asks for the share of networks, and {rule.metric!r} is neither 0 nor 1 for "
+            f"{_listed(partial)} of role {role!r}. Use statistic='median', or a metric of 0 and 1."
+        )
+
+
+def _check_pairing(rule: Rule, role: str, values: Values) -> None:
+    """Refuse controls of which two belong to the same network.
+
+    Raises:
+        ProbeError: two of them share a pair.
+    """
+    by_pair: dict[str, str] = {}
+    for network, pair in values:
+        # A network without a pair stands alone.
+        if pair and by_pair.setdefault(pair, network) != network:
+            raise ProbeError(
+                f"Rule {rule.key!r} pairs networks, and {by_pair[pair]!r} and {network!r} of role {role!r} both have "
+                f"the pair {pair!r}. Leave one of them out of the table."
+            )
+
+
+def _listed(networks: list[str], most: int = 5) -> str:
+    shown = ", ".join(map(repr, networks[:most]))
+    return shown if len(networks) <= most else f"{shown} and {len(networks) - most} more"

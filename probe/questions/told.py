@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..evidence.claims import RANDOM, called
 from ..evidence.findings import DataFigure
 from ..evidence.measurements import only
-from ..evidence.strongest import RANDOM, called
 from ..evidence.words import listed, said
 from ..plots.study_figures import drawing, drawn
 from ..subjects.alphabet import affordable, around, at_lengths

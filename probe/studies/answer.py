@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
 
 from ..errors import ProbeError, several
-from ..evidence.claims import Claim, Difference, Rule, judge, true_of
+from ..evidence.claims import Claim, Difference, Rule, called, judge, of_rule, true_of
 from ..evidence.findings import DataFigure, Finding
 from ..evidence.measurements import tabulate
-from ..evidence.strongest import called, of_rule
 from ..evidence.words import listed
 from ..plots.study_figures import drawing, drawn, medians_in_words
 from ..questions import needs

@@ -20,8 +20,8 @@ from models.counter import answer
 from models.populations import FRESH, POPULATIONS, SECOND_JUDGED, Population
 from models.tasks import bit_strings
 from probe.evidence import Control, Rule
+from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import FITTED_HEADS, LATER
-from probe.evidence.strongest import STRONGEST
 from probe.studies.measuring import groups_of
 from probe.studies.store import read
 from reports import claims

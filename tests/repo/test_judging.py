@@ -8,8 +8,8 @@ import pytest
 
 from analyses.counter import common
 from probe.evidence import Control, Range, Rule, judge
+from probe.evidence.claims import STRONGEST, with_strongest
 from probe.evidence.measurements import tabulate
-from probe.evidence.strongest import STRONGEST, with_strongest
 
 WORDS = {"key": "x", "statement": "It is so.", "metric": "size", "definition": "the size", "source": "here"}
 BEATEN = (Control(STRONGEST, 0.05),)

@@ -11,7 +11,7 @@ import pytest
 from analyses.counter import QUESTIONS, study
 from models import planted
 from probe.evidence import Rule
-from probe.evidence.strongest import of_rule
+from probe.evidence.claims import of_rule
 from probe.studies.store import read
 from tests.repo import oracle_answers, oracle_changes, oracle_reading, oracle_shares
 from tests.repo.oracle_network import LENGTH, Plain, ones_of

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from analyses.counter import common
 from analyses.counter.one_cell import BOUNDS, kind_of
 from probe.evidence import DataFigure
+from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import FITTED_HEADS, only
-from probe.evidence.strongest import STRONGEST
 from probe.plots.legends import legend_above
 from probe.plots.style import IN_INK, ROLE_STYLE, new_figure
 

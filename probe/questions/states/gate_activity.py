@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from ...evidence.claims import called
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
-from ...evidence.strongest import called
 from ...methods.probing.prefixes import StepStates, check_aligned
 from ...plots.legends import figure_legend
 from ...plots.lines import spread

@@ -19,9 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ...errors import ProbeError, several
-from ...evidence.claims import Control, Range, Rule
+from ...evidence.claims import RANDOM, Control, Range, Rule
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, only, tabulate
-from ...evidence.strongest import RANDOM
 from ...evidence.words import said
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ...methods.probing.fits import LeastSquares

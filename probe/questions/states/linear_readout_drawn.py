@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...evidence.claims import RANDOM
 from ...evidence.measurements import measurement, tabulate
-from ...evidence.strongest import RANDOM
 from ...intervals import bootstrap_counts
 from ...methods.probing.controls import clock_features, inputs_read
 from ...methods.probing.scores import MARGIN, Score, of_categories

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from ...errors import several
+from ...evidence.claims import RANDOM, called
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import one, only
-from ...evidence.strongest import RANDOM, called
 from ...evidence.words import between, listed, place, said, said_score
 from ...methods.probing.fits import MOST_FEATURES
 from ...methods.probing.scores import LEAST_MARGIN, MARGIN, margin_beside

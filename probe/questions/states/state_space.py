@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ...errors import ProbeError
+from ...evidence.claims import RANDOM
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
-from ...evidence.strongest import RANDOM
 from ...plots.lines import scale
 from ...plots.spaces import scatter
 from ...plots.state_space import principal
