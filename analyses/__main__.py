@@ -107,8 +107,7 @@ def _answer(
     found: ModuleType, name: str, chosen: Sequence[str], folder: Path, *, figures: Path | None, progress: Progressing
 ) -> None:
     """Write each finding, and print what it says, as soon as it is known."""
-    from probe.studies.measuring import Progress
-    from probe.studies.progress import shown
+    from probe.studies.progress import Progress, shown
 
     names, start = found.names_of(chosen), time.monotonic()
     with shown(progress) as tell:
@@ -155,7 +154,7 @@ def _verify(found: ModuleType, jobs: int, *, everything: bool) -> int:
 
 def _rolling(made: Study, panel: Sequence[str]) -> list[str]:
     """Return one in a hundred of the networks that are not in the panel, rounded up, chosen by the commit."""
-    from probe.studies.measuring import groups_of
+    from probe.studies.measure import groups_of
     from probe.studies.prepare import prepare
 
     done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata
 
@@ -98,3 +99,12 @@ def several(count: int, one_of: str, many: str | None = None) -> str:
         many: that of several, where it does not end in one more s.
     """
     return f"{count:,} {one_of if count == 1 else many or one_of + 's'}"
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Begin what an error says with the network that it is about, of many."""
+    try:
+        yield
+    except ProbeError as error:
+        raise type(error)(f"{what}: {error}" if what else str(error)) from error.__cause__ or error

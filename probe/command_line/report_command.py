@@ -7,7 +7,7 @@ from typing import Any
 
 from ..evidence.findings import FINDING, Finding
 from ..studies.mark import FINDINGS, PAGE
-from ..studies.modes import evaluating
+from ..studies.networks import evaluating
 from ..studies.progress import shown
 from ..studies.run import run
 from ..studies.study_file import read_study

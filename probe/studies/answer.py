@@ -1,9 +1,10 @@
-"""Answers a question: measures it, judges its rules, and says and draws what a page needs."""
+"""Answers a study's questions from what was measured: judges their rules, and says and draws what a page needs."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,34 +17,36 @@ from ..evidence.measurements import tabulate
 from ..evidence.words import listed
 from ..plots.study_figures import drawing, drawn, medians_in_words
 from ..questions import needs
-from ..questions.question import Answered, Question, QuestionError, Told
+from ..questions.question import Answered, Question, Told
 from ..questions.told import measured_on
 from ..subjects.subject import Subject
+
+if TYPE_CHECKING:
+    from .measure import Outcome, Plan
+    from .study import Study
 
 #: The notes of a finding: what was found, how it was measured, of whom it was not asked and why, and what is done.
 ANSWER, SETUP, MISSING, TEXT = "answer", "setup", "missing", "text"
 
 
-def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFrame | None, str]:
-    """Return the measurements of a network and its controls, or None and the reason why there are none."""
-    trained = sum(one.network.role == "trained" for one in subjects)
-    if question.together and trained < 2:
-        return None, f"it compares trained networks with each other, and the study has {trained}"
-    reason = question.why_not(subjects[0])
-    if reason is not None:
-        return None, reason
-    try:
-        table = question.ask(subjects)
-    except QuestionError:
-        raise
-    except ProbeError as error:
-        return None, str(error)
-    judged_rows = table["metric"].isin([rule.metric for rule in question.rules])
-    undefined = table[judged_rows & table["value"].isna()]
-    lacking = undefined[undefined["role"] == "trained"]["metric"].unique()
-    if len(lacking):
-        return None, f"its {lacking[0].replace('_', ' ')} is undefined, as a share is where the whole of it is 0"
-    return table.drop(index=undefined.index), ""
+def answers(study: Study, plan: Plan, outcomes: Sequence[Outcome] = (), *, single: bool = False) -> Iterator[Finding]:
+    """Yield the finding of each question: of one network in the question's words, of several judged over them."""
+    tables, first = plan.tables(), plan.calls[0].subjects
+    rules = [*study.rules, *(rule for question in plan.questions for rule in question.rules)]
+    counted = (not rule.check and any(judging(table, rule) for table in tables.values()) for rule in rules)
+    family = study.family or max(sum(counted), 1)
+    # Committed studies are judged without running a network.
+    ran = first if outcomes else ()
+    for question in plan.questions:
+        name, table = question.name, tables[question.name]
+        reasons = [one.reasons[name] for one in outcomes if name in one.reasons]
+        if table.empty:
+            why = sorted({one.rstrip(".") for one in reasons} or {"no network of the study is asked"})
+            yield not_asked(question, "; ".join(why))
+        elif single:
+            yield of_one(question, first, table, study.rules)
+        else:
+            yield of_many(question, table, study.rules, family, reasons=reasons, subjects=ran)
 
 
 def not_asked(question: Question, why: str) -> Finding:

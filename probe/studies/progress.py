@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..errors import ProbeError
@@ -17,8 +18,29 @@ from ..subjects.concepts import brief
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .measuring import Progress
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a run of a study is.
+
+    Attributes:
+        question: the name of the question, such as `reading-depth`; while several networks are measured, the
+            network's name; at last the path of the page.
+        number: its number, from 1.
+        of: how many there are.
+        state: `started`, `answered`, `not asked` (the page says why), or `kept` (an earlier run of the same study has
+            measured it); of the page `writing`, of each question then, and at last of the page, `written`.
+        seconds: how long that took, where it is done.
+    """
+
+    question: str
+    number: int
+    of: int
+    state: str
+    seconds: float = 0.0
+
+
+Report = Callable[[Progress], None]
 #: What `progress=` may be: `auto`, a function that is called, or nothing.
 Progressing: TypeAlias = "Callable[[Progress], None] | Literal['auto', False] | None"
 #: Letters of a line in a log, at most.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,14 @@ from ..recurrent.double import default_type_put_back
 from ..report import Link
 from ..subjects.states import states_of
 from . import identity, mark
-from .answer import judging, not_asked, of_many, of_one
+from .answer import answers
 from .identity import NETWORKS
 from .mark import FINDINGS, MEASURED, PAGE
-from .measuring import Outcome, Plan, Progress, Report, alone, measure_all, plan_of
+from .measure import Plan, measure_all, plan_of
+from .networks import alone
 from .pages import page
 from .prepare import prepare
+from .progress import Progress, Report
 from .store import SUFFIX, Store
 from .workers import locked
 
@@ -61,15 +63,11 @@ def run(
             study, subjects, Store(folder / MEASURED / f"{POPULATION}{SUFFIX}", folder / MEASURED / POPULATION)
         )
         outcomes = measure_all(plan, report, jobs=jobs)
-        written, begin = [], time.monotonic()
-        start, at, many = begin, str(folder / PAGE), len(plan.questions)
+        begin, at, many = time.monotonic(), str(folder / PAGE), len(plan.questions)
         report(Progress(at, many, many, "writing"))
-        for finding in _findings(study, plan, outcomes, single=alone(subjects)):
-            read = f"import probe; probe.Finding.read({f'{FINDINGS}/{finding.question}'!r})  # beside this page"
-            whole = dataclasses.replace(finding, provenance=_provenance(parts) | {"python": read})
-            if figures is not None:
-                _ = whole.save_figures(Path(figures) / finding.question)
-            written.append(Finding.read(whole.write(folder / FINDINGS / finding.question)))
+        written, start = list[Finding](), begin
+        for finding in answers(study, plan, outcomes, single=alone(subjects)):
+            written.append(_written(finding, parts, folder, figures))
             took, start = time.monotonic() - start, time.monotonic()
             report(Progress(finding.question, len(written), many, "written", took))
         beside = plan.calls[0].subjects[1:]
@@ -81,26 +79,13 @@ def run(
     return made
 
 
-def _findings(
-    study: Study, plan: Plan, outcomes: Sequence[Outcome] = (), *, single: bool = False
-) -> Iterator[Finding]:
-    """Yield the finding of each question: of one network in the question's words, of several judged over them."""
-    tables, first = plan.tables(), plan.calls[0].subjects
-    rules = [*study.rules, *(rule for question in plan.questions for rule in question.rules)]
-    counted = (not rule.check and any(judging(table, rule) for table in tables.values()) for rule in rules)
-    family = study.family or max(sum(counted), 1)
-    # Committed studies are judged without running a network.
-    ran = first if outcomes else ()
-    for question in plan.questions:
-        name, table = question.name, tables[question.name]
-        reasons = [one.reasons[name] for one in outcomes if name in one.reasons]
-        if table.empty:
-            why = sorted({one.rstrip(".") for one in reasons} or {"no network of the study is asked"})
-            yield not_asked(question, "; ".join(why))
-        elif single:
-            yield of_one(question, first, table, study.rules)
-        else:
-            yield of_many(question, table, study.rules, family, reasons=reasons, subjects=ran)
+def _written(finding: Finding, parts: Parts, folder: Path, figures: str | os.PathLike[str] | None) -> Finding:
+    """Write a finding into the folder of a report, with its figures for papers where asked, and read it again."""
+    read = f"import probe; probe.Finding.read({f'{FINDINGS}/{finding.question}'!r})  # beside this page"
+    whole = dataclasses.replace(finding, provenance=_provenance(parts) | {"python": read})
+    if figures is not None:
+        _ = whole.save_figures(Path(figures) / finding.question)
+    return Finding.read(whole.write(folder / FINDINGS / finding.question))
 
 
 def _provenance(parts: Parts) -> dict[str, Any]:
@@ -120,7 +105,7 @@ def findings(study: Study, path: Any) -> Iterator[Finding]:
     found = whole(study, path)
     tied = {name: digest for call in found.calls for name, digest in call.networks.items()}
     made = _provenance({NETWORKS: identity.digest(tied), identity.VERSION: identity.__version__})
-    for one in _findings(study, found):
+    for one in answers(study, found):
         yield dataclasses.replace(one, provenance=made)
 
 

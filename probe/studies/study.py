@@ -207,7 +207,7 @@ class Study:
         Raises:
             ProbeError: a part of the study does not fit, or the folder holds the answers of another study.
         """
-        from .modes import evaluating
+        from .networks import evaluating
         from .progress import shown
         from .run import run
 
@@ -233,7 +233,7 @@ class Study:
         Raises:
             ProbeError: a part of the study does not fit, a file cannot be read or written, or a worker died.
         """
-        from .modes import evaluating
+        from .networks import evaluating
         from .progress import shown
         from .run import measure
 
@@ -249,7 +249,7 @@ class Study:
         Raises:
             ProbeError: something is missing in the file, or was measured on other networks or in another version.
         """
-        from .modes import evaluating
+        from .networks import evaluating
         from .run import findings
 
         with evaluating(self.networks):
@@ -264,7 +264,7 @@ class Study:
         Raises:
             ProbeError: as of `findings`.
         """
-        from .modes import evaluating
+        from .networks import evaluating
         from .run import whole
 
         with evaluating(self.networks):

@@ -19,7 +19,7 @@ from ..storage.input_files import Given, read_array
 from ..subjects.concepts import Concept
 from ..subjects.functions import calling, load_file, load_function
 from ..subjects.readouts import COMBINES, LAST, Readout
-from .prepare import name_and_pair
+from .networks import name_and_pair
 from .study import Study
 
 #: Arguments of `probe.load`, where a file leaves a choice open.

@@ -17,9 +17,8 @@ from ..errors import ProbeError, unknown
 from ..evidence.measurements import COLUMNS
 from ..questions.question import Question
 from ..subjects.subject import Subject
-from .answer import measured
-from .measuring import Call
-from .modes import evaluating
+from .measure import Call, measured
+from .networks import evaluating
 from .run import plan
 from .workers import one_thread, parallel
 

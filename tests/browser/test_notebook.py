@@ -29,7 +29,7 @@ recording
 """,
     """
 from probe.studies.progress import shown
-from probe.studies.measuring import Progress
+from probe.studies.progress import Progress
 
 with shown() as tell:
     for place in (1, 2):

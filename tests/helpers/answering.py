@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from probe import Finding
 from probe.evidence import Rule
 from probe.questions import Question
-from probe.studies.answer import measured, not_asked, of_one
+from probe.studies.answer import not_asked, of_one
+from probe.studies.measure import measured
 from probe.subjects.subject import Subject
 
 

@@ -156,7 +156,7 @@ def answer(study: Study, question: str) -> Finding:
     """Return what a study answers to one of its questions; the others are not asked."""
     from answering import answer as found
 
-    from probe.studies.measuring import every_question
+    from probe.studies.asked import every_question
     from probe.studies.prepare import prepare
 
     (subject,) = prepare(study)
@@ -178,7 +178,7 @@ def parts(subject: Subject) -> dict[str, str]:
 
 def beside(subject: Subject) -> tuple[Subject, ...]:
     """Return a network with the controls that a study puts beside it."""
-    from probe.studies.measuring import groups_of
+    from probe.studies.measure import groups_of
     from probe.subjects.states import copies_of
 
     return next(iter(groups_of([subject], copies_of(subject)).values()))

@@ -24,7 +24,7 @@ from probe.methods.causal.ablation import Resampling
 from probe.methods.outputs import per_row
 from probe.questions.answers import answers
 from probe.questions.interventions import class_means, directions, single_answers
-from probe.studies.measuring import MODULES
+from probe.studies.asked import MODULES
 from probe.studies.prepare import prepare
 from probe.subjects.concepts import NUMERIC, Known
 from probe.subjects.subject import Subject, by_network

@@ -29,7 +29,7 @@ from probe.questions import Question, needs
 from probe.questions.answers import inputs, memory
 from probe.questions.interventions import gate_shares, routes, unit_shares
 from probe.questions.states import noise_margin, quantised_states, single_units
-from probe.studies.measuring import groups_of
+from probe.studies.measure import groups_of
 from probe.studies.prepare import prepare
 from probe.subjects.ends import ends_of
 from probe.subjects.pairs import input_pairs, pairs_by_step, usual_steps

@@ -24,7 +24,7 @@ from probe import Study, record
 from probe.evidence.findings import DataFigure
 from probe.evidence.measurements import Network
 from probe.questions.states import gate_activity, linear_readout, single_units
-from probe.studies.measuring import groups_of
+from probe.studies.measure import groups_of
 from probe.studies.prepare import prepare
 from probe.subjects.budget import Budget
 from probe.subjects.concepts import group_edges

@@ -22,7 +22,7 @@ from models.tasks import bit_strings
 from probe.evidence import Control, Rule
 from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import FITTED_HEADS, LATER
-from probe.studies.measuring import groups_of
+from probe.studies.measure import groups_of
 from probe.studies.store import read
 from reports import claims
 

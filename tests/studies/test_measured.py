@@ -28,7 +28,7 @@ from probe.evidence import Control, Network, Range, Rule, measurement
 from probe.evidence.measurements import COLUMNS, LATER, tabulate
 from probe.questions import Question
 from probe.studies import identity, verify, workers
-from probe.studies.measuring import groups_of
+from probe.studies.measure import groups_of
 from probe.studies.store import Answer, Measured, Store, read, write
 from probe.studies.workers import locked
 from probe.subjects.subject import Subject, by_network

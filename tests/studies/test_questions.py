@@ -24,9 +24,8 @@ from probe.evidence.measurements import tabulate
 from probe.questions import Question
 from probe.questions.interventions import interchange
 from probe.studies.answer import allowed
-from probe.studies.measuring import Progress
 from probe.studies.prepare import prepare
-from probe.studies.progress import shown
+from probe.studies.progress import Progress, shown
 from probe.studies.study_file import read_study
 from probe.subjects.states import recorded_rows, sample_of
 from probe.subjects.subject import Subject

@@ -15,7 +15,7 @@ from torch import nn
 from probe import Readout, Study
 from probe.evidence.measurements import only
 from probe.questions import needs
-from probe.studies.measuring import every_question
+from probe.studies.asked import every_question
 from probe.studies.prepare import prepare
 from probe.subjects.answers import answers_at_steps
 from probe.subjects.budget import Budget

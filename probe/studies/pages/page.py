@@ -18,7 +18,7 @@ from ...recurrent.inspection import described
 from ...report import Block, Page, Pill, Pills, Points, Section, Sentence, Table, Text, Verdict
 from ...subjects.subject import Subject
 from ..answer import ANSWER, MISSING, SETUP, TEXT
-from ..measuring import alone
+from ..networks import alone
 from ..prepare import OUTPUT
 from . import live_network
 from .sections import SHOWN_ROWS, VERDICTS, Asked, claims_of, claims_table, not_asked, provenance, section, verdicts

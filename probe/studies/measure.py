@@ -1,32 +1,26 @@
-"""Asks the networks of a study its questions, each with its controls: what was measured before is kept.
-
-One list of questions serves one network and many; its order is that in which the page tells them.
-"""
+"""Asks the networks of a study its questions, each with its controls: what was measured before is kept."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..errors import ProbeError, unknown
-from ..evidence.claims import Control
+from ..errors import ProbeError, about
 from ..evidence.measurements import CONTROLS, tabulate
-from ..questions.question import Question
-from ..questions.states import linear_readout, network_card
+from ..questions.question import Question, QuestionError
 from ..subjects.controls import fitted_head, random_weights_controls
 from ..subjects.states import copies_of
 from ..subjects.subject import Subject, by_network
 from . import identity
-from .answer import measured
-from .prepare import about
+from .asked import chosen
+from .networks import ALONE, alone
+from .progress import Progress, Report
 from .store import Answer, Measured, Store
 from .workers import check_jobs, one_thread, parallel
 
@@ -35,66 +29,6 @@ if TYPE_CHECKING:
 
 #: The group of all networks, for questions that compare them with each other.
 TOGETHER = "all networks together"
-#: The roles of networks that stand alone, whatever their pair is.
-ALONE = ("planted", "other")
-#: Stands among the names of questions for all that a study asks which chooses none.
-USUAL = "usual"
-#: The modules of `probe.questions` whose `question` is asked, after a question for each concept that probes read, and
-#: before the card of the network.
-MODULES = (
-    "states.one_sequence",
-    "states.linear_readout",
-    "states.single_units",
-    "states.gate_activity",
-    "states.state_space",
-    "answers.answers",
-    "answers.programs",
-    "answers.other_lengths",
-    "answers.bit_effects",
-    "answers.inputs",
-    "answers.memory",
-    "states.reduced_models",
-    "states.noise_margin",
-    "states.quantised_states",
-    "interventions.unit_ablation",
-    "interventions.unit_shares",
-    "interventions.interchange",
-    "interventions.single_answers",
-    "interventions.class_means",
-    "interventions.directions",
-    "interventions.erasure",
-    "interventions.steering",
-    "interventions.gate_shares",
-    "interventions.routes",
-    "states.dynamics",
-)
-#: What `reading-*` measures of one network too, and what shows one network.
-OF_MANY = ("linear-readout",)
-OF_ONE = ("one-sequence", "state-space")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run of a study is.
-
-    Attributes:
-        question: the name of the question, such as `reading-depth`; while several networks are measured, the
-            network's name; at last the path of the page.
-        number: its number, from 1.
-        of: how many there are.
-        state: `started`, `answered`, `not asked` (the page says why), or `kept` (an earlier run of the same study has
-            measured it); of the page `writing`, of each question then, and at last of the page, `written`.
-        seconds: how long that took, where it is done.
-    """
-
-    question: str
-    number: int
-    of: int
-    state: str
-    seconds: float = 0.0
-
-
-Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,16 +93,6 @@ def groups_of(
         elif network.role in ALONE or not network.pair:
             found[network.name] = own
     return found
-
-
-def alone(subjects: Sequence[Subject]) -> bool:
-    """Return whether a study is about one network: all others that were given are its controls."""
-    (first, *_), roles = subjects, [one.network.role for one in subjects]
-    return len(subjects) == 1 or (
-        roles.count("trained") == 1
-        and not {*roles} & {*ALONE}
-        and all(one.network.pair == first.network.pair for one in subjects)
-    )
 
 
 def measure(call: Call, report: Report | None = None) -> Outcome:
@@ -270,58 +194,23 @@ def measure_all(plan: Plan, report: Report, *, jobs: int = 1) -> list[Outcome]:
     return [found[call.member] for call in calls]
 
 
-def every_question(subject: Subject) -> tuple[Question, ...]:
-    """Return all questions about networks of the same task."""
-    readings = (linear_readout.reading(subject, name) for name in subject.concepts)
-    usual = (import_module(f"probe.questions.{name}").question(subject) for name in MODULES)
-    return (*readings, *usual, network_card.question(subject))
-
-
-def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -> list[Question]:
-    """Return the questions that a study asks, each name once.
-
-    Each has a question for each of its concepts. One network has a card and is shown; many have what compares
-    networks instead. Which question is asked of whom follows from its needs alone.
-    """
-    asked, card = (USUAL,) if study.questions is None else study.questions, network_card.question(first)
-    own = all(isinstance(one, Question) for one in asked)
-    known = {} if own else {question.name: question for question in every_question(first)}
-    others = OF_MANY if single else (*OF_ONE, card.name)
-    usual = [question for name, question in known.items() if name not in others]
-    found: list[Question] = []
-    for one in asked:
-        if isinstance(one, Question):
-            found.append(one)
-        elif one == USUAL:
-            found += usual
-        elif one in known:
-            found.append(known[one])
-        else:
-            raise ProbeError(unknown("question", one, [*known, USUAL]))
-    if not found:
-        raise ProbeError(
-            "questions=[] asks nothing of the networks; name questions, such as 'noise-margin', or "
-            "leave it out for all whose needs they meet."
-        )
-    if single:
-        found = [one for one in found if one.name != card.name] + [card]
-    return [_with_controls(question, roles, single) for question in {one.name: one for one in found}.values()]
-
-
-def _with_controls(question: Question, roles: Collection[str], single: bool) -> Question:
-    """Return a question whose rules ask for random weights too beside one network's own initialisation, or alone."""
-    own, drawn = "own initialisation", "random weights"
-    if own in roles and not (single and drawn in roles):
-        return question
-
-    def asked(one: Control) -> Iterator[Control]:
-        if one.role != own or own in roles:
-            yield one
-        if one.role == own:
-            yield dataclasses.replace(one, role=drawn)
-
-    rules = (
-        dataclasses.replace(rule, controls=tuple(every for one in rule.controls for every in asked(one)))
-        for rule in question.rules
-    )
-    return dataclasses.replace(question, rules=tuple(rules))
+def measured(question: Question, subjects: Sequence[Subject]) -> tuple[pd.DataFrame | None, str]:
+    """Return the measurements of a network and its controls, or None and the reason why there are none."""
+    trained = sum(one.network.role == "trained" for one in subjects)
+    if question.together and trained < 2:
+        return None, f"it compares trained networks with each other, and the study has {trained}"
+    reason = question.why_not(subjects[0])
+    if reason is not None:
+        return None, reason
+    try:
+        table = question.ask(subjects)
+    except QuestionError:
+        raise
+    except ProbeError as error:
+        return None, str(error)
+    judged_rows = table["metric"].isin([rule.metric for rule in question.rules])
+    undefined = table[judged_rows & table["value"].isna()]
+    lacking = undefined[undefined["role"] == "trained"]["metric"].unique()
+    if len(lacking):
+        return None, f"its {lacking[0].replace('_', ' ')} is undefined, as a share is where the whole of it is 0"
+    return table.drop(index=undefined.index), ""

@@ -1,0 +1,109 @@
+"""Which questions a study asks: one list for one network and many, in the order in which the page tells them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ..errors import ProbeError, unknown
+from ..evidence.claims import Control
+from ..questions.question import Question
+from ..questions.states import linear_readout, network_card
+from ..subjects.subject import Subject
+
+if TYPE_CHECKING:
+    from .study import Study
+
+#: Stands among the names of questions for all that a study asks which chooses none.
+USUAL = "usual"
+#: The modules of `probe.questions` whose `question` is asked, after a question for each concept that probes read, and
+#: before the card of the network.
+MODULES = (
+    "states.one_sequence",
+    "states.linear_readout",
+    "states.single_units",
+    "states.gate_activity",
+    "states.state_space",
+    "answers.answers",
+    "answers.programs",
+    "answers.other_lengths",
+    "answers.bit_effects",
+    "answers.inputs",
+    "answers.memory",
+    "states.reduced_models",
+    "states.noise_margin",
+    "states.quantised_states",
+    "interventions.unit_ablation",
+    "interventions.unit_shares",
+    "interventions.interchange",
+    "interventions.single_answers",
+    "interventions.class_means",
+    "interventions.directions",
+    "interventions.erasure",
+    "interventions.steering",
+    "interventions.gate_shares",
+    "interventions.routes",
+    "states.dynamics",
+)
+#: What `reading-*` measures of one network too, and what shows one network.
+OF_MANY = ("linear-readout",)
+OF_ONE = ("one-sequence", "state-space")
+
+
+def every_question(subject: Subject) -> tuple[Question, ...]:
+    """Return all questions about networks of the same task."""
+    readings = (linear_readout.reading(subject, name) for name in subject.concepts)
+    usual = (import_module(f"probe.questions.{name}").question(subject) for name in MODULES)
+    return (*readings, *usual, network_card.question(subject))
+
+
+def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -> list[Question]:
+    """Return the questions that a study asks, each name once.
+
+    Each has a question for each of its concepts. One network has a card and is shown; many have what compares
+    networks instead. Which question is asked of whom follows from its needs alone.
+    """
+    asked, card = (USUAL,) if study.questions is None else study.questions, network_card.question(first)
+    own = all(isinstance(one, Question) for one in asked)
+    known = {} if own else {question.name: question for question in every_question(first)}
+    others = OF_MANY if single else (*OF_ONE, card.name)
+    usual = [question for name, question in known.items() if name not in others]
+    found: list[Question] = []
+    for one in asked:
+        if isinstance(one, Question):
+            found.append(one)
+        elif one == USUAL:
+            found += usual
+        elif one in known:
+            found.append(known[one])
+        else:
+            raise ProbeError(unknown("question", one, [*known, USUAL]))
+    if not found:
+        raise ProbeError(
+            "questions=[] asks nothing of the networks; name questions, such as 'noise-margin', or "
+            "leave it out for all whose needs they meet."
+        )
+    if single:
+        found = [one for one in found if one.name != card.name] + [card]
+    return [_with_controls(question, roles, single) for question in {one.name: one for one in found}.values()]
+
+
+def _with_controls(question: Question, roles: Collection[str], single: bool) -> Question:
+    """Return a question whose rules ask for random weights too beside one network's own initialisation, or alone."""
+    own, drawn = "own initialisation", "random weights"
+    if own in roles and not (single and drawn in roles):
+        return question
+
+    def asked(one: Control) -> Iterator[Control]:
+        if one.role != own or own in roles:
+            yield one
+        if one.role == own:
+            yield dataclasses.replace(one, role=drawn)
+
+    rules = (
+        dataclasses.replace(rule, controls=tuple(every for one in rule.controls for every in asked(one)))
+        for rule in question.rules
+    )
+    return dataclasses.replace(question, rules=tuple(rules))
