@@ -252,7 +252,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     *of(
-        "probe.methods.probing.fits",
+        "probe.methods.probing.linear",
         "tests/studies/test_symbols.py::test_the_score_of_a_category_does_not_depend_on_how_rare_it_is",
         ("studies: a rare category weighs less in the fit", '"balanced"', "None"),
     ),

@@ -13,8 +13,8 @@ from probe.evidence.measurements import measurement
 from probe.methods.causal.class_means import Classes, classes_at
 from probe.methods.causal.directions import DIRECTIONS
 from probe.methods.causal.pairs import MOST_PAIRS
+from probe.methods.probing.groups import folds
 from probe.methods.probing.linear import fit_linear, r_squared
-from probe.methods.probing.splits import folds
 from probe.questions.interventions.directions import along_directions, rounding_of
 from probe.questions.question import Question
 from probe.subjects.answers import task_of

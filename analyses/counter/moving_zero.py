@@ -11,8 +11,8 @@ import pandas as pd
 from analyses.counter import common
 from analyses.counter.one_cell import BOUNDS, PARTS, Cells, cells_of
 from probe.evidence.measurements import measurement, tabulate
+from probe.methods.probing.groups import by_sequence, folds
 from probe.methods.probing.monotone import each_unit_read, each_unit_read_beside_a_clock
-from probe.methods.probing.splits import by_sequence, folds
 from probe.questions.question import Question
 from probe.subjects.subject import Subject
 

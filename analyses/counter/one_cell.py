@@ -17,8 +17,8 @@ from probe.evidence import DataFigure, Range, Rule
 from probe.evidence.measurements import measurement, only, tabulate
 from probe.methods.abstraction.programs import slope
 from probe.methods.causal.ablation import Resampling
+from probe.methods.probing.groups import folds
 from probe.methods.probing.monotone import HALF, each_unit_read, monotone_predictions
-from probe.methods.probing.splits import folds
 from probe.plots.style import ROLE_STYLE, new_figure
 from probe.questions.interventions import directions
 from probe.questions.interventions.unit_ablation import accuracy_of

@@ -20,9 +20,8 @@ from models.flipflop.training import RECIPES
 from probe.evidence.measurements import Network
 from probe.recurrent.finding import find_layers
 from probe.subjects.concepts import NUMERIC, Concept, Known, resolve
-from probe.subjects.heads import build
 from probe.subjects.networks.network_file import Opened
-from probe.subjects.readouts import NUMBER, Readout
+from probe.subjects.readouts import NUMBER, Readout, build_head
 from probe.subjects.subject import Subject
 
 #: The cells, and what each is called in words.
@@ -82,5 +81,5 @@ def _answering(network: Network, model: FlipFlop, x: torch.Tensor, known: dict[s
     for channel, (name, concept) in enumerate(known.items()):
         weight, bias = (part[channel : channel + 1].detach() for part in (model.head.weight, model.head.bias))
         readout = Readout(name, weight=weight, bias=bias, kind=NUMBER, steps="every")
-        head = build(readout, concept, Opened(model, network.name), model.layer.hidden_size, len(x))
+        head = build_head(readout, concept, Opened(model, network.name), model.layer.hidden_size, len(x))
         yield Subject(network, x, lengths, known, layers, readout, layers[0], head)

@@ -25,8 +25,8 @@ from probe.evidence.measurements import only
 from probe.explorer import Explorer, ExplorerEdit, ExplorerExperiment, ExplorerNetwork
 from probe.methods import fixed_points
 from probe.methods.causal.directions import joint_directions
-from probe.methods.causal.later import later_states
 from probe.methods.causal.pairs import Pairs, along_coordinate
+from probe.methods.causal.patched_states import later_states
 from probe.plots.legends import figure_legend, legend_above
 from probe.plots.networks import draw_role_lines
 from probe.plots.spaces import draw_cube, draw_fixed_points, seen

@@ -17,7 +17,7 @@ from ..loading.load import survey
 from ..recurrent.inspection import inspect
 from ..recurrent.named_network import named_network
 from ..storage.files import write_atomically
-from ..subjects.heads import KERNELS
+from ..subjects.readouts import KERNELS
 
 #: How a weight's name ends, and its bias's beside it.
 _BIASES = (("weight", "bias"), ("kernel", "bias"), ("w", "b"), ("W", "b"))

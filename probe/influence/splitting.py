@@ -18,7 +18,7 @@ from ..hooks.sessions import Session
 from ..hooks.sweeping.sweep import MEMORY
 from ..hooks.sweeping.unedited import copied_run
 from ..hooks.visits import Visit
-from ..methods.outputs import per_row
+from ..methods.readouts import per_row
 from ..recurrent.again.joining import joining, scaling
 from ..recurrent.finding import find_layers
 from ..recurrent.kept import put_back

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..errors import ProbeError, unknown
 from ..recurrent.signals import Signal
+from .probing.groups import LEAST_STATES
 from .probing.prefixes import grouped_prefixes
-from .probing.splits import LEAST_STATES
 from .readouts import Answers
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..errors import ProbeError, several
 from ..recording.aligned import aligned
-from .lines import LINES
+from .legends import LINES
 from .recorded import Chosen
 
 #: Of other numbers than whole ones so many are drawn one by one; more are put into bins, and so are more than `LINES`

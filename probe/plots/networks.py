@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 
 from ..intervals import median_interval
 from ..recurrent.random_weights import FRESH, SHUFFLED, kind_of
-from .legends import legend_above
-from .lines import numbered
+from .legends import legend_above, numbered
 from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, RoleStyle, axes_or_new, drawn, panels
 
 if TYPE_CHECKING:

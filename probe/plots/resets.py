@@ -10,8 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..arguments import checked_arguments
 from ..errors import ProbeError
-from .legends import legend_inside
-from .lines import LINES
+from .legends import LINES, legend_inside
 from .style import GREY, VALUES, colours, inks, panels, unless_set
 
 if TYPE_CHECKING:

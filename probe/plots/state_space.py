@@ -17,8 +17,7 @@ from matplotlib.text import Text
 from ..arguments import NAMES, checked_arguments, function, whole
 from ..errors import ProbeError, several
 from .concepts import Levels, levels
-from .legends import legend_inside
-from .lines import LINES, NAMED, scale, spread
+from .legends import LINES, NAMED, legend_inside, scale, spread
 from .recorded import Chosen, chosen
 from .spaces import draw_cube, draw_fixed_points, seen
 from .style import GREY, STEPS, VALUES, colour_map, colours, inks, lines_unless_set, ours, panels

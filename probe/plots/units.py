@@ -15,7 +15,7 @@ from ..arguments import checked_arguments
 from ..errors import ProbeError, several
 from ..recurrent.signals import Units
 from .concepts import Levels, levels
-from .lines import LINES, NAMED, name_lines, numbered, spread
+from .legends import LINES, NAMED, name_lines, numbered, spread
 from .recorded import Chosen, chosen
 from .style import STEPS, VALUES, WIDEST, colour_map, colours, drawn, inks, lines_unless_set, panels
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError, several
-from ..methods.probing.near_copies import NEARLY_EQUAL, near_copies
+from ..methods.probing.groups import NEARLY_EQUAL, near_copies
 from ..methods.probing.prefixes import prefix_groups
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.signals import Signal

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..arguments import NAMES, checked_arguments
 from ..errors import ProbeError, unknown
-from ..methods.probing.fits import Fit, LeastSquares, Logistic, Ridge
+from ..methods.probing.groups import LEAST_STATES
+from ..methods.probing.linear import Fit, LeastSquares, Logistic, Ridge
 from ..methods.probing.scores import Score
-from ..methods.probing.splits import LEAST_STATES
 from ..methods.probing.targets import FOLDS
 from ..recording.recording import Recording
 from .compared import Compared

@@ -13,11 +13,9 @@ from torch import Tensor
 from ..errors import ProbeError, several, unknown
 from ..evidence.words import listed
 from ..methods.probing.controls import clock_features, inputs_read
-from ..methods.probing.fits import Fit
-from ..methods.probing.groups import check_folds, folds_of, group_codes
-from ..methods.probing.linear import LinearProbe
+from ..methods.probing.groups import by_sequence, check_folds, folds_of, group_codes
+from ..methods.probing.linear import Fit, LinearProbe
 from ..methods.probing.prefixes import prefix_groups, turned
-from ..methods.probing.splits import by_sequence
 from ..methods.probing.targets import LEAST_SEQUENCES, Target, chosen, often
 from ..recording.aligned import Aligned, aligned
 from ..recording.recording import LayerRecording, Recording

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..arguments import NAMES, checked_arguments
+from ..methods.probing.groups import by_sequence
 from ..methods.probing.monotone import monotone_held_out
 from ..methods.probing.scores import Score, of_exact
-from ..methods.probing.splits import by_sequence
 from ..methods.probing.targets import FOLDS
 from ..methods.probing.units import follows
 from ..recording.recording import Recording

@@ -11,15 +11,14 @@ import numpy as np
 from ..errors import ProbeError
 from ..methods.abstraction.automata import as_symbols
 from ..methods.causal.pairs import all_pairs
-from ..methods.probing.splits import LEAST_STATES
+from ..methods.probing.groups import LEAST_STATES
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.signals import Signal
 from ..subjects.alphabet import around, at_lengths
 from ..subjects.answers import only_last, rows_at_steps
 from ..subjects.ends import affordable_runs, ends_of, machine_of, step_of, why_not
-from ..subjects.heads import MOST_LEVELS
 from ..subjects.pairs import can_occur, input_pairs, pairs_by_step, usual_steps
-from ..subjects.readouts import EVERY, NUMBER
+from ..subjects.readouts import EVERY, MOST_LEVELS, NUMBER
 from ..subjects.stacks import not_from_states
 from ..subjects.states import sample_of, studied_layer
 from ..subjects.subject import Subject

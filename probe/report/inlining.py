@@ -1,17 +1,27 @@
-"""Cleans an SVG so that it can stand inside a page: only allowed elements and attributes, no foreign styles.
+"""Cleans an SVG so that it can stand inside a page, and recolours it: ink and paper follow the theme of the page.
 
-A page with a strict Content-Security-Policy ignores `style="..."` and `<style>`, so that matplotlib's figures
-turn black; here each declaration becomes a presentation attribute, which no policy forbids. Black becomes
-`currentColor` and white backgrounds vanish, so that a figure follows the page into dark mode.
+Only allowed elements and attributes stay. A page with a strict Content-Security-Policy ignores `style="..."` and
+`<style>`, so that matplotlib's figures turn black; here each declaration becomes a presentation attribute, which no
+policy forbids. Black becomes `currentColor` and white backgrounds vanish, so that a figure follows the page into dark
+mode; colours of data stay. matplotlib names its groups (`axes_1`, `patch_2`, `QuadMesh_1`, `text_7`), and that tells
+them apart.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
 
 from ..errors import ProbeError
-from .svgcolor import Place, recolour
+
+# Up to this grey a stroke or a letter is ink: an axis in #262626 is invisible on a dark page.
+DARKEST_DATA_GREY = 0x40
+_MESHES = re.compile(r"(QuadMesh|PolyQuadMesh|TriMesh)_\d+")
+_FURNITURE = re.compile(r"(matplotlib\.axis|patch|legend)_\d+")
+_HEX = re.compile(r"#([0-9a-f]{6}|[0-9a-f]{3})", re.IGNORECASE)
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -24,6 +34,8 @@ _ELEMENTS = _words(
     linearGradient radialGradient stop
     """
 )
+
+
 _PAINT = _words(
     """
     fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-dasharray stroke-dashoffset
@@ -31,18 +43,34 @@ _PAINT = _words(
     font-size font-weight font-style text-anchor dominant-baseline image-rendering stop-color stop-opacity
     """
 )
+
+
 _GEOMETRY = _words(
     """
     id d x y x1 x2 y1 y2 cx cy r rx ry dx dy width height points transform viewBox preserveAspectRatio
     clipPathUnits gradientUnits gradientTransform offset href
     """
 )
+
+
 _DOCTYPE = re.compile(r'<!DOCTYPE\s+svg\s+PUBLIC\s+"[^"\[\]<>]*"\s+"[^"\[\]<>]*"\s*>')
+
+
 _REFERENCE = re.compile(r"""url\(\s*["']?#([^"')\s]+)["']?\s*\)""")
+
+
 _PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+")
+
+
 _FONT_SIZE = re.compile(r"([\d.]+(?:px|pt|em|%)?)(?:/\S+)?\s")
+
+
 _STEP = re.compile(r"at-(\d+)(?:-.*)?")
+
+
 _LENGTH = re.compile(r"([\d.]+)\s*(pt|px|)")
+
+
 PIXELS_PER_POINT = 96 / 72
 
 
@@ -227,3 +255,102 @@ def _font(shorthand: str) -> dict[str, str]:
         elif word in ("bold", "bolder", "lighter") or word.isdigit():
             found["font-weight"] = word
     return found
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """The rectangle of an axes that holds a picture; text on it keeps its colour."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point lies on the rectangle."""
+        return self.left <= x <= self.right and self.top <= y <= self.bottom
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the figure an element stands."""
+
+    furniture: bool = False
+    patch: bool = False
+    mesh: bool = False
+    backdrop: Backdrop | None = None
+
+    def enter(self, name: str, element: ET.Element) -> Place:
+        """Return the place inside an element with this id."""
+        if name.startswith("axes_"):
+            return Place(backdrop=_backdrop(element))
+        if _MESHES.fullmatch(name):
+            return dataclasses.replace(self, mesh=True)
+        if _FURNITURE.fullmatch(name):
+            return dataclasses.replace(self, furniture=True, patch=name.startswith("patch_"))
+        return self
+
+
+def recolour(tag: str, attributes: dict[str, str], place: Place) -> dict[str, str]:
+    """Return an element's attributes with ink as `currentColor` and paper as `none`."""
+    changed = dict(attributes)
+    if place.mesh:
+        # matplotlib leaves black unsaid; a black cell is data, so it must not inherit the page's ink.
+        if tag in ("path", "use", "rect") and "fill" not in changed:
+            changed["fill"] = "#000"
+        return changed
+    if tag in ("text", "tspan") and place.backdrop is not None and place.backdrop.holds(*_position(changed)):
+        changed.setdefault("fill", "#000")
+        return changed
+    for name in ("fill", "stroke"):
+        grey = _grey(changed.get(name, ""))
+        if grey is None:
+            continue
+        limit = DARKEST_DATA_GREY if place.furniture or tag in ("text", "tspan") else 0
+        if grey <= limit:
+            changed[name] = "currentColor"
+        elif grey == 0xFF and place.patch and name == "fill":
+            changed[name] = "none"
+    return changed
+
+
+def _grey(colour: str) -> int | None:
+    """Return a colour's level if it is a grey, 0 for black, 255 for white."""
+    colour = {"black": "#000000", "white": "#ffffff"}.get(colour.strip().lower(), colour.strip())
+    match = _HEX.fullmatch(colour)
+    if not match:
+        return None
+    digits = match[1] if len(match[1]) == 6 else "".join(2 * digit for digit in match[1])
+    red, green, blue = (int(digits[index : index + 2], 16) for index in (0, 2, 4))
+    return red if red == green == blue else None
+
+
+def _backdrop(axes: ET.Element) -> Backdrop | None:
+    """Return the rectangle of an axes that holds a mesh or an image, from its background patch."""
+    # Marks that were turned into pixels are no backdrop; only cells are drawn with hard edges.
+    pictured = any(
+        _MESHES.fullmatch(element.get("id", "")) or "pixelated" in element.get("style", "") for element in axes.iter()
+    )
+    if not pictured:
+        return None
+    for element in axes.iter():
+        if str(element.tag).rpartition("}")[2] == "path":
+            numbers = [float(number) for number in _NUMBER.findall(element.get("d", ""))]
+            across, down = numbers[0::2], numbers[1::2]
+            if across and down:
+                return Backdrop(min(across), min(down), max(across), max(down))
+    return None
+
+
+def _position(attributes: dict[str, str]) -> tuple[float, float]:
+    """Return where a text starts: its x and y, or its translation; far away if it says neither."""
+    if "x" in attributes and "y" in attributes and "transform" not in attributes:
+        pair = [attributes["x"], attributes["y"]]
+    else:
+        pair = _NUMBER.findall(attributes.get("transform", ""))
+        if attributes.get("transform", "").startswith("rotate"):
+            pair = pair[1:]
+    try:
+        return float(pair[0]), float(pair[1])
+    except (IndexError, ValueError):
+        return -1e9, -1e9

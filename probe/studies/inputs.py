@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ProbeError, check_has_numbers
-from ..methods.probing.groups import check_folds, group_codes
-from ..methods.probing.near_copies import NEARLY_EQUAL, near_copies
+from ..methods.probing.groups import NEARLY_EQUAL, check_folds, group_codes, near_copies
 from ..methods.probing.targets import FOLDS
 from ..storage.input_files import check_axes, check_finite, check_lengths, read_array
 from ..subjects.alphabet import fixed_of

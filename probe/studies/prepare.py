@@ -21,15 +21,14 @@ from ..recurrent.inspection import described
 from ..recurrent.layers import Layer
 from ..recurrent.refusals import converted
 from ..storage.input_files import check_features
-from ..subjects import heads
 from ..subjects.alphabet import reading_tokens, symbols_of
 from ..subjects.concepts import Known
 from ..subjects.functions import calling
+from ..subjects.networks.copies import starting_alike
 from ..subjects.networks.network_file import Opened, open_network
 from ..subjects.networks.seen import seen_layers
-from ..subjects.networks.starts import starting_alike
 from ..subjects.own_output import answering, in_words, is_bare, own_output, taken
-from ..subjects.readouts import Readout
+from ..subjects.readouts import Readout, build_head
 from ..subjects.states import packed
 from ..subjects.subject import Subject
 from .inputs import Given, groups_of, read
@@ -110,7 +109,7 @@ def _subject(study: Study, given: Given, one: Named) -> Subject:
     if readout is not None and readout.output is None:
         read = seen(None if readout.layer is None else (readout.layer,))[-1]
         units, concept = read.size(read.output), given.concepts[readout.concept]
-        head = heads.build(readout, concept, opened, units, len(given.lengths))
+        head = build_head(readout, concept, opened, units, len(given.lengths))
     return Subject(
         Network(one.name or opened.name, one.role, opened.model, one.pair),
         x,

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..methods import outputs
+from ..methods import readouts
 from ..methods.causal.task import Combine, Task, added, replaced
 from ..recurrent.double import in_float64
 from ..recurrent.layers import Layer
@@ -61,7 +61,7 @@ def answers_to(
             rows = np.flatnonzero(lengths == length)
             returned = model(x[rows, :length])
             for place, (name, read_off) in enumerate(zip(names, output, strict=True)):
-                values[place, rows] = outputs.per_row(name, read_off(returned), len(rows)).cpu().numpy()
+                values[place, rows] = readouts.per_row(name, read_off(returned), len(rows)).cpu().numpy()
         return values[0], values[1]
     read, head = subject.reading
     last = _states(subject, model, x, lengths, read)[torch.arange(len(x)), torch.as_tensor(lengths - 1)]
@@ -97,7 +97,7 @@ def answers_by_length(
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Return the answers and the expected answers to sequences of several lengths, by length, run in float64."""
     if subject.asked.output is not None:
-        return outputs.answers_by_length(subject.model, x, *subject.asked.output)
+        return readouts.answers_by_length(subject.model, x, *subject.asked.output)
     model = in_float64(subject.model)
     both = {n: answers_to(subject, batch.double(), model=model) for n, batch in x.items()}
     return {n: pair[0] for n, pair in both.items()}, {n: pair[1] for n, pair in both.items()}

@@ -19,9 +19,8 @@ from ..methods.probing.linear import LinearProbe, fit_linear
 from ..recurrent.random_weights import TRIES, random_weights, same_states
 from .answers import rows_at_steps
 from .functions import calling
-from .heads import linear
 from .networks.seen import as_seen, seen_layers
-from .readouts import CLASSES, NUMBER, Head, Readout, copied
+from .readouts import CLASSES, NUMBER, Head, Readout, copied, linear
 from .states import packed, run
 from .subject import Subject, per_subject
 

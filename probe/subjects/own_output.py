@@ -19,8 +19,7 @@ from ..recurrent.layers import Layer
 from ..recurrent.named_network import unwrapped
 from .concepts import Known
 from .functions import calling
-from .heads import meaning
-from .readouts import CLASSES, EVERY, LAST, LOGIT, NUMBER, Head, Readout
+from .readouts import CLASSES, EVERY, LAST, LOGIT, NUMBER, Head, Readout, meaning
 from .states import run
 
 #: A head is compared with the model's own output on so many sequences, as long as that has no more numbers; how near

@@ -21,8 +21,8 @@ from ..recurrent.steps.registry import said_of, say_again
 from .budget import Budget
 from .concepts import NUMERIC, Concept, Known, resolve
 from .functions import calling
+from .networks.copies import starting_alike
 from .networks.seen import seen_layers
-from .networks.starts import starting_alike
 from .readouts import Head, Readout
 
 P = ParamSpec("P")

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from probe.evidence.measurements import Network
 from probe.recurrent.finding import find_layers
 from probe.subjects.concepts import NUMERIC, Known, resolve
-from probe.subjects.heads import build
 from probe.subjects.networks.network_file import Opened
-from probe.subjects.readouts import NUMBER, Readout
+from probe.subjects.readouts import NUMBER, Readout, build_head
 from probe.subjects.subject import Subject
 
 BITS, TIME = 2, 12
@@ -78,6 +77,6 @@ def subjects(
     for place, (concept, values) in enumerate(known.items()):
         weight = copied.head.weight.detach()[place : place + 1]
         readout = Readout(concept, weight=weight, kind=NUMBER, steps=steps)
-        head = build(readout, values, Opened(copied, "latch"), BITS, len(x))
+        head = build_head(readout, values, Opened(copied, "latch"), BITS, len(x))
         found.append(Subject(network, x, lengths, known, layers, readout, layers[0], head))
     return found

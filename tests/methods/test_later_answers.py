@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from probe import Readout
 from probe.evidence.measurements import Network
 from probe.methods.causal.interchange import interchange
-from probe.methods.causal.later import later_states
 from probe.methods.causal.pairs import Pairs, Put, all_pairs, along, whole
+from probe.methods.causal.patched_states import later_states
 from probe.methods.causal.task import Task
 from probe.methods.fixed_points import visited_states
 from probe.methods.readouts import Answers
@@ -24,8 +24,8 @@ from probe.recurrent.finding import find_layers
 from probe.subjects.answers import answers_at_steps
 from probe.subjects.concepts import NUMERIC, Known
 from probe.subjects.ends import runs_of
-from probe.subjects.heads import build
 from probe.subjects.networks.network_file import Opened
+from probe.subjects.readouts import build_head
 from probe.subjects.subject import Subject
 
 KINDS: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -62,7 +62,7 @@ def subject(
     values = np.where(np.arange(TIME) < lengths[:, None], x[:, :, 0].cumsum(1).numpy(), np.nan)
     known, layers = Known("sum", NUMERIC, values), find_layers(model)
     readout = Readout("sum", weight=model.head.weight.detach(), bias=model.head.bias.detach(), steps=steps)
-    head = build(readout, known, Opened(model, "model"), UNITS, len(x))
+    head = build_head(readout, known, Opened(model, "model"), UNITS, len(x))
     network = Network("model", "trained", model)
     return Subject(network, x, lengths, {"sum": known}, layers, readout, layers[-1], head)
 

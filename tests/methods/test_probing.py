@@ -10,11 +10,11 @@ from sklearn.metrics import r2_score
 from probe import Signal
 from probe.evidence.measurements import Network
 from probe.methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
+from probe.methods.probing.groups import folds
 from probe.methods.probing.linear import fit_linear, r_squared
 from probe.methods.probing.monotone import within_step_correlation
 from probe.methods.probing.prefixes import pool
 from probe.methods.probing.scores import of_parts
-from probe.methods.probing.splits import folds
 from probe.subjects.states import step_states
 from probe.subjects.subject import Subject
 

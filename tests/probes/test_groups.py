@@ -20,8 +20,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from torch import nn
 
 import probe
-from probe.methods.probing.groups import group_folds
-from probe.methods.probing.near_copies import near_copies
+from probe.methods.probing.groups import group_folds, near_copies
 from probe.probes.points import GivenConcept
 
 CONDITIONS, TRIALS, TIME = 12, 5, 10

@@ -18,7 +18,7 @@ from sklearn.metrics import balanced_accuracy_score, r2_score
 from torch import nn
 
 import probe
-from probe.methods.probing.fits import Ridge as OurRidge
+from probe.methods.probing.linear import Ridge as OurRidge
 from probe.probes.reading import Reading
 
 RARE = np.arange(BATCH * TIME).reshape(BATCH, TIME) % 100 == 0

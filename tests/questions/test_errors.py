@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from probe.evidence.measurements import Network
 from probe.methods.causal.ablation import Resampling
-from probe.methods.outputs import per_row
+from probe.methods.readouts import per_row
 from probe.questions.answers import answers
 from probe.questions.interventions import class_means, directions, single_answers
 from probe.studies.asked import MODULES

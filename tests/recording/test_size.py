@@ -27,7 +27,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import probe
 from probe import Signal
 from probe.hooks import memory
-from probe.methods.outputs import answers_by_length
+from probe.methods.readouts import answers_by_length
 from probe.recurrent.calls import Call, read_call
 from probe.recurrent.cells import cell, onednn, scan
 from probe.recurrent.finding import find_layers

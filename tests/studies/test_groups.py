@@ -17,7 +17,7 @@ from torch import nn
 import probe
 from probe.evidence.measurements import only
 from probe.methods.causal.alignment_controls import halves
-from probe.methods.probing.splits import folds
+from probe.methods.probing.groups import folds
 from probe.probes.reading import OWN
 from probe.questions.interventions import single_answers
 from probe.questions.states import linear_readout, single_units

@@ -29,7 +29,7 @@ from probe.methods.machines import Machine
 from probe.recurrent.double import in_float64
 from probe.recurrent.random_weights import random_weights
 from probe.studies.prepare import prepare
-from probe.subjects.networks.starts import starting_alike
+from probe.subjects.networks.copies import starting_alike
 from probe.subjects.subject import Subject
 
 UNITS, TIME = 5, 5

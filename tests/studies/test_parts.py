@@ -19,9 +19,9 @@ from probe.intervals import bootstrap_counts
 from probe.loading.checkpoint import Source
 from probe.loading.modules import Masked
 from probe.methods.probing.controls import clock_features, inputs_around
-from probe.methods.probing.fits import MOST_FEATURES, Features, Logistic, Ridge
+from probe.methods.probing.groups import by_sequence
+from probe.methods.probing.linear import MOST_FEATURES, Features, Logistic, Ridge
 from probe.methods.probing.scores import Score, of_categories, of_numbers
-from probe.methods.probing.splits import by_sequence
 from probe.questions.states.targets import Target
 from probe.recurrent import CustomLSTM
 from probe.recurrent.random_weights import FRESH, SHUFFLED, random_weights

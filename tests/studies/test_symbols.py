@@ -17,9 +17,9 @@ from torch import nn
 
 from probe import Finding, Readout, Study
 from probe.intervals import bootstrap_counts
-from probe.methods.probing.fits import Logistic
+from probe.methods.probing.groups import by_sequence
+from probe.methods.probing.linear import Logistic
 from probe.methods.probing.scores import of_categories
-from probe.methods.probing.splits import by_sequence
 from probe.questions.states.targets import Target
 from probe.studies.prepare import prepare
 from probe.subjects.states import sample_of

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..machines import Machine
-from ..outputs import per_row
-from ..probing.splits import LEAST_STATES, folds
+from ..probing.groups import LEAST_STATES, folds
+from ..readouts import per_row
 from .pairs import Pairs, all_pairs
 from .task import Task
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..machines import Machine
-from ..outputs import per_row
+from ..readouts import per_row
 from .alignment_lstm import Stretch, suits
 
 #: (the model's output, what the answers should be (row,)) -> how wrong each row is, (row,); gradients go through it.

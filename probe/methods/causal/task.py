@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ...errors import ProbeError
-from ..outputs import per_row
+from ..readouts import per_row
 
 #: (concept of the source so far, of the base so far, of the whole base) -> what the answer should be, (row,) each.
 Combine = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -66,7 +66,7 @@ class Task:
         if inputs.shape[1] and bool(inputs[:, -1].isnan().any()):
             raise ProbeError(
                 "The sequences differ in length, and a Task's right answer stands at the last step of all. Give "
-                "sequences of one length, or read their answers step by step: probe.methods.causal.later."
+                "sequences of one length, or read their answers step by step: probe.methods.causal.patched_states."
             )
 
     def so_far(self, rows: Int64[Tensor, " row"], step: int) -> Float[Tensor, " row"]:

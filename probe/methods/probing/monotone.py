@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from .groups import training_rows
 from .prefixes import Pooled
-from .splits import training_rows
 
 
 def within_step_correlation(pooled: Pooled, states: Float[np.ndarray, "state unit"]) -> Float[np.ndarray, " unit"]:
@@ -102,7 +102,7 @@ def each_unit_read(
     Args:
         states: distinct states.
         concept: the values, a whole number apart or more within a step.
-        splits: several times what `probe.methods.probing.splits.folds` gave.
+        splits: several times what `probe.methods.probing.groups.folds` gave.
         weight: weight of each state, above 0.
     """
     found = np.zeros(states.shape[1])
@@ -137,7 +137,7 @@ def each_unit_read_beside_a_clock(
         states: distinct states.
         concept: the values, a whole number apart or more within a step.
         step: of each state, (state,); all parts of a split but any one of them have every step.
-        splits: several times what `probe.methods.probing.splits.folds` gave.
+        splits: several times what `probe.methods.probing.groups.folds` gave.
         weight: weight of each state, above 0.
 
     Reference:

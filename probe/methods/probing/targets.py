@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from .controls import relabelled
-from .fits import Fit, LeastSquares, Logistic, Ridge
+from .groups import by_sequence
+from .linear import Fit, LeastSquares, Logistic, Ridge
 from .scores import Score, of_categories, of_numbers
-from .splits import by_sequence
 from .units import detrended, follows
 
 #: The most states on which the probe of a number, and of categories (as many of each), is fitted and scored.

@@ -24,7 +24,6 @@ from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, INITIAL, rule
 from ..told import of_network
-from .wrong import frequent_share, mostly_wrong
 
 #: What rows say that they were measured for: the answer after the last step, and those after every step.
 LAST, STEPS = "accuracy", "step_answers"
@@ -237,3 +236,24 @@ def _of_last(answered: Answered) -> Iterator[str]:
         )
         if np.isfinite(row["low"]) and not warning:
             yield f"The 95 % interval is {row['low']:.1%} to {row['high']:.1%}."
+
+
+def mostly_wrong(right: int, count: int, frequent: float) -> str:
+    """Return a warning if answers are right clearly less often than the most frequent one would be; else nothing."""
+    _, high = share_interval(right, count) or (0.0, 1.0)
+    if high >= frequent:
+        return ""
+    return (
+        f"The answers are mostly wrong ({right / count:.1%} right, the most frequent answer {frequent:.1%}); check "
+        "the order of the scores (answers=), and whose head it is."
+    )
+
+
+def wrong_in(answers: np.ndarray, right: np.ndarray) -> str:
+    """Return the warning of `mostly_wrong` for answers and the right answers, (sequence,) each."""
+    return mostly_wrong(int(np.isclose(answers, right).sum()), len(right), frequent_share(right))
+
+
+def frequent_share(right: np.ndarray) -> float:
+    """Return the share of sequences whose right answer is the most frequent one."""
+    return float(np.unique(right, return_counts=True)[1].max() / len(right))

@@ -20,7 +20,7 @@ from ...plots.networks import draw_dots
 from ...subjects.answers import task_of
 from ...subjects.controls import with_model
 from ...subjects.ends import machine_of, step_of
-from ...subjects.networks.last_digits import with_other_last_digits
+from ...subjects.networks.copies import with_other_last_digits
 from ...subjects.plans import affordable_pairs
 from ...subjects.subject import Subject, per_subject
 from .. import needs

@@ -36,7 +36,7 @@ from ...subjects.pairs import LEAST, SplicedPairs, spliced_pairs
 from ...subjects.plans import RANKS, SEARCHED, Plan, plan_of
 from ...subjects.subject import Subject, as_subjects, per_subject
 from .. import needs
-from ..answers.wrong import wrong_in
+from ..answers.answers import wrong_in
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING
 from ..states.targets import by_following

@@ -14,10 +14,10 @@ from ...errors import ProbeError, several
 from ...evidence.claims import Control
 from ...evidence.words import listed
 from ...methods.causal.directions import joint_directions
-from ...methods.causal.later import later_states
 from ...methods.causal.pairs import Pairs, Put, along_coordinate, columns, whole
+from ...methods.causal.patched_states import later_states
 from ...methods.machines import Machine
-from ...methods.probing.splits import folds
+from ...methods.probing.groups import folds
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.networks import draw_dots
 from ...recurrent.signals import as_indices, within

@@ -19,8 +19,7 @@ from torch import Tensor
 from ...evidence.claims import called
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...methods.probing.prefixes import StepStates, check_aligned
-from ...plots.legends import figure_legend
-from ...plots.lines import spread
+from ...plots.legends import figure_legend, spread
 from ...plots.networks import draw_median_line
 from ...plots.study_figures import shortened
 from ...plots.style import ROLE_STYLE, new_figure

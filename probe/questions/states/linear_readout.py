@@ -23,11 +23,10 @@ from ...evidence.claims import RANDOM, Control, Range, Rule
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, only, tabulate
 from ...evidence.words import said
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
-from ...methods.probing.fits import LeastSquares
-from ...methods.probing.linear import fit_linear, r_squared
+from ...methods.probing.groups import LEAST_STATES, folds
+from ...methods.probing.linear import LeastSquares, fit_linear, r_squared
 from ...methods.probing.prefixes import StepStates, pool
 from ...methods.probing.scores import LEAST_MARGIN, MARGIN, of_parts, of_rounding
-from ...methods.probing.splits import LEAST_STATES, folds
 from ...plots.networks import draw_dots, draw_role_lines
 from ...plots.style import axes_or_new
 from ...recurrent.signals import Signal

@@ -16,7 +16,7 @@ from ...evidence.claims import RANDOM, called
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import one, only
 from ...evidence.words import between, listed, place, said, said_score
-from ...methods.probing.fits import MOST_FEATURES
+from ...methods.probing.linear import MOST_FEATURES
 from ...methods.probing.scores import LEAST_MARGIN, MARGIN, margin_beside
 from ...methods.probing.targets import LEAST_SEQUENCES
 from ...plots.networks import draw_scores

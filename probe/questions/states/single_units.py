@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from ...evidence.claims import Control
 from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import place, said
+from ...methods.probing.groups import LEAST_STATES, folds
 from ...methods.probing.monotone import MonotoneScore, monotone_score, within_step_correlation
 from ...methods.probing.prefixes import Pooled, StepStates, pool
-from ...methods.probing.splits import LEAST_STATES, folds
 from ...plots.networks import draw_dots
 from ...recurrent.signals import Signal
 from ...subjects.states import rows_within_budget, step_states, studied_layer

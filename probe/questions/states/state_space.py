@@ -13,7 +13,7 @@ from ...errors import ProbeError
 from ...evidence.claims import RANDOM
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
-from ...plots.lines import scale
+from ...plots.legends import scale
 from ...plots.spaces import scatter
 from ...plots.state_space import principal
 from ...plots.study_figures import drawing, drawn, labels, shortened
