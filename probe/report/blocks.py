@@ -1,4 +1,4 @@
-"""The blocks of a page's section (text, figure, table, ...); each has an HTML template."""
+"""The blocks of a page's section (text, figure, table, ...); each has a macro in `templates/blocks.html.j2`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_STEPS = 16
 
 @runtime_checkable
 class Block(Protocol):
-    """Anything with a `kind`: `templates/KIND.html.j2` renders it, with the value as `block`."""
+    """Anything with a `kind`: the macro of that name in `templates/blocks.html.j2` renders it."""
 
     kind: ClassVar[str]
 

@@ -61,12 +61,11 @@ class Renderer:
         return self._counts[what]
 
     def block(self, block: object) -> Markup:
-        """Return a block as HTML, by the template that its `kind` names."""
+        """Return a block as HTML, by the macro that its `kind` names; a live block brings a template of its own."""
         if isinstance(block, LiveBlock | LivePart):
-            template = _environment().from_string(block.template)
-        else:
-            template = _environment().get_template(f"{getattr(block, 'kind')}.html.j2")  # noqa: B009 - any block
-        return Markup(template.render(block=block, page=self))
+            return Markup(_environment().from_string(block.template).render(block=block, page=self))
+        macros = _environment().get_template("blocks.html.j2").module
+        return Markup(getattr(macros, getattr(block, "kind"))(block, self))  # noqa: B009 - any block
 
     def below(self, blocks: tuple[object, ...]) -> Markup:
         """Return blocks whose sections take the next lower heading."""
