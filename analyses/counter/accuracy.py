@@ -8,19 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from models.fitted_head import SCALE
 from models.recipes import recipe
 from models.tasks import format_bits
-from probe.evidence import Control
-from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import measurement, tabulate
 from probe.questions.answers import answers
 from probe.questions.question import Question
 from probe.subjects.answers import answers_to
 from probe.subjects.subject import Subject
 
-BOUND = 0.01
 EVERY = tuple(range(len(common.STRINGS)))
 
 
@@ -61,17 +58,6 @@ QUESTION = Question(
     "accuracy",
     "Does the network count?",
     measure,
-    rules=(
-        common.rule(
-            key="II.0",
-            statement="The network counts: at most 1 % of the strings that it never saw are misread.",
-            sentence="The network counts (share of unseen strings misread)",
-            metric="test_error",
-            definition="Share of the network's own 524 test strings whose highest score is not at their count.",
-            source="the notebook that the counter comes from, which reports 0.1 %",
-            at_most=BOUND,
-            controls=(Control(STRONGEST, 0.0, lower=True),),
-        ),
-    ),
+    rules=rules.ACCURACY,
     text="A network misreads a string if its answer is not the number of ones in it.",
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe.evidence import DataFigure
 from probe.evidence.measurements import tabulate
 from probe.plots.study_figures import medians_in_words
@@ -14,7 +14,7 @@ from probe.questions.interventions import alignment
 from probe.questions.question import Question
 from probe.subjects.subject import Subject
 
-STEP, CARRIED = 6, 0.95
+STEP = 6
 #: The network that holds the count and nothing else that its answer reads.
 CEILING = "planted/ones"
 
@@ -53,20 +53,7 @@ QUESTION = Question(
     "Do two dimensions carry the count?",
     measure,
     roles=common.ANSWERING,
-    rules=(
-        common.rule(
-            key="II.9",
-            statement="Two dimensions of the state carry the count.",
-            sentence="Two directions of the state carry the count (interchange score)",
-            metric="few_directions_score",
-            definition="Alignment search of rank 2 after 7 bits, fitted on half of the prefixes and scored on pairs "
-            "of the others, both ways: share of the way from no patch to the whole state. The readout twin's value "
-            "is that of its one direction in closed form.",
-            source="Geiger et al. 2021 and 2023; Sutter et al. 2025",
-            at_least=CARRIED,
-            controls=common.MORE,
-        ),
-    ),
+    rules=rules.ALIGNMENT,
     draw=figures,
     text="We search for directions that carry the count (distributed alignment search), and patch the state along "
     "them from one string into another.",

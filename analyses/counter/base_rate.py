@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from models.recipes import BASE_RATES, EARLY, RATED
 from probe import Finding
-from probe.evidence import Control, DataFigure, judge
-from probe.evidence.claims import STRONGEST
+from probe.evidence import DataFigure, judge
 from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import slope
 from probe.plots.legends import figure_legend
@@ -29,7 +28,6 @@ NAME = "base_rate"
 LENGTH = common.STRINGS.shape[1]
 #: Lengths that the drift is fitted on.
 FITTED = range(6, LENGTH)
-SOURCE = "docs/science.md, The base rate"
 #: By recipe how likely a 1 is; of no other recipe is anything measured here.
 RATES = {one.name: one.p_one for one in RATED if one.p_one is not None}
 
@@ -104,7 +102,7 @@ def _values(table: pd.DataFrame) -> pd.DataFrame:
 def find(tables: Mapping[str, pd.DataFrame], compared: Mapping[str, pd.DataFrame], *, family: int) -> Finding:
     """Judge the rules on what was measured of the base rates, beside the drift of recipes with another code."""
     judged = by_seed(tables[NAME])
-    claims = judge(judged, RULES, family=family)
+    claims = judge(judged, rules.BASE_RATE, family=family)
     shown = _values(tables[NAME])
     shown = shown[shown["role"].isin(STAGES) & shown["metric"].isin([*PANELS, "own_error", "all_error"])]
     drifts = compared["drift_law"]
@@ -158,74 +156,6 @@ def _picture(shown: pd.DataFrame, codes: pd.Series, fate: str) -> DataFigure:
     )
 
 
-rule = partial(common.rule, source=SOURCE)
-NEAR, EXACT = (Control(STRONGEST, 0.1, lower=True),), (Control(STRONGEST, 0.02, lower=True),)
-RULES = (
-    rule(
-        key="29a",
-        statement="Before the first bit the answer is the mean of the training labels.",
-        sentence="Before the first bit the answer is the mean of the training labels (mean distance)",
-        metric="start_error",
-        definition="Mean over p(1) = .2, .3, .5, .7, .8 of |g(0) - 10 p|; g(0) is the expected answer of the state "
-        "before the first bit.",
-        at_most=0.5,
-        controls=NEAR,
-    ),
-    rule(
-        key="29b",
-        statement="At the beginning the mean answer is a straight line from there to the count at ten bits.",
-        sentence="Early in training the mean answer is a straight line from there to ten bits (mean distance)",
-        metric="early_line",
-        definition=f"Mean over p of |d - g(0) / 10| after {EARLY} steps of training.",
-        at_most=0.05,
-        controls=EXACT,
-    ),
-    rule(
-        key="29c",
-        statement="At the beginning the drift is the base rate.",
-        sentence="Early in training a missing bit adds the base rate (mean distance)",
-        metric="early_rate",
-        definition=f"Mean over p of |d - p| after {EARLY} steps of training.",
-        at_most=0.1,
-        controls=EXACT,
-    ),
-    rule(
-        key="29d",
-        statement="At the beginning the drift is one half, whatever the base rate.",
-        sentence="Early in training a missing bit adds a half, whatever the base rate (mean distance)",
-        metric="early_half",
-        definition=f"Mean over p of |d - .5| after {EARLY} steps of training.",
-        at_most=0.1,
-        controls=EXACT,
-    ),
-    rule(
-        key="29e",
-        statement="Trained, the drift rises with the base rate.",
-        sentence="The more 1s in training, the more a missing bit adds (drift, .8 less .2)",
-        metric="drift_rise",
-        definition="d of the network trained at p(1) = .8 less d of the one of the same seed at .2.",
-        at_least=0.15,
-        controls=common.MORE,
-    ),
-    rule(
-        key="29f",
-        statement="Where ones are rare, it counts ones.",
-        sentence="With ones rare in training, networks count ones (drift at .2)",
-        metric="rare_ones",
-        definition="d at p(1) = .2: a counter of ones has 0.",
-        at_most=0.25,
-        controls=common.LESS,
-    ),
-    rule(
-        key="29g",
-        statement="Where zeros are rare, it takes zeros away.",
-        sentence="With zeros rare in training, networks take zeros off ten (drift at .8)",
-        metric="rare_zeros",
-        definition="d at p(1) = .8: ten less the zeros has 1.",
-        at_least=0.75,
-        controls=common.MORE,
-    ),
-)
 #: What we predicted of each before any network with a base rate was trained. The page's account (the answer starts
 #: at the mean of the labels, and a straight line joins it to ten bits) gives 29a, 29b and 29c; against it stands
 #: that all eleven answers are equally likely before training, mean 5, and that the head's bias moves slowly, which
@@ -252,7 +182,7 @@ ACROSS = common.Across(
     QUESTION.title,
     "We trained networks on strings in which ones are rarer or more frequent, and tested each on strings drawn like "
     "its own. We predicted the verdicts of all seven claims before training.",
-    RULES,
+    rules.BASE_RATE,
 )
 #: The roles of networks at the two stages: what a legend says, what fills a dot, and how far they stand apart.
 STAGES = {

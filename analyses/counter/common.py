@@ -28,11 +28,9 @@ from models.populations import TRAJECTORY
 from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
-from probe.evidence import Claim, Control, DataFigure, Rule
-from probe.evidence.claims import STRONGEST
+from probe.evidence import Claim, DataFigure, Rule
 from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.plots.style import ROLE_STYLE, style
-from probe.questions import rules
 from probe.subjects.concepts import NUMERIC, Concept, Known, resolve
 from probe.subjects.subject import Subject
 
@@ -40,22 +38,8 @@ from probe.subjects.subject import Subject
 STRINGS = bit_strings(10)
 COUNTS = running_count(STRINGS)
 REPOSITORY = Path(__file__).parents[2]
-#: How many verdicts were decided together, those that are no longer asked among them; and how many of the claims
-#: about recipes, which were judged before.
-FAMILY, RECIPES_FAMILY = 49, 33
 #: Of a planted weight what is smaller counts as 0.
 SMALL = 1e-9
-#: By how much most rules ask for more, or for less, than the best of five heads on untrained weights reaches.
-MORE, LESS = (Control(STRONGEST, 0.05),), (Control(STRONGEST, 0.05, lower=True),)
-#: Whose states rules about states are held against: before training, and before it with larger weights.
-UNTRAINED = ("own initialisation", "scaled head")
-#: A verdict of the counter's takes 50 networks.
-rule = partial(rules.rule, needs=50)
-
-
-def beside_untrained(margin: float, *, lower: bool = False) -> tuple[Control, ...]:
-    """Return the controls of a rule about states, with what the difference to each must exceed."""
-    return tuple(Control(role, margin, lower) for role in UNTRAINED)
 
 
 @dataclass(frozen=True)

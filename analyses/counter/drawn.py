@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.study_figures import medians_in_words
@@ -72,19 +70,7 @@ BIT_EFFECTS = Question(
     bit_effects.measure,
     roles=common.ANSWERING,
     settings={"steps": (5, 6, 7, 8, 9)},
-    rules=(
-        common.rule(
-            key="II.16",
-            statement="A 1 and a 0 each do the same to the answer, wherever they come.",
-            sentence="A bit has the same effect on the answer wherever it comes (spread of its effect)",
-            metric="largest_effect_sd",
-            definition="Change of the expected answer on a bit at steps 6..10, read off the state before and after "
-            "it; sd over contexts (every step the same total weight), the larger of those on a 1 and on a 0.",
-            source="Weiss et al. 2018",
-            at_most=0.25,
-            controls=common.LESS,
-        ),
-    ),
+    rules=rules.BIT_EFFECTS,
     draw=draw_bit_effects,
     text="We read the answer off the state before and after each bit. A sharp head alone can make the change depend "
     "on earlier bits.",
@@ -112,21 +98,7 @@ DIRECTIONS = Question(
     directions.measure,
     roles=common.ANSWERING,
     settings={"step": 6},  # the state after 7 bits, docs/science.md
-    rules=(
-        common.rule(
-            key="II.8",
-            statement="The answer follows one direction of the state, the weight of the least-squares probe.",
-            sentence="The answer follows the direction of the least-squares probe (interchange score)",
-            metric="direction_score",
-            definition="(IIA - IIA of no patch) / (IIA of the whole state - IIA of no patch) of all pairs after 7 "
-            "bits, the source's part of (c, h) along the least-squares weight of the count put into the base's "
-            "state.",
-            source="Geiger et al. 2021 and 2023; Elazar et al. 2021; Makelov et al. 2023",
-            at_least=0.5,
-            signal="ols",
-            controls=common.MORE,
-        ),
-    ),
+    rules=rules.DIRECTIONS,
     version=3,
     draw=draw_directions,
     text="A probe's weight is a direction in the state. We patch the state along that direction only, and score how "
@@ -155,21 +127,7 @@ STEERING = Question(
     steering.measure,
     roles=common.ANSWERING,
     settings={"step": 6},  # the state after 7 bits, docs/science.md
-    rules=(
-        common.rule(
-            key="II.13",
-            statement="Pushing the state by one count, from class mean to class mean, moves the answer by one.",
-            sentence="A push by one count moves the answer by one (share of answers)",
-            metric="steered_exact",
-            definition="Share of answers that are the target where the state after 7 bits is moved by the difference "
-            "of the class means of its count and of the next or the previous one; all strings with both counts in "
-            "range.",
-            source="Heimersheim & Nanda 2024",
-            at_least=0.95,
-            signal="class_mean",
-            controls=common.MORE,
-        ),
-    ),
+    rules=rules.STEERING,
     draw=draw_steering,
     text="We push the state from the mean of all strings of a count to that of the next, and along one line for "
     "all counts.",
@@ -207,26 +165,11 @@ REDUCED_MODELS = Question(
     reduced_models.measure,
     roles=(*common.ANSWERING, "own initialisation"),
     settings={"most": 2**14},
-    rules=(
-        common.rule(
-            key="II.20",
-            statement="One number predicts the answers at another length.",
-            sentence="One number predicts the answers at another length (R²)",
-            metric="law_r_squared",
-            definition="R² of the expected answer at 12 bits by ones + d (10 - L), d fitted on 8 to 10 bits; the "
-            "null is the best of d = 0, 0.5 and 1 (counting ones, balance, counting zeros).",
-            source="Suzgun et al. 2019; El-Naggar et al. 2022",
-            at_least=0.9,
-            controls=common.MORE,
-        ),
-    ),
+    rules=rules.REDUCED_MODELS,
     draw=draw_reduced_models,
     text="The one number is the drift. A second model is an affine recurrence: two numbers, with one affine map for "
     "each bit.",
 )
-
-
-erased = partial(common.rule, source="Elazar et al. 2021; Belrose et al. 2023")
 
 
 def draw_erasure(table: pd.DataFrame) -> DataFigure:
@@ -249,39 +192,7 @@ ERASURE = Question(
     erasure.measure,
     roles=common.ANSWERING,
     settings={"step": 6},
-    rules=(
-        erased(
-            key="II.12a",
-            statement="With the count erased from the state, the answer is no better than the suffix allows.",
-            sentence="Once the count is erased, the answer is a guess (accuracy above guessing)",
-            metric="erased_excess",
-            definition="One-hot LEACE after 7 bits, fitted on half of the prefixes and applied to the others, both "
-            "ways: accuracy of the run that goes on, minus the floor (the best constant answer given the suffix), 0 "
-            "below it.",
-            at_most=0.05,
-            controls=common.LESS,
-        ),
-        erased(
-            key="II.12b",
-            statement="Erasing shuffled labels instead, at the same rank, leaves the answer well above that.",
-            sentence="Erase shuffled labels, not the count, and answers stay much better than a guess (accuracy "
-            "above guessing)",
-            metric="shuffled_excess",
-            definition="The same with the labels of the fitting half in another order, mean of 20 orders.",
-            at_least=0.3,
-            controls=common.MORE,
-        ),
-        erased(
-            key="II.12c",
-            statement="With the two dimensions that carry the count projected out, it is no better either.",
-            sentence="Once the two directions are removed, the answer is a guess (accuracy above guessing)",
-            metric="projected_excess",
-            definition="The subspace of claim 9, found on half of the prefixes, the mean of these put in its place "
-            "in the others, both ways: accuracy minus the floor, 0 below it.",
-            at_most=0.1,
-            controls=common.LESS,
-        ),
-    ),
+    rules=rules.ERASURE,
     draw=draw_erasure,
     text="From the state after seven bits we erase what tells the counts apart, and let the run continue.",
 )

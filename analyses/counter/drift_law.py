@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import slope
 from probe.questions.question import Question
@@ -30,7 +30,6 @@ LESS_ZEROS = {"ten_less": (10, range(6, 13)), "nine_less": (9, range(3, 6))}
 AFTER_ZEROS = 5
 #: At this length the mean is split by where the first 1 stands.
 SPLIT = 8
-SOURCE = "docs/science.md, What it counts"
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -82,45 +81,12 @@ def less_zeros(answers: np.ndarray, ones: np.ndarray, length: int, base: int) ->
     return float((np.abs(answers - (base - (length - ones))) <= 1)[kept].mean())
 
 
-rule = partial(common.rule, source=SOURCE)
 QUESTION = Question(
     NAME,
     "What is added to the ones at each length?",
     measure,
     roles=common.ANSWERING,
-    rules=(
-        rule(
-            key="20d",
-            statement="To strings of 6 to 12 bits the answer is ten less the zeros, to within one.",
-            sentence="For strings of 6 to 12 bits the answer is mostly within one of ten minus the number of zeros "
-            "(share)",
-            metric="ten_less",
-            definition="Of strings of 6 to 12 bits with at most 10 ones and 10 zeros, at the length where it is "
-            "smallest, the share whose answer is 9, 10 or 11 less the zeros.",
-            at_least=0.9,
-            controls=common.MORE,
-        ),
-        rule(
-            key="20e",
-            statement="To strings of 3 to 5 bits with a 1 among them it is nine less the zeros, to within one.",
-            sentence="For strings of 3 to 5 bits with a 1 it is mostly within one of nine minus the zeros (share)",
-            metric="nine_less",
-            definition="Of strings of 3 to 5 bits with a 1 among them, at the length where it is smallest, the share "
-            "whose answer is 8, 9 or 10 less the zeros.",
-            at_least=0.9,
-            controls=common.MORE,
-        ),
-        rule(
-            key="20f",
-            statement="Two ends, a drift, and how fast the start is forgotten give the mean answer at every length.",
-            sentence="Two ends, a drift and the rate of forgetting give the mean answer at every length (error)",
-            metric="law_error",
-            definition="Mean of |d (10 - L) - (10 d - g(0)) r^L - g(L)| over L = 2 to 5 and 11 to 14, with d from 6 "
-            "to 10 bits, g(0) of the state before the first bit, and r from g(1).",
-            at_most=0.25,
-            controls=common.LESS,
-        ),
-    ),
+    rules=rules.DRIFT_LAW,
     text="We measure by how much the mean answer is too high at each length. Before the first bit the answer is near "
     "five, the middle of all answers, and at ten bits it is right.",
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe.evidence.measurements import measurement
 from probe.methods.causal.class_means import Classes, classes_at
 from probe.methods.causal.directions import DIRECTIONS
@@ -22,7 +22,7 @@ from probe.subjects.ends import machine_of
 from probe.subjects.subject import Subject
 
 NAME = "estimators"
-STEP, BOUND = 6, 0.5
+STEP = 6
 #: How many splits into halves.
 SPLITS = 10
 #: Kinds of direction, from no penalty to the largest. The encoding slope is the ridge weight's direction as its
@@ -89,21 +89,7 @@ QUESTION = Question(
     measure,
     version=2,
     roles=common.ANSWERING,
-    rules=(
-        common.rule(
-            key="26",
-            statement="The answer follows the direction of the estimator that reads best.",
-            sentence="The answer follows the direction that reads best (interchange score)",
-            metric="best_score",
-            definition="(IIA - IIA of no patch) / (IIA of the whole state - IIA of no patch) of all pairs after 7 "
-            "bits, along the direction with the largest held-out R2 of the count (one affine map of the state's part "
-            "along it, direction and map fitted on one half of the prefixes and scored on the other, both ways, mean "
-            "over ten splits drawn by the network's seed), of logistic, least squares, ridge .01, .1, 1 and the "
-            "encoding slope.",
-            source="Geiger et al. 2021; Haufe et al. 2014; Hoerl & Kennard 1970",
-            at_least=BOUND,
-        ),
-    ),
+    rules=rules.ESTIMATORS,
     text="In each network we take the estimator whose probe reads the count best from prefixes that it was not "
     "fitted on, and ask whether the answer follows its direction. If it does not, another direction may still exist.",
 )

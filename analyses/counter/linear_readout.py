@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe import Signal
 from probe.evidence import DataFigure
 from probe.plots.study_figures import medians_in_words
@@ -32,42 +32,7 @@ QUESTION = Question(
     "linear_readout",
     "Can the count be read out of the state?",
     linear_readout.measure,
-    rules=(
-        common.rule(
-            key="II.2",
-            statement="A linear probe reads the count out of the last state.",
-            sentence="A linear probe reads the count off the last state (R²)",
-            metric="last_step_r_squared",
-            definition="Held-out R² of a linear probe at the last step (halves, both ways), the smaller of c's and "
-            "h's.",
-            source="Hupkes et al. 2018",
-            at_least=0.95,
-            controls=common.beside_untrained(0.02),
-        ),
-        common.rule(
-            key="II.3",
-            statement="The last state holds the count better than other memories of its input.",
-            sentence="The last state holds the count better than other sums of the bits (R² more)",
-            metric="selectivity",
-            signal=Signal.HIDDEN_STATE,
-            definition="Held-out R² of the count minus the mean of that of 200 sums of the bits with signs that "
-            "nearly cancel; h after the last step.",
-            source="Hewitt & Liang 2019; Voita & Titov 2020",
-            at_least=0.5,
-            controls=common.beside_untrained(0.1),
-        ),
-        common.rule(
-            key="II.4",
-            statement="The last state is mostly about the count.",
-            sentence="Most of what varies in the last state is the count (share)",
-            metric="between_concept_share",
-            signal=Signal.HIDDEN_STATE,
-            definition="Share of the variance of h after the last step that lies between counts, all units together.",
-            source="Pearson 1905 (correlation ratio, eta squared)",
-            at_least=0.8,
-            controls=common.beside_untrained(0.1),
-        ),
-    ),
+    rules=rules.LINEAR_READOUT,
     draw=figures,
     text="If training created what a probe finds, the probe should read trained states better than untrained ones.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.study_figures import medians_in_words
@@ -12,7 +12,7 @@ from probe.plots.style import new_figure
 from probe.questions.question import Question
 from probe.questions.states import noise_margin
 
-DOSE, BOUND = 0.1, 0.95
+DOSE = 0.1
 
 
 def figures(table: pd.DataFrame) -> DataFigure:
@@ -35,19 +35,7 @@ QUESTION = Question(
     noise_margin.measure,
     roles=common.ANSWERING,
     settings={"dose": DOSE, "draws": 32},
-    rules=(
-        common.rule(
-            key="II.5b",
-            statement="The count is held with a margin.",
-            sentence="The count withstands noise (accuracy under noise)",
-            metric="noisy_accuracy",
-            definition="Accuracy on all 1,024 strings with independent Gaussian noise of .1 sd of each unit (sd over "
-            "strings at that step) added to every number of (c, h) after every step, 32 draws.",
-            source="docs/science.md; causal scrubbing (Chan et al. 2022) for the question",
-            at_least=BOUND,
-            controls=common.MORE,
-        ),
-    ),
+    rules=rules.NOISE_MARGIN,
     draw=figures,
     text="We add a little Gaussian noise to every number of the state after every step.",
 )

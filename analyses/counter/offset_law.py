@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import agreement, slope
 from probe.questions.question import Question
@@ -19,9 +19,6 @@ NAME = "offset_law"
 LENGTH = common.STRINGS.shape[1]
 #: Lengths that the one number is fitted on, and the one that it is tried at.
 FITTED, TRIED = (8, 9, 10), 12
-OFFSET = 0.1
-SOURCE = "Suzgun et al. 2019; El-Naggar et al. 2022"
-LAW = "n1 + d (10 - L), d fitted on the mean expected answers at 8 to 10 bits"
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -50,28 +47,6 @@ QUESTION = Question(
     "Is it the ones plus an offset for each missing bit?",
     measure,
     roles=common.ANSWERING,
-    rules=(
-        common.rule(
-            key="20b",
-            statement="One number gives the answers at another length.",
-            sentence="One number gives each answer at another length (share of answers)",
-            metric="law_answers",
-            definition="Share of the strings of 12 bits with at most 10 ones and 10 zeros whose answer is a whole "
-            f"number nearest to {LAW}. Where the law says a half, both neighbours are nearest.",
-            source=SOURCE,
-            at_least=0.9,
-            controls=common.MORE,
-        ),
-        common.rule(
-            key="20c",
-            statement="One number gives the mean offset at another length.",
-            sentence="One number gives the mean answer at another length (error)",
-            metric="offset_error",
-            definition=f"|mean of expected answer minus ones over those strings of 12 bits - (-2 d)|, with {LAW}.",
-            source=SOURCE,
-            at_most=OFFSET,
-            controls=common.LESS,
-        ),
-    ),
+    rules=rules.OFFSET_LAW,
     text="We fit the offset for each missing bit on strings of at most ten bits, and test it on strings of twelve.",
 )

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from analyses.counter import common
-from probe.evidence import DataFigure, Range, Rule
+from analyses.counter import common, rules
+from probe.evidence import DataFigure
 from probe.evidence.measurements import measurement, only, tabulate
 from probe.methods.abstraction.programs import slope
 from probe.methods.causal.ablation import Resampling
@@ -41,15 +41,6 @@ SPLITS, PARTS = 10, 4
 #: The state after 7 bits, the input that differs in a pair, and the lengths beyond ten.
 STEP, CHANGED, LONGER = 6, 4, (11, 12)
 DRAWS = 32
-SETUP = (
-    "Five tests of each cell u. Read: one isotonic map from c_u to the target at all steps of 1 to 10 bits, within "
-    ".5 on >= .9 of held-out prefixes, four folds, mean over ten splits drawn by the network's seed. Lasts: that map "
-    "fitted on all of them is within .5 on >= .9 of the prefixes of 11 and 12 bits whose target lies in the fitted "
-    "range. Carries: exact Shapley share after 7 bits >= .5. Moves: interchange score of (c_u, h_u) after 7 bits >= "
-    ".5. Suffices: (accuracy with u alone - none) / (own - none) >= .5, all others resampled after every bit. 1 if "
-    "one cell passes all five"
-)
-SOURCE = "Karpathy et al. 2015; Weiss et al. 2018; Lakretz et al. 2019; Geiger et al. 2021"
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -223,46 +214,12 @@ def _draw(rows: pd.DataFrame) -> Axes:
     return ax
 
 
-def _rule(key: str, counted: str, target: str, what: str) -> Rule:
-    return common.rule(
-        key=key,
-        statement=f"Some cell keeps {counted}.",
-        sentence=f"Some cell keeps {counted} (1 if one passes all tests)",
-        metric="all_tests",
-        signal=target,
-        definition=f"{SETUP}. The target is {what}.",
-        source=SOURCE,
-        at_least=0.5,
-        statistic="share",
-    )
-
-
 QUESTION = Question(
     NAME,
     "Does one cell pass every test of a running count?",
     measure,
     roles=(*common.ANSWERING, "own initialisation"),
-    rules=(
-        _rule("27a", "a running count of the ones", "ones", "n1"),
-        _rule("27b", "a running count of the zeros", "zeros", "n0 = t - n1"),
-        _rule(
-            "27c",
-            "the running value of the network's own program",
-            "drift",
-            "n1 + d (10 - t), d the network's drift over 6 to 14 bits",
-        ),
-        Rule(
-            key="27d",
-            statement="Training takes the running count out of single cells.",
-            sentence="Read by one formula, single cells lose the running count in training (share read off the best)",
-            metric="best_read",
-            definition="The first of the five tests for the ones (27a), of the cell that does best in it.",
-            source=SOURCE,
-            established_if=Range.below(0.9),
-            refuted_if=Range.at_least(0.9),
-            controls=common.beside_untrained(0.2, lower=True),
-        ),
-    ),
+    rules=rules.ONE_CELL,
     draw=figures,
     text="The first of five tests of a cell: one formula reads the ones off it after every bit, right on 90 % of the "
     "prefixes.",

@@ -8,7 +8,7 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from models.recipes import RECIPES
 from probe import Finding
 from probe.evidence import DataFigure, judge
@@ -20,30 +20,12 @@ NAME = "over_training"
 USUAL, LAST = 10_000, 30_000
 #: From which value on a cell keeps a running count (claim 1c), and up to which a network counts (claim 0).
 CODE, ERROR = 0.9, 0.01
-SOURCE = (
-    "docs/science.md, the second judgement; Saxe et al. 2019 for the question of what training does in its course"
-)
-NEEDS = 12
-RULES = (
-    common.rule(
-        key="T1",
-        statement="The running count is gone from single cells before the network counts.",
-        sentence="Read by one formula, the running count leaves single cells before the network counts (share "
-        "of networks)",
-        metric="gone_before",
-        definition="Share of networks in which one monotone map reads the count off one cell at all steps (1c, at "
-        "least .9) at no checkpoint from the first one on that misreads at most 1 % of all 1,024 strings.",
-        source=SOURCE,
-        at_least=0.5,
-        statistic="share",
-        needs=NEEDS,
-    ),
-)
 ACROSS = common.Across(
     NAME,
     "When does the count appear in training, and when does it leave single cells?",
-    f"We followed {NEEDS} networks for {LAST:,} training steps; all other counters were trained for {USUAL:,}.",
-    RULES,
+    f"We followed {rules.OVER_TRAINING[0].needs} networks for {LAST:,} training steps; all other counters were "
+    f"trained for {USUAL:,}.",
+    rules.OVER_TRAINING,
 )
 Shown = tuple[str, str, str, float | None]
 #: What the figures show: metric, signal, what an axis says, and a line across.
@@ -64,7 +46,7 @@ def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
     """Judge the rules on networks along their training, by what was measured of them, and draw what happens in it."""
     data = _courses(pd.concat(tables.values(), ignore_index=True))
     table = tabulate(judged_values(data))
-    claims = judge(table, RULES, family=common.FAMILY)
+    claims = judge(table, rules.OVER_TRAINING, family=rules.FAMILY)
     with style():
         picture = _picture(data)
     return Finding(NAME, ACROSS.title, table, claims, (picture,), notes={"answer": common.said(claims)})

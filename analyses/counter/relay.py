@@ -10,9 +10,8 @@ import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from analyses.counter import common
-from probe.evidence import Control, DataFigure, Range, Rule
-from probe.evidence.claims import STRONGEST
+from analyses.counter import common, rules
+from probe.evidence import DataFigure
 from probe.evidence.measurements import measurement, tabulate
 from probe.methods.decomposition.shapley import shapley_values
 from probe.plots.legends import legend_above
@@ -25,16 +24,8 @@ from probe.subjects.subject import Subject
 NAME = "relay"
 #: The state after 7 bits, and the input that differs in a pair: those of `unit_shares`.
 STEP, CHANGED = 6, 4
-#: A pair whose whole difference is smaller, in counts, has no shares worth the name; a count should make 1.
-TINY = 0.1
 #: As over how many equal units a count is spread, in one pair and in all of them.
 SPREADS = ("mean_participation", "pooled_participation")
-#: The rules' bounds, fixed before a trained network was looked at.
-SAME, HALF = 1.5, 0.5
-SETUP = (
-    "After 7 bits, between a prefix and the same with bit 5 flipped 0 to 1, mean over all suffixes: exact Shapley "
-    "values of the 12 units (the pairs c_u, h_u) in each of the 64 pairs of prefixes"
-)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -95,7 +86,7 @@ def _numbers(table: np.ndarray, weight: np.ndarray) -> Iterator[tuple[str, float
         strict=True,
     ):
         yield metric, value, pairs
-    kept = np.abs(whole) >= TINY
+    kept = np.abs(whole) >= rules.TINY
     yield "pairs_left_out", float(1 - kept.mean()), pairs
     if kept.any():
         shares = added[kept] / whole[kept, None]
@@ -113,7 +104,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         title="How many cells carry a count, in one string and in all of them",
         alt=f"Markers, one a network. {medians_in_words(drawn)}",
         caption="We flip the fifth bit and divide the change in the answer among the cells. Solid line: the same "
-        f"cells carry every count. Above the dotted line, a ratio of {SAME:g}, cells take over from each other.",
+        f"cells carry every count. Above the dotted line, a ratio of {rules.SAME:g}, cells take over from each "
+        "other.",
         data=wide,
     )
 
@@ -126,7 +118,7 @@ def _draw(wide: pd.DataFrame) -> Axes:
         ax.plot(own[within], own[together], look.marker, color=look.color, markersize=4.5, alpha=0.8, label=role)
     ends = np.array([0.0, float(wide[list(SPREADS)].max().max()) * 1.05])
     ax.plot(ends, ends, color="black", linewidth=1, zorder=0)
-    ax.plot(ends / SAME, ends, color="black", linewidth=1, linestyle=":", zorder=0)
+    ax.plot(ends / rules.SAME, ends, color="black", linewidth=1, linestyle=":", zorder=0)
     ax.set_xlim(*ends)
     ax.set_ylim(*ends)
     ax.set_xlabel("as how many equal cells carry a count\nin one pair")
@@ -140,42 +132,7 @@ QUESTION = Question(
     "Do the same cells carry every count?",
     measure,
     roles=common.ANSWERING,
-    rules=(
-        common.rule(
-            key="25a",
-            statement="The cells work as a crowd and not as a relay: the same cells carry the count in every string.",
-            sentence="The same cells carry the count in every string (relay index)",
-            metric="relay_index",
-            definition=f"{SETUP}. m_ku = the absolute value of unit u in pair k. The participation (sum m)^2 / sum "
-            "m^2 of the sizes summed over pairs, over the mean participation of a pair (harmonic, each pair weighted "
-            "by the sum of its sizes). 1 if all pairs use the same cells in the same proportions, the number of "
-            "cells if each takes its turn alone and as often.",
-            source="Jost 2007, effective numbers of order 2: total over within; Shapley 1953",
-            at_most=SAME,
-        ),
-        Rule(
-            key="25b",
-            statement="In the median string, too, no cell carries half of a count.",
-            sentence="No cell carries half of a count in the median string (largest share)",
-            metric="largest_pair_share",
-            definition=f"{SETUP}. The largest share of a unit in a pair, median over the pairs whose whole "
-            f"difference is at least {TINY:g} of a count.",
-            source="Shapley 1953; Lakretz et al. 2019 for the question",
-            established_if=Range.below(HALF),
-            refuted_if=Range.at_least(HALF),
-        ),
-        Rule(
-            key="25c",
-            statement="Training makes a relay: cells take over from each other.",
-            sentence="Training makes cells take over from each other (relay index)",
-            metric="relay_index",
-            definition="The relay index of 25a, more than in the best of the heads on untrained weights.",
-            source="Jost 2007; Shapley 1953",
-            established_if=Range.above(SAME),
-            refuted_if=Range.at_most(SAME),
-            controls=(Control(STRONGEST, 0.5),),
-        ),
-    ),
+    rules=rules.RELAY,
     draw=figures,
     text="The relay index is 1 if the same cells carry the count in every string; if each cell takes its turn alone, "
     "it is the number of cells.",

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe.evidence.measurements import measurement, tabulate
 from probe.methods.abstraction.programs import agreement, slope
 from probe.methods.abstraction.quantised import share_equal
@@ -36,8 +36,6 @@ FOUND_AT, TRIED_AT = (2, 4, 6), (3, 5, 7)
 #: that are tried, from each of the steps.
 ITERATIONS, PAIRS, RATE, TRIED = 400, 192, 0.02, 4096
 LENGTH = common.STRINGS.shape[1]
-#: Bounds, fixed on seeds 0 to 39.
-CARRIED, MARGIN = 0.7, 0.2
 #: Lengths that the drift is fitted on, those of rule 20b.
 FITTED = (8, 9, 10)
 
@@ -174,49 +172,12 @@ def _drift(subject: Subject) -> float:
     )
 
 
-SEARCHED = (
-    "An alignment search of rank 2 on strings of ten bits, with bases and sources after 3, 5 or 7 bits, equal or "
-    "not; tried from one to another of the steps after 4, 6 and 8 bits. "
-)
-OWN = (
-    "Share of answers that are the network's own to the source's first s bits and the base's bits from t on, among "
-    "pairs whose ones, and ones + t - s, are 0 to 10"
-)
-SOURCE = "Geiger et al. 2021 and 2024"
-rule = partial(common.rule, source=SOURCE, controls=common.MORE)
 QUESTION = Question(
     NAME,
     "What do two directions carry from one step to another?",
     measure,
     roles=common.ANSWERING,
-    rules=(
-        rule(
-            key="24c",
-            statement="Two directions carry the ones and the drift from step to step.",
-            sentence="Two directions carry ones plus drift from step to step (share of answers)",
-            metric="swapped_own",
-            definition=f"{SEARCHED}{OWN}, of the directions that were searched for this.",
-            at_least=CARRIED,
-        ),
-        rule(
-            key="24d",
-            statement="No two directions carry the ones alone from step to step as well.",
-            sentence="Two directions carry ones plus drift better than ones alone (share of answers)",
-            metric="own_over_ones",
-            definition=f"{SEARCHED}{OWN}, less the share that are the ones (a = 0), each of the directions that were "
-            "searched for it.",
-            at_least=MARGIN,
-        ),
-        rule(
-            key="24e",
-            statement="No two directions carry the ones with a drift of 1 from step to step as well.",
-            sentence="Two directions carry ones plus drift better than a count of zeros (share of answers)",
-            metric="own_over_zeros",
-            definition=f"{SEARCHED}{OWN}, less the share that are the ones + t - s (a = 1), each of the directions "
-            "that were searched for it.",
-            at_least=MARGIN,
-        ),
-    ),
+    rules=rules.STEPS_SWAPPED,
     text="We patch two directions from one step into another, where a count of ones, the network's own drift and a "
     "count of zeros give different answers. For each of the three we search for its directions at some steps, and "
     "test them at others.",

@@ -23,6 +23,7 @@ from analyses.counter import (
     over_training,
     pictures,
     plain,
+    rules,
     story,
     training_signal,
     verdicts,
@@ -108,7 +109,7 @@ def fresh(names: Sequence[str] = FRESH_QUESTIONS, *, fit: bool | Collection[str]
     Its verdicts are decided together with all before them. To read what was measured heads need no `fit`.
     """
     networks = common.planted_networks(planted.battery()) + common.of_recipe(EVERY_STEP, FEW)
-    return _study(_beside_heads(FRESH, fit) + networks, questions(names), FAMILY)
+    return _study(_beside_heads(FRESH, fit) + networks, questions(names), rules.FRESH_FAMILY)
 
 
 def rates(*, fit: bool | Collection[str] = True) -> Study:
@@ -156,20 +157,16 @@ FITS = {
     "scaled head": "scaled 1",
     STRONGEST: "least squares 1, ridge 1, noise 1, scores 1, scaled 1",
 }
-#: How many verdicts were decided together when the fresh counters were judged, and when the base rates were.
-FAMILY = common.FAMILY + sum(len(one.rules) for one in questions(FRESH_QUESTIONS))
-LAST_FAMILY = FAMILY + len(base_rate.RULES)
-#: The claims of each, and the risk that any of them is wrong.
-LATER_KEYS = [
-    [one.key for each in questions(FRESH_QUESTIONS) for one in each.rules],
-    [one.key for one in base_rate.RULES],
+#: The claims of fresh counters and of base rates, and the risk that any of them is wrong.
+LATER_KEYS = [[one.key for one in judged] for judged in (rules.FRESH, rules.BASE_RATE)]
+LATER_RISKS = [
+    0.05 * len(keys) / size for keys, size in zip(LATER_KEYS, (rules.FRESH_FAMILY, rules.LAST_FAMILY), strict=True)
 ]
-LATER_RISKS = [0.05 * len(keys) / size for keys, size in zip(LATER_KEYS, (FAMILY, LAST_FAMILY), strict=True)]
 CLAIMS = (
     "Values are medians over networks, or shares of them. The rules were committed before the networks that they are "
     f"judged on were trained (seeds {SECOND_JUDGED.seeds[0]} to {SECOND_JUDGED.seeds[-1]}). II. marks a rule that "
-    f"was judged once before. Each verdict has a level of {1 - 0.05 / common.FAMILY:.2%}: the risk that any of "
-    f"{common.FAMILY} is wrong is one in twenty. 23a and 23b are of the first judgement, of {common.RECIPES_FAMILY} "
+    f"was judged once before. Each verdict has a level of {1 - 0.05 / rules.FAMILY:.2%}: the risk that any of "
+    f"{rules.FAMILY} is wrong is one in twenty. 23a and 23b are of the first judgement, of {rules.RECIPES_FAMILY} "
     f"verdicts, on seeds from 1000 on; T1 is about seeds from 3000 on. {listed(LATER_KEYS[0])} are about seeds from "
     f"{FRESH.seeds[0]} on, and {listed(LATER_KEYS[1])} about seeds from {BASE_RATE[0].seeds[0]} on, and their "
     "verdicts are decided together with all before them. So the risk that any is wrong is one in twenty for seeds "
@@ -187,7 +184,7 @@ def _beside_heads(population: Population, fit: bool | Collection[str]) -> list[c
     return [one for seed in population.seeds for one in common.with_controls(population.recipe, seed, fit=fit)]
 
 
-def _study(networks: Sequence[common.Studied], asked: Sequence[Question], family: int = common.FAMILY) -> Study:
+def _study(networks: Sequence[common.Studied], asked: Sequence[Question], family: int = rules.FAMILY) -> Study:
     return Study.of(common.subjects(networks), questions=asked, family=family, version=VERSION)
 
 
@@ -244,7 +241,7 @@ def each(names: Sequence[str]) -> Iterator[tuple[str, Finding]]:
         partial(training_signal.find, compared),
         partial(over_training.find, stopped),
         lambda: width.find(widths().tables(FOLDER / "widths.csv.xz")),
-        partial(base_rate.find, rated, compared, family=LAST_FAMILY),
+        partial(base_rate.find, rated, compared, family=rules.LAST_FAMILY),
         partial(verdicts.find, found),
         partial(pictures.find, by_name, tables, compared),
     ):

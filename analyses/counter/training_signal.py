@@ -6,43 +6,18 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe import Finding
-from probe.evidence import Range, Rule, judge
+from probe.evidence import judge
 from probe.evidence.measurements import tabulate
 
 NAME = "training_signal"
-SOURCE = "the experiment of docs/science.md; Suzgun et al. 2019"
-#: Claim 23. Both metrics are of the network with the same seed, which is what a pair shares.
-RULES = (
-    Rule(
-        key="23a",
-        statement="The input code sets the drift: with 0/1 it is larger than with -1/+1.",
-        sentence="The input code sets the drift (with 0 and 1, minus with -1 and +1)",
-        metric="code_difference",
-        definition="d of the network trained on 0/1 less d of the one trained from the same seed on -1/+1.",
-        source=SOURCE,
-        established_if=Range.above(0.1),
-        refuted_if=Range.at_most(0.1),
-    ),
-    common.rule(
-        key="23b",
-        statement="A tenth of strings of length 9 among the training strings suffices for a small drift.",
-        sentence="A tenth of shorter strings suffices for a small drift (drift)",
-        metric="shorter_drift",
-        definition="d of the network of whose 500 training strings 50 were replaced by strings of 9 bits.",
-        source=SOURCE,
-        at_most=0.3,
-    ),
-)
-
-
 ACROSS = common.Across(
     NAME,
     "What else in training sets the drift?",
     "We changed one thing about training at a time: the numbers that stand for the bits, and the lengths of the "
     "strings.",
-    RULES,
+    rules.TRAINING_SIGNAL,
 )
 
 
@@ -52,8 +27,8 @@ def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
     table = table[table["metric"].isin(["test_error", "drift"])]
     table = table.assign(question=NAME, role="other").reset_index(drop=True)
     judged = pd.concat([table, _claimed(table)], ignore_index=True)
-    ready = [rule for rule in RULES if rule.metric in set(judged["metric"])]
-    claims = judge(judged, ready, family=common.RECIPES_FAMILY)
+    ready = [rule for rule in rules.TRAINING_SIGNAL if rule.metric in set(judged["metric"])]
+    claims = judge(judged, ready, family=rules.RECIPES_FAMILY)
     return Finding(NAME, ACROSS.title, judged, claims, (), notes={"answer": common.said(claims)})
 
 

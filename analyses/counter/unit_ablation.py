@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from analyses.counter.one_cell import alone_of
 from probe.evidence.measurements import FITTED_HEADS, measurement, tabulate
 from probe.questions.interventions import unit_ablation
 from probe.questions.question import Question
 from probe.subjects.subject import Subject
-
-BOUND = 0.5
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -37,19 +35,7 @@ QUESTION = Question(
     "Would one unit be enough?",
     measure,
     roles=common.ANSWERING,
-    rules=(
-        common.rule(
-            key="II.14",
-            statement="No unit suffices: alone, the best one keeps less than half of what the network can do.",
-            sentence="No unit suffices alone (accuracy kept by the best)",
-            metric="best_single_unit_score",
-            definition="(accuracy with the best unit alone - with none) / (own accuracy - with none); the states of "
-            "the others, (c, h), are those of a random other prefix after every bit, 32 draws.",
-            source="Lakretz et al. 2019; Chan et al. 2022, causal scrubbing",
-            at_most=BOUND,
-            controls=common.LESS,
-        ),
-    ),
+    rules=rules.UNIT_ABLATION,
     text="A unit is enough if it does more than half of what the network can do. We start with no unit, and keep "
     "adding the one that helps most.",
 )

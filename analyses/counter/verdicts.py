@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from probe import Finding
 from probe.errors import several
 from probe.evidence import Claim, DataFigure
@@ -180,7 +180,7 @@ def _picture(data: pd.DataFrame) -> DataFigure:
     row = lines.cumsum() - lines / 2 + 1.5 * (data["verdict"].map(order) + 1)
     figure, axes = new_figure(height=0.185 * (row.max() + 2) + 0.6)
     ax = axes[0, 0]
-    best = data[[f"holds, {role}" for role in (*common.UNTRAINED, STRONGEST) if f"holds, {role}" in data]].max(axis=1)
+    best = data[[f"holds, {role}" for role in (*rules.UNTRAINED, STRONGEST) if f"holds, {role}" in data]].max(axis=1)
     look, control = ROLE_STYLE["trained"], IN_INK[3]
     ax.hlines(row, 100 * best, 100 * data["holds, trained"], color=GREY, linewidth=1.5, zorder=1)
     ax.plot(

@@ -16,7 +16,7 @@ from models.counter import answer
 from probe import Finding
 
 REPOSITORY = Path(__file__).parents[2]
-SHELL = {"__init__", "common", "drawn", "explored", "here", "plain", "story", "study", "verdicts"}
+SHELL = {"__init__", "common", "drawn", "explored", "here", "plain", "rules", "story", "study", "verdicts"}
 
 
 def found(names: tuple[str, ...] = QUESTIONS) -> dict[str, Finding]:

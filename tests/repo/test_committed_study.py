@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.counter import FRESH_QUESTIONS, QUESTIONS, base_rate, common, story, study
+from analyses.counter import FRESH_QUESTIONS, QUESTIONS, base_rate, common, rules, story, study
 from models import planted, populations, zoo
 from models.counter import answer
 from models.populations import FRESH, POPULATIONS, SECOND_JUDGED, Population
@@ -78,6 +78,13 @@ def test_a_population_that_is_not_whole_is_left_out(monkeypatch: pytest.MonkeyPa
     assert names == [f"hidden-1/seed-{seed}" for seed in small.seeds]
 
 
+def test_every_rule_stands_in_the_file_of_rules_under_the_name_of_its_question() -> None:
+    """So that who looks for a rule has one file to read; none stands there that no question is judged by."""
+    tuples = {name: value for name, value in vars(rules).items() if isinstance(value, tuple) and name != "FRESH"}
+    stand = {one.key: (name.lower(), one) for name, value in tuples.items() for one in value if isinstance(one, Rule)}
+    assert stand == MADE
+
+
 def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
     """Every rule has a verdict on as many networks as it needs, beside each control that it names.
 
@@ -132,7 +139,7 @@ def test_what_training_made_is_told_with_each_control_that_it_was_held_against()
     for entry, text in zip(made, claims_told.listed(first, "training"), strict=True):
         assert text.startswith(f"{entry['sentence'].partition(' (')[0] or entry['statement'].rstrip('.')}")
         held = {each["role"] for each in entry["differences"]}
-        assert held in ({STRONGEST}, {*common.UNTRAINED})
+        assert held in ({STRONGEST}, {*rules.UNTRAINED})
     for entry in entries().values():
         moved = entry["verdict_first"] not in (None, entry["verdict"])
         assert (f"{entry['key']} (“{entry['verdict_first']}”)" in how) == moved
@@ -145,8 +152,8 @@ def test_fresh_networks_stand_beside_their_controls_and_what_is_known(monkeypatc
     roles = Counter(one.network.role for one in made.networks)
     heads = dict.fromkeys(("trained", "own initialisation", *FITTED_HEADS), 2)
     assert roles == heads | {"planted": len(planted.battery()), "other": len(study.FEW)}
-    assert made.family == study.FAMILY == common.FAMILY + len(OF_FRESH) - len(base_rate.RULES)
-    assert [*base_rate.PREDICTED] == [rule.key for rule in base_rate.RULES]
+    assert made.family == rules.FRESH_FAMILY == rules.FAMILY + len(OF_FRESH) - len(rules.BASE_RATE)
+    assert [*base_rate.PREDICTED] == [rule.key for rule in rules.BASE_RATE]
     assert [one.name for one in made.questions or ()] == list(FRESH_QUESTIONS)
 
 
@@ -189,9 +196,9 @@ def test_what_is_no_longer_asked_is_kept_and_counts() -> None:
     assert set(first_used) == {*RULES, *OF_FRESH, *(key for key in ended if not key.startswith("E"))}
     assert {key: ended[key] for key in first_used if key in ended}.items() <= first_used.items()
     last, recipes = {"16b", "16c", "24a", "24b", "T2", "T3", "T4", "T5"}, {"23a", "23b"}
-    assert len({*RULES, *last} - recipes) == common.FAMILY
+    assert len({*RULES, *last} - recipes) == rules.FAMILY
     again = {key.removeprefix("II.") for key in RULES if key.startswith("II.")}
-    assert len({*again, *recipes, "10"}) == common.RECIPES_FAMILY
+    assert len({*again, *recipes, "10"}) == rules.RECIPES_FAMILY
 
 
 def test_pages_give_each_claim_the_number_and_the_verdict_that_were_found() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analyses.counter import common
+from analyses.counter import rules
 from probe.evidence import Control, Range, Rule, judge
 from probe.evidence.claims import STRONGEST, with_strongest
 from probe.evidence.measurements import tabulate
@@ -45,4 +45,4 @@ def test_the_best_head_of_each_pair_is_the_control(
     wanted = () if best is None else [(f"counter/seed-{pair}/{STRONGEST}", best[pair]) for pair in range(2)]
     assert [(name, found[name]) for name, _ in wanted] == list(wanted)
     assert found.empty == (best is None)
-    assert judge(table, [rule], family=common.FAMILY)[0].verdict == verdict
+    assert judge(table, [rule], family=rules.FAMILY)[0].verdict == verdict
