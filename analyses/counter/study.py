@@ -46,6 +46,7 @@ from models.populations import (
 from models.recipes import RECIPES, Recipe
 from probe import Finding, ProbeError, Study
 from probe.errors import unknown
+from probe.evidence import Rule
 from probe.evidence.claims import STRONGEST
 from probe.evidence.words import listed
 from probe.questions import Question
@@ -157,22 +158,6 @@ FITS = {
     "scaled head": "scaled 1",
     STRONGEST: "least squares 1, ridge 1, noise 1, scores 1, scaled 1",
 }
-#: The claims of fresh counters and of base rates, and the risk that any of them is wrong.
-LATER_KEYS = [[one.key for one in judged] for judged in (rules.FRESH, rules.BASE_RATE)]
-LATER_RISKS = [
-    0.05 * len(keys) / size for keys, size in zip(LATER_KEYS, (rules.FRESH_FAMILY, rules.LAST_FAMILY), strict=True)
-]
-CLAIMS = (
-    "Values are medians over networks, or shares of them. The rules were committed before the networks that they are "
-    f"judged on were trained (seeds {SECOND_JUDGED.seeds[0]} to {SECOND_JUDGED.seeds[-1]}). II. marks a rule that "
-    f"was judged once before. Each verdict has a level of {1 - 0.05 / rules.FAMILY:.2%}: the risk that any of "
-    f"{rules.FAMILY} is wrong is one in twenty. 23a and 23b are of the first judgement, of {rules.RECIPES_FAMILY} "
-    f"verdicts, on seeds from 1000 on; T1 is about seeds from 3000 on. {listed(LATER_KEYS[0])} are about seeds from "
-    f"{FRESH.seeds[0]} on, and {listed(LATER_KEYS[1])} about seeds from {BASE_RATE[0].seeds[0]} on, and their "
-    "verdicts are decided together with all before them. So the risk that any is wrong is one in twenty for seeds "
-    f"from 1000 on and again for those from 2000 on, {LATER_RISKS[0]:.1%} for seeds from {FRESH.seeds[0]} on and "
-    f"{LATER_RISKS[1]:.1%} for the last."
-)
 #: By the name of the file of what was measured. Those that take `fit` have heads, which take a second and more to fit
 #: to each network: they can be made with some of them fitted.
 STUDIES: dict[str, Callable[..., Study]] = {
@@ -270,7 +255,7 @@ def write(folder: Path, out: Path) -> list[Path]:
     recipe = [[name.replace("_", " "), value] for name, value in asdict(accuracy.PLAN).items() if value is not None]
     plan = Table(["what", "value"], recipe, "The recipe; every seed trains one network.", name="recipe")
     setup = Section("What we trained", [Details("Recipe and controls", [Text(accuracy.SETUP), plan])], key="set-up")
-    told = Details("Each claim, with its control", claims_table(every, CLAIMS + later, where))
+    told = Details("Each claim, with its control", claims_table(every, _how_judged() + later, where))
     table = Section("All claims", [Text([tally(every)]), told], key="claims")
     alike = verdicts.correlations(found)
     behind = [setup, table, verdicts.together(*alike), *verdicts.BEHIND, _frozen(frozen)]
@@ -291,6 +276,32 @@ def write(folder: Path, out: Path) -> list[Path]:
     paths = [write_atomically(out / "findings.json", text)]
     paths.append(write_atomically(out / PICTURE, (folder / pictures.NAME / "figures" / SHOWN).read_bytes()))
     return [*paths, *(page.write(out / name) for name, page in built.items())]
+
+
+def _how_judged() -> str:
+    """Return what is said with the table of all claims: on which networks each was judged, and with which others."""
+    second, fresh, rated = (one.seeds for one in (SECOND_JUDGED, FRESH, BASE_RATE[0]))
+    risk_fresh = 0.05 * len(rules.FRESH) / rules.FRESH_FAMILY
+    risk_rated = 0.05 * len(rules.BASE_RATE) / rules.LAST_FAMILY
+    return (
+        "Values are medians over networks, or shares of them. "
+        "The rules were committed before the networks that they are judged on were trained "
+        f"(seeds {second[0]} to {second[-1]}). "
+        "II. marks a rule that was judged once before. "
+        f"Each verdict has a level of {1 - 0.05 / rules.FAMILY:.2%}: "
+        f"the risk that any of {rules.FAMILY} is wrong is one in twenty. "
+        f"23a and 23b are of the first judgement, of {rules.RECIPES_FAMILY} verdicts, on seeds from 1000 on; "
+        "T1 is about seeds from 3000 on. "
+        f"{_keys(rules.FRESH)} are about seeds from {fresh[0]} on, "
+        f"and {_keys(rules.BASE_RATE)} about seeds from {rated[0]} on, "
+        "and their verdicts are decided together with all before them. "
+        "So the risk that any is wrong is one in twenty for seeds from 1000 on and again for those from 2000 on, "
+        f"{risk_fresh:.1%} for seeds from {fresh[0]} on and {risk_rated:.1%} for the last."
+    )
+
+
+def _keys(judged: Sequence[Rule]) -> str:
+    return listed([one.key for one in judged])
 
 
 def _frozen(frozen: Sequence[Mapping[str, Any]]) -> Section:
