@@ -12,6 +12,7 @@ from ..arguments import checked_arguments
 from ..errors import ProbeError
 from ..hooks.drawing import DRAWS
 from ..hooks.record import record
+from ..number_of_controls import IN_A_CALL
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.random_weights import TRIES, same_states
 from ..recurrent.random_weights import random_weights as copies
@@ -22,7 +23,7 @@ def random_weights(
     model: nn.Module,
     *inputs: Any,
     kwargs: Mapping[str, Any] | None = None,
-    count: int = 8,
+    count: int = IN_A_CALL,
     seed: int = 0,
     **options: Any,
 ) -> dict[str, Recording]:

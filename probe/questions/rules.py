@@ -11,8 +11,6 @@ NEEDS = 10
 #: Whose answers mean something: the heads of other controls are random, and a template answers another question.
 ANSWERING = ("trained", "fitted head", "planted", "other")
 INITIAL, FITTED = "own initialisation", "fitted head"
-#: How many networks with random weights a single one must beat, where the best of many units is named.
-COPIES = 8
 #: Where a question looks at one step alone.
 ONE_STEP = "after interchange_step, or else after a step from the middle on"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..number_of_controls import ON_A_PAGE
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -32,7 +34,7 @@ class Budget:
     whole_runs: int = 512
     points: int = 60_000
     numbers: int = 40_000_000
-    random_networks: tuple[tuple[float, int], ...] = ((1e9, 32), (2e10, 8), (float("inf"), 4))
+    random_networks: tuple[tuple[float, int], ...] = ON_A_PAGE
     ends: float = 1.2e11
     pairs: float = 1.5e11
     search: float = 6e11

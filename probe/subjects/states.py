@@ -195,10 +195,7 @@ def examples_of(subject: Subject) -> list[int]:
 
 
 def copies_of(subject: Subject) -> int:
-    """Return how many networks with random weights are recorded beside a network; fewer where each takes long.
-
-    The best of them counts, and of eight another seed has another best one by far.
-    """
+    """Return how many networks with random weights are recorded beside a network; fewer where each takes long."""
     steps = len(sample_of(subject).rows) * subject.x.shape[1]
     cost = steps * sum(flops(layer) for layer in subject.layers)
     return next(copies for most, copies in subject.budget.random_networks if cost <= most)

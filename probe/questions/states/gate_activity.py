@@ -19,6 +19,7 @@ from torch import Tensor
 from ...evidence.claims import called
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...methods.probing.prefixes import StepStates, check_aligned
+from ...number_of_controls import IN_A_QUESTION
 from ...plots.legends import figure_legend, spread
 from ...plots.networks import draw_median_line
 from ...plots.study_figures import shortened
@@ -28,7 +29,6 @@ from ...recurrent.signals import Signal
 from ...subjects.states import rows_within_budget, step_states
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
-from ..rules import COPIES
 from ..told import figure_of
 
 QUESTION = "gate_activity"
@@ -59,7 +59,9 @@ def gated(subject: Subject) -> str | None:
 
 def question(subject: Subject) -> Question:
     """Return the question what the gates of a network's layers do."""
-    return Question("gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell, copies=COPIES)
+    return Question(
+        "gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell, copies=IN_A_QUESTION
+    )
 
 
 def measure(subjects: Sequence[Subject], split: Bool[Tensor, "batch time"] | None = None) -> pd.DataFrame:

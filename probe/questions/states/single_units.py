@@ -15,13 +15,14 @@ from ...evidence.words import place, said
 from ...methods.probing.groups import LEAST_STATES, folds
 from ...methods.probing.monotone import MonotoneScore, monotone_score, within_step_correlation
 from ...methods.probing.prefixes import Pooled, StepStates, pool
+from ...number_of_controls import IN_A_QUESTION
 from ...plots.networks import draw_dots
 from ...recurrent.signals import Signal
 from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
-from ..rules import COPIES, INITIAL, rule
+from ..rules import INITIAL, rule
 from ..told import in_brackets, values_of_controls
 from .targets import Target, unit_follows, within_steps
 
@@ -46,7 +47,7 @@ def question(subject: Subject) -> Question:
         (needs.states, within_steps),
         draw=draw,
         tell=tell,
-        copies=COPIES,
+        copies=IN_A_QUESTION,
         rules=(
             rule(
                 "one-unit-follows",
