@@ -2,7 +2,8 @@
 
     python -m benchmarks.ways [--files]
 
-A file counts where one of its functions was called, or its module was imported, before the call returned.
+A file counts where one of its functions was called before the call returned. Files that were only imported meanwhile,
+as what a question needs that was not asked, are counted apart.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Ways:
 
     Attributes:
         entered: for each call, by its name, how often each file was entered from another.
+        imported: for each call, which files were imported before it returned.
 
     Args:
         **calls: the functions whose calls are followed.
@@ -45,8 +47,10 @@ class Ways:
         #: By the code of each function within what wraps it: its name, and how often it is wrapped.
         self._of = {code: (name, depth) for name, call in calls.items() for code, depth in [_inside(call)]}
         self.entered = {name: Counter[str]() for name in calls}
-        #: The call under way, if any: its frame, and its name.
+        self.imported = {name: set[str]() for name in calls}
+        #: The call under way, if any: its frame, and its name; and the modules that are being imported.
         self._under_way: list[tuple[FrameType, str]] = []
+        self._importing: list[FrameType] = []
 
     def __enter__(self) -> Ways:
         threading.setprofile(self._note)
@@ -60,6 +64,8 @@ class Ways:
     def _note(self, frame: FrameType, event: str, _: Any) -> None:
         if event == "return" and self._under_way and self._under_way[-1][0] is frame:
             _ = self._under_way.pop()
+        if event == "return" and self._importing and self._importing[-1] is frame:
+            _ = self._importing.pop()
         if event != "call":
             return
         if frame.f_code in self._of and not self._under_way:
@@ -69,9 +75,17 @@ class Ways:
                 self._under_way.append((frame, name))
                 self.entered[name].update(map(_file, wrappers[:-1]))
         file = _file(frame)
-        if file and file != _file(frame.f_back):
+        if file and frame.f_code.co_name == "<module>":
+            self._importing.append(frame)
+            for _, name in self._under_way:
+                self.imported[name].add(file)
+        elif file and not self._importing and file != _file(frame.f_back):
             for _, name in self._under_way:
                 self.entered[name][file] += 1
+
+    def only_imported(self, name: str) -> set[str]:
+        """Return the files that were imported before a call returned, and of which nothing ran."""
+        return self.imported[name] - self.entered[name].keys()
 
 
 def _outward(frame: FrameType | None) -> Iterator[FrameType | None]:
@@ -103,8 +117,8 @@ def study_of_readme() -> str:
     return found
 
 
-def ways_of_readme() -> dict[str, Counter[str]]:
-    """Run the lines of README that study the counter, and return the files that each call ran through."""
+def ways_of_readme() -> Ways:
+    """Run the lines of README that study the counter, and return through which files each call ran."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -113,7 +127,7 @@ def ways_of_readme() -> dict[str, Counter[str]]:
                 exec(compile(study_of_readme(), str(README), "exec"), {"torch": torch, "probe": probe})
         finally:
             os.chdir(before)
-    return ways.entered
+    return ways
 
 
 app = command("python -m benchmarks.ways")
@@ -127,10 +141,13 @@ def main(*, files: bool = False) -> None:
         files: print the files too, and how often each was entered from another.
     """
     torch.set_num_threads(1)
-    entered = ways_of_readme()
-    emit(table(("call", "files"), ((name, str(len(each))) for name, each in entered.items())))
-    for name, each in entered.items() if files else ():
-        emit("\n".join([name, *(f"{count:10,}  {file}" for file, count in sorted(each.items()))]) + "\n")
+    ways = ways_of_readme()
+    rows = ((name, str(len(each)), str(len(ways.only_imported(name)))) for name, each in ways.entered.items())
+    emit(table(("call", "files", "only imported"), rows))
+    for name, each in ways.entered.items() if files else ():
+        listed = [*(f"{count:10,}  {file}" for file, count in sorted(each.items()))]
+        listed += [f"{'imported':>10}  {file}" for file in sorted(ways.only_imported(name))]
+        emit("\n".join([name, *listed]) + "\n")
 
 
 if __name__ == "__main__":

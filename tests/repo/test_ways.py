@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from runpy import run_path
+
 import torch
 from torch import nn
 
 import probe
 from benchmarks.ways import Ways, study_of_readme
+from probe import intervals
 
 
 def test_files_of_a_call_are_counted_until_it_returns() -> None:
@@ -22,6 +25,18 @@ def test_files_of_a_call_are_counted_until_it_returns() -> None:
         _ = probe.random_weights(model, x, count=1)
     assert not ways.entered["record"]
     assert {"hooks/record.py", "probes/random_recordings.py"} <= set(ways.entered["random"])
+
+
+def test_what_is_only_imported_is_counted_apart() -> None:
+    """A file whose module runs, and none of its functions, is no part of a call's way."""
+
+    def call() -> None:
+        _ = run_path(intervals.__file__)
+
+    with Ways(importing=call) as ways:
+        call()
+    assert not ways.entered["importing"]
+    assert ways.only_imported("importing") == {"intervals.py"}
 
 
 def test_the_study_of_readme_is_found() -> None:
