@@ -38,7 +38,8 @@ from probe.methods.causal.pairs import all_pairs, columns, whole
 from probe.methods.causal.task import Task
 from probe.methods.dynamics import CellDynamics, Dynamics, StackDynamics
 from probe.methods.machines import Machine
-from probe.recurrent.cells import narrow, onednn, recycled
+from probe.recurrent import memory
+from probe.recurrent.cells import narrow, onednn
 from probe.recurrent.cells.lstm import LSTMCell
 from probe.subjects.subject import Subject
 
@@ -208,10 +209,10 @@ KERNELS = (
         for rows, steps, features, units in ((256, 100, 1, 128), (256, 200, 64, 256), (64, 100, 1024, 1024))
     ),
     Kernel(
-        "recurrent/cells/recycled.py",
+        "recurrent/memory.py",
         "recording 64 x 1,000, 32 to 128",
         partial(recordings, 64, 1000, 32, 128),
-        partial(patch.object, recycled, "_LEAST", sys.maxsize),
+        partial(patch.object, memory, "_LEAST", sys.maxsize),
     ),
 )
 

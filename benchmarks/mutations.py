@@ -39,7 +39,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("own cells: what is given may be read anywhere", "{formula.signal}", "set(cell.signals)"),
     ),
     *of(
-        "probe.hooks.memory",
+        "probe.recurrent.memory",
         "tests/recording/test_size.py",
         ("memory: files that are cached are in use", "min(cached, used)", "0"),
     ),

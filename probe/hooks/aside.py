@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import ProbeError
 from ..recurrent.layers import Layer, LoopLayer
-from ..recurrent.returning import memory_of
+from ..recurrent.memory import memory_of
 from ..recurrent.steps import trails
 from ..recurrent.steps.forms import tensors
 from ..recurrent.steps.objects import opened

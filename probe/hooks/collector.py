@@ -12,17 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from ..edits.kinds import Edit
-from ..errors import ProbeError
+from ..errors import ProbeError, several
 from ..recording.recording import LayerRecording, Recording, errors_together
+from ..recurrent import memory
 from ..recurrent.calls import Call
-from ..recurrent.cells import recycled
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
-from ..recurrent.returning import memory_of
+from ..recurrent.memory import memory_of
 from ..recurrent.rounding import check, is_near
 from ..recurrent.runs import Opened, Trace, beside, held
-from ..recurrent.signals import Signal
+from ..recurrent.signals import UNKNOWN, Signal
 from ..recurrent.steps import trails
-from . import memory
 from .parts import Part
 from .sessions import Session
 from .taps import tapped
@@ -76,6 +75,8 @@ class Options:
 
 #: After how many numbers that cells in loops returned their calls are opened.
 _MANY = 25_000
+#: Below this many bytes the free memory is not looked up.
+ASK_FROM = 50_000_000
 
 
 class Collector(Session):
@@ -171,11 +172,11 @@ class Collector(Session):
         steps = len(call.x) if options.steps is None else len(options.steps)
         if wanted[0].is_cell:
             steps = 1 + self._steps_so_far.get(wanted[0].name, 0)
-            if self._needed.get(wanted[0].name, memory.ASK_FROM) * steps * call.x.shape[1] < memory.ASK_FROM:
+            if self._needed.get(wanted[0].name, ASK_FROM) * steps * call.x.shape[1] < ASK_FROM:
                 return
         keep, later = ({layer: options.keep[layer] for layer in chosen} for chosen in (wanted, self._later(wanted)))
-        request = memory.Request(keep, steps, options.dtype, options.device, self._differentiates, later)
-        self._needed[wanted[0].name] = memory.check_fits(call, request) / max(1, steps * call.x.shape[1])
+        request = Request(keep, steps, options.dtype, options.device, self._differentiates, later)
+        self._needed[wanted[0].name] = check_fits(call, request) / max(1, steps * call.x.shape[1])
 
     def expect(self, visit: Visit, edits: Mapping[Layer, Sequence[Edit]]) -> None:
         """Raise ProbeError where the values of a call would not fit into memory, if that was not asked before."""
@@ -233,7 +234,7 @@ class Collector(Session):
         part.taps.append(taps)
         if part.inputs is not None:
             # The caller may change its own in place.
-            x = x if trace.begun else recycled.copied(x.detach())
+            x = x if trace.begun else memory.copied(x.detach())
             part.inputs.append(x if self._options.device is None else x.to(self._options.device))
 
     def _kept(self, trace: Trace, opened: Opened, part: Part, chosen: list[int] | None) -> Mapping[Signal, Tensor]:
@@ -244,7 +245,7 @@ class Collector(Session):
             values[signal] = part.arranged(signal, found, chosen, self._options)
             if memory_of(values[signal]) in returned:
                 # The module's own output, which the caller may change in place.
-                values[signal] = recycled.copied(values[signal])
+                values[signal] = memory.copied(values[signal])
         return values
 
     def differentiate(self, function: Callable[[Any], Tensor], output: Any) -> None:
@@ -323,6 +324,74 @@ class Collector(Session):
         if part.inputs:
             inputs = (part.inputs[0] if len(part.inputs) == 1 else torch.cat(part.inputs)).transpose(0, 1)
         return LayerRecording(part.layer.name, part.number, signals, part.initial, lengths, gradients, shapes, inputs)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a recording is to keep, as far as it decides how much memory that takes.
+
+    Attributes:
+        keep: the signals kept of each layer that is called.
+        steps: how many steps are kept of this call and of those before it, which are still there.
+        dtype: in which type, or None for the run's.
+        device: where, or None for where the run is.
+        differentiate: whether a derivative is kept of each value.
+        later: the signals of layers that torch does not have, whose calls are still to come; each is taken to be
+            called once, with as many rows and steps as the first of them.
+    """
+
+    keep: Mapping[Layer, Sequence[Signal]]
+    steps: int
+    dtype: torch.dtype | None
+    device: torch.device | str | None
+    differentiate: bool
+    later: Mapping[Layer, Sequence[Signal]]
+
+
+def check_fits(call: Call, request: Request) -> int:
+    """Raise where what is kept of a call does not fit into memory; return how many bytes that is.
+
+    Args:
+        call: what a layer was given.
+        request: what is to be recorded.
+
+    Raises:
+        ProbeError: it does not fit; the message names both numbers and what takes less.
+    """
+    needed = bytes_kept(call, request)
+    if needed < ASK_FROM:
+        return needed
+    device = torch.device(call.x.device if request.device is None else request.device)
+    available = memory.free(device)
+    if available is not None and needed > available and memory.let_go():
+        available = memory.free(device)
+    if available is not None and needed > available:
+        later = f", the {several(len(request.later), 'layer')} still to be called included," if request.later else ""
+        advice = "Keep less with signals=, layer= or steps=, record fewer rows at a time"
+        raise ProbeError(
+            f"The recording keeps {needed / 1e9:.1f} GB on {device}{later} and {available / 1e9:.1f} GB are free. "
+            f"{advice}, or {'a shorter input' if request.differentiate else 'stream to disk with out='}."
+        )
+    return needed
+
+
+def bytes_kept(call: Call, request: Request) -> int:
+    """Return how many bytes are kept of a call, and of the layers still to be called."""
+    numbers = sum(
+        _bytes_of(layer, signal, call, request.dtype)
+        for layers in (request.keep, request.later)
+        for layer, signals in layers.items()
+        for signal in signals
+    )
+    return numbers * request.steps * call.x.shape[1] * (1 + request.differentiate)
+
+
+def _bytes_of(layer: Layer, signal: Signal, call: Call, dtype: torch.dtype | None) -> int:
+    """Return the bytes of a signal at one step of one row; an output is taken to be as wide as the input."""
+    if dtype is None and isinstance(layer, StepLayer) and (size := layer.bytes_of(signal)) is not None:
+        return size
+    units = call.x.shape[2] if layer.size(signal) == UNKNOWN else layer.size(signal)
+    return units * (call.x.dtype if dtype is None else dtype).itemsize
 
 
 def _stood_alone(part: Part) -> bool:

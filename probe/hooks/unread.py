@@ -18,7 +18,7 @@ from ..recurrent.calls import Call, finals_of
 from ..recurrent.cells.cell import Cell
 from ..recurrent.cells.step_cell import StepCell
 from ..recurrent.layers import Layer
-from ..recurrent.returning import memory_of
+from ..recurrent.memory import memory_of
 from ..recurrent.signals import OUTPUT, Signal
 from ..recurrent.steps import trails
 from ..recurrent.steps.loops import LoopStep

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import ProbeError
 from .cells.step_cell import StepCell
+from .memory import memory_of
 from .signals import Signal
 from .steps.loops import LoopStep
 from .steps.step import Step, begin
@@ -92,8 +93,3 @@ def _same(one: Tensor, two: Tensor) -> bool:
     near = _NEAR.get(one.dtype, _USUAL)
     continuous = one.is_floating_point() or one.is_complex()
     return continuous and torch.allclose(one, two, rtol=near, atol=near, equal_nan=True)
-
-
-def memory_of(value: Tensor) -> int:
-    """Return where a tensor's memory begins, which views share."""
-    return value.untyped_storage().data_ptr()

@@ -26,8 +26,9 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
 from probe import Signal
-from probe.hooks import memory
+from probe.hooks import collector
 from probe.methods.readouts import answers_by_length
+from probe.recurrent import memory
 from probe.recurrent.calls import Call, read_call
 from probe.recurrent.cells import cell, onednn, scan
 from probe.recurrent.finding import find_layers
@@ -84,7 +85,7 @@ def test_all_layers_are_refused_at_the_first_ones_call(model: Any, monkeypatch: 
     x, sizes, calls = torch.randn(ROWS, TIME, FEATURES), probe.inspect(model), list[int]()
     both = sizes.recording_size(ROWS, TIME, signals=["hidden"]).total
     first = sizes.recording_size(ROWS, TIME, signals=["hidden"], layer=["first"]).total
-    monkeypatch.setattr(memory, "ASK_FROM", 1)
+    monkeypatch.setattr(collector, "ASK_FROM", 1)
     model.rnn.register_forward_pre_hook(lambda *_: calls.append(1))
     for free, called in ((both, 1), (both - 1, 0), (first, 0)):
         monkeypatch.setattr(memory, "free", lambda _, free=free: free)
@@ -104,11 +105,11 @@ def opened(module: nn.Module, time: int = 1000, rows: int = 1000) -> tuple[Any, 
     return layers, read_call(layers, (torch.empty(1, 1, 3).expand(time, rows, 3),), {})
 
 
-def request(layers: tuple[Any, ...], *signals: str, **other: Any) -> memory.Request:
+def request(layers: tuple[Any, ...], *signals: str, **other: Any) -> collector.Request:
     """Return that some signals of every layer are kept, or all of them."""
     chosen = {layer: tuple(s for s in layer.signals if not signals or s in signals) for layer in layers}
     plain = {"steps": 1000, "dtype": None, "device": None, "differentiate": False, "later": {}}
-    return memory.Request(chosen, **(plain | other))
+    return collector.Request(chosen, **(plain | other))
 
 
 def test_what_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,12 +119,12 @@ def test_what_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(memory, "free", lambda device: asked.append(str(device)) or GB // 5)
     for wanted in (request(layers), request(layers, differentiate=True, device="cuda:0")):
         with refused():
-            memory.check_fits(call, wanted)
-    memory.check_fits(call, request(layers, "hidden_state"))
-    assert memory.kept(call, request(layers, differentiate=True)) == 2 * 10 * 8 * 1000 * 1000 * 4
+            collector.check_fits(call, wanted)
+    collector.check_fits(call, request(layers, "hidden_state"))
+    assert collector.bytes_kept(call, request(layers, differentiate=True)) == 2 * 10 * 8 * 1000 * 1000 * 4
     assert set(asked) == {"cpu", "cuda:0"}
     asked.clear()
-    memory.check_fits(opened(nn.LSTM(3, 8), 10, 10)[1], request(layers, steps=10))
+    collector.check_fits(opened(nn.LSTM(3, 8), 10, 10)[1], request(layers, steps=10))
     assert not asked
 
 

@@ -16,9 +16,9 @@ from torch.nn.modules.module import register_module_forward_hook
 
 import probe
 from probe import ProbeError, Signal
-from probe.hooks import memory
+from probe.hooks import collector
 from probe.hooks.collector import mapped
-from probe.recurrent import CustomLSTM
+from probe.recurrent import CustomLSTM, memory
 
 INPUTS, UNITS, BATCH, TIME = 3, 4, 3, 5
 #: Torch's own, once a process, from the bare module too.
@@ -112,7 +112,7 @@ def test_what_nothing_compares_is_refused_without_the_check() -> None:
 def test_each_call_of_a_cell_takes_what_others_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory that two steps fit into does not hold five; what does not fit is refused before it is kept."""
     model, x = Model(loop, cell=nn.RNNCell(INPUTS, UNITS)), torch.randn(BATCH, TIME, INPUTS)
-    monkeypatch.setattr(memory, "ASK_FROM", 0)  # so that so few bytes are asked about
+    monkeypatch.setattr(collector, "ASK_FROM", 0)  # so that so few bytes are asked about
 
     def fits(free: int, steps: int) -> bool:
         monkeypatch.setattr(memory, "free", lambda _device: free)

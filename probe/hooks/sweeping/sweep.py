@@ -14,9 +14,9 @@ from ...edits.kinds import Edit
 from ...edits.resolve import Placed, check_several, layers_for, place_in_run
 from ...errors import ProbeError
 from ...recurrent.again.blocks import Read, check_blocks, rows_of_block
-from ...recurrent.cells import recycled
 from ...recurrent.grad_mode import grad_mode_kept
 from ...recurrent.layers import Layer
+from ...recurrent.memory import empty
 from ...recurrent.rows.batches import Batch, DependentRowsError, apart, batch_of, close, map_tensors
 from ...recurrent.signals import span
 from ...recurrent.steps.readers import Place
@@ -141,7 +141,7 @@ def _swept(
     for turn in turns:
         piece = _kept(_turn(model, batch, clean, [edits[number] for number in turn]), len(turn), output)
         if result is None:
-            result = map_tensors(lambda one: recycled.empty((len(edits), *one.shape[1:]), one), piece)
+            result = map_tensors(lambda one: empty((len(edits), *one.shape[1:]), one), piece)
         map_tensors(lambda every, one, at=turn: every.__setitem__(span(at), one), result, piece)
     if any(len(turn) > 1 for turn in turns):
         check_output(model, batch, clean)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import memory
 from ..calls import Call, own_order
-from ..cells import recycled
 from ..layers import Layer
 from ..rows.batches import DependentRowsError, close
 from ..runs import Run, Trace, join
@@ -60,7 +60,7 @@ class Blocks:
         if read.steps:
             self.hidden = _tiled(top, blocks)
         else:
-            self.hidden = recycled.empty((len(top), blocks * self._batch, top.shape[2]), top)
+            self.hidden = memory.empty((len(top), blocks * self._batch, top.shape[2]), top)
             self.hidden[:-1] = unread
             self.hidden[-1].unflatten(0, (blocks, -1)).copy_(top[-1])
         self.finals = [
@@ -145,7 +145,7 @@ def _among(rows: Any, which: Any) -> Any:
 def _tiled(values: Tensor, blocks: int) -> Tensor:
     """Return (time, batch, unit) for each of several blocks of rows, in memory that may have been used before."""
     time, batch, units = values.shape
-    tiled = recycled.empty((time, blocks, batch, units), values)
+    tiled = memory.empty((time, blocks, batch, units), values)
     return tiled.copy_(values.unsqueeze(1)).flatten(1, 2)
 
 

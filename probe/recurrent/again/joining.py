@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import kernels
+from .. import kernels, memory
 from ..calls import Call, own_order, read_call, write_output
-from ..cells import recycled
 from ..runs import Run, Trace, join
 from ..signals import Signal, span
 
@@ -82,7 +81,7 @@ def _joined(run: Run, call: Call, origin: Tensor) -> Any:
     for level in range(run.layers[-1].level + 1):
         traces = run.level(level)
         clean = join(traces)
-        hidden = recycled.empty((len(clean), len(origin), clean.shape[2]), clean)
+        hidden = memory.empty((len(clean), len(origin), clean.shape[2]), clean)
         torch.index_select(clean, 1, origin, out=hidden)
         for side, trace in zip(hidden.split([one.h.shape[2] for one in traces], dim=-1), traces, strict=True):
             finals.append({signal: value.index_select(0, origin) for signal, value in trace.last.items()})

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .. import memory
 from ..signals import Signal, is_continuous
-from . import recycled
 
 HIDDEN = Signal.HIDDEN_STATE
 #: How many numbers of pre-activations are computed at once: small enough for a cache, large enough for a product.
@@ -206,7 +206,7 @@ class Cell(ABC):
         if torch.is_grad_enabled():
             signals, errors, state = self._open_part(x, h, dict(initial), compare=compare)
             return {signal: signals[signal] for signal in keep}, errors, state
-        kept = {signal: recycled.empty((*x.shape[:2], self.size(signal)), x) for signal in keep if signal != HIDDEN}
+        kept = {signal: memory.empty((*x.shape[:2], self.size(signal)), x) for signal in keep if signal != HIDDEN}
         errors = x.new_empty(x.shape[:2])
         state = dict(initial)
         rows = self._chunk(x)

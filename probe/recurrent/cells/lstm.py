@@ -23,9 +23,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .. import memory
 from ..refusals import autocast_type, transformed
 from ..signals import Signal
-from . import narrow, onednn, recycled
+from . import narrow, onednn
 from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine, difference
 from .nonlinearities import STANDARD, Activation, Activations
 from .scan import scan, scan_arrays
@@ -124,9 +125,9 @@ class LSTMCell(Cell):
             return self._open_units_first(x, h, initial, keep, gates, compare=compare)
         (time, batch), rows = x.shape[:2], min(self._chunk(x), len(x))
         weights = _rows_of(self.weights, gates)
-        space = recycled.empty((rows, batch, len(gates) * self.units), x)
+        space = memory.empty((rows, batch, len(gates) * self.units), x)
         joined = torch.cat([weights.W, weights.U], dim=1) if self._is_onednns(x) else None
-        found = {signal: recycled.empty((time, batch, self.size(signal)), x) for signal in {*keep} - {HIDDEN}}
+        found = {signal: memory.empty((time, batch, self.size(signal)), x) for signal in {*keep} - {HIDDEN}}
         errors, scans = x.new_zeros(time, batch), compare or not {_c, _u}.isdisjoint(keep)
         c, previous = initial[_c].detach(), initial[HIDDEN].to(h.dtype)
         gate, candidate, output = self._activations.gate, self._activations.candidate, self._activations.output
@@ -213,9 +214,9 @@ class LSTMCell(Cell):
         time, batch = x.shape[:2]
         rows, weights, scans = min(self._chunk(x), time), _rows_of(self.weights, gates), compare or _c in keep
         space, cells, spare = (
-            recycled.empty((n * self.units, time * batch), x) for n in (len(gates), int(scans), int(compare))
+            memory.empty((n * self.units, time * batch), x) for n in (len(gates), int(scans), int(compare))
         )
-        early = {signal: recycled.empty((time, batch, self.units), x) for signal in PREACTIVATIONS if signal in keep}
+        early = {signal: memory.empty((time, batch, self.units), x) for signal in PREACTIVATIONS if signal in keep}
         c, previous, errors = initial[_c].detach().numpy().T, initial[HIDDEN], np.zeros(time * batch, np.float32)
         for start in range(0, time, rows):
             # A stretch at a time, while that is in the cache.
@@ -325,7 +326,7 @@ def _write_preactivations(weights: Weights, x: Tensor, previous: Tensor, h: Tens
         # In the kernel's order, as in `given`: committed measurements depend on the last bit.
         affine(x, weights.W, weights.b_ih, out=a)
         before = torch.cat([previous.unsqueeze(0), h[:-1]])
-        a += affine(before, weights.U, weights.b_hh, out=recycled.empty(a.shape, a))
+        a += affine(before, weights.U, weights.b_hh, out=memory.empty(a.shape, a))
         return
     U, batch = weights.U.T, x.shape[1]
     flat = a.view(-1, weights.U.shape[0])

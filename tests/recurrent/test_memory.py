@@ -16,8 +16,7 @@ from refusing import refused
 from torch import Tensor, nn
 
 import probe
-from probe.hooks import memory
-from probe.recurrent.cells import recycled
+from probe.recurrent import memory
 from probe.recurrent.runs import Trace
 
 #: Of 2 MB.
@@ -28,20 +27,20 @@ LIKE = torch.empty(0)
 @pytest.fixture(autouse=True)
 def _nothing_held() -> Iterator[None]:
     """Begin and end without blocks."""
-    recycled.let_go()
+    memory.let_go()
     yield
-    recycled.let_go()
+    memory.let_go()
 
 
 def places(count: int) -> set[int]:
     """Return where so many new tensors lie, whose numbers are all 3."""
-    values = [recycled.empty(SHAPE, LIKE).fill_(3) for _ in range(count)]
+    values = [memory.empty(SHAPE, LIKE).fill_(3) for _ in range(count)]
     return {value.data_ptr() for value in values}
 
 
 def test_memory_that_nobody_holds_is_used_again() -> None:
     """An array of about as many bytes gets it, whatever its shape and type; one of fewer or more does not."""
-    first = recycled.empty(SHAPE, LIKE)
+    first = memory.empty(SHAPE, LIKE)
     place = first.data_ptr()
     assert (place % 64, place in places(2)) == (0, False)
     del first
@@ -52,9 +51,9 @@ def test_memory_that_nobody_holds_is_used_again() -> None:
         ((800, 50, 10), LIKE, False),
         ((1200, 50, 10), LIKE, False),
     ]:
-        recycled.let_go()
-        place = recycled.empty(SHAPE, LIKE).data_ptr()
-        assert (recycled.empty(shape, like).data_ptr() == place) is same
+        memory.let_go()
+        place = memory.empty(SHAPE, LIKE).data_ptr()
+        assert (memory.empty(shape, like).data_ptr() == place) is same
 
 
 KEEPERS: dict[str, Callable[[Tensor], Any]] = {
@@ -73,7 +72,7 @@ KEEPERS: dict[str, Callable[[Tensor], Any]] = {
 @pytest.mark.parametrize("name", KEEPERS)
 def test_memory_that_somebody_holds_is_not_used_again(name: str) -> None:
     """Whatever is made of a tensor and shares its memory holds it; when that goes, the memory is free."""
-    value = recycled.empty(SHAPE, LIKE).fill_(7)
+    value = memory.empty(SHAPE, LIKE).fill_(7)
     place, kept = value.data_ptr(), KEEPERS[name](value)
     del value
     assert place not in places(3)
@@ -87,11 +86,11 @@ def test_memory_that_somebody_holds_is_not_used_again(name: str) -> None:
 
 def test_memory_is_shared_with_no_other_process() -> None:
     """A forked child and its parent each change their own; a pickled value is a copy; a shared one moves."""
-    value, place = recycled.empty(SHAPE, LIKE).fill_(7), recycled.empty(SHAPE, LIKE).data_ptr()
+    value, place = memory.empty(SHAPE, LIKE).fill_(7), memory.empty(SHAPE, LIKE).data_ptr()
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        taken = recycled.empty(SHAPE, LIKE).fill_(1)
+        taken = memory.empty(SHAPE, LIKE).fill_(1)
         value.fill_(2)
         os.write(writer, bytes([int(taken.max()), int(value.min()), taken.data_ptr() == place]))
         os._exit(0)
@@ -108,12 +107,12 @@ def test_threads_never_get_the_same_memory() -> None:
     """Each of four threads finds its own number in what it took, while all take and give back."""
 
     def right(number: int) -> bool:
-        values = [recycled.empty(SHAPE, LIKE).fill_(number) for _ in range(3)]
+        values = [memory.empty(SHAPE, LIKE).fill_(number) for _ in range(3)]
         return all(bool((value == number).all()) for value in values)
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(right, range(120)))
-    assert len(recycled._blocks) <= 24  # three of each thread, and the three before them
+    assert len(memory._blocks) <= 24  # three of each thread, and the three before them
 
 
 def test_a_sweep_lets_its_memory_go_at_once() -> None:
@@ -129,20 +128,20 @@ def test_a_sweep_lets_its_memory_go_at_once() -> None:
 
 def test_only_so_many_bytes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go, in use or not; small arrays are not remembered, nor larger ones than all may be."""
-    monkeypatch.setattr(recycled, "_MOST", 8_000_000)
-    values = [recycled.empty((500_000 + 100_000 * number,), LIKE) for number in range(4)]
-    kept = [block.ctypes.data for block in recycled._blocks]
-    assert (sum(block.nbytes for block in recycled._blocks) <= 8_000_000, 0 < len(kept) < len(values)) == (True, True)
+    monkeypatch.setattr(memory, "_MOST", 8_000_000)
+    values = [memory.empty((500_000 + 100_000 * number,), LIKE) for number in range(4)]
+    kept = [block.ctypes.data for block in memory._blocks]
+    assert (sum(block.nbytes for block in memory._blocks) <= 8_000_000, 0 < len(kept) < len(values)) == (True, True)
     for shape in [(100,), (3_000_000,)]:
-        place = recycled.empty(shape, LIKE).data_ptr()
-        assert all(block.ctypes.data != place for block in recycled._blocks)
+        place = memory.empty(shape, LIKE).data_ptr()
+        assert all(block.ctypes.data != place for block in memory._blocks)
 
 
 def test_held_memory_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held for later is given to the system before a recording is refused."""
     lstm, x = nn.LSTM(3, 100), torch.randn(300, 100, 3)
-    assert (probe.record(lstm, x).layers, len(recycled._blocks) > 0) == (("[0]",), True)
-    monkeypatch.setattr(memory, "free", lambda _device: 0 if recycled._blocks else 10**9)
+    assert (probe.record(lstm, x).layers, len(memory._blocks) > 0) == (("[0]",), True)
+    monkeypatch.setattr(memory, "free", lambda _device: 0 if memory._blocks else 10**9)
     assert probe.record(lstm, x).layers == ("[0]",)
     monkeypatch.setattr(memory, "free", lambda _device: 0)
     with refused():

@@ -1,15 +1,18 @@
-"""Memory for results, taken again once nobody holds what lay in it.
+"""The computer's memory: results that take it again, tensors that share it, and how much of it is free.
 
 The first touch of a page costs as much as computing half of the numbers on it (`python -m benchmarks.kernels --only
-recycled`), and `python -m benchmarks.day mixed` measures what is held.
+memory`), so what a result lay in is taken again once nobody holds it. `python -m benchmarks.day mixed` measures what
+is held.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -84,3 +87,61 @@ def _popped(blocks: list[np.ndarray], place: int) -> tuple[np.ndarray, int]:
 
 #: The count of a block that nothing else refers to, which depends on the version of Python.
 _ALONE = _popped([np.empty(1)], 0)[1]
+
+
+def memory_of(value: Tensor) -> int:
+    """Return where a tensor's memory begins, which views share."""
+    return value.untyped_storage().data_ptr()
+
+
+def free(device: torch.device | str, root: Path = Path("/")) -> int | None:
+    """Return how many bytes can be had on a device, or None where nobody says.
+
+    On the CPU the least of what the system has (MemAvailable) and of what is left under the memory limits of the
+    process's cgroups (version 2), those around them too.
+
+    Args:
+        device: the device.
+        root: where /proc and /sys are.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    if device.type != "cpu":
+        return None
+    left = [number * 1024 for number in _numbers(root / "proc/meminfo", "MemAvailable:")]
+    # In a container the path may be the host's, which is not mounted: the mount itself is then the process's own.
+    path = next((line[3:] for line in _lines(root / "proc/self/cgroup") if line.startswith("0::/")), "")
+    places = [place for place in path.split("/") if place not in ("", "..")]
+    for depth in range(len(places), -1, -1):
+        left += _left(root / "sys/fs/cgroup" / "/".join(places[:depth]))
+    return max(0, min(left)) if left else None
+
+
+def _left(folder: Path) -> Iterator[int]:
+    """Yield what is left under each limit of one cgroup; files that it caches are let go when memory is needed."""
+    used = next(_numbers(folder / "memory.current"), None)
+    cached = sum(sum(_numbers(folder / "memory.stat", name)) for name in ("inactive_file", "active_file"))
+    for limit in (number for name in ("memory.max", "memory.high") for number in _numbers(folder / name)):
+        if used is not None:
+            yield limit - used + min(cached, used)
+
+
+def _numbers(path: Path, name: str = "") -> Iterator[int]:
+    """Yield the numbers of a file of the system: of its lines, or of those that begin with a name."""
+    for line in _lines(path):
+        words = line.split()
+        if name and words[:1] == [name]:
+            words = words[1:]
+        elif name:
+            continue
+        if words and words[0].isdigit():
+            yield int(words[0])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if os.path.isfile(path) else []
+    except (OSError, ValueError):
+        return []
