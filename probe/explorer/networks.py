@@ -206,7 +206,7 @@ def embed(network: ExplorerNetwork) -> dict[str, Any]:
 
 def double_of(network: ExplorerNetwork) -> nn.Module:
     """Return a copy of the network's module in float64 and evaluation mode, which is what the page computes."""
-    from ..recurrent.double import in_float64
+    from ..recurrent.global_state import in_float64
 
     return in_float64(network.module)
 

@@ -17,12 +17,11 @@ from ..edits.kinds import Edit
 from ..edits.resolve import Placed, place_in_model, place_in_run, steps_in
 from ..errors import ProbeError
 from ..recurrent.calls import draws_masks
-from ..recurrent.grad_mode import grad_mode_kept
+from ..recurrent.global_state import Draws, grad_mode_kept, warn_of_draws
 from ..recurrent.kept import Change, Kept, warn_of
 from ..recurrent.layers import Layer
 from ..recurrent.steps.readers import Place
 from .aside import Aside
-from .drawing import Draws, warn_of_draws
 from .sessions import Session
 from .unread import Unread
 from .visits import Visit, no_recurrence_in, not_shown, perhaps, refuse_own_forward

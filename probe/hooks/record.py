@@ -18,16 +18,14 @@ from ..edits.resolve import check_several
 from ..errors import ProbeError
 from ..recording.recording import Recording
 from ..recurrent.finding import check_forward, find_layers
-from ..recurrent.grad_mode import grad_mode_kept
+from ..recurrent.global_state import DRAWS, Draws, advise_on_threads, grad_mode_kept, warn_of_draws
 from ..recurrent.kept import Change, Kept, naming_states, warn_of
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.rows.batches import Batch, batch_of
 from ..recurrent.signals import Signal, as_indices
 from ..recurrent.steps.forms import advice_on
 from ..recurrent.steps.registry import chosen_signals
-from . import threads
 from .collector import Collector, Options, mapped
-from .drawing import DRAWS, Draws, warn_of_draws
 from .intervene import eager, edited
 from .sessions import hooks_before
 from .visits import Visit, perhaps
@@ -82,7 +80,7 @@ def record(
         ProbeError: a layer or signal does not exist, a step lies beyond the input, memory is too small for the
             values, the recomputed run differs from the module's, or edits meet random numbers in train mode.
     """
-    threads.advise()
+    advise_on_threads()
     with naming_states(model, lambda: model(*inputs, **kwargs or {})):
         options = options_for(
             model, edits, signals, layer, steps, check=check, tolerance=tolerance, device=device, dtype=dtype

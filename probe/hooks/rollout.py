@@ -16,7 +16,7 @@ from ..edits.kinds import Edit
 from ..errors import ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent.finding import find_layers
-from ..recurrent.grad_mode import grad_mode_kept
+from ..recurrent.global_state import grad_mode_kept
 from ..recurrent.kept import put_back
 from ..recurrent.layers import LoopLayer
 from ..recurrent.signals import Signal

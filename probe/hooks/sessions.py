@@ -26,7 +26,7 @@ from ..edits.resolve import Placed, by_place
 from ..errors import ProbeError
 from ..recurrent.calls import Call, drops_out, read_call, read_loop, replaced_forward
 from ..recurrent.finding import whole_module
-from ..recurrent.grad_mode import grad_mode_kept
+from ..recurrent.global_state import grad_mode_kept
 from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
 from ..recurrent.steps import trails
 from ..recurrent.steps.objects import Given

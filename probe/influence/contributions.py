@@ -16,7 +16,7 @@ from ..errors import ProbeError, several, unknown
 from ..hooks.intervene import eager
 from ..hooks.record import record
 from ..recurrent.finding import check_forward, find_layers
-from ..recurrent.grad_mode import grad_mode_kept
+from ..recurrent.global_state import grad_mode_kept
 from ..recurrent.rows.batches import batch_of, close
 from ..recurrent.signals import Signal, as_indices
 from .splitting import Question, integrated, occluded

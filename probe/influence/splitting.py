@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError, several, unknown
-from ..hooks.drawing import DRAWS
 from ..hooks.episodes import generators
 from ..hooks.sessions import Session
 from ..hooks.sweeping.sweep import MEMORY
@@ -21,6 +20,7 @@ from ..hooks.visits import Visit
 from ..methods.readouts import per_row
 from ..recurrent.again.joining import joining, scaling
 from ..recurrent.finding import find_layers
+from ..recurrent.global_state import DRAWS
 from ..recurrent.kept import put_back
 from ..recurrent.layers import LoopLayer, OwnModule, own_forward
 from ..recurrent.rounding import check

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 from ..recurrent.calls import States, replaced_forward, write_output
 from ..recurrent.cells.cell import HIDDEN, Cell
-from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers, whole_module
+from ..recurrent.global_state import in_float64
 from ..recurrent.layers import Layer, OpenLayer, own_forward
 from ..recurrent.rounding import check
 from ..recurrent.rows.batches import map_tensors

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..recurrent.double import in_float64
+from ..recurrent.global_state import in_float64
 
 #: How many sequences are run together: few enough that what torch keeps of all their steps stays in a cache.
 _TOGETHER = 1_024

@@ -10,10 +10,10 @@ from torch import nn
 
 from ..arguments import checked_arguments
 from ..errors import ProbeError
-from ..hooks.drawing import DRAWS
 from ..hooks.record import record
 from ..number_of_controls import IN_A_CALL
 from ..recording.recording import LayerRecording, Recording
+from ..recurrent.global_state import DRAWS
 from ..recurrent.random_weights import TRIES, same_states
 from ..recurrent.random_weights import random_weights as copies
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import NoRecurrenceError, ProbeError
-from .grad_mode import grad_mode_kept
+from .global_state import grad_mode_kept
 
 #: What torch itself keeps in a module, and what a sweep puts there while it runs.
 _TORCHS = frozenset(

@@ -19,7 +19,7 @@ from .cells.gru import GRUCell
 from .cells.lstm import LSTMCell
 from .cells.rnn import RNNCell
 from .cells.step_cell import StepCell
-from .grad_mode import grad_mode_kept
+from .global_state import grad_mode_kept
 from .signals import OUTPUT, UNKNOWN, Signal
 from .steps.forms import registered
 from .steps.registry import adapter_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ProbeError, several
 from ..evidence.findings import Finding
-from ..recurrent.double import default_type_put_back
+from ..recurrent.global_state import default_type_put_back
 from ..report import Link
 from ..subjects.states import states_of
 from . import identity, mark

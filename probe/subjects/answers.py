@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import ProbeError
 from ..methods import readouts
 from ..methods.causal.task import Combine, Task, added, replaced
-from ..recurrent.double import in_float64
+from ..recurrent.global_state import in_float64
 from ..recurrent.layers import Layer
 from .ends import Ends, ends_of
 from .functions import calling

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError, several
 from ..evidence.words import listed
-from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers
+from ..recurrent.global_state import in_float64
 from ..recurrent.layers import Layer
 from ..recurrent.named_network import unwrapped
 from .concepts import Known

@@ -16,8 +16,8 @@ from ..recurrent.cells import narrow
 from ..recurrent.cells.gru import GRUCell
 from ..recurrent.cells.lstm import LSTMCell
 from ..recurrent.cells.rnn import RNNCell
-from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers, whole_module
+from ..recurrent.global_state import in_float64
 from ..recurrent.layers import Layer, OpenLayer
 from ..recurrent.stepwise import Stepwise, stepwise
 from .states import flops, run

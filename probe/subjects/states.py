@@ -19,8 +19,8 @@ from ..methods.probing.groups import folds_of
 from ..methods.probing.prefixes import StepStates, first_of_prefix, turned
 from ..methods.probing.targets import FOLDS, LEAST_SEQUENCES, chosen, often
 from ..recording.recording import Recording
-from ..recurrent.double import in_float64
 from ..recurrent.finding import find_layers
+from ..recurrent.global_state import in_float64
 from ..recurrent.layers import Layer, OpenLayer
 from ..recurrent.named_network import unwrapped
 from ..recurrent.signals import Signal

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import probe
-from probe.hooks import threads
+from probe.recurrent import global_state
 from probe.recurrent.kept import Kept
 
 TIME, BATCH = 7, 4
@@ -397,13 +397,13 @@ def test_threads_that_hold_a_network_up_are_named_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch, "set_num_threads", set_to.append)
     for seconds, told in ((2.0, 0), (4.0, 1)):
-        threads._compare.cache_clear()
-        monkeypatch.setattr(threads, "_seconds", {1: 1.0, 2: seconds}.get)
+        global_state._compare_threads.cache_clear()
+        monkeypatch.setattr(global_state, "_seconds_on", {1: 1.0, 2: seconds}.get)
         _ = [probe.record(nn.LSTM(1, 2), torch.zeros(3, 1)) for _ in range(2)]
         assert ["2 threads a small LSTM just took 4" in line for line in caplog.messages] == [True] * told
     assert set_to == [2, 2]
     monkeypatch.undo()
-    assert threads._seconds(torch.get_num_threads()) > 0
+    assert global_state._seconds_on(torch.get_num_threads()) > 0
 
 
 class KeepsItsState(nn.Module):

@@ -14,7 +14,7 @@ from refusing import refused, warned
 from torch import Tensor, nn
 
 import probe
-from probe.recurrent.double import in_float64
+from probe.recurrent.global_state import in_float64
 
 ROWS, TIME, AT = 3, 8, 4
 

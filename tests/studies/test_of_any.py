@@ -26,7 +26,7 @@ import probe
 from probe.evidence import Network
 from probe.methods.fixed_points import find_points, visited_states
 from probe.methods.machines import Machine
-from probe.recurrent.double import in_float64
+from probe.recurrent.global_state import in_float64
 from probe.recurrent.random_weights import random_weights
 from probe.studies.prepare import prepare
 from probe.subjects.networks.copies import starting_alike

@@ -17,7 +17,7 @@ from models.tasks import bit_strings
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import ROLE_STYLE, STEPS, colours, new_figure
-from probe.recurrent.double import in_float64
+from probe.recurrent.global_state import in_float64
 from probe.subjects.alphabet import at_lengths
 from probe.subjects.answers import answers_to
 from probe.subjects.subject import Subject

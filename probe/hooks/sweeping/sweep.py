@@ -14,15 +14,13 @@ from ...edits.kinds import Edit
 from ...edits.resolve import Placed, check_several, layers_for, place_in_run
 from ...errors import ProbeError
 from ...recurrent.again.blocks import Read, check_blocks, rows_of_block
-from ...recurrent.grad_mode import grad_mode_kept
+from ...recurrent.global_state import DRAWS, advise_on_threads, grad_mode_kept
 from ...recurrent.layers import Layer
 from ...recurrent.memory import empty
 from ...recurrent.rows.batches import Batch, DependentRowsError, apart, batch_of, close, map_tensors
 from ...recurrent.signals import span
 from ...recurrent.steps.readers import Place
-from .. import threads
 from ..aside import Aside
-from ..drawing import DRAWS
 from ..intervene import Acted, counts, eager
 from ..sessions import Session, sessions
 from ..visits import Visit
@@ -110,7 +108,7 @@ def run_edits(
         memory: how many bytes one run may hold.
         refuse_unread: whether an edit of a last state that nothing reads is an error.
     """
-    threads.advise()
+    advise_on_threads()
     listed = _checked(edits)
     flat = [edit for group in listed for edit in group]
     placed = layers_for(model, flat)
