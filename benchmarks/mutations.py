@@ -115,13 +115,9 @@ MUTATIONS: tuple[Mutation, ...] = (
         ("rollout: a function is told the environment's step", "(step,)", "(0,)"),
     ),
     *of(
-        "probe.hooks.sessions",
+        "probe.recurrent.surroundings",
         "tests/hooks/test_sessions.py",
-        (
-            "sessions: every thread's calls are edited",
-            "for each in _open_here.get()",
-            "for each in tuple(_everywhere)",
-        ),
+        ("contexts: another thread takes them along", "one.thread == here", "True"),
     ),
     *of(
         "probe.hooks.taps",

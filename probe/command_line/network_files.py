@@ -23,7 +23,7 @@ from ..loading.modules import without_mask
 from ..recording.recording import as_array
 from ..recurrent.inspection import inspect
 from ..recurrent.named_network import named_network
-from ..recurrent.refusals import converted
+from ..recurrent.signals import converted
 from ..storage.files import write_atomically
 from ..storage.input_files import check_axes, check_features, check_finite, check_lengths, read_array
 

@@ -14,8 +14,7 @@ from jaxtyping import Inexact, Shaped
 from torch import Tensor
 
 from ..errors import ProbeError
-from ..recurrent.refusals import converted
-from ..recurrent.signals import Site, is_continuous, within
+from ..recurrent.signals import Site, converted, is_continuous, within
 from . import edit_files
 from .edit_files import digest_of
 

@@ -15,7 +15,7 @@ from ..recurrent.steps import trails
 from ..recurrent.steps.forms import tensors
 from ..recurrent.steps.objects import opened
 from ..recurrent.steps.readers import Place, Watched, arrays_of
-from .visits import Visit
+from .sessions import Visit
 
 #: What every module has, in which no state stands.
 _USUAL = set(vars(nn.Module()))

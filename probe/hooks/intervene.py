@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
-import torch
 from torch import nn
 
 from ..arguments import checked_arguments
@@ -19,24 +16,11 @@ from ..errors import ProbeError
 from ..recurrent.calls import draws_masks
 from ..recurrent.global_state import Draws, grad_mode_kept, warn_of_draws
 from ..recurrent.kept import Change, Kept, warn_of
-from ..recurrent.layers import Layer
+from ..recurrent.layers import Layer, no_recurrence_in, not_shown, perhaps, refuse_own_forward
 from ..recurrent.steps.readers import Place
 from .aside import Aside
-from .sessions import Session
+from .sessions import Session, Visit, eager
 from .unread import Unread
-from .visits import Visit, no_recurrence_in, not_shown, perhaps, refuse_own_forward
-
-
-@contextmanager
-def eager() -> Iterator[None]:
-    """Run what torch.compile has wrapped as it was written: a compiled graph calls no hooks."""
-    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and asking would load the compiler
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
-        # The wrapper is called, too. Sessions know it from the module inside.
-        warnings.filterwarnings("ignore", "Using `torch.compile\\(module\\)` when there are global hooks")
-        yield
 
 
 def acts(edit: Edit, number: int, step: int | None, time: int) -> bool:

@@ -20,15 +20,14 @@ from ..recording.recording import Recording
 from ..recurrent.finding import check_forward, find_layers
 from ..recurrent.global_state import DRAWS, Draws, advise_on_threads, grad_mode_kept, warn_of_draws
 from ..recurrent.kept import Change, Kept, naming_states, warn_of
-from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
+from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward, perhaps
 from ..recurrent.rows.batches import Batch, batch_of
 from ..recurrent.signals import Signal, as_indices
 from ..recurrent.steps.forms import advice_on
 from ..recurrent.steps.registry import chosen_signals
 from .collector import Collector, Options, mapped
-from .intervene import eager, edited
-from .sessions import hooks_before
-from .visits import Visit, perhaps
+from .intervene import edited
+from .sessions import Visit, eager, hooks_before
 
 
 @checked_arguments(layer=NAMES)

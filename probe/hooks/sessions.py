@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from contextvars import ContextVar
+from functools import cached_property
 from types import MethodType
 from typing import Any
 from weakref import ReferenceType, WeakMethod, ref
@@ -24,15 +25,26 @@ from torch.nn.modules import module as torchs
 from ..edits.kinds import Edit
 from ..edits.resolve import Placed, by_place
 from ..errors import ProbeError
+from ..recurrent.again.engine import Changes, run_again
 from ..recurrent.calls import Call, drops_out, read_call, read_loop, replaced_forward
 from ..recurrent.finding import whole_module
 from ..recurrent.global_state import grad_mode_kept
-from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward
+from ..recurrent.layers import Layer, LoopLayer, StepLayer, own_forward, refusal
+from ..recurrent.rounding import check
+from ..recurrent.runs import Run, Trace, reconstruct
 from ..recurrent.steps import trails
+from ..recurrent.steps.forms import tensors
 from ..recurrent.steps.objects import Given
-from .numbering import Numbering
-from .surroundings import helping, in_backward, inside_a_function, is_running, refuse_checkpoint
-from .visits import Visit, refusal
+from ..recurrent.surroundings import (
+    contexts_here,
+    helping,
+    in_backward,
+    inside_a_function,
+    is_running,
+    open_here,
+    refuse_checkpoint,
+)
+from .sequences import Numbering
 
 
 class Session:
@@ -46,6 +58,8 @@ class Session:
 
     Attributes:
         elsewhere: how many calls of each of its modules came from other threads or tasks.
+        answers: whether it was entered, and has not ended.
+        thread: which entered it.
         unread: modules that were called and could be cells, but nothing told what their state is.
         by_pass: whether calls are numbered anew in each forward pass of the model.
     """
@@ -67,7 +81,7 @@ class Session:
         # A bare cell has no forward pass: each of its calls is a step.
         self.of_a_cell = any(one[0].is_cell for module, one in self.modules.items() if module is model)
         self._passes, self._states, self.unread = 0, dict[nn.Module, Tensor](), set[nn.Module]()
-        self._alive = self._over = self._follows = False
+        self.answers = self._over = self._follows = False
         self._refusal: Exception | None = None
         self._given = dict[nn.Module, Given]()
         self._steps, self._steps_before = dict[nn.Module, int](), dict[nn.Module, dict[nn.Module, int]]()
@@ -81,15 +95,15 @@ class Session:
         _add(self)
         if self.numbers.has_cells:
             self._follow()
-        _open_here.set((*_open_here.get(), ref(self)))
-        self._alive = True  # last: until here an interrupt leaves a session that never answers
+        open_here.set((*open_here.get(), ref(self)))
+        self.answers = True  # last: until here an interrupt leaves a session that never answers
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._follows:
             trails.stop(self)
-        self._alive, self._over, self._follows, self._refusal = False, True, False, None
-        _open_here.set(tuple(one for one in _open_here.get() if _alive(one)))
+        self.answers, self._over, self._follows, self._refusal = False, True, False, None
+        open_here.set(tuple(one for one in open_here.get() if _alive(one)))
         _remove_the_dead()
 
     def _follow(self) -> None:
@@ -267,8 +281,77 @@ class Session:
         return instead
 
 
-#: The sessions that were entered in this thread or task, the outermost first.
-_open_here: ContextVar[tuple[ReferenceType[Session], ...]] = ContextVar("rnn-probe's sessions", default=())
+class Visit:
+    """One call of a recurrent module that has returned, and what sessions make of it.
+
+    Attributes:
+        layers: every layer of the module.
+        call: what it was given.
+        changes: what happens to each layer, by its place in the module; nothing where nobody changes anything.
+        output: what the module's caller gets.
+        tolerances: how far recomputed values may lie from the module's, see `rounding.check`; all must hold.
+    """
+
+    def __init__(
+        self,
+        layers: tuple[Layer, ...],
+        arguments: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        output: Any,
+        generator_state: Tensor | None,
+        *,
+        call: Call | None = None,
+    ) -> None:
+        self.layers, self.output = layers, output
+        self.call = read_call(layers, arguments, keywords) if call is None else call
+        self.changes: Mapping[int, Changes] = {}
+        self.tolerances: set[float | None] = set()
+        self._given = arguments, keywords, output, generator_state
+        self._changed: Run | None = None
+
+    @cached_property
+    def clean(self) -> Run:
+        """The call as the module ran it."""
+        return reconstruct(self.layers, *self._given, call=self.call)
+
+    @property
+    def run(self) -> Run:
+        """The call with all changes so far."""
+        return self._changed or self.clean
+
+    @property
+    def returned(self) -> Any:
+        """What the module returned."""
+        return self._given[2]
+
+    @property
+    def replaced(self) -> bool:
+        """Whether the module's caller gets something else than the module returned."""
+        return self.output is not self.returned
+
+    def change(self, changes: Mapping[int, Changes]) -> None:
+        """Run the call again with changes, in place of those so far.
+
+        Raises:
+            ProbeError: the module computes something else than its weights say, so that nobody knows what it would
+                have made of the changes.
+        """
+        lowest = min(self.layers[place].level for place in changes)
+        for trace in self.clean.traces:
+            if trace.layer.level >= lowest:
+                self._check(trace)
+        self.changes = changes
+        self._changed = run_again(self.clean, changes)
+        self.output = self._changed.output
+        trails.inherit(tensors(self.output), tensors(self._given[2]))
+
+    def _check(self, trace: Trace) -> None:
+        for tolerance in self.tolerances or {None}:
+            check(trace, trace.opened, tolerance)
+
+
+#: Returns the sessions that answer in this thread or task, the outermost first.
+sessions: Callable[[], list[Session]] = contexts_here
 #: The sessions of all threads.
 _everywhere: list[ReferenceType[Session]] = []
 #: Whose sessions replaced the forward of which modules.
@@ -279,16 +362,9 @@ if hasattr(os, "register_at_fork"):  # a child that was forked while a thread he
     os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.RLock()))
 
 
-def sessions() -> list[Session]:
-    """Return the sessions that answer in this thread or task, the outermost first."""
-    # What copies a context into another thread (asyncio.to_thread) does not take its sessions along.
-    here = threading.get_ident()
-    return [one for each in _open_here.get() if (one := each()) is not None and one._alive and one.thread == here]
-
-
 def _alive(one: ReferenceType[Session]) -> Session | None:
     session = one()
-    return session if session is not None and session._alive else None
+    return session if session is not None and session.answers else None
 
 
 def _add(session: Session) -> None:
@@ -315,6 +391,18 @@ def _put_back(modules: Iterable[nn.Module]) -> None:
     for module in modules:
         vars(module).pop("forward", None)
     _replaced[:] = [pair for pair in _replaced if pair[1]() is not None and pair[1]() not in list(modules)]
+
+
+@contextmanager
+def eager() -> Iterator[None]:
+    """Run what torch.compile has wrapped as it was written: a compiled graph calls no hooks."""
+    if "torch._dynamo" not in sys.modules:  # nothing was compiled, and asking would load the compiler
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        # The wrapper is called, too. Sessions know it from the module inside.
+        warnings.filterwarnings("ignore", "Using `torch.compile\\(module\\)` when there are global hooks")
+        yield
 
 
 def hooks_before() -> list[Any]:
@@ -386,9 +474,9 @@ def _go_through(seeing: Sequence[Session], module: nn.Module, arguments: Any, ke
     if visit is None:
         return None
     with nullcontext() if not torch.is_grad_enabled() or any(one.needs_graph for one in seeing) else torch.no_grad():
-        here = _open_here.get()
+        here = open_here.get()
         try:
-            _ = _open_here.set(())  # what a step of somebody's own calls is no call of the model
+            _ = open_here.set(())  # what a step of somebody's own calls is no call of the model
             places = [(session, *session.numbers.locate(visit)) for session in seeing]
             placed = [one for session, number, step in places for one in session.acting(visit, number, step)]
             edits = {layer: [one.edit for other, one in placed if other == layer] for layer, _ in placed}
@@ -402,7 +490,7 @@ def _go_through(seeing: Sequence[Session], module: nn.Module, arguments: Any, ke
                 session.numbers.hand_on(visit)
                 session.hand_on(visit)
         finally:
-            _ = _open_here.set(here)
+            _ = open_here.set(here)
     return None if visit.output is output else visit.output
 
 

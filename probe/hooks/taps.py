@@ -11,7 +11,7 @@ from ..recurrent.again.engine import Changes
 from ..recurrent.layers import Layer
 from ..recurrent.runs import Trace
 from ..recurrent.signals import Signal, is_continuous
-from .visits import Visit
+from .sessions import Visit
 
 
 def tapped(

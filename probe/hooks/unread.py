@@ -23,7 +23,7 @@ from ..recurrent.signals import OUTPUT, Signal
 from ..recurrent.steps import trails
 from ..recurrent.steps.loops import LoopStep
 from ..recurrent.steps.readers import Place, Watched
-from .visits import Visit
+from .sessions import Visit
 
 #: Of so many sequences that ended it is followed whether their last state is read.
 _FOLLOWED = 16

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ..arguments import NAMES, checked_arguments
 from ..errors import ProbeError, several, unknown
-from ..hooks.intervene import eager
 from ..hooks.record import record
+from ..hooks.sessions import eager
 from ..recurrent.finding import check_forward, find_layers
 from ..recurrent.global_state import grad_mode_kept
 from ..recurrent.rows.batches import batch_of, close

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from ..errors import ProbeError, several, unknown
 from ..hooks.episodes import generators
-from ..hooks.sessions import Session
+from ..hooks.sessions import Session, Visit
 from ..hooks.sweeping.sweep import MEMORY
 from ..hooks.sweeping.unedited import copied_run
-from ..hooks.visits import Visit
 from ..methods.readouts import per_row
 from ..recurrent.again.joining import joining, scaling
 from ..recurrent.finding import find_layers

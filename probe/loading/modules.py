@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
 from ..errors import ProbeError
-from ..hooks.sessions import sessions
 from ..recurrent.layers import OwnModule, Turning
+from ..recurrent.surroundings import contexts_here
 
 AXES = "(batch, time, input)"
 
@@ -141,11 +141,11 @@ class Masked(nn.Module):
 
     def _check_followed(self, mask: Tensor) -> None:
         """Raise where a module inside is recorded or edited, and its steps or rows would not be the input's."""
-        here = sessions()
+        here = contexts_here()
         followed = [
             one
             for one in self.module.modules()
-            if "forward" in vars(one) or any(one in session.modules for session in here)
+            if "forward" in vars(one) or any(one in context.modules for context in here)
         ]
         if not followed:
             return

@@ -20,13 +20,13 @@ from ..errors import ProbeError
 from .cells.cell import Cell
 from .cells.step_cell import StepCell
 from .layers import Layer, OwnModule, StepLayer
-from .refusals import check_call, check_plain, check_types
 from .returning import returned_by
 from .signals import Signal
 from .steps import forms, trails
 from .steps.loops import LoopStep
 from .steps.objects import Given, left_over
 from .steps.step import Step, begin, settle
+from .surroundings import check_call, check_plain, check_types
 
 _h = Signal.HIDDEN_STATE
 #: The states of a layer by signal, (batch, unit) each.

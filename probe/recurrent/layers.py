@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -391,3 +391,42 @@ def own_forward(module: nn.Module) -> str:
         if where not in _KNOWN or kind.__module__ not in _KNOWN or wrapped:
             return f"{kind.__module__}.{kind.__qualname__}.{name}"
     return ""
+
+
+def refusal(name: str, module: nn.Module) -> str:
+    """Return why a layer with a forward of its own can neither be edited nor run again."""
+    return (
+        f"Layer {name!r} has a forward of its own ({own_forward(module)}), and an edited run would pass "
+        "over what that adds. Leave torch's module as it is and put what you add around it, in a module that holds "
+        "it: self.rnn = torch.nn.LSTM(...)."
+    )
+
+
+def refuse_own_forward(layers: Iterable[Layer]) -> None:
+    """Raise ProbeError where a layer's module does not run its kind's own forward."""
+    for layer in layers:
+        if own_forward(layer.module):
+            raise ProbeError(refusal(layer.name, layer.module))
+
+
+def perhaps(layer: Layer) -> bool:
+    """Return whether only a run tells that a layer is recurrent."""
+    return isinstance(layer, LoopLayer) and not layer.registered
+
+
+def no_recurrence_in(layers: Sequence[Layer]) -> ProbeError:
+    """Return the error for modules that could be cells where no call went on from a state that one had returned."""
+    kind = type(layers[0].module).__name__
+    return ProbeError(
+        f"None of {', '.join(repr(layer.name) for layer in layers)} was called with a state that it had returned "
+        "before, so that no recurrent layer was seen. Of a cell with its state in another argument say where it is: "
+        f"probe.register({kind}, state=..., returns=...). {another_cell()}"
+    )
+
+
+def not_shown(layer: Layer) -> str:
+    """Return that no call of a module that could be a cell shows its state, and what to do, in words."""
+    return (
+        f"what {layer.name!r} was called with and what it returned do not show its state. Say where it is: "
+        f"probe.register({type(layer.module).__name__}, state=..., returns=...)."
+    )

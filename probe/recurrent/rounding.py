@@ -23,7 +23,7 @@ from .cells.cell import CHUNK, Cell
 from .cells.step_cell import StepCell
 from .layers import StepLayer
 from .runs import Opened, Trace
-from .signals import is_continuous
+from .signals import is_continuous, name_of
 
 #: By type, the usual bound, and up to where rounding may raise it: beyond, too little is known of the module.
 _BOUNDS = {torch.float64: (1e-10, 1e-6), torch.float16: (2e-2, 5e-2), torch.bfloat16: (2e-2, 5e-2)}
@@ -109,7 +109,7 @@ def _refusal(trace: Trace, opened: Opened, allowed: float, told: str) -> str:
 
 
 def _too_coarse(trace: Trace, opened: Opened, allowed: float, told: str) -> str:
-    name, wider = str(trace.dtype).removeprefix("torch."), _WIDER.get(trace.dtype)
+    name, wider = name_of(trace.dtype), _WIDER.get(trace.dtype)
     way = "" if wider is None else f"Move the model and its inputs to {wider}, which rounds less. "
     return (
         f"Layer {trace.layer.name!r} rounds too much in {name}: recomputed states differ from the module's by "

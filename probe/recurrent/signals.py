@@ -256,3 +256,49 @@ def span(numbers: Sequence[int] | Tensor) -> Any:
     else:
         gapless = list(numbers) == list(range(first, first + count))
     return slice(first, first + count) if gapless else torch.as_tensor(numbers)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return what a type of numbers is called: `float32`."""
+    return str(dtype).removeprefix("torch.")
+
+
+def converted(
+    value: Tensor,
+    what: object,
+    advice: str,
+    *,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Return a tensor in another type and place.
+
+    Args:
+        value: numbers.
+        what: what it is, for the message, where it becomes a text.
+        advice: what else can be done, a sentence; `{}` in it stands for a type that holds the numbers.
+        dtype: the type, or None for the same.
+        device: the place, or None for the same.
+
+    Raises:
+        ProbeError: a finite number becomes infinite in this type, or a complex one real.
+    """
+    if dtype is not None and value.is_complex() and not dtype.is_complex:
+        raise ProbeError(f"{what} holds complex numbers, and {name_of(dtype)} holds none. Give real ones.")
+    found = value.to(device=device, dtype=dtype)
+    floats = value.is_floating_point() or value.is_complex()
+    if found.dtype == value.dtype or (floats and torch.promote_types(found.dtype, value.dtype) == found.dtype):
+        return found
+    if not bool(found.detach().isinf().any()):
+        return found
+    given, new = (torch.view_as_real(one) if one.is_complex() else one for one in (value.detach(), found.detach()))
+    lost = new.isinf().to(given.device) & given.isfinite()
+    if not bool(lost.any()):
+        return found
+    most = float(given[lost].abs().max())
+    wide = torch.float32 if most <= torch.finfo(torch.float32).max else torch.float64
+    limit = torch.finfo(found.dtype).max
+    raise ProbeError(
+        f"{what} holds {most:.6g}, and {name_of(found.dtype)} holds at most {limit:.6g}: it would become infinite. "
+        f"{advice.format(f'torch.{name_of(wide)}')}"
+    )

@@ -19,7 +19,7 @@ from ..methods.probing.targets import LEAST_SEQUENCES
 from ..recurrent.finding import find_layers
 from ..recurrent.inspection import described
 from ..recurrent.layers import Layer
-from ..recurrent.refusals import converted
+from ..recurrent.signals import converted
 from ..storage.input_files import check_features
 from ..subjects.alphabet import reading_tokens, symbols_of
 from ..subjects.concepts import Known

@@ -35,7 +35,8 @@ def ours() -> list[Any]:
     return [hook for hook in hooks if hook.__module__.startswith("probe.")]
 
 
-CONTEXTS = ("probe.hooks.sessions", "probe.hooks.intervene", "contextlib")
+HERE = "probe.recurrent.surroundings.contexts_here"
+CONTEXTS = ("probe.hooks.sessions", "probe.hooks.intervene", HERE, "contextlib")
 #: Python takes an interrupt when a call begins or ends, so never between a lock and the block under it.
 LOCKED = ("probe.hooks.sessions._add", "probe.hooks.sessions._remove_the_dead")
 
@@ -129,14 +130,14 @@ def test_nothing_is_left_when_the_last_context_ends(model: Reader, x: Tensor) ->
 
 def test_a_session_that_is_over_never_answers(model: Reader, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt between the last two things that a context does leaves it among those that are open."""
-    plain, own, told, held = model(x), sessions._open_here, set[str](), list[Any]()
+    plain, own, told, held = model(x), sessions.open_here, set[str](), list[Any]()
 
     def put(value: Any) -> Any:
         if told:
             raise KeyboardInterrupt
         return own.set(value)
 
-    monkeypatch.setattr(sessions, "_open_here", SimpleNamespace(get=own.get, reset=own.reset, set=put))
+    monkeypatch.setattr(sessions, "open_here", SimpleNamespace(get=own.get, reset=own.reset, set=put))
     with suppress(KeyboardInterrupt), probe.intervene(model, EDIT):
         held += sessions.sessions()
         assert not torch.equal(model(x), plain)
@@ -200,7 +201,7 @@ def test_an_outer_context_acts_after_an_interrupt_of_an_inner_call(
     model: Reader, x: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a call is read no context answers; an interrupt that comes then leaves them open all the same."""
-    own, told = sessions._open_here, set[str]()
+    own, told = sessions.open_here, set[str]()
 
     def put(value: Any) -> Any:
         before = own.set(value)
@@ -209,7 +210,7 @@ def test_an_outer_context_acts_after_an_interrupt_of_an_inner_call(
             raise KeyboardInterrupt
         return before
 
-    monkeypatch.setattr(sessions, "_open_here", SimpleNamespace(get=own.get, reset=own.reset, set=put))
+    monkeypatch.setattr(sessions, "open_here", SimpleNamespace(get=own.get, reset=own.reset, set=put))
     with probe.intervene(model, EDIT):
         wanted = model(x)
         told.add("now")

@@ -21,9 +21,8 @@ from ...recurrent.rows.batches import Batch, DependentRowsError, apart, batch_of
 from ...recurrent.signals import span
 from ...recurrent.steps.readers import Place
 from ..aside import Aside
-from ..intervene import Acted, counts, eager
-from ..sessions import Session, sessions
-from ..visits import Visit
+from ..intervene import Acted, counts
+from ..sessions import Session, Visit, eager, sessions
 from .resuming import resuming
 from .unedited import CleanRun, check_output, clean_run, draws, has_nan, read_of, repeated
 

@@ -17,7 +17,7 @@ from ...recurrent.again.blocks import Blocks, Read, repeats
 from ...recurrent.calls import drops_out, read_call, write_output
 from ...recurrent.finding import check_forward
 from ...recurrent.kept import Change, Kept, put_back, reads_what_it_left
-from ...recurrent.layers import Layer
+from ...recurrent.layers import Layer, no_recurrence_in, not_shown, perhaps, refuse_own_forward
 from ...recurrent.rounding import check
 from ...recurrent.rows.batches import Batch, close, map_tensors, on_other_rows, without_totals
 from ...recurrent.rows.independence import check_independence, named
@@ -25,9 +25,8 @@ from ...recurrent.runs import Run
 from ...recurrent.signals import is_continuous
 from ..episodes import generators
 from ..intervene import counts
-from ..sessions import Session
+from ..sessions import Session, Visit
 from ..unread import Ends
-from ..visits import Visit, no_recurrence_in, not_shown, perhaps, refuse_own_forward
 
 #: Of how many rows half may hold large numbers of the one sign, and half of the other.
 _ENOUGH = 16

@@ -24,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import memory
-from ..refusals import autocast_type, transformed
 from ..signals import Signal
+from ..surroundings import autocast_type, transformed
 from . import narrow, onednn
 from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine, difference
 from .nonlinearities import STANDARD, Activation, Activations
