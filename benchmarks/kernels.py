@@ -39,7 +39,7 @@ from probe.methods.causal.task import Task
 from probe.methods.dynamics import CellDynamics, Dynamics, StackDynamics
 from probe.methods.machines import Machine
 from probe.recurrent import memory
-from probe.recurrent.cells import narrow, onednn
+from probe.recurrent.cells import lstm, narrow
 from probe.recurrent.cells.lstm import LSTMCell
 from probe.subjects.subject import Subject
 
@@ -201,10 +201,10 @@ KERNELS = (
     ),
     *(
         Kernel(
-            "recurrent/cells/onednn.py",
+            "recurrent/cells/lstm.py: oneDNN",
             f"recording {rows} x {steps}, {features} to {units}",
             partial(recordings, rows, steps, features, units),
-            partial(patch.object, onednn, "suits", lambda *_: False),
+            partial(patch.object, lstm, "suits_onednn", lambda *_: False),
         )
         for rows, steps, features, units in ((256, 100, 1, 128), (256, 200, 64, 256), (64, 100, 1024, 1024))
     ),

@@ -30,7 +30,7 @@ from probe.hooks import collector
 from probe.methods.readouts import answers_by_length
 from probe.recurrent import memory
 from probe.recurrent.calls import Call, read_call
-from probe.recurrent.cells import cell, onednn, scan
+from probe.recurrent.cells import cell, lstm
 from probe.recurrent.finding import find_layers
 from probe.recurrent.steps import registry
 
@@ -168,7 +168,7 @@ def test_a_scan_is_one_step_after_the_other(time: int, dtype: torch.dtype) -> No
     written, c = torch.randn(time, 3, 5).to(dtype), torch.zeros(3, 5, dtype=dtype)
     f, before, last = torch.rand(time, 3, 5).to(dtype), written.clone(), c
     written[time // 2, 1, 2] = before[time // 2, 1, 2] = torch.nan
-    found = scan.scan(written, f, c)
+    found = lstm.scan(written, f, c)
     for now, forgotten, after in zip(before, f, written, strict=True):
         last = forgotten * last + now
         assert same(after, last)
@@ -202,14 +202,14 @@ def test_a_product_of_onednn_is_torchs_to_rounding(monkeypatch: pytest.MonkeyPat
     """The operation is private to torch: where it is missing, or gives something else, torch's own is taken."""
     layer, x = nn.LSTM(3, 128, bias=False), torch.randn(7, 4, 3)
     monkeypatch.setattr(cell, "CHUNK", 0)
-    assert onednn._works() == torch.backends.mkldnn.is_available()
+    assert lstm._onednn_works() == torch.backends.mkldnn.is_available()
     values = probe.record(layer, x)
     for other in (lambda: torch.ops.mkldnn.no_such_operation, lambda: lambda x, *_: x @ torch.zeros(2, 4)):
-        onednn._works.cache_clear()
-        monkeypatch.setattr(onednn, "_linear", other)
+        lstm._onednn_works.cache_clear()
+        monkeypatch.setattr(lstm, "_onednn_linear", other)
         own = probe.record(layer, x)
         assert all(float((values[name] - own[name]).abs().max()) < 1e-6 for name in values.parts[0].signals)
-    onednn._works.cache_clear()
+    lstm._onednn_works.cache_clear()
 
 
 @pytest.mark.parametrize("units", [12, 20])

@@ -14,8 +14,9 @@ p_i c and p_f c are added to the pre-activations of i and f, and p_o c' to that 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,9 @@ from torch import Tensor
 from .. import memory
 from ..signals import Signal
 from ..surroundings import autocast_type, transformed
-from . import narrow, onednn
+from . import narrow
 from .cell import HIDDEN, Cell, Formula, Moment, Weights, affine, difference
 from .nonlinearities import STANDARD, Activation, Activations
-from .scan import scan, scan_arrays
 
 #: torch's order of the gates in its matrices of 4 x unit rows: i f g o.
 GATES = (Signal.INPUT_GATE, Signal.FORGET_GATE, Signal.CELL_CANDIDATE, Signal.OUTPUT_GATE)
@@ -46,6 +46,10 @@ _BEFORE: Mapping[Signal, Signal] = dict(zip(GATES, PREACTIVATIONS, strict=True))
 _PLAIN = (*PREACTIVATIONS, *GATES, _c, HIDDEN)
 #: Up to how many units the numbers of a unit lie beside each other.
 _FEW_UNITS = 16
+#: Up to how many numbers in all are copied to where they are scanned faster.
+_FEW_NUMBERS = 50_000
+#: From how many weights on oneDNN's product is taken: the least that it was measured on, 128 units.
+_ONEDNN_FROM = 1 << 16
 
 
 class LSTMCell(Cell):
@@ -140,7 +144,7 @@ class LSTMCell(Cell):
                 _write_preactivations(weights, x[part], previous, now, a)
             else:
                 before = h[start - 1 : part.stop - 1] if start else torch.cat([previous.unsqueeze(0), now[:-1]])
-                a = onednn.affine(torch.cat([x[part], before], dim=2), joined, _bias(weights))
+                a = onednn_affine(torch.cat([x[part], before], dim=2), joined, _bias(weights))
             given = dict(zip(gates, a.chunk(len(gates), dim=-1), strict=True))
             for signal, value in given.items():
                 if (early := _BEFORE[signal]) in found:
@@ -176,7 +180,7 @@ class LSTMCell(Cell):
             torch.addmm(_bias(weights), x[0], weights.W.T, out=a.T).addmm_(previous, weights.U.T)
             return a
         if self._is_onednns(x):
-            return onednn.affine(torch.cat([x[0], previous], 1), torch.cat([weights.W, weights.U], 1), _bias(weights))
+            return onednn_affine(torch.cat([x[0], previous], 1), torch.cat([weights.W, weights.U], 1), _bias(weights))
         a = x.new_empty(1, x.shape[1], 4 * self.units)
         _write_preactivations(weights, x, previous, previous[None], a)
         return a[0]
@@ -189,7 +193,7 @@ class LSTMCell(Cell):
 
     def _is_onednns(self, x: Tensor) -> bool:
         """Return whether oneDNN computes whole stretches of steps: it keeps memory for each number of rows."""
-        return len(x) >= self._chunk(x) and onednn.suits(x, self.weights.W.numel() + self.weights.U.numel())
+        return len(x) >= self._chunk(x) and suits_onednn(x, self.weights.W.numel() + self.weights.U.numel())
 
     def _units_first(self, x: Tensor) -> bool:
         """Return whether the numbers of a unit at all steps and rows are to lie beside each other in memory.
@@ -313,6 +317,46 @@ def _open_begun(
     return signals | {HIDDEN: h}, apart.amax(0 if by_unit else 1).unsqueeze(0), {HIDDEN: h[0], _c: signals[_c][0]}
 
 
+def scan(
+    written: Float[Tensor, "time batch unit"],
+    f: Float[Tensor, "time batch unit"],
+    c: Float[Tensor, "batch unit"],
+) -> Float[Tensor, "batch unit"]:
+    """Turn what each step writes into c' = f c + w at every step, in place, and return the last; without autograd.
+
+    Args:
+        written: i g of each step, and c in the end.
+        f: the forget gate.
+        c: the cell state before the first step.
+    """
+    if written.device.type != "cpu" or written.dtype not in (torch.float32, torch.float64):
+        product = torch.empty_like(c)
+        for t in range(len(f)):
+            # Two operations, as in the kernel: addcmul would round once.
+            c = written[t].add_(torch.mul(f[t], c, out=product))
+        return c
+    with np.errstate(all="ignore"):  # torch says nothing of infinite numbers either
+        return torch.from_numpy(scan_arrays(written.numpy(), f.numpy(), c.numpy()))
+
+
+def scan_arrays(written: np.ndarray, f: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Do the same with arrays; see `scan`."""
+    if written.size > _FEW_NUMBERS:
+        return _scan_steps(written, f, c)
+    own = written.copy()  # where a step lies in one piece, numpy takes half the time for it
+    c = _scan_steps(own, f.copy(), c)
+    written[:] = own
+    return c
+
+
+def _scan_steps(written: np.ndarray, f: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Scan one step after the other; numpy takes a third of torch's time for a small step."""
+    product = np.empty_like(written[0] if len(written) else c)  # in memory as a step is
+    for forgotten, now in zip(f, written, strict=True):
+        c = np.add(now, np.multiply(forgotten, c, product), now)
+    return c
+
+
 def _needs(gate: Signal, keep: set[Signal], *, compare: bool) -> bool:
     """Return whether a gate is among what is kept, or what is kept or compared follows from it."""
     if compare or gate in keep or _BEFORE[gate] in keep or _u in keep:
@@ -376,3 +420,44 @@ def _apply(function: Activation, value: Tensor, out: Tensor) -> Tensor:
     if function in (torch.sigmoid, torch.tanh):
         return function(value, out=out)  # pyright: ignore[reportCallIssue]
     return out.copy_(function(value))
+
+
+def suits_onednn(x: Tensor, weights: int) -> bool:
+    """Return whether a product is oneDNN's: of many weights in float32 on the CPU, where torch still has it.
+
+    It takes AVX-512 where it is; MKL's, torch's own, does so on Intel's processors. It gains on large layers, and on
+    processors whose AVX-512 has its full width, such as AMD's Zen 5, on smaller ones too (`python -m
+    benchmarks.kernels --only oneDNN`). For each number of rows, inputs and outputs it keeps 0.6 MB until the process
+    ends, of the latest 1,024.
+    """
+    if weights < _ONEDNN_FROM or x.dtype != torch.float32 or not x.is_cpu or not torch.backends.mkldnn.enabled:
+        return False
+    return _onednn_has_more() and _onednn_works()
+
+
+def onednn_affine(
+    x: Float[Tensor, "*lead input"], weight: Float[Tensor, "output input"], bias: Float[Tensor, " output"]
+) -> Float[Tensor, "*lead output"]:
+    """Return weight x + bias, by oneDNN."""
+    return _onednn_linear()(x, weight, bias, "none", [], "")
+
+
+@cache
+def _onednn_has_more() -> bool:
+    """Return whether oneDNN may take instructions that MKL may not."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and not limit.startswith(("SSE", "AVX2"))
+
+
+def _onednn_linear() -> Any:
+    return torch.ops.mkldnn._linear_pointwise  # private, but compiled models are made of it
+
+
+@cache
+def _onednn_works() -> bool:
+    """Return whether the operation is there and does what it did."""
+    x, weight, bias = torch.eye(3, 2), torch.arange(8.0).view(4, 2), torch.arange(4.0)
+    try:
+        return torch.equal(onednn_affine(x, weight, bias), torch.addmm(bias, x, weight.T))
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return False

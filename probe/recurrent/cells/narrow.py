@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .cell import Weights
-
 if TYPE_CHECKING:
+    from .cell import Weights
     from .lstm import LSTMCell
 
 #: Up to how many units, and from how many rows, in float64 and in float32, whose kernel is quicker.
