@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..recurrent.calls import Call, States, finals_of
+from ..recurrent.calls import Call, finals_of
 from ..recurrent.layers import Layer
+from ..recurrent.signals import States
 from ..recurrent.steps import forms, trails
 from ..recurrent.steps.forms import tensors
 from ..recurrent.steps.loops import LoopStep

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..errors import ProbeError
-from ..recurrent.calls import States, replaced_forward, write_output
+from ..recurrent.calls import replaced_forward, write_output
 from ..recurrent.cells.cell import HIDDEN, Cell
 from ..recurrent.finding import find_layers, whole_module
 from ..recurrent.global_state import in_float64
@@ -24,6 +24,7 @@ from ..recurrent.layers import Layer, OpenLayer, own_forward
 from ..recurrent.rounding import check
 from ..recurrent.rows.batches import map_tensors
 from ..recurrent.runs import Run, reconstruct
+from ..recurrent.signals import States
 from ..recurrent.stepwise import stepwise
 from .clean_run import CleanRun
 from .dynamics import CellDynamics, Dynamics, StepDynamics

@@ -18,10 +18,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from ..errors import ProbeError
 from .cells.cell import Cell
-from .cells.step_cell import StepCell
+from .cells.step_cell import StepCell, returned_by
 from .layers import Layer, OwnModule, StepLayer
-from .returning import returned_by
-from .signals import Signal
+from .signals import Signal, States
 from .steps import forms, trails
 from .steps.loops import LoopStep
 from .steps.objects import Given, left_over
@@ -29,8 +28,6 @@ from .steps.step import Step, begin, settle
 from .surroundings import check_call, check_plain, check_types
 
 _h = Signal.HIDDEN_STATE
-#: The states of a layer by signal, (batch, unit) each.
-States = Mapping[Signal, Tensor]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .calls import Call, States, in_order, repack
 from .cells import narrow
 from .cells.cell import Cell
 from .cells.lstm import LSTMCell
 from .cells.step_cell import StepCell
 from .layers import Layer, OwnModule
-from .signals import Signal
+from .signals import Signal, States
 
 #: How many bytes of gates a step may compute at once on the CPU.
 _IN_CACHE = 500_000
 
 
-def _kernel(module: nn.Module) -> Any:
+def kernel_of(module: nn.Module) -> Any:
+    """Return torch's kernel of a module."""
     if isinstance(module, nn.LSTM):
         return torch.lstm
     if isinstance(module, nn.GRU):
@@ -29,7 +29,8 @@ def _kernel(module: nn.Module) -> Any:
     return torch.rnn_relu if getattr(module, "nonlinearity", "tanh") == "relu" else torch.rnn_tanh
 
 
-def _parameters(cells: Sequence[Cell]) -> list[Tensor]:
+def parameters_of(cells: Sequence[Cell]) -> list[Tensor]:
+    """Return what a kernel is given of the weights of cells."""
     listed = []
     for cell in cells:
         weights = cell.weights
@@ -41,39 +42,6 @@ def _parameters(cells: Sequence[Cell]) -> list[Tensor]:
 def _states(initial: Sequence[States], cell: Cell) -> Any:
     stacked = [torch.stack([states[signal] for states in initial]) for signal in cell.states]
     return stacked if len(stacked) > 1 else stacked[0]
-
-
-def _level_states(layers: Sequence[Layer], call: Call, order: Tensor | None) -> Any:
-    """Return what a level begins with, a view of all levels' states: torch's kernels round by memory's alignment."""
-    batch, every = call.x.shape[1], len(call.initial)
-    full = call.state or [call.x.new_zeros(every, batch, layers[0].size(signal)) for signal in layers[0].states]
-    ordered = [part if order is None else part.index_select(1, order) for part in full]
-    own = [part[layers[0].place : layers[-1].place + 1] for part in ordered]
-    return own if len(own) > 1 else own[0]
-
-
-def run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> Tensor:
-    """Run one level of a stack alone, in all its directions, which gives the bits that it had in the stack.
-
-    Args:
-        layers: the level's layers, one or two directions.
-        x: what the level read, (time, batch, input).
-        call: what the module was given.
-
-    Returns:
-        The level's hidden states, (time, batch, direction x unit).
-    """
-    module: Any = layers[0].module
-    parameters = _parameters([layer.cell for layer in layers])
-    options = (module.bias, 1, 0.0, module.training, len(layers) > 1)
-    x = in_order(x, layers[0], call.lengths)
-    if call.packed is None:
-        h = _kernel(module)(x, _level_states(layers, call, None), parameters, *options, False)[0]
-        return in_order(h, layers[0], None)
-    packed = repack(x, call)
-    states = _level_states(layers, call, packed.sorted_indices)
-    data = _kernel(module)(packed.data, packed.batch_sizes, states, parameters, *options)[0]
-    return in_order(pad_packed_sequence(packed._replace(data=data))[0], layers[0], call.lengths)
 
 
 def run_layer(
@@ -97,7 +65,7 @@ def run_layer(
     if isinstance(module, OwnModule) or isinstance(cell, StepCell):
         signals, final = cell.run(x, state, (cell.output,))
         return signals[cell.output], final
-    h, *last = _kernel(module)(x, _states([state], cell), _parameters([cell]), *_options(module), False)
+    h, *last = kernel_of(module)(x, _states([state], cell), parameters_of([cell]), *_options(module), False)
     return h, {signal: value[0] for signal, value in zip(cell.states, last, strict=True)}
 
 
@@ -116,7 +84,9 @@ def _run_ragged(
         rows = going.to(x.device)
         order = rows[packed.sorted_indices]
         own = _states([{signal: value[order] for signal, value in state.items()}], cell)
-        data, *last = _kernel(module)(packed.data, packed.batch_sizes, own, _parameters([cell]), *_options(module))
+        data, *last = kernel_of(module)(
+            packed.data, packed.batch_sizes, own, parameters_of([cell]), *_options(module)
+        )
         padded, _ = pad_packed_sequence(packed._replace(data=data), total_length=len(x))
         h = h.index_copy(1, rows, padded)
         for signal, value in zip(cell.states, last, strict=True):

@@ -18,12 +18,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from ..errors import ProbeError
-from .calls import States
 from .cells.cell import CHUNK, Cell
 from .cells.step_cell import StepCell
 from .layers import StepLayer
 from .runs import Opened, Trace
-from .signals import is_continuous, name_of
+from .signals import States, is_continuous, name_of
 
 #: By type, the usual bound, and up to where rounding may raise it: beyond, too little is known of the module.
 _BOUNDS = {torch.float64: (1e-10, 1e-6), torch.float16: (2e-2, 5e-2), torch.bfloat16: (2e-2, 5e-2)}

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_packed_sequence
 
 from . import kernels
-from .calls import Call, States, cell_of, dropout_masks, own_order, read_call, read_output, write_output
+from .calls import Call, cell_of, dropout_masks, in_order, own_order, read_call, read_output, repack, write_output
 from .cells.cell import HIDDEN, Cell
 from .layers import Layer
-from .signals import Signal
+from .signals import Signal, States
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,7 +325,7 @@ def reconstruct(
     x = call.x
     for level in range(layers[0].levels):
         sides = [layer for layer in layers if layer.level == level]
-        h = top if level == layers[-1].level else kernels.run_level(sides, x, call)
+        h = top if level == layers[-1].level else _run_level(sides, x, call)
         for layer, own in zip(sides, h.chunk(len(sides), dim=-1) if len(sides) > 1 else (h,), strict=True):
             traces.append(
                 Trace(
@@ -340,6 +341,39 @@ def reconstruct(
         if level < layers[-1].level:
             x = dropped(h, masks[level])
     return Run(layers, call, tuple(traces), masks, output if call.adapter is not None else None)
+
+
+def _run_level(layers: Sequence[Layer], x: Tensor, call: Call) -> Tensor:
+    """Run one level of a stack alone, in all its directions, which gives the bits that it had in the stack.
+
+    Args:
+        layers: the level's layers, one or two directions.
+        x: what the level read, (time, batch, input).
+        call: what the module was given.
+
+    Returns:
+        The level's hidden states, (time, batch, direction x unit).
+    """
+    module: Any = layers[0].module
+    parameters = kernels.parameters_of([layer.cell for layer in layers])
+    options = (module.bias, 1, 0.0, module.training, len(layers) > 1)
+    x = in_order(x, layers[0], call.lengths)
+    if call.packed is None:
+        h = kernels.kernel_of(module)(x, _level_states(layers, call, None), parameters, *options, False)[0]
+        return in_order(h, layers[0], None)
+    packed = repack(x, call)
+    states = _level_states(layers, call, packed.sorted_indices)
+    data = kernels.kernel_of(module)(packed.data, packed.batch_sizes, states, parameters, *options)[0]
+    return in_order(pad_packed_sequence(packed._replace(data=data))[0], layers[0], call.lengths)
+
+
+def _level_states(layers: Sequence[Layer], call: Call, order: Tensor | None) -> Any:
+    """Return what a level begins with, a view of all levels' states: torch's kernels round by memory's alignment."""
+    batch, every = call.x.shape[1], len(call.initial)
+    full = call.state or [call.x.new_zeros(every, batch, layers[0].size(signal)) for signal in layers[0].states]
+    ordered = [part if order is None else part.index_select(1, order) for part in full]
+    own = [part[layers[0].place : layers[-1].place + 1] for part in ordered]
+    return own if len(own) > 1 else own[0]
 
 
 def _own(states: States) -> States:

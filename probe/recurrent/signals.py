@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import index
@@ -62,6 +62,10 @@ class Signal(StrEnum):
 UNKNOWN = -1
 #: What a layer that torch does not have returns at each step.
 OUTPUT = Signal("output")
+
+
+#: The states of a layer by signal, (batch, unit) each.
+States = Mapping[Signal, Tensor]
 
 
 def is_continuous(values: Tensor) -> bool:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import ProbeError
-from .calls import States, read_loop
+from .calls import read_loop
 from .cells.step_cell import StepCell
 from .layers import OpenLayer, Seen, StepLayer
 from .rounding import check
 from .runs import reconstruct
-from .signals import OUTPUT, Signal
+from .signals import OUTPUT, Signal, States
 from .steps import forms
 from .steps.free_cell import FreeCell
 from .steps.step import begin

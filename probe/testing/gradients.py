@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..errors import ProbeError
-from ..recurrent.returning import returns_every_step
+from ..recurrent.cells.step_cell import returns_every_step
 from ..recurrent.signals import is_continuous
 from ..recurrent.steps.step import begin, leaves, rebuilt, settle
 from .trial import AT, Trial, far

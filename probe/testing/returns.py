@@ -11,8 +11,8 @@ from torch.utils import _pytree as pytree
 
 from ..edits.constructors import clamp, patch
 from ..errors import ProbeError
+from ..recurrent.cells.step_cell import returns_every_step
 from ..recurrent.memory import memory_of
-from ..recurrent.returning import returns_every_step
 from ..recurrent.signals import OUTPUT, Signal, is_continuous
 from ..recurrent.steps.step import Step, begin, leaves
 from .trial import AT, Trial, alike, far

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from ...edits.kinds import Edit
 from ...edits.resolve import Placed, beginnings, by_place, changes_of, place_in_run
-from ...recurrent.again.apart import Apart, rerun_apart
 from ...recurrent.again.blocks import Blocks, Read, check_blocks, repeats, rows_of_block
-from ...recurrent.again.engine import Changes, Shared, rerun, run_again
+from ...recurrent.again.engine import Apart, Changes, Shared, rerun, rerun_apart, run_again
 from ...recurrent.again.fronts import Rerun, is_whole
 from ...recurrent.calls import Call, read_call, write_output
 from ...recurrent.cells.cell import Cell

@@ -19,8 +19,7 @@ from ..layers import Layer
 from ..rows.batches import DependentRowsError, close
 from ..runs import Run, Trace, join
 from ..signals import span
-from .engine import changed, with_input
-from .fronts import Rerun, spliced
+from .fronts import Rerun, changed, spliced, with_input
 
 #: Runs a layer again with changes of its own: given its run without them, how many times each of its rows is there,
 #: and whether nobody wants anything but the last step.

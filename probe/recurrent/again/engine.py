@@ -5,7 +5,9 @@ numbers, bit for bit. A changed step is computed in Python, the stretch up to th
 from the states that the module reached. The layers above go on where their input changed.
 
 Many edits of one layer run together, each on a block of rows of its own: all the rows of the batch, one block after
-the other. What edits of one step do to units that nothing mixes is computed in one block (see `Shared`).
+the other. What edits of one step do to units that nothing mixes is computed in one block (see `Shared`). Where they
+begin at several steps, a row joins the run as its step comes, and leaves it where an edit sets its states back to the
+clean run's (see `Apart`).
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from torch import Tensor
 from .. import kernels
 from ..calls import own_order
 from ..cells.cell import Cell, Moment
-from ..runs import Lazy, Opened, Run, Trace, dropped, join
+from ..runs import Lazy, Run, Trace, dropped, join
 from ..signals import Signal
-from .fronts import ALL, Front, Piece, Rerun, choose, goes_whole, is_whole, of_states, repeated, spliced
+from .fronts import ALL, Front, Piece, Rerun, changed, choose, goes_whole, is_whole, of_states, repeated, with_input
 
 #: Stands for the first changed step of each of several blocks of rows.
 BEGIN = -1
@@ -69,6 +71,21 @@ class Shared:
     units: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """Changes that begin at other steps in other blocks of rows.
+
+    Attributes:
+        first: the first changed step of each block.
+        begin: what happens to each block at that step, under the step `BEGIN`.
+        later: what happens at later steps: to which blocks, ascending, and to their rows, one block after the other.
+    """
+
+    first: Tensor
+    begin: Changes
+    later: Mapping[int, tuple[Tensor, Changes]]
+
+
 def rerun(
     clean: Trace, changes: Changes, blocks: int = 1, shared: Shared | None = None, *, to_end: bool = False
 ) -> Rerun:
@@ -87,7 +104,7 @@ def rerun(
         if shared is not None and front is None:
             piece, front = _on_sheets(clean, step, shared)
         else:
-            piece, front = at_step(clean, changes, step, blocks, front)
+            piece, front = _at_step(clean, changes, step, blocks, front)
         pieces.append(piece)
         if step + 1 < following and not front.is_empty:
             stretch = slice(step + 1, following)
@@ -97,77 +114,39 @@ def rerun(
     return Rerun(pieces, front)
 
 
-def with_input(clean: Trace, x: Tensor, blocks: int = 1, *, start: int = 0, to_end: bool = False) -> Rerun | None:
-    """Run a layer again on another input; None where nothing of it is another.
+def rerun_apart(clean: Trace, apart: Apart, *, to_end: bool = False) -> Rerun:
+    """Run one layer again with changes that begin at other steps in other blocks: each runs from its own step on.
+
+    A row whose states a later change sets back to the clean run's has nothing more to run. Works without autograd.
 
     Args:
         clean: its run without changes.
-        x: the input, (time, block x batch, input), in the layer's own order.
-        blocks: how many blocks of rows there are.
-        start: the first step at which it may be another.
+        apart: what happens, in the layer's own order.
         to_end: whether nobody wants anything but the last step's output and states.
     """
-    whole, first = is_whole(clean.cell), None
-    moved = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
-    for step in range(start, len(x)):
-        # A row that has been found to differ is not compared again.
-        rows = (~moved).nonzero().flatten()
-        if not len(rows):
-            break
-        every = len(rows) == len(moved)
-        own = repeated(clean.x[step], blocks) if every else clean.x[step].index_select(0, rows % clean.x.shape[1])
-        moved[rows] = (own != (x[step] if every else x[step].index_select(0, rows))).any(-1)
-        first = step if first is None and bool(moved.any()) else first
-    reached = torch.ones_like(moved) if x.requires_grad else moved
-    if not bool(reached.any()):
-        return None
-    first = 0 if whole or first is None else first
-    states = {signal: repeated(value, blocks) for signal, value in clean.before(first).items()}
-    front = Front.of(states, moved, reached, whole=whole)
-    read = x[first:] if front.rows is ALL else x[first:, front.rows]
-    piece, front = front.onward(clean, read, slice(first, len(x)), to_end=to_end)
-    return Rerun([piece], front)
-
-
-def changed(clean: Trace, found: Rerun, x: Tensor | None = None, blocks: int = 1) -> Trace:
-    """Return the changed run of a layer.
-
-    Args:
-        clean: its run without changes.
-        found: how the changed run differs.
-        x: what it read in place of its input, (time, block x batch, input).
-        blocks: how many times the rows of the clean run are there.
-    """
-    pieces, front = found.pieces, found.front
-
-    def compute(keep: Sequence[Signal]) -> Opened:
-        found = [piece.compute(keep) for piece in pieces]
-        signals = {
-            one: torch.cat(spliced(clean.signals[one], pieces, [values[one] for values in found], blocks))
-            for one in keep
-        }
-        return Opened(signals, clean.opened.error, clean.opened.step)
-
-    def of_end(signal: Signal) -> Tensor:
-        return repeated(clean.last[signal], blocks)
-
-    h = spliced(clean.h, pieces, [piece.h for piece in pieces], blocks)
-    final = {
-        signal: front.choose(lambda signal=signal: of_end(signal), value.clone())
-        if front.rows is ALL
-        else of_end(signal).index_copy(0, front.rows, value)
-        for signal, value in front.states.items()
-    }
-    return replace(
-        clean,
-        x=clean.x if x is None else x,
-        initial={signal: repeated(value, blocks) for signal, value in clean.initial.items()},
-        pieces=tuple(h),
-        final=final,
-        lengths=None if clean.lengths is None else clean.lengths.repeat(blocks),
-        compute=compute,
-        clean=clean,
-    )
+    time, batch, pieces = len(clean.x), clean.x.shape[1], list[Piece]()
+    whole, began = _at_step(clean, apart.begin, apart.first, len(apart.first), None)
+    began = began.named(len(apart.first) * batch)
+    first = apart.first.to(began.rows.device)
+    steps = sorted({*first.tolist(), *apart.later})
+    front = going = began.among(torch.zeros_like(began.rows, dtype=torch.bool))
+    for step, following in zip(steps, [*steps[1:], time], strict=True):
+        if step in apart.later:
+            piece, after = _at_later(clean, apart.later[step], step, going, batch)
+            pieces.append(piece)
+            front = front.beside(after)
+        rows = _rows_of((first == step).nonzero().flatten(), batch)
+        pieces.append(whole.among(step, rows))
+        front = front.beside(began.among(first[began.rows // batch] == step))
+        changing = torch.isin(front.rows // batch, apart.later[following][0]) if following in apart.later else None
+        going = front if changing is None else front.among(changing)
+        front = front if changing is None else front.among(~changing)
+        front, run = _onward(clean, front, slice(step + 1, min(following + 1, time)), to_end=to_end)
+        pieces += run
+        if changing is not None:
+            going, run = _onward(clean, going, slice(step + 1, following), to_end=to_end)
+            pieces += run
+    return Rerun(pieces, front)
 
 
 def run_again(run: Run, changes: Mapping[int, Changes]) -> Run:
@@ -218,7 +197,7 @@ def _start(
     return clean.x[at].flatten(0, 1), states, before
 
 
-def at_step(
+def _at_step(
     clean: Trace, changes: Changes, step: int | Tensor, blocks: int, front: Front | None
 ) -> tuple[Piece, Front]:
     """Change one step of all rows, or of each block a step of its own.
@@ -339,3 +318,32 @@ def _any_row(marked: Mapping[Signal, Tensor], cell: Cell, before: Mapping[Signal
         if signal in marked:
             rows = rows | marked[signal].any(-1)
     return rows
+
+
+def _rows_of(blocks: Tensor, batch: int) -> Tensor:
+    return (blocks.unsqueeze(1) * batch + torch.arange(batch, device=blocks.device)).flatten()
+
+
+def _onward(clean: Trace, front: Front, steps: slice, *, to_end: bool) -> tuple[Front, list[Piece]]:
+    """Run the rows of a front through a stretch of steps, where there are any."""
+    if steps.start >= steps.stop or front.is_empty:
+        return front, []
+    x = front.of_batch(clean.x[steps])
+    piece, front = front.onward(clean, x, steps, to_end=to_end and steps.stop == len(clean.x))
+    return front, [piece]
+
+
+def _at_later(
+    clean: Trace, change: tuple[Tensor, Changes], step: int, front: Front, batch: int
+) -> tuple[Piece, Front]:
+    """Change one step of some blocks, whose rows come from where they are, or from the clean run."""
+    blocks, changes = change
+    rows = _rows_of(blocks.to(front.rows.device), batch)
+    moved = torch.isin(rows, front.rows)
+    own = replace(front, rows=torch.searchsorted(rows, front.rows), moved=moved, reached=moved)
+    piece, after = _at_step(clean, changes, step, len(blocks), None if front.is_empty else own)
+    after = after.named(len(rows))
+    rest = clean.before(step + 1) if step + 1 < len(clean.x) else clean.last
+    places = after.rows % batch
+    differ = torch.stack([(value != rest[signal][places]).any(1) for signal, value in after.states.items()]).any(0)
+    return replace(piece, rows=rows), replace(after, rows=rows[after.rows]).among(differ)

@@ -1,4 +1,4 @@
-"""The rows of a layer's run that differ from the clean one: where they are, and how they go on."""
+"""The rows of a layer's run that differ from the clean one: where they are, how they go on, and the run with them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from .. import kernels
-from ..calls import States
 from ..cells.cell import Cell
 from ..cells.step_cell import StepCell
-from ..runs import Trace
-from ..signals import Signal
+from ..runs import Opened, Trace
+from ..signals import Signal, States
 
 #: The index of all rows.
 ALL = slice(None)
@@ -208,6 +207,79 @@ def spliced(clean: Tensor, pieces: Sequence[Piece], values: Sequence[Tensor], bl
         parts.append(value)
         done = piece.steps.stop
     return [*parts, repeated(clean[done:], blocks)] if done < len(clean) else parts
+
+
+def with_input(clean: Trace, x: Tensor, blocks: int = 1, *, start: int = 0, to_end: bool = False) -> Rerun | None:
+    """Run a layer again on another input; None where nothing of it is another.
+
+    Args:
+        clean: its run without changes.
+        x: the input, (time, block x batch, input), in the layer's own order.
+        blocks: how many blocks of rows there are.
+        start: the first step at which it may be another.
+        to_end: whether nobody wants anything but the last step's output and states.
+    """
+    whole, first = is_whole(clean.cell), None
+    moved = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
+    for step in range(start, len(x)):
+        # A row that has been found to differ is not compared again.
+        rows = (~moved).nonzero().flatten()
+        if not len(rows):
+            break
+        every = len(rows) == len(moved)
+        own = repeated(clean.x[step], blocks) if every else clean.x[step].index_select(0, rows % clean.x.shape[1])
+        moved[rows] = (own != (x[step] if every else x[step].index_select(0, rows))).any(-1)
+        first = step if first is None and bool(moved.any()) else first
+    reached = torch.ones_like(moved) if x.requires_grad else moved
+    if not bool(reached.any()):
+        return None
+    first = 0 if whole or first is None else first
+    states = {signal: repeated(value, blocks) for signal, value in clean.before(first).items()}
+    front = Front.of(states, moved, reached, whole=whole)
+    read = x[first:] if front.rows is ALL else x[first:, front.rows]
+    piece, front = front.onward(clean, read, slice(first, len(x)), to_end=to_end)
+    return Rerun([piece], front)
+
+
+def changed(clean: Trace, found: Rerun, x: Tensor | None = None, blocks: int = 1) -> Trace:
+    """Return the changed run of a layer.
+
+    Args:
+        clean: its run without changes.
+        found: how the changed run differs.
+        x: what it read in place of its input, (time, block x batch, input).
+        blocks: how many times the rows of the clean run are there.
+    """
+    pieces, front = found.pieces, found.front
+
+    def compute(keep: Sequence[Signal]) -> Opened:
+        found = [piece.compute(keep) for piece in pieces]
+        signals = {
+            one: torch.cat(spliced(clean.signals[one], pieces, [values[one] for values in found], blocks))
+            for one in keep
+        }
+        return Opened(signals, clean.opened.error, clean.opened.step)
+
+    def of_end(signal: Signal) -> Tensor:
+        return repeated(clean.last[signal], blocks)
+
+    h = spliced(clean.h, pieces, [piece.h for piece in pieces], blocks)
+    final = {
+        signal: front.choose(lambda signal=signal: of_end(signal), value.clone())
+        if front.rows is ALL
+        else of_end(signal).index_copy(0, front.rows, value)
+        for signal, value in front.states.items()
+    }
+    return replace(
+        clean,
+        x=clean.x if x is None else x,
+        initial={signal: repeated(value, blocks) for signal, value in clean.initial.items()},
+        pieces=tuple(h),
+        final=final,
+        lengths=None if clean.lengths is None else clean.lengths.repeat(blocks),
+        compute=compute,
+        clean=clean,
+    )
 
 
 def is_whole(cell: Cell) -> bool:

@@ -31,6 +31,8 @@ class LoopStep(Step):
         own: the tensor, as it was returned, that is its output.
     """
 
+    of_one_call = True
+
     def __init__(self, module: nn.Module, form: Form, given: Mapping[str, Any], output: Any) -> None:
         super().__init__(module)
         self.form, first = form, first_of(given)

@@ -35,6 +35,8 @@ class Step(ABC):
     in_float64 = False
     #: Whether the call goes on from what an earlier one left where no argument of the call shows it.
     resumes = False
+    #: Whether it holds what one call of a cell in a loop was, and runs nothing: a `LoopStep`.
+    of_one_call = False
 
     def __init__(self, module: nn.Module) -> None:
         self.module: Any = module
