@@ -9,58 +9,14 @@ import torch
 from torch import Tensor
 
 #: What applies weights to a state, sums it up or makes shares of it, so that the result is a state no more.
-MIXES = frozenset(
-    [
-        "linear",
-        "bilinear",
-        "matmul",
-        "__matmul__",
-        "__rmatmul__",
-        "mm",
-        "bmm",
-        "mv",
-        "dot",
-        "vdot",
-        "inner",
-        "einsum",
-        "tensordot",
-        "addmm",
-        "addbmm",
-        "baddbmm",
-        "addmv",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "embedding",
-        "cdist",
-        "lstm",
-        "gru",
-        "rnn_tanh",
-        "rnn_relu",
-        "lstm_cell",
-        "gru_cell",
-        "rnn_tanh_cell",
-        "rnn_relu_cell",
-        "scaled_dot_product_attention",
-        "multi_head_attention_forward",
-        "sum",
-        "mean",
-        "prod",
-        "amax",
-        "amin",
-        "max",
-        "min",
-        "norm",
-        "std",
-        "var",
-        "logsumexp",
-        "argmax",
-        "argmin",
-        "sigmoid",
-        "softmax",
-        "log_softmax",
-    ]
-)
+_PRODUCTS = {"linear", "bilinear", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv", "dot", "vdot", "inner"}
+_ADDED_PRODUCTS = {"einsum", "tensordot", "addmm", "addbmm", "baddbmm", "addmv", "cdist"}
+_CONVOLUTIONS = {"conv1d", "conv2d", "conv3d"}
+_LAYERS = {"embedding", "scaled_dot_product_attention", "multi_head_attention_forward"}
+_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
+_SUMS = {"sum", "mean", "prod", "amax", "amin", "max", "min", "norm", "std", "var", "logsumexp", "argmax", "argmin"}
+_SHARES = {"sigmoid", "softmax", "log_softmax"}
+MIXES = frozenset(_PRODUCTS | _ADDED_PRODUCTS | _CONVOLUTIONS | _LAYERS | _RECURRENT | _SUMS | _SHARES)
 #: What takes numbers out of torch, where nothing is followed.
 _LEAVES = {"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__index__", "__complex__", "__dlpack__"}
 

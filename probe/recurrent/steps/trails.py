@@ -19,13 +19,10 @@ from ..signals import is_continuous
 from .readers import Readers, Watched, arrays_of
 
 #: What makes new numbers of a tensor's shape, and what mixes a state with weights: behind these a state is another's.
-_ENDS = {
-    "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like",
-    "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor",
-    "linear", "bilinear", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "einsum", "conv1d", "conv2d",
-    "embedding",
-}  # fmt: skip
-
+_LIKE = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "randint_like"}
+_NEW = {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
+_PRODUCTS = {"linear", "bilinear", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "einsum"}
+_ENDS = {*_LIKE, *_NEW, *_PRODUCTS, "conv1d", "conv2d", "embedding"}
 #: What sets a tensor anew in place: it may begin another sequence.
 _ANEW = {"zero_", "fill_", "normal_", "uniform_"}
 
