@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..arguments import Kind
 from ..errors import ProbeError, unknown
 from ..recurrent.again.engine import BEGIN, Changes
 from ..recurrent.calls import own_steps
@@ -45,10 +46,14 @@ def check_made(edits: Iterable[Any]) -> None:
             )
 
 
-def check_several(edits: Any) -> None:
-    """Raise ProbeError where one edit, or something else, stands in the place of several."""
-    if isinstance(edits, Edit) or not isinstance(edits, Sequence):
-        raise ProbeError(f"edits is a {type(edits).__name__} and must be several edits: edits=[probe.patch(...)].")
+def _several(value: Any) -> Sequence[Any]:
+    if isinstance(value, Edit) or not isinstance(value, Sequence):
+        raise ValueError
+    return value
+
+
+#: What `edits=` may be.
+EDITS = Kind("several edits: edits=[probe.patch(...)]", _several)
 
 
 def place_in_model(model: nn.Module, edits: Sequence[Edit]) -> dict[Layer, tuple[Edit, ...]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..edits.constructors import clamp
 from ..edits.kinds import Ablate, Edit, FunctionEdit, Patch
-from ..edits.resolve import check_made, check_several
+from ..edits.resolve import check_made
 from ..errors import ProbeError
 from ..recurrent.signals import Site, within
 from .episodes import Game
@@ -27,7 +27,6 @@ def of_episodes(edits: Sequence[Edit], episodes: int) -> tuple[Edit, ...]:
         ProbeError: one names an episode that there is not, has not as many rows, or counts steps from an episode's
             end.
     """
-    check_several(edits)
     check_made(edits)
     for edit in edits:
         if any(step < 0 for step in edit.site.steps or ()):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..arguments import NAMES, checked_arguments
 from ..edits.kinds import Edit
-from ..edits.resolve import check_several
+from ..edits.resolve import EDITS
 from ..errors import ProbeError
 from ..recording.recording import Recording
 from ..recurrent.finding import check_forward, find_layers
@@ -30,7 +30,7 @@ from .intervene import edited
 from .sessions import Visit, eager, hooks_before
 
 
-@checked_arguments(layer=NAMES)
+@checked_arguments(layer=NAMES, edits=EDITS)
 def record(
     model: nn.Module,
     *inputs: Any,
@@ -82,7 +82,7 @@ def record(
     advise_on_threads()
     with naming_states(model, lambda: model(*inputs, **kwargs or {})):
         options = options_for(
-            model, edits, signals, layer, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
+            model, signals, layer, steps, check=check, tolerance=tolerance, device=device, dtype=dtype
         )
     _check_out(out, batch_axis, gradient_of)
     if out is None:
@@ -227,9 +227,7 @@ def watch(
         ProbeError: a layer or signal does not exist, or every= is no whole number above 0; in a call, what `record`
             raises; at the end, that only other threads or asyncio tasks called the model, whose calls are not seen.
     """
-    options = options_for(
-        model, (), signals, layer, steps, check=True, tolerance=tolerance, device=device, dtype=dtype
-    )
+    options = options_for(model, signals, layer, steps, check=True, tolerance=tolerance, device=device, dtype=dtype)
     with watching(model, options, every=every, detach=detach) as recordings:
         yield recordings
     _warn(recordings, options.layers)
@@ -322,7 +320,6 @@ class _Watcher(Collector):
 @grad_mode_kept
 def options_for(
     model: nn.Module,
-    edits: Any = (),
     signals: Iterable[str] | None = None,
     layer: str | Iterable[str] | None = None,
     steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
@@ -333,7 +330,6 @@ def options_for(
     dtype: torch.dtype | None = None,
 ) -> Options:
     """Return which sites of a model to keep and how, or raise ProbeError; the arguments are those of `record`."""
-    check_several(edits)
     chosen = find_layers(model, layer)
     wanted = _wanted(chosen, signals)
     keep = {layer: tuple(signal for signal in layer.signals if signal in wanted) for layer in chosen}

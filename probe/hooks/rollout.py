@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..arguments import NAMES, checked_arguments
 from ..edits.kinds import Edit
+from ..edits.resolve import EDITS
 from ..errors import ProbeError
 from ..recording.recording import LayerRecording, Recording, errors_together
 from ..recurrent.finding import find_layers
@@ -85,7 +86,7 @@ class Rollout:
         return float(np.median(differences)), median_interval(differences)
 
 
-@checked_arguments(layer=NAMES)
+@checked_arguments(layer=NAMES, edits=EDITS)
 @grad_mode_kept
 def rollout(
     policy: Any,

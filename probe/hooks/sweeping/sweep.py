@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...arguments import checked_arguments
 from ...edits.kinds import Edit
-from ...edits.resolve import Placed, check_several, layers_for, place_in_run
+from ...edits.resolve import EDITS, Placed, layers_for, place_in_run
 from ...errors import ProbeError
 from ...recurrent.again.blocks import Read, check_blocks, rows_of_block
 from ...recurrent.global_state import DRAWS, advise_on_threads, grad_mode_kept
@@ -35,7 +35,7 @@ MEMORY = 64_000_000
 _MANY = 16
 
 
-@checked_arguments()
+@checked_arguments(edits=EDITS)
 def sweep(
     model: nn.Module,
     *inputs: Any,
@@ -209,7 +209,6 @@ def _turns(groups: Sequence[Group], most: int) -> list[list[int]]:
 
 
 def _checked(edits: Any) -> list[list[Edit]]:
-    check_several(edits)
     if not edits:
         raise ProbeError("edits=[] names no edit; give at least one.")
     groups = [list(one) if isinstance(one, (list, tuple)) else [one] for one in edits]
