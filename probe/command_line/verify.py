@@ -11,7 +11,7 @@ from ..errors import ProbeError
 from ..evidence.findings import FINDING, Finding
 from ..loading.load import load
 from ..recording.reading import load_recording
-from ..recording.writing import DESCRIPTION
+from ..recording.recording import DESCRIPTION
 from ..storage import tensor_files
 from ..storage.damaged import ERRORS
 from ..storage.files import as_path

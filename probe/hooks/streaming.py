@@ -15,8 +15,7 @@ from torch import Tensor
 
 from ..errors import ProbeError
 from ..recording.reading import opened
-from ..recording.recording import Recording
-from ..recording.writing import describe, tensor_names, write_description
+from ..recording.recording import Recording, describe, tensor_names, write_description
 from ..recurrent.rows.batches import Batch, DependentRowsError, grown_axis, on_other_rows
 from ..recurrent.rows.independence import check_independence, named
 from ..storage.files import as_path, unfinished

@@ -18,8 +18,7 @@ from ..storage import digests, tensor_files
 from ..storage.damaged import ERRORS, reason
 from ..storage.files import as_path, check_regular, read_bytes
 from ..storage.nested import unflatten
-from .recording import LayerRecording, Recording
-from .writing import DESCRIPTION, FORMAT
+from .recording import DESCRIPTION, FORMAT, LayerRecording, Recording
 
 
 def load_recording(path: str | os.PathLike[str]) -> Recording:

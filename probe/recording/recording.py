@@ -1,10 +1,12 @@
-"""`Recording`: the value of every kept signal, in one run of a model."""
+"""`Recording`: the value of every kept signal, in one run of a model; and how it is written to disk."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +16,9 @@ from ..arguments import checked_arguments, whole
 from ..errors import ProbeError, require, unknown
 from ..recurrent.signals import Signal, as_signal, shaped
 from ..showing import show
+from ..storage import digests, tensor_files
+from ..storage.files import write_atomically
+from ..storage.nested import flatten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from ..plots.accessor import RecordingPlots
+
+#: What files say that they are, and what a folder of .npy files holds beside them; `reading` reads both.
+FORMAT = "rnn-probe recording 3"
+DESCRIPTION = "recording.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,9 +311,9 @@ class Recording:
             ProbeError: the output is no tensor, nor tuples, lists and dicts of tensors, or the file cannot
                 be written.
         """
-        from .writing import save
-
-        save(self, path)
+        tensors = tensor_names(self)
+        described = describe(self) | {"output": flatten(self.output, tensors)}
+        write_atomically(path, tensor_files.as_bytes(tensors, {"recording": described}))
 
 
 class _Initial(Mapping[Any, Tensor]):
@@ -328,6 +337,49 @@ class _Initial(Mapping[Any, Tensor]):
 
     def __contains__(self, key: object) -> bool:
         return key in list(self)
+
+
+def tensor_names(recording: Recording) -> dict[str, Tensor]:
+    """Return the tensors of a recording but its output, by the names that they have on disk."""
+    return {
+        f"{number}.{kind}.{signal}": value
+        for number, part in enumerate(recording.parts)
+        for kind, values in _kinds(part).items()
+        for signal, value in values.items()
+    } | {f"{number}.inputs": part.inputs for number, part in enumerate(recording.parts) if part.inputs is not None}
+
+
+def _kinds(part: LayerRecording) -> dict[str, Any]:
+    return {"signals": part.signals, "initial": part.initial, "gradients": part.gradients}
+
+
+def describe(recording: Recording) -> dict[str, Any]:
+    """Return all of a recording but its tensors, as JSON."""
+    return {
+        "format": FORMAT,
+        "steps": recording.steps,
+        "not_called": recording.not_called,
+        "max_error": recording.max_error,
+        "drawn": recording.drawn,
+        "parts": [
+            {"layer": part.layer, "call": part.call, "lengths": part.lengths}
+            | {kind: list(values) for kind, values in _kinds(part).items()}
+            | ({"shapes": {signal: list(shape) for signal, shape in part.shapes.items()}} if part.shapes else {})
+            for part in recording.parts
+        ],
+    }
+
+
+def write_description(folder: Path, described: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Write what the arrays of a folder are.
+
+    Args:
+        folder: where they lie.
+        described: the recording.
+        files: their digests by their names without the ending.
+    """
+    text = json.dumps(digests.sealed({**described, "files": dict(files)}))
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
 def as_array(value: Tensor) -> np.ndarray:
