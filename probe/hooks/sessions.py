@@ -2,7 +2,7 @@
 
 Nothing is put into a model. So a copy of it, a file of it and another thread's call of it know nothing of a context,
 and what an interrupted context leaves behind cannot act: the hooks ask the sessions, and a session that is over or
-gone does not answer.
+gone does not answer. A call that sessions see is a `Visit`, which they read and change one after the other.
 """
 
 from __future__ import annotations

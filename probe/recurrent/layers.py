@@ -1,4 +1,7 @@
-"""`Layer`: one recurrent layer of one direction, whatever kind of module runs it."""
+"""`Layer`: one recurrent layer of one direction, whatever kind of module runs it.
+
+And what an error says of a module that has a forward of its own, or that may be a cell.
+"""
 
 from __future__ import annotations
 
