@@ -141,6 +141,8 @@ class Compared:
         last = "" if networks else "No network was compared: controls=probe.random_weights(model, x)."
         if self.near:
             last += f" {several(self.near, 'sequence')} nearly equal one of another fold: see groups=."
+        if self.points[0].two:
+            last += f" The concept is {' or '.join(self.points[0].labels)}: two values are categories."
         batch, time = next(iter(self.parts[0][0].signals.values())).shape[:2]
         if batch == time and np.ndim(self.concept.given) > 1:
             last += f" The concept is {batch} x {time}: its rows were taken for sequences, its columns for steps."

@@ -45,14 +45,14 @@ def linear_probe(
     Args:
         recording: what `probe.record` or `probe.load_recording` returned.
         concept: its value at each recorded step, (batch, time), or one for each sequence, (batch,): numbers, or
-            categories as texts or booleans; NaN, None or "" where it is not defined. For whole numbers as categories
-            give texts.
+            categories as texts or booleans; NaN, None or "" where it is not defined. Two numbers are categories, as
+            two texts are; of more give texts.
         controls: recordings of the same inputs by name: `probe.random_weights(model, x)`, and `{"own initialisation":
             ...}` recorded before training. A count can be read off networks that were never trained.
         layer: which layer, by name, or which, several names in brackets; None for all.
         signals: which signals, by name; None for all that were recorded.
         one_map: fit one map for all steps. False adds a map for each step that has 128 states or more.
-        fit: `ridge` (its penalty by cross-validation) or `least squares` of numbers, `logistic` of categories.
+        fit: `ridge` (penalty by cross-validation) or `least squares` of numbers, also two; `logistic` of categories.
         folds: into how many parts the sequences are cut; all states of a sequence are in one.
         groups: a value for each sequence, (batch,), such as its speaker: whole groups lie in one part, as of
             scikit-learn's `GroupKFold`, and intervals are over groups. None where each sequence stands for itself.
@@ -68,7 +68,7 @@ def linear_probe(
     Reference:
         Alain & Bengio 2016, Understanding intermediate layers; Hewitt & Liang 2019, Control tasks.
     """
-    compared = Compared.of(GivenConcept(concept, name, folds, seed, groups), recording, controls, layer, signals)
+    compared = Compared.of(GivenConcept(concept, name, folds, seed, groups, fit), recording, controls, layer, signals)
     found = []
     for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
         by = _fit_of(fit, points)

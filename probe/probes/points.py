@@ -14,10 +14,10 @@ from ..errors import ProbeError, several, unknown
 from ..evidence.words import listed
 from ..methods.probing.controls import clock_features, inputs_read
 from ..methods.probing.groups import by_sequence, check_folds, folds_of, group_codes
-from ..methods.probing.linear import Fit, LinearProbe
+from ..methods.probing.linear import Fit, LeastSquares, LinearProbe, Ridge
 from ..methods.probing.prefixes import prefix_groups, turned
 from ..methods.probing.targets import LEAST_SEQUENCES, Target, chosen, often
-from ..recording.aligned import Aligned, aligned
+from ..recording.aligned import aligned
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.signals import Signal
 
@@ -30,6 +30,8 @@ ALIKE = 1e-3
 BEGINNING, END, WHOLE = "beginning", "end", "whole"
 #: Up to so many steps each is a bin of its own, for what the step alone tells.
 BINS = 500
+#: The ways to fit a probe that take two values for numbers.
+OF_NUMBERS = (Ridge.name, LeastSquares.name)
 #: The control that reads nothing but the step.
 STEP = "step alone"
 
@@ -41,6 +43,7 @@ class Points(Target):
     Attributes:
         place: of each state, on the recorded time axis, (state,); `sequence` is its row of the batch.
         labels: the categories, in the order of their places; none of a number.
+        two: whether they are two numbers, which were taken for categories.
         inputs: what the layer read around each state, (state, number), or None where the recording does not say.
         read: how many inputs that are, in words.
         left_out: the categories that stand in too few sequences, or in one group.
@@ -49,6 +52,7 @@ class Points(Target):
 
     place: np.ndarray
     labels: tuple[str, ...]
+    two: bool
     inputs: np.ndarray | None
     read: str
     left_out: tuple[str, ...]
@@ -95,6 +99,19 @@ class Points(Target):
         return pd.DataFrame({"row": self.sequence, "place": self.place, "value": values, "fold": self.fold})
 
 
+def _inputs_around(x: np.ndarray, sequence: np.ndarray, step: np.ndarray, depends: str) -> tuple[np.ndarray, str]:
+    """Return the inputs around each state that it depends on, (state, number), and which they are, in words."""
+    return inputs_read(torch.as_tensor(x), sequence, step, before=depends != END, after=depends != BEGINNING)
+
+
+def _codes(values: np.ndarray, *, named: bool) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the categories, in order, and the place of each state's; of a number no categories, and the numbers."""
+    if not named:
+        return (), values.astype(float)
+    levels, codes = np.unique(values if values.dtype.kind in "biuf" else values.astype(str), return_inverse=True)
+    return tuple(f"{level:g}" if values.dtype.kind in "iuf" else str(level) for level in levels.tolist()), codes
+
+
 def _rows(values: Any, rows: np.ndarray) -> Any:
     return None if values is None else values[rows]
 
@@ -118,6 +135,8 @@ class GivenConcept:
         seed: of parts and draws.
         groups: a value for each sequence: all sequences with the same value are in one part. None where each stands
             for itself.
+        fit: how probes are fitted, by name, or None for the concept's own way. Two numbers are categories, as two
+            texts are, but for a way to fit numbers.
     """
 
     given: Any
@@ -125,6 +144,7 @@ class GivenConcept:
     folds: int
     seed: int
     groups: Any = None
+    fit: str | None = None
 
     @property
     def called(self) -> str:
@@ -151,32 +171,31 @@ class GivenConcept:
         x = inputs_of(recording, part, time)
         steps, lengths = _steps(recording, part, time, None if x is None else x.shape[1])
         here = values.known & (steps >= 0) & (steps < lengths[:, None])
+        two = values.numeric and self.fit not in OF_NUMBERS and len(np.unique(values.values[here])) == 2
+        named = two or not values.numeric
         shared, depends = _shared_places(recording, part, x, steps, lengths)
         rng = np.random.default_rng(int(self.seed))
         sequence, place = _one_of_each(np.where(here, shared, -1), rng.permutation(batch))
-        labels, codes = self._codes(values, sequence, place)
+        labels, codes = _codes(values.values[sequence, place], named=named)
         left_out, groups = (), group_codes(self.groups, batch)
-        if not values.numeric:
+        if named:
             kept = often(codes, sequence, sequence if groups is None else groups[sequence])
             left_out = tuple(labels[code] for code in np.unique(codes[~kept]))
             sequence, place, codes = sequence[kept], place[kept], codes[kept]
         self._check(codes, labels, sequence)
-        picked = chosen(codes, rng, named=not values.numeric)
+        picked = chosen(codes, rng, named=named)
         sequence, place, codes = sequence[picked], place[picked], codes[picked]
-        if not values.numeric:
+        if named:
             present, codes = np.unique(codes, return_inverse=True)
             labels = tuple(labels[code] for code in present)
         step, longest = steps[sequence, place], int(lengths.max())
-        around, read = None, ""
-        if x is not None:
-            reads = {"before": depends != END, "after": depends != BEGINNING}
-            around, read = inputs_read(torch.as_tensor(x), sequence, step, **reads)
+        around, read = (None, "") if x is None else _inputs_around(x, sequence, step, depends)
         group, fold = folds_of(sequence, groups, self.folds, rng)
         if groups is not None:
             check_folds(int(group.max()) + 1, self.folds, what=f"{self.called} has a value")
         return Points(
             values=codes.astype(float),
-            named=not values.numeric,
+            named=named,
             sequence=sequence,
             group=group,
             fold=fold,
@@ -185,20 +204,13 @@ class GivenConcept:
             count=batch if groups is None else int(group.max()) + 1,
             left=lengths[sequence] - 1 - step if depends != BEGINNING else None,
             place=place,
-            labels=() if values.numeric else labels,
+            labels=labels,
+            two=two,
             inputs=around,
             read=read,
             left_out=left_out,
             grouped=groups is not None,
         )
-
-    def _codes(self, values: Aligned, sequence: np.ndarray, place: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return the categories and the place of each state's, or no categories and its number."""
-        own = values.values[sequence, place]
-        if values.numeric:
-            return (), own.astype(float)
-        labels, codes = np.unique(own.astype(str), return_inverse=True)
-        return tuple(labels.tolist()), codes
 
     def _check(self, codes: np.ndarray, labels: tuple[str, ...], sequence: np.ndarray) -> None:
         count, least = len(np.unique(sequence)), max(LEAST_SEQUENCES, 2 * self.folds)

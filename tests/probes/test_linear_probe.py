@@ -188,6 +188,38 @@ def test_it_shows_itself_and_draws_a_mark_for_each_score() -> None:
     assert len(labels["random weights"]) == 4
 
 
+#: One labelling of every second count, in each type that a user may have at hand.
+TWO_VALUES = {
+    "floats": (COUNT % 2).astype(float),
+    "whole numbers": COUNT % 2,
+    "other numbers": COUNT % 2 * 9 - 10.0,
+    "booleans": COUNT % 2 == 1,
+    "texts": np.where(COUNT % 2 == 1, "odd", "even"),
+    "a tensor": torch.tensor(COUNT % 2),
+}
+
+
+@pytest.mark.parametrize("find", [probe.linear_probe, probe.single_units])
+def test_two_values_are_categories_of_whatever_type(find: Callable[..., Reading]) -> None:
+    """They have one score; of numbers the reading says what they were taken for."""
+    recording = recording_of(with_units({0: 3 * (COUNT % 2)}, noise=1))
+    found = {name: find(recording, concept) for name, concept in TWO_VALUES.items()}
+    assert len({float(reading.summary["score"].max()) for reading in found.values()}) == 1
+    assert all("balanced accuracy (chance 0.50)" in repr(reading) for reading in found.values())
+    said = {name: "two values are categories" in repr(reading) for name, reading in found.items()}
+    assert said == {name: "number" in name or "tensor" in name or "float" in name for name in TWO_VALUES}
+    assert "The concept is -10 or -1: two values" in repr(found["other numbers"])
+
+
+def test_two_numbers_may_be_taken_for_a_number() -> None:
+    """By `fit="ridge"`: then the score is R², and a direction moves what is read by one."""
+    recording = recording_of(with_units({0: 3 * (COUNT % 2)}, noise=1))
+    reading = probe.linear_probe(recording, TWO_VALUES["floats"], fit="ridge")
+    assert "R²" in reading.title
+    assert _score(reading) != _score(probe.linear_probe(recording, TWO_VALUES["floats"]))
+    assert "two values" not in repr(reading)
+
+
 def test_a_square_concept_says_which_axis_was_taken_for_time() -> None:
     """It fits either way: as many sequences as steps, of a module that reads time first."""
     torch.manual_seed(0)
