@@ -35,6 +35,15 @@ NO_ROOM = 1 - 2 * MARGIN
 WITHIN, ONE_MAP = "within steps", "one map"
 #: The control of single units that has the concept's values in another order.
 SHUFFLED = "shuffled concept"
+#: The verdicts of a reading, each with what it means in a line.
+ABOVE, BELOW, NOT_SPECIFIC = "above every control", "below every network", "not specific"
+NO_NETWORK = "no network compared"
+VERDICTS = {
+    ABOVE: "it is read clearly better than off the best control",
+    BELOW: "it is read clearly worse than off each other network",
+    NOT_SPECIFIC: "a control does as well, or may, so that nothing here says that training made it",
+    NO_NETWORK: "it is read clearly better than off the step, the inputs or a shuffled concept",
+}
 #: A direction is scaled up to what the probe reads as one more, at most 20 times.
 LEAST_MOVE = 0.05
 #: How numbers look in a table that is shown.
@@ -117,9 +126,9 @@ class SignalRead:
         low, high = own.above(best, samples)
         worst = min((self.scores[network] for network in networks), key=lambda each: each.value, default=own)
         if low > margin_beside(best.value):
-            verdict = "above every control" if networks else "no network compared"
+            verdict = ABOVE if networks else NO_NETWORK
         else:
-            verdict = "below every network" if own.above(worst, samples)[1] < -MARGIN else "not specific"
+            verdict = BELOW if own.above(worst, samples)[1] < -MARGIN else NOT_SPECIFIC
         row = {"layer": self.part.layer, "signal": str(self.signal)}
         row |= {"how": self.how, "unit": self._named(samples)} if self.unit else {}
         row |= {"score": own.value, "best control": name, "its score": best.value, "above": own.value - best.value}
@@ -135,7 +144,8 @@ def _units(units: Iterable[int]) -> str:
 class Reading:
     """What could be read of a concept off each signal of a recording, beside controls.
 
-    It shows itself: a line for each signal with its held-out score, the best control and its score, and a verdict.
+    It shows itself: a line for each signal with its held-out score, the best control and its score, and a verdict,
+    and below them what each verdict that occurs means.
     *Above every control*: the 95 % interval of the difference to the best control, over sequences or groups, lies
     above 0.05; above a control of .9 it must lie above half of what the control leaves unexplained, and above 0.01.
     *Below every network*: the interval of the difference to the worst of the networks lies below -0.05. Else *not
@@ -161,12 +171,17 @@ class Reading:
 
     def __repr__(self) -> str:
         shown = self._shown().to_string(index=False, **_LOOK)
-        return "\n".join(filter(None, [fill(self.title, 100), shown, self._last]))
+        return "\n".join(filter(None, [fill(self.title, 100), shown, *self._verdicts(), self._last]))
 
     def _repr_html_(self) -> str:
         """Show the summary in a notebook."""
-        title, last = (f"<p>{html.escape(text)}</p>" if text else "" for text in (self.title, self._last))
-        return title + self._shown().to_html(index=False, border=0, **_LOOK) + last
+        title, *below = (html.escape(text) for text in (self.title, *self._verdicts(), self._last))
+        said = "<br>".join(filter(None, below))
+        return f"<p>{title}</p>{self._shown().to_html(index=False, border=0, **_LOOK)}<p>{said}</p>"
+
+    def _verdicts(self) -> list[str]:
+        """Return what each verdict that occurs means, a line each."""
+        return [f"{name}: {VERDICTS[name]}" for name in VERDICTS if name in set(self.summary["verdict"])]
 
     def _shown(self) -> pd.DataFrame:
         """Return what a line of the summary shows: the layer, and what is left unexplained, only where they tell."""

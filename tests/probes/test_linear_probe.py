@@ -19,7 +19,7 @@ from torch import nn
 
 import probe
 from probe.methods.probing.linear import Ridge as OurRidge
-from probe.probes.reading import Reading
+from probe.probes.reading import VERDICTS, Reading
 
 RARE = np.arange(BATCH * TIME).reshape(BATCH, TIME) % 100 == 0
 RANDOM = RNG.normal(size=(BATCH, TIME))
@@ -209,6 +209,14 @@ def test_two_values_are_categories_of_whatever_type(find: Callable[..., Reading]
     said = {name: "two values are categories" in repr(reading) for name, reading in found.items()}
     assert said == {name: "number" in name or "tensor" in name or "float" in name for name in TWO_VALUES}
     assert "The concept is -10 or -1: two values" in repr(found["other numbers"])
+
+
+def test_a_reading_explains_the_verdicts_that_occur() -> None:
+    """A line each below its table, as text and in a notebook; the others are not explained."""
+    reading = probe.linear_probe(COUNTS, COUNT, controls={"other": EMPTY})
+    (verdict,) = set(reading.summary["verdict"])
+    for text in (repr(reading), reading._repr_html_()):
+        assert [name for name in VERDICTS if f"{name}: {VERDICTS[name]}" in text] == [verdict]
 
 
 def test_two_numbers_may_be_taken_for_a_number() -> None:

@@ -1,15 +1,17 @@
-"""How the counter's rules are judged: against the strongest control of each network."""
+"""How the counter's rules are judged: against the strongest control of each network; and what verdicts are called."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from analyses.counter import rules
 from probe.evidence import Control, Range, Rule, judge
-from probe.evidence.claims import STRONGEST, with_strongest
+from probe.evidence.claims import STRONGEST, Verdict, with_strongest
 from probe.evidence.measurements import tabulate
+from probe.probes.reading import VERDICTS
 
 WORDS = {"key": "x", "statement": "It is so.", "metric": "size", "definition": "the size", "source": "here"}
 BEATEN = (Control(STRONGEST, 0.05),)
@@ -46,3 +48,10 @@ def test_the_best_head_of_each_pair_is_the_control(
     assert [(name, found[name]) for name, _ in wanted] == list(wanted)
     assert found.empty == (best is None)
     assert judge(table, [rule], family=rules.FAMILY)[0].verdict == verdict
+
+
+def test_every_verdict_is_explained() -> None:
+    """In docs/words.md; what a reading prints below its table is what stands there."""
+    text = (Path(__file__).parents[2] / "docs/words.md").read_text(encoding="utf-8")
+    assert [verdict for verdict in get_args(Verdict) if f"**{verdict}**" not in text] == []
+    assert [verdict for verdict, meaning in VERDICTS.items() if f"- **{verdict}**: {meaning}\n" not in text] == []
