@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FLOORS = 12
+#: How many floors the rooms have at most, and the modules of the room `recurrent` among themselves.
+FLOORS, IN_RECURRENT = 12, 8
 #: The tables of `probe/__init__.py` whose texts name what is imported when a name is first used.
 TABLES = ("_HOMES", "_SHOWS")
 
@@ -78,6 +79,18 @@ def test_there_are_few_floors_and_no_loops() -> None:
             rooms.setdefault(room, set()).update({other.split(".")[1] for other in others if "." in other} - {room})
     assert max(floors(rooms).values()) <= FLOORS
     assert floors(rooms)["errors"] == 1 < floors(rooms)["recurrent"] < floors(rooms)["hooks"]
+
+
+def test_the_largest_room_has_few_floors() -> None:
+    """Of the modules of `recurrent`, among themselves."""
+    inside = {
+        one: {o for o in others if _in_recurrent(o)} for one, others in arrows(ROOT).items() if _in_recurrent(one)
+    }
+    assert 1 < max(floors(inside).values()) <= IN_RECURRENT
+
+
+def _in_recurrent(module: str) -> bool:
+    return module.startswith("probe.recurrent.")
 
 
 def test_each_module_says_what_lives_there() -> None:
