@@ -50,7 +50,7 @@ VERDICTS = {0: "survived", 1: "killed", None: "timed out"}
 #: Modules of which CI generates defects, and the tests that must notice: small, at the heart of things, and quick.
 CORE = {
     "probe/evidence/claims.py": "tests/evidence/test_claims.py",
-    "probe/intervals.py": "tests/evidence/test_findings.py",
+    "probe/intervals.py": "tests/evidence/test_findings.py tests/evidence/test_intervals.py",
     "probe/methods/abstraction/automata.py": "tests/methods/test_abstraction.py",
     "probe/methods/causal/erasure.py": "tests/methods/test_states.py tests/repo/test_leace_reference.py",
     "probe/methods/causal/interchange.py": "tests/methods/test_interchange.py",
