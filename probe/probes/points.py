@@ -109,7 +109,8 @@ def _codes(values: np.ndarray, *, named: bool) -> tuple[tuple[str, ...], np.ndar
     if not named:
         return (), values.astype(float)
     levels, codes = np.unique(values if values.dtype.kind in "biuf" else values.astype(str), return_inverse=True)
-    return tuple(f"{level:g}" if values.dtype.kind in "iuf" else str(level) for level in levels.tolist()), codes
+    # A whole number is written as one; all its digits tell it from the other.
+    return tuple(str(level).removesuffix(".0") for level in levels), codes
 
 
 def _rows(values: Any, rows: np.ndarray) -> Any:

@@ -333,9 +333,10 @@ def _goal(points: Points, value: Any) -> np.ndarray:
         return points.values
     if value is None and len(points.labels) == 2:
         return (points.values == 1).astype(float)
-    if str(value) not in points.labels:
+    name = str(value).removesuffix(".0") if points.two else str(value)
+    if name not in points.labels:
         raise ProbeError(unknown("category", value, points.labels) + " Name it with value=.")
-    return (points.values == points.labels.index(str(value))).astype(float)
+    return (points.values == points.labels.index(name)).astype(float)
 
 
 def _steps(points: Points) -> str:

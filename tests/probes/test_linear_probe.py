@@ -209,6 +209,7 @@ def test_two_values_are_categories_of_whatever_type(find: Callable[..., Reading]
     said = {name: "two values are categories" in repr(reading) for name, reading in found.items()}
     assert said == {name: "number" in name or "tensor" in name or "float" in name for name in TWO_VALUES}
     assert "The concept is -10 or -1: two values" in repr(found["other numbers"])
+    assert "The concept is 1234567 or 1234568: two" in repr(find(recording, COUNT % 2 + 1234567.0))
 
 
 def test_a_reading_explains_the_verdicts_that_occur() -> None:
@@ -217,6 +218,14 @@ def test_a_reading_explains_the_verdicts_that_occur() -> None:
     (verdict,) = set(reading.summary["verdict"])
     for text in (repr(reading), reading._repr_html_()):
         assert [name for name in VERDICTS if f"{name}: {VERDICTS[name]}" in text] == [verdict]
+
+
+def test_one_of_two_numbers_is_named_as_it_was_given() -> None:
+    """A direction is that of the larger one unless the other is named, as a number or as a text."""
+    reading = probe.linear_probe(recording_of(with_units({0: 3 * (COUNT % 2)}, noise=1)), TWO_VALUES["floats"])
+    odd, *even = (reading.direction("hidden_state", value=value) for value in (None, 0.0, 0, "0"))
+    assert odd[0] > 0
+    assert all(torch.allclose(each, -odd) for each in even)
 
 
 def test_two_numbers_may_be_taken_for_a_number() -> None:
