@@ -21,7 +21,7 @@ from ..recurrent.inspection import described
 from ..recurrent.layers import Layer
 from ..recurrent.signals import converted
 from ..storage.input_files import check_features
-from ..subjects.alphabet import reading_tokens, symbols_of
+from ..subjects.alphabet import symbols_of
 from ..subjects.concepts import Known
 from ..subjects.functions import calling
 from ..subjects.networks.copies import starting_alike
@@ -31,6 +31,7 @@ from ..subjects.own_output import answering, in_words, is_bare, own_output, take
 from ..subjects.readouts import Readout, build_head
 from ..subjects.states import packed
 from ..subjects.subject import Subject
+from ..subjects.token_ids import reading_tokens
 from .inputs import Given, groups_of, read
 from .networks import Named, named
 

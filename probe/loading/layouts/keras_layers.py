@@ -15,8 +15,8 @@ from ..layer_spec import Found, LayerSpec, module_of, pair_of, reversed_module
 from ..modules import Masked
 from ..readers import Contents, listed
 from . import keras_weights
-from .keras_arrays import WRITTEN, Arrays, function_of, split
 from .keras_config import Described, class_of, described, is_recurrent
+from .keras_gates import WRITTEN, Arrays, function_of, split
 
 #: By the class of a layer, or of the cell of a layer `RNN`.
 KINDS = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}

@@ -16,7 +16,7 @@ from ...errors import ProbeError
 from ..choices import Choices
 from ..layer_spec import Found, LayerSpec, module_of, pair_of
 from ..readers import listed
-from .keras_arrays import WRITTEN, Arrays, kind_of
+from .keras_gates import WRITTEN, Arrays, kind_of
 
 _NUMBERED = re.compile(r"(?P<group>.*/cell|cell)/vars/(?P<number>\d+)")
 _NAMED = re.compile(

@@ -1,4 +1,4 @@
-"""From the arrays of one Keras layer and direction to a spec: order, transposition, biases, CuDNN's layout.
+"""The gates in the arrays of one Keras layer and direction, as a spec: order, transposition, biases, CuDNN's layout.
 
 Keras's matrices are (input, gates x units); LSTM's gates are i f c o, a GRU's z r h. Reference: Keras 3, layers/rnn;
 tf_keras 2, saving/legacy/hdf5_format.py, `_convert_rnn_weights`, for CuDNN's.
