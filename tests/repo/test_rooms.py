@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -91,6 +92,19 @@ def test_the_largest_room_has_few_floors() -> None:
 
 def _in_recurrent(module: str) -> bool:
     return module.startswith("probe.recurrent.")
+
+
+def test_the_map_of_the_rooms_is_right() -> None:
+    """CONTRIBUTING.md lists each room once, and none imports a room of a later line."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The map")[2].partition("Beside it")[0]
+    lines = [re.findall(r"`(\w+)`", line.partition(":")[0]) for line in text.splitlines() if line.startswith("- ")]
+    place = {room: number for number, rooms in enumerate(lines) for room in rooms}
+    assert len(place) == sum(map(len, lines))
+    imported = [(one.split("."), other.split(".")) for one, others in arrows(ROOT).items() for other in others]
+    between = {(one[1], other[1]) for one, other in imported if len(one) > 1 < len(other)}
+    rooms = {room for pair in between for room in pair} - {"__main__"}
+    assert rooms <= place.keys()
+    assert [(one, other) for one, other in sorted(between) if one in place and place[other] > place[one]] == []
 
 
 def test_each_module_says_what_lives_there() -> None:
