@@ -126,9 +126,13 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
 def draw_reading(reading: Reading, *, ax: Axes | None = None) -> Axes | Figure:
     """Draw the scores of a reading, `Reading.plot`: over steps where it has a map for each."""
     draw = draw_scores_over_steps if reading.table["step"].notna().any() else draw_scores
+    return draw(reading.table, kinds_of(reading.table), ax=ax)
+
+
+def kinds_of(table: pd.DataFrame) -> dict[str, str]:
+    """Return what each network of a reading's table is called and drawn as: those with random weights as one kind."""
     random = dict.fromkeys((FRESH, SHUFFLED), "random weights")
-    names = map(str, reading.table["network"].unique())
-    return draw(reading.table, {name: random.get(kind_of(name), name) for name in names}, ax=ax)
+    return {name: random.get(kind_of(name), name) for name in map(str, table["network"].unique())}
 
 
 def draw_scores(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | None = None) -> Axes | Figure:

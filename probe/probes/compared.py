@@ -5,23 +5,28 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..errors import ProbeError, several
 from ..methods.probing.groups import NEARLY_EQUAL, near_copies
 from ..methods.probing.prefixes import prefix_groups
 from ..recording.recording import LayerRecording, Recording
+from ..recurrent.random_weights import same_states
 from ..recurrent.signals import Signal
-from .points import STEP, GivenConcept, Points, inputs_of, module_of, parts_of, sequences_of
-from .random_recordings import is_again, refuse_drawn
+from .points import CHANCE, STEP, GivenConcept, Points, inputs_of, module_of, parts_of, sequences_of
+from .random_recordings import refuse_drawn
 from .reading import OWN, SHUFFLED, Reading, SignalRead
 
 #: What no control may be called.
-RESERVED = (OWN, STEP, SHUFFLED, "")
-COLUMNS = ("layer", "signal", "how", "unit", "step", "network", "score", "low", "high", "states", "sequences", "r")
+RESERVED = (OWN, STEP, CHANCE, SHUFFLED, "")
+COLUMNS = (
+    *("layer", "signal", "how", "unit", "step", "network"),
+    *("score", "low", "high", "states", "sequences", "r"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,47 +35,33 @@ class Compared:
 
     Attributes:
         concept: the concept.
-        recordings: by name; the one that was given is `OWN`, the first.
+        recording: the recording.
         parts: the layers that are read, and the signals of each.
-        points: the states of each layer.
+        points: where the concept has a value, of each layer.
+        states: by network, `OWN` the first, a table for each layer: signal -> its states, (state, number).
         near: how many sequences are nearly equal to one of another fold.
     """
 
     concept: GivenConcept
-    recordings: Mapping[str, Recording]
+    recording: Recording
     parts: Sequence[tuple[LayerRecording, Sequence[Signal]]]
     points: Sequence[Points]
+    states: dict[str, Sequence[Mapping[Signal, np.ndarray]]]
     near: int
 
     @classmethod
-    def of(cls, concept: GivenConcept, recording: Recording, controls: Any, layers: Any, signals: Any) -> Compared:
-        """Return what is compared.
+    def alone(cls, concept: GivenConcept, recording: Recording, layers: Any = None, signals: Any = None) -> Compared:
+        """Return what is read of a recording without a control.
 
         Raises:
-            ProbeError: a recording or the concept does not fit.
+            ProbeError: the recording or the concept does not fit.
         """
         parts = parts_of(recording, layers, signals)
-        others = dict(controls or {})
-        for name, other in others.items():
-            if name in RESERVED or re.fullmatch(r"((last|next) )?\d+ inputs?( around)?", name):
-                raise ProbeError(f"A control is called {name!r}; give it a name of its own.")
-            if not isinstance(other, Recording):
-                raise ProbeError(
-                    f"The control {name!r} is a {type(other).__name__}; give what probe.record(model, x) returned."
-                )
-            if other.steps != recording.steps:
-                raise ProbeError(
-                    f"The control {name!r} has steps={other.steps} and the recording steps={recording.steps}. Record "
-                    "both with the same; probe.random_weights(model, x, steps=...) passes it on."
-                )
-        for name, one in {OWN: recording, **others}.items():
-            refuse_drawn(one, "the recording" if name == OWN else f"the control {name!r}")
-        _check_different({OWN: recording, **others}, [part for part, _ in parts])
+        refuse_drawn(recording)
         points = [concept.points(recording, part) for part, _ in parts]
+        own = [here.signals(part, wanted) for (part, wanted), here in zip(parts, points, strict=True)]
         near = _near_copies(recording, [part for part, _ in parts], points)
-        if near:
-            warnings.warn(f"{near} {NEARLY_EQUAL}", stacklevel=3)
-        return cls(concept, {OWN: recording, **others}, parts, points, near)
+        return cls(concept, recording, parts, points, {OWN: own}, near)
 
     @property
     def score(self) -> str:
@@ -78,39 +69,14 @@ class Compared:
         points = self.points[0]
         return f"balanced accuracy (chance {1 / len(points.labels):.2f})" if points.named else "R²"
 
-    def read(self, part: LayerRecording, signal: Signal, points: Points) -> dict[str, np.ndarray]:
-        """Return a signal of each network at the states.
+    def warn(self) -> None:
+        """Warn where sequences are nearly equal to one of another fold."""
+        if self.near:
+            warnings.warn(f"{self.near} {NEARLY_EQUAL}", stacklevel=4)
 
-        Raises:
-            ProbeError: a control has no such signal, or was recorded with other sequences.
-        """
-        return {
-            name: points.states(part if name == OWN else self._same(part, signal, name), signal)
-            for name in self.recordings
-        }
-
-    def _same(self, part: LayerRecording, signal: Signal, name: str) -> LayerRecording:
-        """Return the layer of a control that stands where a layer of the recording does."""
-        own, recording = self.recordings[OWN], self.recordings[name]
-        for other in recording.parts:
-            if (other.layer, other.call) == (part.layer, part.call) and signal in other.signals:
-                shapes = [tuple(each.signals[signal].shape[:2]) for each in (part, other)]
-                if shapes[0] != shapes[1] or part.lengths != other.lengths:
-                    raise ProbeError(
-                        f"The control {name!r} was recorded with sequences of another shape, {shapes[1]} for "
-                        f"{shapes[0]} (batch, time), or of other lengths. Record it with the same inputs."
-                    )
-                read = (inputs_of(run, each, shapes[0][1]) for run, each in ((own, part), (recording, other)))
-                if not _read_alike(*read, bare=part.layer.startswith("[")):
-                    raise ProbeError(
-                        f"The control {name!r} read other sequences, or in another order. Record it with the same "
-                        "inputs."
-                    )
-                return other
-        raise ProbeError(
-            f"The control {name!r} holds no {signal} of layer {part.layer!r}, call {part.call}. Record it with the "
-            "same inputs, layers and signals."
-        )
+    def read(self, place: int, signal: Signal) -> dict[str, np.ndarray]:
+        """Return a signal of each network at the states, this network's first; `place` is that of the layer."""
+        return {name: by_part[place][signal] for name, by_part in self.states.items()}
 
     def reading(self, what: str, read: Sequence[SignalRead]) -> Reading:
         """Return the reading.
@@ -121,7 +87,7 @@ class Compared:
         """
         import pandas as pd
 
-        networks = [name for name in self.recordings if name != OWN]
+        networks = [name for name in self.states if name != OWN]
         rows, summaries = [], []
         for one in read:
             samples = one.samples(self.concept.seed)
@@ -151,6 +117,28 @@ class Compared:
         return Reading(title, table.fillna({"unit": ""}), summary, tuple(read), last.strip())
 
 
+def compare(alone: Sequence[Compared], controls: Mapping[str, Recording] | None) -> list[Compared]:
+    """Return what is read of recordings, beside controls.
+
+    Args:
+        alone: what is read of each without a control, such as several concepts of one recording.
+        controls: recordings by name. One is looked at at a time, so that what holds them may record when it is asked.
+
+    Raises:
+        ProbeError: a control does not fit, or is the recording or another control.
+    """
+    found = [replace(one, states=dict(one.states)) for one in alone]
+    for name in controls or ():
+        _put_beside(found, name, (controls or {})[name])
+    return found
+
+
+def _put_beside(found: Sequence[Compared], name: str, other: Recording) -> None:
+    for one in found:
+        one.states[name] = _states_of(name, other, one.recording, one.parts, one.points)
+        _check_different(name, one.states)
+
+
 def _near_copies(recording: Recording, parts: Sequence[LayerRecording], points: Sequence[Points]) -> int:
     """Return how many sequences are nearly equal to one of another fold, of the layers' modules the most."""
     most, met = 0, set[str]()
@@ -163,17 +151,72 @@ def _near_copies(recording: Recording, parts: Sequence[LayerRecording], points: 
     return most
 
 
-def _check_different(recordings: Mapping[str, Recording], parts: Sequence[LayerRecording]) -> None:
-    """Raise where a control is the network itself, or another control, with its units in some order."""
-    names = [(part.layer, part.call) for part in parts]
-    for place, (name, run) in enumerate(recordings.items()):
-        for met, other in list(recordings.items())[:place]:
-            if is_again(run, [part for part in other.parts if (part.layer, part.call) in names]):
-                what = "recording itself" if met == OWN else f"control {met!r}"
+def _states_of(
+    name: str,
+    other: Any,
+    recording: Recording,
+    parts: Sequence[tuple[LayerRecording, Sequence[Signal]]],
+    points: Sequence[Points],
+) -> list[dict[Signal, np.ndarray]]:
+    """Return the signals of each layer at the states, of a control that is called so.
+
+    Raises:
+        ProbeError: it has no name of its own, is no recording, lacks a signal, or was recorded with other sequences.
+    """
+    if name in RESERVED or re.fullmatch(r"((last|next) )?\d+ inputs?( around)?", name):
+        raise ProbeError(f"A control is called {name!r}; give it a name of its own.")
+    if not isinstance(other, Recording):
+        raise ProbeError(
+            f"The control {name!r} is a {type(other).__name__}; give what probe.record(model, x) returned."
+        )
+    if other.steps != recording.steps:
+        raise ProbeError(
+            f"The control {name!r} has steps={other.steps} and the recording steps={recording.steps}. Record "
+            "both with the same; probe.random_weights(model, x, steps=...) passes it on."
+        )
+    refuse_drawn(other, f"the control {name!r}")
+    return [
+        {signal: here.states(_same(name, other, recording, part, signal), signal) for signal in wanted}
+        for (part, wanted), here in zip(parts, points, strict=True)
+    ]
+
+
+def _same(name: str, other: Recording, recording: Recording, part: LayerRecording, signal: Signal) -> LayerRecording:
+    """Return the layer of a control that stands where a layer of the recording does."""
+    for its in other.parts:
+        if (its.layer, its.call) == (part.layer, part.call) and signal in its.signals:
+            shapes = [tuple(each.signals[signal].shape[:2]) for each in (part, its)]
+            if shapes[0] != shapes[1] or part.lengths != its.lengths:
                 raise ProbeError(
-                    f"The control {name!r} is the {what}: both have the same states, with their units in some order. "
-                    "Give the recording of another network; probe.random_weights(model, x, seed=...) draws others."
+                    f"The control {name!r} was recorded with sequences of another shape, {shapes[1]} for "
+                    f"{shapes[0]} (batch, time), or of other lengths. Record it with the same inputs."
                 )
+            read = (inputs_of(run, each, shapes[0][1]) for run, each in ((recording, part), (other, its)))
+            if not _read_alike(*read, bare=part.layer.startswith("[")):
+                raise ProbeError(
+                    f"The control {name!r} read other sequences, or in another order. Record it with the same inputs."
+                )
+            return its
+    raise ProbeError(
+        f"The control {name!r} holds no {signal} of layer {part.layer!r}, call {part.call}. Record it with the "
+        "same inputs, layers and signals."
+    )
+
+
+def _check_different(name: str, states: Mapping[str, Sequence[Mapping[Signal, np.ndarray]]]) -> None:
+    """Raise where a control is the network itself, or an earlier control, with its units in some order."""
+    own = _tensors(states[name])
+    for met, other in states.items():
+        if met != name and same_states(own, _tensors(other)):
+            what = "recording itself" if met == OWN else f"control {met!r}"
+            raise ProbeError(
+                f"The control {name!r} is the {what}: both have the same states, with their units in some order. "
+                "Give the recording of another network; probe.random_weights(model, x, seed=...) draws others."
+            )
+
+
+def _tensors(states: Sequence[Mapping[Signal, np.ndarray]]) -> list[torch.Tensor]:
+    return [torch.from_numpy(each) for by_signal in states for each in by_signal.values()]
 
 
 def _read_alike(one: np.ndarray | None, other: np.ndarray | None, *, bare: bool) -> bool:

@@ -14,7 +14,7 @@ from ..methods.probing.linear import Fit, LeastSquares, Logistic, Ridge
 from ..methods.probing.scores import Score
 from ..methods.probing.targets import FOLDS
 from ..recording.recording import Recording
-from .compared import Compared
+from .compared import Compared, compare
 from .points import GivenConcept, Points
 from .reading import OWN, Reading, SignalRead
 
@@ -68,13 +68,20 @@ def linear_probe(
     Reference:
         Alain & Bengio 2016, Understanding intermediate layers; Hewitt & Liang 2019, Control tasks.
     """
-    compared = Compared.of(GivenConcept(concept, name, folds, seed, groups, fit), recording, controls, layer, signals)
-    found = []
-    for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
+    given = GivenConcept(concept, name, folds, seed, groups, fit)
+    (compared,) = compare([Compared.alone(given, recording, layer, signals)], controls)
+    compared.warn()
+    return read_linearly(compared, one_map=one_map)
+
+
+def read_linearly(compared: Compared, *, one_map: bool = True) -> Reading:
+    """Return what linear probes read of what is compared; see `linear_probe`."""
+    fit, found = compared.concept.fit, []
+    for place, ((part, wanted), points) in enumerate(zip(compared.parts, compared.points, strict=True)):
         by = _fit_of(fit, points)
-        beside = {control: points.score(each, by) for control, each in points.controls().items()}
+        beside = points.beside(by)
         for signal in wanted:
-            states = compared.read(part, signal, points)
+            states = compared.read(place, signal)
             scores = {network: points.score(each, by) for network, each in states.items()} | beside
             own, steps = points.probe(by, states[OWN]), {} if one_map else _by_step(points, by, states)
             found.append(SignalRead(part=part, signal=signal, points=points, scores=scores, probe=own, by_step=steps))

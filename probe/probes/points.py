@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ..methods.probing.controls import clock_features, inputs_read
 from ..methods.probing.groups import by_sequence, check_folds, folds_of, group_codes
 from ..methods.probing.linear import Fit, LeastSquares, LinearProbe, Ridge
 from ..methods.probing.prefixes import prefix_groups, turned
+from ..methods.probing.scores import Score, of_categories, of_numbers
 from ..methods.probing.targets import LEAST_SEQUENCES, Target, chosen, often
 from ..recording.aligned import aligned
 from ..recording.recording import LayerRecording, Recording
@@ -34,6 +35,8 @@ BINS = 500
 OF_NUMBERS = (Ridge.name, LeastSquares.name)
 #: The control that reads nothing but the step.
 STEP = "step alone"
+#: The control that reads nothing at all.
+CHANCE = "one answer for all"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,6 +88,20 @@ class Points(Target):
                 f"{self.step[state]}, unit {unit}. Leave the sequence out, or make the concept NaN there."
             )
         return found
+
+    def signals(self, part: LayerRecording, wanted: Iterable[Signal]) -> dict[Signal, np.ndarray]:
+        """Return some signals at the states; see `states`."""
+        return {signal: self.states(part, signal) for signal in wanted}
+
+    def beside(self, fit: Fit) -> dict[str, Score]:
+        """Return what probes read without a network: off the step, off the inputs, and one answer for all states.
+
+        That answer is the mean of a number, or any one category.
+        """
+        found = {name: self.score(features, fit) for name, features in self.controls().items()}
+        answer = np.full(len(self.values), 0.0 if self.named else self.values.mean())
+        of = of_categories if self.named else of_numbers
+        return found | {CHANCE: of(self.values, answer, self.group, self.count)}
 
     def probe(self, fit: Fit, states: np.ndarray) -> LinearProbe:
         """Return the probe of all states, (state, number), in their own numbers."""

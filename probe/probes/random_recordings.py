@@ -11,7 +11,7 @@ from torch import nn
 from ..arguments import checked_arguments
 from ..errors import ProbeError
 from ..hooks.record import record
-from ..number_of_controls import IN_A_CALL
+from ..number_of_controls import RANDOM_NETWORKS
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.global_state import DRAWS
 from ..recurrent.random_weights import TRIES, same_states
@@ -23,7 +23,7 @@ def random_weights(
     model: nn.Module,
     *inputs: Any,
     kwargs: Mapping[str, Any] | None = None,
-    count: int = IN_A_CALL,
+    count: int = RANDOM_NETWORKS,
     seed: int = 0,
     **options: Any,
 ) -> dict[str, Recording]:

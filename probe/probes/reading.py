@@ -36,18 +36,25 @@ WITHIN, ONE_MAP = "within steps", "one map"
 #: The control of single units that has the concept's values in another order.
 SHUFFLED = "shuffled concept"
 #: The verdicts of a reading, each with what it means in a line.
-ABOVE, BELOW, NOT_SPECIFIC = "above every control", "below every network", "not specific"
+ABOVE, BELOW, NOT_ABOVE = "above every control", "below every network", "not above every control"
 NO_NETWORK = "no network compared"
 VERDICTS = {
     ABOVE: "it is read clearly better than off the best control",
     BELOW: "it is read clearly worse than off each other network",
-    NOT_SPECIFIC: "a control does as well, or may, so that nothing here says that training made it",
+    NOT_ABOVE: "a control does as well, or may, so that nothing here says that training made it",
     NO_NETWORK: "it is read clearly better than off the step, the inputs or a shuffled concept",
 }
 #: A direction is scaled up to what the probe reads as one more, at most 20 times.
 LEAST_MOVE = 0.05
+
+
+def written(value: float) -> str:
+    """Return a score as every table and sentence writes it."""
+    return f"{value:.3f}"
+
+
 #: How numbers look in a table that is shown.
-_LOOK: dict[str, Any] = {"float_format": "{:.3f}".format, "na_rep": ""}
+_LOOK: dict[str, Any] = {"float_format": written, "na_rep": ""}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -122,13 +129,16 @@ class SignalRead:
             networks: the controls that are networks.
         """
         own = self.scores[OWN]
-        name, best = max(((n, s) for n, s in self.scores.items() if n != OWN), key=lambda each: each[1].value)
+        # Of equal ones the step or the inputs, which say why the others are as good.
+        others = sorted((name for name in self.scores if name != OWN), key=lambda name: name in networks)
+        name = max(others, key=lambda other: self.scores[other].value)
+        best = self.scores[name]
         low, high = own.above(best, samples)
         worst = min((self.scores[network] for network in networks), key=lambda each: each.value, default=own)
         if low > margin_beside(best.value):
             verdict = ABOVE if networks else NO_NETWORK
         else:
-            verdict = BELOW if own.above(worst, samples)[1] < -MARGIN else NOT_SPECIFIC
+            verdict = BELOW if own.above(worst, samples)[1] < -MARGIN else NOT_ABOVE
         row = {"layer": self.part.layer, "signal": str(self.signal)}
         row |= {"how": self.how, "unit": self._named(samples)} if self.unit else {}
         row |= {"score": own.value, "best control": name, "its score": best.value, "above": own.value - best.value}
@@ -207,6 +217,24 @@ class Reading:
             ProbeError: the signal was not read, or several layers have it and none is named.
         """
         return (self._read[0] if signal is None and layer is None else self._find(signal, layer)).points.table
+
+    @checked_arguments()
+    def by_category(self, signal: str, *, layer: str | None = None) -> pd.Series:
+        """Return how well each category is read: the share of its states that the probe names right, by its name.
+
+        Args:
+            signal: the signal's name.
+            layer: the layer's name; it may be left out where one has the signal.
+
+        Raises:
+            ProbeError: the signal was not read, or the concept is a number.
+        """
+        import pandas as pd
+
+        read = self._find(signal, layer)
+        if not read.points.named:
+            raise ProbeError("The concept is a number, which has no categories.")
+        return pd.Series(read.scores[OWN].by_class, index=list(read.points.labels), name="score")
 
     @checked_arguments(step=whole(0))
     def direction(

@@ -15,7 +15,7 @@ from ..methods.probing.scores import Score, of_exact
 from ..methods.probing.targets import FOLDS
 from ..methods.probing.units import follows
 from ..recording.recording import Recording
-from .compared import Compared
+from .compared import Compared, compare
 from .points import STEP, GivenConcept, Points
 from .reading import ONE_MAP, OWN, SHUFFLED, WITHIN, Reading, SignalRead
 
@@ -63,14 +63,21 @@ def single_units(
     Reference:
         Karpathy et al. 2015, Visualizing and understanding recurrent networks.
     """
-    compared = Compared.of(GivenConcept(concept, name, FOLDS, seed, groups), recording, controls, layer, signals)
+    given = GivenConcept(concept, name, FOLDS, seed, groups)
+    (compared,) = compare([Compared.alone(given, recording, layer, signals)], controls)
+    compared.warn()
+    return read_units(compared)
+
+
+def read_units(compared: Compared) -> Reading:
+    """Return which unit of each signal follows the concept best, of what is compared; see `single_units`."""
     found = []
-    for (part, wanted), points in zip(compared.parts, compared.points, strict=True):
-        (order,) = points.shuffled(1, seed=seed)
+    for place, ((part, wanted), points) in enumerate(zip(compared.parts, compared.points, strict=True)):
+        (order,) = points.shuffled(1, seed=compared.concept.seed)
         shuffled = replace(points, values=order)
         beside = {**points.controls(), STEP: points.step[:, None].astype(float)}
         for signal in wanted:
-            states = compared.read(part, signal, points)
+            states = compared.read(place, signal)
             held = points.within_steps(points.values)
             shown = follows(points.detrended(states[OWN]), held, points.bin, named=points.named)
             for how, best in _ways(points).items():

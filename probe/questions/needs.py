@@ -20,10 +20,10 @@ from ..subjects.ends import affordable_runs, ends_of, machine_of, step_of, why_n
 from ..subjects.pairs import can_occur, input_pairs, pairs_by_step, usual_steps
 from ..subjects.readouts import EVERY, MOST_LEVELS, NUMBER
 from ..subjects.stacks import not_from_states
-from ..subjects.states import sample_of, studied_layer
+from ..subjects.states import studied_layer
 from ..subjects.subject import Subject
 from . import uses
-from .states.targets import why_no_target
+from .readings import points_of, why_unread
 
 #: The most beginnings that an affine recurrence is fitted to.
 MOST_BEGINNINGS = 5_000
@@ -94,8 +94,12 @@ def _impossible(subject: Subject) -> bool:
 
 
 def _too_few_states(subject: Subject) -> str | None:
-    unread = refusal(lambda each: (studied_layer(each), sample_of(each)))(subject)
-    return unread or why_no_target(subject, subject.concept.name)
+    return refusal(studied_layer)(subject) or why_unread(subject, subject.concept.name)
+
+
+def _told_by_step(subject: Subject) -> bool:
+    name = subject.concept.name
+    return all(points_of(subject, name, layer.name).follows_from_step for layer in subject.layers)
 
 
 def _ends_alike(subject: Subject) -> bool:
@@ -204,6 +208,12 @@ _numeric = Need(
 )
 number = Need(
     lambda s: len(s.concept.levels) == 1, "“{0.concept.name}” never varies where it is defined", (_numeric,)
+)
+#: A concept at enough states of the layers that are studied, numbers or categories.
+readable = Need(lambda s: why_unread(s, s.concept.name))
+#: One in which states of one step differ, so that a unit can follow it within steps.
+differs_within_steps = Need(
+    _told_by_step, "“{0.concept.name}” follows from the step alone: no two states of a step differ in it", (readable,)
 )
 #: A number at enough states of the layer that is studied.
 states = Need(_too_few_states, first=(number,))

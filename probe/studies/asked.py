@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import ProbeError, unknown
 from ..evidence.claims import Control
 from ..questions.question import Question
-from ..questions.states import linear_readout, network_card
+from ..questions.states import network_card, reading
 from ..subjects.subject import Subject
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ USUAL = "usual"
 MODULES = (
     "states.one_sequence",
     "states.linear_readout",
+    "states.best_unit",
     "states.single_units",
     "states.gate_activity",
     "states.state_space",
@@ -47,14 +48,14 @@ MODULES = (
     "interventions.routes",
     "states.dynamics",
 )
-#: What `reading-*` measures of one network too, and what shows one network.
-OF_MANY = ("linear-readout",)
-OF_ONE = ("one-sequence", "state-space")
+#: What compares networks that were trained alike, and what is asked of one network instead, or shows it.
+OF_MANY = ("linear-readout", "single-units")
+OF_ONE = ("best-unit", "one-sequence", "state-space")
 
 
 def every_question(subject: Subject) -> tuple[Question, ...]:
     """Return all questions about networks of the same task."""
-    readings = (linear_readout.reading(subject, name) for name in subject.concepts)
+    readings = (reading.question(subject, name) for name in subject.concepts)
     usual = (import_module(f"probe.questions.{name}").question(subject) for name in MODULES)
     return (*readings, *usual, network_card.question(subject))
 

@@ -13,9 +13,9 @@ import pandas as pd
 
 from ..errors import ProbeError, about
 from ..evidence.measurements import CONTROLS, tabulate
+from ..number_of_controls import RANDOM_NETWORKS
 from ..questions.question import Question, QuestionError
 from ..subjects.controls import fitted_head, random_weights_controls
-from ..subjects.states import copies_of
 from ..subjects.subject import Subject, by_network
 from . import identity
 from .asked import chosen
@@ -156,7 +156,7 @@ def plan_of(study: Study, subjects: Sequence[Subject], store: Store) -> Plan:
     The digests are taken before anything is measured, for what is measured may change what a question refers to.
     """
     single = alone(subjects)
-    groups = groups_of(subjects, copies_of(subjects[0]) if single else 1, study.controls)
+    groups = groups_of(subjects, RANDOM_NETWORKS if single else 1, study.controls)
     every = tuple(one for group in groups.values() for one in group)
     questions = chosen(study, subjects[0], single, {one.network.role for one in every})
     together = [one for one in questions if one.together] if len(groups) > 1 else []

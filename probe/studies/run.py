@@ -13,7 +13,7 @@ from ..errors import ProbeError, several
 from ..evidence.findings import Finding
 from ..recurrent.global_state import default_type_put_back
 from ..report import Link
-from ..subjects.states import states_of
+from ..subjects.states import recorded
 from . import identity, mark
 from .answer import answers
 from .identity import NETWORKS
@@ -58,7 +58,7 @@ def run(
         raise ProbeError(f"{str(folder)!r} is a file; the report is a folder. Give another path.")
     with locked(folder, "running a study"):
         mark.claim(folder, parts, identity.by_network(subjects), overwrite=overwrite)
-        _ = states_of(subjects[0])  # a network that cannot be recorded stops the study
+        _ = recorded(subjects[0])  # a network that cannot be recorded stops the study
         plan = plan_of(
             study, subjects, Store(folder / MEASURED / f"{POPULATION}{SUFFIX}", folder / MEASURED / POPULATION)
         )

@@ -105,7 +105,7 @@ def answers_by_length(
 
 def _states(subject: Subject, model: nn.Module, x: Tensor, lengths: np.ndarray, read: Layer) -> Tensor:
     """Return what a head reads after every step, (sequence, step, unit)."""
-    return run(model, x, lengths, read.name, [read.output], tolerance=subject.tolerance)[read.name, read.output]
+    return run(model, x, lengths, [read.name], [read.output], tolerance=subject.tolerance)[read.name, read.output]
 
 
 def _after(head: Head, states: Tensor, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

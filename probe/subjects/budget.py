@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..number_of_controls import ON_A_PAGE
-
 
 @dataclass(frozen=True)
 class Budget:
@@ -19,7 +17,7 @@ class Budget:
         whole_runs: the most sequences that are run from states, whole or their ends.
         points: the most steps that are run from states, over all sequences.
         numbers: the most numbers that are held of all steps of a layer.
-        random_networks: up to how many operations a network takes, and how many with random weights it then gets.
+        recorded: the most numbers that are held of a recording.
         ends: operations for ablating units; how many steps of how many sequences are run from states follows.
         pairs: operations for patching pairs.
         search: operations for searching directions.
@@ -34,7 +32,7 @@ class Budget:
     whole_runs: int = 512
     points: int = 60_000
     numbers: int = 40_000_000
-    random_networks: tuple[tuple[float, int], ...] = ON_A_PAGE
+    recorded: int = 160_000_000
     ends: float = 1.2e11
     pairs: float = 1.5e11
     search: float = 6e11

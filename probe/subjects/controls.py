@@ -86,7 +86,7 @@ def _run(subject: Subject, rows: np.ndarray, *, recorded: bool) -> tuple[Any, di
             output, states = model(packed(model, read, lengths)), dict[str, Tensor]()
             for layer in subject.layers if recorded else ():
                 with suppress(ProbeError):
-                    recording = run(model, read, lengths, layer.name, [layer.output], tolerance=subject.tolerance)
+                    recording = run(model, read, lengths, [layer.name], [layer.output], tolerance=subject.tolerance)
                     states[layer.name] = recording[layer.name, layer.output]
             return output, states
     return None, {}
@@ -139,7 +139,7 @@ def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject 
     read = subject.read or seen_layers(model, subject.x[:1], tolerance=subject.tolerance)[-1]
     if len(np.unique(right)) < 2 or (subject.read is None and read.reads_back):
         return None
-    hidden = run(model, subject.x[rows], lengths, read.name, [read.output], tolerance=subject.tolerance)
+    hidden = run(model, subject.x[rows], lengths, [read.name], [read.output], tolerance=subject.tolerance)
     hidden = hidden[read.name, read.output]
     states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
     values = concept.levels if own is None else own.values.numpy()

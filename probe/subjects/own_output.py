@@ -86,7 +86,7 @@ def own_output(
             wide, states, returned = in_float64(model), list[Tensor](), list[Tensor]()
             for part in parts:
                 ends = np.full(len(part), part.shape[1])
-                recording = run(wide, part.double(), ends, layer.name, [layer.output], tolerance=tolerance)
+                recording = run(wide, part.double(), ends, [layer.name], [layer.output], tolerance=tolerance)
                 read = recording[layer.name, layer.output].flatten(2)
                 states.append((read if found.every else read[:, -1:]).flatten(0, 1))
                 returned.append(recording.output.reshape(-1, found.scores))

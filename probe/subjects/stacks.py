@@ -162,7 +162,7 @@ def _states_before(
     signals, x, lengths = tuple(reversed(stack[0].states)), subject.x[rows], subject.lengths[rows]
     places = np.zeros((len(rows), len(signals), len(stack), stack[0].units))
     for number, layer in enumerate(stack):
-        recording = run(subject.model, x, lengths, layer.name, signals, tolerance=subject.tolerance)
+        recording = run(subject.model, x, lengths, [layer.name], signals, tolerance=subject.tolerance)
         for place, signal in enumerate(signals):
             places[:, place, number] = recording.initial[layer.name, signal].double().numpy()
             places[later, place, number] = recording[layer.name, signal].double().numpy()[later, last]
@@ -175,7 +175,9 @@ def layer_inputs(subject: Subject, rows: np.ndarray, layer: Layer) -> np.ndarray
         return _opened(subject, layer.name, rows).x.numpy()
     dtype = next((one.dtype for one in subject.model.parameters()), subject.x.dtype)
     x = subject.x[rows].to(torch.promote_types(subject.x.dtype, dtype))
-    recording = run(subject.model, x, subject.lengths[rows], layer.name, [layer.output], tolerance=subject.tolerance)
+    recording = run(
+        subject.model, x, subject.lengths[rows], [layer.name], [layer.output], tolerance=subject.tolerance
+    )
     return cast("Tensor", recording.inputs).double().numpy()
 
 

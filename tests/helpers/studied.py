@@ -178,10 +178,10 @@ def parts(subject: Subject) -> dict[str, str]:
 
 def beside(subject: Subject) -> tuple[Subject, ...]:
     """Return a network with the controls that a study puts beside it."""
+    from probe.number_of_controls import RANDOM_NETWORKS
     from probe.studies.measure import groups_of
-    from probe.subjects.states import copies_of
 
-    return next(iter(groups_of([subject], copies_of(subject)).values()))
+    return next(iter(groups_of([subject], RANDOM_NETWORKS).values()))
 
 
 def written(folder: Path, text: str = STUDY) -> Path:

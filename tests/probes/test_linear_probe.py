@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -139,15 +141,16 @@ ALTERNATES = recording_of(RNG.normal(size=(20, 130, 2)) + 9 * ODD[:, :, None])
     ("recording", "concept", "other", "verdict", "control"),
     [
         (COUNTS, COUNT, EMPTY, "above every control", ""),
-        (COUNTS, COUNT, recording_of(with_units({0: 5 * COUNT}, noise=1)), "not specific", "other"),
+        (COUNTS, COUNT, recording_of(with_units({0: 5 * COUNT}, noise=1)), "not above every control", "other"),
         (EMPTY, COUNT, COUNTS, "below every network", "other"),
-        (CLOCK, STEP, EMPTY, "not specific", "step alone"),
-        (ALTERNATES, ODD, None, "not specific", "step alone"),  # of 130 steps: it knows nothing but the time
-        (RECENT, LAST, None, "not specific", "last 4 inputs"),
+        (CLOCK, STEP, EMPTY, "not above every control", "step alone"),
+        # Of 130 steps: it knows nothing but the time.
+        (ALTERNATES, ODD, None, "not above every control", "step alone"),
+        (RECENT, LAST, None, "not above every control", "last 4 inputs"),
     ],
     ids=["above", "same", "below", "clock", "long clock", "last inputs"],
 )
-def test_what_a_control_reads_as_well_is_not_specific(
+def test_what_a_control_reads_as_well_is_not_above_it(
     recording: probe.Recording,
     concept: np.ndarray,
     other: probe.Recording | None,
@@ -165,7 +168,7 @@ def test_a_network_is_below_others_only_if_it_is_below_the_worst_of_them() -> No
     """Beside networks that are as empty, the best of them says nothing of this one."""
     beside = {"counts": COUNTS, "counts too": recording_of(with_units({0: 5 * COUNT}, noise=1))}
     as_empty = {"empty": recording_of(np.random.default_rng(8).normal(size=NOISE.shape))}
-    for controls, verdict in ((beside, "below every network"), (beside | as_empty, "not specific")):
+    for controls, verdict in ((beside, "below every network"), (beside | as_empty, "not above every control")):
         (row,) = probe.linear_probe(EMPTY, COUNT, controls=controls).summary.to_dict("records")
         assert row["verdict"] == verdict
 
@@ -330,3 +333,73 @@ def test_random_weights_are_other_networks_in_the_models_own_mode() -> None:
         assert torch.equal(run["hidden_state"], again[name]["hidden_state"])
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_one_answer_for_all_states_is_a_control() -> None:
+    """Where the step tells less than the mean does, held out, a score is compared with that of the mean."""
+    for concept, chance in ((RANDOM, 0.0), (np.where(RANDOM > 0, "high", "low"), 0.5)):
+        table = probe.linear_probe(EMPTY, concept).table.set_index("network")["score"]
+        assert table["one answer for all"] == chance
+    (row,) = probe.linear_probe(EMPTY, RANDOM).summary.to_dict("records")
+    assert (row["best control"], row["its score"]) == ("one answer for all", 0)
+
+
+def test_of_equal_controls_the_one_that_needs_no_network_is_named() -> None:
+    """The step alone, and a network that tells the time: the step says why that network is as good."""
+    late = np.where(STEP > 3, "late", "early")
+    other = {"tells the time too": recording_of(with_units({0: 9 * (STEP > 3)}, noise=0.1))}
+    reading = probe.linear_probe(CLOCK, late, controls=other)
+    scores = reading.table.set_index("network")["score"]
+    assert scores["step alone"] == scores["tells the time too"] == 1
+    assert reading.summary["best control"].tolist() == ["step alone"]
+
+
+def test_each_category_has_its_share() -> None:
+    """Of the states of each, how many are named right; their mean is the score, and a number has none."""
+    kind = np.where(COUNT > 5, "many", np.where(RANDOM > 0, "left", "right"))
+    reading = probe.linear_probe(COUNTS, kind)
+    shares = reading.by_category("hidden_state")
+    assert list(shares.index) == ["left", "many", "right"]
+    assert shares["many"] > 0.8
+    assert max(shares["left"], shares["right"]) < 0.7
+    assert shares.mean() == pytest.approx(_score(reading))
+    with refused():
+        probe.linear_probe(COUNTS, COUNT).by_category("hidden_state")
+
+
+def test_the_states_that_are_drawn_do_not_follow_from_what_categories_are_called() -> None:
+    """Of 3,000 states, half of either category, 2,000 are drawn: the same ones in any alphabetical order."""
+    truth = np.random.default_rng(5).permutation(np.arange(3_000) % 2).reshape(300, 10) == 1
+    recording = recording_of(np.random.default_rng(6).normal(size=(300, 10, 3)) + truth[:, :, None])
+    scores = {
+        _score(probe.linear_probe(recording, np.where(truth, *names))) for names in (("in", "out"), ("yes", "no"))
+    }
+    assert len(scores) == 1
+
+
+class Recorded(Mapping[str, probe.Recording]):
+    """Recordings that are made when they are asked for, with the number of those that are alive then."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.made, self.alive = count, list[weakref.ref[probe.Recording]](), list[int]()
+
+    def __getitem__(self, name: str) -> probe.Recording:
+        gc.collect()
+        self.alive.append(sum(made() is not None for made in self.made))
+        recording = recording_of(np.random.default_rng(int(name)).normal(size=NOISE.shape))
+        self.made.append(weakref.ref(recording))
+        return recording
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, range(self.count))
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def test_controls_are_asked_for_one_at_a_time() -> None:
+    """What holds them may record each when it is asked: all recordings at once may not fit into memory."""
+    controls = Recorded(4)
+    reading = probe.linear_probe(COUNTS, COUNT, controls=controls)
+    assert {"0", "1", "2", "3"} < set(reading.table["network"])
+    assert controls.alive == [0, 0, 0, 0]

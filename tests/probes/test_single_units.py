@@ -71,10 +71,10 @@ def test_the_last_input_and_the_time_are_no_memory() -> None:
     """A unit that repeats the input is not above the input itself, and a clock not above the step."""
     x = RNG.normal(size=(BATCH, TIME, 1))
     within = probe.single_units(recording_of(with_units({2: x[:, :, 0]}), x), x[:, :, 0]).summary.iloc[0]
-    assert (within["best control"], within["verdict"]) == ("last 4 inputs", "not specific")
+    assert (within["best control"], within["verdict"]) == ("last 4 inputs", "not above every control")
     _, one_map = _rows(probe.single_units(recording_of(with_units({2: STEP})), COUNT))
     assert one_map["best control"] in ("step alone", "shuffled concept")  # shuffled within steps, it tells the time
-    assert one_map["verdict"] == "not specific"
+    assert one_map["verdict"] == "not above every control"
 
 
 def test_the_best_of_many_units_does_not_follow_by_luck() -> None:

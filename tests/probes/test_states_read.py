@@ -98,7 +98,7 @@ def test_a_layer_that_knows_the_future_has_the_future_as_a_control() -> None:
     coming = np.full((150, 12), np.nan)
     coming[:, :-1] = x[:, 1:, 0].numpy()
     rows = probe.linear_probe(both, coming, signals=["hidden_state"]).summary.set_index("layer")
-    assert rows.loc[["[0].reverse", "[1]", "[1].reverse"], "verdict"].tolist() == ["not specific"] * 3
+    assert rows.loc[["[0].reverse", "[1]", "[1].reverse"], "verdict"].tolist() == ["not above every control"] * 3
     assert rows.loc["[1]", "best control"] == "7 inputs around"
 
 
@@ -114,7 +114,7 @@ def test_a_module_has_its_own_inputs_as_a_control_and_one_on_top_those_below() -
         model = two(nn.GRU(1, 4, batch_first=True), nn.GRU(units, 4, batch_first=True))
         summary = probe.linear_probe(probe.record(model, *inputs), v[:, :, 0], layer=["two[0]"]).summary
         assert (summary["its score"] > 0.999).all()
-        assert set(summary["verdict"]) == {"not specific"}
+        assert set(summary["verdict"]) == {"not above every control"}
 
 
 def test_initial_states_that_sequences_share_count_once() -> None:

@@ -28,7 +28,7 @@ from probe.studies.measure import groups_of
 from probe.studies.prepare import prepare
 from probe.subjects.budget import Budget
 from probe.subjects.concepts import group_edges
-from probe.subjects.states import copies_of, rows_within_budget
+from probe.subjects.states import rows_within_budget
 from probe.subjects.subject import Subject
 
 FIRST = X[:, :, 0] > X[:, :, 1]
@@ -115,15 +115,6 @@ def test_of_many_sequences_a_part_is_measured() -> None:
     assert len(part) == 20
 
 
-def test_the_longer_a_network_takes_the_fewer_stand_beside_it() -> None:
-    """Of 200 sequences of 8 steps: a GRU of 300 units takes 0.9e9 operations, one of 350 takes 1.2e9, 1500 2.2e10."""
-    many = {}
-    for units in (300, 350, 1500):
-        (subject,) = prepare(study_of(nn.GRU(1, units, batch_first=True), inputs=bits(200), readout=None))
-        many[units] = copies_of(subject)
-    assert many == {300: 32, 350: 8, 1500: 4}
-
-
 QUESTIONS = (single_units, linear_readout)
 INPUTS = torch.from_numpy(np.random.default_rng(0).normal(size=(300, 6, 2))).float()
 WON = (INPUTS[:, :, 0] > INPUTS[:, :, 1]).cumsum(1)
@@ -167,8 +158,6 @@ def test_the_planted_unit_is_told_beside_its_controls() -> None:
     """Unit 0 holds the count, is read exactly at all steps, and no control's unit is."""
     beside = group(study_of(planted()))
     found = answer(single_units.question(beside[0]), beside)
-    first = "Unit 0 of the cell state of [0] follows “ones” best within steps: |r| is 1.00 (the best of 2 "
-    assert found.notes["answer"].startswith(first)
     lasting = rows(found.measurements, "lasting_monotone_accuracy").set_index("role")["value"]
     assert lasting["trained"] == 1
     assert lasting[["random weights", "fitted head"]].max() < 0.6
@@ -199,38 +188,13 @@ def test_what_a_network_lacks_is_said() -> None:
     kinds = {"kind": lambda x: ["a" if one else "b" for one in x[:, 0]]}
     for model, x, concepts, reason in (
         (nn.GRU(1, 6, batch_first=True), bits(), kinds, "is categorical"),
-        (nn.GRU(1, 6, batch_first=True), bits(8, 2), {"ones": ones}, "is defined after 6 distinct beginnings"),
+        (nn.GRU(1, 6, batch_first=True), bits(8, 2), {"ones": ones}, "has a value in 4 sequences"),
         (nn.GRU(1, 6, 2, batch_first=True), bits(), {"ones": ones}, "several layers: '[0]', '[1]'"),
     ):
         (subject,) = prepare(Study(model, x, concepts))
         assert all(reason in str(question.question(subject).why_not(subject)) for question in QUESTIONS)
     (subject,) = prepare(study_of(nn.GRU(1, 6, 2, batch_first=True), inputs=bits(600)))
     assert [question.question(subject).why_not(subject) for question in QUESTIONS] == [None] * 2
-
-
-def test_a_reading_is_what_the_front_door_reads_beside_each_control() -> None:
-    """The same seed draws the same states and folds, so that scores and their intervals are the same.
-
-    The kind of a score is the probe's, that of a difference the control's; its interval stands in its row.
-    """
-    model, x = planted(), bits(160)
-    beside = group(Study(model, x, {"ones": ones}), copies=4)
-    question = linear_readout.reading(beside[0], "ones")
-    table = question.ask(beside)
-    assert {*rows(table, "score")["kind"], *rows(table, "best_score")["kind"]} == {"ridge"}
-    above = rows(table, "above").set_index("kind")
-    assert list(above.index) == ["step alone", "last 4 inputs", "relabelled", "random weights"]
-    assert ((above["low"] <= above["value"]) & (above["value"] <= above["high"])).all()
-    random = rows(table, "score", role="random weights").groupby("network")["value"].max()
-    assert len(random) == 4
-    best = max(values(table, "score", role="trained"))
-    assert above["value"]["random weights"] == pytest.approx(best - random.max())
-    assert value(table, "best_score", role="random weights") == random.max()
-    recording = probe.record(model, torch.tensor(x))
-    public = probe.linear_probe(recording, np.array([ones(one) for one in x])).table
-    one: Any = rows(table, "score", role="trained").sort_values("value").iloc[-1]
-    front: Any = public[public["network"] == "this network"].sort_values("score").iloc[-1]
-    assert [one["value"], one["low"], one["high"]] == pytest.approx([front["score"], front["low"], front["high"]])
 
 
 def pictured(values: Any, length: int, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], np.ndarray, int]:

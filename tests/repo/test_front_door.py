@@ -31,27 +31,29 @@ def test_readme_begins_with_a_yes_and_what_it_says_of_the_counter_follows(
     """
     readme = (ROOT / "README.md").read_text()
     yes, swapped, counter = (block for block in blocks(readme) if block.run)
-    assert (
-        re.findall(r"(above every control|not specific)$", yes.printed, flags=re.MULTILINE)[0]
-        == "above every control"
-    )
+    assert re.findall(r"((?:not )?above every control)$", yes.printed, flags=re.MULTILINE)[0] == "above every control"
     chances = {line.split(":")[0]: float(line[-5:]) for line in swapped.printed.splitlines()[1:]}
     told, used, whole = chances.values()
     assert "  9  " in yes.printed
     assert used - whole < 0.25 * (told - whole)
     imports = re.findall(r"^(?:import|from) .*$", yes.code + swapped.code + counter.code, flags=re.MULTILINE)
-    assert imports == ["import torch", "import probe", "import itertools"]
+    assert imports == ["import torch", "import probe", "import copy", "import itertools"]
     monkeypatch.chdir(tmp_path)
     names = run("README.md", readme, tmp_path)
     within, one_map = said(names, probe.single_units, "cell_state")
     (together,) = said(names, probe.linear_probe, "cell_state")
     (hidden,) = said(names, probe.linear_probe, "hidden_state")
-    assert within["verdict"] == one_map["verdict"] == together["verdict"] == "not specific"
+    assert within["verdict"] == one_map["verdict"] == together["verdict"] == "not above every control"
     assert hidden["verdict"] == "below every network"
     assert 0.6 < one_map["score"] < 0.7  # two of three states
     assert min(together["score"], together["its score"]) > 0.95
     gates = said(names, probe.single_units, "input_gate", "forget_gate", "output_gate")
     assert {row["verdict"] for row in gates if row["how"] == "within steps"} == {"above every control"}
+    for question, rows in (("reading-ones-so-far", (together,)), ("best-unit", (one_map,))):
+        told = probe.Finding.read(tmp_path / "report/findings" / question).notes["answer"]
+        for row in rows:
+            control = f"best control {row['its score']:.3f} ({row['best control']}): {row['verdict']}."
+            assert re.search(rf"{row['score']:.3f} \([^)]*\), {re.escape(control)}", told)
     page = (tmp_path / "report/index.html").read_text()
     (data,) = re.findall(r'<script type="application/json" id="explorer-data">(.*?)</script>', page, flags=re.DOTALL)
     (network,) = json.loads(data)["networks"]

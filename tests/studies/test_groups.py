@@ -18,17 +18,14 @@ import probe
 from probe.evidence.measurements import only
 from probe.methods.causal.alignment_controls import halves
 from probe.methods.probing.groups import folds
-from probe.probes.reading import OWN
 from probe.questions.interventions import single_answers
+from probe.questions.readings import own_reading, points_of, why_unread
 from probe.questions.states import linear_readout, single_units
-from probe.questions.states.linear_readout_drawn import places_of
-from probe.questions.states.targets import Target, why_no_target
-from probe.recurrent.signals import Signal
 from probe.studies.identity import tied
 from probe.studies.prepare import prepare
 from probe.studies.study_file import read_study
 from probe.subjects.ends import ends_of, machine_of, part_of
-from probe.subjects.states import sample_of
+from probe.subjects.states import recorded_rows
 
 #: Twenty speakers of eight sequences each.
 SPEAKER = np.arange(160) // 8
@@ -46,20 +43,18 @@ def of_copies(**more: Any) -> probe.Study:
     return probe.Study(gru, COPIES, {"noise": NOISE}, **more)
 
 
-def test_readings_of_a_study_are_those_of_the_probe_with_the_same_groups() -> None:
-    """The same folds, score and interval; whole groups lie in one fold, and the loss is summed by group."""
-    study = study_of(planted(), groups=SPEAKER)
-    (subject,) = prepare(study)
-    sample = sample_of(subject)
-    own = SPEAKER[sample.rows][sample.sequence[sample.of["ones"]]]
-    assert all(len(np.unique(sample.fold["ones"][own == speaker])) == 1 for speaker in range(20))
+def test_readings_of_a_study_have_its_groups() -> None:
+    """Whole groups lie in one fold, and the loss is summed by group."""
+    (subject,) = prepare(study_of(planted(), groups=SPEAKER))
+    points = points_of(subject, "ones", "[0]")
+    own = SPEAKER[recorded_rows(subject)][points.sequence]
+    assert all(len(np.unique(points.fold[own == speaker])) == 1 for speaker in range(20))
     recording = probe.record(subject.model, subject.x, signals=["cell_state"])
     concept = np.cumsum(bits()[:, :, 0], axis=1)
-    reading = probe.linear_probe(recording, concept, groups=SPEAKER)
-    score = places_of(subject)["ones"]["[0]", Signal.CELL_STATE]
-    assert len(score.loss) == 20
-    theirs = reading._read[0].scores[OWN]
-    assert np.allclose(score.loss, theirs.loss, rtol=1e-4, atol=1e-6)
+    theirs = probe.linear_probe(recording, concept, groups=SPEAKER).table.query("signal == 'cell_state'")
+    mine = own_reading(subject, "ones").table.query("signal == 'cell_state'")
+    columns = ["network", "score", "low", "high", "states", "sequences"]
+    assert mine[columns].reset_index(drop=True).equals(theirs[columns].reset_index(drop=True))
 
 
 def test_without_groups_copies_let_noise_be_read() -> None:
@@ -69,7 +64,7 @@ def test_without_groups_copies_let_noise_be_read() -> None:
     with warnings.catch_warnings(record=True) as met:
         (grouped,) = prepare(of_copies(groups=CONDITION))
     assert not met
-    best = [max(score.value for score in places_of(one)["noise"].values()) for one in (alone, grouped)]
+    best = [own_reading(one, "noise").summary["score"].max() for one in (alone, grouped)]
     assert best[0] > 0.3
     assert best[1] < 0.05
     tables = [linear_readout.measure([one]) for one in (alone, grouped)]
@@ -129,9 +124,10 @@ def test_a_concept_of_few_groups_is_not_asked() -> None:
     """Defined in the sequences of three speakers: whole ones cannot be held out in four folds."""
     few = np.where(SPEAKER[:, None] < 3, np.cumsum(bits()[:, :, 0], axis=1), np.nan)
     (subject,) = prepare(study_of(planted(), groups=SPEAKER, concepts={"ones": ones, "few": few}))
-    assert why_no_target(subject, "few") == "“few” is defined in 3 groups of sequences; 4 are needed to hold some out"
-    assert Target.of(subject, "few").count == 3
-    assert why_no_target(replace(subject, groups=None), "few") is None
+    assert "“few” has a value in 3 groups, and whole groups lie in one of 4 folds" in (
+        why_unread(subject, "few") or ""
+    )
+    assert why_unread(replace(subject, groups=None), "few") is None
 
 
 def test_other_groups_make_another_study(tmp_path: Path) -> None:

@@ -159,10 +159,9 @@ ANSWERED = [
 ]
 
 
-#: What stands between a concept and what the controls say of it.
-WITH = r"with [^\n]*\s+(Can “[^”]*” be read\? )?"
-NO_CONTROL_AS_WELL = rf"{WITH}No control does as well"
-AS_WELL = rf"{WITH}It is not read clearly better than from"
+#: What a page says of a concept that is read better than off every control, and of one that a control reads as well.
+ABOVE = r"with [^“\n]*: above every control"
+AS_WELL = r"with [^\n]*best control {} \({}\): not above every control"
 X = np.random.default_rng(0).integers(0, 2, (200, 10, 1)).astype(np.float32)
 ONES = X[:, :, 0].cumsum(1)
 DRAWS = np.random.default_rng(0)
@@ -206,8 +205,8 @@ def both_ways() -> nn.RNN:
 
 
 def reading(*names: str) -> list[str]:
-    """Return the questions whether each concept can be read, and which unit holds them."""
-    return [*(f"reading-{name}" for name in names), "single-units"]
+    """Return the questions whether each concept can be read, and which unit follows the first one."""
+    return [*(f"reading-{name}" for name in names), "best-unit"]
 
 
 HELD = Rule("held", "It is held", "held", "It is 1.", "this study", Range.at_least(1), Range.below(1), needs=10)
@@ -293,12 +292,12 @@ READ = [
         X,
         reading("ones", "time", "tens", "nearly", "many"),
         says=[
-            *(f"“{name}” {NO_CONTROL_AS_WELL}" for name in ("ones", "tens")),
-            *(f"“{name}” {AS_WELL} other concepts .“ones”," for name in ("nearly", "many")),
-            f"“time” {AS_WELL} the step .the step alone, 1.00",
-            "Unit 1 of the hidden state of .0. follows “ones” best within steps: .r. is 1.00",
+            *(f"“{name}” {ABOVE}" for name in ("ones", "tens", "nearly", "many")),
+            f"“time” {AS_WELL.format('1.000', 'step alone')}",
+            "Unit 1 of the hidden state of .0. follows “ones” best within steps: R² 1.000",
+            "One monotone map of unit 1 [^\n]* in a share of 0.999 [^\n]*: above every control",
         ],
-        never=["[Uu]nit [02345] of", *(f"“{name}” {NO_CONTROL_AS_WELL}" for name in ("nearly", "many"))],
+        never=["[Uu]nit [02345] of", f"“time” {ABOVE}"],
         concepts={
             "ones": first_feature,
             "time": lambda x: np.arange(1, len(x) + 1),
@@ -313,28 +312,39 @@ READ = [
         X,
         reading("ones", "last"),
         says=[
-            f"“ones” {WITH}The score is not shown to exceed that of knowing nothing by 0.05",
-            f"“last” {AS_WELL} inputs alone .the last 4 inputs",
-            "No unit of the hidden state of .0. is shown to follow “ones” within steps more than in controls",
+            f"“ones” {AS_WELL.format('0.[0-9]+', '[^)]*')}",
+            f"“last” {AS_WELL.format('1.000', 'last 4 inputs')}",
+            "Unit 0 of the hidden state of .0. follows “ones” best [^\n]*: R² 0.1[^\n]*: not above every control",
         ],
-        never=["No control does as well", "nit \\d+ of .{5,40} follows “ones”", "\\bnan\\b"],
+        never=[": above every control", "\\bnan\\b"],
         concepts={"ones": first_feature, "last": lambda x: ["one" if step[0] else "nought" for step in x]},
     ),
     Planted(
         "arbitrary labels of sequences",
         written(ones=1),
         X,
-        reading("label", "number"),
-        says=["“label” was not found|The score is not shown to exceed", "No unit of .* is shown to follow “number”"],
-        never=["nit \\d+ of .{5,40} follows", "\\bnan\\b"],
+        reading("number", "label"),
+        says=[
+            *(f"“{name}” {AS_WELL.format('-?0.[0-9]+', '[^)]*')}" for name in ("label", "number")),
+            "No unit of .* is shown to follow “number”",
+        ],
+        never=[": above every control", "nit \\d+ of .{5,40} follows", "\\bnan\\b"],
         concepts={"number": labels("12345").astype(float), "label": labels("abcdefg")},
+    ),
+    Planted(
+        "a category that one unit holds",
+        written(ones=1),
+        X,
+        ["best-unit"],
+        says=["Unit 1 of the hidden state of .0. follows “many” best within steps: balanced accuracy"],
+        concepts={"many": lambda x: ["many" if one > 3 else "few" for one in first_feature(x)]},
     ),
     Planted(
         "classes, one of which is held exactly and two of which are random",
         written(last=0, units=1),
         X,
         ["reading-kind"],
-        says=[r"balanced accuracy 0\.\d\d \([^)]*; by value: “none” 1\.00, “left” 0\.\d\d and “right” 0\.\d\d\)"],
+        says=[r"balanced accuracy 0\.\d+ [^\n]*By value: “none” 1\.000, “left” 0\.\d+ and “right” 0\.\d+\."],
         concepts={"kind": np.where(X[:, :, 0] == 0, "none", DRAWS.choice(["left", "right"], X.shape[:2]))},
     ),
     Planted(
@@ -342,8 +352,8 @@ READ = [
         of_tokens(),
         TOKENS,
         ["reading-class"],
-        says=[f"“class” {AS_WELL} inputs alone .the last 4 inputs, 1.00"],
-        never=["No control does as well"],
+        says=[f"“class” {AS_WELL.format('1.000', 'last 4 inputs')}"],
+        never=[": above every control"],
         concepts={"class": Concept(np.isin(TOKENS, (1, 4)).astype(int), kind="categorical")},
     ),
     Planted(
@@ -351,7 +361,7 @@ READ = [
         both_ways(),
         bits(1, 110, 20),
         ["reading-next"],
-        says=["each after another prefix and before another rest", "which has already seen later inputs"],
+        says=["A state that sequences share counts once", "which has already seen later inputs"],
         concepts={"next": lambda x: [*x[1:, 0].tolist(), None]},
     ),
 ]

@@ -23,11 +23,12 @@ from probe.evidence import Control, Network, judge, measurement
 from probe.evidence.measurements import tabulate
 from probe.questions import Question
 from probe.questions.interventions import interchange
+from probe.questions.readings import why_unread
 from probe.studies.answer import allowed
 from probe.studies.prepare import prepare
 from probe.studies.progress import Progress, shown
 from probe.studies.study_file import read_study
-from probe.subjects.states import recorded_rows, sample_of
+from probe.subjects.states import recorded_rows
 from probe.subjects.subject import Subject
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -89,15 +90,14 @@ def test_what_the_controls_allow_to_say(network: float, role: str, control: Any,
     assert allowed(table, claim) == said
 
 
-def test_values_only_where_nothing_is_looked_at_are_refused() -> None:
+def test_values_only_where_nothing_is_looked_at_cannot_be_read() -> None:
     """Of many sequences some are drawn; with no value in these there is no state to look at."""
     x, values = bits(2_600), np.zeros((2_600, 8))
     drawn = set(recorded_rows(*prepare(study_of(planted(), inputs=x, concepts={"rare": values}, readout=None))))
     values[:] = np.nan
     values[next(row for row in range(2_600) if row not in drawn)] = 1
     (subject,) = prepare(study_of(planted(), inputs=x, concepts={"rare": values}, readout=None))
-    with refused():
-        _ = sample_of(subject)
+    assert "“rare” has a value in 0 sequences" in (why_unread(subject, "rare") or "")
 
 
 def test_states_that_do_not_differ_are_not_patched() -> None:

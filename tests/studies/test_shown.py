@@ -23,6 +23,7 @@ from probe import Concept, Readout, Study, load, record
 from probe.evidence.measurements import only
 from probe.explorer import Explorer
 from probe.plots.study_figures import drawing, drawn
+from probe.questions.readings import points_of, states_at
 from probe.questions.states import held_inputs
 from probe.recurrent.signals import Signal
 from probe.report import Panels
@@ -33,7 +34,6 @@ from probe.studies.pages import live_network
 from probe.studies.prepare import prepare
 from probe.subjects.answers import answers_if_asked
 from probe.subjects.concepts import MOST_CATEGORIES
-from probe.subjects.states import sample_of, states_of
 from probe.subjects.subject import Subject
 
 
@@ -121,7 +121,7 @@ def test_the_plane_is_that_of_the_largest_variance(trained: Trained) -> None:
     """Shares are those of a singular value decomposition; every state that is drawn has two coordinates."""
     subject, found = trained.subject, trained.report.findings["state-space"]
     table = only(found.measurements, network=subject.network.name)
-    states = states_of(subject).states["encoder[0]", Signal.HIDDEN_STATE][sample_of(subject).of["depth"]]
+    states = states_at(subject, ("encoder[0]", Signal.HIDDEN_STATE), points_of(subject, "depth", "encoder[0]"))
     sizes = np.linalg.svd(states - states.mean(0), compute_uv=False) ** 2
     assert only(table, metric="variance")["value"].to_numpy() == pytest.approx(sizes[:2] / sizes.sum(), rel=1e-5)
     assert len(only(table, metric="coordinate")) == 2 * len(only(table, metric="concept")) > 100

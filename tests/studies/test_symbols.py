@@ -16,13 +16,13 @@ from studied import answer, bits, planted, study_of, value
 from torch import nn
 
 from probe import Finding, Readout, Study
+from probe.evidence.measurements import only
 from probe.intervals import bootstrap_counts
 from probe.methods.probing.groups import by_sequence
 from probe.methods.probing.linear import Logistic
 from probe.methods.probing.scores import of_categories
-from probe.questions.states.targets import Target
+from probe.questions.readings import points_of, values_at
 from probe.studies.prepare import prepare
-from probe.subjects.states import sample_of
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", ".", "dog"]
 
@@ -113,15 +113,18 @@ SPELLINGS = {
 def test_one_verdict_for_every_spelling() -> None:
     """An eighth of the letters: the planted unit is read, better than from random networks, however it is written."""
     study = Study(language_model(), one_hot(texts(60, 24)), SPELLINGS)
-    targets = [Target.of(prepare(study)[0], name) for name in SPELLINGS]
-    assert all(target.named for target in targets)
-    assert len(set(zip(*(target.values.tolist() for target in targets), strict=True))) == 2
-    finding = answer(study, "reading-as-texts")
-    assert "balanced accuracy 1.00" in finding.notes["answer"]
-    assert "No control does as well." in finding.notes["answer"]
-    assert "logistic probes" in finding.notes["setup"]
-    assert value(finding, "score", role="null", network="one value for all") == 0.5
-    assert value(finding, "best_score") == pytest.approx(0.5, abs=0.01)
+    (subject,) = prepare(study)
+    every = [points_of(subject, name, subject.layers[0].name) for name in SPELLINGS]
+    assert all(points.named for points in every)
+    assert len(set(zip(*(points.values.tolist() for points in every), strict=True))) == 2
+    findings = [answer(study, f"reading-{name.replace(' ', '-')}") for name in SPELLINGS]
+    first, *others = (one.notes["answer"].partition("”")[2] for one in findings)
+    assert first.startswith(" with balanced accuracy 1.000 (")
+    assert ": above every control. " in first
+    assert others == [first, first]
+    assert "logistic" in findings[0].notes["setup"]
+    assert only(findings[0].measurements, metric="score", network="one answer for all")["value"].unique() == [0.5]
+    assert value(findings[0], "best_score") == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -132,16 +135,14 @@ def test_a_value_of_few_sequences_is_left_out_and_said() -> None:
     once[:5, 3] = "never seen again"
     notes = answer(Study(model, x, {"kind": once}), "reading-kind").notes
     assert "balanced accuracy 1.00" in notes["answer"]
-    assert "1 value that fewer than 8 sequences have among these states (never seen again)" in notes["setup"]
+    assert "left out, in too few sequences: never seen again" in notes["setup"]
 
 
 def test_of_many_states_as_many_of_each_category_are_looked_at() -> None:
     """A category of one letter in seventy has all its states among those that are drawn."""
     x = one_hot(texts(400, 40))
     (subject,) = prepare(Study(language_model(), x, {"quoted": quoted, "opens": lambda one: one[:, OPENS] == 1}))
-    sample = sample_of(subject)
     # Some letters stand after a beginning that another text has as well, which is looked at once.
     for name, expected in (("quoted", 1_000), ("opens", 216)):
-        picked = sample.of[name]
-        values = subject.concepts[name].values[sample.rows][sample.sequence[picked], sample.step[picked]]
+        values = values_at(subject, name, points_of(subject, name, subject.layers[0].name))
         assert (len(values), values.sum()) == (2_000, expected)

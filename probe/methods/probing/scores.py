@@ -56,8 +56,12 @@ class Score:
         return 0.0 if ends is None else ends[1]
 
     def interval(self, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
-        """Return the 95 % interval over sequences, given bootstrap samples of them; see `bootstrap_counts`."""
-        return _interval([(1, self)], samples)
+        """Return the 95 % interval over sequences, given bootstrap samples of them; see `bootstrap_counts`.
+
+        No score is above 1.
+        """
+        low, high = _interval([(1, self)], samples)
+        return low, min(high, 1.0)
 
     def above(self, other: Score, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
         """Return the 95 % interval of the difference to another score of the same sequences; see `interval`."""

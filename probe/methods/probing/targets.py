@@ -50,6 +50,12 @@ class Target:
     left: np.ndarray | None = None
 
     @property
+    def follows_from_step(self) -> bool:
+        """Whether all states of a step have one value: no unit can follow that within steps."""
+        pairs = np.unique(np.stack([self.step, self.values]), axis=1)
+        return pairs.shape[1] == len(np.unique(self.step))
+
+    @property
     def fit(self) -> Fit:
         """How probes of the concept are fitted: logistic for categories, ridge for numbers."""
         return Logistic() if self.named else Ridge()
@@ -145,8 +151,9 @@ def chosen(values: np.ndarray, rng: np.random.Generator, *, named: bool) -> np.n
 
 
 def _evenly(codes: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    categories, counts = np.unique(codes, return_counts=True)
-    order, picked = np.argsort(counts, kind="stable"), list[np.ndarray]()
+    categories, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    # Those with the fewest states come first; of equally many the one that comes first, whatever it is called.
+    order, picked = np.lexsort([first, counts]), list[np.ndarray]()
     for place, which in enumerate(order):
         share = (most - sum(map(len, picked))) // (len(order) - place)
         members = np.flatnonzero(codes == categories[which])

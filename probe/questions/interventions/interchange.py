@@ -38,8 +38,8 @@ from ...subjects.subject import Subject, as_subjects, per_subject
 from .. import needs
 from ..answers.answers import wrong_in
 from ..question import Answered, Question, Told
+from ..readings import by_following
 from ..rules import ANSWERING
-from ..states.targets import by_following
 from ..told import figure_of
 from ..uses import unmoved
 from .erasure import why_not_above_floor

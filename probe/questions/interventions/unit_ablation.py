@@ -20,8 +20,8 @@ from ...subjects.answers import takes_levels
 from ...subjects.subject import Subject
 from .. import needs
 from ..question import Answered, Question, Told
+from ..readings import by_following
 from ..rules import ANSWERING, FITTED, rule
-from ..states.targets import by_following
 from ..told import controls_of
 from .patching import Value, draw_lines, table_of
 from .shares import draw_ranked

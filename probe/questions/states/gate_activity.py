@@ -19,7 +19,7 @@ from torch import Tensor
 from ...evidence.claims import called
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...methods.probing.prefixes import StepStates, check_aligned
-from ...number_of_controls import IN_A_QUESTION
+from ...number_of_controls import RANDOM_NETWORKS
 from ...plots.legends import figure_legend, spread
 from ...plots.networks import draw_median_line
 from ...plots.study_figures import shortened
@@ -60,7 +60,7 @@ def gated(subject: Subject) -> str | None:
 def question(subject: Subject) -> Question:
     """Return the question what the gates of a network's layers do."""
     return Question(
-        "gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell, copies=IN_A_QUESTION
+        "gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell, copies=RANDOM_NETWORKS
     )
 
 

@@ -1,13 +1,11 @@
 """Can a linear probe read a concept, and better than from untrained networks, the step, or other functions of inputs?
 
-Of several networks we read the last layer after every prefix (`measure`): least squares, states split by prefix, the
-interval over networks. Of one network we read states that are drawn, at every layer, as `probe.linear_probe` does
-(`measure_drawn`): ridge or logistic probes, states split by sequence, the interval over sequences.
+This compares networks that were trained alike: the last layer after every prefix, by least squares, states split by
+prefix, the interval over networks. Of one network see `reading`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -19,14 +17,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ...errors import ProbeError, several
-from ...evidence.claims import RANDOM, Control, Range, Rule
-from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, only, tabulate
+from ...evidence.claims import Control
+from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import said
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ...methods.probing.groups import LEAST_STATES, folds
 from ...methods.probing.linear import LeastSquares, fit_linear, r_squared
 from ...methods.probing.prefixes import StepStates, pool
-from ...methods.probing.scores import LEAST_MARGIN, MARGIN, of_parts, of_rounding
+from ...methods.probing.scores import LEAST_MARGIN, of_parts, of_rounding
 from ...plots.networks import draw_dots, draw_role_lines
 from ...plots.style import axes_or_new
 from ...recurrent.signals import Signal
@@ -36,9 +34,6 @@ from .. import needs
 from ..question import Answered, Question, Told
 from ..rules import INITIAL, rule
 from ..told import measured_on
-from .linear_readout_drawn import measure_drawn
-from .linear_readout_words import tell
-from .targets import why_no_target
 
 QUESTION = "linear_readout"
 #: Of more values than this no codelength is measured: its probe takes time with the third power of their number.
@@ -95,49 +90,6 @@ def _returned(subject: Subject) -> Signal:
     """Return what the layer that is read returns at each step: the hidden state of a layer of torch."""
     layers = (*filter(None, [subject.read]), *subject.layers)
     return layers[0].output if layers else Signal.HIDDEN_STATE
-
-
-def reading(subject: Subject, name: str) -> Question:
-    """Return the question about one network and its random-weights controls, at drawn states of every layer."""
-    key = names(subject)[name]
-    above = Rule(
-        key=key,
-        statement=f"The held-out score of “{name}” is above {MARGIN:g} in networks trained so",
-        metric="best_score",
-        definition="Held-out score of a linear probe at the network's best place, and at the best place of the best "
-        "network with random weights. For categories, minus the score of naming one value for all.",
-        source="this study",
-        established_if=Range.above(MARGIN),
-        refuted_if=Range.at_most(MARGIN),
-        controls=(Control(RANDOM, MARGIN),),
-        needs=NEEDS_OF_DRAWN,
-    )
-    return Question(
-        key,
-        f"Can “{name}” be read?",
-        measure_drawn,
-        (partial(why_no_target, name=name),),
-        tuple(role for role in ROLES if role not in (INITIAL, *FITTED_HEADS, "null")),
-        (above,),
-        draw=partial(draw_dots, metrics={"best_score": "best held-out score,\nabove knowing nothing"}),
-        tell=partial(tell, name=name),
-        settings={"concept": name, "question": key},
-        version=8,
-        copies=None,
-        leads=True,
-    )
-
-
-def names(subject: Subject) -> dict[str, str]:
-    """Return the name of each concept's question: the letters of its name, with a number if two would be the same."""
-    questions: dict[str, str] = {}
-    for name in subject.concepts:
-        letters = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "concept"
-        key, number = f"reading-{letters}", 2
-        while key in questions.values():
-            key, number = f"reading-{letters}-{number}", number + 1
-        questions[name] = key
-    return questions
 
 
 def measure(subjects: Sequence[Subject], *, sums: bool = False) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...recurrent.inspection import described, inspect
 from ...recurrent.layers import OpenLayer
 from ...recurrent.signals import UNKNOWN
-from ...subjects.states import sample_of, states_of
+from ...subjects.states import recorded, recorded_rows
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
 
@@ -48,27 +48,27 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
                 measurement(QUESTION, metric, subject.network, float(value), layer=layer.name, kind=layer.cell)
                 for metric, value in (known | {"looked_at": layer.name in looked}).items()
             ]
-        rows.append(measurement(QUESTION, "max_error", subject.network, states_of(subject).max_error))
+        rows.append(measurement(QUESTION, "max_error", subject.network, recorded(subject).max_error or 0.0))
     return tabulate(rows)
 
 
 def tell(answered: Answered) -> Told:
     """Return what was read, how exact the recording is, the layers, and where the network comes from."""
     subject = answered.subject
-    (batch, time, features), recorded = subject.x.shape, len(sample_of(subject).rows)
+    (batch, time, features), count = subject.x.shape, len(recorded_rows(subject))
     steps = f"{subject.lengths.min()} to {subject.lengths.max()} steps" if subject.ragged else f"{time} steps each"
     read = f"{several(batch, 'sequence')} of {steps}, {several(features, 'feature')} a step"
     if subject.groups is not None:
         read += f" in {several(len(np.unique(subject.groups)), 'group')}, each held out as a whole"
-    if recorded < batch:
-        read += f"; {recorded:,} of them, drawn with seed {subject.seed}, were recorded"
+    if count < batch:
+        read += f"; {count:,} of them, drawn with seed {subject.seed}, were recorded"
     stepwise = any(isinstance(layer, OpenLayer) for layer in subject.layers)
     exact = (
         "We ran its layers one step at a time. They return what the network's own run returned"
         if stepwise
         else "We recomputed each step from the recorded states. This reproduces the network's hidden states"
     )
-    exact += f" with an error of at most {states_of(subject).max_error:.2g}, relative to max(1, |value|)."
+    exact += f" with an error of at most {recorded(subject).max_error or 0.0:.2g}, relative to max(1, |value|)."
     return Told({"answer": f"It read {read}.", "setup": exact, **_layers(answered.table), **subject.card})
 
 

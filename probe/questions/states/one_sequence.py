@@ -23,11 +23,10 @@ from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import GREY, ROLE_STYLE, new_figure
 from ...subjects.answers import answers_if_asked
 from ...subjects.concepts import Known
-from ...subjects.states import Place, examples_of, sample_of, states_of
+from ...subjects.states import Place, examples_of, recorded_rows
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
-from .linear_readout_drawn import best_of, places_of
-from .targets import Target, followed
+from ..readings import best_place, followed, points_of, readable, states_at, values_at, whole_states
 
 QUESTION = "one-sequence"
 #: Of a longer sequence so many steps are shown, and of more units so many: those that follow the concept most.
@@ -50,7 +49,7 @@ def question(subject: Subject) -> Question:
 
 def why_not(subject: Subject) -> str | None:
     """A concept that a probe can read from the states."""
-    return None if places_of(subject) else "no concept varies over enough states for a probe"
+    return None if readable(subject) else "no concept varies over enough states for a probe"
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -66,7 +65,7 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 
 
 def _of_example(subject: Subject, example: int) -> Iterator[dict[str, Any]]:
-    row = int(sample_of(subject).rows[example])
+    row = int(recorded_rows(subject)[example])
     length, network = min(int(subject.lengths[row]), STEPS), subject.network
 
     def along(metric: str, values: np.ndarray, **more: Any) -> Iterator[dict[str, Any]]:
@@ -74,67 +73,57 @@ def _of_example(subject: Subject, example: int) -> Iterator[dict[str, Any]]:
             if np.isfinite(value):
                 yield measurement(QUESTION, metric, network, value, step=step, at=row, **more)
 
-    for name in ordered(subject):
+    for name in readable(subject):
         yield from along("concept", subject.concepts[name].values[row], kind=name)
-        at = best_of(places_of(subject)[name])
-        read = _reading(subject, Target.of(subject, name), example, at)
+        at = best_place(subject, name)
+        read = _reading(subject, name, example, at)
         yield from along("reading", read, kind=name, layer=at[0], signal=str(at[1]))
     with suppress(ProbeError):
         if subject.readout is not None:
             yield from along("answer", answers_if_asked(subject, np.array([row]))[0], kind=subject.answered.name)
-    layer, signal = followed(subject, ordered(subject)[0])
-    states = _whole(subject, (layer, signal), example)
+    layer, signal = followed(subject, readable(subject)[0])
+    states = whole_states(subject, (layer, signal), example)
     for unit in _shown(subject, (layer, signal)):
         yield from along("state", states[:, unit], layer=layer, signal=str(signal), units=str(unit))
 
 
-def ordered(subject: Subject) -> list[str]:
-    """Return the concepts that a probe can read, the one that is answered first."""
-    first = subject.concept.name
-    return sorted(places_of(subject), key=lambda name: name != first)
-
-
-def _whole(subject: Subject, at: Place, example: int) -> np.ndarray:
-    return states_of(subject).examples[at][examples_of(subject).index(example)]
-
-
 def _shown(subject: Subject, at: Place) -> list[int]:
     """Return the units that are shown: all, or those that follow the first concept most, in their own order."""
-    target = Target.of(subject, ordered(subject)[0])
-    states = states_of(subject).states[at]
+    points = points_of(subject, readable(subject)[0], at[0])
+    states = states_at(subject, at, points)
     if states.shape[1] <= UNITS:
         return list(range(states.shape[1]))
-    how = target.follows(states[target.picked])
-    return sorted(np.argsort(-how, kind="stable")[:UNITS].tolist())
+    return sorted(np.argsort(-points.follows(states), kind="stable")[:UNITS].tolist())
 
 
-def _reading(subject: Subject, target: Target, example: int, at: Place) -> np.ndarray:
+def _reading(subject: Subject, name: str, example: int, at: Place) -> np.ndarray:
     """Return what a probe says after each step, fitted without the states that this sequence shares, (step,)."""
-    states, own = states_of(subject).states[at][target.picked], _whole(subject, at, example)
-    x, length = subject.x[sample_of(subject).rows], int(subject.lengths[sample_of(subject).rows[example]])
+    points, rows = points_of(subject, name, at[0]), recorded_rows(subject)
+    states, own = states_at(subject, at, points), whole_states(subject, at, example)
+    values, x, length = values_at(subject, name, points), subject.x[rows], int(subject.lengths[rows[example]])
     # How many steps each sequence begins like this one: a state within them is a state of this one.
     same = (x == x[example]).flatten(2).all(2).numpy().cumprod(1).sum(1)
-    apart = target.sequence != example
+    apart = points.sequence != example
     if subject.groups is not None:
-        groups = subject.groups[sample_of(subject).rows]
-        apart = groups[target.sequence] != groups[example]
-    kept = np.flatnonzero((same[target.sequence] <= target.step) & apart)
+        groups = subject.groups[rows]
+        apart = groups[points.sequence] != groups[example]
+    kept = np.flatnonzero((same[points.sequence] <= points.step) & apart)
     found = np.full(length, np.nan)
-    if len(np.unique(target.values[kept])) < 2:
+    if len(np.unique(values[kept])) < 2:
         return found
     there = len(kept)
     features = np.concatenate([states[kept], own[:length]])
-    values = np.concatenate([target.values[kept], np.full(length, target.values[kept][0])])
+    goal = np.concatenate([values[kept], np.full(length, values[kept][0])])
     # Two parts of the states to fit on, so that a penalty can be selected, and the sequence as the one that is asked.
-    parts = [np.flatnonzero(target.fold[kept] % 2 == number) for number in (0, 1)]
+    parts = [np.flatnonzero(points.fold[kept] % 2 == number) for number in (0, 1)]
     whole = [part for part in parts if len(part)] + [np.arange(there, there + length)]
-    return target.fit.held_out(features, values[:, None], whole)[there:, 0]
+    return points.fit.held_out(features, goal[:, None], whole)[there:, 0]
 
 
 def tell(answered: Answered) -> Told:
     """Return after how many of the steps that are shown a probe and the network are right, with the sequences."""
     table, subject = answered.table, answered.subject
-    name, rows = ordered(subject)[0], only(table, metric="state")
+    name, rows = readable(subject)[0], only(table, metric="state")
     sequences = [int(row) for row in dict.fromkeys(table["at"])]
     shown = several(len(sequences), "sequence")
     parts = [f"a probe reads “{shortened(name, 30)}” {_hits(table, subject.concepts[name], 'reading')}"]

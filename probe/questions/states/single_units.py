@@ -1,4 +1,4 @@
-"""Is there one unit that holds the concept?"""
+"""Is there one unit that holds the concept, in networks that were trained alike? Of one network see `best_unit`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ...evidence.claims import Control
-from ...evidence.measurements import measurement, only, tabulate
-from ...evidence.words import place, said
+from ...evidence.measurements import measurement, tabulate
 from ...methods.probing.groups import LEAST_STATES, folds
 from ...methods.probing.monotone import MonotoneScore, monotone_score, within_step_correlation
 from ...methods.probing.prefixes import Pooled, StepStates, pool
-from ...number_of_controls import IN_A_QUESTION
 from ...plots.networks import draw_dots
-from ...recurrent.signals import Signal
 from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
-from ..question import Answered, Question, Told
+from ..question import Question
 from ..rules import INITIAL, rule
-from ..told import in_brackets, values_of_controls
-from .targets import Target, unit_follows, within_steps
 
 QUESTION = "single_units"
 #: The three readings of "one unit holds it", and what the axis calls them.
@@ -44,10 +39,8 @@ def question(subject: Subject) -> Question:
         "single-units",
         f"Is there one unit that holds {name}?",
         measure,
-        (needs.states, within_steps),
+        (needs.states, needs.differs_within_steps),
         draw=draw,
-        tell=tell,
-        copies=IN_A_QUESTION,
         rules=(
             rule(
                 "one-unit-follows",
@@ -124,39 +117,3 @@ def draw(frame: pd.DataFrame) -> Axes:
     ax.set_ylim(0, 1.03)
     ax.set_ylabel("|r|, or share of held-out states")
     return ax
-
-
-def tell(answered: Answered) -> Told:
-    """Return what the page of one network says: its best unit, and that of each control."""
-    subject, name = answered.subject, answered.subject.concept.name
-    best = only(answered.table, metric="largest_correlation", network=subject.network.name).iloc[0]
-    at = str(best["layer"]) or studied_layer(subject).name, Signal(str(best["signal"]))
-    value, controls = float(best["value"]), values_of_controls(answered, "largest_correlation")
-    named = unit_follows(subject, name, at) and round(value, 2) >= round(max([0.0, *controls.values()]), 2)
-    where, size = place(*at), f"{said(value)}{in_brackets(controls)}"
-    answer = f"Unit {best['units']} of {where} follows “{name}” best within steps: |r| is {size}."
-    if not named:
-        answer = f"No unit of {where} is shown to follow “{name}” within steps more than in controls: "
-        answer += f"|r| is at most {size}."
-    exact = only(answered.table, metric="lasting_monotone_accuracy", network=subject.network.name)
-    if len(exact):
-        others = values_of_controls(answered, "lasting_monotone_accuracy")
-        controls = {"the step alone": _share_of_step(subject), **others}
-        answer += (
-            " One monotone map of one unit, the same for all steps, gives the exact value in a share of "
-            f"{said(float(exact['value'].iloc[0]))} of held-out states{in_brackets(controls)}."
-        )
-    setup = (
-        "The mean of each step is subtracted from unit and concept, because a unit that tells the time follows any "
-        "concept that grows. Each distinct prefix counts once. A unit is named if on sequences that did not "
-        "select it the best one follows the concept more than a recent input does, and than a shuffled one is "
-        "followed, and no control has a better one."
-    )
-    return Told({"answer": answer, "setup": setup})
-
-
-def _share_of_step(subject: Subject) -> float:
-    """Return the share of states that the most frequent value of each step gives exactly."""
-    target = Target.of(subject, subject.concept.name)
-    by_step = [target.values[target.step == step] for step in np.unique(target.step)]
-    return float(np.mean([np.unique(values, return_counts=True)[1].max() / len(values) for values in by_step]))

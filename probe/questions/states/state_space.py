@@ -18,12 +18,13 @@ from ...plots.spaces import scatter
 from ...plots.state_space import principal
 from ...plots.study_figures import drawing, drawn, labels, shortened
 from ...plots.style import VALUES, colours, new_figure
+from ...probes.points import Points
 from ...subjects.concepts import Known, group_edges
-from ...subjects.states import Place, sample_of, states_of
+from ...subjects.states import Place
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
-from .linear_readout_drawn import best_of, places_of
-from .one_sequence import ordered, why_not
+from ..readings import best_place, points_of, readable, states_at, values_at
+from .one_sequence import why_not
 
 QUESTION = "state-space"
 #: So many states are drawn of each network.
@@ -43,25 +44,25 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure where states lie along their two principal directions, at the place where the concept is read best.
 
     Metrics: `variance`, the share of the states' variance along each direction (`kind`: first, second); `coordinate`
-    by direction and state (`at` is its number among the sampled states of the concept, `step` its step), of a part of
-    the states that the seed draws; `concept`, its value there.
+    by direction and state (`at` is its number among those that probes of the concept read, `step` its step), of a
+    part that the seed draws; `concept`, its value there.
 
     Args:
         subjects: the network, then its controls with random weights.
     """
     every = as_subjects(subjects)
     first = every[0]
-    name = ordered(first)[0]
-    at = best_of(places_of(first)[name])
-    return tabulate(row for subject in every for row in _of_network(subject, name, at))
+    name = readable(first)[0]
+    at = best_place(first, name)
+    points = points_of(first, name, at[0])
+    return tabulate(row for subject in every for row in _of_network(subject, name, at, points))
 
 
-def _of_network(subject: Subject, name: str, at: Place) -> Iterator[dict[str, Any]]:
+def _of_network(subject: Subject, name: str, at: Place, points: Points) -> Iterator[dict[str, Any]]:
     where: dict[str, Any] = {"layer": at[0], "signal": str(at[1])}
-    sample, states = sample_of(subject), states_of(subject).states[at]
-    picked = sample.of[name]
+    states, values = states_at(subject, at, points), values_at(subject, name, points)
     try:
-        plane = principal(states[picked], 2)
+        plane = principal(states, 2)
     except ProbeError:
         return
 
@@ -70,12 +71,10 @@ def _of_network(subject: Subject, name: str, at: Place) -> Iterator[dict[str, An
 
     for kind, share in zip(_AXES, plane.shares.tolist(), strict=True):
         yield row("variance", share, kind=kind)
-    places, steps = plane(states[picked]), sample.step[picked]
-    values = subject.concepts[name].values[sample.rows][sample.sequence[picked], steps]
-    count = min(SHOWN, len(picked))
-    shown = np.sort(np.random.default_rng([subject.seed, 11]).choice(len(picked), count, replace=False))
+    places, count = plane(states), min(SHOWN, len(states))
+    shown = np.sort(np.random.default_rng([subject.seed, 11]).choice(len(states), count, replace=False))
     for number in shown.tolist():
-        step = int(steps[number])
+        step = int(points.step[number])
         yield row("concept", float(values[number]), kind=name, at=number, step=step)
         for axis, kind in enumerate(_AXES):
             yield row("coordinate", float(places[number, axis]), kind=kind, at=number, step=step)

@@ -13,7 +13,7 @@ import pandas as pd
 from ...errors import several
 from ...evidence.findings import Finding
 from ...evidence.words import listed
-from ...questions.states import linear_readout, linear_readout_drawn
+from ...questions.states import reading
 from ...recurrent.inspection import described
 from ...report import Block, Page, Pill, Pills, Points, Section, Sentence, Table, Text, Verdict
 from ...subjects.subject import Subject
@@ -112,7 +112,7 @@ def _unread(subject: Subject, findings: Sequence[Finding]) -> list[str]:
     picked = {finding.question for finding in findings}
     return [
         f"Can “{name}” be read? Not asked: the study picks its questions, and {key} is none of them."
-        for name, key in linear_readout.names(subject).items()
+        for name, key in reading.names(subject).items()
         if key not in picked and name != subject.concept.name
     ]
 
@@ -124,8 +124,14 @@ def _alike(subject: Subject) -> list[str]:
     return [
         f"“{one}” and “{other}” are one concept here: wherever the inputs were studied, either gives the other."
         for one, other in combinations(values, 2)
-        if counts[one] == counts[other] and linear_readout_drawn.same(values[one], values[other])
+        if counts[one] == counts[other] and _same(values[one], values[other])
     ]
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether either concept's value gives the other's."""
+    pairs = np.unique(np.column_stack([one, other]), axis=0)
+    return len(pairs) == len(np.unique(one)) == len(np.unique(other))
 
 
 def _lead(

@@ -1,0 +1,118 @@
+"""Can a concept be read off one network, and better than off its controls? As `probe.linear_probe` says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+
+import pandas as pd
+
+from ...evidence.claims import Range, Rule
+from ...evidence.measurements import measurement, tabulate
+from ...evidence.words import listed
+from ...methods.probing.linear import MOST_FEATURES
+from ...plots.networks import draw_dots
+from ...plots.study_figures import shortened
+from ...probes.linear_probe import read_linearly
+from ...probes.reading import ABOVE, written
+from ...recurrent.signals import Signal
+from ...subjects.subject import Subject, as_subjects
+from ..judged import Judged, elsewhere, figure, judged, meant, rows_of, where
+from ..question import Answered, Question, Told
+from ..readings import READ, compared, own_reading, points_of, states_at, why_unread
+
+#: A rule about networks that were trained alike needs so many of them.
+NEEDS = 20
+#: Values of a concept are told one by one where the shares of their states that are named right differ by more; of
+#: more values than this the best and the worst.
+APART, NAMED = 0.1, 8
+
+
+def question(subject: Subject, name: str) -> Question:
+    """Return the question whether a concept can be read off a network."""
+    key = names(subject)[name]
+    above = Rule(
+        key=f"{key}-above-every-control",
+        statement=f"“{name}” is read clearly better than off every control",
+        metric="above_every_control",
+        definition="1 where the verdict of `probe.linear_probe` on a signal of a layer is “above every control”, "
+        "else 0. Controls are the own initialisation where given, random weights, the step, and the inputs alone.",
+        source="this study",
+        established_if=Range.above(0.5),
+        refuted_if=Range.at_most(0.5),
+        statistic="share",
+        needs=NEEDS,
+    )
+    return Question(
+        key,
+        f"Can “{name}” be read?",
+        measure,
+        (partial(why_unread, name=name),),
+        READ,
+        (above,),
+        draw=partial(draw_dots, metrics={"best_score": "best held-out score"}),
+        tell=partial(tell, name=name),
+        settings={"concept": name, "question": key},
+        version=9,
+        copies=None,
+        leads=True,
+    )
+
+
+def names(subject: Subject) -> dict[str, str]:
+    """Return the name of each concept's question: the letters of its name, with a number if two would be the same."""
+    questions: dict[str, str] = {}
+    for name in subject.concepts:
+        letters = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "concept"
+        key, number = f"reading-{letters}", 2
+        while key in questions.values():
+            key, number = f"reading-{letters}-{number}", number + 1
+        questions[name] = key
+    return questions
+
+
+def measure(subjects: Sequence[Subject], *, concept: str, question: str) -> pd.DataFrame:
+    """Measure what `probe.linear_probe` reads of one network beside its controls, with the study's seed.
+
+    Metrics: as of `rows_of`; of the network `best_score`, the largest of its scores, and `above_every_control`, 1
+    where a place has that verdict; of each control that is a network `best_score` too.
+    """
+    subject, *others = as_subjects(subjects)
+    reading = read_linearly(compared(subject, *others)[concept])
+    rows = [*rows_of(reading, subject, others, question)]
+    above = bool((reading.summary["verdict"] == ABOVE).any())
+    rows.append(measurement(question, "above_every_control", subject.network, float(above)))
+    for one in (subject, *others):
+        scores = [row["value"] for row in rows if (row["metric"], row["network"]) == ("score", one.network.name)]
+        rows += [measurement(question, "best_score", one.network, max(scores))] if scores else []
+    return tabulate(rows)
+
+
+def tell(answered: Answered, name: str) -> Told:
+    """Return the sentences and the picture of one network and one concept."""
+    subject, places = answered.subject, judged(answered)
+    best, points = places[0], points_of(subject, name, places[0].layer)
+    score = "balanced accuracy" if points.named else "R²"
+    first = f"A probe reads “{name}” with {score} {best.said}."
+    answer = (
+        f"{first} It was read off {where(subject, best)}.{elsewhere(places)}{_by_category(subject, name, places[0])}"
+    )
+    units = states_at(subject, (best.layer, Signal(best.signal)), points).shape[1]
+    setup = f"{own_reading(subject, name).title}. {meant(places)}"
+    if units > MOST_FEATURES:
+        setup += f" The probe read the {MOST_FEATURES} largest principal components of the {units:,} units."
+    return Told({"answer": answer, "setup": setup}, partial(figure, answered, first))
+
+
+def _by_category(subject: Subject, name: str, best: Judged) -> str:
+    """Return the share of each value's states that is named right, where these differ; of many the two ends."""
+    if not points_of(subject, name, best.layer).named:
+        return ""
+    shares = own_reading(subject, name).by_category(best.signal, layer=best.layer).sort_values(ascending=False)
+    if shares.iloc[0] - shares.iloc[-1] <= APART:
+        return ""
+    shown = shares if len(shares) <= NAMED else shares.iloc[[0, -1]]
+    return (
+        f" By value: {listed([f'“{shortened(str(kind), 20)}” {written(share)}' for kind, share in shown.items()])}."
+    )
