@@ -6,7 +6,7 @@
 
 `false`: untrained LSTMs. Of concepts that are noise a unit is named in so many; 2.5 % is nominal, and at most 5 % is
 wanted. Of the running sum of the inputs a network that nobody trained stands beside eight others that nobody trained:
-any verdict but *not specific* is false, and at most 5 % of each is wanted.
+any verdict but *not above every control* is false, and at most 5 % of each is wanted.
 
 `power`: one unit of an untrained LSTM follows a number at each step, beside noise, so that it reads R² of .02 to .8
 if it is read alone. In at least 90 % of the networks it is wanted to be named where that is .8 or more.

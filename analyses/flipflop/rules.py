@@ -1,7 +1,7 @@
 """The rules of the flip-flop's study, committed before the networks that they judge were trained (seeds from 4000).
 
-They were written while looking at networks of seeds below 100 and from 3000 to 3009. The same rules are judged for
-each cell by itself.
+All but F7, which supersedes F5. They were written while looking at networks of seeds below 100 and from 3000 to 3009.
+The same rules are judged for each cell by itself.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ from __future__ import annotations
 from functools import partial
 
 from probe.evidence import Control, Range, Rule
-from probe.questions.rules import rule
+from probe.evidence.margins import MARGIN
+from probe.questions.rules import above, rule
 
 #: Networks of each cell.
 NETWORKS = 10
 #: The bar of the fixed points, beside rule F2: in so many of the ten networks of each cell.
 LEAST = 9
-BOUND, WRONG, MARGIN = 0.95, 0.01, 0.05
+BOUND, WRONG = 0.95, 0.01
 
 SEARCHED = (
     "Fixed points have q below 1e-24 and lie where states can be; from 400 visited states, as many moved by noise of "
     "standard deviation 0.5, and the middles between points that were found."
 )
+
+#: A rule that is not judged any more, and the one that is in its place.
+SUPERSEDED = {"F5": "F7"}
 
 #: A rule about all networks of a cell.
 fixed = partial(rule, needs=NETWORKS)
@@ -87,13 +91,16 @@ RULES = (
         source="Geiger et al. 2021, Causal abstractions of neural networks",
         sentence="One bit's direction moves the answers as far as the whole state does.",
     ),
-    of_one_bit(
-        key="F5",
+    fixed(
+        key="F7",
         statement="The other two bits are left as they were.",
         metric="worst_kept",
         definition="Share of the other bits' later answers that are the base's own, pairs as of F3 that differ in "
         "the bit; of the three bits the worst.",
         source="Geiger et al. 2024",
+        at_least=BOUND,
+        # F5 asked for .05 more than the control, which leaves no more than that.
+        controls=(above("fitted head"),),
         sentence="Moving along one bit's direction leaves the other two bits.",
     ),
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..errors import ProbeError, several, unknown
 from ..intervals import median_interval, share_interval
+from .margins import margin_beside
 from .measurements import CONTROLS, FITTED_HEADS
 
 if TYPE_CHECKING:
@@ -99,11 +100,23 @@ class Control:
             does best by the rule.
         margin: what the paired difference (trained minus control, pair by pair) must exceed.
         lower: whether the trained network must lie below the control by more than the margin instead.
+        limit: the end of the metric's scale, 1 or 0, where no value lies beyond it: beside a control that leaves less
+            than twice the margin, half of what it leaves is asked instead. None where there is no such end.
     """
 
     role: str
     margin: float
     lower: bool = False
+    limit: float | None = None
+
+    def asks(self, control: float) -> float:
+        """Return what the difference to a control of some value must exceed."""
+        return self.margin if self.limit is None else margin_beside(control, self.margin, self.limit)
+
+    @property
+    def said(self) -> str:
+        """What the difference must exceed, in words."""
+        return f"{self.margin:g}" + ("" if self.limit is None else ", or half of what the control leaves")
 
 
 @dataclass(frozen=True)
@@ -159,19 +172,22 @@ class Rule:
     def digest(self) -> str:
         """SHA-256 of the rule's content: another threshold, another digest.
 
-        Roles are spelled as they were when the first rules were fixed, so that the digests of those still tell.
+        Roles are spelled as they were when the first rules were fixed, and a control without a limit says nothing of
+        it, so that the digests of those still tell.
         """
         content = asdict(self)
         del content["sentence"]
         for control in content["controls"]:
             role = control.pop("role")
             control["subject"] = _FIRST_SPELLED.get(role, role)
+            if control["limit"] is None:
+                del control["limit"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference, trained minus control: median, interval at 95 %, in how many networks it holds."""
+    """A paired difference, trained minus control: what it must exceed, its median, interval, in how many it does."""
 
     role: str
     margin: float
@@ -341,12 +357,14 @@ def _against(
     difference = median_interval([_gap(control, *pair) for pair in pairs], level)
     if difference is None:
         return "undecided", f"{several(len(pairs), 'pair')} with {control.role!r}: too few at {level:.2%}"
-    if difference[0] > control.margin:
+    # What is asked depends on the pair.
+    beyond = median_interval([_gap(control, *pair) - control.asks(pair[1]) for pair in pairs], level) or (0.0, 0.0)
+    if beyond[0] > 0:
         return None
     shown = f"{difference[0]:.3g} to {difference[1]:.3g} at {level:.2%}"
-    if difference[1] <= control.margin:
-        return "not specific", f"the difference to the {control.role} ({shown}) does not exceed {control.margin:g}"
-    return "undecided", f"the difference to the {control.role} ({shown}) may exceed {control.margin:g}, or may not"
+    if beyond[1] <= 0:
+        return "not specific", f"the difference to the {control.role} ({shown}) does not exceed {control.said}"
+    return "undecided", f"the difference to the {control.role} ({shown}) may exceed {control.said}, or may not"
 
 
 def true_of(table: pd.DataFrame, rule: Rule) -> dict[str, bool]:
@@ -364,7 +382,7 @@ def true_of(table: pd.DataFrame, rule: Rule) -> dict[str, bool]:
     for control in rule.controls:
         others = {pair: value for (_, pair), value in _by_network(table, rule, control.role).items() if pair}
         for (network, pair), value in values.items():
-            found[network] &= pair not in others or _gap(control, value, others[pair]) > control.margin
+            found[network] &= pair not in others or _gap(control, value, others[pair]) > control.asks(others[pair])
     return found
 
 
@@ -398,14 +416,14 @@ def _gap(control: Control, trained: float, other: float) -> float:
 def _difference(control: Control, pairs: list[tuple[float, float]]) -> Difference:
     import numpy as np
 
-    gaps = [_gap(control, *pair) for pair in pairs]
+    gaps, asked = [_gap(control, *pair) for pair in pairs], [control.asks(other) for _, other in pairs]
     return Difference(
         control.role,
-        control.margin,
+        float(np.median(asked)),
         float(np.median([other for _, other in pairs])),
         float(np.median(gaps)),
         median_interval(gaps),
-        sum(gap > control.margin for gap in gaps),
+        sum(gap > least for gap, least in zip(gaps, asked, strict=True)),
     )
 
 

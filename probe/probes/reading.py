@@ -14,9 +14,10 @@ from torch import Tensor
 
 from ..arguments import checked_arguments, whole
 from ..errors import ProbeError, unknown
+from ..evidence.margins import LEAST_MARGIN, MARGIN, margin_beside
 from ..intervals import bootstrap_counts
 from ..methods.probing.linear import LinearProbe
-from ..methods.probing.scores import MARGIN, Score, margin_beside
+from ..methods.probing.scores import Score
 from ..recording.recording import LayerRecording
 from ..recurrent.signals import Signal
 from ..showing import show
@@ -44,8 +45,6 @@ VERDICTS = {
     NOT_ABOVE: "a control does as well, or may, so that nothing here says that training made it",
     NO_NETWORK: "it is read clearly better than off the step, the inputs or a shuffled concept",
 }
-#: A direction is scaled up to what the probe reads as one more, at most 20 times.
-LEAST_MOVE = 0.05
 
 
 def written(value: float) -> str:
@@ -135,7 +134,7 @@ class SignalRead:
         best = self.scores[name]
         low, high = own.above(best, samples)
         worst = min((self.scores[network] for network in networks), key=lambda each: each.value, default=own)
-        if low > margin_beside(best.value):
+        if low > max(margin_beside(best.value), LEAST_MARGIN):
             verdict = ABOVE if networks else NO_NETWORK
         else:
             verdict = BELOW if own.above(worst, samples)[1] < -MARGIN else NOT_ABOVE
@@ -159,8 +158,8 @@ class Reading:
     *Above every control*: the 95 % interval of the difference to the best control, over sequences or groups, lies
     above 0.05; above a control of .9 it must lie above half of what the control leaves unexplained, and above 0.01.
     *Below every network*: the interval of the difference to the worst of the networks lies below -0.05. Else *not
-    specific*: nothing here says that training made it. *No network compared*: only the step, the inputs or a shuffled
-    concept are beaten.
+    above every control*: nothing here says that training made it. *No network compared*: only the step, the inputs or
+    a shuffled concept are beaten.
 
     Attributes:
         title: what was read, how it was scored, and on what.
@@ -292,7 +291,7 @@ class Reading:
     def _moves(self, probe: LinearProbe | None, along: np.ndarray, signal: str) -> float:
         """Return by how much the probe's reading moves along a direction in which the concept grows by one."""
         moves = 0.0 if probe is None else float(probe.weight[0] @ along)
-        if moves < LEAST_MOVE:
+        if moves < MARGIN:  # scaled up to one more it would be 20 times as long
             raise ProbeError(
                 f"States of {signal} that differ by one in the concept at the same step differ by {moves:.2f} in "
                 "what the probe reads: it reads the step. There is no direction that is not the step's."

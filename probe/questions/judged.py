@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ..evidence.findings import DataFigure
+from ..evidence.margins import LEAST_MARGIN, MARGIN
 from ..evidence.measurements import Network, measurement, only
 from ..evidence.words import place
-from ..methods.probing.scores import LEAST_MARGIN, MARGIN
 from ..plots.networks import draw_scores, kinds_of
 from ..plots.study_figures import drawing, drawn, shortened
 from ..plots.style import new_figure

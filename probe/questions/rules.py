@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..evidence.claims import Range, Rule
+from ..evidence.claims import Control, Range, Rule
+from ..evidence.margins import MARGIN
 
 #: The fewest networks that a verdict is about; one network alone is undecided, whatever its numbers are.
 NEEDS = 10
@@ -13,6 +14,16 @@ ANSWERING = ("trained", "fitted head", "planted", "other")
 INITIAL, FITTED = "own initialisation", "fitted head"
 #: Where a question looks at one step alone.
 ONE_STEP = "after interchange_step, or else after a step from the middle on"
+
+
+def above(role: str, margin: float = MARGIN) -> Control:
+    """Return a control of a metric that is at most 1, above which a network must lie."""
+    return Control(role, margin, limit=1.0)
+
+
+def below(role: str, margin: float = MARGIN) -> Control:
+    """Return a control of an error that is at least 0, below which a network must lie."""
+    return Control(role, margin, lower=True, limit=0.0)
 
 
 def rule(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..errors import ProbeError, several
+from ..evidence.margins import MARGIN
 from ..methods.causal.pairs import Pairs, all_pairs, whole
 from ..subjects.answers import (
     answered_rows,
@@ -25,8 +26,8 @@ from ..subjects.subject import Subject, per_subject
 
 #: By chance alone a network passes for better than a guess in one of so many.
 CHANCE = 1 / 40
-#: The most pairs that are run at a step, and the share of them in which another state must move the answer.
-MOST, MOVED = 512, 0.05
+#: The most pairs that are run at a step.
+MOST = 512
 #: A rule on the share of right answers that is kept asks for so much.
 KEPT = 0.95
 
@@ -152,7 +153,7 @@ def _why_unmoved(subject: Subject, step: int) -> str | None:
         else:
             way = (target - own)[other]
             share = float(moved[other].double() @ way / (way @ way))
-    if share > MOVED:
+    if share > MARGIN:
         return None
     return (
         f"with the whole state of another sequence put in {end.after(step)} the answer hardly follows it "

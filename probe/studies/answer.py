@@ -202,7 +202,7 @@ def allowed(table: pd.DataFrame, claim: Claim) -> str:
     if alike := [_control(table, gap) for gap in near if gap.control in rule.established_if]:
         return f"true of this network, and as true of {listed(alike)}"
     if near:
-        close = [f"{called(table, gap.role)} is within {gap.margin:g} of it" for gap in near]
+        close = [f"{called(table, gap.role)} is within {gap.margin:.3g} of it" for gap in near]
         return f"true of this network; {listed(close)}, and not in the bound"
     there = [gap.role for gap in claim.differences]
     if missing := [control.role for control in rule.controls if control.role not in there]:

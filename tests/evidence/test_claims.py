@@ -56,6 +56,14 @@ TRAINED, ALL = table(SPREAD), table([1.0] * 12)
 MAY = less([0.01 * (k - 6) for k in range(12)])
 SHARE = rule(statistic="share", established_if=Range.at_least(0.5), refuted_if=Range.at_most(0.2))
 
+#: A score is at most 1, and an error at least 0: near that a rule asks for half of what its control leaves.
+near_the_end = rule(controls=(Control(OWN, 0.05, limit=1.0),))
+small_error = rule(
+    established_if=Range.at_most(0.02),
+    refuted_if=Range.above(0.1),
+    controls=(Control(OWN, 0.05, lower=True, limit=0.0),),
+)
+
 #: What is judged, its verdict, and a part of the reason.
 VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
     "high": (rule(), [TRAINED], "established", ""),
@@ -71,6 +79,16 @@ VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
     "a control as high": (controlled(OWN), [TRAINED, less([0.0] * 12)], "not specific", f"the {OWN} ("),
     "a control below the margin": (controlled(OWN, margin=0.2), [TRAINED, less([0.25] * 12)], "established", ""),
     "exactly the margin": (controlled(OWN, margin=0.5), [ALL, table([0.5] * 12, OWN)], "not specific", ""),
+    "half of what is left": (near_the_end, [table([0.99] * 12), table([0.96] * 12, OWN)], "established", ""),
+    "less than half of it": (
+        near_the_end,
+        [table([0.97] * 12), table([0.96] * 12, OWN)],
+        "not specific",
+        "or half of",
+    ),
+    "no room": (near_the_end, [ALL, table([1.0] * 12, OWN)], "not specific", ""),
+    "as much room as needed": (near_the_end, [table([0.92] * 12), table([0.5] * 12, OWN)], "established", ""),
+    "half of an error": (small_error, [table([0.01] * 12), table([0.04] * 12, OWN)], "established", ""),
     "differences of both signs": (controlled(OWN, margin=0.0), [TRAINED, MAY], "undecided", f"to the {OWN} ("),
     "a control not measured": (controlled(HEAD), [TRAINED], "undecided", "'fitted head' was not measured"),
     "too few pairs": (controlled(OWN), [TRAINED, table(LOW[:9], OWN)], "undecided", f"9 pairs with '{OWN}'"),

@@ -11,10 +11,6 @@ from jaxtyping import Float, Int
 from ...intervals import share_interval, studentised_interval
 from .linear import ROUNDING
 
-#: A score beats a control if the lower end of the interval of their difference is above this, or above less near the
-#: ceiling (`margin_beside`), where it is at least the second.
-MARGIN, LEAST_MARGIN = 0.05, 0.01
-
 
 @dataclass(frozen=True, eq=False)
 class Score:
@@ -108,15 +104,6 @@ def _value_and_error(terms: Sequence[tuple[int, Score]], counts: np.ndarray) -> 
     moves = sum(sign * moved for sign, _, moved in found)
     many = counts.shape[1]
     return value, np.sqrt((counts * moves**2).sum(1) * many / max(many - 1, 1))
-
-
-def margin_beside(control: float) -> float:
-    """Return by how much a score must exceed a control's: by 0.05, or by half of what the control leaves unexplained.
-
-    Above a control of .95 there is no room for 0.05. Half of what is left counts where that is less, but at least
-    0.01: above a control of .99 nothing can be shown.
-    """
-    return min(MARGIN, max((1 - control) / 2, LEAST_MARGIN))
 
 
 def _mean_score(loss: np.ndarray, scale: np.ndarray) -> np.ndarray | np.floating:

@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ...errors import ProbeError, several
-from ...evidence.claims import Control
 from ...evidence.measurements import Network, measurement, one, only, tabulate
 from ...evidence.words import said
 from ...intervals import share_interval
@@ -22,7 +21,7 @@ from ...subjects.answers import answered_rows, answers, answers_at_steps, rows_a
 from ...subjects.subject import Subject, as_subjects, by_network
 from .. import needs
 from ..question import Answered, Question, Told
-from ..rules import ANSWERING, FITTED, INITIAL, rule
+from ..rules import ANSWERING, FITTED, INITIAL, above, below, rule
 from ..told import of_network
 
 #: What rows say that they were measured for: the answer after the last step, and those after every step.
@@ -35,23 +34,23 @@ def question(subject: Subject) -> Question:
     """Return the question whether answers are right, after each step that the readout names."""
     name = f"“{subject.concept.name}”"
     of_last = rule(
-        "right-answers",
+        "right-answers-2",
         f"The answers to {name} are right.",
         "accuracy",
         definition="Share of right answers; the null always gives the most frequent one.",
         source="Hupkes et al. 2018",
         at_least=0.95,
-        controls=(Control("null", 0.05),),
+        controls=(above("null"),),
     )
     of_steps = rule(
-        "step-answers",
+        "step-answers-2",
         f"The answers to {name} are right after every step that is answered.",
         "worst_step_error",
         definition="Share of wrong answers over all sequences and all steps after which the readout answers; of "
         "several answers the worst.",
         source="Sussillo & Barak 2013, Opening the black box, section 3.1",
         at_most=0.01,
-        controls=(Control(FITTED, 0.05, lower=True),),
+        controls=(below(FITTED),),
     )
     last = needs.right_answers(subject) is None and needs.exact(subject) is None
     rules = (of_last,) * last + (of_steps,) * (at_steps(subject) is None)

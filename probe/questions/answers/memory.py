@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...evidence.claims import Control
+from ...evidence.margins import MARGIN
 from ...evidence.measurements import only
 from ...evidence.words import said
 from ...influence.lags import Lags, apart
@@ -24,7 +25,6 @@ from ..interventions.patching import Value, draw_lines, table_of
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, rule
 from ..told import controls_of, figure_of, of_network
-from ..uses import MOVED
 
 QUESTION = "memory"
 #: Of so many sequences the state is replaced, after so many steps at most.
@@ -69,7 +69,7 @@ def _hardly_changed(subject: Subject) -> str | None:
         return None
     return (
         "another state after a step of the first half of a sequence changes the answer at once by less than "
-        f"{MOVED:.0%} of the standard deviation of the right answers, and nothing is a share of that"
+        f"{MARGIN:.0%} of the standard deviation of the right answers, and nothing is a share of that"
     )
 
 
@@ -123,7 +123,7 @@ def _at_once(subject: Subject, lags: Lags) -> float | None:
 
 
 def _least(subject: Subject) -> float:
-    return MOVED * float(np.nanstd(ends_of(subject).values))
+    return MARGIN * float(np.nanstd(ends_of(subject).values))
 
 
 #: From a subject, rows and a step to the states that are put in, (row, size), and where there is one, (row,).

@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
-from ...evidence.claims import Control
 from ...evidence.measurements import only
 from ...methods.causal.class_means import classes_at
 from ...subjects.answers import task_of
@@ -17,7 +16,7 @@ from ...subjects.ends import machine_of
 from ...subjects.subject import Subject
 from .. import needs
 from ..question import Question
-from ..rules import ANSWERING, FITTED, rule
+from ..rules import ANSWERING, FITTED, above, rule
 from .patching import Value, draw_lines, table_of
 
 _RATIO, _BALANCED = "class_mean_ratio", "balanced_class_mean_ratio"
@@ -37,14 +36,14 @@ def question(subject: Subject) -> Question:
         "from the nearest mean after every step, as an automaton does, may keep fewer answers.",
         rules=(
             rule(
-                "class-means",
+                "class-means-2",
                 f"The network needs nothing of its state but {name}: class means do as well.",
                 "worst_class_mean_ratio",
                 definition="Accuracy with every state at a step replaced by the mean of its value's states, over own "
                 "accuracy; the worst step.",
                 source="Chan et al. 2022",
                 at_least=0.95,
-                controls=(Control(FITTED, 0.05),),
+                controls=(above(FITTED),),
             ),
         ),
         version=2,

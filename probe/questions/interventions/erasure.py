@@ -26,7 +26,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ...errors import ProbeError
-from ...evidence.claims import Control
+from ...evidence.margins import MARGIN
 from ...evidence.measurements import only
 from ...methods.causal.alignment import ITERATIONS
 from ...methods.causal.alignment_controls import halves, random_bases
@@ -39,13 +39,11 @@ from ...subjects.plans import search_of
 from ...subjects.subject import Subject
 from .. import needs
 from ..question import Question
-from ..rules import ANSWERING, FITTED, ONE_STEP, rule
+from ..rules import ANSWERING, FITTED, ONE_STEP, below, rule
 from .patching import Value, find, table_of
 
 #: Orders of labels that the shuffled control is the mean of; dimensions that are projected out, and random subspaces.
 SHUFFLES, RANK, RANDOM = 20, 2, 50
-#: Answers that are right more often than the floor by no more are no better than the later inputs allow.
-BOUND = 0.05
 #: What is erased -> its label on the axis.
 COLUMNS = {
     "own_accuracy": "nothing",
@@ -74,14 +72,14 @@ def question(subject: Subject) -> Question:
         settings={"iterations": 0},
         rules=(
             rule(
-                "erasure",
+                "erasure-2",
                 f"With {name} erased from the state, the answer is no better than the later inputs allow.",
                 "erased_excess",
                 definition="Accuracy with the concept erased (one-hot LEACE, held out), minus that of the best "
                 f"constant answer given the later inputs, {ONE_STEP}.",
                 source="Belrose et al. 2023; Elazar et al. 2021",
-                at_most=BOUND,
-                controls=(Control(FITTED, 0.1, lower=True),),
+                at_most=MARGIN,
+                controls=(below(FITTED, 0.1),),
             ),
         ),
         version=2,
@@ -101,7 +99,7 @@ def why_not_above_floor(subject: Subject, step: int | None = None) -> str | None
     except ProbeError as error:
         return str(error).rstrip(".")
     own, floor = erasing.own(), erasing.floor()
-    if own - floor > BOUND:
+    if own - floor > MARGIN:
         return None
     return (
         f"the network answers {own:.1%} of the sequences right, and without any state {ends_of(subject).after(at)} "

@@ -11,7 +11,6 @@ import torch
 from matplotlib.axes import Axes
 
 from ...errors import ProbeError, several
-from ...evidence.claims import Control
 from ...evidence.words import listed
 from ...methods.causal.directions import joint_directions
 from ...methods.causal.pairs import Pairs, Put, along_coordinate, columns, whole
@@ -25,7 +24,7 @@ from ...subjects.ends import affordable_runs, part_of, runs_of, said_of
 from ...subjects.subject import Subject, by_network
 from .. import needs, uses
 from ..question import Answered, Question, Told
-from ..rules import ANSWERING, FITTED, rule
+from ..rules import ANSWERING, FITTED, above, rule
 from .patching import Value, table_of
 
 #: Puts nothing in.
@@ -51,7 +50,7 @@ def question(subject: Subject) -> Question:
     """Return the question, asked where the readout answers after more than the last step."""
     wanted = (needs.runs, needs.exact, _ONE_DIRECTION, _steps_to_patch, uses.guessing_at_steps)
     askable = all(need(subject) is None for need in wanted)
-    name, beside = f"“{subject.concept.name}”", (Control(FITTED, 0.05),)
+    name, beside = f"“{subject.concept.name}”", (above(FITTED),)
     return Question(
         "single-answers",
         "Does the direction in which states move with the answer carry it from step to step?",
@@ -60,7 +59,7 @@ def question(subject: Subject) -> Question:
         ANSWERING,
         rules=(
             rule(
-                "single-followed",
+                "single-followed-2",
                 f"The direction in which states move with {name} carries it: later answers follow it alone.",
                 "worst_followed",
                 definition="Share of right answers to the spliced sequence, after steps at which it has another "
@@ -71,7 +70,7 @@ def question(subject: Subject) -> Question:
                 controls=beside,
             ),
             rule(
-                "single-score",
+                "single-score-2",
                 f"Along that direction the answers to {name} follow as far as along the whole state.",
                 "worst_score",
                 definition="(followed - followed with nothing put in) / (followed with the whole state - followed "

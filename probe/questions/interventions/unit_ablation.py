@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
+from ...evidence.margins import MARGIN
 from ...evidence.measurements import one, only
 from ...evidence.words import largest, listed, said
 from ...methods.causal.ablation import Resampling
@@ -26,8 +27,6 @@ from ..told import controls_of
 from .patching import Value, draw_lines, table_of
 from .shares import draw_ranked
 
-#: A unit is called needed if its ablation costs more than this.
-COSTLY = 0.05
 #: Where not all units are ablated, so many are those that follow the concept most; the others are random.
 FOLLOWING = 16
 #: So many units are kept together.
@@ -142,7 +141,7 @@ def _values(subject: Subject, draws: int, keep: int | None, *, by_value: bool) -
     for unit in units:
         answers = without([unit])
         drop, expected = own - score(answers), clean.expected.repeat_interleave(draws)
-        costly += drop > COSTLY
+        costly += drop > MARGIN
         yield "unit_drop", drop, named([unit])
         yield "unit_answer_change", float((answers.expected - expected).abs().mean()), named([unit])
     yield "costly_units", float(costly), {}
@@ -151,7 +150,7 @@ def _values(subject: Subject, draws: int, keep: int | None, *, by_value: bool) -
         yield from (("kept_accuracy", accuracy, named([unit])) for unit, accuracy in zip(units, alone, strict=True))
         kept = [units[int(np.argmax(alone))]]
         yield "best_kept_accuracy", max(alone), named(kept)
-        if own - none > COSTLY:
+        if own - none > MARGIN:
             yield "best_single_unit_score", (max(alone) - none) / (own - none), named(kept)
         while len(kept) < (len(units) if keep is None else min(keep, len(units))):
             rest = [unit for unit in units if unit not in kept]
@@ -198,7 +197,7 @@ def tell(answered: Answered) -> Told:
         f"We ran {end.said}, and ablated {count} of {end.machine.dynamics.units} units, each alone: after every step "
         "its state is that after another beginning of a sequence, at the same distance from the end (resample "
         f"ablation, {ends.DRAWS} draws each). Then all other units are ablated, and the one that adds most is kept, "
-        f"up to {KEPT}. The accuracy is {right}{weight}. Units are enough if they lose at most {COSTLY}, and at most "
+        f"up to {KEPT}. The accuracy is {right}{weight}. Units are enough if they lose at most {MARGIN}, and at most "
         "half of what all units make."
     )
     return Told({"answer": words(table, controls_of(answered, "unit_drop")), "setup": setup})
@@ -207,7 +206,7 @@ def tell(answered: Answered) -> Told:
 def words(table: pd.DataFrame, controls: str = "") -> str:
     """Return the sentences on what the ablations of one network show."""
     own, none = (one(table, metric=metric) for metric in ("own_accuracy", "none_kept_accuracy"))
-    if own - none <= COSTLY:
+    if own - none <= MARGIN:
         return (
             f"With all units ablated the accuracy is {said(none)}, and without ablation {said(own)}: so the cost of "
             "a single unit means nothing."
@@ -218,11 +217,11 @@ def words(table: pd.DataFrame, controls: str = "") -> str:
     without = "one of them" if len(most) > 1 else "it"
     answer = (
         f"{which} most of the {len(drops)} that were ablated: without {without} the accuracy falls by "
-        f"{said(drops['value'].max())}{controls}. {int((drops['value'] > COSTLY).sum())} of them cost more than "
-        f"{COSTLY}."
+        f"{said(drops['value'].max())}{controls}. {int((drops['value'] > MARGIN).sum())} of them cost more than "
+        f"{MARGIN}."
     )
     kept = only(table, metric="best_kept_accuracy")
-    enough = kept[kept["value"] >= own - min(COSTLY, (own - none) / 2)]
+    enough = kept[kept["value"] >= own - min(MARGIN, (own - none) / 2)]
     last = enough.iloc[0] if len(enough) else kept.iloc[-1]
     units = str(last["units"]).split()
     alone = f"unit {units[0]} alone keeps" if len(units) == 1 else f"units {listed(units)} alone keep"

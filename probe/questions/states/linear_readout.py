@@ -18,13 +18,14 @@ from matplotlib.ticker import MaxNLocator
 
 from ...errors import ProbeError, several
 from ...evidence.claims import Control
+from ...evidence.margins import LEAST_MARGIN
 from ...evidence.measurements import measurement, only, tabulate
 from ...evidence.words import said
 from ...methods.probing.controls import clock_r_squared, online_codelength, signed_sums, variance_shares
 from ...methods.probing.groups import LEAST_STATES, folds
 from ...methods.probing.linear import LeastSquares, fit_linear, r_squared
 from ...methods.probing.prefixes import StepStates, pool
-from ...methods.probing.scores import LEAST_MARGIN, of_parts, of_rounding
+from ...methods.probing.scores import of_parts, of_rounding
 from ...plots.networks import draw_dots, draw_role_lines
 from ...plots.style import axes_or_new
 from ...recurrent.signals import Signal
@@ -32,7 +33,7 @@ from ...subjects.states import rows_within_budget, step_states, studied_layer
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
-from ..rules import INITIAL, rule
+from ..rules import INITIAL, above, rule
 from ..told import measured_on
 
 QUESTION = "linear_readout"
@@ -61,14 +62,14 @@ def question(subject: Subject) -> Question:
         leads=True,
         rules=(
             rule(
-                "linear-readout",
+                "linear-readout-2",
                 f"A linear probe reads {name} out of the last state.",
                 "last_step_r_squared",
                 definition="Held-out R² of a least-squares probe at the last step (halves, both ways), the smallest "
                 "of the layer's states.",
                 source="Hupkes et al. 2018",
                 at_least=0.95,
-                controls=(Control(INITIAL, 0.02),),
+                controls=(above(INITIAL, 0.02),),
             ),
             rule(
                 "selectivity",

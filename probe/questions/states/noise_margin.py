@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
-from ...evidence.claims import Control
 from ...evidence.measurements import measurement, tabulate
 from ...methods.decomposition.noise import noisy_accuracy
 from ...plots.legends import legend_above
@@ -20,7 +19,7 @@ from ...subjects.ends import cost, ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
 from ..question import Answered, Question, Told
-from ..rules import ANSWERING, FITTED, rule
+from ..rules import ANSWERING, FITTED, above, rule
 from ..told import controls_of, figure_of, of_network
 
 QUESTION = "noise_margin"
@@ -49,14 +48,14 @@ def question(subject: Subject) -> Question:
         settings={"draws": draws},
         rules=(
             rule(
-                "noise-margin",
+                "noise-margin-2",
                 f"“{subject.concept.name}” is held with a margin.",
                 "noisy_accuracy",
                 definition="Share of right answers with Gaussian noise of .1 of each number's own standard deviation "
                 "in every number of the state after every step.",
                 source="Sussillo & Barak 2013",
                 at_least=0.95,
-                controls=(Control(FITTED, 0.2),),
+                controls=(above(FITTED, 0.2),),
             ),
         ),
         version=2,

@@ -258,7 +258,7 @@ def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str
 def _computed(called: str, finding: Finding, claim: Claim) -> Sentence:
     """Return how a claim is computed, and why it has its verdict."""
     rule = claim.rule
-    gaps = "; ".join(f"{gap.value:+.3g} (must exceed {gap.margin:g})" for gap in claim.differences)
+    gaps = "; ".join(f"{gap.value:+.3g} (must exceed {gap.margin:.3g})" for gap in claim.differences)
     planted = "; ".join(f"{name} {value:.3g}" for name, value in claim.planted.items())
     interval = "" if claim.interval is None else format_cell(claim.interval, digits=3)
     parts = {"Interval": interval, "difference": gaps, "planted": planted, "source": rule.source}
