@@ -41,10 +41,10 @@ from probe.subjects.subject import Subject
 PICTURE = "picture.png"
 TITLE = "How do recurrent networks hold three bits?"
 ABOUT = (
-    f"We committed the rules but F7 before we trained these networks, with seeds from {SEEDS[0]} on. The controls are "
-    "the same networks before their training, with a fitted head where we ask for answers. We test with rarer pulses "
-    "than in training, so that the answer takes memory. The task is that of Sussillo & Barak 2013, the recipe follows "
-    "Golub & Sussillo 2018."
+    f"We committed the rules but F7 before we trained these networks, with seeds from {SEEDS[0]} on. The controls "
+    "are the same networks before their training, with a fitted head where we ask for answers. We test with rarer "
+    "pulses than in training, so that the answer takes memory. The task is that of Sussillo & Barak 2013, the recipe "
+    "follows Golub & Sussillo 2018."
 )
 HISTORY = (
     f"F1 to F5 were judged once before, on seeds {FIRST[0]} to {FIRST[-1]}. Those rules are in the same commit as "
