@@ -449,7 +449,8 @@ def with_strongest(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     """Return the rows that a rule is about, each pair with its strongest controls.
 
     For the control `strongest head` each pair gets a row more: the head that does best by the rule. Of several
-    networks with random weights of a pair only the one that does best by the rule is left.
+    networks with random weights of a pair, or with heads that were fitted in several ways, only the one that does
+    best by the rule is left.
 
     Args:
         table: measurements of trained networks and of their controls.
@@ -460,7 +461,7 @@ def with_strongest(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     rows = of_rule(table, rule).reset_index(drop=True)
     best_first = rows.sort_values("value", ascending=math.isfinite(rule.established_if.high), kind="stable")
     paired = best_first["pair"].notna() & (best_first["pair"] != "")
-    beaten = (best_first["role"] == RANDOM) & paired & best_first.duplicated(["role", "pair"])
+    beaten = best_first["role"].isin(CONTROLS) & paired & best_first.duplicated(["role", "pair"])
     rows = best_first[~beaten].sort_index()
     if all(control.role != STRONGEST for control in rule.controls):
         return rows
@@ -473,9 +474,10 @@ def with_strongest(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
 
 
 def called(table: pd.DataFrame, role: str, best: str = "best") -> str:
-    """Return what words call the controls of a role: of several with random weights beside a network the best."""
+    """Return what words call the controls of a role: of several that a study makes beside a network the best."""
     copies = table[table["role"] == role].groupby("pair")["network"].nunique().max()
-    return f"the {best} of {copies} networks with random weights" if role == RANDOM and copies > 1 else role
+    names = dict(zip(CONTROLS, ("networks with random weights", "fitted heads"), strict=True))
+    return f"the {best} of {copies} {names[role]}" if role in names and copies > 1 else role
 
 
 def _check_judging(table: Any, rules: Any, family: Any) -> tuple[Rule, ...]:

@@ -85,7 +85,8 @@ class Question:
         version: raised by hand when what the question computes is changed.
         together: whether `measure` takes all networks of a study at once, to compare them with each other.
         copies: how many networks with random weights are measured beside a network at most; None for all there are.
-            A rule is judged against one of a pair.
+            A rule is judged against the best of a pair.
+        heads: the same of networks that were not trained, with heads that are fitted to them in several ways.
         text: what a page says of the question below its answer: what is done, in words that no number decides.
         leads: whether its finding is one of the first sentences of a study's page.
     """
@@ -102,6 +103,7 @@ class Question:
     version: int = 1
     together: bool = False
     copies: int | None = 1
+    heads: int | None = 1
     text: str = ""
     leads: bool = False
 
@@ -139,8 +141,10 @@ class Question:
             ProbeError: as `measure` says; or it raises something else, or returns no table of measurements.
         """
         asked = [one for one in subjects if one.network.role in self.roles and self._counts(one, subjects[0])]
-        random = [one for one in asked if one.network.role == "random weights"]
-        left_out = random[self.copies :] if self.copies is not None and not self.together else []
+        left_out = list[Subject]()
+        for role, most in (("random weights", self.copies), ("fitted head", self.heads)):
+            if most is not None and not self.together:
+                left_out += [one for one in asked if one.network.role == role][most:]
         what = f"The measure of the question {self.name!r}"
         with calling(what, _MEASURE, QuestionError):
             found = self.measure([one for one in asked if one not in left_out], **self.settings)

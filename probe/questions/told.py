@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..evidence.claims import RANDOM, called
+from ..evidence.claims import called
 from ..evidence.findings import DataFigure
-from ..evidence.measurements import only
+from ..evidence.measurements import CONTROLS, only
 from ..evidence.words import listed, said
 from ..plots.study_figures import drawing, drawn
 from ..subjects.alphabet import affordable, around, at_lengths
@@ -58,12 +58,12 @@ def of_network(answered: Answered, metric: str, **columns: str) -> pd.DataFrame:
 def values_of_controls(answered: Answered, metric: str) -> dict[str, float]:
     """Return the largest value of a metric in each control, the median of those of a role, by what words call them.
 
-    Of several networks with random weights it is that of the best.
+    Of several that the study makes it is that of the best.
     """
     rows = only(answered.table, metric=metric)
     rows = rows[rows["network"] != answered.subject.network.name]
     values = rows.groupby(["role", "network"], sort=False)["value"].max().groupby("role", sort=False)
-    best = values.median().to_dict() | {role: most for role, most in values.max().items() if role == RANDOM}
+    best = values.median().to_dict() | {role: most for role, most in values.max().items() if role in CONTROLS}
     return {called(rows, str(role)): float(value) for role, value in best.items()}
 
 

@@ -15,7 +15,7 @@ from ..errors import ProbeError, about
 from ..evidence.measurements import CONTROLS, tabulate
 from ..number_of_controls import RANDOM_NETWORKS
 from ..questions.question import Question, QuestionError
-from ..subjects.controls import fitted_head, random_weights_controls
+from ..subjects.controls import fitted_heads, random_weights_controls
 from ..subjects.subject import Subject, by_network
 from . import identity
 from .asked import chosen
@@ -69,7 +69,7 @@ def groups_of(
     """Return each trained network with its controls, and every other network alone, by the name of the first.
 
     Its controls are those that were given with its pair, and those that the study makes: `copies` networks with
-    random weights, and one that was not trained (its own initialisation where that was given) with a head that is
+    random weights, and one that was not trained (its own initialisation where that was given) with heads that are
     fitted to it. Of several networks each has random weights of its own: one draw would be counted as many.
     """
     networks = by_network(subjects)
@@ -87,8 +87,8 @@ def groups_of(
             own_start = [one for one in beside if one.network.role == "own initialisation"]
             if CONTROLS[0] in controls:
                 beside += random_weights_controls(subject, copies, seed, own_start)
-            if CONTROLS[1] in controls and beside and (fitted := fitted_head(subject, beside[0])):
-                beside.append(fitted)
+            if CONTROLS[1] in controls and beside:
+                beside += fitted_heads(subject, beside[0])
             found[network.name] = (*own, *beside)
         elif network.role in ALONE or not network.pair:
             found[network.name] = own

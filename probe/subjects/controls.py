@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,16 @@ from torch.utils import _pytree as pytree
 
 from ..errors import ProbeError
 from ..evidence.measurements import Network
+from ..methods.decomposition.noise import DOSE, noisy_runs
 from ..methods.probing.linear import LinearProbe, fit_linear
+from ..recurrent.layers import Layer
 from ..recurrent.random_weights import TRIES, random_weights, same_states
 from .answers import rows_at_steps
+from .ends import ends_of, top_of
 from .functions import calling
 from .networks.seen import as_seen, seen_layers
 from .readouts import CLASSES, NUMBER, Head, Readout, copied, linear
+from .stacks import of_last
 from .states import packed, run
 from .subject import Subject, per_subject
 
@@ -28,6 +33,10 @@ from .subject import Subject, per_subject
 _NEVER = -50.0
 #: Networks are compared on so many sequences, and on so many more where they are the same there.
 _FEW, _MORE = 8, 512
+#: Heads are fitted under noise in so many runs of each sequence, on weights as they are and on doubled ones: with
+#: those the counter's heads answer best under noise (`models.scale`).
+RUNS = 4
+UNDER_NOISE = {"fitted head under noise": 1.0, "fitted head under noise, weights doubled": 2.0}
 
 
 def random_weights_controls(
@@ -119,38 +128,82 @@ def _upright(value: Tensor) -> Tensor:
     return value * torch.where(first < 0, -1, 1)[0]
 
 
-def fitted_head(subject: Subject, recurrence: Subject | None = None) -> Subject | None:
-    """Return a network that was not trained, with a head fitted to the right answers; None if no head can be fitted.
+def fitted_heads(subject: Subject, recurrence: Subject | None = None) -> list[Subject]:
+    """Return a network that was not trained, with heads fitted to the right answers; none if no head can be fitted.
 
     The states of a random network are some function of its inputs, and a head that is fitted to them may answer well:
-    what a search finds in such a network was not made by training. It is fitted at all steps after which the readout
-    answers; where the answer stands in the network's output, to the hidden state of its last layer. Recurrent weights
-    are those of `recurrence`, or random.
+    what a search finds in such a network was not made by training. The first head is fitted at all steps after which
+    the readout answers; where the answer stands in the network's output, to the hidden state of its last layer.
+    Recurrent weights are those of `recurrence`, or random. Two more are fitted to states that were reached under
+    noise, one of them on recurrent weights twice as large: under noise the first one is no opponent.
 
     Reference:
         docs/science.md, "Controls".
     """
     if subject.readout is None:
-        return None
+        return []
     rows, model = rows_at_steps(subject), (recurrence or random_weights_controls(subject)[0]).model
-    lengths, concept, own = subject.lengths[rows], subject.answered, subject.head
+    lengths, concept = subject.lengths[rows], subject.answered
     there = subject.asked.answered(lengths, subject.x.shape[1]) & np.isfinite(concept.values[rows])
     right = concept.values[rows][there]
     read = subject.read or seen_layers(model, subject.x[:1], tolerance=subject.tolerance)[-1]
     if len(np.unique(right)) < 2 or (subject.read is None and read.reads_back):
-        return None
+        return []
     hidden = run(model, subject.x[rows], lengths, [read.name], [read.output], tolerance=subject.tolerance)
     hidden = hidden[read.name, read.output]
     states = hidden[torch.as_tensor(there[:, : hidden.shape[1]])].double().numpy()
+    first = _with_head(subject, model, read, _fitted(subject, states, right))
+    return [first, *_heads_under_noise(subject, first, read)]
+
+
+def _heads_under_noise(subject: Subject, first: Subject, read: Layer) -> Iterator[Subject]:
+    """Yield the same network with heads that are fitted under noise, and on larger weights; none if it cannot be run.
+
+    The noise is that of the question about noise, with other draws.
+    """
+    for name, factor in UNDER_NOISE.items():
+        network = first if factor == 1 else with_model(first, larger(first, factor), "fitted head", first.head)
+        with suppress(ProbeError):
+            end = ends_of(network)
+            lengths = subject.lengths[end.rows]
+            answered = of_last(subject.asked.answered(lengths, subject.x.shape[1])[:, :, None], lengths, end.steps)
+            asked, top = answered[:, :, 0] & np.isfinite(end.values), top_of(end.machine.dynamics, read)
+            found = [
+                (states[:, top].numpy()[asked[:, step]], end.values[asked[:, step], step])
+                for _, step, states in noisy_runs(end.machine, {DOSE: RUNS}, seed=subject.seed + 1)
+                if asked[:, step].any()
+            ]
+            states, right = (np.concatenate(each) for each in zip(*found, strict=True))
+            yield _with_head(subject, network.model, read, _fitted(subject, states, right), name)
+
+
+def larger(subject: Subject, factor: float) -> nn.Module:
+    """Return a copy of a network in which the weights of the recurrent layers are multiplied; biases stay."""
+    model = copy.deepcopy(subject.model)
+    modules = {layer.module for layer in as_seen(model, subject.layers)}
+    with torch.no_grad():
+        for parameter in {one for module in modules for one in module.parameters() if one.dim() > 1}:
+            parameter.mul_(factor)
+    return model
+
+
+def _fitted(subject: Subject, states: np.ndarray, right: np.ndarray) -> Head:
+    """Return a head like a subject's that is fitted to right answers, (row,), after states, (row, unit)."""
+    concept, own = subject.answered, subject.head
     values = concept.levels if own is None else own.values.numpy()
     is_number = not concept.is_categorical if own is None else own.kind == NUMBER
     fitted = fit_linear(states, right[:, None]) if is_number else _logistic(states, right, values)
     scores = linear(torch.as_tensor(fitted.weight), torch.as_tensor(fitted.bias))
-    control = with_model(subject, model, "fitted head", Head(scores, NUMBER if is_number else CLASSES, values))
+    return Head(scores, NUMBER if is_number else CLASSES, values)
+
+
+def _with_head(subject: Subject, model: nn.Module, read: Layer, head: Head, name: str = "") -> Subject:
+    """Return a subject with another module and a fitted head, which reads a layer also where the output answers."""
+    control = with_model(subject, model, "fitted head", head, name)
     if subject.read is not None:
         return control
-    readout = Readout(subject.asked.concept, function=scores, combine=subject.asked.combine)
-    return dataclasses.replace(control, readout=readout, read=read)
+    readout = Readout(subject.asked.concept, function=head.inner, combine=subject.asked.combine)
+    return dataclasses.replace(control, readout=readout, read=as_seen(model, [read])[0])
 
 
 def with_model(subject: Subject, model: nn.Module, role: str, head: Head | None, name: str = "") -> Subject:

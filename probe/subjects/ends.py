@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import ProbeError, several
 from ..methods.clean_run import CleanRun
+from ..methods.dynamics import Dynamics
 from ..methods.machines import Machine
 from ..methods.probing.targets import LEAST_SEQUENCES
 from ..methods.readouts import StateReadout
@@ -80,6 +81,12 @@ class Ends:
         """Return where all numbers of a layer stand in a state; the lowest layer is 0."""
         units = range(self.stack[0].units * number, self.stack[0].units * (number + 1))
         return [column for unit in units for column in self.machine.dynamics.unit(unit)]
+
+
+def top_of(dynamics: Dynamics, read: Layer) -> slice:
+    """Return where in a state the numbers stand that a readout reads: the output of the highest layer."""
+    columns = dynamics.columns(read.output)
+    return slice(columns.stop - read.size(read.output), columns.stop)
 
 
 def cost_of_head(subject: Subject) -> float:
@@ -219,8 +226,7 @@ def _machine(
         after = torch.full_like(begin, torch.nan)
         after[reads] = dynamics.advance(states[-1][reads], inputs[reads, step : step + 1])
         states.append(after)
-    columns, every = dynamics.columns(read.output), torch.stack(states[1:], 1)
-    top = slice(columns.stop - read.size(read.output), columns.stop)
+    columns, every, top = dynamics.columns(read.output), torch.stack(states[1:], 1), top_of(dynamics, read)
     readout = StateReadout(lambda last: head(last[:, top].contiguous()), head.answer, head.expected)
     # Rows that go on alike from different states are different.
     starts = torch.arange(len(inputs)) * bool((begin != begin[:1]).any())

@@ -308,7 +308,7 @@ def test_a_control_that_guesses_is_no_control_of_what_rests_on_answers() -> None
         return [measurement("told", "told", one.network, 1.0) for one in subjects]
 
     for need, asked in ((needs.kept_answers, guessing), (needs.one_length, set[str]())):
-        question = Question("told", "Is it told?", measure, (need,), copies=None)
+        question = Question("told", "Is it told?", measure, (need,), copies=None, heads=None)
         assert set(question.ask(group)["network"]) == {one.network.name for one in group} - asked
 
 

@@ -23,11 +23,13 @@ import probe
 from probe import Study, record
 from probe.evidence.findings import DataFigure
 from probe.evidence.measurements import Network
-from probe.questions.states import gate_activity, linear_readout, single_units
+from probe.questions.interventions import class_means
+from probe.questions.states import gate_activity, linear_readout, noise_margin, single_units
 from probe.studies.measure import groups_of
 from probe.studies.prepare import prepare
 from probe.subjects.budget import Budget
 from probe.subjects.concepts import group_edges
+from probe.subjects.controls import UNDER_NOISE
 from probe.subjects.states import rows_within_budget
 from probe.subjects.subject import Subject
 
@@ -161,6 +163,25 @@ def test_the_planted_unit_is_told_beside_its_controls() -> None:
     lasting = rows(found.measurements, "lasting_monotone_accuracy").set_index("role")["value"]
     assert lasting["trained"] == 1
     assert lasting[["random weights", "fitted head"]].max() < 0.6
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_under_noise_a_network_stands_beside_heads_that_were_fitted_under_it() -> None:
+    """A head fitted without noise is no opponent there. The rule takes the best; elsewhere the first is asked."""
+    beside = group(study_of(planted()))
+    found = answer(noise_margin.question(beside[0]), beside)
+    heads = rows(found.measurements, "noisy_accuracy", role="fitted head").set_index("network")["value"]
+    first, under_noise, doubled = heads
+    assert [name.rpartition("/")[2] for name in heads.index] == ["fitted head", *UNDER_NOISE]
+    assert max(under_noise, doubled) > first + 0.1
+    (claim,) = found.claims
+    assert claim.differences[0].control == max(heads)
+    assert f"the best of 3 fitted heads {max(heads):.0%}" in found.notes["answer"]
+    assert "has 3 heads, fitted with and without noise" in found.notes["setup"]
+    elsewhere = answer(class_means.question(beside[0]), beside).measurements
+    assert elsewhere[elsewhere["role"] == "fitted head"]["network"].nunique() == 1
+    alone = [one for one in beside if one.network.name not in heads.index[1:]]
+    assert "That is a weak control" in answer(noise_margin.question(beside[0]), alone).notes["setup"]
 
 
 @pytest.mark.usefixtures("undrawn")

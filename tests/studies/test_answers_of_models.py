@@ -21,7 +21,7 @@ from probe.report.blocks import walk
 from probe.studies.pages import live_network
 from probe.studies.prepare import OUTPUT, prepare
 from probe.subjects.answers import answers_if_asked, answers_to
-from probe.subjects.controls import fitted_head
+from probe.subjects.controls import fitted_heads
 from probe.subjects.ends import ends_of, runs_of
 from probe.subjects.readouts import CLASSES, LOGIT, NUMBER
 from probe.subjects.subject import Subject
@@ -122,7 +122,7 @@ def test_what_no_module_makes_of_the_state_is_read_off_the_output() -> None:
     assert "no linear layer of Model makes its output" in str(live_network.explorer(subject))
     # A line through the places of categories would answer worse than it must, and flatter the network.
     names = {"three": lambda x: np.array(["c", "a", "b"])[np.cumsum(x[:, 0]).astype(int) % 3]}
-    control: Any = fitted_head(subject_of(counter(scores=3, reads=True), names))
+    control: Any = fitted_heads(subject_of(counter(scores=3, reads=True), names))[0]
     assert control.head.kind == CLASSES
 
 

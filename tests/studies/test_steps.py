@@ -78,7 +78,7 @@ def test_every_step_is_answered_and_follows_the_state(report: Report, of_one: Re
     assert at["n"].to_dict() == {step: int((ends > step).sum()) for step in range(8)}
     assert (at["value"] == 0).all()
     assert value(answers, "worst_step_error") == value(answers, "step_error") == 0
-    assert answers.claims[-1].rule.key == "step-answers"
+    assert answers.claims[-1].rule.key == "step-answers-2"
     assert value(answers, "worst_step_error", role="fitted head") > 0.01, "it cannot tell all counts apart"
     (model,) = prepare(study(layers=layers, lengths=ends))
     there = model.asked.answered(model.lengths, 8)
@@ -86,7 +86,7 @@ def test_every_step_is_answered_and_follows_the_state(report: Report, of_one: Re
     assert np.array_equal(given[there], right[there])
     assert value(single, "worst_followed_whole") == 1
     assert value(single, "followed_unpatched") == 0
-    assert {claim.rule.key for claim in single.claims} == {"single-followed", "single-score"}
+    assert {claim.rule.key for claim in single.claims} == {"single-followed-2", "single-score-2"}
     assert "We ran all 64 sequences." in single.notes["setup"]
     if layers == 1:
         begins = "The network answers “ones” wrong in 0.0% of 512 answers after every step; a fitted head"

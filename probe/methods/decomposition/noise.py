@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -10,6 +10,9 @@ from torch import Tensor
 
 from ...errors import ProbeError
 from ..machines import Machine
+
+#: The noise that is judged, and that heads are fitted under, in units of each number's standard deviation.
+DOSE = 0.1
 
 
 @torch.no_grad()
@@ -30,21 +33,35 @@ def noisy_accuracy(
     """
     if not doses or not all(0 <= dose < float("inf") and draws >= 1 for dose, draws in doses.items()):
         raise ProbeError(f"doses={dict(doses)} was given; doses must be 0 or more and draws at least 1.")
+    rows, length = machine.clean.inputs.shape[:2]
+    hits = dict.fromkeys(doses, 0)
+    for wanted, step, states in noisy_runs(machine, doses, seed=seed):
+        if step == length - 1:
+            right = machine.answers(states).chosen.double().view(len(wanted), -1) == correct.double()
+            for dose, count in zip(wanted, right.sum(1).tolist(), strict=True):
+                hits[dose] += count
+    return {dose: count / (doses[dose] * rows) for dose, count in hits.items()}
+
+
+@torch.no_grad()
+def noisy_runs(
+    machine: Machine, doses: Mapping[float, int], *, seed: int = 0
+) -> Iterator[tuple[list[float], int, Tensor]]:
+    """Yield, of each draw, the doses that are run, one after the other, and each step with the states after it.
+
+    States are (dose * row, number); for the noise and the arguments see `noisy_accuracy`.
+    """
     dynamics, inputs, (rows, length) = machine.dynamics, machine.clean.inputs, machine.clean.inputs.shape[:2]
     spread = machine.clean.states.std(0, correction=0)
-    hits = dict.fromkeys(doses, 0)
     generator = np.random.default_rng(seed)
     for draw in range(max(doses.values())):
         noise = torch.as_tensor(generator.standard_normal((length, dynamics.size, rows))) * spread[:, :, None]
         wanted = [dose for dose, draws in doses.items() if draw < draws]
         amounts = torch.tensor(wanted, dtype=torch.float64)[:, None]
-        # The doses of a draw run together, one after the other.
+        # The doses of a draw run together.
         states = dynamics.repeated(machine.clean.states[:, 0], torch.arange(rows), times=len(wanted))
         for step in range(length):
             if step:
                 states = dynamics.advance(states, inputs[:, step : step + 1].repeat(len(wanted), 1, 1))
             states = states + (noise[step, :, None] * amounts).flatten(1).T
-        right = machine.answers(states).chosen.double().view(len(wanted), -1) == correct.double()
-        for dose, count in zip(wanted, right.sum(1).tolist(), strict=True):
-            hits[dose] += count
-    return {dose: count / (doses[dose] * rows) for dose, count in hits.items()}
+            yield wanted, step, states

@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
-from ...evidence.measurements import measurement, tabulate
-from ...methods.decomposition.noise import noisy_accuracy
+from ...errors import several
+from ...evidence.measurements import measurement, only, tabulate
+from ...methods.decomposition.noise import DOSE, noisy_accuracy
 from ...plots.legends import legend_above
 from ...plots.style import ROLE_STYLE, axes_or_new
 from ...subjects.ends import cost, ends_of
@@ -23,8 +24,8 @@ from ..rules import ANSWERING, FITTED, above, rule
 from ..told import controls_of, figure_of, of_network
 
 QUESTION = "noise_margin"
-#: The dose that is judged, and how often every sequence runs at it.
-DOSE, DRAWS = 0.1, 32
+#: How often every sequence runs at the dose that is judged.
+DRAWS = 32
 #: Of a study: about how many operations the runs at it may take, and how often they run at least, at other doses too.
 BUDGET, FEWEST = 3e9, 8
 #: The doses of the curve, in units of each number's sd.
@@ -58,7 +59,8 @@ def question(subject: Subject) -> Question:
                 controls=(above(FITTED, 0.2),),
             ),
         ),
-        version=2,
+        version=3,
+        heads=None,
     )
 
 
@@ -130,6 +132,11 @@ def tell(answered: Answered, draws: int = DRAWS) -> Told:
         "The noise is Gaussian, and a unit of it is each number's own standard deviation over sequences at that "
         f"step. We ran {ends_of(answered.subject).said}, each {draws} times at the judged dose."
     )
+    heads = only(answered.table, metric="noisy_accuracy", role=FITTED)["network"].nunique()
+    if heads:
+        setup += f" A network that was not trained has {several(heads, 'head')}, fitted with and without noise."
+    if heads == 1:
+        setup += " That is a weak control: no head could be fitted under noise."
     caption = "Lines are medians over networks of a role; the upright line is the judged dose."
     title = "Right answers with noise in every number of the state after every step"
     figure = figure_of(answered, draw, "accuracy_by_dose", title=title, alt=first, caption=caption)
