@@ -16,6 +16,14 @@ from ..recurrent.random_weights import FRESH, SHUFFLED, kind_of
 from .legends import legend_above, numbered
 from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, RoleStyle, axes_or_new, drawn, panels
 
+#: How controls that are no network are drawn; what reads inputs, or has a name of its own, as `OTHERS`.
+LOOKS = {
+    "step alone": RoleStyle(GREY, ":", "D"),
+    "one answer for all": RoleStyle(GREY, ":", "P"),
+    "shuffled concept": RoleStyle(GREY, ":", "^"),
+}
+OTHERS = RoleStyle(GREY, ":", "v")
+
 if TYPE_CHECKING:
     from ..probes.reading import Reading
 
@@ -200,4 +208,4 @@ def _look(kind: str, own: str) -> RoleStyle:
         return ROLE_STYLE["trained"]
     if kind in ("own initialisation", "random weights"):
         return ROLE_STYLE[kind]
-    return RoleStyle(GREY, ":", "D" if kind == "step alone" else "v")
+    return LOOKS.get(kind, OTHERS)

@@ -189,6 +189,9 @@ def test_it_shows_itself_and_draws_a_mark_for_each_score() -> None:
     for name in ("other", "step alone", "last 4 inputs"):
         assert np.array_equal(labels[name], rows[name].to_numpy())
     assert len(labels["random weights"]) == 4
+    marks = {line.get_label(): line.get_marker() for line in ax.get_lines() if line.get_label() in labels}
+    without = ["this network", "random weights", "step alone", "last 4 inputs", "one answer for all"]
+    assert len({marks[name] for name in without if name in marks}) == len(without) - 1
 
 
 #: One labelling of every second count, in each type that a user may have at hand.

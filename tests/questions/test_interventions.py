@@ -23,13 +23,16 @@ from probe import Readout, Study
 from probe.evidence.measurements import Network
 from probe.methods.causal.ablation import Resampling
 from probe.methods.causal.class_means import classes_at
-from probe.methods.causal.directions import DIRECTIONS
+from probe.methods.causal.directions import DIRECTIONS, gradient_directions
 from probe.methods.causal.task import Task
 from probe.methods.machines import Machine
 from probe.methods.readouts import Answers
 from probe.questions.interventions import class_means, directions, interchange, steering, unit_ablation
+from probe.recurrent.signals import Signal
 from probe.studies.prepare import prepare
 from probe.subjects.answers import task_of
+from probe.subjects.controls import fitted_heads
+from probe.subjects.ends import machine_of as machine_of_study
 from probe.subjects.plans import affordable_pairs, search_of
 from probe.subjects.subject import Subject
 
@@ -310,3 +313,38 @@ def test_units_beyond_a_budget_are_drawn_and_a_stack_names_them_by_layer() -> No
     assert len(values(found.measurements, "best_kept_accuracy")) == 4
     assert value(found.measurements, "own_accuracy") < 1
     assert "ablated 24 of 40 units" in found.notes["setup"]
+
+
+def with_a_line(**more: Any) -> tuple[Study, nn.Linear]:
+    """Return a study of an LSTM that nobody trained, whose answer is a line through its last hidden state."""
+    torch.manual_seed(0)
+    line = nn.Linear(12, 1)
+    lstm = nn.LSTM(1, 12, batch_first=True)
+    concept = {"ones": lambda x: x[:, 0].cumsum()}
+    return Study(lstm, bits(300, 10), concept, readout=Readout("ones", function=line, **more)), line
+
+
+def test_the_direction_of_a_line_needs_no_search() -> None:
+    """After the last step the answer moves along the line's own weight, and along nothing else of the state."""
+    study, line = with_a_line()
+    machine = machine_of_study(prepare(study)[0])
+    last = machine.clean.inputs.shape[1] - 1
+    (found,) = gradient_directions(machine, torch.arange(50), last, 1).T
+    weight = line.weight.detach()[0].double().numpy()
+    of_hidden = found[machine.dynamics.columns(Signal.HIDDEN_STATE)]
+    assert np.abs(of_hidden @ weight) == pytest.approx(np.linalg.norm(weight))
+    assert np.linalg.norm(found) == pytest.approx(1)
+
+
+def test_a_control_whose_search_fails_is_no_contrast() -> None:
+    """One step before the end a fitted head's answer follows two directions, whether or not a search finds them."""
+    study, _ = with_a_line(interchange_step=-2)
+    (subject,) = prepare(study)
+    (fitted, *_) = fitted_heads(subject)
+    again = dataclasses.replace(fitted, network=dataclasses.replace(fitted.network, name="again"))
+    table = interchange.measure([fitted, again])
+    searched, steepest = (
+        value(table, "followed", role="fitted head", network="again", kind=kind) for kind in ("searched", "steepest")
+    )
+    assert steepest > 0.9
+    assert steepest > searched

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
 
 from ...errors import ProbeError
+from ..machines import Machine
 from .class_means import Classes
 
 #: Penalties of the ridge weights, in units of the mean diagonal of the states' covariance.
@@ -110,6 +113,30 @@ def joint_directions(
             "The states hold the concepts along directions that follow from each other: none is its own."
         )
     return encodings, np.linalg.pinv(encodings).T
+
+
+def gradient_directions(
+    machine: Machine, rows: Int64[Tensor, " row"], step: int, count: int
+) -> Float[np.ndarray, "size direction"]:
+    """Return the directions of states after a step along which the expected answer moves most, orthonormal.
+
+    Where the answer is a line through the last state, the first of them is that line's weight.
+
+    Args:
+        machine: the network.
+        rows: of the clean run, whose states they are of.
+        step: after which step.
+        count: how many directions.
+
+    Reference:
+        Constantine, Dow & Wang 2014, Active subspace methods in theory and practice, section 2.
+    """
+    states = machine.clean.states[rows, step].detach().clone().requires_grad_()
+    with torch.enable_grad():
+        left = machine.clean.inputs[rows, step + 1 :]
+        last = machine.dynamics.advance(states, left) if left.shape[1] else states
+        (slope,) = torch.autograd.grad(machine.readout.answers(last).expected.sum(), states)
+    return np.linalg.svd(slope.numpy(), full_matrices=False)[2][:count].T
 
 
 def _rounding(states: np.ndarray) -> float:

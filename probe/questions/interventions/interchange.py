@@ -1,7 +1,8 @@
 """What does the answer follow? One sequence's state, or a part of it, is patched into another sequence's run.
 
 Patched are parts of the state, the units that follow the concept most, random directions, and directions that an
-alignment search (DAS) found; as controls the same search for relabelled values, and in a network with a fitted head.
+alignment search (DAS) found; as controls the same search for relabelled values, and in a network with a fitted head,
+whose answer is also followed along the directions that move it most.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ...evidence.words import said
 from ...methods.causal.alignment import Search
 from ...methods.causal.alignment_controls import Relabelled, differing, halves, random_bases
 from ...methods.causal.class_means import classes_at
+from ...methods.causal.directions import gradient_directions
 from ...methods.causal.interchange import Interchange, Scores
 from ...methods.causal.pairs import Pairs, Put, along, columns, whole
 from ...methods.causal.support import FAR
@@ -93,7 +95,7 @@ def question(subject: Subject) -> Question:
     """Return the question."""
     title = "Does the answer follow the state?"
     asked = (needs.known_after, _goes_on, _why_not, _used)
-    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=5, leads=True)
+    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=6, leads=True)
 
 
 def _goes_on(subject: Subject) -> str | None:
@@ -237,7 +239,7 @@ def _searched(patching: _Patching) -> Iterator[tuple[str, dict[str, Any], Put]]:
 
 
 def _of_control(control: Subject, patching: _Patching) -> Iterator[Value]:
-    """Yield the scores of the same search in a control, and of its whole state, as its answers may be wrong."""
+    """Yield the scores of the same search in a control, of what moves its answer most, and of its whole state."""
     end, task, own = ends_of(control), patching.task, patching.own.pairs
     if not patching.plan.iterations or len((pairs := differing(patching.fit, task))[0]) < LEAST:
         return
@@ -245,6 +247,9 @@ def _of_control(control: Subject, patching: _Patching) -> Iterator[Value]:
     rank = min(RANKS[-1], end.machine.dynamics.size)
     for put in patching.search(control, [Search(rank, task, patching.train, pairs=pairs)]):
         yield from _followed(patching, patched.scores(put), {"kind": "searched", "at": rank})
+    # A head that is a line has a direction that no search has to find: one that misses it is no contrast.
+    steepest = along(gradient_directions(end.machine, patching.train, patching.plan.place, rank))
+    yield from _followed(patching, patched.scores(steepest), {"kind": "steepest", "at": rank})
     yield from _followed(patching, patched.scores(whole), {"kind": "whole"})
     yield "accuracy", float(np.isclose(end.machine.clean.answers.chosen.numpy(), end.values[:, -1]).mean()), {}
 
@@ -271,6 +276,7 @@ def _name(kind: str, layer: str, signal: str, units: str, at: float, *, alone: b
         "units": f"{several(count, 'unit')} chosen by the concept{f' ({units})' * alone}",
         "random": f"{directions} at random",
         "searched": f"{directions} found by a search",
+        "steepest": f"{directions} along which the answer moves most",
         "relabelled": f"{directions} found for relabelled values",
     }
     return names[kind]
@@ -307,7 +313,7 @@ def _answer(table: pd.DataFrame, subject: Subject, plan: Plan) -> str:
     if whole_state - nothing <= MORE:
         return f"{text}with nothing {nothing:.0%}. So what parts of the state move says nothing."
     parts = rows[own & kind.isin(["units", "searched", "part"])].sort_values("kind", ascending=False, kind="stable")
-    controls = rows[kind.isin(["random", "relabelled"]) | (~own & (kind == "searched"))]
+    controls = rows[kind.isin(["random", "relabelled"]) | (~own & kind.isin(["searched", "steepest"]))]
     if len(parts) and len(controls):
         part, control = (some.iloc[int(some[column].to_numpy().argmax())] for some in (parts, controls))
         where = "" if control["role"] == subject.network.role else " in a network with a fitted head"
