@@ -134,7 +134,7 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
 def draw_reading(reading: Reading, *, ax: Axes | None = None) -> Axes | Figure:
     """Draw the scores of a reading, `Reading.plot`: over steps where it has a map for each."""
     draw = draw_scores_over_steps if reading.table["step"].notna().any() else draw_scores
-    return draw(reading.table, kinds_of(reading.table), ax=ax)
+    return draw(reading.table, kinds_of(reading.table), score=reading.score_name, ax=ax)
 
 
 def kinds_of(table: pd.DataFrame) -> dict[str, str]:
@@ -143,12 +143,15 @@ def kinds_of(table: pd.DataFrame) -> dict[str, str]:
     return {name: random.get(kind_of(name), name) for name in map(str, table["network"].unique())}
 
 
-def draw_scores(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | None = None) -> Axes | Figure:
+def draw_scores(
+    table: pd.DataFrame, kinds: Mapping[str, str], *, score: str = "score", ax: Axes | None = None
+) -> Axes | Figure:
     """Draw a row a signal: a dot for the network with its interval, a mark for each control.
 
     Args:
         table: of a `probe.probes.reading.Reading`; its first network is the one that was read.
         kinds: network -> what it is called and drawn as, such as a role.
+        score: what the scores are.
         ax: where to draw, or None for a new figure.
     """
     scores = table[table["score"].notna() & table["step"].isna()]
@@ -168,12 +171,14 @@ def draw_scores(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | Non
                 line: dict[str, Any] = {"color": look.color, "marker": look.marker, "linestyle": "none"}
                 panel.plot(own["score"].to_numpy(float), up, markersize=5, alpha=0.8, label=str(kind), **line)
         panel.set_yticks(list(places.values()), list(places), parse_math=False)
-        panel.set_xlabel("held-out score")
+        panel.set_xlabel(f"held-out {score}")
         legend_above(panel)
     return drawn(axes)
 
 
-def draw_scores_over_steps(table: pd.DataFrame, kinds: Mapping[str, str], *, ax: Axes | None = None) -> Axes | Figure:
+def draw_scores_over_steps(
+    table: pd.DataFrame, kinds: Mapping[str, str], *, score: str = "score", ax: Axes | None = None
+) -> Axes | Figure:
     """Draw a panel a signal: the score of a map for each step; its arguments are those of `draw_scores`."""
     scores = table[table["step"].notna()]
     names, own_kind = _names(scores), kinds[table["network"].iloc[0]]
@@ -193,7 +198,7 @@ def draw_scores_over_steps(table: pd.DataFrame, kinds: Mapping[str, str], *, ax:
                 seen.add(kind)
             panel.set_title(name if len(signals) > 1 else "", parse_math=False)
             panel.set_xlabel("after step")
-        axes[0].set_ylabel("held-out score")
+        axes[0].set_ylabel(f"held-out {score}")
         legend_above(axes[0])
     return drawn(axes)
 

@@ -67,7 +67,7 @@ class Compared:
     def score(self) -> str:
         """What scores are, in words."""
         points = self.points[0]
-        return f"balanced accuracy (chance {1 / len(points.labels):.2f})" if points.named else "R²"
+        return points.score_name + (f" (chance {1 / len(points.labels):.2f})" if points.named else "")
 
     def warn(self) -> None:
         """Warn where sequences are nearly equal to one of another fold."""

@@ -188,6 +188,12 @@ class Reading:
         said = "<br>".join(filter(None, below))
         return f"<p>{title}</p>{self._shown().to_html(index=False, border=0, **_LOOK)}<p>{said}</p>"
 
+    @property
+    def score_name(self) -> str:
+        """What the scores are, such as `R²`; those by one map are the share of states that are read exactly."""
+        one_map = any(read.how == ONE_MAP for read in self._read)
+        return self._read[0].points.score_name + ("; by one map, the share read exactly" if one_map else "")
+
     def _verdicts(self) -> list[str]:
         """Return what each verdict that occurs means, a line each."""
         return [f"{name}: {VERDICTS[name]}" for name in VERDICTS if name in set(self.summary["verdict"])]

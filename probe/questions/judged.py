@@ -159,7 +159,7 @@ def where(subject: Subject, one: Judged) -> str:
     return f"{place(one.layer, one.signal)}{ahead}"
 
 
-def figure(answered: Answered, first: str, ways: Sequence[str] = ("",)) -> tuple[DataFigure]:
+def figure(answered: Answered, first: str, score: str, ways: Sequence[str] = ("",)) -> tuple[DataFigure]:
     """Return the picture of the scores: a row for each of the best places, with all controls in it."""
     own = answered.subject.network.name
     rows = pd.concat([only(answered.table, metric=named("score", how)).assign(how=how) for how in ways])
@@ -172,7 +172,7 @@ def figure(answered: Answered, first: str, ways: Sequence[str] = ("",)) -> tuple
     table["network"] = _names(table).where(table["network"] != own, OWN)
     with drawing():
         axes = new_figure(height=1.2 + 0.32 * len(best))[1]
-        picture: Any = draw_scores(table, kinds_of(table), ax=axes[0, 0]).get_figure()
+        picture: Any = draw_scores(table, kinds_of(table), score=score, ax=axes[0, 0]).get_figure()
         axes[0, 0].set_ylim(0.5 - len(best), 0.5)
         title, caption = "Where it can be read", "A row for each layer and signal; the line is the 95 % interval."
         return (drawn(picture, name=f"{answered.name}-scores", title=title, alt=first, caption=caption, data=shown),)

@@ -56,6 +56,11 @@ class Target:
         return pairs.shape[1] == len(np.unique(self.step))
 
     @property
+    def score_name(self) -> str:
+        """What its scores are: R² of a number, balanced accuracy of categories."""
+        return "balanced accuracy" if self.named else "R²"
+
+    @property
     def fit(self) -> Fit:
         """How probes of the concept are fitted: logistic for categories, ridge for numbers."""
         return Logistic() if self.named else Ridge()

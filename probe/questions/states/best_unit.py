@@ -47,7 +47,7 @@ def tell(answered: Answered) -> Told:
     subject, name = answered.subject, answered.subject.concept.name
     within, exact = judged(answered, WITHIN), judged(answered, ONE_MAP)
     best = within[0]
-    score = "balanced accuracy" if points_of(subject, name, best.layer).named else "R²"
+    score = points_of(subject, name, best.layer).score_name
     many = " " in best.units
     follows = f"{_units(best)} of {where(subject, best)} {'follow' if many else 'follows'} “{name}” best within steps"
     if not best.units:
@@ -63,8 +63,8 @@ def tell(answered: Answered) -> Told:
         "follows any concept that grows. The unit is selected and scored on different sequences. It is named where "
         f"it reads more than chance, and more than of the concept shuffled. {meant([*within, *exact])}"
     )
-    drawn = partial(figure, answered, first, (WITHIN, ONE_MAP))
-    return Told({"answer": answer, "setup": setup}, drawn)
+    shown = f"{score}; by one map, the share read exactly" if exact else score
+    return Told({"answer": answer, "setup": setup}, partial(figure, answered, first, shown, (WITHIN, ONE_MAP)))
 
 
 def _units(one: Judged) -> str:

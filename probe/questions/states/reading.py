@@ -31,7 +31,7 @@ APART, NAMED = 0.1, 8
 
 def question(subject: Subject, name: str) -> Question:
     """Return the question whether a concept can be read off a network."""
-    key = names(subject)[name]
+    key, score = names(subject)[name], "balanced accuracy" if subject.concepts[name].is_named else "R²"
     above = Rule(
         key=f"{key}-above-every-control",
         statement=f"“{name}” is read clearly better than off every control",
@@ -51,7 +51,7 @@ def question(subject: Subject, name: str) -> Question:
         (partial(why_unread, name=name),),
         READ,
         (above,),
-        draw=partial(draw_dots, metrics={"best_score": "best held-out score"}),
+        draw=partial(draw_dots, metrics={"best_score": f"best held-out\n{score}"}),
         tell=partial(tell, name=name),
         settings={"concept": name, "question": key},
         version=9,
@@ -93,8 +93,7 @@ def tell(answered: Answered, name: str) -> Told:
     """Return the sentences and the picture of one network and one concept."""
     subject, places = answered.subject, judged(answered)
     best, points = places[0], points_of(subject, name, places[0].layer)
-    score = "balanced accuracy" if points.named else "R²"
-    first = f"A probe reads “{name}” with {score} {best.said}."
+    first = f"A probe reads “{name}” with {points.score_name} {best.said}."
     answer = (
         f"{first} It was read off {where(subject, best)}.{elsewhere(places)}{_by_category(subject, name, places[0])}"
     )
@@ -102,7 +101,7 @@ def tell(answered: Answered, name: str) -> Told:
     setup = f"{own_reading(subject, name).title}. {meant(places)}"
     if units > MOST_FEATURES:
         setup += f" The probe read the {MOST_FEATURES} largest principal components of the {units:,} units."
-    return Told({"answer": answer, "setup": setup}, partial(figure, answered, first))
+    return Told({"answer": answer, "setup": setup}, partial(figure, answered, first, points.score_name))
 
 
 def _by_category(subject: Subject, name: str, best: Judged) -> str:
