@@ -23,7 +23,7 @@ import numpy as np, torch, probe
 from types import SimpleNamespace
 from probe import Finding
 lstm = torch.nn.LSTM(3, 5, batch_first=True)
-x = torch.randn(4, 7, 3)
+x, many = torch.randn(4, 7, 3), torch.randn(20, 7, 3)
 own = probe.record(lstm, x)
 patch = probe.patch("cell_state", own)
 def inside(context):
@@ -99,7 +99,8 @@ WRONG: dict[str, list[str]] = {
     "a recording": [
         "probe.linear_probe(lstm, x)",
         "probe.linear_probe(own, x[..., 0], controls=own)",
-        'probe.single_units(own, x[..., 0], controls={"other": lstm})',
+        # A control is looked at where the recording and the concept fit: of enough sequences.
+        'probe.single_units(probe.record(lstm, many), many[..., 0], controls={"other": lstm})',
     ],
     "a path, or names": [
         *(f"{take}({path})" for path in ("b'w.pt'", "3", "['w.pt']", "None") for take in ("probe.load", "own.save")),
