@@ -18,7 +18,7 @@ from ..recording.recording import LayerRecording, Recording
 from ..recurrent.random_weights import same_states
 from ..recurrent.signals import Signal
 from .points import CHANCE, STEP, GivenConcept, Points, inputs_of, module_of, parts_of, sequences_of
-from .random_recordings import refuse_drawn
+from .random_recordings import is_again, refuse_drawn
 from .reading import OWN, SHUFFLED, Reading, SignalRead
 
 #: What no control may be called.
@@ -129,14 +129,19 @@ def compare(alone: Sequence[Compared], controls: Mapping[str, Recording] | None)
     """
     found = [replace(one, states=dict(one.states)) for one in alone]
     for name in controls or ():
-        _put_beside(found, name, (controls or {})[name])
+        _put_beside(found, name, controls or {})
     return found
 
 
-def _put_beside(found: Sequence[Compared], name: str, other: Recording) -> None:
+def _put_beside(found: Sequence[Compared], name: str, controls: Mapping[str, Recording]) -> None:
+    other = controls[name]
     for one in found:
         one.states[name] = _states_of(name, other, one.recording, one.parts, one.points)
-        _check_different(name, one.states)
+        own = _tensors(one.states[name])
+        for met, states in one.states.items():
+            # The signals that are read may be the same in two networks: whether all are is asked where these are.
+            if met != name and same_states(own, _tensors(states)):
+                _check_different(name, other, met, one.recording if met == OWN else controls[met], one.parts)
 
 
 def _near_copies(recording: Recording, parts: Sequence[LayerRecording], points: Sequence[Points]) -> int:
@@ -203,16 +208,17 @@ def _same(name: str, other: Recording, recording: Recording, part: LayerRecordin
     )
 
 
-def _check_different(name: str, states: Mapping[str, Sequence[Mapping[Signal, np.ndarray]]]) -> None:
+def _check_different(
+    name: str, other: Recording, met: str, its: Recording, parts: Sequence[tuple[LayerRecording, Sequence[Signal]]]
+) -> None:
     """Raise where a control is the network itself, or an earlier control, with its units in some order."""
-    own = _tensors(states[name])
-    for met, other in states.items():
-        if met != name and same_states(own, _tensors(other)):
-            what = "recording itself" if met == OWN else f"control {met!r}"
-            raise ProbeError(
-                f"The control {name!r} is the {what}: both have the same states, with their units in some order. "
-                "Give the recording of another network; probe.random_weights(model, x, seed=...) draws others."
-            )
+    read = [(part.layer, part.call) for part, _ in parts]
+    if is_again(other, [part for part in its.parts if (part.layer, part.call) in read]):
+        what = "recording itself" if met == OWN else f"control {met!r}"
+        raise ProbeError(
+            f"The control {name!r} is the {what}: both have the same states, with their units in some order. "
+            "Give the recording of another network; probe.random_weights(model, x, seed=...) draws others."
+        )
 
 
 def _tensors(states: Sequence[Mapping[Signal, np.ndarray]]) -> list[torch.Tensor]:

@@ -184,6 +184,7 @@ def test_it_shows_itself_and_draws_a_mark_for_each_score() -> None:
     assert "<ones>" not in reading._repr_html_()
     ax: Any = reading.plot()
     assert [label.get_text() for label in ax.get_yticklabels()] == signals
+    assert ax.get_xlabel() == "held-out R²"
     labels = {line.get_label(): np.asarray(line.get_xdata(), dtype=float) for line in ax.get_lines()}
     rows = reading.table.set_index("network")["score"]
     for name in ("other", "step alone", "last 4 inputs"):
@@ -378,6 +379,21 @@ def test_the_states_that_are_drawn_do_not_follow_from_what_categories_are_called
         _score(probe.linear_probe(recording, np.where(truth, *names))) for names in (("in", "out"), ("yes", "no"))
     }
     assert len(scores) == 1
+
+
+def test_two_networks_may_have_one_gate_in_common() -> None:
+    """Their forget gates stand still, and nothing else of them is the same: neither is the other again."""
+    lstm = untrained()
+    with torch.no_grad():
+        for name, parameter in lstm.named_parameters():
+            parameter.view(4, lstm.hidden_size, -1)[1] = 40.0 * (name == "bias_ih_l0")
+    controls = {"other": probe.record(lstm, BITS)}
+    with torch.no_grad():
+        lstm.get_parameter("weight_ih_l0").view(4, lstm.hidden_size, -1)[2].mul_(0.5)
+    reading = probe.linear_probe(probe.record(lstm, BITS), ONES, controls=controls, signals=["forget_gate"])
+    assert reading.summary["verdict"].tolist() == ["not above every control"]
+    with refused():
+        probe.linear_probe(controls["other"], ONES, controls=controls, signals=["forget_gate"])
 
 
 class Recorded(Mapping[str, probe.Recording]):

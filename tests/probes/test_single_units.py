@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from planted_states import BATCH, COUNT, NOISE, RNG, STEP, TIME, with_units
+from planted_states import BATCH, BITS, COUNT, NOISE, ONES, RNG, STEP, TIME, untrained, with_units
 from recorded import recording_of
 from torch import nn
 
@@ -143,3 +143,10 @@ def test_a_counter_written_by_hand_is_no_control_of_itself() -> None:
     _, one_map = _rows(probe.single_units(probe.record(lstm, x), count, controls=controls, signals=["cell_state"]))
     assert (one_map["unit"], one_map["verdict"]) == ("0", "above every control")
     assert one_map["score"] > 0.99
+
+
+def test_the_axis_says_what_both_ways_score() -> None:
+    """R² within steps, and by one map the share of states that are read exactly."""
+    lstm = untrained()
+    ax: Any = probe.single_units(probe.record(lstm, BITS), ONES, signals=["cell_state"]).plot()
+    assert ax.get_xlabel() == "held-out R²; by one map, the share read exactly"
