@@ -174,6 +174,8 @@ def _heads_under_noise(subject: Subject, first: Subject, read: Layer) -> Iterato
                 if asked[:, step].any()
             ]
             states, right = (np.concatenate(each) for each in zip(*found, strict=True))
+            if len(np.unique(right)) < 2:  # the sequences that are run to their ends may have one answer
+                return
             yield _with_head(subject, network.model, read, _fitted(subject, states, right), name)
 
 

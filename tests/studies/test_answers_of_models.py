@@ -126,6 +126,16 @@ def test_what_no_module_makes_of_the_state_is_read_off_the_output() -> None:
     assert control.head.kind == CLASSES
 
 
+def test_where_all_that_run_to_their_ends_have_one_answer_no_head_is_fitted_under_noise() -> None:
+    """Most sequences have one length, and what is asked is the length: the head at all steps has several answers."""
+    lengths, (weight, bias) = np.where(np.arange(160) < 20, np.arange(160) % 4 + 3, 8), head()
+    readout = Readout("length", weight=weight, bias=bias, steps="last")
+    concept = {"length": lambda x: np.arange(1.0, len(x) + 1)}
+    (subject,) = prepare(Study(planted(), bits(), concept, readout=readout, lengths=lengths))
+    assert len(np.unique(subject.last_values)) == 5
+    assert [one.network.name.rpartition("/")[2] for one in fitted_heads(subject)] == ["fitted head"]
+
+
 def test_of_several_concepts_the_one_that_fits_is_answered() -> None:
     """Where two fit nobody guesses, and the study says which; all networks of a study answer the same one."""
     assert subject_of(counter(), {"ones": ones, "odd": lambda x: [*map(bool, odd(x))]}).asked.concept == "ones"

@@ -50,6 +50,8 @@ from .patching import Value, find, table_of
 QUESTION = "interchange"
 #: Random subspaces, and the fewest distinct prefixes of which half are held out.
 RANDOM, LEAST_HELD_OUT = 5, 64
+#: The gradient of a control's answer is taken at so many states at most.
+GRADIENTS = 128
 #: The whole state moves answers if more follow by more than this.
 MORE = 0.1
 _SCORES = ("followed", "shift", "off_support")
@@ -248,7 +250,8 @@ def _of_control(control: Subject, patching: _Patching) -> Iterator[Value]:
     for put in patching.search(control, [Search(rank, task, patching.train, pairs=pairs)]):
         yield from _followed(patching, patched.scores(put), {"kind": "searched", "at": rank})
     # A head that is a line has a direction that no search has to find: one that misses it is no contrast.
-    steepest = along(gradient_directions(end.machine, patching.train, patching.plan.place, rank))
+    some = patching.train[:: -(-len(patching.train) // GRADIENTS)]
+    steepest = along(gradient_directions(end.machine, some, patching.plan.place, rank))
     yield from _followed(patching, patched.scores(steepest), {"kind": "steepest", "at": rank})
     yield from _followed(patching, patched.scores(whole), {"kind": "whole"})
     yield "accuracy", float(np.isclose(end.machine.clean.answers.chosen.numpy(), end.values[:, -1]).mean()), {}
