@@ -111,7 +111,9 @@ class Control:
 
     def asks(self, control: float) -> float:
         """Return what the difference to a control of some value must exceed."""
-        return self.margin if self.limit is None else margin_beside(control, self.margin, self.limit)
+        if self.limit is None:
+            return self.margin
+        return margin_beside(control - self.limit if self.lower else self.limit - control, self.margin)
 
     @property
     def said(self) -> str:

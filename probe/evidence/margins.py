@@ -7,15 +7,13 @@ from __future__ import annotations
 MARGIN, LEAST_MARGIN = 0.05, 0.01
 
 
-def margin_beside(control: float, margin: float = MARGIN, limit: float = 1.0) -> float:
-    """Return by how much a value must differ from a control's, where no value lies beyond a limit.
+def margin_beside(room: float, margin: float = MARGIN) -> float:
+    """Return by how much a value must differ from a control's, where a scale ends.
 
-    Beside a control of .95 there is no room for 0.05. Half of what the control leaves counts where that is less: no
-    margin is larger than the room that there is.
+    A score of .95 leaves no room for one that is 0.05 above it. Half of the room counts where that is less.
 
     Args:
-        control: the control's value.
+        room: how far the control lies from the end of the scale; none where it lies beyond.
         margin: what is asked where there is room.
-        limit: the end of the scale: 1 of a score that should be high, 0 of an error that should be low.
     """
-    return min(margin, abs(limit - control) / 2)
+    return min(margin, max(room, 0.0) / 2)

@@ -40,10 +40,10 @@ SHUFFLED = "shuffled concept"
 ABOVE, BELOW, NOT_ABOVE = "above every control", "below every network", "not above every control"
 NO_NETWORK = "no network compared"
 VERDICTS = {
-    ABOVE: "it is read clearly better than off the best control",
-    BELOW: "it is read clearly worse than off each other network",
-    NOT_ABOVE: "a control does as well, or may, so that nothing here says that training made it",
-    NO_NETWORK: "it is read clearly better than off the step, the inputs or a shuffled concept",
+    ABOVE: "its score is clearly above that of the best control",
+    BELOW: "its score is clearly below that of every other network",
+    NOT_ABOVE: "a control scores as well, or may: nothing here says that training made it",
+    NO_NETWORK: "its score is clearly above what the step, the inputs or a shuffled concept give",
 }
 
 
@@ -134,7 +134,7 @@ class SignalRead:
         best = self.scores[name]
         low, high = own.above(best, samples)
         worst = min((self.scores[network] for network in networks), key=lambda each: each.value, default=own)
-        if low > max(margin_beside(best.value), LEAST_MARGIN):
+        if low > max(margin_beside(1 - best.value), LEAST_MARGIN):
             verdict = ABOVE if networks else NO_NETWORK
         else:
             verdict = BELOW if own.above(worst, samples)[1] < -MARGIN else NOT_ABOVE

@@ -140,7 +140,7 @@ def elsewhere(places: Sequence[Judged]) -> str:
     """Return what was read at the other places, in a sentence; empty where there is none."""
     if len(places) == 2:
         other = places[1]
-        return f" Off {place(other.layer, other.signal)} it is {written(other.score)}, {other.verdict}."
+        return f" From {place(other.layer, other.signal)}: {written(other.score)}, {other.verdict}."
     counts = {verdict: sum(one.verdict == verdict for one in places[1:]) for verdict in VERDICTS}
     found = [f"{count} {verdict}" for verdict, count in counts.items() if count]
     return f" Of the other {len(places) - 1} places: {', '.join(found)}." if found else ""

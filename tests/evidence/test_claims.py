@@ -86,6 +86,7 @@ VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
         "not specific",
         "or half of",
     ),
+    "a control beyond the end": (near_the_end, [table([1.05] * 12), table([1.04] * 12, OWN)], "established", ""),
     "no room": (near_the_end, [ALL, table([1.0] * 12, OWN)], "not specific", ""),
     "as much room as needed": (near_the_end, [table([0.92] * 12), table([0.5] * 12, OWN)], "established", ""),
     "half of an error": (small_error, [table([0.01] * 12), table([0.04] * 12, OWN)], "established", ""),

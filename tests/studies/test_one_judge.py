@@ -65,7 +65,7 @@ CASES = [
 #: What a page says of a probe, and of units: the score, the best control's, that control, the verdict, and the place.
 PROBE = re.compile(
     r"with (?:R²|balanced accuracy) (\S+) .*?best control (\S+) \((.*?)\): (.*?)\. "
-    r"It was read off the (.*?) of (\S+)\."
+    r"It was read from the (.*?) of (\S+)\."
 )
 UNIT = re.compile(r"of the ([a-z ]+) of (\S+) .*?within steps: .*? (\S+) \(.*?best control (\S+) \((.*?)\): (.*?)\.")
 

@@ -123,7 +123,7 @@ def test_every_concept_is_read_anew_of_what_was_measured(tmp_path: Path) -> None
     assert (tmp_path / "index.html").read_bytes() == page
     for sentence in (
         "What do 3 networks hold of ones and last?",
-        "“last” is read clearly better than off every control: in 0 of 3",
+        "“last” is read clearly better than from every control: in 0 of 3",
         "Some unit follows “ones” within steps: in 3 of 3, median",
         "a verdict on it needs more of them, mostly ten",
     ):

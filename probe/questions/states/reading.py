@@ -34,7 +34,7 @@ def question(subject: Subject, name: str) -> Question:
     key, score = names(subject)[name], "balanced accuracy" if subject.concepts[name].is_named else "R²"
     above = Rule(
         key=f"{key}-above-every-control",
-        statement=f"“{name}” is read clearly better than off every control",
+        statement=f"“{name}” is read clearly better than from every control",
         metric="above_every_control",
         definition="1 where the verdict of `probe.linear_probe` on a signal of a layer is “above every control”, "
         "else 0. Controls are the own initialisation where given, random weights, the step, and the inputs alone.",
@@ -95,7 +95,7 @@ def tell(answered: Answered, name: str) -> Told:
     best, points = places[0], points_of(subject, name, places[0].layer)
     first = f"A probe reads “{name}” with {points.score_name} {best.said}."
     answer = (
-        f"{first} It was read off {where(subject, best)}.{elsewhere(places)}{_by_category(subject, name, places[0])}"
+        f"{first} It was read from {where(subject, best)}.{elsewhere(places)}{_by_category(subject, name, places[0])}"
     )
     units = states_at(subject, (best.layer, Signal(best.signal)), points).shape[1]
     setup = f"{own_reading(subject, name).title}. {meant(places)}"
