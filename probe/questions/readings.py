@@ -19,9 +19,9 @@ from ..recurrent.signals import Signal
 from ..subjects.ends import Ends
 from ..subjects.states import Place, Recordings, recorded, recorded_rows
 from ..subjects.subject import Subject, per_subject
+from .rules import INITIAL
 
-#: The controls that a reading stands beside, and the networks that are read.
-INITIAL = "own initialisation"
+#: The roles of networks that are read.
 READ = ("trained", INITIAL, RANDOM, "template", "planted", "other")
 
 
