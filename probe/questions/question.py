@@ -141,13 +141,15 @@ class Question:
             ProbeError: as `measure` says; or it raises something else, or returns no table of measurements.
         """
         asked = [one for one in subjects if one.network.role in self.roles and self._counts(one, subjects[0])]
-        left_out = list[Subject]()
+        left_out = set[str]()
         for role, most in (("random weights", self.copies), ("fitted head", self.heads)):
             if most is not None and not self.together:
-                left_out += [one for one in asked if one.network.role == role][most:]
+                # A network whose several answers are asked about is several subjects.
+                names = list(dict.fromkeys(one.network.name for one in asked if one.network.role == role))
+                left_out |= set(names[most:])
         what = f"The measure of the question {self.name!r}"
         with calling(what, _MEASURE, QuestionError):
-            found = self.measure([one for one in asked if one not in left_out], **self.settings)
+            found = self.measure([one for one in asked if one.network.name not in left_out], **self.settings)
             if found is None:
                 raise QuestionError(f"{what} returned None. {_MEASURE}")
             if list(getattr(found, "columns", ())) == list(COLUMNS):

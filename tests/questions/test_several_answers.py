@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tables_read import by, rows, value, values
 
 from probe.methods.causal.directions import joint_directions
 from probe.methods.causal.pairs import Pairs, along_coordinate
+from probe.questions import Question
 from probe.questions.answers import answers
 from probe.questions.interventions import single_answers
 from probe.questions.states import stable_answers
@@ -97,6 +99,17 @@ def test_answers_are_counted_after_every_step() -> None:
     assert value(forgets, "step_error_at", kind="bit 0", step=0) == 0
     wrong = [(held(0, row) == 1) & (row[:, 0] == 0) for row in pulses().numpy()]  # 0 is as near to both
     assert value(forgets, "step_error", kind="bit 0") == pytest.approx(np.mean(wrong), abs=1e-12)
+
+
+def test_a_control_with_several_answers_is_one_network() -> None:
+    """Of two fitted heads the first alone is asked, and with each of its answers."""
+    latch, *heads = [
+        [replace(one, network=replace(one.network, name=name, role=role)) for one in subjects(Latch())]
+        for name, role in (("latch", "trained"), ("latch/first", "fitted head"), ("latch/second", "fitted head"))
+    ]
+    measure = answers.measure_steps
+    asked = Question("told", "Is it told?", measure).ask([*latch, *heads[0], *heads[1]])
+    assert rows(asked, "step_error").groupby("network").size().to_dict() == {"latch": BITS, "latch/first": BITS}
 
 
 def test_joint_directions_are_found_where_they_are_not_orthogonal() -> None:
