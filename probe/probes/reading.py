@@ -191,7 +191,7 @@ class Reading:
     @property
     def score_name(self) -> str:
         """What the scores are, such as `R²`; those by one map are the share of states that are read exactly."""
-        one_map = any(read.how == ONE_MAP for read in self._read)
+        one_map = any(read.how == ONE_MAP and not read.points.named for read in self._read)
         return self._read[0].points.score_name + ("; by one map, the share read exactly" if one_map else "")
 
     def _verdicts(self) -> list[str]:

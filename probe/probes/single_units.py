@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,9 @@ def single_units(
     """Find the unit of each signal that follows a concept best, selected and scored on different sequences.
 
     Two ways. *Within steps*: what the step explains is taken off unit and concept, so that a unit that tells the time
-    alone scores chance (of a number R², of categories balanced accuracy). *One map*: the share of states whose value
-    one monotone map of one unit, the same at all steps, gives exactly (numbers of at most 50 values). A running count
-    needs one map.
+    alone scores chance (of a number R², of categories balanced accuracy). *One map*: the unit is read as it is, by
+    one map that is the same at all steps. Of categories that is balanced accuracy too; of numbers, at most 50 values,
+    the share of states whose value a monotone map gives exactly. A running count needs one map.
 
     Args:
         recording: what `probe.record` or `probe.load_recording` returned.
@@ -95,15 +96,19 @@ def read_units(compared: Compared) -> Reading:
 
 def _said_of_one_map(points: Points) -> str:
     """Return what the title says of the second way."""
+    if points.named:
+        return "; with one map for all steps, the same"
     if ONE_MAP in _ways(points):
         return "; with one map for all steps, share of states read exactly"
     values = len(np.unique(points.values))
-    return "" if points.named else f"; {values} values, of which at most {MOST_VALUES} are read exactly by one map"
+    return f"; {values} values, of which at most {MOST_VALUES} are read exactly by one map"
 
 
 def _ways(points: Points) -> dict[str, Callable[[Points, np.ndarray], tuple[Score, tuple[int, ...]]]]:
     """Return the ways in which a unit may follow the concept, and what finds the best unit."""
-    exact = {} if points.named or len(np.unique(points.values)) > MOST_VALUES else {ONE_MAP: _read_by_one_map}
+    if points.named:
+        return {WITHIN: Points.best_unit, ONE_MAP: partial(Points.best_unit, within=False)}
+    exact = {ONE_MAP: _read_by_one_map} if len(np.unique(points.values)) <= MOST_VALUES else {}
     return {WITHIN: Points.best_unit, **exact}
 
 

@@ -104,20 +104,25 @@ class Target:
         values = self.within_steps(self.values)
         return follows(self.detrended(states)[rows], values[rows], self.bin[rows], named=self.named)
 
-    def best_unit(self, states: Float[np.ndarray, "state unit"]) -> tuple[Score, tuple[int, ...]]:
-        """Return the score of the unit that follows the concept best within steps, and the units that were selected.
+    def best_unit(
+        self, states: Float[np.ndarray, "state unit"], *, within: bool = True
+    ) -> tuple[Score, tuple[int, ...]]:
+        """Return the score of the unit that follows the concept best, and the units that were selected.
 
+        Within steps what the step explains is taken off; else units are read as they are, by one map for all steps.
         A unit is selected and fitted on half of the folds, and scored on the other half, both ways: scored where
         it was selected, the best of many units would look good by chance.
         """
-        units, goal = self.detrended(states), self.within_steps(self.values)
+        units, goal, bins = states, self.values, np.zeros_like(self.bin)
+        if within:
+            units, goal, bins = self.detrended(states), self.within_steps(self.values), self.bin
         # In units of its spread: a concept may be given in any.
         goal = goal if self.named else goal / (goal.std() or 1.0)
         fit: Fit = Logistic() if self.named else LeastSquares()
         halves = by_sequence(self.fold % 2)
         predicted, selected = np.zeros(len(goal)), []
         for half, other in (halves, halves[::-1]):
-            unit = int(np.argmax(follows(units[half], goal[half], self.bin[half], named=self.named)))
+            unit = int(np.argmax(follows(units[half], goal[half], bins[half], named=self.named)))
             predicted[other] = fit.held_out(units[:, [unit]], goal[:, None], halves)[other, 0]
             selected.append(unit)
         score = (of_categories if self.named else of_numbers)(goal, predicted, self.group, self.count)
