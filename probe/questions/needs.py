@@ -23,7 +23,7 @@ from ..subjects.stacks import not_from_states
 from ..subjects.states import studied_layer
 from ..subjects.subject import Subject
 from . import uses
-from .readings import points_of, why_unread
+from .readings import told_by_step, why_unread
 
 #: The most beginnings that an affine recurrence is fitted to.
 MOST_BEGINNINGS = 5_000
@@ -78,7 +78,7 @@ def refusal(call: Callable[[Subject], Any]) -> Callable[[Subject], str]:
 
 
 def _no_machine(subject: Subject) -> str | None:
-    if subject.readout is None or subject.readout.output is None:
+    if subject.readout is None or subject.readout.functions is None:
         return why_not(subject)
     if subject.ragged:
         return f"{OUTPUT}, and its sequences differ in length"
@@ -95,11 +95,6 @@ def _impossible(subject: Subject) -> bool:
 
 def _too_few_states(subject: Subject) -> str | None:
     return refusal(studied_layer)(subject) or why_unread(subject, subject.concept.name)
-
-
-def _told_by_step(subject: Subject) -> bool:
-    name = subject.concept.name
-    return all(points_of(subject, name, layer.name).follows_from_step for layer in subject.layers)
 
 
 def _ends_alike(subject: Subject) -> bool:
@@ -212,9 +207,7 @@ number = Need(
 #: A concept at enough states of the layers that are studied, numbers or categories.
 readable = Need(lambda s: why_unread(s, s.concept.name))
 #: One in which states of one step differ, so that a unit can follow it within steps.
-differs_within_steps = Need(
-    _told_by_step, "“{0.concept.name}” follows from the step alone: no two states of a step differ in it", (readable,)
-)
+differs_within_steps = Need(lambda s: told_by_step(s, s.concept.name), first=(readable,))
 #: A number at enough states of the layer that is studied.
 states = Need(_too_few_states, first=(number,))
 #: Different numbers after the last step that enough sequences reach: a probe of the last state has something to tell.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,21 @@ def alone(subject: Subject, name: str) -> Compared:
         texts[np.isfinite(values)] = [known.said(value) for value in values[np.isfinite(values)]]
         values = texts
     return Compared.alone(GivenConcept(values, name, FOLDS, subject.seed, subject.groups_of(rows)), recording)
+
+
+def key_of(asks: str, subject: Subject, name: str) -> str:
+    """Return the name of a question about one of the concepts: what it asks, and the letters of the concept's name.
+
+    Where two concepts have the same letters the later one has a number.
+    """
+    letters = [re.sub(r"[^a-z0-9]+", "-", each.lower()).strip("-")[:40] or "concept" for each in subject.concepts]
+    keys: dict[str, str] = {}
+    for each, own in zip(subject.concepts, letters, strict=True):
+        key, number = f"{asks}-{own}", 2
+        while key in keys.values():
+            key, number = f"{asks}-{own}-{number}", number + 1
+        keys[each] = key
+    return keys[name]
 
 
 @per_subject
@@ -81,6 +97,13 @@ def why_unread(subject: Subject, name: str) -> str | None:
     except ProbeError as error:
         return str(error).rstrip(".")
     return None
+
+
+def told_by_step(subject: Subject, name: str) -> str | None:
+    """Return why no unit can follow a concept within steps: it says nothing that the step does not say; or None."""
+    if not all(points_of(subject, name, layer.name).follows_from_step for layer in subject.layers):
+        return None
+    return f"“{name}” follows from the step alone: no two states of a step differ in it"
 
 
 def readable(subject: Subject) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import ProbeError, unknown
 from ..evidence.claims import Control
 from ..questions.question import Question
-from ..questions.states import network_card, reading
+from ..questions.states import best_unit, network_card, reading
 from ..subjects.subject import Subject
 
 if TYPE_CHECKING:
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 #: Stands among the names of questions for all that a study asks which chooses none.
 USUAL = "usual"
-#: The modules of `probe.questions` whose `question` is asked, after a question for each concept that probes read, and
-#: before the card of the network.
+#: The modules of `probe.questions` whose `question` is asked, after two questions for each concept, and before the
+#: card of the network.
 MODULES = (
     "states.one_sequence",
     "states.linear_readout",
-    "states.best_unit",
     "states.single_units",
     "states.gate_activity",
     "states.state_space",
@@ -50,12 +49,12 @@ MODULES = (
 )
 #: What compares networks that were trained alike, and what is asked of one network instead, or shows it.
 OF_MANY = ("linear-readout", "single-units")
-OF_ONE = ("best-unit", "one-sequence", "state-space")
+OF_ONE = ("one-sequence", "state-space")
 
 
 def every_question(subject: Subject) -> tuple[Question, ...]:
     """Return all questions about networks of the same task."""
-    readings = (reading.question(subject, name) for name in subject.concepts)
+    readings = (one.question(subject, name) for one in (reading, best_unit) for name in subject.concepts)
     usual = (import_module(f"probe.questions.{name}").question(subject) for name in MODULES)
     return (*readings, *usual, network_card.question(subject))
 

@@ -49,7 +49,7 @@ def test_readme_begins_with_a_yes_and_what_it_says_of_the_counter_follows(
     assert min(together["score"], together["its score"]) > 0.95
     gates = said(names, probe.single_units, "input_gate", "forget_gate", "output_gate")
     assert {row["verdict"] for row in gates if row["how"] == "within steps"} == {"above every control"}
-    for question, rows in (("reading-ones-so-far", (together,)), ("best-unit", (one_map,))):
+    for question, rows in (("reading-ones-so-far", (together,)), ("best-unit-ones-so-far", (one_map,))):
         told = probe.Finding.read(tmp_path / "report/findings" / question).notes["answer"]
         for row in rows:
             control = f"best control {row['its score']:.3f} ({row['best control']}): {row['verdict']}."

@@ -103,7 +103,7 @@ def test_a_page_says_of_units_what_the_function_prints(network: str, concept: An
     """The same of the unit that follows best within steps."""
     recording, controls, study = given(network, concept)
     reading = probe.single_units(recording, concept, controls=controls)
-    said = UNIT.search(answer(study, "best-unit").notes["answer"])
+    said = UNIT.search(answer(study, "best-unit-it").notes["answer"])
     assert said, form
     signal, layer, score, its, control, verdict = said.groups()
     line = " ".join(printed(reading, layer, signal, "within", "steps"))

@@ -206,7 +206,7 @@ def both_ways() -> nn.RNN:
 
 def reading(*names: str) -> list[str]:
     """Return the questions whether each concept can be read, and which unit follows the first one."""
-    return [*(f"reading-{name}" for name in names), "best-unit"]
+    return [*(f"reading-{name}" for name in names), f"best-unit-{names[0]}"]
 
 
 HELD = Rule("held", "It is held", "held", "It is 1.", "this study", Range.at_least(1), Range.below(1), needs=10)
@@ -335,7 +335,7 @@ READ = [
         "a category that one unit holds",
         written(ones=1),
         X,
-        ["best-unit"],
+        ["best-unit-many"],
         says=["Unit 1 of the hidden state of .0. follows “many” best within steps: balanced accuracy"],
         concepts={"many": lambda x: ["many" if one > 3 else "few" for one in first_feature(x)]},
     ),

@@ -24,7 +24,7 @@ from probe.subjects.ends import affordable_runs, part_of, said_of
 #: A sentence of every question that judges the last answer, where others are given.
 ALONE = "Here only the answer after each sequence's last step is judged."
 #: Questions that ask nothing of answers, and those about answers at steps.
-OF_STATES = {"network", "reading-ones", "best-unit", "gates", "fixed-points", "one-sequence", "state-space"}
+OF_STATES = {"network", "reading-ones", "best-unit-ones", "gates", "fixed-points", "one-sequence", "state-space"}
 AT_STEPS = {"answers", "single-answers"}
 COUNT = 64
 LENGTHS = np.where(np.arange(COUNT) % 2, 8, 6)

@@ -20,7 +20,7 @@ from probe.subjects.plans import FEWEST_PAIRS, ITERATIONS, plan_of
 
 def test_the_planted_unit_is_found_beside_its_controls(of_planted: Report) -> None:
     """Unit 0 follows the count with |r| 1, and the words name it; all controls are measured, and do worse."""
-    reading, single = of_planted.findings["reading-ones"], of_planted.findings["best-unit"]
+    reading, single = of_planted.findings["reading-ones"], of_planted.findings["best-unit-ones"]
     assert value(single, "within_steps_score", signal="cell_state") == pytest.approx(1, abs=1e-5)
     assert single.notes["answer"].startswith("Unit 0 of the cell state of [0] follows “ones” best within steps: R² 1")
     assert ": above every control. " in single.notes["answer"]
@@ -87,7 +87,7 @@ def test_without_a_readout_nothing_causal_is_said(of_bare: Report) -> None:
     """The page says why, and has neither answers nor patches."""
     asked = {name for name, found in of_bare.findings.items() if len(found.measurements)}
     shown = {"one-sequence", "state-space", "gates"}
-    assert asked == {"network", "reading-ones", "best-unit", "fixed-points"} | shown
+    assert asked == {"network", "reading-ones", "best-unit-ones", "fixed-points"} | shown
     assert "Without a readout we can say nothing causal" in of_bare.page.render()
     assert "Without a readout we cannot say whether" in plain(of_bare.page.lead)
 

@@ -1,4 +1,4 @@
-"""Which unit of one network follows the concept best, and better than in controls? As `probe.single_units` says."""
+"""Which unit follows a concept best, and better than in controls? As `probe.single_units` says."""
 
 from __future__ import annotations
 
@@ -7,47 +7,69 @@ from functools import partial
 
 import pandas as pd
 
-from ...evidence.measurements import tabulate
+from ...evidence.claims import Range, Rule
+from ...evidence.measurements import measurement, tabulate
 from ...evidence.words import listed
 from ...plots.networks import draw_dots
-from ...probes.reading import ONE_MAP, WITHIN
+from ...probes.reading import ABOVE, ONE_MAP, WITHIN
 from ...probes.single_units import read_units
 from ...subjects.subject import Subject, as_subjects
-from .. import needs
 from ..judged import Judged, elsewhere, figure, judged, meant, named, rows_of, where
 from ..question import Answered, Question, Told
-from ..readings import READ, compared, points_of
+from ..readings import READ, compared, key_of, points_of, told_by_step, why_unread
 
-QUESTION = "best-unit"
+#: A rule about networks that were trained alike needs so many of them.
+NEEDS = 20
 
 
-def question(subject: Subject) -> Question:
-    """Return the question which unit follows the concept best."""
+def question(subject: Subject, name: str) -> Question:
+    """Return the question which unit follows a concept best."""
+    key = key_of("best-unit", subject, name)
+    above = Rule(
+        key=f"{key}-above-every-control",
+        statement=f"One unit follows “{name}” clearly better than one of any control",
+        metric="above_every_control",
+        definition="1 where the verdict of `probe.single_units` on a signal of a layer is “above every control”, "
+        "within steps or by one map, else 0. Controls are those of the probe, and the concept shuffled.",
+        source="Karpathy et al. 2015",
+        established_if=Range.above(0.5),
+        refuted_if=Range.at_most(0.5),
+        statistic="share",
+        needs=NEEDS,
+    )
     return Question(
-        QUESTION,
-        f"Which unit follows “{subject.concept.name}” best?",
+        key,
+        f"Which unit follows “{name}” best?",
         measure,
-        (needs.readable, needs.differs_within_steps),
+        (partial(why_unread, name=name), partial(told_by_step, name=name)),
         READ,
+        (above,),
         draw=partial(draw_dots, metrics={named("score", WITHIN): "best unit,\nwithin steps"}),
-        tell=tell,
+        tell=partial(tell, name=name),
+        settings={"concept": name, "question": key},
         copies=None,
     )
 
 
-def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """Measure what `probe.single_units` reads of one network beside its controls; see `rows_of`."""
+def measure(subjects: Sequence[Subject], *, concept: str, question: str) -> pd.DataFrame:
+    """Measure what `probe.single_units` reads of one network beside its controls, with the study's seed.
+
+    Metrics: as of `rows_of`; of the network `above_every_control`, 1 where a place has that verdict.
+    """
     subject, *others = as_subjects(subjects)
-    reading = read_units(compared(subject, *others)[subject.concept.name])
-    return tabulate(rows_of(reading, subject, others, QUESTION))
+    reading = read_units(compared(subject, *others)[concept])
+    above = bool((reading.summary["verdict"] == ABOVE).any())
+    rows = [*rows_of(reading, subject, others, question)]
+    return tabulate([*rows, measurement(question, "above_every_control", subject.network, float(above))])
 
 
-def tell(answered: Answered) -> Told:
+def tell(answered: Answered, name: str) -> Told:
     """Return which unit follows the concept, and how exactly one map reads it, with the picture."""
-    subject, name = answered.subject, answered.subject.concept.name
+    subject = answered.subject
     within, exact = judged(answered, WITHIN), judged(answered, ONE_MAP)
     best = within[0]
-    score = points_of(subject, name, best.layer).score_name
+    points = points_of(subject, name, best.layer)
+    score, is_named = points.score_name, points.named
     many = " " in best.units
     follows = f"{_units(best)} of {where(subject, best)} {'follow' if many else 'follows'} “{name}” best within steps"
     if not best.units:
@@ -56,14 +78,15 @@ def tell(answered: Answered) -> Told:
     answer = f"{first}{elsewhere(within)}"
     if exact:
         unit = f"{_units(exact[0]).lower() or 'a unit'} of {where(subject, exact[0])}"
-        answer += f" One monotone map of {unit}, the same at all steps, gives the exact value in a share of "
-        answer += f"{exact[0].said}.{elsewhere(exact)}"
+        how = "reads it with balanced accuracy" if is_named else "gives the exact value in a share of"
+        monotone = "map" if is_named else "monotone map"
+        answer += f" One {monotone} of {unit}, the same at all steps, {how} {exact[0].said}.{elsewhere(exact)}"
     setup = (
         "Within steps, what the step explains is taken off unit and concept, because a unit that tells the time "
         "follows any concept that grows. The unit is selected and scored on different sequences. It is named where "
         f"it reads more than chance, and more than of the concept shuffled. {meant([*within, *exact])}"
     )
-    shown = f"{score}; by one map, the share read exactly" if exact else score
+    shown = f"{score}; by one map, the share read exactly" if exact and not is_named else score
     return Told({"answer": answer, "setup": setup}, partial(figure, answered, first, shown, (WITHIN, ONE_MAP)))
 
 

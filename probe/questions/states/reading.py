@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
 
@@ -20,7 +19,7 @@ from ...recurrent.signals import Signal
 from ...subjects.subject import Subject, as_subjects
 from ..judged import Judged, elsewhere, figure, judged, meant, rows_of, where
 from ..question import Answered, Question, Told
-from ..readings import READ, compared, own_reading, points_of, states_at, why_unread
+from ..readings import READ, compared, key_of, own_reading, points_of, states_at, why_unread
 
 #: A rule about networks that were trained alike needs so many of them.
 NEEDS = 20
@@ -31,7 +30,7 @@ APART, NAMED = 0.1, 8
 
 def question(subject: Subject, name: str) -> Question:
     """Return the question whether a concept can be read off a network."""
-    key, score = names(subject)[name], "balanced accuracy" if subject.concepts[name].is_named else "R²"
+    key, score = key_of("reading", subject, name), "balanced accuracy" if subject.concepts[name].is_named else "R²"
     above = Rule(
         key=f"{key}-above-every-control",
         statement=f"“{name}” is read clearly better than from every control",
@@ -58,18 +57,6 @@ def question(subject: Subject, name: str) -> Question:
         copies=None,
         leads=True,
     )
-
-
-def names(subject: Subject) -> dict[str, str]:
-    """Return the name of each concept's question: the letters of its name, with a number if two would be the same."""
-    questions: dict[str, str] = {}
-    for name in subject.concepts:
-        letters = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "concept"
-        key, number = f"reading-{letters}", 2
-        while key in questions.values():
-            key, number = f"reading-{letters}-{number}", number + 1
-        questions[name] = key
-    return questions
 
 
 def measure(subjects: Sequence[Subject], *, concept: str, question: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 from ...errors import several
 from ...evidence.findings import Finding
 from ...evidence.words import listed
-from ...questions.states import reading
+from ...questions.readings import key_of
 from ...recurrent.inspection import described
 from ...report import Block, Page, Pill, Pills, Points, Section, Sentence, Table, Text, Verdict
 from ...subjects.subject import Subject
@@ -112,8 +112,8 @@ def _unread(subject: Subject, findings: Sequence[Finding]) -> list[str]:
     picked = {finding.question for finding in findings}
     return [
         f"Can “{name}” be read? Not asked: the study picks its questions, and {key} is none of them."
-        for name, key in reading.names(subject).items()
-        if key not in picked and name != subject.concept.name
+        for name in subject.concepts
+        if (key := key_of("reading", subject, name)) not in picked and name != subject.concept.name
     ]
 
 
@@ -211,7 +211,7 @@ def _networks(subjects: Sequence[Subject], roles: Mapping[str, int], asked: Mapp
     readout, output = subjects[0].readout, subjects[0].card.get(OUTPUT)
     if output is not None:
         words.append(f"The output of {subjects[0].network.name} is {output}")
-    elif len(subjects) > 1 and readout and readout.output is None and not isinstance(readout.weight, str):
+    elif len(subjects) > 1 and readout and readout.functions is None and not isinstance(readout.weight, str):
         words.append(
             "The study gives one head, and we put it on the states of every network that was given. If a network was "
             "trained with another head, the answers on this page are not its own. To read each network with its own "
