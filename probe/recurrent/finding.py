@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import NoRecurrenceError, ProbeError, another_cell, unknown
 from .cells.checking import check_cell
 from .layers import Layer, LoopLayer, OwnModule, StepLayer, Turning
+from .named_network import Around
 from .steps.forms import may_be_a_cell, registered
 from .steps.registry import adapter_of
 
@@ -229,12 +230,12 @@ def whole_module(layer: Layer) -> tuple[Layer, ...]:
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
-    """Return the module inside torch.compile's wrapper, DataParallel or DistributedDataParallel, which adds nothing.
+    """Return the module inside our own wrapper, torch.compile's, DataParallel or DistributedDataParallel.
 
     The type decides, not the name of the attribute: a model of one's own may call a part `module` and have others.
     """
     compiler = sys.modules.get("torch._dynamo.eval_frame")  # asking for the type would load the compiler
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    wrappers = (Around, nn.DataParallel, nn.parallel.DistributedDataParallel)
     kinds = wrappers if compiler is None else (*wrappers, compiler.OptimizedModule)
     while isinstance(model, kinds) and len(parts := list(model.children())) == 1:
         (model,) = parts

@@ -1,4 +1,4 @@
-"""Wraps the layers of a loaded network, so that they keep the names that they have in the file."""
+"""Modules around a network, in which its layers keep the names that they have in it, or in its file."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ class NamedNetwork(nn.Module):
         if not isinstance(inner, nn.RNNCellBase) or isinstance(x, PackedSequence):
             return inner(x)
         return run(inner, x)
+
+
+class Around(nn.Module):
+    """A module around a network, in which the network's layers keep their names.
+
+    Args:
+        model: the network.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -32,6 +32,7 @@ from ..recurrent import random_weights
 from ..subjects.budget import Budget
 from ..subjects.controls import is_same, perhaps_same
 from ..subjects.functions import answers_of, of_package
+from ..subjects.networks.called import calls_of
 from ..subjects.subject import Subject, per_subject
 
 #: What the version is called beside the digests, and the digest of all networks where there are many.
@@ -101,7 +102,7 @@ def own(subject: Subject) -> dict[str, str]:
     """Return the digests of what is a network's own."""
     read = subject.read and subject.read.name
     return {
-        "weights": digest(subject.model),
+        "weights": digest(subject.model, *calls_of(subject.model)),
         "layers": digest([layer.name for layer in subject.layers]),
         "readout": digest(subject.readout, subject.head, read),
     }

@@ -40,6 +40,7 @@ _WANTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("title", lambda value: isinstance(value, str), "a text"),
     ("programs", lambda value: isinstance(value, Mapping), "a table: {'name': function of a sequence}"),
     ("rules", _are_several, "several probe.evidence.Rule, in brackets"),
+    ("call", callable, "a function of the model, inputs and lengths to what the model returns"),
     ("valid", callable, "a function of one sequence's inputs to True or False"),
     ("layer", lambda value: isinstance(value, str) or _are_several(value), "a name, or several in brackets"),
     ("questions", _are_several, "names such as 'noise-margin', or probe.questions.Question, in brackets"),
@@ -97,6 +98,10 @@ class Study:
         version: a whole number from 1, raised by hand when a function changes. What is measured of several networks
             is then tied to weights, inputs, this number, and the version, roles and settings of each question but
             for functions, the same on all processors; with None, to the code of each function.
+        call: how the model is called, where that is not `model(inputs)`: a function that takes the model, inputs
+            (batch, time, feature) or token ids (batch, time), and how many steps each sequence has, (batch,), and
+            returns what the model returns. For a model that has time first, `lambda model, x, lengths:
+            model(x.transpose(0, 1)).transpose(0, 1)`. It must call the model that it is given.
         groups: a value for each sequence, (batch,), such as its speaker, story or animal: what is fitted on some
             sequences is scored on those of other groups, whole groups lie in one fold, and intervals over sequences
             are over groups. None where each sequence stands for itself; see `probe.linear_probe`.
@@ -122,6 +127,7 @@ class Study:
     family: int | None = None
     version: int | None = None
     groups: Any = None
+    call: Callable[[Any, Any, Any], Any] | None = None
 
     @classmethod
     def of(cls, subjects: Sequence[Subject], **settings: Any) -> Study:
@@ -157,6 +163,11 @@ class Study:
         ]
         if strange:
             raise ProbeError(unknown("control that a study makes", strange[0], CONTROLS))
+        from .networks import evaluating
+        from .prepare import check
+
+        with evaluating(self.networks):
+            check(self)
 
     def _check_concepts(self) -> None:
         if not isinstance(self.concepts, Mapping) or not self.concepts:
@@ -167,9 +178,8 @@ class Study:
         wrong = [name for name in self.concepts if not isinstance(name, str) or not name.strip() or len(name) > 60]
         if wrong:
             raise ProbeError(f"A concept is called {str(wrong[0])[:80]!r}; give it a name of 1 to 60 letters.")
-        shape = tuple(getattr(self.inputs, "shape", ()))
         for name, concept in self.concepts.items():
-            check_given(name, concept, shape if len(shape) >= 2 else None)
+            check_given(name, concept, None)
 
     def __repr__(self) -> str:
         concepts, readout = ", ".join(self.concepts), f", readout={self.readout.concept}" if self.readout else ""

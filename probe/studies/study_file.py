@@ -32,9 +32,9 @@ CHOICES: Mapping[str, Any] = {
 #: What each table of a study file may have.
 KEYS = {
     "": ("title", "seed", "questions", "network", "inputs", "concepts", "readout", "programs"),
-    "network": ("file", "module", "name", "layer", "controls", "tolerance", *CHOICES),
+    "network": ("file", "module", "name", "layer", "call", "controls", "tolerance", *CHOICES),
     "inputs": ("file", "key", "lengths", "groups", "valid", "symbols", "fixed"),
-    "readout": tuple(one.name for one in dataclasses.fields(Readout) if one.name != "output"),
+    "readout": tuple(one.name for one in dataclasses.fields(Readout)),
 }
 CONCEPT = ("file", "key", "function", "kind", "description")
 #: What is checked where it is used; of all others a text is wanted, or what `TYPES` says.
@@ -84,7 +84,7 @@ def _of_toml(path: Path) -> Study:
         _check(_table(content, name) if name else content, keys, name)
     network, inputs = _table(content, "network"), _table(content, "inputs")
     given, lengths = _inputs(folder, inputs)
-    valid = inputs.get("valid")
+    valid, call = inputs.get("valid"), network.get("call")
     return Study(
         networks=_networks(folder, network),
         inputs=given,
@@ -93,6 +93,7 @@ def _of_toml(path: Path) -> Study:
         groups=_groups(folder, inputs.get("groups")),
         symbols=inputs.get("symbols"),
         valid=None if valid is None else load_function(valid, folder, "inputs.valid"),
+        call=None if call is None else load_function(call, folder, "network.call"),
         name=network.get("name"),
         layer=network.get("layer"),
         readout=_readout(folder, _table(content, "readout")) if "readout" in content else None,

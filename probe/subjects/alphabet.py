@@ -171,7 +171,8 @@ def fixed_of(given: Any, features: int) -> np.ndarray:
     rows = [np.atleast_1d(_floats(value)) for value in given.values()] if isinstance(given, Mapping) else given
     named = not isinstance(given, Mapping) or all(isinstance(name, str) and name.strip() for name in given)
     values = _floats(rows)
-    if not named or values.shape != (max(len(values), 1), features) or not np.isfinite(values).all():
+    fits = values.ndim == 2 and len(values) > 0 and values.shape[1] == features
+    if not named or not fits or not np.isfinite(values).all():
         raise ProbeError(
             f"The fixed inputs are {str(given)[:60]}; they must be finite numbers, (symbol, {features}), as a step "
             "of the inputs has, or a table: name = numbers."

@@ -53,7 +53,7 @@ def answers_to(
         ProbeError: there is no readout, or it does not give one finite number a sequence.
     """
     lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
-    model, output = model or subject.model, subject.asked.output
+    model, output = model or subject.model, subject.asked.functions
     if output is not None:
         names, values = ("answer(...)", "expected(...)"), np.empty((2, len(x)))
         # A model that is called with padding reads it.
@@ -96,8 +96,8 @@ def answers_by_length(
     subject: Subject, x: Mapping[int, Tensor]
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Return the answers and the expected answers to sequences of several lengths, by length, run in float64."""
-    if subject.asked.output is not None:
-        return readouts.answers_by_length(subject.model, x, *subject.asked.output)
+    if subject.asked.functions is not None:
+        return readouts.answers_by_length(subject.model, x, *subject.asked.functions)
     model = in_float64(subject.model)
     both = {n: answers_to(subject, batch.double(), model=model) for n, batch in x.items()}
     return {n: pair[0] for n, pair in both.items()}, {n: pair[1] for n, pair in both.items()}
@@ -134,7 +134,7 @@ def _drawn(subject: Subject, wanted: np.ndarray) -> np.ndarray:
 
 def head_of(subject: Subject) -> Head | None:
     """Return the head of a readout, or what says how the model's output is read; None where functions read it."""
-    output = subject.asked.output
+    output = subject.asked.functions
     return subject.head if output is None else getattr(output[0], "head", None)
 
 

@@ -121,7 +121,7 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
     """Return a concept (a `Concept`, an array, or a function) with its values on inputs (batch, time, feature)."""
     concept = given if isinstance(given, Concept) else Concept(given)
     raw: Any = concept.values
-    function = raw if callable(raw) and not isinstance(raw, (Tensor, np.ndarray)) else None
+    function = raw if is_function(raw) else None
     valid = np.arange(x.shape[1]) < lengths[:, None]
     if function is not None:
         rows = [_called(name, function, x[row, :length], f"sequence {row}") for row, length in enumerate(lengths)]
@@ -151,10 +151,23 @@ def resolve(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> Known:
     return Known(name, kind, values, categories, concept.description, function)
 
 
+def try_on(name: str, given: Any, x: np.ndarray, lengths: np.ndarray) -> None:
+    """Raise where a concept that is a function fails on a few inputs, (batch, time, feature)."""
+    raw: Any = given.values if isinstance(given, Concept) else given
+    if is_function(raw):
+        for row, length in enumerate(lengths):
+            _ = _called(name, raw, x[row, :length], f"sequence {row}")
+
+
+def is_function(raw: Any) -> bool:
+    """Return whether a concept's values are a function of a sequence, and no array."""
+    return callable(raw) and not hasattr(raw, "shape")
+
+
 def check_given(name: str, given: Any, shape: tuple[int, ...] | None) -> None:
     """Refuse what can be no concept: neither a function nor an array of (batch, time)."""
     raw: Any = given.values if isinstance(given, Concept) else given
-    if callable(raw) and not hasattr(raw, "shape"):
+    if is_function(raw):
         return
     raw = np.array(raw, dtype=object) if isinstance(raw, (list, tuple)) else raw
     check_has_numbers(raw, f"The concept {name!r}")

@@ -26,7 +26,7 @@ from .functions import calling
 from .networks.seen import as_seen, seen_layers
 from .readouts import CLASSES, NUMBER, Head, Readout, copied, linear
 from .stacks import of_last
-from .states import packed, run
+from .states import arguments, run
 from .subject import Subject, per_subject
 
 #: The bias of a class that no sequence has, so that it is never the answer.
@@ -92,7 +92,7 @@ def _run(subject: Subject, rows: np.ndarray, *, recorded: bool) -> tuple[Any, di
     for model, read in ((copied(subject.model), x.double()), (subject.model, x)):
         with suppress(ProbeError), calling("The network", ""), torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            output, states = model(packed(model, read, lengths)), dict[str, Tensor]()
+            output, states = model(*arguments(model, read, lengths)), dict[str, Tensor]()
             for layer in subject.layers if recorded else ():
                 with suppress(ProbeError):
                     recording = run(model, read, lengths, [layer.name], [layer.output], tolerance=subject.tolerance)

@@ -120,7 +120,7 @@ def ends_of(subject: Subject) -> Ends:
     Raises:
         ProbeError: `why_not` says why not.
     """
-    if subject.readout is not None and subject.readout.output is not None:
+    if subject.readout is not None and subject.readout.functions is not None:
         return _whole_model(subject)
     reason, read = why_not(subject), subject.read
     if reason is not None or read is None:
@@ -203,7 +203,7 @@ def said_of(subject: Subject, sequences: int | None) -> str:
 
 
 def _whole_model(subject: Subject) -> Ends:
-    answer, expected = subject.asked.output or (None, None)
+    answer, expected = subject.asked.functions or (None, None)
     if answer is None or expected is None:
         raise ProbeError("The readout has no output.")
     only = subject.layer or studied_layer(subject).name

@@ -19,6 +19,7 @@ from ..recurrent.layers import Layer
 from ..recurrent.named_network import unwrapped
 from .concepts import Known
 from .functions import calling
+from .networks.called import CALL, OneItem, inner, items_of
 from .readouts import CLASSES, EVERY, LAST, LOGIT, NUMBER, Head, Readout, meaning
 from .states import run
 
@@ -43,6 +44,24 @@ class OwnOutput:
     head: nn.Module | None = None
     #: Whether the output is the module's score after a sigmoid. That a softmax follows changes no answer.
     sigmoid: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What networks are asked: inputs (batch, time, feature), how many steps each has, (batch,), and the concepts."""
+
+    x: Tensor
+    lengths: np.ndarray
+    concepts: Mapping[str, Known]
+
+
+@dataclass(frozen=True, eq=False)
+class OwnAnswer:
+    """What a network answers by its output: the readout, the network as one that returns this, and that in words."""
+
+    readout: Readout
+    model: nn.Module
+    said: str
 
 
 @dataclass(frozen=True)
@@ -94,25 +113,90 @@ def own_output(
             found = replace(found, values=given)
             if _same(hidden, given):
                 return replace(found, layer=layer)
-            for name, module in _heads(wide, find_layers(wide)):
+            for name, module in _heads(wide):
                 with suppress(Exception):  # which takes no states
                     scores = module(hidden).reshape(len(hidden), -1)
                     if any(_same(one, given) for one in _alike(scores)):
                         sigmoid = found.scores == 1 and not _same(scores, given)
-                        head = model.get_submodule(name)
+                        head = inner(model).get_submodule(name)
                         return replace(found, layer=layer, module=name, head=head, sigmoid=sigmoid)
     return found
 
 
-def answering(own: OwnOutput, concepts: Mapping[str, Known]) -> Readout:
-    """Return the readout of a study that gives none: the one concept that the model's output can answer."""
+def own_answer(
+    model: nn.Module, task: Task, layers: Sequence[Layer], readout: Readout | None, *, tolerance: float | None = None
+) -> OwnAnswer:
+    """Return what a model answers by what it returns: a tensor, or the one item of it that can be an answer.
+
+    Args:
+        model: the model.
+        task: what it is asked.
+        layers: its recurrent layers.
+        readout: what the study says of the answer, or None.
+        tolerance: as of `record`.
+
+    Raises:
+        ProbeError: nothing that it returns fits a concept, or several items do.
+    """
+    found, reasons = dict[str, OwnAnswer](), list[str]()
+    for item, one in outputs_of(model, task, None if readout is None else readout.item).items():
+        try:
+            own = own_output(one, task.x, task.lengths, layers, tolerance=tolerance)
+            chosen = answering(own, task.concepts, item) if readout is None else readout
+            concept = task.concepts[chosen.concept]
+            whole = taken(own, chosen, concept)
+        except ProbeError as error:
+            reasons.append(f"{item}: {error}" if item else str(error))
+            continue
+        before = f"item {item.removeprefix('output=')} of what it returns, " * bool(item)
+        found[item] = OwnAnswer(whole, one, before + in_words(own, whole, concept))
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if not found:
+        raise ProbeError(" ".join(reasons))
+    ways = [f"probe.Readout({one.readout.concept!r}, {item})" for item, one in found.items()]
+    raise ProbeError(
+        f"Several things that the model returns could be its answer, and we do not guess; say which: readout="
+        f"{' or readout='.join(ways)}."
+    )
+
+
+@torch.no_grad()
+def outputs_of(model: nn.Module, task: Task, item: int | str | None) -> dict[str, nn.Module]:
+    """Return a model as one that returns a tensor, by what a readout writes of each tensor that it returns.
+
+    Args:
+        model: the model.
+        task: what it is asked.
+        item: which of the items it returns; None for every tensor among them.
+    """
+    longest = int(task.lengths.argmax())
+    if item is not None:
+        return {f"output={item!r}": OneItem(model, item)}
+    returned = model(task.x[[longest, longest], : task.lengths[longest]])
+    if isinstance(returned, Tensor):
+        return {"": model}
+    tensors = [name for name, one in items_of(returned).items() if isinstance(one, Tensor)]
+    if not tensors:
+        raise ProbeError(
+            f"The model returns a {type(returned).__name__}, and none of its items is a tensor. Say what its answer "
+            f"is with {CALL.format('model(x)...')}."
+        )
+    return {f"output={name!r}": OneItem(model, name) for name in tensors}
+
+
+def answering(own: OwnOutput, concepts: Mapping[str, Known], item: str = "") -> Readout:
+    """Return the readout of a study that gives none: the one concept that the model's output can answer.
+
+    `item` says which item of what the model returns its output is, as a readout writes it.
+    """
     shares = {name: _share(own, concept) for name, concept in concepts.items()}
     fitting = [name for name, share in shares.items() if share == 1]
     fitting = fitting or [name for name, share in shares.items() if share >= OCCURRING]
     if len(fitting) == 1:
         return Readout(fitting[0], steps=EVERY if own.every and own.head is not None else LAST)
     first = (fitting or list(concepts))[0]
-    say = f"say which one it answers: readout=probe.Readout({first!r})"
+    say = f"say which one it answers: readout=probe.Readout({first!r}{item and f', {item}'})"
     if fitting:
         names = listed([f"“{name}”" for name in fitting])
         raise ProbeError(f"The output has shape {own.shape}, which could answer {names}, and we do not guess; {say}.")
@@ -133,7 +217,7 @@ def taken(own: OwnOutput, readout: Readout, concept: Known) -> Readout:
         raise ProbeError(f"The output is the hidden state of {own.layer.name}, and no answer.")
     kind, values = meaning(_of_kind(own, readout), own.scores, concept)
     if own.layer is not None and (kind == LOGIT or not own.sigmoid):
-        return replace(_of_kind(own, readout), function=own.head, layer=own.layer.name)
+        return replace(_of_kind(own, readout), function=own.head, layer=own.layer.name, output=None)
     between = bool(((own.values >= 0) & (own.values <= 1)).all())
     if kind == LOGIT and between:
         raise ProbeError(
@@ -187,7 +271,7 @@ def _share(own: OwnOutput, concept: Known) -> float:
 def _scores(model: nn.Module, part: Tensor) -> OwnOutput:
     output, steps = model(part), part.shape[1]
     if not isinstance(output, Tensor):
-        raise ProbeError(f"The model returns a {type(output).__name__}, and no tensor of scores.")
+        raise ProbeError(f"What the model returns is a {type(output).__name__}, and no tensor of scores.")
     shape, width = tuple(output.shape), output.shape[-1] if output.dim() > 1 else 1
     words = f"(batch, {', '.join(map(str, shape[1:]))})".replace(" )", ")")
     several_axes = 1 <= len(shape) <= 2 or (len(shape) == 3 and shape[1] in (1, steps))
@@ -212,10 +296,10 @@ def _shortens(model: nn.Module, part: Tensor) -> bool:
     return False
 
 
-def _heads(model: nn.Module, layers: Sequence[Layer]) -> Iterator[tuple[str, nn.Module]]:
+def _heads(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules that could make the output of a state, the outer ones first."""
-    recurrent = {layer.module for layer in layers}
-    for name, module in model.named_modules():
+    recurrent = {layer.module for layer in find_layers(model)}
+    for name, module in inner(model).named_modules():
         if next(module.parameters(), None) is not None and recurrent.isdisjoint(module.modules()):
             yield name, module
 

@@ -36,6 +36,10 @@ KERNELS = ("Keras", "TensorFlow")
 MOST_LEVELS = 50
 
 
+def _are_two_functions(given: Any) -> bool:
+    return isinstance(given, (tuple, list)) and len(given) == 2 and all(map(callable, given))
+
+
 @dataclass(frozen=True, eq=False)
 class Readout:
     """The head of a network: it gives the answer after a sequence's last step, or after every step.
@@ -62,8 +66,10 @@ class Readout:
             (source so far, base so far, whole base), (row,) each. A concept that is a function needs none.
         interchange_step: the step after which states are patched, from each sequence's end: -1 is the last step, -4
             leaves three steps to read. None takes the middle of the steps that are run.
-        output: instead of weight or function, where the answer stands in the model's own output: two functions of
-            that output, to answers and to expected answers, (batch,) each, on the concept's scale.
+        output: where the answer stands in the model's own output. Of a tuple the place of the item that is the
+            answer, of a dict or an object its name; None takes the one item that can be it. Or, instead of weight or
+            function, two functions of that output, to answers and to expected answers, (batch,) each, on the
+            concept's scale.
         steps: after which steps a head answers: `last`, each sequence's last one, or `every`. An answer in the
             model's output is the last one.
     """
@@ -78,7 +84,7 @@ class Readout:
     layer: str | None = None
     combine: Any = None
     interchange_step: Any = None
-    output: tuple[Callable[[Any], Tensor], Callable[[Any], Tensor]] | None = None
+    output: int | str | tuple[Callable[[Any], Tensor], Callable[[Any], Tensor]] | None = None
     steps: Any = LAST
 
     def __post_init__(self) -> None:
@@ -92,6 +98,12 @@ class Readout:
             raise ProbeError("bias and layer speak of a head; give its weight, or its function and no bias.")
         if self.layer is not None:
             read_as("layer", self.layer)
+        named = isinstance(self.output, (int, str)) and not isinstance(self.output, bool)
+        if self.output is not None and not named and not _are_two_functions(self.output):
+            raise ProbeError(
+                f"output={str(self.output)[:60]!r} must be the place or the name of an item of what the model "
+                "returns, such as output=0, or two functions of that, to answers and to expected answers."
+            )
         if self.function is not None and not callable(self.function):
             raise ProbeError(f"A readout's function must be callable, and is a {type(self.function).__name__}.")
         if self.transposed is not None and (self.weight is None or not isinstance(self.transposed, bool)):
@@ -108,7 +120,7 @@ class Readout:
             raise ProbeError(unknown("combine", self.combine, COMBINES) + " A function is allowed as well.")
         if not isinstance(self.steps, str) or self.steps not in (LAST, EVERY):
             raise ProbeError(f"steps={self.steps!r} must be {LAST!r} or {EVERY!r}.")
-        if self.output is not None and self.steps != LAST:
+        if self.functions is not None and self.steps != LAST:
             raise ProbeError(
                 f"steps={self.steps!r} needs a head, which reads the hidden state after any step; an answer in the "
                 "model's output is the last one. Give weight (and bias), or function, in place of output."
@@ -116,8 +128,18 @@ class Readout:
 
     @property
     def is_own_output(self) -> bool:
-        """Whether neither a head nor a place in the output is given: the model's output is its answer."""
-        return self.weight is None and self.function is None and self.output is None
+        """Whether neither a head nor functions are given: the model's output, or an item of it, is its answer."""
+        return self.weight is None and self.function is None and self.functions is None
+
+    @property
+    def item(self) -> int | str | None:
+        """Which item of what the model returns is its output; None where that is not said."""
+        return self.output if isinstance(self.output, (int, str)) else None
+
+    @property
+    def functions(self) -> tuple[Callable[[Any], Tensor], Callable[[Any], Tensor]] | None:
+        """From the model's output to answers and to expected answers; None where these are not given."""
+        return None if isinstance(self.output, (int, str)) else self.output
 
     def answered(self, lengths: np.ndarray, time: int) -> Bool[np.ndarray, "sequence step"]:
         """Return after which of `time` steps sequences of some lengths, (sequence,), are answered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,16 +15,19 @@ from ..errors import ProbeError
 from ..hooks.record import record
 from ..methods.probing.prefixes import StepStates, first_of_prefix
 from ..methods.probing.targets import LEAST_SEQUENCES
-from ..recording.recording import Recording
+from ..recording.recording import LayerRecording, Recording
 from ..recurrent.finding import find_layers
 from ..recurrent.global_state import in_float64
 from ..recurrent.layers import Layer, OpenLayer
 from ..recurrent.named_network import unwrapped
 from ..recurrent.signals import Signal
+from .networks.called import CALL, calls_of
 from .subject import Subject, per_subject
 
 #: How many whole sequences are kept, to be drawn over time.
 EXAMPLES = 4
+#: So many sequences tell whether a layer has seen later inputs; states that differ by less are the same.
+AHEAD, ROUNDING = 8, 1e-5
 
 Place = tuple[str, Signal]
 
@@ -51,30 +55,39 @@ def rows_within_budget(subject: Subject, width: int) -> np.ndarray:
     return drawn_rows(subject, recorded_rows(subject), int(most), 9)
 
 
+@per_subject
 def reads_ahead(subject: Subject) -> frozenset[str]:
-    """Return the names of the layers that have seen later inputs: layers that read from the end, and those above."""
-    layers = find_layers(subject.model)
-    back = {(layer.module, layer.level) for layer in layers if layer.reads_back}
-    ahead = {
-        layer.name
-        for layer in layers
-        if layer.reads_back or any(module is layer.module and level < layer.level for module, level in back)
-    }
-    for wrapper in (module for module in subject.model.modules() if isinstance(module, nn.Sequential)):
-        seen = False
-        for part in wrapper:
-            inside = [layer.name for layer in layers if layer.module in set(part.modules())]
-            ahead.update(inside if seen else ())
-            seen = seen or not ahead.isdisjoint(inside)
-    return frozenset(ahead)
+    """Return the names of the studied layers whose states follow from later inputs too: others there change them."""
+    rows = np.argsort(-subject.lengths, kind="stable")[:AHEAD]
+    dtype = next((one.dtype for one in subject.model.parameters()), subject.x.dtype)
+    x, lengths = subject.x[rows].to(torch.promote_types(subject.x.dtype, dtype)), subject.lengths[rows]
+    middle, end = int(lengths.min()) // 2, int(lengths.min())
+    changed = x.clone()
+    changed[:, middle:end] = x[:, middle:end].roll(1, 0)
+    if not middle or torch.equal(x, changed):
+        return frozenset()
+    recordings = [_recorded(subject, inputs, lengths) for inputs in (x, changed)]
+    return frozenset(
+        part.layer
+        for part, other in zip(*(one.parts for one in recordings), strict=True)
+        if not all(_alike(value[:, :middle], other.signals[name][:, :middle]) for name, value in part.signals.items())
+    )
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=ROUNDING, atol=ROUNDING)
 
 
 def recording_of(subject: Subject) -> Recording:
     """Return the recording of a network: the whole states of the layers under study, of `recorded_rows`."""
     rows = recorded_rows(subject)
+    return _recorded(subject, subject.x[rows], subject.lengths[rows])
+
+
+def _recorded(subject: Subject, x: Tensor, lengths: np.ndarray) -> Recording:
     names = [layer.name for layer in subject.layers]
     signals = dict.fromkeys(signal for layer in subject.layers for signal in layer.whole_state)
-    return run(subject.model, subject.x[rows], subject.lengths[rows], names, signals, tolerance=subject.tolerance)
+    return run(subject.model, x, lengths, names, signals, tolerance=subject.tolerance)
 
 
 #: The recording of the network that is studied, which is kept.
@@ -134,39 +147,70 @@ def run(
         ProbeError: a layer did not read each step of the inputs exactly once, or it reads padded sequences from
             their end.
     """
-    arguments, signals = packed(model, x, lengths), list(signals)
-    back = [layer.name for layer in find_layers(model, layers) if layer.reads_back]
-    if back and arguments is x and (lengths < x.shape[1]).any():
-        raise ProbeError(
-            f"Layer {back[0]!r} reads its input from the end, and sequences of several lengths can only be "
-            "packed for a module of torch that is given alone. Give sequences of one length, or the recurrent module."
-        )
+    signals = list(signals)
     with warnings.catch_warnings():
         # A reader of the page cannot change which of torch's kernels runs a projected LSTM.
         warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
-        recording = record(model, arguments, layer=list(layers), signals=signals, tolerance=tolerance)
-    for layer in layers:
-        calls = recording.calls.get(layer, 0)
-        if calls != 1:
-            raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
+        given = arguments(model, x, lengths)
+        recording = record(model, *given, layer=list(layers), signals=signals, tolerance=tolerance)
+    check_calls(recording, layers)
     for part in recording.parts:
-        shape = tuple(next(iter(part.signals.values())).shape[:2])
+        shape = shape_of(part)
         if shape[0] != x.shape[0] or not int(lengths.max()) <= shape[1] <= x.shape[1]:
             raise ProbeError(
                 f"Layer {part.layer!r} read (batch, time) = {shape} and the inputs are {tuple(x.shape[:2])}; give a "
                 "model that takes batch-first inputs (batch_first=True) and reads every step once."
             )
+    _check_ends(model, recording, x, lengths)
     if x.shape[0] == x.shape[1] > 1:
         # As many sequences as steps: which axis is which shows with one fewer.
         _ = run(model, x[:-1], lengths[:-1], layers, signals, tolerance=tolerance)
     return recording
 
 
-def packed(model: nn.Module, x: Tensor, lengths: np.ndarray) -> object:
-    """Return the inputs packed if lengths differ and the model is torch's own module, otherwise as they are."""
+def check_calls(recording: Recording, layers: Sequence[str]) -> None:
+    """Raise where a layer was not called exactly once."""
+    for layer in layers:
+        calls = recording.calls.get(layer, 0)
+        if not calls:
+            raise ProbeError(
+                f"The model did not call layer {layer!r} on the inputs. If call= says how it is called, the function "
+                "must call the model that it is given, as its copies with random weights are called too."
+            )
+        if calls > 1:
+            raise ProbeError(f"The model called layer {layer!r} {calls} times on the inputs; a study needs one call.")
+
+
+def shape_of(part: LayerRecording) -> tuple[int, int]:
+    """Return (batch, time) of a layer's recording."""
+    batch, time = next(iter(part.signals.values())).shape[:2]
+    return batch, time
+
+
+def _check_ends(model: nn.Module, recording: Recording, x: Tensor, lengths: np.ndarray) -> None:
+    """Raise where a layer that reads from the end began at the end of the padding."""
+    if not (lengths < x.shape[1]).any():
+        return
+    back = {layer.name for layer in find_layers(model, recording.layers) if layer.reads_back}
+    for part in recording.parts:
+        if part.layer in back and list(part.lengths or ()) != lengths.tolist():
+            raise ProbeError(
+                f"Layer {part.layer!r} reads its input from the end, and sequences differ in length, so that it "
+                "reads padding first. Let the model pack them, and say how it gets their lengths, such as "
+                f"{CALL.format('model(x, lengths)')}; or give sequences of one length."
+            )
+
+
+def arguments(model: nn.Module, x: Tensor, lengths: np.ndarray) -> tuple[Any, ...]:
+    """Return what a model is called with: inputs and lengths, or inputs alone.
+
+    They are packed if lengths differ and the model is torch's own module.
+    """
+    if calls_of(model):
+        return x, torch.as_tensor(lengths)
     if not isinstance(unwrapped(model), nn.RNNBase) or not (lengths < x.shape[1]).any():
-        return x
-    return pack_padded_sequence(x, torch.as_tensor(lengths), batch_first=True, enforce_sorted=False)
+        return (x,)
+    return (pack_padded_sequence(x, torch.as_tensor(lengths), batch_first=True, enforce_sorted=False),)
 
 
 def step_states(

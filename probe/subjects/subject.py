@@ -158,7 +158,7 @@ class Subject:
     @property
     def reading(self) -> tuple[Layer, Head]:
         """The layer whose hidden state is read, and the head that reads it; `ProbeError` if there is none."""
-        if self.asked.output is not None or self.read is None or self.head is None:
+        if self.asked.functions is not None or self.read is None or self.head is None:
             raise ProbeError(
                 "Answers at steps are read by a head from the hidden state; give a readout with weight (and bias), "
                 "or function."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,14 @@ def test_symbols_that_name_no_inputs_are_refused() -> None:
     """Each input that occurs has one, a printed character; each token one of its own, and an embedding."""
     named: list[Any] = ["ab", ["0", "1"], {"no": 0, "1": 1}, {"0": [0, 1], "1": 1}, {"0": "nought", "1": 1}]
     named += [{"0": 0, "1": 0}, {"0": 0}, {"\n": 0, "1": 1}]
-    studies = [study_of(planted(), symbols=symbols, readout=None) for symbols in named]
+    asks: list[Any] = [partial(study_of, planted(), symbols=symbols, readout=None) for symbols in named]
     named = [[*WORDS, "bird"], ["a"] * 8, WORDS[:3], ["x" * 31, *WORDS[1:]], {"the": 0, "cat": 0}, 3]
-    studies += [of_tokens(symbols=symbols) for symbols in named]
-    studies += [of_tokens(ids() + 1), of_tokens(model=nn.LSTM(1, 3, batch_first=True))]
-    studies += [study_of(planted(), inputs=bits(20), fixed_inputs=[["a"]], readout=None)]
-    for study in studies:
+    asks += [partial(of_tokens, symbols=symbols) for symbols in named]
+    asks += [partial(of_tokens, ids() + 1), partial(of_tokens, model=nn.LSTM(1, 3, batch_first=True))]
+    asks += [partial(study_of, planted(), inputs=bits(20), fixed_inputs=[["a"]], readout=None)]
+    for ask in asks:
         with refused():
-            _ = prepare(study)
+            _ = prepare(ask())
 
 
 def test_a_token_is_called_by_its_number_or_as_the_study_says() -> None:

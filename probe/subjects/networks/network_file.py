@@ -19,7 +19,10 @@ from ...recurrent.named_network import named_network
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """The network that is studied, with the other arrays of its file, and what the page says of it."""
+    """The network that is studied, with the other arrays of its file, and what the page says of it.
+
+    `tokens` is how many token ids it embeds, or None where it reads numbers.
+    """
 
     model: nn.Module
     name: str
@@ -27,6 +30,7 @@ class Opened:
     card: Mapping[str, str] = field(default_factory=dict)
     framework: str = ""
     source: str = ""
+    tokens: int | None = None
 
 
 def open_network(network: Any, name: str | None, *, lengths_said: bool = False) -> Opened:
