@@ -31,6 +31,13 @@ MOST_BEGINNINGS = 5_000
 RUNS = 10
 #: For so many spliced sequences `splices` asks whether they can occur.
 SPLICES = 512
+#: What several needs say to type.
+_END_THERE = "End the sequences where it is defined: lengths=..."
+_SEE_ANSWERS = 'See what it answers: questions=["answers"]'
+_ROUND = "Give fewer values, such as np.round(values)"
+_AS_NUMBERS = 'If its values are numbers, say so: probe.Concept(values, kind="numeric")'
+_EVERYWHERE = "Give it a value at every step, such as np.nan_to_num(values)"
+_ONE_LENGTH = "Study those of one length: inputs[lengths == {0.lengths[0]}][:, :{0.lengths[0]}]"
 OUTPUT = "its answer stands in the model's output"
 
 
@@ -42,11 +49,14 @@ class Need:
         lacks: from a subject to whether it lacks this, or to the reason why.
         reason: the reason, with the subject for its braces, where `lacks` returns none.
         first: needs that come before it.
+        advice: what to type so that the network has it, or to see why it cannot, with the subject for its braces;
+            empty where a study can change nothing, as of a cell without gates.
     """
 
     lacks: Callable[[Subject], object] = lambda subject: None
     reason: str = ""
     first: tuple[Need, ...] = ()
+    advice: str = ""
 
     def __call__(self, subject: Subject) -> str | None:
         """Return the first reason why a subject lacks this, without a full stop, or None."""
@@ -56,7 +66,8 @@ class Need:
         lacking = self.lacks(subject)
         if not lacking:
             return None
-        return (lacking if isinstance(lacking, str) else self.reason.format(subject)).rstrip(".")
+        reason = (lacking if isinstance(lacking, str) else self.reason.format(subject)).rstrip(".")
+        return f"{reason}. {self.advice.format(subject)}" if self.advice else reason
 
 
 def rest_on(needs: Collection[object], *others: Need) -> bool:
@@ -81,9 +92,9 @@ def _no_machine(subject: Subject) -> str | None:
     if subject.readout is None or subject.readout.functions is None:
         return why_not(subject)
     if subject.ragged:
-        return f"{OUTPUT}, and its sequences differ in length"
+        return f"{OUTPUT}, and its sequences differ in length. {_ONE_LENGTH.format(subject)}"
     if not np.isfinite(subject.last_values).all():
-        return f"“{subject.answered.name}” is undefined at the end of some sequences"
+        return f"“{subject.answered.name}” is undefined at the end of some sequences. {_END_THERE}"
     return refusal(machine_of)(subject)
 
 
@@ -107,7 +118,8 @@ def _last_alone(subject: Subject) -> str | None:
     if subject.head is None or subject.read is None or subject.readout is None:
         return f"{OUTPUT}, which has the last answer alone"
     there = subject.readout.steps == EVERY and subject.x.shape[1] > 1
-    return None if there else "its readout answers after the last step alone; steps of the readout names others"
+    last = 'its readout answers after the last step alone. If it answers after each, give it steps="every"'
+    return None if there else last
 
 
 def _read_otherwise(subject: Subject) -> bool:
@@ -116,18 +128,28 @@ def _read_otherwise(subject: Subject) -> bool:
 
 
 # Of the answer.
-readout = Need(lambda s: s.readout is None, "what the network answers is not known: the study has no readout")
+readout = Need(
+    lambda s: s.readout is None,
+    "what the network answers is not known: the study has no readout",
+    advice="Say what it answers: readout=probe.Readout({0.concept.name!r}, function=head)",
+)
 right_answers = Need(
     lambda s: not np.isfinite(s.last_values).any(),
     "“{0.answered.name}” is not defined at the last step of any sequence, so no answer can be right or wrong",
     (readout,),
+    advice=_END_THERE,
 )
 #: Answers that are right more often than always giving the most frequent one: else nothing follows from them.
-better_than_a_guess = Need(uses.guessing, first=(right_answers,))
+better_than_a_guess = Need(
+    uses.guessing,
+    first=(right_answers,),
+    advice=_SEE_ANSWERS,
+)
 exact = Need(
     lambda s: s.head is not None and s.head.kind == NUMBER and not len(s.head.values),
     "it answers with a number, and “{0.answered.name}” has too many values to call one answer right",
     (readout,),
+    advice=_ROUND,
 )
 #: Answers after another step than each sequence's last one too.
 several_steps = Need(_last_alone, first=(readout,))
@@ -135,8 +157,13 @@ step_values = Need(
     lambda s: not len(rows_at_steps(s)),
     "“{0.answered.name}” has no value {0.readout.when}, so no answer can be right or wrong",
     (readout,),
+    advice=_END_THERE,
 )
-programs = Need(lambda s: not s.programs, "the study names no rival program")
+programs = Need(
+    lambda s: not s.programs,
+    "the study names no rival program",
+    advice='Name one: programs={{"name": function}}',
+)
 
 # Of the network: a machine can be run from its states to its answer, with a right answer after each.
 machine = Need(_no_machine, first=(readout,))
@@ -145,6 +172,7 @@ one_layer = Need(
     lambda s: machine_of(s).dynamics.cell is None,
     "its readout reads a stack of several layers, and the question is about one layer's formulas",
     (machine,),
+    advice="Give a head of one of them: probe.Readout({0.concept.name!r}, function=head, layer={0.layers[0].name!r})",
 )
 gates = Need(
     lambda s: not {Signal.FORGET_GATE, Signal.UPDATE_GATE} & set(machine_of(s).cell.signals),
@@ -156,19 +184,21 @@ scale = Need(
     lambda s: s.answered.is_categorical and len(s.answered.levels) > 2,
     "“{0.answered.name}” has several categories, and a share is one of a difference on a scale",
     (machine,),
+    advice=_AS_NUMBERS,
 )
 #: A right answer where another sequence's rest is read.
 known_after = Need(
     only_last,
-    "“{0.answered.name}” is an array: nobody says its value where another sequence's rest is read; give it as a "
-    "function, or give combine",
+    "“{0.answered.name}” is an array: nobody says its value where another sequence's rest is read",
     (machine,),
+    advice='Give it as a function of the inputs, or say it with probe.Readout({0.answered.name!r}, combine="added")',
 )
 #: Any sequence may go on from any other's state, with a right answer to each.
 splices = Need(
     _impossible,
     "some sequences that are spliced of two cannot occur by valid, and this question splices all",
     (known_after,),
+    advice="If they can all the same, leave valid= out",
 )
 #: Enough whole sequences can be run from any state, with answers after several steps.
 runs = Need(
@@ -176,7 +206,12 @@ runs = Need(
     "whole sequences of so many steps, run from states through so large layers, take too long",
     (Need(lambda s: s.read is not None and not_from_states(s, s.read), first=(several_steps,)),),
 )
-whole = Need(lambda s: not ends_of(s).whole, "only the ends of its long sequences are run from states", (machine,))
+whole = Need(
+    lambda s: not ends_of(s).whole,
+    "only the ends of its long sequences are run from states",
+    (machine,),
+    advice="Give shorter ones: inputs[:, -100:]",
+)
 whole_sequences = Need(
     lambda s: sum(len(prefixes.rows) for prefixes in machine_of(s).clean.prefixes) > MOST_BEGINNINGS,
     f"its sequences have too many distinct beginnings; at most {MOST_BEGINNINGS:,} can be fitted",
@@ -190,16 +225,34 @@ whole_sequences = Need(
 )
 
 # Of what moves the answer: such answers, which the whole state of another sequence moves.
-used_states = Need(uses.unmoved_anywhere, first=(machine, better_than_a_guess))
+used_states = Need(
+    uses.unmoved_anywhere,
+    first=(machine, better_than_a_guess),
+    advice='See which units it needs: questions=["ablation"]',
+)
 #: The same at the study's step: a part of the state is scored against that.
-used_state = Need(uses.unmoved, first=(used_states,))
-one_length = Need(lambda s: s.ragged, "its sequences differ in length")
+used_state = Need(
+    uses.unmoved,
+    first=(used_states,),
+    advice="Take another step: readout=probe.Readout({0.concept.name!r}, ..., interchange_step=-1)",
+)
+one_length = Need(
+    lambda s: s.ragged,
+    "its sequences differ in length",
+    advice=_ONE_LENGTH,
+)
 #: The same of sequences of one length, and not one answer to nearly all.
-kept_answers = Need(uses.mostly_one, first=(one_length, used_states))
+kept_answers = Need(
+    uses.mostly_one,
+    first=(one_length, used_states),
+    advice=_SEE_ANSWERS,
+)
 
 # Of the concept.
 _numeric = Need(
-    lambda s: s.concept.is_categorical, "“{0.concept.name}” is categorical, and the question is about a number"
+    lambda s: s.concept.is_categorical,
+    "“{0.concept.name}” is categorical, and the question is about a number",
+    advice=_AS_NUMBERS,
 )
 number = Need(
     lambda s: len(s.concept.levels) == 1, "“{0.concept.name}” never varies where it is defined", (_numeric,)
@@ -215,24 +268,29 @@ last_states = Need(
     _ends_alike,
     "“{0.concept.name}” has one value after the last step, and a probe of the last state has nothing to tell apart",
     (states,),
+    advice="End the sequences at different values: lengths=...",
 )
 numbers = Need(
     lambda s: not np.isfinite(s.concept.values[s.data]).all(),
     "“{0.concept.name}” is not defined at every step",
     (number,),
+    advice=_EVERYWHERE,
 )
 whole_numbers = Need(
     lambda s: s.concept.is_categorical or not (s.concept.levels == s.concept.levels.round()).all(),
     "“{0.concept.name}” holds other than whole numbers",
+    advice=_ROUND,
 )
 few_values = Need(
     lambda s: len(s.concept.levels) > MOST_LEVELS,
     "“{0.concept.name}” has {0.concept.levels.size:,} values, and each would need a state",
+    advice=_ROUND,
 )
 defined_steps = Need(
     lambda s: np.isfinite(ends_of(s).values).all(0).sum() < 2,
     "there is one step alone after which all sequences with an answer have a value of “{0.concept.name}”",
     (machine,),
+    advice=_EVERYWHERE,
 )
 
 # Of the inputs: pairs of sequences that differ in one of them; and other lengths.
