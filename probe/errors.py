@@ -20,20 +20,6 @@ class NoRecurrenceError(ProbeError):
     """Raised where a model holds no recurrent layer that is known."""
 
 
-def docs_page(name: str) -> str:
-    """Return where a page of the documentation is: on the site that the installed package names, else in `docs/`.
-
-    Args:
-        name: its path without an ending, such as `howto/recurrence`.
-    """
-    try:
-        links = metadata("rnn-probe").get_all("Project-URL") or []
-    except PackageNotFoundError:  # a checkout that is not installed
-        links = []
-    site = dict(link.split(", ", 1) for link in links).get("Documentation", "OWNER")
-    return f"docs/{name}.md" if "OWNER" in site else f"{site}{name}.html"
-
-
 def check_has_numbers(value: object, what: str) -> None:
     """Raise where a tensor is on the device meta.
 
@@ -49,10 +35,19 @@ def check_has_numbers(value: object, what: str) -> None:
 
 
 def another_cell() -> str:
-    """Return the end of each refusal of a recurrence that is none of torch's."""
+    """Return the end of each refusal of a recurrence that is none of torch's.
+
+    It names the page on the site that the installed package names, or what to type where it names none.
+    """
+    try:
+        links = metadata("rnn-probe").get_all("Project-URL") or []
+    except PackageNotFoundError:  # a checkout that is not installed
+        links = []
+    site = dict(link.split(", ", 1) for link in links).get("Documentation", "OWNER")
+    page = "help(probe.register)" if "OWNER" in site else f"{site}howto/recurrence.html"
     return (
         "For another recurrence say how it runs one step, with probe.register: "
-        f"{docs_page('howto/recurrence')} shows that, and how to check it with probe.testing.check_step."
+        f"{page} shows that, and how to check it with probe.testing.check_step."
     )
 
 

@@ -42,7 +42,7 @@ def only_commands(file: str) -> None:
     ]
     if asked not in commands:
         listed = ", ".join(f"python -m {one}" for one in commands or ("analyses",))
-        sys.stderr.write(f"python -m {asked}: This is no command. Type one of docs/commands.md: {listed}.\n")
+        sys.stderr.write(f"python -m {asked}: This is no command. Type one of these: {listed}.\n")
         sys.exit(2)
 
 

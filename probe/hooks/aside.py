@@ -13,6 +13,7 @@ from ..recurrent.layers import Layer, LoopLayer
 from ..recurrent.memory import memory_of
 from ..recurrent.steps import trails
 from ..recurrent.steps.forms import tensors
+from ..recurrent.steps.methods import MethodCell
 from ..recurrent.steps.objects import opened
 from ..recurrent.steps.readers import Place, Watched, arrays_of
 from .sessions import Visit
@@ -43,7 +44,8 @@ class Aside:
         own = {id(one): memory_of(one) for one in tensors(opened(visit.returned))}
         # What shares its memory with another part cannot be told from that.
         gone = [one for key, one in replaced.items() if list(own.values()).count(own[key]) == 1]
-        held, found = list(_held_by(layer.module)), False
+        module = layer.module
+        held, found = list(_held_by(module.owner if isinstance(module, MethodCell) else module)), False
         for one in gone:
             names = dict.fromkeys(name for name, memory in held if memory == memory_of(one))
             if names:

@@ -370,7 +370,8 @@ class Collector(Session):
                 f"None of {', '.join(repr(one.name) for one in self._options.layers)} was called with a state, as "
                 "tensors, tuples, lists or dicts of tensors behind its first argument, that it returned in the same "
                 "form. Of a cell whose state stands elsewhere, probe.register(kind, state=..., returns=...) says "
-                "where; a layer that loops itself needs a step, probe.register(kind, step)."
+                "where; a layer that loops itself needs a step, probe.register(kind, step): a probe.Step, or the "
+                "name of the method that its loop calls."
             )
 
     def _finished(self, part: Part) -> LayerRecording:

@@ -21,6 +21,7 @@ from ..recurrent.global_state import grad_mode_kept
 from ..recurrent.kept import put_back
 from ..recurrent.layers import LoopLayer
 from ..recurrent.signals import Signal
+from ..recurrent.steps.forms import advice, is_told
 from .episode_edits import acting, of_episodes
 from .episodes import Episode, Game, Place, filled, own_draws, started
 from .intervene import edited
@@ -203,7 +204,7 @@ class _Run:
         chosen = find_layers(model, layer)
         self._first = {one.module: one.name for one in reversed(find_layers(model))}
         self._read = {layer.module: self._first[layer.module] for layer in chosen}
-        self._unregistered = [one for one in chosen if isinstance(one, LoopLayer) and not one.registered]
+        self._unregistered = [one for one in chosen if isinstance(one, LoopLayer) and not is_told(one.module)]
         self._state: Any = None
         #: The edits that moved something, and those that so far moved a state alone that an episode ended with.
         self._acted, self._unread = set[int](), set[int]()
@@ -259,11 +260,11 @@ class _Run:
         parts = [part for recording in seen for part in recording.parts]
         called = [part.layer for part in parts]
         if not parts and self._unregistered:
-            kinds = sorted({type(layer.module).__name__ for layer in self._unregistered})
+            kinds = sorted({type(layer.module).__name__: layer.module for layer in self._unregistered}.items())
             raise ProbeError(
                 "A step of the policy called no layer that is known to be recurrent. One call does not show what the "
-                f"state of a cell written by hand is; of {', '.join(kinds)} say where it stands: "
-                f"probe.register({kinds[0]}, state=..., returns=...)."
+                f"state of a cell written by hand is; of {', '.join(name for name, _ in kinds)} say where it stands: "
+                f"{advice(kinds[0][1])}."
             )
         if not parts or len({*called}) < len(called) or (self._last and {*called} != {one for one, _ in self._last}):
             raise ProbeError(

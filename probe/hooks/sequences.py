@@ -23,6 +23,7 @@ from ..recurrent.signals import States
 from ..recurrent.steps import forms, trails
 from ..recurrent.steps.forms import tensors
 from ..recurrent.steps.loops import LoopStep
+from ..recurrent.steps.methods import is_inside
 
 if TYPE_CHECKING:
     from .sessions import Visit
@@ -141,7 +142,7 @@ class Numbering:
     def _begun(self, module: nn.Module) -> Sequences:
         def is_inner() -> bool:  # a part of another cell, which may make something of its state
             others = (one for one, found in self._sequences.items() if found.begun and one is not module)
-            return any(module in set(one.modules()) for one in others)
+            return any(is_inside(module, one) for one in others)
 
         return Sequences(partial(self._next, module), strict=self._strict(module), inner=is_inner)
 
@@ -317,7 +318,6 @@ class Sequences:
 
     def _check_items(self, layer: Layer, call: Call, state: _Every, numbers: Iterable[int]) -> None:
         """Raise where a cell is called with what it returned in another place than its state's."""
-        kind = type(layer.module).__name__
         for number in numbers:
             places = [_place(value, self._known[number].items) for value in state.values()]
             found = [place for place in places if place is not None]
@@ -331,7 +331,7 @@ class Sequences:
             raise ProbeError(
                 f"Cell {layer.name!r} was called with item {' and '.join(map(str, found))} of what it had returned, "
                 f"and its state was taken to stand elsewhere. Say where it stands: "
-                f"{forms.advice(kind, forms.Form(call.adapter.form.given, tuple(found)))}."
+                f"{forms.advice(layer.module, forms.Form(call.adapter.form.given, tuple(found)))}."
             )
 
     def _warn_of_others(self, layer: Layer, number: int, state: _Every, marks: _Marks) -> None:

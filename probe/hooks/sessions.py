@@ -34,6 +34,7 @@ from ..recurrent.rounding import check
 from ..recurrent.runs import Run, Trace, reconstruct
 from ..recurrent.steps import trails
 from ..recurrent.steps.forms import tensors
+from ..recurrent.steps.methods import MethodCell, is_inside
 from ..recurrent.steps.objects import Given
 from ..recurrent.surroundings import (
     contexts_here,
@@ -241,10 +242,14 @@ class Session:
         return Visit(self._whole[module], arguments, keywords, output, self._states.get(module), call=call)
 
     def _looped(self, layer: LoopLayer) -> bool:
-        """Return whether a call that ends now ran a cell inside it for several steps: then it is no cell itself."""
+        """Return whether a call that ends now ran a cell inside it for several steps: then it is no cell itself.
+
+        Of a method, which a loop calls for each step of what its module reads, one is enough.
+        """
         before = self._steps_before.pop(layer.module, {})
-        ran = {one for one, count in self._steps.items() if count - before.get(one, 0) > 1} - {layer.module}
-        return bool(ran) and not layer.registered and not ran.isdisjoint(layer.module.modules())
+        ran = {one: self._steps[one] - before.get(one, 0) for one in self._steps if one is not layer.module}
+        looped = [one for one, count in ran.items() if count > 1 - isinstance(one, MethodCell)]
+        return not layer.registered and any(is_inside(one, layer.module) for one in looped)
 
     @contextmanager
     def replacing(self, forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:

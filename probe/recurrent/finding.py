@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
@@ -17,7 +17,8 @@ from ..errors import NoRecurrenceError, ProbeError, another_cell, unknown
 from .cells.checking import check_cell
 from .layers import Layer, LoopLayer, OwnModule, StepLayer, Turning
 from .named_network import Around
-from .steps.forms import may_be_a_cell, registered
+from .steps.forms import may_be_a_cell, method_of, registered
+from .steps.methods import cell_of, steps_in
 from .steps.registry import adapter_of
 
 #: Somebody's own modules whose formulas were tried.
@@ -148,10 +149,30 @@ def _of_a_cell(model: nn.Module, name: str) -> str:
 
 
 def _perhaps(model: nn.Module) -> dict[str, Layer]:
-    """Return the modules that could be cells of somebody's own; a run tells which of them are."""
-    inside = {path: one for path, one in _unwrapped(model).named_modules() if path and may_be_a_cell(one)}
-    whole = {"[0]": _unwrapped(model)} if may_be_a_cell(_unwrapped(model)) else {}
-    return {path: LoopLayer(path, one) for path, one in (inside or whole).items()}
+    """Return what could be cells of somebody's own, modules and methods; a run tells which of them are.
+
+    A module whose forward loops over its input is no cell, and a method that the loop calls may be one, unless it
+    holds modules that could be cells: then the method calls those. Other methods count where there is nothing else.
+    """
+    root, found, others = _unwrapped(model), dict[str, Layer](), dict[str, Layer]()
+    cells = {one for one in root.modules() if may_be_a_cell(one)}
+    for path, one in root.named_modules():
+        steps = {} if any(part in cells for part in one.modules() if part is not one) else steps_in(one)
+        over = _methods(path, one, [name for name, over in steps.items() if over])
+        found |= over
+        if path and not over and one in cells:
+            found[path] = LoopLayer(path, one)
+        others |= _methods(path, one, list(steps))
+    if not found and root in cells:
+        return {"[0]": LoopLayer("[0]", root)}
+    return found or others
+
+
+def _methods(path: str, module: nn.Module, names: Sequence[str]) -> dict[str, Layer]:
+    """Return layers for methods of one module: one alone has the module's name."""
+    if len(names) == 1:
+        return {path or "[0]": LoopLayer(path or "[0]", cell_of(module, names[0]))}
+    return {one: LoopLayer(one, cell_of(module, name)) for name in names for one in [f"{path}.{name}".strip(".")]}
 
 
 def _check_own(layer: Layer) -> None:
@@ -206,6 +227,9 @@ def _layers_of(path: str, module: nn.Module, turned: bool) -> list[Layer]:
     step = adapter_of(module)
     if step is not None:
         return [StepLayer(path or "[0]", module, step=step)]
+    method = method_of(module)
+    if method is not None:
+        return [LoopLayer(path or "[0]", cell_of(module, method[0]))]
     if registered(module):
         return [LoopLayer(path or "[0]", module)]
     if isinstance(module, nn.RNNCellBase):

@@ -24,7 +24,8 @@ from .cells.rnn import RNNCell
 from .cells.step_cell import StepCell
 from .global_state import grad_mode_kept
 from .signals import OUTPUT, UNKNOWN, Signal
-from .steps.forms import registered
+from .steps.forms import advice, registered
+from .steps.methods import steps_in
 from .steps.registry import adapter_of
 from .steps.step import Step, begin
 
@@ -419,11 +420,16 @@ def perhaps(layer: Layer) -> bool:
 
 def no_recurrence_in(layers: Sequence[Layer]) -> ProbeError:
     """Return the error for modules that could be cells where no call went on from a state that one had returned."""
-    kind = type(layers[0].module).__name__
+    steps = [(type(one.module).__name__, name) for one in layers for name in steps_in(one.module)]
+    named = (
+        f"Where its step is a method, name that: probe.register({steps[0][0]}, step={steps[0][1]!r}). "
+        if steps
+        else ""
+    )
     return ProbeError(
         f"None of {', '.join(repr(layer.name) for layer in layers)} was called with a state that it had returned "
         "before, so that no recurrent layer was seen. Of a cell with its state in another argument say where it is: "
-        f"probe.register({kind}, state=..., returns=...). {another_cell()}"
+        f"{advice(layers[0].module)}. {named}{another_cell()}"
     )
 
 
@@ -431,5 +437,5 @@ def not_shown(layer: Layer) -> str:
     """Return that no call of a module that could be a cell shows its state, and what to do, in words."""
     return (
         f"what {layer.name!r} was called with and what it returned do not show its state. Say where it is: "
-        f"probe.register({type(layer.module).__name__}, state=..., returns=...)."
+        f"{advice(layer.module)}."
     )

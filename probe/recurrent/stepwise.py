@@ -137,7 +137,7 @@ def _joined(layer: OpenLayer, calls: Sequence[tuple[Any, dict[str, Any], Any]]) 
     if form is None:
         raise ProbeError(
             f"Nothing tells where the state of layer {layer.name!r} stands. Say it once: "
-            f"probe.register({type(layer.module).__name__}, state=..., returns=...)."
+            f"{forms.advice(layer.module)}."
         )
     adapter = FreeCell(layer.module, form, given[0], output)
     cell = StepCell(adapter, begin(adapter, 1))

@@ -32,7 +32,7 @@ VARIES = {
     r"\btest_\w+\.py, line \d+": "TEST",
     r"(?<=thread ')[^']+(?=')": "THREAD",
     r"\b[\d,]+(?= bytes\b)": "#",
-    r"https://\S+/(howto/\w+)\.html": r"docs/\1.md",
+    r"https://\S+/howto/recurrence\.html": "help(probe.register)",
     r"\n": r"\\n",
 }
 

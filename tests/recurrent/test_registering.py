@@ -85,9 +85,9 @@ def test_a_package_names_the_step_of_its_layer(name: str, tmp_path: Path, monkey
 
 
 def test_a_page_is_named_where_the_reader_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the site that the installed package names; in docs/ where it names none, or nobody's."""
+    """On the site that the installed package names; or what to type where it names none, or nobody's."""
     for owner, page in (
-        ("OWNER", "docs/howto/recurrence.md"),
+        ("OWNER", "help(probe.register)"),
         ("me", "https://me.example/probe/howto/recurrence.html"),
     ):
         links = Message()

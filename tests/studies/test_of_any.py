@@ -1,6 +1,6 @@
 """Networks that are not layers of torch alone, studied.
 
-- A CTRNN in a plain loop gives what the same network gives as nn.RNN.
+- A CTRNN in a plain loop, or with its step in a method, gives what the same network gives as nn.RNN.
 - One that keeps a state from call to call is studied as if each call began anew, or refused at once.
 """
 
@@ -50,6 +50,21 @@ class Cell(nn.Module):
         return (1 - self.alpha) * h + self.alpha * torch.tanh(self.x2h(x) + self.h2h(h))
 
 
+class Unrolled(Cell):
+    """Runs the whole sequence itself, its step in a method."""
+
+    def recurrence(self, x: Tensor, h: Tensor) -> Tensor:
+        """Return the next state."""
+        return super().forward(x, h)
+
+    def forward(self, x: Tensor, h: Any = None) -> Tensor:
+        """Return the last state of (batch, time, feature)."""
+        h = x.new_zeros(len(x), UNITS)
+        for step in range(x.shape[1]):
+            h = self.recurrence(x[:, step], h)
+        return h
+
+
 class Talkative(Cell):
     """Returns a gate and a sum beside its state."""
 
@@ -64,6 +79,8 @@ def looped(cell: Any, masked: bool = False) -> Model:
     def body(m: Any, x: Tensor) -> Tensor:
         if isinstance(m.cell, nn.RNN):
             return m.out(m.cell(x)[0][:, -1])[:, 0]
+        if isinstance(m.cell, Unrolled):
+            return m.out(m.cell(x))[:, 0]
         h = x.new_zeros(len(x), UNITS)
         for step in range(x.shape[1]):
             found = m.cell(x[:, step], h * float(step != 3) if masked else h)
@@ -75,9 +92,9 @@ def looped(cell: Any, masked: bool = False) -> Model:
     return Model(body, cell=cell, out=out)
 
 
-def planted() -> Cell:
+def planted(kind: type[Cell] = Cell) -> Cell:
     """Return a flip-flop of one bit: unit 0 stays at the sign of the last pulse."""
-    cell = Cell()
+    cell = kind()
     with torch.no_grad():
         cell.x2h.weight[0], cell.x2h.bias[0], cell.h2h.weight[0] = 4.0, 0.0, 2 * torch.eye(UNITS)[0]
     return cell
@@ -109,11 +126,11 @@ def studied(model: Any, folder: Path, *, head: bool) -> dict[str, pd.DataFrame]:
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("head", [True, False])
-def test_a_network_is_studied_as_the_same_one_of_torch(head: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "head"), [(Cell, True), (Cell, False), (Unrolled, True)])
+def test_a_network_is_studied_as_the_same_one_of_torch(kind: type[Cell], head: bool, tmp_path: Path) -> None:
     """All numbers that are asked of it agree, with its head and read off its output."""
     own, torchs = (
-        studied(looped(one), tmp_path / type(one).__name__, head=head) for one in (planted(), as_rnn(planted()))
+        studied(looped(one), tmp_path / type(one).__name__, head=head) for one in (planted(kind), as_rnn(planted()))
     )
     for name in QUESTIONS:
         assert len(torchs[name]), name

@@ -67,6 +67,9 @@ class Moment:
 class Formula:
     """How one signal follows from others.
 
+    A formula may read the signals that it names, what `given` returns for its own signal, and `moment.previous`, the
+    states before the step.
+
     Attributes:
         signal: what is computed.
         sources: the signals of the same step that it is computed from.

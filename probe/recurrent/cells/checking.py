@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import ProbeError, docs_page
+from ...errors import ProbeError
 from ..signals import Signal
 from .cell import HIDDEN, Cell, Formula, Moment
 
@@ -23,11 +23,9 @@ _STEPS, _ROWS = 3, 8
 _ROUNDING = {torch.float64: 1e-9, torch.float16: 5e-2, torch.bfloat16: 5e-2}
 #: What somebody's formula may raise.
 _ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+#: What to type.
+_HELP = "help(probe.recurrent.cells.cell.Formula) says what a formula may read."
 Values = Mapping[Signal, Tensor]
-
-
-def _page() -> str:
-    return f"{docs_page('howto/recurrence')} says what a formula may read."
 
 
 class _Watched(dict[Signal, Tensor]):
@@ -74,7 +72,7 @@ def check_cell(cell: Cell, name: str, inputs: int, initial: Values) -> None:
         reason = str(error).partition("\n")[0][:200]
         raise ProbeError(
             f"{what} cannot compute a step: {type(error).__name__}: {reason}. Formulas must take (batch, unit) and "
-            f"(time, batch, unit) alike. {_page()}"
+            f"(time, batch, unit) alike. {_HELP}"
         ) from error
 
 
@@ -110,7 +108,7 @@ def _check_form(cell: Cell, what: str) -> None:
     if unread:
         raise ProbeError(
             f"{what} computes {str(unread[0])!r}, which is no state and which no formula names among its sources: an "
-            f"edit of it would change nothing. Name it where it is read. {_page()}"
+            f"edit of it would change nothing. Name it where it is read. {_HELP}"
         )
 
 
@@ -165,7 +163,7 @@ def _run(cell: Cell, what: str, x: Tensor, state: Values) -> list[_Step]:
                 raise ProbeError(
                     f"{what} reads what is given for {str(min(others))!r} in the formula of {str(formula.signal)!r}, "
                     "past the signal of that name: an edit of that signal would not reach it. Make the signal its "
-                    f"source. {_page()}"
+                    f"source. {_HELP}"
                 )
         state = {signal: step.after[signal] for signal in cell.states}
         steps.append(step)
@@ -205,7 +203,7 @@ def _check_same(expected: Values, found: Values, allowed: float, sentence: str) 
         if worst > allowed:
             raise ProbeError(
                 f"{sentence.format(repr(str(signal)))} (by {worst:.2g}). A value must follow from the sources, the "
-                f"previous states and the input of its own row and step alone. {_page()}"
+                f"previous states and the input of its own row and step alone. {_HELP}"
             )
 
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
-from ...arguments import NAMES, read_as
 from ...errors import ProbeError
 from ..signals import is_continuous
+from .methods import MethodCell, steps_in
 from .objects import closed, opened, others_differ
 from .step import State, flat, same_form
 
@@ -62,6 +62,8 @@ class Form:
 
 #: What `probe.register` was told of cells, by class.
 registered_cells: dict[type[nn.Module], Form] = {}
+#: What it was told of methods that are steps, by class: the method's name, and where its state stands or None.
+registered_methods: dict[type[nn.Module], tuple[str, Form | None]] = {}
 #: What was found out about modules that nobody registered.
 _found: WeakIdKeyDictionary = WeakIdKeyDictionary()
 #: Those that were called without a state while nothing told where it stands.
@@ -70,34 +72,44 @@ _unclear: WeakSet[nn.Module] = WeakSet()
 _WAYS, _LARGE = 10, 2**26
 
 
-def register_cell(kind: type[nn.Module], state: str | tuple[str, ...], returns: int | tuple[int, ...] | None) -> None:
-    """Say where the state of cells of a class stands; see `probe.register`."""
-    names = parameters_of(kind)
-    given = read_as("state", state, NAMES)
-    missing = [name for name in given if name not in names]
-    if missing or not given:
-        raise ProbeError(f"{kind.__name__}.forward has no argument {missing or given}; it has {', '.join(names)}.")
-    items = returns if returns is None or isinstance(returns, tuple) else (returns,)
-    if any(isinstance(item, bool) or not isinstance(item, int) for item in items or ()):
-        raise ProbeError(
-            f"returns={returns!r} must be a number, or several: which item of the tuple that {kind.__name__} returns "
-            "is its next state. Of a dict or an object, let it return a tuple, or write a probe.Step of the loop."
-        )
-    registered_cells[kind] = Form(given, items)
-
-
 def parameters_of(kind: type[nn.Module]) -> list[str]:
     """Return the names of the arguments that a class's forward takes, but for those of any number."""
+    return names_of(kind.forward)
+
+
+def names_of(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments that a method takes behind `self`, but for those of any number."""
     try:
-        every = list(inspect.signature(kind.forward).parameters.values())[1:]
+        every = list(inspect.signature(function).parameters.values())[1:]
     except (TypeError, ValueError):
         return []
     return [one.name for one in every if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
 
 
+def method_of(module: nn.Module) -> tuple[str, Form | None] | None:
+    """Return what somebody said of the method that is the step of a module's class."""
+    return next((registered_methods[kind] for kind in type(module).__mro__ if kind in registered_methods), None)
+
+
 def registered(module: nn.Module) -> bool:
-    """Return whether somebody said where the state of a module's class stands."""
+    """Return whether somebody said that modules of this class, or the method that this stands for, are a cell."""
+    if isinstance(module, MethodCell):
+        told = method_of(module.owner)
+        return told is not None and told[0] == module.method
     return not registered_cells.keys().isdisjoint(type(module).__mro__)
+
+
+def is_told(module: nn.Module) -> bool:
+    """Return whether somebody said where the state of a cell stands."""
+    return _form_told(module) is not None
+
+
+def _form_told(module: nn.Module) -> Form | None:
+    """Return where the state of a cell stands, if somebody said that."""
+    if isinstance(module, MethodCell):
+        told = method_of(module.owner)
+        return told[1] if told is not None and told[0] == module.method else None
+    return next((registered_cells[kind] for kind in type(module).__mro__ if kind in registered_cells), None)
 
 
 def may_be_a_cell(module: nn.Module) -> bool:
@@ -126,12 +138,11 @@ def form_of(module: nn.Module, given: Mapping[str, Any], returned: Any) -> Form 
     Raises:
         ProbeError: an earlier call began with no state, and nothing told what it was.
     """
-    for kind in type(module).__mro__:
-        if kind in registered_cells:
-            return registered_cells[kind]
-    found = _found.get(module)
+    found = _form_told(module) or _found.get(module)
     if found is not None:
         return found
+    if isinstance(module, MethodCell) and first_of(given) is None and not registered(module):
+        return None  # a method that a loop calls with a number, such as a layer's
     names = parameters_of(type(module))[1:]
     missing = [name for name in names if is_none(opened(given.get(name)), given)]
     found = _by_shape(_runs([name for name in names if name not in missing]), given, returned)
@@ -142,32 +153,49 @@ def form_of(module: nn.Module, given: Mapping[str, Any], returned: Any) -> Form 
         _unclear.discard(module)
         raise ProbeError(
             f"A {kind} was called first with something else than a state of the form that it returns, so that its "
-            f"first step was passed over. Say where its state stands: {advice(kind, found)}."
+            f"first step was passed over. Say where its state stands: {advice(module, found)}."
         )
     if found is None and tensors(opened(returned)):
         _unclear.add(module)
-    if found is not None and _reads_sequences(given, found, returned):
+    if found is not None and not isinstance(module, MethodCell) and _reads_sequences(given, found, returned):
         raise ProbeError(
             f"A {kind} was called with {tuple(tensors(list(given.values()))[0].shape)} and returned as many steps "
-            "beside its state: it seems to run several steps in a call. Write a probe.Step of it, and "
-            f"probe.register({kind}, ItsStep); if a call is one step, say {advice(kind, found)}."
+            f"beside its state: it seems to run several steps in a call. {_or_a_method(module)}; if a call is one "
+            f"step, say {advice(module, found)}."
         )
     if found is not None:
         _found[module] = found
     return found
 
 
-def advice(kind: str, found: Form) -> str:
-    """Return the line of Python that says where the state of a class of cells stands."""
+def _or_a_method(module: nn.Module) -> str:
+    """Return what to register of a module that runs several steps in a call, in words."""
+    kind, name = type(module).__name__, next(iter(steps_in(module)), "its name")
+    return (
+        f"Where one step is a method that its loop calls, say probe.register({kind}, step={name!r}); otherwise write "
+        f"a probe.Step of it, and probe.register({kind}, ItsStep)"
+    )
+
+
+def kind_said(module: nn.Module) -> str:
+    """Return how `probe.register` is given what a loop calls: a class, or a class and its method."""
+    if isinstance(module, MethodCell):
+        return f"{type(module.owner).__name__}, step={module.method!r}"
+    return type(module).__name__
+
+
+def advice(module: nn.Module, found: Form | None = None) -> str:
+    """Return the line of Python that says where the state of a cell stands, as far as that is known."""
+    if found is None:
+        return f"probe.register({kind_said(module)}, state=..., returns=...)"
     given = found.given[0] if len(found.given) == 1 else found.given
     out = found.returned[0] if found.returned is not None and len(found.returned) == 1 else found.returned
-    return f"probe.register({kind}, state={given!r}, returns={out!r})"
+    return f"probe.register({kind_said(module)}, state={given!r}, returns={out!r})"
 
 
 def advice_on(module: nn.Module) -> str:
     """Return the line of Python that says where the state of a module stands, as far as its calls have shown it."""
-    kind, found = type(module).__name__, _found.get(module)
-    return f"probe.register({kind}, state=..., returns=...)" if found is None else advice(kind, found)
+    return advice(module, _found.get(module))
 
 
 def _reads_sequences(given: Mapping[str, Any], found: Form, returned: Any) -> bool:
