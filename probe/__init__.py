@@ -122,4 +122,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "examples", "plots"})
+    # Rooms that were imported, and what this file itself needs, are attributes as well, and no names to build on.
+    return sorted(__all__)

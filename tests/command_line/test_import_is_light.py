@@ -49,12 +49,18 @@ def test_type_checkers_see_the_names_that_exist() -> None:
     imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom) and node.module]
     names = sorted(alias.name for node in imports for alias in node.names)
     assert sorted(probe.__all__) == names
-    assert set(names) <= set(dir(probe))
     for name in names:
         value = getattr(probe, name)
         assert getattr(sys.modules[value.__module__], name) is value
     with pytest.raises(AttributeError, match="module 'probe' has no attribute 'recrod'"):
         _ = probe.recrod  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_front_door_shows_its_names_alone() -> None:
+    """In a process that has just imported it, and after names and rooms were used; all of them can still be reached."""
+    used = "import probe.hooks.record, probe.errors; probe.load; probe.plots, probe.examples; from probe import *"
+    shown = printed(f"import probe; print(*dir(probe)); {used}; print(*dir(probe)); print(probe.hooks.__name__)")
+    assert shown.splitlines() == [" ".join(sorted(probe.__all__))] * 2 + ["probe.hooks"]
 
 
 BARE = Path(__file__).with_name("bare.py")
