@@ -20,7 +20,7 @@ from ..loading.checkpoint import Checkpoint
 from ..loading.choices import Open
 from ..loading.load import load
 from ..loading.modules import without_mask
-from ..recording.recording import as_array
+from ..recording.arrays import as_array
 from ..recurrent.inspection import inspect
 from ..recurrent.named_network import named_network
 from ..recurrent.signals import converted

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ProbeError, several, unknown
-from ..recording.recording import Recording, as_array
+from ..recording.arrays import as_array
+from ..recording.frames import times
+from ..recording.recording import Recording
 from ..recurrent.signals import Units, as_indices, as_units, flat_units, within
 
 #: What a layer is drawn by where nothing is chosen: the first of these that it has.
@@ -209,7 +211,7 @@ def _of_recording(recording: Recording) -> list[Layer]:
             part.layer if recording.calls[part.layer] == 1 else f"{part.layer}/{part.call}",
             {str(signal): as_array(value) for signal, value in part.signals.items()},
             {str(signal): shape for signal, shape in part.shapes.items()},
-            np.asarray(recording._times(part)),
+            np.asarray(times(part, recording.steps)),
             None if part.lengths is None else np.asarray(part.lengths),
             tuple(map(str, part.initial)),
             complete=True,

@@ -18,7 +18,7 @@ from ..methods.probing.linear import Fit, LeastSquares, LinearProbe, Ridge
 from ..methods.probing.prefixes import prefix_groups, turned
 from ..methods.probing.scores import Score, of_categories, of_numbers
 from ..methods.probing.targets import LEAST_SEQUENCES, Target, chosen, often
-from ..recording.aligned import aligned
+from ..recording.aligned import aligned, check_finite
 from ..recording.recording import LayerRecording, Recording
 from ..recurrent.signals import Signal
 
@@ -184,8 +184,7 @@ class GivenConcept:
         """
         batch, time = next(iter(part.signals.values())).shape[:2]
         values = aligned(self.given, batch, time, f"Beside layer {part.layer!r} {self.called}")
-        if values.numeric and np.isinf(values.values[values.known | ~np.isnan(values.values)]).any():
-            raise ProbeError(f"{self.called} is infinite somewhere; make it NaN where it is not defined.")
+        check_finite(values, self.called)
         x = inputs_of(recording, part, time)
         steps, lengths = _steps(recording, part, time, None if x is None else x.shape[1])
         here = values.known & (steps >= 0) & (steps < lengths[:, None])

@@ -56,6 +56,17 @@ def aligned(given: Any, batch: int, time: int, argument: str) -> Aligned:
     return Aligned(values, known & np.isfinite(values), numeric=values.dtype.kind != "b")
 
 
+def check_finite(concept: Aligned, called: str) -> None:
+    """Raise where a concept's value is infinite.
+
+    Args:
+        concept: the concept.
+        called: what it is called, at the beginning of the message.
+    """
+    if concept.numeric and np.isinf(concept.values).any():
+        raise ProbeError(f"{called} is infinite somewhere; make it NaN where it is not defined.")
+
+
 def transposed(shape: tuple[int, ...], batch: int, time: int) -> str:
     """Return the hint for a concept that is given as (time, batch); nothing of another shape."""
     if shape != (time, batch):
@@ -89,8 +100,8 @@ def _array(given: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
         kept = values[known]
         if any(isinstance(one, (list, tuple, np.ndarray)) for one in kept.ravel()):
             raise ProbeError(f"{argument} holds sequences of several lengths; fill them up with NaN or None.")
-        if len(kept) and all(isinstance(one, (bool, np.bool_)) for one in kept) and known.all():
-            values = values.astype(bool)
+        if len(kept) and all(isinstance(one, (bool, np.bool_)) for one in kept):
+            values = np.where(known, values, False).astype(bool)
         elif len(kept) and all(isinstance(one, Real) and not isinstance(one, (bool, np.bool_)) for one in kept):
             values = np.where(known, values, np.nan).astype(float)
     return values, known

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from ..arguments import checked_arguments, whole
+from ..arguments import NAMES, checked_arguments, whole
 from ..errors import ProbeError, require, unknown
-from ..recurrent.signals import Signal, as_signal, shaped
+from ..recurrent.signals import Signal, Units, as_signal, as_units, shaped
 from ..showing import show
 from ..storage import digests, tensor_files
 from ..storage.files import write_atomically
 from ..storage.nested import flatten
+from .arrays import as_array
+from .frames import tidy, times
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     import xarray as xr
 
@@ -243,66 +243,40 @@ class Recording:
                     [axes[value.shape[2]]] if shape is None else [f"{signal}_{place}" for place in range(len(shape))]
                 )
                 arrays[str(signal)] = (("batch", "time", *own), as_array(part.shaped(signal, value)))
-            coordinates: dict[str, Any] = {"time": self._times(part)}
+            coordinates: dict[str, Any] = {"time": times(part, self.steps)}
             if part.lengths is not None:
                 coordinates["length"] = ("batch", list(part.lengths))
             name = part.layer if self.calls[part.layer] == 1 else f"{part.layer}/{part.call}"
             nodes[name] = xr.Dataset(arrays, coords=coordinates)
         return xr.DataTree.from_dict(nodes)
 
-    def _times(self, part: LayerRecording) -> list[int]:
-        return list(self.steps or range(next(iter(part.signals.values())).shape[1]))
+    @checked_arguments(layer=NAMES)
+    def to_frame(
+        self,
+        *,
+        concept: Any = None,
+        layer: str | Iterable[str] | None = None,
+        signals: Iterable[str] | None = None,
+        units: Units = None,
+    ) -> pd.DataFrame:
+        """Return a tidy table, a row for each number: layer, call, signal, sequence, step, unit, value; no padding.
 
-    def to_frame(self, *, long: bool = False) -> pd.DataFrame:
-        """Return a tidy table: layer, call, batch, step, unit and a column a signal; padding is left out.
-
-        The units of a state that is a matrix are counted row by row: `numpy.unravel_index(unit, shape)`.
+        `seaborn` and others draw it as it is. The units of a state that is a matrix are counted row by row:
+        `numpy.unravel_index(unit, shape)`. A step that was asked for from the end, such as -1, keeps its number.
 
         Args:
-            long: a row for each signal, with its name in the column `signal` and its number in `value`, as plots take
-                it that tell signals apart by colour, such as seaborn's with `hue="signal"`.
+            concept: what `probe.linear_probe` takes, for a column `concept`, or several as `{"ones so far": ones}`, a
+                column of its name each. Where it is not defined, the rows stay, with NaN.
+            layer: which layer, by name, or which, several names in brackets; None for all.
+            signals: which signals, by name; None for all that were recorded.
+            units: which units, of every signal; None for all. Of a matrix state index tuples, such as [(3, 5)].
 
         Raises:
-            ProbeError: the recording holds no layer.
+            ProbeError: the recording holds no layer, or none of these layers, signals or units, or a concept is not
+                aligned to it.
         """
-        import pandas as pd
-
         self._require_parts()
-        made = self._long_frame if long else self._frame
-        return pd.concat([made(part) for part in self.parts], ignore_index=True)
-
-    def _long_frame(self, part: LayerRecording) -> pd.DataFrame:
-        import pandas as pd
-
-        wide = self._frame(part)
-        places = wide[["layer", "call", "batch", "step", "unit"]]
-        rows = [
-            # A projected hidden state has fewer units than its layer's other signals.
-            places.assign(signal=str(signal), value=wide[str(signal)])[wide["unit"] < as_array(value).shape[2]]
-            for signal, value in part.signals.items()
-        ]
-        return pd.concat(rows, ignore_index=True)
-
-    def _frame(self, part: LayerRecording) -> pd.DataFrame:
-        import numpy as np
-        import pandas as pd
-
-        values = {str(signal): as_array(value) for signal, value in part.signals.items()}
-        widest = max(value.shape[2] for value in values.values())
-        shape = (*next(iter(values.values())).shape[:2], widest)
-        batch, time, unit = (axis.ravel() for axis in np.indices(shape))
-        steps = np.asarray(self._times(part))[time]
-        table = {"layer": part.layer, "call": part.call, "batch": batch, "step": steps, "unit": unit}
-        for name, value in values.items():
-            # A projected hidden state has fewer units than its layer's other signals; whole numbers know no NaN.
-            known = value if np.issubdtype(value.dtype, np.inexact) else value.astype(float)
-            filled = np.pad(known, ((0, 0), (0, 0), (0, widest - value.shape[2])), constant_values=np.nan)
-            table[name] = filled.ravel()
-        frame = pd.DataFrame(table)
-        if part.lengths is None:
-            return frame
-        lengths = np.asarray(part.lengths)[batch]
-        return frame[(steps < lengths) & (steps >= -lengths)]
+        return tidy(self.parts, self.steps, given=concept, layers=layer, signals=signals, units=as_units(units))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the recording to one safetensors file; `probe.load_recording` reads it back.
@@ -380,12 +354,6 @@ def write_description(folder: Path, described: Mapping[str, Any], files: Mapping
     """
     text = json.dumps(digests.sealed({**described, "files": dict(files)}))
     (folder / DESCRIPTION).write_text(text, encoding="utf-8")
-
-
-def as_array(value: Tensor) -> np.ndarray:
-    """Return a tensor as numpy; bfloat16, which numpy lacks, becomes float32."""
-    value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def errors_together(errors: Sequence[float | None]) -> float | None:

@@ -61,7 +61,7 @@ def works() -> None:
     swept = probe.sweep(model, x, edits=[cut])[0]
     assert torch.allclose(swept.reshape(edited.shape), edited, atol=1e-6)
 
-    assert len(recording.to_frame()) == 4 * 5 * 3
+    assert len(recording.to_frame()) == len(recording.parts[0].signals) * 4 * 5 * 3
     try:
         said = repr(recording.to_xarray())
     except probe.ProbeError as error:

@@ -57,7 +57,7 @@ def test_type_checkers_see_the_names_that_exist() -> None:
 
 
 def test_the_front_door_shows_its_names_alone() -> None:
-    """In a process that has just imported it, and after names and rooms were used; all of them can still be reached."""
+    """In a process that has just imported it, and after names and rooms were used, which can still be reached."""
     used = "import probe.hooks.record, probe.errors; probe.load; probe.plots, probe.examples; from probe import *"
     shown = printed(f"import probe; print(*dir(probe)); {used}; print(*dir(probe)); print(probe.hooks.__name__)")
     assert shown.splitlines() == [" ".join(sorted(probe.__all__))] * 2 + ["probe.hooks"]

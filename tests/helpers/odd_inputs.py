@@ -246,6 +246,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "Recording": (first("key")(OWN.__getitem__), {"key": "cell_state"}),
     "Recording.call": (OWN.call, {"number": 0}),
+    "Recording.to_frame": (
+        OWN.to_frame,
+        {"concept": CONCEPT, "layer": None, "signals": "cell_state", "units": 0},
+    ),
     "Recording.lengths": (OWN.lengths, {"layer": None}),
     "Recording.save": (OWN.save, {"path": FOLDER / "own.safetensors"}),
     "Reading.direction": (

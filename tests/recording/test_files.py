@@ -78,29 +78,18 @@ def test_a_changed_description_is_refused(x: Tensor, tmp_path: Path, capsys: Any
 
 
 def test_tables_find_each_value_again(pair: nn.Module, x: Tensor) -> None:
-    """By layer, call, batch, step and unit: rows of a frame, and named axes of arrays with the steps' indices."""
+    """By layer, call, signal, sequence, step and unit: rows of a frame; named axes of arrays, with the steps."""
     recording = probe.record(pair, x, steps=[2, 5])
     frame, tree = recording.to_frame(), recording.to_xarray()
-    keys: list[Any] = ["layer", "call", "batch", "step", "unit"]
-    assert len(frame) == 3 * 4 * 2 * 5
-    found = frame.set_index(keys)["cell_state"].to_dict()["high[0]", 1, 3, 5, 4]
+    keys: list[Any] = ["layer", "call", "signal", "sequence", "step", "unit"]
+    assert list(frame.columns) == [*keys, "value"]
+    assert len(frame) == 3 * 6 * 4 * 2 * 5
+    found = frame.set_index(keys)["value"].to_dict()["high[0]", 1, "cell_state", 3, 5, 4]
     assert found == recording.call(1)["cell_state"][3, 1, 4].item()
     assert (set(tree.children), set(tree["high[0]"].children)) == ({"low[0]", "high[0]"}, {"0", "1"})
     low: Any = tree["low[0]"]["cell_state"]
     assert low.dims == ("batch", "time", "unit")
     assert np.array_equal(low.sel(time=5).values, recording.call(0)["low[0]", "cell_state"][:, 1].numpy())
-
-
-def test_a_long_table_has_a_row_for_each_number_of_a_signal() -> None:
-    """The signal's name stands in a column, and what a signal or a shorter sequence does not have has no row."""
-    lstm = nn.LSTM(3, 5, proj_size=2, batch_first=True)
-    packed = nn.utils.rnn.pack_padded_sequence(torch.randn(2, 4, 3), [4, 3], batch_first=True)
-    recording = probe.record(lstm, packed, signals=["cell_state", "hidden_state"])
-    frame = recording.to_frame(long=True)
-    assert list(frame.columns) == ["layer", "call", "batch", "step", "unit", "signal", "value"]
-    assert frame["signal"].value_counts().to_dict() == {"cell_state": 7 * 5, "hidden_state": 7 * 2}
-    value = frame.set_index(["signal", "batch", "step", "unit"])["value"].to_dict()["hidden_state", 1, 2, 1]
-    assert value == recording["hidden_state"][1, 2, 1].item()
 
 
 def test_layers_are_listed_with_their_sizes(pair: nn.Module, tagger: Any) -> None:

@@ -118,10 +118,15 @@ def test_a_recording_has_the_axes_of_the_state(of: tuple[Any, str], x: Tensor, t
     described = probe.inspect(nn.Sequential(Fast()))  # where it is known before a call
     assert "signals memory (4 x 5), count, output" in str(described)
     assert described.layers[0].shapes == {Signal("memory"): SHAPE}
-    frame = recording.to_frame()
+    frame = recording.to_frame(signals=[name])
+    assert len(frame) == ROWS * TIME * 20
     for unit in (0, 8, 19):
-        row = frame[(frame["batch"] == 1) & (frame["step"] == AT) & (frame["unit"] == unit)]
-        assert float(row[name].iloc[0]) == float(recording[name][(1, AT, *np.unravel_index(unit, SHAPE))])
+        row = frame[(frame["sequence"] == 1) & (frame["step"] == AT) & (frame["unit"] == unit)]
+        assert float(row["value"].iloc[0]) == float(recording[name][(1, AT, *np.unravel_index(unit, SHAPE))])
+    assert recording.to_frame(signals=[name], units=(1, 3))["unit"].unique().tolist() == [8]
+    assert recording.to_frame(signals=[name], units=[(1, 3), (-1, -1)])["unit"].unique().tolist() == [8, 19]
+    with refused():
+        _ = recording.to_frame(signals=[name], units=8)
     array = recording.to_xarray()[recording.layers[0]][name]
     assert array.dims == ("batch", "time", f"{name}_0", f"{name}_1")
     assert np.array_equal(np.asarray(array), recording[name].numpy())

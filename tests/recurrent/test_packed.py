@@ -35,11 +35,11 @@ def test_padding_is_absent_from_tables() -> None:
     recording = probe.record(made(), packed(LENGTHS))
     frame = recording.to_frame()
     assert not frame.isna().to_numpy().any()
-    ends = frame.groupby(["layer", "batch"])["step"].max()
+    ends = frame.groupby(["layer", "sequence"])["step"].max()
     assert all(ends[layer].to_list() == [1, 4, 3] for layer in recording.layers)
-    assert len(frame) == 4 * sum(LENGTHS) * UNITS
+    assert len(frame) == sum(len(part.signals) for part in recording.parts) * sum(LENGTHS) * UNITS
     some = probe.record(made(), packed(LENGTHS), steps=[3, -1]).to_frame()
-    counts = some.groupby(["batch", "step"]).size().to_dict()
+    counts = some.groupby(["sequence", "step"]).size().to_dict()
     assert set(counts) == {(0, -1), (1, 3), (1, -1), (2, 3), (2, -1)}  # row 0 has no step 3
     assert list(recording.to_xarray()["[0]"]["length"].to_numpy()) == LENGTHS
 

@@ -296,8 +296,9 @@ def test_a_recording_of_it_is_tabled(model: nn.Module, x: Tensor) -> None:
     """Under the names that the step gives; complex numbers stay complex in another type."""
     recording = probe.record(model, x)
     frame = recording.to_frame()
-    assert {"memory", "window", "output", "hidden_state"} <= set(frame.columns)
-    assert frame.loc[frame["unit"] == UNITS, "state.seen"].isna().all()  # of the window alone
+    assert {"memory", "window", "output", "hidden_state"} <= set(frame["signal"])
+    assert set(frame.loc[frame["unit"] == UNITS, "signal"]) == {"window"}
+    assert np.iscomplexobj(frame["value"]) > np.iscomplexobj(recording.to_frame(signals=["window"])["value"])
     wide = probe.record(model, x, dtype=torch.float64)["first", "memory"]
     assert wide.dtype == torch.complex128
     torch.testing.assert_close(wide.to(torch.complex64), recording["first", "memory"])
