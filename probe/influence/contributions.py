@@ -61,6 +61,9 @@ class Contributions:
             raise ProbeError(unknown("method that was asked for", method, self.values))
         return self.values[method]
 
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self.values)
+
     def to_frame(self) -> pd.DataFrame:
         """Return a tidy table: method, row, step, feature (or unit) and value, without what is NaN.
 

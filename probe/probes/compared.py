@@ -19,7 +19,7 @@ from ..recurrent.random_weights import same_states
 from ..recurrent.signals import Signal
 from .points import CHANCE, STEP, GivenConcept, Points, inputs_of, module_of, parts_of, sequences_of
 from .random_recordings import is_again, refuse_drawn
-from .reading import OWN, SHUFFLED, Reading, SignalRead
+from .reading import OWN, SHUFFLED, Reading, SignalRead, count_of
 
 #: What no control may be called.
 RESERVED = (OWN, STEP, CHANCE, SHUFFLED, "")
@@ -96,8 +96,7 @@ class Compared:
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table = table.astype({"step": "Int64", "states": "Int64", "sequences": "Int64", "low": float, "high": float})
         summary = pd.DataFrame(summaries)
-        states, sequences = (int(table[name].max()) for name in ("states", "sequences"))
-        title = f"{what}; {several(states, 'state')} of {several(sequences, 'sequence')}"
+        title = f"{what}; {count_of(table)}"
         groups = max(points.count if points.grouped else 0 for points in self.points)
         title += f" in {several(groups, 'group')}, each in one fold" if groups else ""
         title += f", beside {several(len(networks), 'other network')}" if networks else ""

@@ -60,7 +60,7 @@ def linear_probe(
         seed: of the parts, of the states (at most 4,000, of categories 2,000) and of the intervals.
 
     Returns:
-        The scores, which show themselves; `.table`, `.plot()`, and `.direction(signal)` for `probe.steer`.
+        The scores, which show themselves: `[signal]`, `.table`, `.plot()`, `.direction(signal)` for `probe.steer`.
 
     Raises:
         ProbeError: concept, groups or control do not fit, or fewer than 8 sequences (or 2 a fold) have a value.

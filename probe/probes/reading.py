@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ..arguments import checked_arguments, whole
-from ..errors import ProbeError, unknown
+from ..errors import ProbeError, several, unknown
 from ..evidence.margins import LEAST_MARGIN, MARGIN, margin_beside
 from ..intervals import bootstrap_counts
 from ..methods.probing.linear import LinearProbe
 from ..methods.probing.scores import Score
-from ..recording.recording import LayerRecording
+from ..recording.recording import LayerRecording, keys
 from ..recurrent.signals import Signal
 from ..showing import show
 from .points import Points
@@ -145,6 +145,12 @@ class SignalRead:
         return row | {"verdict": verdict}
 
 
+def count_of(table: pd.DataFrame) -> str:
+    """Return in words how many states a reading's table is of."""
+    states, sequences = (int(table[name].max()) for name in ("states", "sequences"))
+    return f"{several(states, 'state')} of {several(sequences, 'sequence')}"
+
+
 def _units(units: Iterable[int]) -> str:
     return " ".join(map(str, units))
 
@@ -187,6 +193,25 @@ class Reading:
         title, *below = (html.escape(text) for text in (self.title, *self._verdicts(), self._last))
         said = "<br>".join(filter(None, below))
         return f"<p>{title}</p>{self._shown().to_html(index=False, border=0, **_LOOK)}<p>{said}</p>"
+
+    def __getitem__(self, key: str | tuple[str, str]) -> Reading:
+        """Return the reading of one signal: `reading[signal]`, or `reading[layer, signal]`."""
+        words = key if isinstance(key, tuple) else (key,)
+        if len(words) not in (1, 2) or not all(isinstance(word, str) for word in words):
+            raise ProbeError(f"A reading has no {key!r}; ask for reading[signal] or reading[layer, signal].")
+        found = self._find(words[-1], words[0] if len(words) == 2 else None)
+        layer, signal = found.part.layer, str(found.signal)
+        table, summary = (
+            every[(every["layer"] == layer) & (every["signal"] == signal)].reset_index(drop=True)
+            for every in (self.table, self.summary)
+        )
+        read = tuple(one for one in self._read if (one.part.layer, one.signal) == (layer, found.signal))
+        title = self.title.replace(count_of(self.table), count_of(table), 1)
+        return replace(self, title=title, table=table, summary=summary, _read=read)
+
+    def _ipython_key_completions_(self) -> list[str | tuple[str, str]]:
+        """Return what `reading[...]` takes, for completion: signals of one layer, and layers with signals."""
+        return keys(dict.fromkeys((read.part.layer, str(read.signal)) for read in self._read))
 
     @property
     def score_name(self) -> str:
@@ -347,7 +372,8 @@ class Reading:
             raise ProbeError(unknown("layer that was read", layer, dict.fromkeys(r.part.layer for r in self._read)))
         names = list(dict.fromkeys(read.part.layer for read in found))
         if len(names) > 1:
-            raise ProbeError(f"Several layers have {signal}: {', '.join(map(repr, names))}. Name one: layer=...")
+            listed = ", ".join(map(repr, names))
+            raise ProbeError(f"Several layers have {signal}: {listed}. Name one: layer=..., or [layer, signal].")
         return found[0]
 
     def _as_signal(self, read: SignalRead, along: np.ndarray) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,6 +175,10 @@ class Recording:
         found = as_signal(signal, part.signals)
         return part.shaped(found, part.signals[found])
 
+    def _ipython_key_completions_(self) -> list[str | tuple[str, str]]:
+        """Return what `recording[...]` takes, for completion: signals that one layer has, and layers with signals."""
+        return keys((part.layer, signal) for part in self.parts for signal in part.signals)
+
     @property
     def initial(self) -> _Initial:
         """The states before the first step, (batch, unit): `[signal]` of the only layer, or `[layer, signal]`."""
@@ -303,6 +308,12 @@ class _Initial(Mapping[Any, Tensor]):
             raise ProbeError(unknown("initial state", signal, part.initial))
         return part.shaped(Signal(signal), part.initial[Signal(signal)])
 
+    def _ipython_key_completions_(self) -> list[str | tuple[str, str]]:
+        parts = self._recording.parts
+        found = keys((part.layer, signal) for part in parts for signal in part.initial)
+        # A signal alone stands for the only layer.
+        return found if len(parts) == 1 else [key for key in found if isinstance(key, tuple)]
+
     def __iter__(self) -> Iterator[Signal]:
         return iter(self._recording._part(None).initial)
 
@@ -311,6 +322,18 @@ class _Initial(Mapping[Any, Tensor]):
 
     def __contains__(self, key: object) -> bool:
         return key in list(self)
+
+
+def keys(pairs: Iterable[tuple[str, str]]) -> list[str | tuple[str, str]]:
+    """Return the keys that name one value each: a signal that stands in one pair, and a layer with its signal.
+
+    Args:
+        pairs: layers with signals; of a layer that was called several times there are equal ones, which name none.
+    """
+    counts = Counter((str(layer), str(signal)) for layer, signal in pairs)
+    signals = Counter(signal for _, signal in counts.elements())
+    once = [pair for pair, count in counts.items() if count == 1]
+    return [signal for _, signal in once if signals[signal] == 1] + once
 
 
 def tensor_names(recording: Recording) -> dict[str, Tensor]:

@@ -252,6 +252,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "Recording.lengths": (OWN.lengths, {"layer": None}),
     "Recording.save": (OWN.save, {"path": FOLDER / "own.safetensors"}),
+    "Reading": (first("key")(READ.__getitem__), {"key": "cell_state"}),
     "Reading.direction": (
         first("signal")(READ.direction),
         {"signal": "cell_state", "layer": None, "value": None, "step": None},

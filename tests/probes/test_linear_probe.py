@@ -195,6 +195,29 @@ def test_it_shows_itself_and_draws_a_mark_for_each_score() -> None:
     assert len({marks[name] for name in without if name in marks}) == len(without) - 1
 
 
+@pytest.mark.parametrize("find", [probe.linear_probe, probe.single_units])
+def test_brackets_take_one_signal_of_a_reading(find: Callable[..., Reading]) -> None:
+    """With its own rows, verdict and plot, and its states in the title; what was not read is refused."""
+    torch.manual_seed(0)
+    recording = probe.record(nn.LSTM(1, 4, 2, batch_first=True, bidirectional=True), BITS)
+    whole = find(recording, ONES, layer=["[0]", "[1]"], signals=["cell_state", "hidden_state"])
+    one = whole["[1]", "cell_state"]
+    for every, own in ((whole.table, one.table), (whole.summary, one.summary)):
+        there = (every["layer"] == "[1]") & (every["signal"] == "cell_state")
+        assert there.any()
+        pd.testing.assert_frame_equal(own, every[there].reset_index(drop=True))
+    states = one.states("cell_state")
+    assert len(states) == int(one.table["states"].max()) != int(whole.table["states"].min())
+    assert f"; {len(states):,} states of {states['row'].nunique()} sequences" in one.title
+    assert repr(one).count("cell_state") == len(one.summary) == repr(whole).count("cell_state") / 2
+    assert one.plot() is not None
+    for ask in ("cell_state", "forget_gate", ("[2]", "cell_state"), ("[1]", "cell_state", 0), 0):
+        with refused():
+            _ = whole[ask]  # pyright: ignore[reportArgumentType]
+    alone = find(recording, ONES, layer="[0]", signals=["cell_state"])
+    assert alone["cell_state"].table.equals(alone.table)
+
+
 #: One labelling of every second count, in each type that a user may have at hand.
 TWO_VALUES = {
     "floats": (COUNT % 2).astype(float),
