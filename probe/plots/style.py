@@ -351,7 +351,12 @@ def _entitle(axes: Sequence[Axes], title: str | None) -> None:
         _ = axes[0].figure.suptitle(title)
 
 
-def drawn(axes: Sequence[Axes]) -> Axes | Figure:
-    """Return what a plot returns: the axes of a single panel, or the figure of several."""
+def drawn(axes: Sequence[Axes], *, whole: bool = False) -> Axes | Figure:
+    """Return what a plot returns: the axes of a single panel, or the figure of several.
+
+    Args:
+        axes: the panels.
+        whole: whether it is the figure also of a single one.
+    """
     figure = axes[0].get_figure()
-    return figure if len(axes) > 1 and isinstance(figure, Figure) else axes[0]
+    return figure if (whole or len(axes) > 1) and isinstance(figure, Figure) else axes[0]

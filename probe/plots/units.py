@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +25,29 @@ UNITS = 12
 MIDDLE_HALF = (25, 75)
 
 
+class _Options(TypedDict, total=False):
+    """What both plots take beside the units and the axes."""
+
+    by: Any
+    signal: str | None
+    layer: str | None
+    name: str
+    noun: str
+    size: Any
+    title: str | None
+    cmap: Any
+
+
+@overload
+def traces(recording: Any, *, units: None = None, ax: None = None, **options: Unpack[_Options]) -> Figure: ...
+@overload
+def traces(recording: Any, *, units: int, ax: None = None, **options: Unpack[_Options]) -> Axes: ...
+@overload
+def traces(recording: Any, *, units: Units = None, ax: Axes, **options: Unpack[_Options]) -> Axes: ...
+@overload
+def traces(
+    recording: Any, *, units: Units = None, ax: Axes | None = None, **options: Unpack[_Options]
+) -> Axes | Figure: ...
 @checked_arguments()
 def traces(
     recording: Any,
@@ -60,7 +83,7 @@ def traces(
         ax: where to draw a single unit, or None for a new figure.
 
     Returns:
-        The axes of a single unit, or the figure of several.
+        The axes of a single unit that was named, or that was drawn on `ax`; else the figure.
 
     Raises:
         ProbeError: a name or a number does not exist, or the concept is not aligned to the recording.
@@ -81,7 +104,7 @@ def traces(
         _titles(axes, one.layer.step_label(noun), "mean and middle half")
         if groups is not None:
             name_lines(axes, ends, groups.labels, lines, title=groups.name)
-    return drawn(axes)
+    return drawn(axes, whole=units is None and ax is None)
 
 
 def _draw_means(
@@ -106,6 +129,18 @@ def _draw_means(
     return ends
 
 
+@overload
+def against(
+    recording: Any, concept: Any, *, units: None = None, ax: None = None, **options: Unpack[_Options]
+) -> Figure: ...
+@overload
+def against(recording: Any, concept: Any, *, units: int, ax: None = None, **options: Unpack[_Options]) -> Axes: ...
+@overload
+def against(recording: Any, concept: Any, *, units: Units = None, ax: Axes, **options: Unpack[_Options]) -> Axes: ...
+@overload
+def against(
+    recording: Any, concept: Any, *, units: Units = None, ax: Axes | None = None, **options: Unpack[_Options]
+) -> Axes | Figure: ...
 @checked_arguments()
 def against(
     recording: Any,
@@ -142,7 +177,7 @@ def against(
         ax: where to draw a single unit, or None for a new figure.
 
     Returns:
-        The axes of a single unit, or the figure of several.
+        The axes of a single unit that was named, or that was drawn on `ax`; else the figure.
 
     Raises:
         ProbeError: a name or a number does not exist, or a concept is not aligned to the recording.
@@ -166,7 +201,7 @@ def against(
         _titles(axes, over.title, "mean over sequences")
         if len(lines) > 1:
             name_lines(axes, ends, labels, lines, title=about)
-    return drawn(axes)
+    return drawn(axes, whole=units is None and ax is None)
 
 
 def _draw_curve(ax: Axes, numbers: np.ndarray, over: Levels, here: np.ndarray, ink: str) -> float:

@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from recorded import FIXED, KINDS, MOVING, ROWS, TIME, recorded
+from torch import nn
 
+import probe
 from probe.plots import against, traces
 from probe.plots.style import STEPS, VALUES, colours
 
@@ -124,3 +127,14 @@ def test_many_lines_have_a_scale_of_colours_and_axes_of_the_caller_a_legend() ->
     own: Any = traces(lstm, by=FIXED, units=0, name="kind", ax=Figure().subplots())
     assert [one.get_text() for one in own.get_legend().get_texts()] == ["high", "low"]
     assert own.spines["top"].get_visible()
+
+
+def test_the_call_says_whether_axes_or_a_figure_come_back() -> None:
+    """Not the number of units: a layer of a single one gives a figure too, unless the unit or the axes are named."""
+    one = probe.record(nn.LSTM(3, 1, batch_first=True), torch.linspace(-1, 1, 60).reshape(4, 5, 3))
+    concept = np.tile(np.arange(5), (4, 1))
+    for draw in (lambda **options: traces(one, **options), lambda **options: against(one, concept, **options)):
+        assert isinstance(draw(), Figure)
+        assert isinstance(draw(units=0), Axes)
+        ax = Figure().add_subplot()
+        assert draw(ax=ax) is ax
