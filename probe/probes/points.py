@@ -273,7 +273,7 @@ def inputs_of(recording: Recording, part: LayerRecording, time: int) -> np.ndarr
     """
     own = [other for other in recording.parts if (other.call, module_of(other)) == (part.call, module_of(part))]
     x = next((other.inputs for other in own if other.inputs is not None), None)
-    if x is None or (recording.steps is None and x.shape[1] != time):
+    if x is None or not x.shape[2] or (recording.steps is None and x.shape[1] != time):
         return None
     for below in recording.parts[: recording.parts.index(own[0])]:
         states = [value for value in below.signals.values() if value.shape == x.shape]

@@ -149,7 +149,7 @@ def advised(model: nn.Module, x: Tensor, lengths: np.ndarray) -> str:
     steps, inner = dict[str, int](), model.model if isinstance(model, Called) else model
     for text, call in CALLS.items():
         with suppress(Exception), torch.random.fork_rng(devices=[]):
-            recording = record(Called(inner, call), x, torch.as_tensor(lengths), check=False)
+            recording = record(Called(inner, call), x, torch.as_tensor(lengths))
             shapes = [shape_of(part) for part in recording.parts]
             if all(batch == len(x) and time <= x.shape[1] for batch, time in shapes):
                 steps[text] = min(time for _, time in shapes)

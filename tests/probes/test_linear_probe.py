@@ -445,3 +445,37 @@ def test_controls_are_asked_for_one_at_a_time() -> None:
     reading = probe.linear_probe(COUNTS, COUNT, controls=controls)
     assert {"0", "1", "2", "3"} < set(reading.table["network"])
     assert controls.alive == [0, 0, 0, 0]
+
+
+class OwnCell(nn.Module):
+    """A cell of somebody's own that a loop calls: its state is the sum of what it read, in so many units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = Summing()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return its states."""
+        state, states = x.new_zeros(len(x), 4), []
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+            states.append(state)
+        return torch.stack(states, 1)
+
+
+class Summing(nn.Module):
+    """The cell."""
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Return the next state."""
+        return state + x.sum(1, keepdim=True)
+
+
+def test_the_inputs_stand_beside_a_cell_in_a_loop() -> None:
+    """What it read is recorded: a concept that the inputs tell is no merit of the network's."""
+    x = torch.randn(60, 6, 3, generator=torch.Generator().manual_seed(0))
+    recording = probe.record(OwnCell(), x)
+    torch.testing.assert_close(recording.inputs, x)
+    (row,) = probe.linear_probe(recording, x[:, :, 1], signals=["state"]).summary.to_dict("records")
+    assert row["best control"] == "last 4 inputs"
+    assert row["its score"] > 0.99

@@ -101,6 +101,26 @@ class TimeFirst(nn.Module):
         return self.out(h), h
 
 
+class Leaky(nn.Module):
+    """The field's rate network: its step is a method, called in a loop, and it has time first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.hear = nn.Linear(3, 8), nn.Linear(8, 8)
+
+    def recurrence(self, x: Tensor, h: Tensor) -> Tensor:
+        """Return the next state."""
+        return 0.8 * h + 0.2 * torch.relu(self.read(x) + self.hear(h))
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the states at every step, and the last."""
+        h, states = x.new_zeros(x.shape[1], 8) if h is None else h, []
+        for step in range(x.size(0)):
+            h = self.recurrence(x[step], h)
+            states.append(h)
+        return torch.stack(states), h
+
+
 class Translator(nn.Module):
     """An encoder of the whole sequence, and a decoder of five steps."""
 
@@ -172,6 +192,14 @@ MODELS: dict[str, tuple[nn.Module, np.ndarray, dict[str, Any], dict[str, Any], s
         {"call": lambda model, x, lengths: model(x.transpose(0, 1))[0].transpose(0, 1)},
         "rnn[0]",
         "positive",
+    ),
+    "rate network": (
+        Leaky(),
+        X,
+        NUMBERS,
+        {"call": lambda model, x, lengths: model(x.transpose(0, 1))[0].transpose(0, 1)},
+        "[0]",
+        None,
     ),
     "translator": (Translator(), IDS, WORDS, {"layer": "encoder[0]"}, "encoder[0]", None),
     "looped": (Looped(), X, NUMBERS, {}, "cell", "positive"),
@@ -297,6 +325,7 @@ def test_of_two_items_that_could_answer_none_is_guessed() -> None:
 MENDED: dict[str, tuple[Any, dict[str, Any]]] = {
     "model(x, lengths)": (lambda **more: Study(Asking(), X, NUMBERS, **more), {}),
     "model(x.transpose(0, 1))": (lambda **more: Study(nn.Sequential(nn.LSTM(3, 8)), X, NUMBERS, **more), {}),
+    "model(x.transpose(0, 1))[0]": (lambda **more: Study(Leaky(), X, NUMBERS, **more), {}),
     "model(x.transpose(1, 2))": (lambda **more: Study(Strided(), X, NUMBERS, **more), {}),
     "model({'ids': x, 'lengths': lengths})": (
         lambda **more: Study(Tagger(), {"ids": IDS, "lengths": LENGTHS} if not more else IDS, WORDS, **more),
@@ -323,7 +352,7 @@ def test_a_call_that_fails_is_mended_by_the_line_that_the_message_says(line: str
     make, more = MENDED[line]
     with refused() as refusal:
         make()
-    assert f"call=lambda model, x, lengths: {line}" in str(refusal.value)
+    assert f"call=lambda model, x, lengths: {line.removesuffix('[0]')}" in str(refusal.value)
     study = make(call=eval(f"lambda model, x, lengths: {line}"), **more)
     (subject,) = prepare(study)
     assert recorded(subject).layers

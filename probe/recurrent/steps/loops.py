@@ -16,6 +16,11 @@ from .objects import closed, opened
 from .step import State, Step, flat
 
 
+def _is_read(name: str, given: Any, form: Form) -> bool:
+    """Return whether an argument is what a cell reads: real numbers, and no state."""
+    return name not in form.given and isinstance(given, Tensor) and given.dim() > 0 and not given.is_complex()
+
+
 class LoopStep(Step):
     """One call of a cell, as the step that it was.
 
@@ -60,6 +65,8 @@ class LoopStep(Step):
         self._rows = 1 if self.alone else len(states[0])
         self.own = next((one for one in tensors(output) if self._is_output(one, states)), states[0])
         held = zip(states, tensors(self._after), strict=True)
+        rows = (one[None] if self.alone else one for name, one in given.items() if _is_read(name, one, form))
+        self._read = next((one for one in rows if one.dim() > 1 and len(one) == self._rows), None)
         self._y: Tensor = next((after for own, after in held if own is self.own), self._in_rows(self.own))
 
     def _check(self, state: State, first: Tensor | None) -> None:
@@ -88,8 +95,9 @@ class LoopStep(Step):
         return pytree.tree_map_only(Tensor, lambda part: part[None], state) if self.alone else state
 
     def inputs(self, *arguments: Any, **keywords: Any) -> Tensor:
-        """Return an input of no features: what the cell read is not needed again."""
-        return self._y.new_zeros(self._rows, 1, 0)
+        """Return what the cell read beside its state, (row, 1, feature); of no features where that are no numbers."""
+        read = self._y.new_zeros(self._rows, 0) if self._read is None else self._read.reshape(self._rows, -1)
+        return read.detach()[:, None].to(self._y.real.dtype)
 
     @property
     def given_state(self) -> bool:
