@@ -8,15 +8,18 @@ from functools import partial
 import pandas as pd
 
 from ...evidence.claims import Range, Rule
+from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, tabulate
 from ...evidence.words import listed
 from ...plots.networks import draw_dots
 from ...probes.reading import ABOVE, ONE_MAP, WITHIN
 from ...probes.single_units import read_units
+from ...recurrent.signals import Signal
 from ...subjects.subject import Subject, as_subjects
 from ..judged import Judged, elsewhere, figure, judged, meant, named, rows_of, where
 from ..question import Answered, Question, Told
 from ..readings import READ, compared, key_of, points_of, told_by_step, why_unread
+from . import coloured_text
 
 #: A rule about networks that were trained alike needs so many of them.
 NEEDS = 20
@@ -87,7 +90,15 @@ def tell(answered: Answered, name: str) -> Told:
         f"it reads more than chance, and more than of the concept shuffled. {meant([*within, *exact])}"
     )
     shown = f"{score}; by one map, the share read exactly" if exact and not is_named else score
-    return Told({"answer": answer, "setup": setup}, partial(figure, answered, first, shown, (WITHIN, ONE_MAP)))
+
+    def pictures() -> tuple[DataFigure, ...]:
+        made = figure(answered, first, shown, (WITHIN, ONE_MAP))
+        if not subject.symbols or not best.units:
+            return made
+        unit, at = int(best.units.split()[0]), (best.layer, Signal(best.signal))
+        return (*made, coloured_text.figure(subject, name, answered.name, unit, at))
+
+    return Told({"answer": answer, "setup": setup}, pictures)
 
 
 def _units(one: Judged) -> str:
