@@ -136,7 +136,10 @@ def test_the_programs_of_a_study_are_compared_on_its_own_sequences() -> None:
     (own,) = rows(programs.measure_own([some]), "agreement", kind="wins").to_dict("records")
     assert 0.9 < own["low"] < own["high"] == 1
     (none,) = asked(Known())
-    assert programs.question(none).why_not(none) == "the study names no rival program"
+    assert (
+        programs.question(none).why_not(none)
+        == 'the study names no rival program. Name one: programs={"name": function}'
+    )
     known = {tuple(map(tuple, row)): 1 for row in X.int().tolist()}
     (fixed,) = asked(Known(), programs={"a table": lambda sequence: known[sequence]})
     said = answer(programs.question(fixed), [fixed]).notes["answer"]

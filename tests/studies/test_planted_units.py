@@ -44,10 +44,10 @@ def test_ten_lines_of_text_have_the_colour_of_the_unit_and_the_concept_below(tmp
     assert lines.ngroups == 10
     read = {"".join("_xyz"[token] for token in row) for row in planted.inputs.tolist()}
     assert {"".join(tokens) for tokens in lines["token"].sum()} <= read
-    known = text.data.dropna(subset=["it"])
-    np.testing.assert_allclose(known["state"], known["it"].map(held), atol=1e-3)
+    known = text.data.dropna(subset=["concept"])
+    np.testing.assert_allclose(known["state"], known["concept"].map(held), atol=1e-3)
     changes = (np.diff(subject.concepts["it"].values, axis=1) != 0).sum(1)
-    assert lines["it"].apply(lambda values: (values != values.shift()).sum()).min() > np.median(changes) / 2
+    assert lines["concept"].apply(lambda values: (values != values.shift()).sum()).min() > np.median(changes) / 2
 
 
 def test_a_network_without_symbols_shows_no_text(tmp_path: Path) -> None:

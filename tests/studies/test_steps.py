@@ -114,7 +114,7 @@ def test_what_answers_at_steps_cannot_be_asked_of_is_named() -> None:
         (study(concepts={"ones": arrays}), "was given as an array, and has no value on other sequences"),
         (study(concepts={"ones": same}), "after no step do 8 sequences have another value of “ones” than"),
         (study(network=turned), "reads from the end, or both ways"),
-        (study("last"), "its readout answers after the last step alone; steps of the readout names others."),
+        (study("last"), "its readout answers after the last step alone. If it answers after each, give it steps="),
     ):
         assert reason in answer(given, "single-answers").notes["answer"]
     last = answer(study("last"), "answers")

@@ -80,11 +80,11 @@ def _tokens(subject: Subject, name: str, unit: int, at: Place) -> Iterator[dict[
             token = shortened(symbols[tuple(subject.x[row, step].tolist())], longest)
             value = concept.values[row, step]
             said = concept.said(value) if np.isfinite(value) else ""
-            yield {"line": line, "step": step, "token": token, "state": float(states[step]), name: said}
+            yield {"line": line, "step": step, "token": token, "state": float(states[step]), "concept": said}
 
 
 def _draw(ax: Axes, table: pd.DataFrame, signal: str) -> None:
-    name, lines = table.columns[-1], int(table["line"].max()) + 1
+    lines = int(table["line"].max()) + 1
     cells = np.full((2 * lines, int(table["step"].max()) + 1), np.nan)
     cells[2 * table["line"], table["step"]] = table["state"]
     cell = 72 * COLUMN_WIDTH / cells.shape[1]
@@ -96,9 +96,9 @@ def _draw(ax: Axes, table: pd.DataFrame, signal: str) -> None:
         place = {"x": step + 0.5, "y": edges[2 * line] + 0.5, "ha": "center", "va": "center", "family": "monospace"}
         _ = ax.text(s=token, fontsize=SMALL, color="white" if dark else "black", **place)
     for line, rows in table.groupby("line"):
-        changed = rows[rows[name] != rows[name].shift()]
+        changed = rows[rows["concept"] != rows["concept"].shift()]
         ends = [*changed["step"].tolist()[1:], cells.shape[1]]
-        for step, said, end in zip(changed["step"], changed[name], ends, strict=True):
+        for step, said, end in zip(changed["step"], changed["concept"], ends, strict=True):
             room = max(1, int((end - step) * cell / LETTER))
             place = {"x": step + 0.1, "y": edges[2 * int(str(line)) + 1] + UNDER / 2, "va": "center"}
             _ = ax.text(s=said[:room], fontsize=SMALL, color="0.35", **place)
