@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..evidence.claims import Range, Rule
 from ..evidence.findings import DataFigure
 from ..evidence.margins import LEAST_MARGIN, MARGIN
 from ..evidence.measurements import Network, measurement, only
@@ -23,6 +24,8 @@ from ..subjects.subject import Subject
 from .question import Answered
 from .readings import beside, called
 
+#: A rule about networks that were trained alike needs so many of them.
+NEEDS = 20
 #: The most places that are drawn.
 PLACES = 8
 #: What a page says of how a reading is judged.
@@ -63,6 +66,21 @@ class Judged:
         low, high = map(written, self.interval)
         control = f"best control {written(self.its_score)} ({self.control})"
         return f"{written(self.score)} (95 % interval {low} to {high}), {control}: {self.verdict}"
+
+
+def above_every_control(key: str, statement: str, *, definition: str, source: str) -> Rule:
+    """Return the rule that in most networks a reading has this verdict at some place."""
+    return Rule(
+        key=f"{key}-above-every-control",
+        statement=statement,
+        metric="above_every_control",
+        definition=definition,
+        source=source,
+        established_if=Range.above(0.5),
+        refuted_if=Range.at_most(0.5),
+        statistic="share",
+        needs=NEEDS,
+    )
 
 
 def rows_of(reading: Reading, subject: Subject, others: Sequence[Subject], question: str) -> Iterator[dict[str, Any]]:

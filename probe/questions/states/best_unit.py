@@ -7,7 +7,6 @@ from functools import partial
 
 import pandas as pd
 
-from ...evidence.claims import Range, Rule
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, tabulate
 from ...evidence.words import listed
@@ -16,29 +15,21 @@ from ...probes.reading import ABOVE, ONE_MAP, WITHIN
 from ...probes.single_units import read_units
 from ...recurrent.signals import Signal
 from ...subjects.subject import Subject, as_subjects
-from ..judged import Judged, elsewhere, figure, judged, meant, named, rows_of, where
+from ..judged import Judged, above_every_control, elsewhere, figure, judged, meant, named, rows_of, where
 from ..question import Answered, Question, Told
 from ..readings import READ, compared, key_of, points_of, told_by_step, why_unread
 from . import coloured_text
-
-#: A rule about networks that were trained alike needs so many of them.
-NEEDS = 20
 
 
 def question(subject: Subject, name: str) -> Question:
     """Return the question which unit follows a concept best."""
     key = key_of("best-unit", subject, name)
-    above = Rule(
-        key=f"{key}-above-every-control",
-        statement=f"One unit follows “{name}” clearly better than one of any control",
-        metric="above_every_control",
+    above = above_every_control(
+        key,
+        f"One unit follows “{name}” clearly better than one of any control",
         definition="1 where the verdict of `probe.single_units` on a signal of a layer is “above every control”, "
         "within steps or by one map, else 0. Controls are those of the probe, and the concept shuffled.",
         source="Karpathy et al. 2015",
-        established_if=Range.above(0.5),
-        refuted_if=Range.at_most(0.5),
-        statistic="share",
-        needs=NEEDS,
     )
     return Question(
         key,

@@ -7,7 +7,6 @@ from functools import partial
 
 import pandas as pd
 
-from ...evidence.claims import Range, Rule
 from ...evidence.measurements import measurement, tabulate
 from ...evidence.words import listed
 from ...methods.probing.linear import MOST_FEATURES
@@ -17,12 +16,10 @@ from ...probes.linear_probe import read_linearly
 from ...probes.reading import ABOVE, written
 from ...recurrent.signals import Signal
 from ...subjects.subject import Subject, as_subjects
-from ..judged import Judged, elsewhere, figure, judged, meant, rows_of, where
+from ..judged import Judged, above_every_control, elsewhere, figure, judged, meant, rows_of, where
 from ..question import Answered, Question, Told
 from ..readings import READ, compared, key_of, own_reading, points_of, states_at, why_unread
 
-#: A rule about networks that were trained alike needs so many of them.
-NEEDS = 20
 #: Values of a concept are told one by one where the shares of their states that are named right differ by more; of
 #: more values than this the best and the worst.
 APART, NAMED = 0.1, 8
@@ -31,17 +28,12 @@ APART, NAMED = 0.1, 8
 def question(subject: Subject, name: str) -> Question:
     """Return the question whether a concept can be read off a network."""
     key, score = key_of("reading", subject, name), "balanced accuracy" if subject.concepts[name].is_named else "R²"
-    above = Rule(
-        key=f"{key}-above-every-control",
-        statement=f"“{name}” is read clearly better than from every control",
-        metric="above_every_control",
+    above = above_every_control(
+        key,
+        f"“{name}” is read clearly better than from every control",
         definition="1 where the verdict of `probe.linear_probe` on a signal of a layer is “above every control”, "
         "else 0. Controls are the own initialisation where given, random weights, the step, and the inputs alone.",
         source="this study",
-        established_if=Range.above(0.5),
-        refuted_if=Range.at_most(0.5),
-        statistic="share",
-        needs=NEEDS,
     )
     return Question(
         key,
