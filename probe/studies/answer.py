@@ -122,7 +122,7 @@ def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
             raise ProbeError(
                 f"The question {question.name!r} draws a {type(made).__name__}; return Axes or a Figure."
             )
-        about = {"name": question.name, "title": question.title, "alt": medians_in_words(rows)}
+        about = {"name": question.name, "title": question.title, "alt": f"{question.title} {medians_in_words(rows)}"}
         caption = "What was measured, in the colours of the networks' roles."
         return (drawn(picture, **about, caption=caption, data=table.reset_index(drop=True)),)
 

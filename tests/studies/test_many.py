@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from claims_told import check_table, check_told, pills, points, rows
 from many_counters import counters, distance, far, findings, initials, study
 from refusing import refused
-from studied import planted
+from studied import bits, ones, planted
+from torch import nn
 
+from probe import Study
 from probe.evidence import Control, Network
 from probe.questions import Question
 from probe.subjects.subject import Subject
@@ -104,3 +107,17 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     ):
         study(networks, questions=[question]).run(tmp_path, overwrite=overwrite)
         assert len(told.read_text().split()) == times
+
+
+def test_of_many_networks_each_concept_is_read_and_asked_for_its_unit(tmp_path: Path) -> None:
+    """Also in several layers, and where the first concept is a category: pictures alike have words of their own."""
+    stacks = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        stacks.append(nn.GRU(1, 4, 2, batch_first=True))
+    concepts = {"parity": lambda x: ["odd" if one % 2 else "even" for one in ones(x)], "ones": ones}
+    asked = [f"{what}-{name}" for what in ("reading", "best-unit") for name in concepts]
+    page = Study(stacks, bits(), concepts, questions=asked).run(tmp_path, progress=None)
+    assert {*asked} < {section.key for section in page.sections}
+    for name in asked:
+        assert set(findings(tmp_path)[name].measurements["layer"]) >= {"[0]", "[1]"}
