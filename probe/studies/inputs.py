@@ -78,7 +78,7 @@ def in_blocks(given: Given, blocks: Blocks | None) -> Given:
             f"The network makes a state of {blocks.size + blocks.extra} inputs, and {several(short, 'sequence')} "
             "have fewer. Leave them out."
         )
-    longest = blocks.size * int(lengths.max()) + blocks.extra
+    longest = blocks.inputs(int(lengths.max()))
     return dataclasses.replace(given, inputs=blocks.joined(given.inputs[:, :longest]), lengths=lengths, blocks=blocks)
 
 
@@ -96,7 +96,7 @@ def concepts_of(study: Study, given: Given) -> tuple[dict[str, Known], dict[str,
     if blocks is None:
         return {name: resolve(name, one, given.inputs, given.lengths) for name, one in study.concepts.items()}, {}
     inputs = blocks.parted(given.inputs)
-    lengths = given.lengths * blocks.size + blocks.extra
+    lengths = blocks.inputs(given.lengths)
     found, said = dict[str, Known](), list[str]()
     for name, one in study.concepts.items():
         shape = np.shape(one.values if isinstance(one, Concept) else one)

@@ -52,6 +52,10 @@ class Blocks:
         rest = x[:, :, wide:].reshape(len(x), -1, self.features)
         return torch.cat([first, rest], 1) if isinstance(x, Tensor) else np.concatenate([first, rest], axis=1)
 
+    def inputs(self, states: Any) -> Any:
+        """Return of how many inputs so many states are made."""
+        return states * self.size + self.extra
+
     def states(self, lengths: np.ndarray) -> np.ndarray:
         """Return how many states stand for inputs of sequences of some lengths alone, and for no padding."""
         return (lengths - self.extra) // self.size

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from probe import Readout, Study
+from probe.questions.question import Answered
+from probe.studies.asked import every_question
 from probe.studies.networks import evaluating
 from probe.studies.prepare import prepare
 from probe.subjects.states import reads_ahead, recorded
@@ -252,6 +254,11 @@ def test_a_state_of_two_inputs_has_the_value_at_the_last(padding: int) -> None:
     # The whole sequence is read as it was given.
     expected = Strided.forward(study.networks, torch.as_tensor(X).transpose(1, 2))
     assert torch.equal(subject.model(subject.x), expected)
+    (card,) = (one for one in every_question(subject) if one.name == "network")
+    table = card.measure([subject])
+    assert card.tell is not None
+    said = card.tell(Answered("network", table, (), (subject,))).notes["answer"]
+    assert "160 sequences of 20 steps each, 3 features a step" in said
     # A prefix of some blocks is that of some inputs.
     prefix = subject.x[0, :5].double().numpy()
     assert subject.concepts["total"].of_sequence(prefix)[-1] == pytest.approx(X[0, : ends[4] + 1, 0].sum(), abs=1e-5)

@@ -12,6 +12,7 @@ from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...recurrent.inspection import described, inspect
 from ...recurrent.layers import OpenLayer
 from ...recurrent.signals import UNKNOWN
+from ...subjects.networks.called import blocks_of
 from ...subjects.states import recorded, recorded_rows
 from ...subjects.subject import Subject, as_subjects
 from ..question import Answered, Question, Told
@@ -56,7 +57,11 @@ def tell(answered: Answered) -> Told:
     """Return what was read, how exact the recording is, the layers, and where the network comes from."""
     subject = answered.subject
     (batch, time, features), count = subject.x.shape, len(recorded_rows(subject))
-    steps = f"{subject.lengths.min()} to {subject.lengths.max()} steps" if subject.ragged else f"{time} steps each"
+    shortest, longest, blocks = int(subject.lengths.min()), int(subject.lengths.max()), blocks_of(subject.model)
+    if blocks is not None:
+        shortest, longest, time = (blocks.inputs(states) for states in (shortest, longest, time))
+        features = blocks.features
+    steps = f"{shortest} to {longest} steps" if subject.ragged else f"{time} steps each"
     read = f"{several(batch, 'sequence')} of {steps}, {several(features, 'feature')} a step"
     if subject.groups is not None:
         read += f" in {several(len(np.unique(subject.groups)), 'group')}, each held out as a whole"

@@ -53,7 +53,7 @@ class Blocked(Around):
         inputs = self.blocks.parted(x)
         if lengths is None:
             return self.model(inputs)
-        return self.model(inputs, lengths * self.blocks.size + self.blocks.extra)
+        return self.model(inputs, self.blocks.inputs(lengths))
 
 
 class OneItem(Around):
@@ -97,6 +97,11 @@ def inner(model: nn.Module) -> nn.Module:
     while isinstance(model, Around):
         model = model.model
     return model
+
+
+def blocks_of(model: nn.Module) -> Blocks | None:
+    """Return which inputs belong to a state of a network; None where each has one."""
+    return next((module.blocks for module in model.modules() if isinstance(module, Blocked)), None)
 
 
 def calls_of(model: nn.Module) -> list[Callable[..., Any]]:
