@@ -36,6 +36,8 @@ KEYS = {
     "inputs": ("file", "key", "lengths", "groups", "valid", "symbols", "fixed"),
     "readout": tuple(one.name for one in dataclasses.fields(Readout)),
 }
+#: What a readout gets as it stands in the file.
+_GIVEN = ("weight", "bias", "kind", "layer", "answers", "interchange_step", "output")
 CONCEPT = ("file", "key", "function", "kind", "description")
 #: What is checked where it is used; of all others a text is wanted, or what `TYPES` says.
 FREE = (*KEYS[""], "controls", "tolerance", "symbols", "fixed", "transposed", "interchange_step", "steps")
@@ -43,6 +45,7 @@ TYPES = {
     **dict.fromkeys(FREE, object),
     "answers": list,
     **dict.fromkeys(("layer", "groups"), str | list),
+    "output": int | str,
     "key": str | list,
     **CHOICES,
 }
@@ -51,6 +54,7 @@ WORDS = {
     str: "a text",
     int: "a whole number",
     int | float: "a number",
+    int | str: 'a place in a tuple, or a name, such as "logits"',
     list: 'a list, such as ["rnn[0]"]',
     str | list: "a text, or several in brackets",
     dict: 'texts, such as {"old" = "new", "left_out" = ""}',
@@ -256,7 +260,7 @@ def _readout(folder: Path, table: Mapping[str, Any]) -> Readout:
         combine = load_function(combine, folder, "readout.combine")
     return Readout(
         concept=_text(table, "readout", "concept"),
-        **{name: table.get(name) for name in ("weight", "bias", "kind", "layer", "answers", "interchange_step")},
+        **{name: table.get(name) for name in _GIVEN},
         transposed=table.get("transposed"),
         function=None if function is None else load_function(function, folder, "readout.function"),
         combine=combine,

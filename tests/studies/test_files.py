@@ -258,6 +258,19 @@ def test_a_study_file_names_a_module_of_ones_own(tmp_path: Path) -> None:
     assert parts(subject)["fixed_inputs"] != parts(prepare(other)[0])["fixed_inputs"]
 
 
+def test_a_study_file_says_how_a_module_is_called_and_which_item_answers(tmp_path: Path) -> None:
+    """A function of a file calls it, and a place in a tuple is its answer."""
+    path = study_file(tmp_path, "module")
+    (tmp_path / "calls.py").write_text("def call(model, x, lengths):\n    return x, model(x)\n")
+    asked = path.read_text().replace("make", 'make"\ncall = "calls.py:call')
+    path.write_text(asked + '[readout]\nconcept = "ones"\noutput = 1\n')
+    (subject,) = prepare(read_study(path))
+    assert subject.card["its output"].startswith("item 1 of what it returns, taken as its answer to “ones”")
+    path.write_text(asked + '[readout]\nconcept = "ones"\noutput = 1.5\n')
+    with refused():
+        _ = read_study(path)
+
+
 def test_files_of_weights_go_into_the_module_in_each_process(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
