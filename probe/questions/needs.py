@@ -17,6 +17,7 @@ from ..recurrent.signals import Signal
 from ..subjects.alphabet import around, at_lengths
 from ..subjects.answers import only_last, rows_at_steps
 from ..subjects.ends import affordable_runs, ends_of, machine_of, step_of, why_not
+from ..subjects.own_output import SAID_OF_OUTPUT
 from ..subjects.pairs import can_occur, input_pairs, pairs_by_step, usual_steps
 from ..subjects.readouts import EVERY, MOST_LEVELS, NUMBER
 from ..subjects.stacks import not_from_states
@@ -88,6 +89,15 @@ def refusal(call: Callable[[Subject], Any]) -> Callable[[Subject], str]:
     return refused
 
 
+def _no_readout(subject: Subject) -> str | None:
+    if subject.readout is not None:
+        return None
+    output = subject.card.get(SAID_OF_OUTPUT)
+    why = "the study has no readout" if output is None else f"its output is {output.rstrip('.')}"
+    line = f"Say what it answers: readout=probe.Readout({subject.concept.name!r}, function=head)"
+    return f"what the network answers is not known: {why}" + ("" if "readout=" in why else f". {line}")
+
+
 def _no_machine(subject: Subject) -> str | None:
     if subject.readout is None or subject.readout.functions is None:
         return why_not(subject)
@@ -128,11 +138,7 @@ def _read_otherwise(subject: Subject) -> bool:
 
 
 # Of the answer.
-readout = Need(
-    lambda s: s.readout is None,
-    "what the network answers is not known: the study has no readout",
-    advice="Say what it answers: readout=probe.Readout({0.concept.name!r}, function=head)",
-)
+readout = Need(_no_readout)
 right_answers = Need(
     lambda s: not np.isfinite(s.last_values).any(),
     "“{0.answered.name}” is not defined at the last step of any sequence, so no answer can be right or wrong",

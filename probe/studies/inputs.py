@@ -75,11 +75,12 @@ def in_blocks(given: Given, blocks: Blocks | None) -> Given:
     lengths = blocks.states(given.lengths)
     if (short := int((lengths < 1).sum())) > 0:
         raise ProbeError(
-            f"The network makes a state of {blocks.size + blocks.extra} inputs, and {several(short, 'sequence')} "
-            "have fewer. Leave them out."
+            f"The network's first state reads {several(blocks.ends[0] + 1, 'input')}, and "
+            f"{several(short, 'sequence')} have fewer. Leave them out."
         )
-    longest = blocks.inputs(int(lengths.max()))
-    return dataclasses.replace(given, inputs=blocks.joined(given.inputs[:, :longest]), lengths=lengths, blocks=blocks)
+    inputs = blocks.joined(given.inputs)
+    inputs[np.arange(inputs.shape[1]) >= lengths[:, None]] = 0
+    return dataclasses.replace(given, inputs=inputs, lengths=lengths, blocks=blocks)
 
 
 def concepts_of(study: Study, given: Given) -> tuple[dict[str, Known], dict[str, str]]:
@@ -106,9 +107,7 @@ def concepts_of(study: Study, given: Given) -> tuple[dict[str, Known], dict[str,
         else:
             found[name] = at_ends(_of_inputs(name, one, inputs, lengths, given), blocks, given.lengths)
             said.append(f"of “{name}” a state has the value at the last of its inputs")
-    first = f", the first one {blocks.size + blocks.extra}" if blocks.extra else ""
-    what = f"one for {several(blocks.size, 'input')}{first}; {listed(said)}"
-    return found, {"states": what}
+    return found, {"states": f"{blocks.said}; {listed(said)}"}
 
 
 def _of_inputs(name: str, one: Any, inputs: np.ndarray, lengths: np.ndarray, given: Given) -> Known:

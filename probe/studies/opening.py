@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,12 @@ from ..recurrent.signals import converted
 from ..storage.input_files import check_features
 from ..subjects.blocks import Blocks
 from ..subjects.functions import calling
-from ..subjects.networks.called import CALL, Blocked, Called
+from ..subjects.networks.called import CALL, Blocked, Called, items_of
 from ..subjects.networks.copies import starting_alike
 from ..subjects.networks.network_file import Opened, open_network
 from ..subjects.states import arguments, check_calls, shape_of
 from ..subjects.token_ids import reading_tokens
-from .inputs import Given
+from .inputs import Given, in_blocks
 from .networks import Named
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ CALLS: Mapping[str, Callable[[nn.Module, Tensor, Tensor], Any]] = {
     "model(x, None)": lambda model, x, _: model(x, None),
     "model([x, lengths])": lambda model, x, lengths: model([x, lengths]),
 }
+#: How near states are that are the same, also in numbers of so many bytes, and inputs of a layer that did not move.
+ALIKE, ALIKE_IN_HALF, HALF, SAME = 1e-3, 0.1, 2, 1e-6
+#: By so many other sequences an input is changed, so many inputs in one run.
+CHANGED, CHANGED_AT_ONCE = 3, 64
 #: Steps are counted on other numbers of sequences and steps: which axis is which must show.
 COUNTED = 3
 
@@ -58,7 +63,11 @@ def opening(study: Study, given: Given, one: Named) -> tuple[Opened, Blocks | No
     model = _alike(opened.model, x[:FIRST], given.lengths[:FIRST])
     names = None if study.layer is None else read_as("layer", study.layer, NAMES)
     blocks = _blocks_of(model, x, given.lengths, names, study.tolerance)
-    return dataclasses.replace(opened, model=model if blocks is None else Blocked(model, blocks)), blocks
+    if blocks is not None:
+        given, model = in_blocks(given, blocks), Blocked(model, blocks)
+        x = as_tensor(given, model)
+    _check_rows(model, x, given.lengths, names, study.tolerance)
+    return dataclasses.replace(opened, model=model), blocks
 
 
 def as_tensor(given: Given, model: nn.Module) -> Tensor:
@@ -147,13 +156,25 @@ def _advising(model: nn.Module, x: Tensor, lengths: np.ndarray, what: str, shape
 def advised(model: nn.Module, x: Tensor, lengths: np.ndarray) -> str:
     """Return what says how a model is called: of `CALLS` that with which its layers read the most steps."""
     steps, inner = dict[str, int](), model.model if isinstance(model, Called) else model
+    outputs = dict[str, str]()
     for text, call in CALLS.items():
         with suppress(Exception), torch.random.fork_rng(devices=[]):
             recording = record(Called(inner, call), x, torch.as_tensor(lengths))
             shapes = [shape_of(part) for part in recording.parts]
             if all(batch == len(x) and time <= x.shape[1] for batch, time in shapes):
                 steps[text] = min(time for _, time in shapes)
-    return CALL.format(max(steps, key=lambda text: steps[text])) if steps else "with call="
+                outputs[text] = _turned(recording.output, len(x), x.shape[1])
+    best = max(steps, key=lambda text: steps[text], default=None)
+    return "with call=" if best is None else CALL.format(best + outputs[best])
+
+
+def _turned(output: Any, batch: int, time: int) -> str:
+    """Return what puts an output that has time first into the order of the batch, as code says it."""
+    items = {"": output} | {f"[{name!r}]": one for name, one in items_of(output).items()}
+    for item, one in items.items():
+        if isinstance(one, Tensor) and one.dim() > 2 and tuple(one.shape[:2]) == (time, batch):
+            return f"{item}.transpose(0, 1)"
+    return ""
 
 
 @torch.no_grad()
@@ -168,8 +189,8 @@ def _blocks_of(
     longest = int(lengths.max())
     count = COUNTED + (longest == COUNTED)
     rows = np.argsort(-lengths, kind="stable")[:count]
-    part, ends = x[rows, :longest], lengths[rows]
-    steps = _steps(model, part, ends, names, tolerance)
+    part = x[rows, :longest]
+    steps = _steps(model, part, lengths[rows], names, tolerance)
     if len(set(steps.values())) > 1:
         told = listed([f"{name!r} {several(count, 'step')}" for name, count in steps.items()])
         raise ProbeError(
@@ -179,24 +200,76 @@ def _blocks_of(
     states = next(iter(steps.values()), longest)
     if states == longest:
         return None
-    blocks = Blocks.of(longest, states, x.shape[2]) if states < longest else None
-    if blocks is not None and states > 1:
-        fewer = longest - blocks.size
-        with suppress(ProbeError):
-            again = _steps(model, part[:, :fewer], np.minimum(ends, fewer), names, tolerance)
-            if set(again.values()) == {states - 1}:
-                return blocks
     if states > longest:
         raise ProbeError(
             f"Layer {next(iter(steps))!r} has {several(states, 'step')} and the inputs have {longest}: their second "
-            "axis must be time. If the model takes time last, give inputs.transpose(0, 2, 1) and "
-            f"{CALL.format('model(x.transpose(1, 2))')}."
+            "axis must be time, and no step may come before them. If the model takes time last, give "
+            f"inputs.transpose(0, 2, 1) and {CALL.format('model(x.transpose(1, 2))')}."
         )
+    ends = _last_read(model, x[:, :longest], lengths, names, tolerance)
+    if len(ends) == states and ends == sorted({*ends}):
+        blocks = Blocks(tuple(ends), longest, x.shape[2])
+        fewer = blocks.inputs(states - 1)
+        with suppress(ProbeError):  # a state that has the same inputs in a shorter sequence is there, too
+            again = _steps(model, part[:, :fewer], np.minimum(lengths[rows], fewer), names, tolerance)
+            if states > 1 and set(again.values()) == {states - 1}:
+                return blocks
     raise ProbeError(
-        f"Layer {next(iter(steps))!r} has {several(states, 'step')} for {several(longest, 'input')}, and with fewer "
-        "inputs not fewer in the same measure, so that nothing says which inputs a step belongs to. Study other "
-        "layers with layer=..., or probe its states alone: probe.linear_probe(probe.record(model, x), values)."
+        f"Layer {next(iter(steps))!r} has {several(states, 'step')} for {several(longest, 'input')}, and nothing "
+        "says which inputs a step belongs to. If the model leaves out its last input, let it read one more: "
+        f"{CALL.format('model(torch.cat([x, x[:, -1:]], 1))')}. Else study other layers with layer=..., or probe its "
+        "states alone: probe.linear_probe(probe.record(model, x), values)."
     )
+
+
+def _last_read(
+    model: nn.Module, x: Tensor, lengths: np.ndarray, names: Sequence[str] | None, tolerance: float | None
+) -> list[int]:
+    """Return the last input that each step of the lowest layer reads: another one there changes what it is given."""
+    (first, *others), time = np.argsort(-lengths, kind="stable")[: CHANGED + 1], x.shape[1]
+    last, whole = np.full(0, -1), np.full(1, time)
+    for other, begin in itertools.product(others, range(0, time, CHANGED_AT_ONCE)):
+        steps = np.arange(begin, min(begin + CHANGED_AT_ONCE, time))
+        changed = x[[first]].repeat(len(steps) + 1, 1, 1)
+        changed[np.arange(len(steps)), steps] = x[other, steps]
+        given = arguments(model, changed, whole.repeat(len(changed)))
+        recording = record(model, *given, layer=names, tolerance=tolerance)
+        read = next((part.inputs for part in recording.parts if part.inputs is not None), None)
+        if read is None:
+            return []
+        last = np.full(read.shape[1], -1) if not len(last) else last
+        moved = ((read[:-1] - read[-1:]).abs().flatten(2).amax(2) > SAME * read[-1:].abs().max()).numpy()
+        last = np.maximum(last, np.where(moved, steps[:, None], -1).max(0))
+    return last.tolist()
+
+
+@torch.no_grad()
+def _check_rows(
+    model: nn.Module, x: Tensor, lengths: np.ndarray, names: Sequence[str] | None, tolerance: float | None
+) -> None:
+    """Raise where the states of a row are not those of its sequence alone, as where a model sorts its batch."""
+    different = np.unique(lengths, return_index=True)[1]
+    rows = np.union1d(different[:COUNTED], np.arange(min(COUNTED, len(x))))
+    rows = rows[np.argsort(lengths[rows], kind="stable")]  # a model that sorts puts the longest first
+    part = x[rows, : lengths[rows].max()]
+    together = record(model, *arguments(model, part, lengths[rows]), layer=names, tolerance=tolerance)
+    for row, length in enumerate(lengths[rows].tolist()):
+        own, end = part[row : row + 1], lengths[rows[[row]]]
+        with suppress(Exception):  # of a model that takes one number of steps alone the padding stays
+            _ = model(*arguments(model, own[:, :length], end))
+            own = own[:, :length]
+        alone = record(model, *arguments(model, own, end), layer=names, tolerance=tolerance)
+        for one, other in zip(together.parts, alone.parts, strict=True):
+            for signal in one.initial:
+                states = (one.signals[signal][row, :length], other.signals[signal][0, :length])
+                near = ALIKE if states[0].dtype.itemsize > HALF else ALIKE_IN_HALF
+                if not torch.allclose(*states, rtol=near, atol=near):
+                    raise ProbeError(
+                        f"The {signal} of layer {one.layer!r} in sequence {rows[row]}, of {several(length, 'step')}, "
+                        "is another than where it is run alone. Let the model keep the order of the batch "
+                        "(enforce_sorted=False), and read no padding: pack it, or mask it by the lengths, which it "
+                        f"can be given, {CALL.format('model(x, lengths)')}."
+                    )
 
 
 def _steps(

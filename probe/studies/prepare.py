@@ -23,7 +23,7 @@ from ..subjects.concepts import Known, is_function, try_on
 from ..subjects.functions import calling
 from ..subjects.networks.network_file import Opened
 from ..subjects.networks.seen import seen_layers
-from ..subjects.own_output import Task, is_bare, own_answer
+from ..subjects.own_output import SAID_OF_OUTPUT, Task, is_bare, own_answer
 from ..subjects.readouts import Readout, build_head
 from ..subjects.subject import Subject
 from .inputs import Given, check_either, concepts_of, groups_of, in_blocks, read, warn_of_copies
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 #: The roles of networks that are of one kind and size in a study.
 ALIKE = ("trained", "own initialisation", "random weights", "template")
-#: What a network's card calls the sentence on its output.
-OUTPUT = "its output"
 
 
 def prepare(study: Study) -> list[Subject]:
@@ -175,11 +173,11 @@ def _answer(
             found = own_answer(model, task, layers(None), readout, tolerance=study.tolerance)
     except ProbeError as error:
         if study.readout is None:
-            return None, model, {OUTPUT: f"not taken as its answer. {error}"}
+            return None, model, {SAID_OF_OUTPUT: f"not taken as its answer. {error}"}
         raise ProbeError(
-            f"The readout has neither weight, function nor output, so the network's own output is its answer. {error}"
+            f"The readout has neither weight nor function, so what the network returns is its answer. {error}"
         ) from error
-    return found.readout, found.model, {OUTPUT: found.said}
+    return found.readout, found.model, {SAID_OF_OUTPUT: found.said}
 
 
 def _of_one_answer(subjects: list[Subject]) -> list[Subject]:
@@ -190,6 +188,6 @@ def _of_one_answer(subjects: list[Subject]) -> list[Subject]:
     said = listed([f"that of {name!r} answers {concept}" for concept, name in answered.items()])
     why = f"not taken as its answer. All networks of a study must answer the same concept; {said}."
     return [
-        dataclasses.replace(one, readout=None, read=None, head=None, card={**one.card, OUTPUT: why})
+        dataclasses.replace(one, readout=None, read=None, head=None, card={**one.card, SAID_OF_OUTPUT: why})
         for one in subjects
     ]

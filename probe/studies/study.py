@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,15 @@ def _are_several(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
+def _takes_three(value: Any) -> bool:
+    with suppress(ValueError):  # of a callable whose arguments Python does not tell
+        try:
+            inspect.signature(value).bind(None, None, None)
+        except TypeError:
+            return False
+    return callable(value)
+
+
 #: Parts of a study, what each must be where it is given, and how a message says it.
 _WANTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("readout", lambda value: isinstance(value, Readout), "probe.Readout('name of a concept', function=...)"),
@@ -40,7 +51,7 @@ _WANTED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("title", lambda value: isinstance(value, str), "a text"),
     ("programs", lambda value: isinstance(value, Mapping), "a table: {'name': function of a sequence}"),
     ("rules", _are_several, "several probe.evidence.Rule, in brackets"),
-    ("call", callable, "a function of the model, inputs and lengths to what the model returns"),
+    ("call", _takes_three, "a function of the model, inputs and lengths: lambda model, x, lengths: model(x)"),
     ("valid", callable, "a function of one sequence's inputs to True or False"),
     ("layer", lambda value: isinstance(value, str) or _are_several(value), "a name, or several in brackets"),
     ("questions", _are_several, "names such as 'noise-margin', or probe.questions.Question, in brackets"),
@@ -100,8 +111,8 @@ class Study:
             for functions, the same on all processors; with None, to the code of each function.
         call: how the model is called, where that is not `model(inputs)`: a function that takes the model, inputs
             (batch, time, feature) or token ids (batch, time), and how many steps each sequence has, (batch,), and
-            returns what the model returns. For a model that has time first, `lambda model, x, lengths:
-            model(x.transpose(0, 1)).transpose(0, 1)`. It must call the model that it is given.
+            returns what the model returns, for batches of any size. For a model that has time first, `lambda model,
+            x, lengths: model(x.transpose(0, 1)).transpose(0, 1)`. It must call the model that it is given.
         groups: a value for each sequence, (batch,), such as its speaker, story or animal: what is fitted on some
             sequences is scored on those of other groups, whole groups lie in one fold, and intervals over sequences
             are over groups. None where each sequence stands for itself; see `probe.linear_probe`.

@@ -9,60 +9,78 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from ..errors import ProbeError
 from ..methods.abstraction.programs import as_tuples
 from .concepts import Known
+
+#: So many states are told one by one.
+SHOWN = 8
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """How many inputs a state stands for, where a network has fewer states than inputs.
+    """Which inputs a state stands for, where a network has other states than inputs.
 
-    A layer that halves the time axis, as a convolution of stride 2 does, makes one state of each two inputs.
+    A layer that halves the time axis, as a convolution of stride 2 does, makes one state of each two inputs. A state
+    stands for the inputs after those of the state before, up to the last one that it reads.
 
     Attributes:
-        size: how many inputs a state stands for.
-        extra: how many more the first one stands for.
+        ends: the last input that each state reads, ascending.
+        time: how many inputs there are; those after the last end belong to the last state, which reads none of them.
         features: how many numbers an input has.
     """
 
-    size: int
-    extra: int
+    ends: tuple[int, ...]
+    time: int
     features: int
 
-    @classmethod
-    def of(cls, inputs: int, states: int, features: int) -> Blocks:
-        """Return the blocks of a network that makes so many states of so many inputs."""
-        size = inputs // states
-        return cls(size, inputs - size * states, features)
+    @property
+    def size(self) -> int:
+        """How many inputs a state stands for at most."""
+        return int(np.diff(self._begins).max())
+
+    @property
+    def _begins(self) -> np.ndarray:
+        """Where the inputs of each state begin, and last where all end, (state + 1,)."""
+        return np.array([0, *(end + 1 for end in self.ends[:-1]), self.time])
+
+    def _places(self, states: int) -> np.ndarray:
+        """Return where in the inputs of so many states each real one stands, (input,)."""
+        if states > len(self.ends):
+            raise ProbeError(
+                f"The network has {len(self.ends)} states for {self.time} inputs, and nobody counted which inputs "
+                f"{states} states would read."
+            )
+        sizes = np.diff(self._begins)[:states]
+        ends = (np.arange(states) + 1) * self.size
+        return np.concatenate([np.arange(end - size, end) for end, size in zip(ends, sizes, strict=True)])
 
     def joined(self, x: np.ndarray) -> np.ndarray:
         """Return inputs (batch, time, feature) as one input for each state, (batch, state, number)."""
-        batch, states = len(x), (x.shape[1] - self.extra) // self.size
-        first, rest = x[:, : self.extra], x[:, self.extra : self.extra + states * self.size]
-        before = np.zeros((batch, states, self.extra * self.features), dtype=x.dtype)
-        before[:, 0] = first.reshape(batch, -1)
-        return np.concatenate([before, rest.reshape(batch, states, -1)], axis=2)
+        states = len(self.ends)
+        found = np.zeros((len(x), states * self.size, self.features), dtype=x.dtype)
+        found[:, self._places(states)] = x[:, : self.time]
+        return found.reshape(len(x), states, -1)
 
     def parted(self, x: Any) -> Any:
         """Return inputs for each state, an array or tensor (batch, state, number), as (batch, time, feature)."""
-        wide = self.extra * self.features
-        first = x[:, :1, :wide].reshape(len(x), self.extra, self.features)
-        rest = x[:, :, wide:].reshape(len(x), -1, self.features)
-        return torch.cat([first, rest], 1) if isinstance(x, Tensor) else np.concatenate([first, rest], axis=1)
+        return x.reshape(len(x), -1, self.features)[:, self._places(x.shape[1])]
 
     def inputs(self, states: Any) -> Any:
         """Return of how many inputs so many states are made."""
-        return states * self.size + self.extra
+        return np.append(self._begins[:-1], self.time)[states]
 
     def states(self, lengths: np.ndarray) -> np.ndarray:
-        """Return how many states stand for inputs of sequences of some lengths alone, and for no padding."""
-        return (lengths - self.extra) // self.size
+        """Return how many states read inputs of sequences of some lengths alone, and no padding."""
+        return np.searchsorted(self.ends, lengths)
 
-    def ends(self, states: int) -> np.ndarray:
-        """Return at which input each of so many states' blocks ends, (state,)."""
-        return np.arange(1, states + 1) * self.size + self.extra - 1
+    @property
+    def said(self) -> str:
+        """How many states there are, and after which inputs."""
+        after = [str(end + 1) for end in self.ends]
+        shown = after if len(after) <= SHOWN else [*after[: SHOWN - 2], "...", after[-1]]
+        return f"{len(self.ends)} for {self.time} inputs: after the inputs {', '.join(shown)}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +102,7 @@ class OfInputs:
         found = self.function(self.blocks.parted(x[None])[0])
         if not self.sampled:
             return found
-        return [found[end] for end in self.blocks.ends(len(x))]
+        return [found[end] for end in self.blocks.ends[: len(x)]]
 
 
 @dataclass(frozen=True)
@@ -113,7 +131,7 @@ def at_ends(known: Known, blocks: Blocks, states: np.ndarray) -> Known:
         blocks: which inputs belong together.
         states: how many states each sequence has, (batch,).
     """
-    values = known.values[:, blocks.ends((known.values.shape[1] - blocks.extra) // blocks.size)].copy()
+    values = known.values[:, list(blocks.ends)].copy()
     values[np.arange(values.shape[1]) >= states[:, None]] = np.nan
     function = None if known.function is None else OfInputs(known.function, blocks, sampled=True)
     return dataclasses.replace(known, values=values, function=function)

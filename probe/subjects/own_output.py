@@ -23,6 +23,8 @@ from .networks.called import CALL, OneItem, inner, items_of
 from .readouts import CLASSES, EVERY, LAST, LOGIT, NUMBER, Head, Readout, meaning
 from .states import run
 
+#: What a network's card calls the sentence on its output.
+SAID_OF_OUTPUT = "its output"
 #: A head is compared with the model's own output on so many sequences, as long as that has no more numbers; how near
 #: it must be, in float64.
 TRIED, NUMBERS, TOLERANCE = 64, 4_000_000, 1e-9

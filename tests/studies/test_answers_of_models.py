@@ -19,10 +19,11 @@ from probe import Readout, Study
 from probe.explorer import Explorer
 from probe.report.blocks import walk
 from probe.studies.pages import live_network
-from probe.studies.prepare import OUTPUT, prepare
+from probe.studies.prepare import prepare
 from probe.subjects.answers import answers_if_asked, answers_to
 from probe.subjects.controls import fitted_heads
 from probe.subjects.ends import ends_of, runs_of
+from probe.subjects.own_output import SAID_OF_OUTPUT
 from probe.subjects.readouts import CLASSES, LOGIT, NUMBER
 from probe.subjects.subject import Subject
 
@@ -90,7 +91,7 @@ def test_a_model_is_the_readout_of_its_study(model: Any, steps: str, kind: str) 
         assert np.allclose(expected, scores[:, 0], atol=1e-5)
     else:
         assert np.array_equal(chosen, scores.argmax(1))
-    assert "'answer' makes it of the hidden state of lstm[0] alone" in subject.card[OUTPUT]
+    assert "'answer' makes it of the hidden state of lstm[0] alone" in subject.card[SAID_OF_OUTPUT]
 
 
 def test_a_sigmoid_says_that_one_score_is_a_probability() -> None:
@@ -98,10 +99,10 @@ def test_a_sigmoid_says_that_one_score_is_a_probability() -> None:
     subject = subject_of(counter(scores=1, after=nn.Sigmoid()), {"odd": odd})
     with torch.no_grad():
         assert np.array_equal(answers_to(subject, subject.x)[0], subject.model(subject.x)[:, 0] > 0.5)
-    assert "the probability of 1" in subject.card[OUTPUT]
+    assert "the probability of 1" in subject.card[SAID_OF_OUTPUT]
     unknown = subject_of(counter(scores=1), {"odd": odd})
     assert unknown.readout is None
-    assert all(one in unknown.card[OUTPUT] for one in ("Readout('odd')", "kind="))
+    assert all(one in unknown.card[SAID_OF_OUTPUT] for one in ("Readout('odd')", "kind="))
     said = subject_of(counter(scores=1), {"odd": odd}, Readout("odd", kind="logit"))
     assert [one.head.kind for one in (subject, said) if one.head] == [LOGIT, LOGIT]
 
@@ -111,7 +112,7 @@ def test_what_no_module_makes_of_the_state_is_read_off_the_output() -> None:
     model, lengths = counter("step", reads=True), np.arange(160) % 4 + 5
     (subject,) = prepare(Study(model, bits(), {"ones": ones}, lengths=lengths))
     assert subject.head is None
-    assert "It is read off runs of the whole model." in subject.card[OUTPUT]
+    assert "It is read off runs of the whole model." in subject.card[SAID_OF_OUTPUT]
     found = answers_to(subject, subject.x, lengths)[0]
     asked = answers_if_asked(subject, np.arange(8))
     with torch.no_grad():
@@ -142,18 +143,18 @@ def test_of_several_concepts_the_one_that_fits_is_answered() -> None:
     both = {"ones": ones, "left": lambda x: 8.0 - np.arange(len(x))}
     several = subject_of(counter(scores=1), both)
     assert several.readout is None
-    assert "could answer “ones” and “left”, and we do not guess" in several.card[OUTPUT]
+    assert "could answer “ones” and “left”, and we do not guess" in several.card[SAID_OF_OUTPUT]
     assert subject_of(counter(scores=1), both, Readout("left")).asked.concept == "left"
     six = {"six": lambda x: np.cumsum(x[:, 0]) % 6}  # as many as there are units, but a state is no answer
     state, bare = subject_of(returning(lambda h: h), six), subject_of(planted(), six)
-    assert (state.readout, bare.readout, OUTPUT in bare.card) == (None, None, False)
-    assert "The output is the hidden state of lstm[0], and no answer" in state.card[OUTPUT]
+    assert (state.readout, bare.readout, SAID_OF_OUTPUT in bare.card) == (None, None, False)
+    assert "The output is the hidden state of lstm[0], and no answer" in state.card[SAID_OF_OUTPUT]
     pair = [counter(), counter()]
     subjects = prepare(Study({"trained": pair}, bits(), {"ones": ones}))
     assert [one.head.inner for one in subjects if one.head] == [one.answer for one in pair]
     subjects = prepare(Study({"trained": [pair[0], counter(scores=5)]}, bits(), {"ones": ones}))
     assert {one.readout for one in subjects} == {None}
-    assert "that of '0' answers “ones” and that of '1' answers no concept" in subjects[0].card[OUTPUT]
+    assert "that of '0' answers “ones” and that of '1' answers no concept" in subjects[0].card[SAID_OF_OUTPUT]
 
 
 def test_an_output_that_is_no_answer_is_not_taken() -> None:
@@ -163,7 +164,7 @@ def test_an_output_that_is_no_answer_is_not_taken() -> None:
     for model in (counter(scores=5), counter("step", 5), *map(returning, makes)):
         subject = subject_of(model)
         assert subject.readout is None
-        said(subject.card[OUTPUT])
+        said(subject.card[SAID_OF_OUTPUT])
         with refused():
             _ = subject_of(model, readout=Readout("ones"))
 

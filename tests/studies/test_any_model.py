@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from probe import Readout, Study
+from probe.questions import needs
 from probe.questions.question import Answered
 from probe.studies.asked import every_question
 from probe.studies.networks import evaluating
@@ -78,16 +80,21 @@ class Tagger(nn.Module):
 
 
 class Strided(nn.Module):
-    """A convolution of stride 2, channels first, before an LSTM."""
+    """A convolution before a GRU, channels first."""
 
-    def __init__(self, padding: int = 1) -> None:
+    def __init__(self, kernel: int = 3, stride: int = 2, padding: int = 1) -> None:
         super().__init__()
-        self.conv, self.out = nn.Conv1d(3, 6, 3, stride=2, padding=padding), nn.Linear(8, 2)
-        self.lstm = nn.LSTM(6, 8, batch_first=True)
+        self.conv, self.out = nn.Conv1d(3, 6, kernel, stride=stride, padding=padding), nn.Linear(8, 2)
+        self.gru = nn.GRU(6, 8, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return two scores after the last step, of (batch, channel, time)."""
-        return self.out(self.lstm(self.conv(x).relu().transpose(1, 2))[0][:, -1])
+        return self.out(self.gru(self.conv(x).relu().transpose(1, 2))[0][:, -1])
+
+
+def channels_first(model: nn.Module, x: Tensor, _: Tensor) -> Any:
+    """Call a model that has channels before time."""
+    return model(x.transpose(1, 2))
 
 
 class TimeFirst(nn.Module):
@@ -184,7 +191,7 @@ MODELS: dict[str, tuple[nn.Module, np.ndarray, dict[str, Any], dict[str, Any], s
         X,
         NUMBERS,
         {"call": lambda model, x, lengths: model(x.transpose(1, 2))},
-        "lstm[0]",
+        "gru[0]",
         "positive",
     ),
     "time first": (
@@ -237,31 +244,69 @@ def test_a_call_is_told_the_lengths_and_the_copy_that_it_calls() -> None:
     assert list(part.lengths or ()) == LENGTHS[: len(part.lengths or ())].tolist()
 
 
-@pytest.mark.parametrize("padding", [0, 1])
-def test_a_state_of_two_inputs_has_the_value_at_the_last(padding: int) -> None:
-    """A concept may also be given for each state; with another padding the first state stands for three inputs."""
-    states = len(Strided(padding).conv(torch.zeros(1, 3, 20))[0, 0])
-    ends = np.arange(states) * 2 + 21 - 2 * states
-    given = {"total": total, "sum": X[:, :, 0].cumsum(1), "own": np.arange(160 * states).reshape(160, states)}
-    study = Study(Strided(padding), X, given, call=lambda model, x, lengths: model(x.transpose(1, 2)))
-    (subject,) = prepare(study)
+#: Kernel, stride and padding of a convolution, how many inputs there are, and the last one that each state reads.
+STRIDES = {
+    (3, 2, 1, 12): (1, 3, 5, 7, 9, 11),
+    (3, 2, 1, 13): (1, 3, 5, 7, 9, 11, 12),
+    (3, 2, 0, 12): (2, 4, 6, 8, 10),
+    (2, 2, 0, 13): (1, 3, 5, 7, 9, 11),
+    (4, 4, 0, 13): (3, 7, 11),
+    (5, 3, 0, 13): (4, 7, 10),
+    (5, 3, 2, 13): (2, 5, 8, 11, 12),
+}
+
+
+@pytest.mark.parametrize("form", STRIDES)
+def test_a_state_of_several_inputs_has_the_value_at_the_last_that_it_reads(form: tuple[int, int, int, int]) -> None:
+    """It is measured which that is; a concept may also be given for each state, and the model reads what it read."""
+    *shape, time = form
+    x, ends = X[:, :time], list(STRIDES[form])
+    given = {"total": total, "sum": x[:, :, 0].cumsum(1), "own": np.arange(160 * len(ends)).reshape(160, len(ends))}
+    model = Strided(*shape)
+    (subject,) = prepare(Study(model, x, given, call=channels_first))
     for name in ("total", "sum"):
-        np.testing.assert_allclose(subject.concepts[name].values, X[:, :, 0].cumsum(1)[:, ends], rtol=1e-5)
+        np.testing.assert_allclose(subject.concepts[name].values, x[:, :, 0].cumsum(1)[:, ends], rtol=1e-5)
     np.testing.assert_array_equal(subject.concepts["own"].values, given["own"])
-    assert subject.card["states"].startswith(
-        f"one for 2 inputs{', the first one 4' if not padding else ''}; of “total”"
-    )
-    # The whole sequence is read as it was given.
-    expected = Strided.forward(study.networks, torch.as_tensor(X).transpose(1, 2))
-    assert torch.equal(subject.model(subject.x), expected)
+    assert torch.equal(subject.model(subject.x), model(torch.as_tensor(x).transpose(1, 2)))
+    # A prefix of some states is that of the inputs that they read.
+    prefix = subject.x[0, :2].double().numpy()
+    assert subject.concepts["total"].of_sequence(prefix)[-1] == pytest.approx(x[0, : ends[1] + 1, 0].sum(), abs=1e-5)
     (card,) = (one for one in every_question(subject) if one.name == "network")
-    table = card.measure([subject])
     assert card.tell is not None
-    said = card.tell(Answered("network", table, (), (subject,))).notes["answer"]
-    assert "160 sequences of 20 steps each, 3 features a step" in said
-    # A prefix of some blocks is that of some inputs.
-    prefix = subject.x[0, :5].double().numpy()
-    assert subject.concepts["total"].of_sequence(prefix)[-1] == pytest.approx(X[0, : ends[4] + 1, 0].sum(), abs=1e-5)
+    said = card.tell(Answered("network", card.measure([subject]), (), (subject,))).notes["answer"]
+    assert f"160 sequences of {time} steps each, 3 features a step" in said
+    after = ", ".join(str(end + 1) for end in ends)
+    assert subject.card["states"].startswith(f"{len(ends)} for {time} inputs: after the inputs {after}; of “total”")
+
+
+def test_sequences_of_several_lengths_have_the_states_that_read_no_padding() -> None:
+    """Behind a stride too: a state that reads an input beyond the end is none of the sequence."""
+    lengths = np.where(np.arange(160) < 80, 13, 10)
+    (subject,) = prepare(Study(Strided(3, 2, 1), X[:, :13], NUMBERS, lengths=lengths, call=channels_first))
+    assert subject.lengths.tolist() == np.where(lengths == 13, 7, 5).tolist()
+    assert np.isnan(subject.concepts["total"].values[80:, 5:]).all()
+    assert not subject.x[80:, 5:].any()
+
+
+class Cut(nn.Module):
+    """Leaves out its last input, as a model that predicts the next one does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(3, 8, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the states."""
+        return self.gru(x[:, :-1])[0]
+
+
+def test_a_model_that_leaves_out_its_last_input_is_given_one_more() -> None:
+    """Its states are those of other inputs than they seem; the line that the message says mends it."""
+    with refused() as refusal:
+        Study(Cut(), X, NUMBERS)
+    assert "call=lambda model, x, lengths: model(torch.cat([x, x[:, -1:]], 1))" in str(refusal.value)
+    (subject,) = prepare(Study(Cut(), X, NUMBERS, call=lambda model, x, _: model(torch.cat([x, x[:, -1:]], 1))))
+    assert subject.x.shape == X.shape
 
 
 def test_which_layers_have_seen_later_inputs_is_measured() -> None:
@@ -321,6 +366,7 @@ def test_of_two_items_that_could_answer_none_is_guessed() -> None:
     assert subject.readout is None
     line = "readout=probe.Readout('positive', output=1)"
     assert line in subject.card["its output"]
+    assert line in str(needs.readout(subject))
     (subject,) = prepare(Study(model, X, NUMBERS, readout=Readout("positive", output=1)))
     assert subject.asked.concept == "positive"
     for wrong in (2, "scores", True):
@@ -331,8 +377,10 @@ def test_of_two_items_that_could_answer_none_is_guessed() -> None:
 #: A study that fails when it is made, and the line of its message that mends it.
 MENDED: dict[str, tuple[Any, dict[str, Any]]] = {
     "model(x, lengths)": (lambda **more: Study(Asking(), X, NUMBERS, **more), {}),
-    "model(x.transpose(0, 1))": (lambda **more: Study(nn.Sequential(nn.LSTM(3, 8)), X, NUMBERS, **more), {}),
-    "model(x.transpose(0, 1))[0]": (lambda **more: Study(Leaky(), X, NUMBERS, **more), {}),
+    "model(x.transpose(0, 1))[0].transpose(0, 1)": (
+        lambda **more: Study(nn.Sequential(nn.LSTM(3, 8)), X, NUMBERS, **more),
+        {},
+    ),
     "model(x.transpose(1, 2))": (lambda **more: Study(Strided(), X, NUMBERS, **more), {}),
     "model({'ids': x, 'lengths': lengths})": (
         lambda **more: Study(Tagger(), {"ids": IDS, "lengths": LENGTHS} if not more else IDS, WORDS, **more),
@@ -359,15 +407,39 @@ def test_a_call_that_fails_is_mended_by_the_line_that_the_message_says(line: str
     make, more = MENDED[line]
     with refused() as refusal:
         make()
-    assert f"call=lambda model, x, lengths: {line.removesuffix('[0]')}" in str(refusal.value)
+    assert re.search(re.escape(f"call=lambda model, x, lengths: {line}") + r"\)?\.$", str(refusal.value))
     study = make(call=eval(f"lambda model, x, lengths: {line}"), **more)
     (subject,) = prepare(study)
     assert recorded(subject).layers
 
 
+class Sorting(nn.Module):
+    """Sorts its batch by length, as packing once wanted it, and puts what it returns back into order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.gru, self.tags = nn.Embedding(4, 6), nn.GRU(6, 8, batch_first=True), nn.Linear(8, 4)
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Return the scores of tags, in the order of the batch."""
+        order = torch.argsort(lengths, descending=True)
+        words = pack_padded_sequence(self.words(ids[order]), lengths[order], batch_first=True)
+        states, _ = pad_packed_sequence(self.gru(words)[0], batch_first=True, total_length=ids.shape[1])
+        return self.tags(states[torch.argsort(order)])
+
+
+def test_states_that_are_not_their_sequences_own_are_refused() -> None:
+    """A batch that the model sorts, and padding that it reads: each sequence is run alone, and compared."""
+    with refused():
+        Study(Sorting(), IDS, WORDS, lengths=LENGTHS, call=lambda model, x, lengths: model(x, lengths))
+    with refused():
+        Study(Attending(), X, NUMBERS, lengths=LENGTHS)
+    _ = Study(Attending(), X, NUMBERS)
+
+
 def test_layers_of_different_lengths_and_inputs_without_time_are_refused() -> None:
     """A decoder's steps belong to no inputs; channels first the steps are too few; what is wrong names what to do."""
-    other = CharLM().eval()
+    other, two = CharLM().eval(), cast("Any", lambda model, x: model(x))
     for make in (
         lambda: Study(Translator(), IDS, WORDS),
         lambda: Study(Translator(), IDS, WORDS, layer="decoder[0]"),
@@ -378,6 +450,7 @@ def test_layers_of_different_lengths_and_inputs_without_time_are_refused() -> No
         lambda: Study(CharLM(), IDS, {"seen": lambda x: x[3]}),
         lambda: Study(CharLM(), IDS, WORDS, call=lambda model, x, lengths: other(x)),
         lambda: Study(nn.Linear(3, 2), X, NUMBERS),
+        lambda: Study(CharLM(), IDS, WORDS, call=two),
     ):
         with refused():
             make()

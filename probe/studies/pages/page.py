@@ -16,10 +16,10 @@ from ...evidence.words import listed
 from ...questions.readings import key_of
 from ...recurrent.inspection import described
 from ...report import Block, Page, Pill, Pills, Points, Section, Sentence, Table, Text, Verdict
+from ...subjects.own_output import SAID_OF_OUTPUT
 from ...subjects.subject import Subject
 from ..answer import ANSWER, MISSING, SETUP, TEXT
 from ..networks import alone
-from ..prepare import OUTPUT
 from . import live_network
 from .sections import SHOWN_ROWS, VERDICTS, Asked, claims_of, claims_table, not_asked, provenance, section, verdicts
 
@@ -208,7 +208,7 @@ def _networks(subjects: Sequence[Subject], roles: Mapping[str, int], asked: Mapp
     said = [f"The study was given {several(sum(roles.values()), 'network')}: {given}."]
     said += [text for role, text in BESIDE.items() if role in measured]
     words: list[Sentence] = [" ".join(said)]
-    readout, output = subjects[0].readout, subjects[0].card.get(OUTPUT)
+    readout, output = subjects[0].readout, subjects[0].card.get(SAID_OF_OUTPUT)
     if output is not None:
         words.append(f"The output of {subjects[0].network.name} is {output}")
     elif len(subjects) > 1 and readout and readout.functions is None and not isinstance(readout.weight, str):

@@ -53,7 +53,7 @@ class Blocked(Around):
         inputs = self.blocks.parted(x)
         if lengths is None:
             return self.model(inputs)
-        return self.model(inputs, self.blocks.inputs(lengths))
+        return self.model(inputs, torch.as_tensor(self.blocks.inputs(lengths.numpy())))
 
 
 class OneItem(Around):
