@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -44,7 +43,7 @@ CALLS: Mapping[str, Callable[[nn.Module, Tensor, Tensor], Any]] = {
 }
 #: How near states are that are the same, also in numbers of so many bytes, and inputs of a layer that did not move.
 ALIKE, ALIKE_IN_HALF, HALF, SAME = 1e-3, 0.1, 2, 1e-6
-#: By so many other sequences an input is changed, so many inputs in one run.
+#: An input is changed to that of so many sequences which have another one there, so many in one run.
 CHANGED, CHANGED_AT_ONCE = 3, 64
 #: Steps are counted on other numbers of sequences and steps: which axis is which must show.
 COUNTED = 3
@@ -225,13 +224,20 @@ def _blocks_of(
 def _last_read(
     model: nn.Module, x: Tensor, lengths: np.ndarray, names: Sequence[str] | None, tolerance: float | None
 ) -> list[int]:
-    """Return the last input that each step of the lowest layer reads: another one there changes what it is given."""
-    (first, *others), time = np.argsort(-lengths, kind="stable")[: CHANGED + 1], x.shape[1]
+    """Return the last input that each step of the lowest layer reads: another one there changes what it is given.
+
+    Empty where nothing tells it, as of an input that is the same in all sequences.
+    """
+    first, time = int(lengths.argmax()), x.shape[1]
+    differ = (x != x[first]).any(2).numpy()
+    if not differ[:, 1:].any(0).all():
+        return []
+    swaps = [(step, row) for step in range(time) for row in np.flatnonzero(differ[:, step])[:CHANGED]]
     last, whole = np.full(0, -1), np.full(1, time)
-    for other, begin in itertools.product(others, range(0, time, CHANGED_AT_ONCE)):
-        steps = np.arange(begin, min(begin + CHANGED_AT_ONCE, time))
+    for begin in range(0, len(swaps), CHANGED_AT_ONCE):
+        steps, rows = np.array(swaps[begin : begin + CHANGED_AT_ONCE]).T
         changed = x[[first]].repeat(len(steps) + 1, 1, 1)
-        changed[np.arange(len(steps)), steps] = x[other, steps]
+        changed[np.arange(len(steps)), steps] = x[rows, steps]
         given = arguments(model, changed, whole.repeat(len(changed)))
         recording = record(model, *given, layer=names, tolerance=tolerance)
         read = next((part.inputs for part in recording.parts if part.inputs is not None), None)

@@ -50,7 +50,12 @@ def prepare(study: Study) -> list[Subject]:
     concepts, said = concepts_of(study, given)
     for place, one in enumerate(networks):
         with about(f"The network {one.name!r}" if len(networks) > 1 else ""):
-            ready = opening(study, raw, one)[0] if place else first
+            ready, own = opening(study, raw, one) if place else (first, blocks)
+            if own != blocks:
+                raise ProbeError(
+                    f"Its states read other inputs than those of {networks[0].name!r}, and all networks of a study "
+                    "share their states' values. Give it a study of its own."
+                )
             ready = dataclasses.replace(ready, card={**ready.card, **said})
             subjects.append(_subject(study, given, concepts, one, ready))
     _check_alike(subjects)

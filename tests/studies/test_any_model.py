@@ -288,6 +288,24 @@ def test_sequences_of_several_lengths_have_the_states_that_read_no_padding() -> 
     assert not subject.x[80:, 5:].any()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_bits_tell_which_input_a_state_reads(seed: int) -> None:
+    """Each is changed to another one: two sequences have the same bit at every second place."""
+    bits = np.random.default_rng(seed).integers(0, 2, (60, 12, 3)).astype(np.float32)
+    bits[:, :, 1:] = 0
+    (subject,) = prepare(Study(Strided(), bits, {"total": total}, call=channels_first))
+    np.testing.assert_array_equal(subject.concepts["total"].values, bits[:, :, 0].cumsum(1)[:, 1::2])
+
+
+def test_networks_whose_states_read_other_inputs_are_no_study() -> None:
+    """The second would be given the values of the first one's states."""
+    networks = {"trained": [Strided(3, 2, 1), Strided(2, 2, 0), Strided(3, 2, 1)]}
+    _ = prepare(Study(networks, X, NUMBERS, call=channels_first))
+    networks["trained"][1] = Strided(3, 2, 0)
+    with refused():
+        _ = prepare(Study(networks, X, NUMBERS, call=channels_first))
+
+
 class Cut(nn.Module):
     """Leaves out its last input, as a model that predicts the next one does."""
 
