@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 from PIL import Image
 
 from probe.command_line.shell import command, run
@@ -51,6 +52,7 @@ def started(folder: Path) -> list[Path]:
 
 
 def _run(code: str, folder: Path) -> None:
+    plt.close("all")
     before = Path.cwd()
     os.chdir(folder)
     try:

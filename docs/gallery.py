@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pandas as pd
+import seaborn as sns
 import torch
 
 import probe
@@ -26,6 +27,11 @@ figure = recording.plot.against(ones, units=range(6), name="ones read so far", n
 figure.savefig("cells.png", dpi=85)
 # --8<-- [end:cells]
 
+# --8<-- [start:tuning]
+ax = recording.plot.tuning(ones, name="ones read so far")
+ax.figure.savefig("tuning.png", dpi=110)
+# --8<-- [end:tuning]
+
 # --8<-- [start:heatmap]
 string = "0110101101"
 single = probe.record(counter, bits[int(string, 2)][None])
@@ -42,12 +48,12 @@ figure.savefig("contributions.png", dpi=100)
 # --8<-- [end:contributions]
 
 # --8<-- [start:traces]
-ax = recording.plot.traces(by=ones[:, -1], units=8, name="ones in all", noun="bit")
+ax = recording.plot.traces(hue=ones[:, -1], units=8, name="ones in all", noun="bit")
 ax.figure.savefig("traces.png", dpi=120)
 # --8<-- [end:traces]
 
 # --8<-- [start:trajectories]
-ax = recording.plot.trajectories(by=ones, name="ones read so far", noun="bit")
+ax = recording.plot.trajectories(hue=ones, name="ones read so far", noun="bit")
 ax.figure.savefig("trajectories.png", dpi=100)
 # --8<-- [end:trajectories]
 
@@ -130,6 +136,31 @@ for count in range(8):
             answer = counter(base).argmax().item() - 1  # the last three bits hold a one
         rows.append({"ones put in": count, "ones answered": answer, "part": part})
 table = pd.DataFrame(rows)
-ax = plots.dose(table, given="ones put in", answered="ones answered", by="part", base=3)
+ax = plots.dose(table, given="ones put in", answered="ones answered", hue="part", base=3)
 ax.figure.savefig("dose.png", dpi=120)
 # --8<-- [end:dose]
+
+# --8<-- [start:seaborn_against]
+table = recording.to_frame(concept={"ones": ones}, signals=["cell_state"], units=8)
+grid = sns.relplot(table, x="ones", y="value", hue="step", kind="line", errorbar=None, aspect=1.4)
+grid.savefig("seaborn_against.png", dpi=60)
+# --8<-- [end:seaborn_against]
+
+# --8<-- [start:seaborn_traces]
+table = recording.to_frame(concept={"first": bits[:, 0, 0]}, signals=["cell_state"], units=range(3))
+look = {"kind": "line", "errorbar": ("pi", 50), "height": 2.5}
+grid = sns.relplot(table, x="step", y="value", hue="first", col="unit", **look)
+grid.savefig("seaborn_traces.png", dpi=75)
+# --8<-- [end:seaborn_traces]
+
+# --8<-- [start:seaborn_tuning]
+table = recording.to_frame(concept={"ones": ones}, signals=["cell_state"])
+means = table.pivot_table(index="unit", columns="ones", values="value")
+sns.clustermap(means, z_score=0, col_cluster=False).savefig("seaborn_tuning.png", dpi=50)
+# --8<-- [end:seaborn_tuning]
+
+# --8<-- [start:seaborn_scores]
+table = probe.linear_probe(recording, ones, name="ones").table.query("step.isna()")
+grid = sns.catplot(table, x="score", y="signal", hue="network", jitter=False, aspect=1.4)
+grid.savefig("seaborn_scores.png", dpi=60)
+# --8<-- [end:seaborn_scores]

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from .gates import saturation
 from .sequences import heatmap, text
 from .state_space import trajectories
+from .tuning import tuning
 from .units import against, traces
 
 Options = ParamSpec("Options")
@@ -47,3 +48,4 @@ class RecordingPlots:
     text = _method(text)
     traces = _method(traces)
     trajectories = _method(trajectories)
+    tuning = _method(tuning)

@@ -12,6 +12,7 @@ from ..errors import ProbeError, several
 from ..recording.aligned import aligned
 from .legends import LINES
 from .recorded import Chosen
+from .style import VALUES, colours, name_colours, palette_colours
 
 #: Of other numbers than whole ones so many are drawn one by one; more are put into bins, and so are more than `LINES`
 #: values of any kind.
@@ -44,6 +45,16 @@ class Levels:
     wide: float
 
     @property
+    def shown(self) -> list[float | str]:
+        """The values as a table has them: numbers, or names; of bins their names."""
+        return list(self.labels) if self.wide or not self.numeric else [float(one) for one in self.values]
+
+    def colours(self, palette: Any) -> list[str]:
+        """Return a colour for each value: of numbers along a scale, of names, which have no order, hues."""
+        own = colours(len(self.labels), VALUES) if self.numeric else name_colours(len(self.labels))
+        return palette_colours(palette, self.labels, own)
+
+    @property
     def title(self) -> str:
         """The concept's name as the title of an axis, which says how wide the bins are."""
         name = self.name or "concept"
@@ -58,6 +69,16 @@ class Levels:
             sums = np.where(rows, numbers, 0.0).sum(axis=0)
             np.divide(sums, counts, out=found[place], where=counts > 0)
         return found
+
+    def shares(self, values: np.ndarray) -> np.ndarray:
+        """Return of each unit, (batch, time, unit), the share of its variance between values; 0 of a constant."""
+        here = self.codes >= 0
+        kept, codes = values[here], self.codes[here]
+        kept = kept - kept.mean(axis=0)
+        which = codes == np.arange(len(self.values))[:, None]
+        means = (which @ kept) / which.sum(axis=1)[:, None]
+        between, every = (which.sum(axis=1) @ means**2), (kept**2).sum(axis=0)
+        return np.divide(between, every, out=np.zeros(len(every)), where=np.ptp(kept, axis=0) > 0)
 
 
 def levels(given: Any, drawn: Chosen, argument: str, name: str = "") -> Levels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from textwrap import fill
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
-from .style import ours, points
+from .style import ROW_HEIGHT, ours, points
 
 #: The part of a figure that a legend above its axes may take: what is left stands beside the axes.
 BESIDE = 0.86
@@ -31,8 +32,10 @@ NAMED = 12
 LINES = 32
 #: So many names of a scale stand in a legend inside of axes, which covers some of them.
 _KEYS = 6
-#: The part of a panel's height that a line of text takes, at the least.
-_LINE = 0.075
+#: How lines of names are told apart beside their colours.
+MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*")
+#: A longer name beside a panel is cut.
+_LONGEST = 24
 
 
 def legend_above(ax: Axes, *, most: int = 3) -> Legend | None:
@@ -121,55 +124,111 @@ def spread(count: int, most: int) -> list[int]:
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most))})
 
 
-def name_lines(
-    axes: Sequence[Axes], ends: Sequence[float], labels: Sequence[str], colours: Sequence[str], *, title: str = ""
-) -> None:
-    """Say what lines mean: beside a single panel, at the height at which each ends, or by a scale of colours.
+@dataclass(frozen=True)
+class Key:
+    """What lines mean.
 
-    In axes of the caller, whose figure makes no room beside them, a legend inside says it.
+    Attributes:
+        labels: what each is called; a single one that stands for all has an empty text.
+        colours: the colour of each, as a hex text.
+        title: what they are called together.
+        names: whether the labels are names, which have no order.
+        alike: whether all have the same marker.
     """
-    if len(axes) > 1 or len(labels) > NAMED or not ours(axes[0]):
-        scale(axes, labels, colours, title=title)
+
+    labels: Sequence[str]
+    colours: Sequence[str]
+    title: str = ""
+    names: bool = False
+    alike: bool = False
+
+    @property
+    def markers(self) -> list[str]:
+        """The marker of each line: names differ by it, too."""
+        return [
+            "o" if self.alike or not self.names else MARKERS[place % len(MARKERS)]
+            for place in range(len(self.labels))
+        ]
+
+    @property
+    def height(self) -> float:
+        """Inches of a panel beside which all names have room; numbers have a scale."""
+        return max(ROW_HEIGHT, 0.7 + 0.21 * len(self.labels)) if self.names else ROW_HEIGHT
+
+    def only(self, places: Sequence[int] | np.ndarray) -> Key:
+        """Return the key of some of the lines."""
+        labels, paint = [self.labels[place] for place in places], [self.colours[place] for place in places]
+        return Key(labels, paint, self.title, self.names, self.alike)
+
+    def handles(self) -> list[Line2D]:
+        """Return a mark for each line."""
+        both = zip(self.colours, self.markers, strict=True)
+        return [Line2D([], [], color=colour, marker=marker if self.names else "") for colour, marker in both]
+
+
+def name_lines(axes: Sequence[Axes], ends: Sequence[float], key: Key) -> None:
+    """Say what lines mean: beside a single panel, at the height at which each ends, or beside all panels.
+
+    There names stand in a legend and numbers on a scale of colours. In axes of the caller, whose figure makes no room
+    beside them, a legend inside says it. A single line that stands for all has no name.
+    """
+    if not any(key.labels):
         return
-    ax = axes[0]
+    ax, size = axes[0], points("legend.fontsize")
+    line = 1.25 * size / 72 / (ax.bbox.height / ax.figure.dpi)
+    if len(axes) > 1 or len(key.labels) > NAMED or line * (len(key.labels) + 1) > 1 or not ours(ax):
+        _ = name_beside(axes, key) if key.names else scale(axes, key)
+        return
     low, high = ax.get_ylim()
-    size = points("legend.fontsize")
     # A name keeps its height where no other is near, and moves up or down otherwise.
     order = np.argsort(ends, kind="stable")
-    heights = _apart((np.asarray(ends, float)[order] - low) / (high - low))
+    heights = _apart((np.asarray(ends, float)[order] - low) / (high - low), line)
     for place, height in zip(order, heights, strict=True):
         look: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": size, "parse_math": False}
-        _ = ax.text(1.02, height, "\N{BOX DRAWINGS HEAVY HORIZONTAL}", color=colours[place], **look)
-        _ = ax.text(1.075, height, str(labels[place]), **look)
-    if title:
-        top = max(1.0, heights[-1] + 0.7 * _LINE)
-        _ = ax.text(1.02, top + 0.02, title, transform=ax.transAxes, va="bottom", fontsize=size, parse_math=False)
+        _ = ax.text(1.02, height, "\N{BOX DRAWINGS HEAVY HORIZONTAL}", color=key.colours[place], **look)
+        _ = ax.text(1.02 + 0.0055 * size, height, shorten_to(str(key.labels[place]), _LONGEST), **look)
+    if key.title:
+        top = max(1.0, heights[-1] + 0.7 * line)
+        look = {"transform": ax.transAxes, "va": "bottom", "fontsize": size, "parse_math": False}
+        _ = ax.text(1.02, top + 0.02, fill(key.title, _LONGEST), **look)
 
 
-def _apart(heights: np.ndarray) -> np.ndarray:
+def _apart(heights: np.ndarray, line: float) -> np.ndarray:
     """Return rising heights that lie at least a line of text apart, each as near to its own as that allows."""
     blocks: list[tuple[float, int]] = []  # the lowest height of a block, and how many names stand in it
     for height in heights:
         blocks.append((float(height), 1))
-        while len(blocks) > 1 and blocks[-2][0] + _LINE * blocks[-2][1] > blocks[-1][0]:
+        while len(blocks) > 1 and blocks[-2][0] + line * blocks[-2][1] > blocks[-1][0]:
             (low, below), (high, above) = blocks[-2:]
-            middle = (low + _LINE * (below - 1) / 2) * below + (high + _LINE * (above - 1) / 2) * above
+            middle = (low + line * (below - 1) / 2) * below + (high + line * (above - 1) / 2) * above
             both = below + above
-            blocks[-2:] = [(middle / both - _LINE * (both - 1) / 2, both)]
-    return np.array([low + _LINE * number for low, count in blocks for number in range(count)])
+            blocks[-2:] = [(middle / both - line * (both - 1) / 2, both)]
+    return np.array([low + line * number for low, count in blocks for number in range(count)])
 
 
-def scale(axes: Sequence[Axes], labels: Sequence[str], colours: Sequence[str], *, title: str = "") -> None:
+def name_beside(axes: Sequence[Axes], key: Key) -> Legend | None:
+    """Name lines in a legend beside panels, in as many columns as it takes; in the caller's axes inside."""
+    figure, labels = axes[0].get_figure(), [shorten_to(str(label), _LONGEST) for label in key.labels]
+    if figure is None or not ours(axes[0]):
+        return legend_inside(axes[0], key.handles(), labels, title=key.title)
+    room = int(figure.bbox.height * 72 / figure.dpi / (1.3 * points("legend.fontsize"))) - 2 * bool(key.title)
+    about: dict[str, Any] = {"ncols": -(-len(labels) // max(room, 1)), "title": fill(key.title, _LONGEST) or None}
+    legend = figure.legend(key.handles(), labels, loc="outside right upper", **about, **_CLOSE)
+    for text in (*legend.get_texts(), legend.get_title()):
+        text.set_parse_math(False)
+    return legend
+
+
+def scale(axes: Sequence[Axes], key: Key) -> None:
     """Draw a scale of colours beside panels, with a name for each from below, or for some if not all have room.
 
     In axes of the caller a legend inside names the lines.
     """
-    figure = axes[0].get_figure()
+    figure, labels = axes[0].get_figure(), list(map(str, key.labels))
     if figure is None:
         return
     if not ours(axes[0]):
-        lines = [Line2D([], [], color=colour) for colour in colours]
-        _ = legend_inside(axes[0], lines, list(map(str, labels)), title=title, most=_KEYS)
+        _ = legend_inside(axes[0], key.handles(), labels, title=key.title, most=_KEYS)
         return
     norm = BoundaryNorm(np.arange(len(labels) + 1) - 0.5, len(labels))
     size = points("legend.fontsize")
@@ -177,12 +236,17 @@ def scale(axes: Sequence[Axes], labels: Sequence[str], colours: Sequence[str], *
     room = max(1, int((max(heights) - min(heights)) * 72 / figure.dpi / (1.2 * size)))
     # As wide beside many rows of panels as beside one.
     slim = 25 * max(1, len({round(ax.get_position().y0, 3) for ax in axes}))
-    bar = figure.colorbar(ScalarMappable(norm, ListedColormap(colours)), ax=list(axes), aspect=slim, pad=0.02)
-    shown = list(range(0, len(labels), -(-len(labels) // room)))
-    bar.set_ticks(shown, labels=[str(labels[place]) for place in shown])
+    bar = figure.colorbar(
+        ScalarMappable(norm, ListedColormap(list(key.colours))), ax=list(axes), aspect=slim, pad=0.02
+    )
+    every = 1 if len(labels) <= room else -(-len(labels) // min(room, NAMED))
+    # Where some are left out, every second, fifth or tenth one is named.
+    every = next((nice for nice in (1, 2, 5, 10, 20, 50) if nice >= every), every)
+    shown = list(range(every - 1, len(labels), every))
+    bar.set_ticks(shown, labels=[labels[place] for place in shown])
     bar.ax.tick_params(length=0, which="both", labelsize=size)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    bar.set_label(title)
+    bar.set_label(key.title, parse_math=False)
 
 
 def numbered(ax: Axes, numbers: Sequence[int] | np.ndarray, *, most: int = 10) -> None:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from ..intervals import median_interval
 from ..recurrent.random_weights import FRESH, SHUFFLED, kind_of
 from .legends import legend_above, numbered
-from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, RoleStyle, axes_or_new, drawn, panels
+from .panels import drawn, panels
+from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, RoleStyle, axes_or_new
 
 #: How controls that are no network are drawn; what reads inputs, or has a name of its own, as `OTHERS`.
 LOOKS = {
@@ -173,7 +174,7 @@ def draw_scores(
         panel.set_yticks(list(places.values()), list(places), parse_math=False)
         panel.set_xlabel(f"held-out {score}")
         legend_above(panel)
-    return drawn(axes)
+    return drawn(axes, scores)
 
 
 def draw_scores_over_steps(
@@ -200,7 +201,7 @@ def draw_scores_over_steps(
             panel.set_xlabel("after step")
         axes[0].set_ylabel(f"held-out {score}")
         legend_above(axes[0])
-    return drawn(axes)
+    return drawn(axes, scores)
 
 
 def _names(scores: pd.DataFrame) -> pd.Series:

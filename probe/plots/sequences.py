@@ -8,25 +8,32 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize, to_hex
 from matplotlib.figure import Figure
 
-from ..arguments import NAMES, TEXT, checked_arguments
+from ..arguments import NAMES, TEXT
 from ..errors import ProbeError, several
 from ..recurrent.signals import Units
+from .keywords import plot_arguments
+from .panels import drawn, panels
 from .recorded import STATES, Chosen, Layer, chosen, layer_of, words
-from .style import AMOUNTS, PLOT_WIDTH, SIGNS, TALLEST, WIDEST, colour_map, drawn, ours, panels, points, unless_set
+from .style import AMOUNTS, PLOT_WIDTH, SIGNS, SMALL, TALLEST, WIDEST, colour_map, ours, points, unless_set
 
-#: Inches that the numbers and the scale beside a map take, that a letter below it is wide, a row of it high, and a
-#: name beside it.
-_ASIDE, _LETTER, _ROW, _NAME = 1.0, 0.088, 0.17, 0.155
+#: Inches that the numbers and the scale beside a map take, that a letter of 10 points below it is wide, and a row
+#: of it high.
+_ASIDE, _LETTER, _ROW = 1.0, 0.088, 0.17
+#: Inches that the name of a column takes, a letter of 10 points across, and its line where it stands aslant.
+_WIDE, _LINE = 0.1, 0.19
+#: So many cells are drawn as vectors in formats that have them.
+_VECTORS = 2_000
 #: More units than these, where none are named, are put in order: those that go alike stand together.
 _SORTED = 12
 
 
-@checked_arguments(signals=NAMES)
+@plot_arguments(signals=NAMES)
 def heatmap(
     recording: Any,
     *,
@@ -36,16 +43,17 @@ def heatmap(
     layer: str | None = None,
     tokens: Sequence[Any] | None = None,
     noun: str = "step",
-    size: Any = None,
+    figsize: Any = None,
     title: str | None = None,
     cmap: Any = None,
-    ax: Axes | None = None,
+    ax: Any = None,
 ) -> Axes | Figure:
     """Draw one sequence: a map of units by steps for each signal, each with a scale of colours of its own.
 
     A gate goes from white (0, closed) to black (1, open). Every other signal is teal below 0 and gold above, and its
     scale is as wide as its largest magnitude. Steps after the end of the sequence are left out. More than 12 units
     are put in order, the same in each map: those that go alike stand together, with their numbers beside them.
+    `probe.plots.table` of what comes back has the columns signal, unit, step and value.
 
     Args:
         recording: a Recording, or an xarray object with the dims (batch, time, unit).
@@ -55,10 +63,11 @@ def heatmap(
         layer: the layer's name; it may be left out where there is one.
         tokens: what the sequence read, one for each of its steps; they are written below the lowest map.
         noun: what one step reads, such as `bit`.
-        size: inches of a new figure, (width, height), or None.
+        figsize: inches of a new figure, (width, height), or None.
         title: stands in place of the name of a single signal, or above the maps.
         cmap: a colour map, or its name, for all maps in place of their own; so is `image.cmap` where you set it.
-        ax: where to draw a single signal, or None for a new figure. In your axes the title has the ends of the scale.
+        ax: where to draw: axes, as many as there are signals, or a SubFigure; None for a new figure of pyplot's. In
+            your axes the title has the ends of the scale.
 
     Returns:
         The axes of a single signal, or the figure of several.
@@ -66,30 +75,40 @@ def heatmap(
     Raises:
         ProbeError: a name or a number does not exist, or there is nothing to draw.
     """
-    found = layer_of(recording, layer, signals[0] if signals and len(signals) == 1 else None)
-    shown = [chosen(recording, layer=found.name, signal=name, units=units) for name in _names(found, signals)]
+    found, shown = _shown(recording, layer, signals, units)
     place = shown[0].row(row)
     times = np.flatnonzero(shown[0].real[place])
     below = list(map(str, found.after[times])) if tokens is None else _tokens(tokens, shown[0], times)
-    tallest = max(len(one.units) for one in shown)
-    across = 1 if len(shown) < 3 else 2
+    tallest, across = max(len(one.units) for one in shown), 1 if len(shown) < 3 else 2
     down = -(-len(shown) // across)
     height = min(0.45 + float(np.clip(_ROW * tallest, 0.7, 2.6)) + 0.4 / down, TALLEST / down)
     wide: dict[str, Any] = {"columns": across, "height": height, "width": PLOT_WIDTH if across == 1 else WIDEST}
-    given = None if cmap is None else colour_map(cmap, SIGNS)
+    given, tables = None if cmap is None else colour_map(cmap, SIGNS), []
     order = _alike(shown[0].values[place, times].T) if units is None else None
-    with panels(len(shown), ax=ax, size=size, title=title, sharex=True, **wide) as axes:
+    with panels(len(shown), ax=ax, figsize=figsize, title=title, sharex=True, **wide) as axes:
         for panel, one in zip(axes, shown, strict=True):
             rows = order if order is not None and len(order) == len(one.units) else range(len(one.units))
             values, beside = one.values[place, times][:, rows].T, [one.indices[unit] for unit in rows]
-            norm = draw_map(panel, one.signal, values, beside, cmap=given)
-            say_scale(panel, norm)
+            say_scale(panel, draw_map(panel, one.signal, values, beside, cmap=given))
+            tables.append(_melted(values, beside, found.after[times]).assign(signal=one.signal))
         for lowest in axes[-across:]:
             write_steps(lowest, below, found.step_label(noun))
-    return drawn(axes)
+    return drawn(axes, pd.concat(tables, ignore_index=True)[["signal", "unit", "step", "value"]])
 
 
-@checked_arguments(method=TEXT)
+def _shown(recording: Any, layer: str | None, signals: Any, units: Units) -> tuple[Layer, list[Chosen]]:
+    """Return the layer that is drawn, and its signals, a map each."""
+    found = layer_of(recording, layer, signals[0] if signals and len(signals) == 1 else None)
+    return found, [chosen(recording, layer=found.name, signal=name, units=units) for name in _names(found, signals)]
+
+
+def _melted(values: np.ndarray, names: Sequence[str], steps: Sequence[int] | np.ndarray) -> pd.DataFrame:
+    """Return a map, (unit, step), as a table with a row for each cell."""
+    about = {"unit": np.repeat(names, len(steps)), "step": np.tile(steps, len(names))}
+    return pd.DataFrame({**about, "value": values.ravel()})
+
+
+@plot_arguments(method=TEXT)
 def contributions(
     found: Any,
     *,
@@ -97,15 +116,16 @@ def contributions(
     method: str | None = None,
     tokens: Sequence[Any] | None = None,
     noun: str = "step",
-    size: Any = None,
+    figsize: Any = None,
     title: str | None = None,
     cmap: Any = None,
-    ax: Axes | None = None,
+    ax: Any = None,
 ) -> Axes | Figure:
     """Draw what each input of one row contributed to its answer: a map of features by steps for each method.
 
     Teal takes from the answer, gold adds to it; the scale is as wide as the map's largest magnitude. Steps after the
-    end of the row are left out; where a step was not asked about, the map is empty.
+    end of the row are left out; where a step was not asked about, the map is empty. `probe.plots.table` of what comes
+    back has the columns method, feature, step and value.
 
     Args:
         found: what `probe.contributions` returned.
@@ -113,10 +133,10 @@ def contributions(
         method: one of its methods, or None for all.
         tokens: what the row read, one for each of its steps; they are written below the lowest map.
         noun: what one step reads, such as `bit`.
-        size: inches of a new figure, (width, height), or None.
+        figsize: inches of a new figure, (width, height), or None.
         title: stands in place of the method's name, or above the maps.
         cmap: a colour map, or its name, in place of the map's own.
-        ax: where to draw a single method, or None for a new figure.
+        ax: where to draw: axes, as many as there are methods, or a SubFigure; None for a new figure of pyplot's.
 
     Returns:
         The axes of a single method, or the figure of several.
@@ -138,13 +158,16 @@ def contributions(
     if tokens is not None and len(names) != len(steps):
         raise ProbeError(f"tokens= holds {several(len(names), 'token')} for a row of {several(len(steps), 'step')}.")
     height = 0.85 + float(np.clip(_ROW * max(map(len, maps.values())), 0.4, 2.6))
-    with panels(len(maps), ax=ax, size=size, title=title, sharex=True, height=height, width=PLOT_WIDTH) as axes:
+    tables = []
+    with panels(len(maps), ax=ax, figsize=figsize, title=title, sharex=True, height=height, width=PLOT_WIDTH) as axes:
         for panel, (name, one) in zip(axes, maps.items(), strict=True):
-            norm = draw_map(panel, name, one[:, steps], list(map(str, range(len(one)))), cmap=cmap)
+            features = list(map(str, range(len(one))))
+            say_scale(panel, draw_map(panel, name, one[:, steps], features, cmap=cmap))
             panel.set_ylabel("unit" if name == "cell state" else "feature")
-            say_scale(panel, norm)
+            tables.append(_melted(one[:, steps], features, np.arange(len(steps)) + 1).assign(method=name))
         write_steps(axes[-1], names or [str(step + 1) for step in steps], noun)
-    return drawn(axes)
+    shown = pd.concat(tables, ignore_index=True).rename(columns={"unit": "feature"})
+    return drawn(axes, shown[["method", "feature", "step", "value"]])
 
 
 def _names(layer: Layer, signals: Any) -> list[str]:
@@ -177,16 +200,42 @@ def draw_map(ax: Axes, signal: str, values: np.ndarray, units: Sequence[str], *,
         cmap: a colour map, or its name, or None for the signal's own.
     """
     colours, norm = scale_of(signal, values, cmap)
-    _ = ax.imshow(values, aspect="auto", interpolation="nearest", cmap=colours, norm=norm)
+    paint_cells(ax, values, colours, norm)
     ax.set_title(words(signal), parse_math=False)
-    most = max(1, int(ax.bbox.height / ax.figure.dpi / _NAME))
-    places = range(0, len(units), -(-len(units) // most))
-    ax.set_yticks(places, [units[place] for place in places])
+    name_rows(ax, units)
     ax.set_ylabel("unit")
     return norm
 
 
-def say_scale(ax: Axes, norm: Normalize, form: str = ".2g") -> None:
+def paint_cells(ax: Axes, values: np.ndarray, colours: Colormap, norm: Normalize, **look: Any) -> None:
+    """Paint the cells of a map, (row, column), the first row at the top; what is NaN stays empty."""
+    # It takes a second to load, which `import probe.plots` need not.
+    import seaborn as sns
+
+    plain: dict[str, Any] = {"cbar": False, "xticklabels": False, "yticklabels": False}
+    # As vectors so many cells are slow to draw and large to save.
+    plain["rasterized"] = values.size > _VECTORS
+    _ = sns.heatmap(values, cmap=colours, vmin=norm.vmin, vmax=norm.vmax, ax=ax, **plain, **look)
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a map, or every so many of them where there is no room for more."""
+    line = 1.15 * points("ytick.labelsize") / 72
+    most = max(1, int(ax.bbox.height / ax.figure.dpi / line))
+    places = range(0, len(names), -(-len(names) // most))
+    ax.set_yticks([place + 0.5 for place in places], [names[place] for place in places], parse_math=False, rotation=0)
+
+
+def name_across(ax: Axes, names: Sequence[str]) -> None:
+    """Name the columns of a map, aslant where names are long, or every so many where there is no room for more."""
+    longest, larger = max(map(len, names)), points("xtick.labelsize") / SMALL
+    turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if longest > 6 else {}
+    room = ax.bbox.width / ax.figure.dpi / ((_LINE if longest > 6 else longest * _WIDE) * larger)
+    shown = range(0, len(names), -(-len(names) // max(int(room), 1)))
+    ax.set_xticks([place + 0.5 for place in shown], [names[place] for place in shown], parse_math=False, **turned)
+
+
+def say_scale(ax: Axes, norm: Normalize, form: str = ".2g", *, label: str = "") -> None:
     """Say what the colours of a map mean: beside it, or where nobody makes room there, in its title."""
     figure, ends = ax.get_figure(), (norm.vmin or 0.0, norm.vmax or 0.0)
     low, middle, high = (written(tick, form) for tick in (ends[0], sum(ends) / 2, ends[1]))
@@ -194,9 +243,10 @@ def say_scale(ax: Axes, norm: Normalize, form: str = ".2g") -> None:
         loc: Any = matplotlib.rcParams["axes.titlelocation"]
         _ = ax.set_title(", ".join(filter(None, [ax.get_title(loc), f"{low} to {high}"])), parse_math=False)
         return
-    bar = figure.colorbar(ax.get_images()[-1], ax=ax, pad=0.015, aspect=12)
+    bar = figure.colorbar(ax.collections[-1], ax=ax, pad=0.015, aspect=12)
     bar.set_ticks([ends[0], sum(ends) / 2, ends[1]], labels=[low, middle, high])
     bar.ax.tick_params(labelsize=points("legend.fontsize"), length=2)
+    bar.set_label(label)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
 
 
@@ -211,9 +261,10 @@ def write_steps(ax: Axes, names: Sequence[str], label: str) -> None:
     columns = 1 if place is None else place.get_gridspec().ncols
     inches = (figure.bbox.width / figure.dpi if figure is not None else PLOT_WIDTH) / columns - _ASIDE
     longest = max(len(name) for name in names)
-    every = -(-len(names) * (longest + 1) // max(int(inches / _LETTER), 1))
+    letters = inches / (_LETTER * points("xtick.labelsize") / SMALL)
+    every = -(-len(names) * (longest + 1) // max(int(letters), 1))
     shown = range(0, len(names), max(every, 1))
-    ax.set_xticks(list(shown), [names[place] for place in shown], parse_math=False)
+    ax.set_xticks([place + 0.5 for place in shown], [names[place] for place in shown], parse_math=False)
     ax.set_xlabel(label, parse_math=False)
 
 
@@ -254,6 +305,11 @@ class ColouredText:
     unit: str
     html: str
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each token, with the unit's value after it: token, value."""
+        return pd.DataFrame({"token": self.tokens, "value": self.values})
+
     def __repr__(self) -> str:
         low, high = f"{self.values.min():.3g}", f"{self.values.max():.3g}"
         return f"{several(len(self.tokens), 'token')} coloured by {self.unit}, from {low} to {high}"
@@ -262,7 +318,7 @@ class ColouredText:
         return self.html
 
 
-@checked_arguments()
+@plot_arguments()
 def text(
     recording: Any,
     tokens: Sequence[Any],

@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Colormap
 from matplotlib.text import Text
 
-from ..arguments import NAMES, checked_arguments, function, whole
+from ..arguments import NAMES, function, whole
 from ..errors import ProbeError, several
 from .concepts import Levels, levels
-from .legends import LINES, NAMED, legend_inside, scale, spread
+from .keywords import plot_arguments
+from .legends import LINES, NAMED, Key, legend_inside, name_beside, scale, spread
+from .panels import drawn, panels
 from .recorded import Chosen, chosen
 from .spaces import draw_cube, draw_fixed_points, seen
-from .style import GREY, STEPS, VALUES, colour_map, colours, inks, lines_unless_set, ours, panels
+from .style import GREY, STEPS, colours, inks, lines_unless_set, ours, palette_colours
 
 #: Arrows of a flow along each side.
 ARROWS = 14
@@ -61,13 +62,13 @@ def principal(states: np.ndarray, directions: int) -> Plane:
     return Plane(states.mean(axis=0), kept * np.sign(largest), (sizes**2 / (sizes**2).sum())[:directions])
 
 
-@checked_arguments(
+@plot_arguments(
     signal=NAMES, flow=function(1, "of states, (point, size), to the states a step later"), directions=whole(2)
 )
 def trajectories(
     recording: Any,
     *,
-    by: Any = None,
+    hue: Any = None,
     points: Any = None,
     flow: Callable[[np.ndarray], Any] | None = None,
     directions: int = 2,
@@ -76,20 +77,21 @@ def trajectories(
     layer: str | None = None,
     name: str = "",
     noun: str = "step",
-    size: Any = None,
+    figsize: Any = None,
     title: str | None = None,
-    cmap: Any = None,
-    ax: Axes | None = None,
+    palette: Any = None,
+    ax: Any = None,
 ) -> Axes:
     """Draw states as they move, in the two or three directions along which they vary most.
 
     Without a concept each sequence is a path, coloured by its steps, and of more than 32 sequences 32 are drawn. With
     one, the mean state of each value is a path through the steps, coloured by the value, and thin grey lines join the
-    values at the same step.
+    values at the same step. `probe.plots.table` of what comes back has the columns sequence, or hue, step, and the
+    coordinates: first, second and third.
 
     Args:
         recording: a Recording, or an xarray object with the dims (batch, time, unit).
-        by: a concept, (batch, time) or (batch,), or None; many numbers are put into bins.
+        hue: a concept, (batch, time) or (batch,), or None; many numbers are put into bins.
         points: fixed points as `probe.methods.fixed_points` finds them, or states (point, size).
         flow: a function from states, (state, size), to those one step later; in a plane arrows show where it leads.
         directions: 2 or 3.
@@ -98,36 +100,35 @@ def trajectories(
         layer: the layer's name, where there are several.
         name: what the concept is called.
         noun: what one step reads, such as `bit`.
-        size: inches of a new figure, (width, height), or None.
+        figsize: inches of a new figure, (width, height), or None.
         title: of the panel, or None.
-        cmap: the colours of the steps, or of the values of `by`: a colour map, or its name.
-        ax: where to draw, or None for a new figure.
+        palette: the colours of the steps, or of the values of `hue`, as in seaborn: a name, a list, a dict or the like.
+        ax: where to draw, or None for a new figure of pyplot's.
 
     Raises:
         ProbeError: a name or a number does not exist, or points, concept or directions do not fit the states.
     """
-    if flow is not None:
-        _in_a_plane(directions)
+    _in_a_plane(flow, directions)
     one, values = _states(recording, signal, layer, units)
-    groups = None if by is None else levels(by, one, "by", name)
+    groups = None if hue is None else levels(hue, one, "hue", name)
     plane = principal(values[one.real], directions)
     reach = 1.0 if directions == 2 else float(np.abs(plane(values[one.real])).max())
-    colour = colour_map(cmap, STEPS if groups is None else VALUES)
-    with panels(1, ax=ax, size=size, title=title, width=6.4, height=4.6) as (panel,):
+    places = plane(values) / reach
+    with panels(1, ax=ax, figsize=figsize, title=title, width=6.4, height=4.6) as (panel,):
         _draw_axes(panel, plane)
         if groups is None:
-            _draw_sequences(panel, plane(values) / reach, one, noun, colour)
+            shown = _draw_sequences(panel, places, one, noun, palette)
         else:
-            _draw_values(panel, plane(values) / reach, groups, colours(len(groups.values), colour))
+            shown = _draw_values(panel, places, groups, palette, one)
         if points is not None:
             _draw_points(panel, points, plane, reach)
         if flow is not None:
             _draw_flow(panel, flow, plane)
-    return panel
+    return drawn([panel], shown)
 
 
-def _in_a_plane(directions: int) -> None:
-    if directions != 2:
+def _in_a_plane(flow: Any, directions: int) -> None:
+    if flow is not None and directions != 2:
         raise ProbeError(
             f"flow= is drawn in a plane, and directions={directions} was asked for. Choose directions=2."
         )
@@ -162,45 +163,62 @@ def _on_paper(places: np.ndarray) -> np.ndarray:
     return seen(places) if places.shape[-1] == 3 else places
 
 
-def _draw_sequences(ax: Axes, places: np.ndarray, one: Chosen, noun: str, colour: Colormap) -> None:
-    """Draw each sequence as a path whose pieces have the colour of the step that they lead to."""
-    when = [one.layer.when(step, noun) for step in one.layer.after]
-    lines, kept = colours(len(when), colour), spread(len(places), LINES)
+def _draw_sequences(ax: Axes, places: np.ndarray, one: Chosen, noun: str, palette: Any) -> pd.DataFrame:
+    """Draw each sequence as a path whose pieces have the colour of the step that they lead to; return the states."""
+    steps = list(map(str, one.layer.after))
+    lines, kept = palette_colours(palette, steps, colours(len(steps), STEPS)), spread(len(places), LINES)
     if len(kept) < len(places):
         ax.set_title(f"{len(kept)} of {several(len(places), 'sequence')}")
-    places, real = _on_paper(places[kept]), one.real[kept]
+    real = one.real[kept]
+    rows, times = np.nonzero(real)
+    shown = _table(places[kept], rows, times, one, {"sequence": np.array(kept)[rows]})
+    places = _on_paper(places[kept])
     ends = real[:, 1:] & real[:, :-1]
     pieces = np.stack([places[:, :-1], places[:, 1:]], axis=2)[ends]
-    which = np.broadcast_to(np.arange(1, len(when)), ends.shape)[ends]
+    which = np.broadcast_to(np.arange(1, len(steps)), ends.shape)[ends]
     look, alpha = lines_unless_set(1.2, 3.0), float(np.clip(20 / len(places), 0.15, 0.9))
     paint = [lines[step] for step in which]
     ax.add_collection(LineCollection(list(pieces), colors=paint, linewidths=look["linewidth"], alpha=alpha))
     for step, ink in enumerate(lines):
         ax.plot(*places[real[:, step], step].T, "o", color=ink, markersize=look["markersize"], alpha=alpha)
     ax.autoscale_view()
-    scale([ax], when, lines)
+    if len(steps) > 1:
+        scale([ax], Key(steps, lines, one.layer.step_label(noun)))
+    return shown
 
 
-def _draw_values(ax: Axes, places: np.ndarray, groups: Levels, lines: list[str]) -> None:
+def _draw_values(ax: Axes, places: np.ndarray, groups: Levels, palette: Any, one: Chosen) -> pd.DataFrame:
     """Draw the mean state of each value as a path, named at its end if there is room, and join those of one step."""
-    axes = range(places.shape[2])
-    means = _on_paper(np.stack([groups.means(places[:, :, axis]) for axis in axes], axis=-1))
+    means = np.stack([groups.means(places[:, :, axis]) for axis in range(places.shape[2])], axis=-1)
+    values, times = np.nonzero(np.isfinite(means).all(axis=-1))
+    shown = _table(means, values, times, one, {"hue": [groups.shown[value] for value in values]})
+    means = _on_paper(means)
     if groups.numeric:
         for step in range(means.shape[1]):
             ax.plot(*_known(means[:, step]).T, color=GREY, linewidth=0.7, zorder=1)
+    key = Key(groups.labels, groups.colours(palette), groups.name, names=not groups.numeric)
     paths = [_known(path) for path in means]
-    for ink, path in zip(lines, paths, strict=True):
-        ax.plot(*path.T, color=ink, marker="o", zorder=2, **lines_unless_set(1.6, 4.0))
+    for ink, marker, path in zip(key.colours, key.markers, paths, strict=True):
+        ax.plot(*path.T, color=ink, marker=marker, zorder=2, **lines_unless_set(1.6, 4.0))
     # Where a name stands depends on where the axes end.
     ax.autoscale_view()
-    named = zip(paths, groups.labels, strict=True) if len(lines) <= NAMED and ours(ax) else ()
+    named = zip(paths, key.labels, strict=True) if len(paths) <= NAMED and ours(ax) else ()
     ends = [_name_end(ax, path, label) for path, label in named]
     if not ends or _run_together(ends):
         for end in ends:
             end.remove()
-        scale([ax], groups.labels, lines, title=groups.name)
+        _ = name_beside([ax], key) if key.names else scale([ax], key)
     elif groups.name:
         ax.set_title(f"a path for each value: {groups.name}", parse_math=False)
+    return shown
+
+
+def _table(
+    places: np.ndarray, rows: np.ndarray, times: np.ndarray, one: Chosen, about: dict[str, Any]
+) -> pd.DataFrame:
+    """Return the table of states, (row, time, direction), at some rows and times: what each is, step, coordinates."""
+    at = places[rows, times]
+    return pd.DataFrame({**about, "step": one.layer.after[times], **dict(zip(_NAMES, at.T, strict=False))})
 
 
 def _run_together(texts: Sequence[Text]) -> bool:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from ..colours import GREY, INK, MEANINGS, PAPER, STEP, VALUE, of_role
-from ..errors import ProbeError, unknown
+from ..errors import ProbeError, several, unknown
 
 #: The colours of steps, first to last, and of values, low to high, as lines and marks: every colour of both has a
 #: contrast of at least 3:1 on white and on the dark page.
@@ -40,6 +39,8 @@ PLOT_WIDTH, WIDEST, TALLEST = 5.6, 7.0, 9.0
 ROW_HEIGHT = 3.5
 #: Pixels an inch of the picture in a notebook, and how many of them a CSS pixel has.
 SHOWN_DPI, SHARP = 192, 2
+#: The ways of pyplot to draw that open no window.
+WITHOUT_WINDOWS = ("agg", "inline", "module://matplotlib_inline.backend_inline")
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def readers_style() -> Iterator[None]:
 
 
 class ShownFigure(Figure):
-    """A figure that a notebook shows by itself, without pyplot, where it is the last value of a cell."""
+    """A figure that a notebook shows where it is the last value of a cell: sharp, and once."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """Return the figure as PNG, and how large it is shown in CSS pixels; the figure stays as it was."""
@@ -175,14 +176,38 @@ class ShownFigure(Figure):
         width, height = self.get_size_inches() * dpi / SHARP
         return buffer.getvalue(), {"width": round(width), "height": round(height)}
 
+    def _ipython_display_(self) -> None:
+        """Show the figure, unless it has a window; pyplot, which would show it again after the cell, lets it go."""
+        import matplotlib.pyplot as plt
+        from IPython.display import display
+
+        open_one = getattr(self, "number", None) in plt.get_fignums()
+        if open_one and plt.get_backend().lower() not in WITHOUT_WINDOWS:
+            return
+        picture, size = self._repr_png_()
+        plain = {"image/png": picture, "text/plain": repr(self)}
+        display(plain, raw=True, metadata={"image/png": size})
+        plt.close(self)
+
 
 class ShownAxes(Axes):
     """Axes that a notebook shows by themselves, as the figure that they stand in."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
-        """Return the figure as PNG and its size, or None where somebody moved the axes to another figure."""
-        figure = self.get_figure()
+        """Return the figure as PNG and its size, or None where it is not one of ours."""
+        figure = self.get_figure(root=True)
         return figure._repr_png_() if isinstance(figure, ShownFigure) else None
+
+    def _ipython_display_(self) -> None:
+        """Show the figure.
+
+        Raises:
+            NotImplementedError: it is not one of ours, and IPython shows the axes as it shows others.
+        """
+        figure = self.get_figure(root=True)
+        if not isinstance(figure, ShownFigure):
+            raise NotImplementedError
+        figure._ipython_display_()
 
 
 def new_figure(
@@ -246,6 +271,53 @@ def colours(count: int, scale: Colormap) -> list[str]:
     return [to_hex(scale(place)) for place in (np.linspace(0, 1, count) if count > 1 else [1.0])]
 
 
+def name_colours(count: int) -> list[str]:
+    """Return so many colours for names, which have no order: hues of one lightness, as hex texts."""
+    # It takes a second to load, and few who import this draw names.
+    import seaborn as sns
+
+    return sns.husl_palette(count, h=0.04, s=0.9, l=0.55).as_hex() if count else []
+
+
+def palette_colours(palette: Any, labels: Sequence[str], own: Sequence[str]) -> list[str]:
+    """Return a colour for each of some names, as hex texts: by a palette as seaborn takes it, or our own.
+
+    Args:
+        palette: a name of a palette or a colour map, a Colormap, colours, or a colour for each name; or None.
+        labels: the names.
+        own: our own colours.
+
+    Raises:
+        ProbeError: it is none of these, or lacks a colour.
+    """
+    if palette is None:
+        return list(own)
+    wanted = (
+        "Give a name of a palette or a colour map, such as 'colorblind' or 'viridis', a Colormap, a list of colours, "
+        "or a dict with a colour for each value."
+    )
+    try:
+        if isinstance(palette, Colormap) or (isinstance(palette, str) and palette in matplotlib.colormaps):
+            return colours(len(labels), palette if isinstance(palette, Colormap) else matplotlib.colormaps[palette])
+        if isinstance(palette, str):
+            import seaborn as sns
+
+            return [to_hex(one) for one in sns.color_palette(palette, len(labels))]
+        if isinstance(palette, Mapping):
+            of = {str(name): one for name, one in palette.items()}
+            return [to_hex(of[label]) for label in labels]
+        given = [to_hex(one) for one in palette]
+    except KeyError as error:
+        raise ProbeError(f"palette= has no colour for {error}, one of {', '.join(labels)}.") from None
+    except (TypeError, ValueError):
+        raise ProbeError(f"palette={palette!r} is no palette. {wanted}") from None
+    if len(given) < len(labels):
+        raise ProbeError(
+            f"palette= holds {several(len(given), 'colour')}, and {len(labels)} values are drawn. {wanted}"
+        )
+    return given[: len(labels)]
+
+
 def colour_map(given: Any, own: Colormap) -> Colormap:
     """Return a colour map that was given, by its name or as it is, or our own where none was.
 
@@ -260,103 +332,3 @@ def colour_map(given: Any, own: Colormap) -> Colormap:
             "or a Colormap."
         )
     return matplotlib.colormaps[given]
-
-
-def _check_axes(ax: Any, count: int, size: Any) -> None:
-    """Refuse what is no single panel of the caller's, and a size beside it."""
-    if not isinstance(ax, Axes) or ax.name == "3d":
-        kind = "three-dimensional axes" if isinstance(ax, Axes) else f"a {type(ax).__name__}"
-        raise ProbeError(
-            f"ax= takes one panel of matplotlib, not {kind}. Give one of the axes that plt.subplots returns, or "
-            "leave ax= out."
-        )
-    if count != 1:
-        raise ProbeError(
-            f"ax= holds one panel, and {count} panels were asked for. Ask for a single one, such as one unit or one "
-            "signal, or leave ax= out."
-        )
-    if size is not None:
-        raise ProbeError(f"ax= stands in a figure that has a size, and size={size!r} was asked for. Give one.")
-
-
-@contextlib.contextmanager
-def panels(
-    count: int,
-    *,
-    ax: Axes | None,
-    size: Any = None,
-    title: str | None = None,
-    columns: int = 1,
-    width: float | int = PLOT_WIDTH,
-    height: float | int = ROW_HEIGHT,
-    sharex: bool = False,
-    sharey: bool = False,
-) -> Iterator[Sequence[Axes]]:
-    """Give the axes of so many panels: the caller's single one as it is styled, or new ones in the reader's style.
-
-    Args:
-        count: of panels.
-        ax: the caller's.
-        size: inches of the whole figure, (width, height), or None.
-        title: of the panel, or of all panels, in place of what the plot writes there.
-        columns: panels side by side, at the most.
-        width: inches of the whole figure where no size is given or set, at most `WIDEST`.
-        height: inches of one row, of rows that are together at most `TALLEST` high.
-        sharex: whether all panels share their x axis.
-        sharey: whether all panels share their y axis.
-
-    Raises:
-        ProbeError: axes were given, and there are several panels or a size; or the size is none.
-    """
-    if ax is not None:
-        _check_axes(ax, count, size)
-        yield [ax]
-        _entitle([ax], title)
-        return
-    across = min(columns, count)
-    down = -(-count // across)
-    own = unless_set("figure.figsize", (min(width, WIDEST), min(height * down, TALLEST)))
-    wide, tall = own if size is None else _inches(size)
-    with readers_style():
-        _, axes = new_figure(across, down, width=wide, height=tall / down, sharex=sharex, sharey=sharey)
-        for spare in axes.ravel()[count:]:
-            spare.remove()
-        kept = list(axes.ravel()[:count])
-        for lowest in kept[-across:]:
-            lowest.tick_params(labelbottom=True)
-        for one, side in itertools.product(kept, "xy"):
-            # How many ticks have room is asked when a figure is drawn, which is after the style has ended.
-            one.tick_params(side, labelsize=points(f"{side}tick.labelsize"))
-        yield kept
-        _entitle(kept, title)
-        for axis in (one for each in kept[0].figure.axes for one in (each.xaxis, each.yaxis)):
-            # So is how a tick looks.
-            _ = axis.get_major_ticks(), axis.get_minor_ticks()
-
-
-def _inches(size: Any) -> tuple[float, float]:
-    try:
-        width, height = (float(side) for side in size)
-    except (TypeError, ValueError):
-        width, height = 0.0, 0.0
-    if not (0 < width < np.inf and 0 < height < np.inf):
-        raise ProbeError(f"size={size!r} is no size. Give the inches of width and height, such as size=(7, 4).")
-    return width, height
-
-
-def _entitle(axes: Sequence[Axes], title: str | None) -> None:
-    if title is not None and len(axes) == 1:
-        _ = axes[0].set_title(title, parse_math=False)
-    elif title is not None:
-        _ = axes[0].figure.suptitle(title)
-
-
-def drawn(axes: Sequence[Axes], *, whole: bool = False) -> Axes | Figure:
-    """Return what a plot returns: the axes of a single panel, or the figure of several.
-
-    Args:
-        axes: the panels.
-        whole: whether it is the figure also of a single one.
-    """
-    figure = axes[0].get_figure()
-    return figure if (whole or len(axes) > 1) and isinstance(figure, Figure) else axes[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,39 +13,57 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, to_hex
 
 from ..errors import ProbeError, unknown
+from .keywords import plot_arguments
 from .legends import legend_inside
-from .sequences import ink_on, say_scale, written
-from .style import AMOUNTS, GREY, IN_INK, ROLE_STYLE, SIGNS, RoleStyle, colour_map, inks, ours, panels, unless_set
+from .panels import drawn, panels
+from .sequences import ink_on, name_across, name_rows, paint_cells, say_scale, written
+from .style import (
+    AMOUNTS,
+    FONT_SIZE,
+    GREY,
+    IN_INK,
+    ROLE_STYLE,
+    SIGNS,
+    RoleStyle,
+    colour_map,
+    inks,
+    ours,
+    palette_colours,
+    points,
+    unless_set,
+)
 
 #: Inches that a cell is wide and high where it has room, that a letter of its number is wide, and its line high.
 _CELL, _LETTER, _LINE = (0.62, 0.42), 0.1, 0.19
 
 
+@plot_arguments()
 def matrix(
     data: Any,
     *,
     rows: Sequence[Any] | None = None,
     columns: Sequence[Any] | None = None,
-    form: str = ".2f",
-    size: Any = None,
+    fmt: str = ".2f",
+    figsize: Any = None,
     title: str | None = None,
     cmap: Any = None,
-    ax: Axes | None = None,
+    ax: Any = None,
 ) -> Axes:
     """Draw a matrix with its numbers printed in the cells, or beside a scale of colours where they have no room.
 
     White is 0, and black is the largest number, or 1 where none is larger, as of shares. Where numbers below 0 occur,
-    teal is below 0 and gold above. A cell that is NaN stays empty.
+    teal is below 0 and gold above. A cell that is NaN stays empty. `probe.plots.table` of what comes back has the
+    columns row, column and value.
 
     Args:
         data: a DataFrame, a DataArray of two dims, or an array (row, column).
         rows: the rows' names, or None for those of the data.
         columns: the columns' names, or None for those of the data.
-        form: how a number is written, as in `format`.
-        size: inches of a new figure, (width, height), or None.
+        fmt: how a number is written, as in `format`.
+        figsize: inches of a new figure, (width, height), or None.
         title: what the numbers are.
         cmap: a colour map, or its name, in place of these colours; so is `image.cmap` where you set it.
-        ax: where to draw, or None for a new figure. In your axes the title says the ends of a scale.
+        ax: where to draw, or None for a new figure of pyplot's. In your axes the title says the ends of a scale.
 
     Raises:
         ProbeError: it is no matrix, has no number, or names do not fit.
@@ -57,24 +75,24 @@ def matrix(
     given = unless_set("image.cmap", None) if cmap is None else cmap
     scale = colour_map(given, SIGNS if signed else AMOUNTS)
     width, height = 1.6 + _CELL[0] * len(across), 1.0 + _CELL[1] * len(down)
-    with panels(1, ax=ax, size=size, title=title, width=max(width, 3.0), height=height) as (panel,):
-        panel.imshow(values, cmap=scale, norm=norm, aspect="auto")
-        said = {place: written(value, form) for place, value in np.ndenumerate(values) if np.isfinite(value)}
-        if _have_room(panel, values.shape, max(map(len, said.values())), max(map(len, down))):
-            for (row, column), number in said.items():
-                ink = ink_on(to_hex(tuple(scale(norm(values[row, column])))))
-                panel.text(column, row, number, ha="center", va="center", color=ink)
+    table = pd.DataFrame({"row": np.repeat(down, len(across)), "column": across * len(down), "value": values.ravel()})
+    with panels(1, ax=ax, figsize=figsize, title=title, width=max(width, 3.0), height=height) as axes:
+        panel = axes[0]
+        said = np.vectorize(lambda value: written(value, fmt) if np.isfinite(value) else "")(values)
+        if _have_room(panel, values.shape, int(np.char.str_len(said).max()), max(map(len, down))):
+            paint_cells(panel, values, scale, norm, annot=said, fmt="")
+            for text in panel.texts:
+                column, row = (int(place) for place in text.get_position())
+                text.set_color(ink_on(to_hex(tuple(scale(norm(values[row, column]))))))
         else:
-            say_scale(panel, norm, form)
-        turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if max(map(len, across)) > 6 else {}
-        width, height = np.asarray(panel.bbox.size) / panel.figure.dpi
-        _name(panel.set_xticks, across, width / (_LINE if turned else max(map(len, across)) * _LETTER), turned)
-        _name(panel.set_yticks, down, height / _LINE, {})
+            paint_cells(panel, values, scale, norm)
+            say_scale(panel, norm, fmt)
+        name_rows(panel, down)
+        name_across(panel, across)
         panel.tick_params(length=0)
-        panel.spines[:].set_visible(False)
         panel.set_xlabel(below, parse_math=False)
         panel.set_ylabel(beside, parse_math=False)
-    return panel
+    return drawn(axes, table)
 
 
 def _have_room(ax: Axes, cells: tuple[int, ...], letters: int, beside: int) -> bool:
@@ -82,13 +100,8 @@ def _have_room(ax: Axes, cells: tuple[int, ...], letters: int, beside: int) -> b
     width, height = np.asarray(ax.bbox.size) / ax.figure.dpi
     if ours(ax):
         width = ax.figure.bbox.width / ax.figure.dpi - 0.4 - beside * _LETTER
-    return width / cells[1] >= letters * _LETTER and height / cells[0] >= _LINE
-
-
-def _name(write: Callable[..., Any], names: Sequence[str], room: float, look: dict[str, Any]) -> None:
-    """Write the names of rows or columns, or every so many where there is no room for more."""
-    shown = range(0, len(names), -(-len(names) // max(int(room), 1)))
-    write(shown, [names[place] for place in shown], parse_math=False, **look)
+    larger = points("font.size") / FONT_SIZE
+    return width / cells[1] >= letters * _LETTER * larger and height / cells[0] >= _LINE * larger
 
 
 def _as_matrix(
@@ -118,54 +131,60 @@ def _as_matrix(
     return np.where(np.isfinite(values), values, np.nan).astype(float), found, titles
 
 
+@plot_arguments()
 def dose(
     data: Any,
     *,
     given: str = "given",
     answered: str = "answered",
-    by: str | None = None,
+    hue: str | None = None,
     base: float | int | None = None,
-    size: Any = None,
+    figsize: Any = None,
     title: str | None = None,
-    ax: Axes | None = None,
+    palette: Any = None,
+    ax: Any = None,
 ) -> Axes:
     """Draw a dose-response curve: what was put in across, what the network answered upwards, a line a group.
 
-    On the grey diagonal the answer is what was put in; on the dotted line nothing changes.
+    On the grey diagonal the answer is what was put in; on the dotted line nothing changes. `probe.plots.table` of
+    what comes back has the mean of each group at each dose.
 
     Args:
         data: a DataFrame, or a Dataset, with a row for each measurement; of several at one dose the mean is drawn.
         given: the column of doses.
         answered: the column of answers.
-        by: the column that names the group of each row, such as which part of the state was put in, or None; rows
+        hue: the column that names the group of each row, such as which part of the state was put in, or None; rows
             without a name are a group, too.
         base: what the network answers where nothing is put in, or None.
-        size: inches of a new figure, (width, height), or None.
+        figsize: inches of a new figure, (width, height), or None.
         title: of the panel, or None for none.
-        ax: where to draw, or None for a new figure.
+        palette: the colours of the groups, as in seaborn: a name, a colour map, a list or a dict.
+        ax: where to draw, or None for a new figure of pyplot's.
 
     Raises:
         ProbeError: a column does not exist, holds no numbers, or there is no row.
     """
-    frame = _table(data, [given, answered], [by])
-    if by is not None:
-        frame = frame.assign(**{by: frame[by].astype(object).where(frame[by].notna(), "missing").astype(str)})
-    groups, marks = _groups(frame, by), unless_set("lines.markersize", 5.0)
-    with panels(1, ax=ax, size=size, title=title, height=4.0) as (panel,):
+    frame = _table(data, [given, answered], [hue])
+    if hue is not None:
+        frame = frame.assign(**{hue: frame[hue].astype(object).where(frame[hue].notna(), "missing").astype(str)})
+    groups, marks = _groups(frame, hue, palette), unless_set("lines.markersize", 5.0)
+    keys = [given] if hue is None else [hue, given]
+    means = frame.groupby(keys, sort=True)[answered].mean().reset_index()
+    with panels(1, ax=ax, figsize=figsize, title=title, height=4.0) as axes:
+        panel = axes[0]
         ends = [float(frame[given].min()), float(frame[given].max())]
         panel.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
         if base is not None:
             panel.plot(ends, [base, base], color=GREY, linewidth=1.2, linestyle=":", zorder=1)
         lines = []
         for name, look in groups.items():
-            rows = frame if by is None else frame[frame[by] == name]
-            means = rows.groupby(given, sort=True)[answered].mean()
-            lines += panel.plot(means.index.to_numpy(float), means.to_numpy(float), **look.line(), markersize=marks)
+            rows = means if hue is None else means[means[hue] == name]
+            lines += panel.plot(rows[given].to_numpy(float), rows[answered], **look.line(), markersize=marks)
         panel.set_xlabel(given.replace("_", " "), parse_math=False)
         panel.set_ylabel(answered.replace("_", " "), parse_math=False)
-        if by is not None:
+        if hue is not None:
             _ = legend_inside(panel, lines, list(groups))
-    return panel
+    return drawn(axes, means)
 
 
 def _table(data: Any, numbers: Sequence[str], others: Sequence[str | None]) -> pd.DataFrame:
@@ -192,14 +211,15 @@ def _table(data: Any, numbers: Sequence[str], others: Sequence[str | None]) -> p
     return kept
 
 
-def _groups(frame: pd.DataFrame, by: str | None) -> dict[str, RoleStyle]:
-    """Return how each group is drawn: as its role, or in ink, by the next line and marker."""
-    names = [""] if by is None else list(dict.fromkeys(frame[by]))
+def _groups(frame: pd.DataFrame, hue: str | None, palette: Any) -> dict[str, RoleStyle]:
+    """Return how each group is drawn: as its role, or in ink, by the next line and marker, or as the palette says."""
+    names = [""] if hue is None else list(dict.fromkeys(frame[hue]))
     plain = [name for name in names if name not in ROLE_STYLE]
     if len(plain) > len(IN_INK):
         raise ProbeError(
-            f"The column {by!r} has {len(plain)} groups that are no roles, and at most {len(IN_INK)} are told apart."
+            f"The column {hue!r} has {len(plain)} groups that are no roles, and at most {len(IN_INK)} are told apart."
         )
     own = [replace(look, color=ink) for look, ink in zip(IN_INK, inks(len(IN_INK)), strict=True)]
     looks = ROLE_STYLE | dict(zip(plain, own, strict=False))
-    return {name: looks[name] for name in names}
+    paint = palette_colours(palette, names, [looks[name].color for name in names])
+    return {name: replace(looks[name], color=colour) for name, colour in zip(names, paint, strict=True)}

@@ -4,38 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
-from ..arguments import checked_arguments
 from ..errors import ProbeError, several
 from ..recurrent.signals import Units
 from .concepts import Levels, levels
-from .legends import LINES, NAMED, name_lines, numbered, spread
+from .keywords import plot_arguments
+from .legends import LINES, Key, name_lines, numbered, spread
+from .networks import name_columns
+from .panels import drawn, panels
 from .recorded import Chosen, chosen
-from .style import STEPS, VALUES, WIDEST, colour_map, colours, drawn, inks, lines_unless_set, panels
+from .style import STEPS, WIDEST, ShownAxes, colours, inks, lines_unless_set, ours, palette_colours
 
 #: Where no units are named, at most so many are drawn; named ones need a figure of another size.
 UNITS = 12
 #: The ends of the band around a mean: the middle half of the values.
 MIDDLE_HALF = (25, 75)
+#: What a table has for this file alone: the number of the panel, and of the line in it.
+_OWN = ["panel", "line"]
 
 
 class _Options(TypedDict, total=False):
     """What both plots take beside the units and the axes."""
 
-    by: Any
+    hue: Any
+    col: Any
     signal: str | None
     layer: str | None
     name: str
     noun: str
-    size: Any
+    figsize: Any
     title: str | None
-    cmap: Any
+    palette: Any
+
+
+@dataclass(frozen=True, eq=False)
+class _Groups:
+    """The lines of each panel.
+
+    Attributes:
+        codes: which line each state belongs to, (batch, time); -1 of none.
+        values: what a table calls each line.
+        key: what a picture calls each, and its colour.
+    """
+
+    codes: np.ndarray
+    values: Sequence[Any]
+    key: Key
+
+
+@dataclass(frozen=True, eq=False)
+class _Panel:
+    """One panel: a unit, by its place among those that are drawn, and the states that it shows, (batch, time)."""
+
+    title: str
+    unit: int
+    here: np.ndarray
+    col: Any = None
 
 
 @overload
@@ -45,88 +76,96 @@ def traces(recording: Any, *, units: int, ax: None = None, **options: Unpack[_Op
 @overload
 def traces(recording: Any, *, units: Units = None, ax: Axes, **options: Unpack[_Options]) -> Axes: ...
 @overload
-def traces(
-    recording: Any, *, units: Units = None, ax: Axes | None = None, **options: Unpack[_Options]
-) -> Axes | Figure: ...
-@checked_arguments()
+def traces(recording: Any, *, units: Units = None, ax: Any = None, **options: Unpack[_Options]) -> Any: ...
+@plot_arguments()
 def traces(
     recording: Any,
     *,
-    by: Any = None,
+    hue: Any = None,
+    col: Any = None,
     units: Units = None,
     signal: str | None = None,
     layer: str | None = None,
     name: str = "",
     noun: str = "step",
-    size: Any = None,
+    figsize: Any = None,
     title: str | None = None,
-    cmap: Any = None,
-    ax: Axes | None = None,
-) -> Axes | Figure:
+    palette: Any = None,
+    ax: Any = None,
+) -> Any:
     """Draw units over steps: a line for the mean over sequences, and a band for the middle half of them.
 
     A unit whose values are whole numbers jumps from one to the next; the line of any other is straight between steps.
+    `probe.plots.table` of what comes back has the columns unit, col, hue, step, mean, low and high.
 
     Args:
         recording: a Recording, or an xarray object with the dims (batch, time, unit).
-        by: a concept, (batch, time) or (batch,): each of its values has a line and a band of its own, of the
+        hue: a concept, (batch, time) or (batch,): each of its values has a line and a band of its own, of the
             sequences that have the value at the step; many numbers are put into bins. None draws all sequences as
             one group.
-        units: which units, a panel each; None for at most 12, those that vary most. More need a size.
+        col: another concept, of one unit: each of its values has a panel.
+        units: which units, a panel each; None for at most 12, those that vary most. More need a figsize.
         signal: the signal's name, or None for the cell state, else the hidden state, else the only state.
         layer: the layer's name; it may be left out where there is one.
         name: what the concept is called.
         noun: what one step reads, such as `bit`.
-        size: inches of a new figure, (width, height), or None.
+        figsize: inches of a new figure, (width, height), or None.
         title: stands in place of the unit's name, or above the panels.
-        cmap: the colours of the lines of `by`: a colour map, or its name.
-        ax: where to draw a single unit, or None for a new figure.
+        palette: the colours of the lines of `hue`, as in seaborn: a name, a colour map, a list or a dict.
+        ax: where to draw: axes, as many as there are panels, or a SubFigure. None for a new figure of pyplot's.
 
     Returns:
         The axes of a single unit that was named, or that was drawn on `ax`; else the figure.
 
     Raises:
-        ProbeError: a name or a number does not exist, or the concept is not aligned to the recording.
+        ProbeError: a name or a number does not exist, or a concept is not aligned to the recording.
     """
     one = chosen(recording, layer=layer, signal=signal, units=units)
-    after = one.layer.after
-    groups = None if by is None else levels(by, one, "by", name)
+    count = len(one.units)
+    groups = _of_levels(None if hue is None else levels(hue, one, "hue", name), one.real, palette)
     if units is None:
         one = _first(one, np.nanstd(one.values, axis=(0, 1)))
-    lines = _coloured(cmap, None if groups is None else len(groups.values), VALUES)
-    here = [one.real] if groups is None else [groups.codes == place for place in range(len(lines))]
-    with _grid(one, ax, size, title) as axes:
-        ends: list[float] = []
-        for panel, number in zip(axes, range(len(one.units)), strict=True):
-            ends = _draw_means(panel, after, one.values[:, :, number], here, lines)
-            panel.set_title(one.units[number], parse_math=False)
-            numbered(panel, after, most=6 if len(axes) > 1 else 10)
+    shown = _panels(one, col, list(one.units))
+    frame = _over_steps(one, shown, groups)
+    with _grid(shown, ax, figsize, title, groups.key) as axes:
+        for place, panel in enumerate(axes):
+            values = one.values[:, :, shown[place].unit]
+            # What holds whole numbers jumps from one to the next.
+            jumps = bool((values == values.round())[one.real].all())
+            _draw_means(panel, frame[frame["panel"] == place], groups.key, jumps=jumps)
+            panel.set_title(shown[place].title, parse_math=False)
+            numbered(panel, one.layer.after, most=6 if len(axes) > 1 else 10)
         _titles(axes, one.layer.step_label(noun), "mean and middle half")
-        if groups is not None:
-            name_lines(axes, ends, groups.labels, lines, title=groups.name)
-    return drawn(axes, whole=units is None and ax is None)
+        if title is None:
+            _say_how_many(axes, len(one.units), count, "that vary most")
+        name_lines(axes, _ends(frame), groups.key)
+    return drawn(axes, _tidy(frame, hue=hue, col=col), whole=units is None and col is None and ax is None)
 
 
-def _draw_means(
-    ax: Axes, after: np.ndarray, values: np.ndarray, groups: Sequence[np.ndarray], lines: Sequence[str]
-) -> list[float]:
-    """Draw the mean and the middle half of a unit, (batch, time), in each group of states; return where lines end."""
-    known = values[np.isfinite(values)]
-    # What holds whole numbers jumps from one step to the next.
-    jumps = bool((known == known.round()).all())
+def _over_steps(one: Chosen, shown: Sequence[_Panel], groups: _Groups) -> pd.DataFrame:
+    """Return the mean and the middle half of each line at each step, a row each; NaN where no sequence is."""
+    frames = []
+    for place, panel in enumerate(shown):
+        for line, value in enumerate(groups.values):
+            here = panel.here & (groups.codes == line)
+            mean, low, high = _middle(np.where(here, one.values[:, :, panel.unit], np.nan))
+            about = {"panel": place, "line": line, "unit": one.indices[panel.unit], "col": panel.col, "hue": value}
+            frames.append(pd.DataFrame({**about, "step": one.layer.after, "mean": mean, "low": low, "high": high}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _draw_means(ax: Axes, frame: pd.DataFrame, key: Key, *, jumps: bool) -> None:
+    """Draw each line of a panel with its band, straight or in jumps from step to step."""
     line: dict[str, Any] = {"drawstyle": "steps-mid"} if jumps else {}
     band: dict[str, Any] = {"step": "mid"} if jumps else {}
-    ends: list[float] = []
-    for group, ink in zip(groups, lines, strict=True):
-        mean, low, high = _middle(np.where(group, values, np.nan))
-        ax.fill_between(after, low, high, color=ink, alpha=0.15, linewidth=0, **band)
-        there = np.isfinite(mean)
-        if there.sum() == 1:
-            ax.plot(after[there], mean[there], "o", color=ink, **lines_unless_set(1.6, 3.5))
+    for number, rows in frame.groupby("line"):
+        ink = key.colours[int(str(number))]
+        ax.fill_between(rows["step"], rows["low"], rows["high"], color=ink, alpha=0.15, linewidth=0, **band)
+        there = rows[rows["mean"].notna()]
+        if len(there) == 1:
+            ax.plot(there["step"], there["mean"], "o", color=ink, **lines_unless_set(1.6, 3.5))
         else:
-            ax.plot(after, mean, color=ink, **lines_unless_set(1.6, 3.5), **line)
-        ends.append(float(mean[there][-1]))
-    return ends
+            ax.plot(rows["step"], rows["mean"], color=ink, **lines_unless_set(1.6, 3.5), **line)
 
 
 @overload
@@ -139,42 +178,46 @@ def against(recording: Any, concept: Any, *, units: int, ax: None = None, **opti
 def against(recording: Any, concept: Any, *, units: Units = None, ax: Axes, **options: Unpack[_Options]) -> Axes: ...
 @overload
 def against(
-    recording: Any, concept: Any, *, units: Units = None, ax: Axes | None = None, **options: Unpack[_Options]
-) -> Axes | Figure: ...
-@checked_arguments()
+    recording: Any, concept: Any, *, units: Units = None, ax: Any = None, **options: Unpack[_Options]
+) -> Any: ...
+@plot_arguments()
 def against(
     recording: Any,
     concept: Any,
     *,
-    by: Any = "step",
+    hue: Any = "step",
+    col: Any = None,
     units: Units = None,
     signal: str | None = None,
     layer: str | None = None,
     name: str = "",
     noun: str = "step",
-    size: Any = None,
+    figsize: Any = None,
     title: str | None = None,
-    cmap: Any = None,
-    ax: Axes | None = None,
-) -> Axes | Figure:
+    palette: Any = None,
+    ax: Any = None,
+) -> Any:
     """Draw units against a concept, a line for each step: the mean over the sequences that have the value there.
 
     A unit that holds a running count is one line, whatever the step. Each title has the correlation over all
-    sequences and steps together, which hides lines that move: look at both.
+    sequences and steps together, which hides lines that move: look at both. Names have no order, so that no line
+    joins them. `probe.plots.table` of what comes back has the columns unit, col, hue, concept, mean and n.
 
     Args:
         recording: a Recording, or an xarray object with the dims (batch, time, unit).
         concept: its value at each step, (batch, time) or (batch,); many numbers are put into bins.
-        by: `"step"` for a line a step, up to 32; another concept for a line a value; None for one line.
-        units: which units, a panel each; None for at most 12, those that follow the concept most. More need a size.
+        hue: `"step"` for a line a step, up to 32; another concept for a line a value; None for one line.
+        col: another concept, of one unit: each of its values has a panel.
+        units: which units, a panel each; None for at most 12, those that follow the concept most: by correlation, or
+            by the share of variance between names. More need a figsize.
         signal: the signal's name, or None for the cell state, else the hidden state, else the only state.
         layer: the layer's name; it may be left out where there is one.
         name: what the concept is called, such as `ones read so far`.
         noun: what one step reads, such as `bit`.
-        size: inches of a new figure, (width, height), or None.
+        figsize: inches of a new figure, (width, height), or None.
         title: stands in place of the unit's name, or above the panels.
-        cmap: the colours of the lines of `by`: a colour map, or its name.
-        ax: where to draw a single unit, or None for a new figure.
+        palette: the colours of the lines of `hue`, as in seaborn: a name, a colour map, a list or a dict.
+        ax: where to draw: axes, as many as there are panels, or a SubFigure. None for a new figure of pyplot's.
 
     Returns:
         The axes of a single unit that was named, or that was drawn on `ax`; else the figure.
@@ -183,68 +226,130 @@ def against(
         ProbeError: a name or a number does not exist, or a concept is not aligned to the recording.
     """
     one = chosen(recording, layer=layer, signal=signal, units=units)
-    over = levels(concept, one, "concept", name)
-    strength = _correlations(one, over)
+    count, over = len(one.units), levels(concept, one, "concept", name)
+    correlated = _correlations(one, over)
     if units is None:
-        order = np.abs(np.nan_to_num(strength))
-        one, strength = _first(one, order), strength[_strongest(order)]
-    groups, labels, lines, about = _groups(one, over, by, noun, cmap)
-    with _grid(one, ax, size, title) as axes:
-        ends: list[float] = []
-        for panel, number in zip(axes, range(len(one.units)), strict=True):
-            values = one.values[:, :, number]
-            ends = [_draw_curve(panel, values, over, groups == place, ink) for place, ink in enumerate(lines)]
-            panel.set_title(_with_r(one.units[number], strength[number], len(axes) > 1), parse_math=False)
-        if not over.numeric:
-            # One call for all panels, which share the axis.
-            axes[0].set_xticks(over.values, over.labels, parse_math=False)
+        order = np.abs(np.nan_to_num(correlated)) if over.numeric else over.shares(one.values)
+        one, correlated = _first(one, order), correlated[_strongest(order)]
+    groups = _lines(one, over, hue, noun, palette)
+    several_units = len(one.units) > 1
+    named = [_with_r(unit, r, several_units) for unit, r in zip(one.units, correlated, strict=True)]
+    shown = _panels(one, col, named)
+    frame = _over_values(one, shown, over, groups)
+    with _grid(shown, ax, figsize, title, groups.key) as axes:
+        for place, panel in enumerate(axes):
+            _draw_curves(panel, frame[frame["panel"] == place], groups.key, joined=over.numeric)
+            panel.set_title(shown[place].title, parse_math=False)
+            if not over.numeric:
+                name_columns(panel, list(over.labels))
         _titles(axes, over.title, "mean over sequences")
-        if len(lines) > 1:
-            name_lines(axes, ends, labels, lines, title=about)
-    return drawn(axes, whole=units is None and ax is None)
+        if title is None:
+            _say_how_many(axes, len(one.units), count, "that follow the concept most")
+        name_lines(axes, _ends(frame), groups.key)
+    table = _tidy(frame.drop(columns="place"), hue=hue, col=col)
+    return drawn(axes, table, whole=units is None and col is None and ax is None)
 
 
-def _draw_curve(ax: Axes, numbers: np.ndarray, over: Levels, here: np.ndarray, ink: str) -> float:
-    """Draw a unit's mean at each value that a concept has in a group of states, (batch, time); return the last."""
-    own = [numbers[here & (over.codes == code)] for code in range(len(over.values))]
-    known = [code for code, found in enumerate(own) if found.size]
-    heights = [float(own[code].mean()) for code in known]
-    ax.plot(over.values[known], heights, color=ink, marker="o", **lines_unless_set(1.6, 3.5))
-    return heights[-1]
+def _over_values(one: Chosen, shown: Sequence[_Panel], over: Levels, groups: _Groups) -> pd.DataFrame:
+    """Return the mean of each line at each value that a concept has there, a row each."""
+    rows = []
+    for place, panel in enumerate(shown):
+        for line, value in enumerate(groups.values):
+            here = panel.here & (groups.codes == line)
+            codes, numbers = over.codes[here], one.values[:, :, panel.unit][here]
+            counts = np.bincount(codes, minlength=len(over.values))
+            sums = np.bincount(codes, numbers, minlength=len(over.values))
+            about = {"panel": place, "line": line, "unit": one.indices[panel.unit], "col": panel.col, "hue": value}
+            rows += [
+                {
+                    **about,
+                    "place": over.values[code],
+                    "concept": over.shown[code],
+                    "mean": sums[code] / counts[code],
+                    "n": counts[code],
+                }
+                for code in np.flatnonzero(counts)
+            ]
+    return pd.DataFrame(rows)
 
 
-def _groups(one: Chosen, over: Levels, by: Any, noun: str, cmap: Any) -> tuple[np.ndarray, list[str], list[str], str]:
-    """Return the lines of a panel: which states belong to each, (batch, time), and their names and colours."""
+def _draw_curves(ax: Axes, frame: pd.DataFrame, key: Key, *, joined: bool) -> None:
+    """Draw each line of a panel; names have no order, and their dots are not joined."""
+    look: dict[str, Any] = {} if joined else {"linestyle": "none", "alpha": 0.8}
+    for number, rows in frame.groupby("line"):
+        line = int(str(number))
+        paint = {"color": key.colours[line], "marker": key.markers[line]}
+        ax.plot(rows["place"], rows["mean"], **paint, **lines_unless_set(1.6, 3.5 if joined else 5.0), **look)
+
+
+def _lines(one: Chosen, over: Levels, hue: Any, noun: str, palette: Any) -> _Groups:
+    """Return the lines of a panel of `against`: a step each, or a value of another concept, or one."""
     defined = over.codes >= 0
-    if by is None:
-        return np.where(defined, 0, -1), [""], _coloured(cmap, None, STEPS), ""
-    if isinstance(by, str):
-        if by != "step":
-            raise ProbeError(f"by={by!r} was asked for; it is 'step', another concept as an array, or None.")
+    if isinstance(hue, str):
+        if hue != "step":
+            raise ProbeError(f"hue={hue!r} was asked for; it is 'step', another concept as an array, or None.")
         kept = np.flatnonzero(defined.any(axis=0))
         kept = kept[spread(len(kept), LINES)]
         codes = np.full(defined.shape, -1)
         codes[:, kept] = np.arange(len(kept))
-        after, alone = one.layer.after[kept], len(one.units) == 1 and len(kept) <= NAMED
-        names = [one.layer.when(step, noun) if alone else str(step) for step in after]
-        title = "" if alone else one.layer.step_label(noun)
-        return np.where(defined, codes, -1), names, _coloured(cmap, len(kept), STEPS), title
-    other = levels(by, one, "by")
-    codes = np.where(defined, other.codes, -1)
+        after = [int(step) for step in one.layer.after[kept]]
+        labels = list(map(str, after))
+        inks_of = palette_colours(palette, labels, colours(len(kept), STEPS))
+        return _Groups(np.where(defined, codes, -1), after, Key(labels, inks_of, one.layer.step_label(noun)))
+    other = None if hue is None else levels(hue, one, "hue")
+    groups = _of_levels(other, defined, palette)
+    codes = np.where(defined, groups.codes, -1)
     kept = np.unique(codes[codes >= 0])
     if not kept.size:
-        raise ProbeError("by= and concept= are defined at no step together: there is nothing to draw.")
-    lines = _coloured(cmap, len(other.values), VALUES)
-    places = np.full(len(other.values) + 1, -1)
+        raise ProbeError("hue= and concept= are defined at no step together: there is nothing to draw.")
+    places = np.full(len(groups.values) + 1, -1)
     places[kept] = np.arange(len(kept))
-    return places[codes], [other.labels[code] for code in kept], [lines[code] for code in kept], other.name
+    return _Groups(places[codes], [groups.values[code] for code in kept], groups.key.only(kept))
 
 
-def _coloured(cmap: Any, count: int | None, own: Colormap) -> list[str]:
-    """Return the colours of so many lines along a colour map, or of one line that stands for all."""
-    if count is None and cmap is not None:
-        raise ProbeError("cmap= colours the lines of by=, and by=None was asked for. Give by=, or leave cmap= out.")
-    return inks(1) if count is None else colours(count, colour_map(cmap, own))
+def _of_levels(by: Levels | None, real: np.ndarray, palette: Any) -> _Groups:
+    """Return a line for each value of a concept, or one for all states that are real."""
+    if by is not None:
+        return _Groups(by.codes, by.shown, Key(list(by.labels), by.colours(palette), by.name, names=not by.numeric))
+    if palette is not None:
+        raise ProbeError("palette= colours the lines of hue=, which was not given. Give hue=, or leave palette= out.")
+    return _Groups(np.where(real, 0, -1), [None], Key([""], inks(1)))
+
+
+def _panels(one: Chosen, col: Any, titles: Sequence[str]) -> list[_Panel]:
+    """Return a panel for each unit, or, of one unit, for each value of another concept."""
+    if col is None:
+        return [_Panel(title, unit, one.real) for unit, title in enumerate(titles)]
+    if len(one.units) != 1:
+        raise ProbeError(
+            f"col= draws a panel for each value of a concept, of one unit, and {several(len(one.units), 'unit')} "
+            "were asked for. Name one, such as units=0."
+        )
+    split = levels(col, one, "col")
+    named = [f"{split.name} {label}".strip() for label in split.labels]
+    return [
+        _Panel(f"{titles[0]}: {said}", 0, split.codes == place, split.shown[place])
+        for place, said in enumerate(named)
+    ]
+
+
+def _tidy(frame: pd.DataFrame, *, hue: Any, col: Any) -> pd.DataFrame:
+    """Return the table of what was drawn, without what was not asked for."""
+    unasked = [name for name, given in (("hue", hue), ("col", col)) if given is None]
+    return frame.drop(columns=[*_OWN, *unasked])[frame["mean"].notna()].reset_index(drop=True)
+
+
+def _ends(frame: pd.DataFrame) -> list[float]:
+    """Return where the lines of the last panel end, from first to last."""
+    last = frame[(frame["panel"] == frame["panel"].max()) & frame["mean"].notna()]
+    return [float(rows["mean"].iloc[-1]) for _, rows in last.groupby("line")]
+
+
+def _say_how_many(axes: Sequence[Axes], shown: int, count: int, which: str) -> None:
+    """Say above a new figure that some units are not in it."""
+    figure = axes[0].get_figure()
+    if shown < count and figure is not None and ours(axes[0]):
+        _ = figure.suptitle(f"{shown} of {several(count, 'unit')}, those {which}", fontsize="medium")
 
 
 def _with_r(unit: str, r: float, short: bool) -> str:
@@ -288,26 +393,29 @@ def _middle(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return mean, low, high
 
 
-def _grid(one: Chosen, ax: Axes | None, size: Any, title: str | None) -> AbstractContextManager[Sequence[Axes]]:
-    """Return the panels of units: three abreast, or one of a column's width."""
-    if len(one.units) == 1:
-        return panels(1, ax=ax, size=size, title=title)
-    if len(one.units) > UNITS and size is None:
+def _grid(
+    shown: Sequence[_Panel], ax: Any, figsize: Any, title: str | None, key: Key
+) -> AbstractContextManager[Sequence[Axes]]:
+    """Return the panels of units: three abreast, or one of a column's width, as high as the names of lines need."""
+    if len(shown) == 1:
+        return panels(1, ax=ax, figsize=figsize, title=title, height=key.height)
+    if len(shown) > UNITS and figsize is None:
         raise ProbeError(
-            f"A panel is drawn for each unit, and {several(len(one.units), 'unit')} have no room on a page. Name at "
-            f"most {UNITS}, leave units= out for those that matter most, give a size=, or draw a heatmap()."
+            f"A panel is drawn for each unit, and {several(len(shown), 'unit')} have no room on a page. Name at "
+            f"most {UNITS}, leave units= out for those that matter most, give a figsize=, or draw a heatmap()."
         )
-    wide: dict[str, Any] = {"columns": min(len(one.units), 3), "width": WIDEST, "height": 2.1}
-    return panels(len(one.units), ax=ax, size=size, title=title, sharex=True, **wide)
+    down = -(-len(shown) // 3)
+    wide: dict[str, Any] = {"columns": min(len(shown), 3), "width": WIDEST, "height": max(2.1, key.height / down)}
+    return panels(len(shown), ax=ax, figsize=figsize, title=title, sharex=True, **wide)
 
 
 def _titles(axes: Sequence[Axes], below: str, beside: str) -> None:
-    """Write the titles of the axes: at a single panel, or once for all of them."""
-    if len(axes) == 1:
-        axes[0].set_xlabel(below, parse_math=False)
-        axes[0].set_ylabel(beside, parse_math=False)
-        return
+    """Write the titles of the axes: at a single panel, once for all of them, or at each of the caller's."""
     figure = axes[0].get_figure()
-    if isinstance(figure, Figure):
+    if len(axes) > 1 and isinstance(figure, FigureBase) and isinstance(axes[0], ShownAxes):
         figure.supxlabel(below, fontsize="medium", parse_math=False)
         figure.supylabel(beside, fontsize="medium", parse_math=False)
+        return
+    for panel in axes:
+        panel.set_xlabel(below, parse_math=False)
+        panel.set_ylabel(beside, parse_math=False)

@@ -4,46 +4,24 @@ from __future__ import annotations
 
 import inspect
 import io
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
 import matplotlib.style
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from matplotlib.text import Text
 from painted import looked_at
-from recorded import MOVING, recorded, recording_of
+from plotted import PANEL
+from recorded import recording_of
 
 import probe
 from probe.plots.style import new_figure, style
 from probe.report import figure_to_svg
 
 plots: Any = probe.plots
-
-
-def _forgets() -> Any:
-    """Return how long a small GRU remembers, unit by unit."""
-    torch.manual_seed(0)
-    return probe.memory(torch.nn.GRU(1, 3, batch_first=True), torch.randn(4, 9, 1), units="each", random=1)
-
-
-ROWS = pd.DataFrame({"given": [0, 1, 2] * 2, "answered": [0.0, 1.0, 2.0, 1.0, 1.5, 1.0], "part": [*"aaabbb"]})
-#: A plot -> how it draws a single panel that has a colour for each of several values, where it has colours at all.
-PANEL: dict[str, Callable[..., Any]] = {
-    "against": lambda **more: plots.against(recorded("lstm").recording, MOVING, units=1, **more),
-    "dose": lambda **more: plots.dose(ROWS, by="part", base=1, **more),
-    "heatmap": lambda **more: plots.heatmap(recorded("lstm").recording, signals="cell_state", **more),
-    "matrix": lambda **more: plots.matrix(np.arange(6).reshape(2, 3) - 2.0, **more),
-    "memory": lambda **more: plots.memory(_forgets(), **more),
-    "saturation": lambda **more: plots.saturation(recorded("lstm").recording, gates="input_gate", **more),
-    "traces": lambda **more: plots.traces(recorded("lstm").recording, by=MOVING, units=1, name="rest", **more),
-    "trajectories": lambda **more: recorded("lstm").recording.plot.trajectories(by=MOVING, points=[[0] * 4], **more),
-    "text": lambda **more: plots.text(recorded("lstm").recording, "abcdefg", 1, **more),
-}
 STYLES: dict[str, Any] = {
     "sheet": "dark_background",
     "another sheet": "ggplot",
@@ -79,19 +57,30 @@ def test_what_the_reader_set_holds(name: str) -> None:
 
 
 #: A choice -> two values that a plot which has it draws in different ways.
-CHOICES: dict[str, tuple[Any, Any]] = {"size": ((3, 3), (6, 4)), "title": ("one", "$two"), "cmap": ("viridis", "hot")}
+CHOICES: dict[str, tuple[Any, Any]] = {
+    "figsize": ((3, 3), (6, 4)),
+    "title": ("one", "$two"),
+    "cmap": ("viridis", "hot"),
+    "palette": ("viridis", "Set2"),
+}
+#: The choices that a plot does not have: colours of cells, or of lines.
+LACKS = {
+    "text": ["figsize", "palette"],
+    "saturation": ["cmap", "palette"],
+    **{name: ["cmap"] for name in ("against", "dose", "memory", "traces", "trajectories")},
+    **{name: ["palette"] for name in ("contributions", "heatmap", "matrix", "tuning")},
+}
 
 
 @pytest.mark.parametrize("name", PANEL)
 def test_every_choice_changes_what_is_seen(name: str) -> None:
-    """Size, title and colour map, of each plot that has them; also above and over several panels."""
+    """Size, title, colour map and palette, of each plot that has them; also above and over several panels."""
     has = [choice for choice in CHOICES if choice in inspect.signature(getattr(plots, name)).parameters]
-    lacks = {"text": ["size"], "dose": ["cmap"], "saturation": ["cmap"], "memory": ["cmap"]}.get(name, [])
-    assert has == [choice for choice in CHOICES if choice not in lacks]
+    assert has == [choice for choice in CHOICES if choice not in LACKS[name]]
     for choice in has:
         drawn = [PANEL[name](**{choice: value}) for value in CHOICES[choice]]
         assert len({pixels(one) for one in [*drawn, PANEL[name]()]}) == 3
-        if choice == "size":
+        if choice == "figsize":
             assert [tuple(one.figure.get_size_inches()) for one in drawn] == [(3, 3), (6, 4)]
     _ = looked_at()
 
@@ -99,7 +88,7 @@ def test_every_choice_changes_what_is_seen(name: str) -> None:
 def test_a_figure_of_several_panels_takes_them_too() -> None:
     """Its title stands above all panels, and more than twelve units have room where its size is given."""
     wide = recording_of(np.random.default_rng(0).normal(size=(6, 7, 14)))
-    figure: Any = plots.traces(wide, units=range(14), size=(12, 12), title="$14")
+    figure: Any = plots.traces(wide, units=range(14), figsize=(12, 12), title="$14")
     assert (len(figure.axes), tuple(figure.get_size_inches()), figure.get_suptitle()) == (14, (12, 12), "$14")
     with matplotlib.rc_context({"figure.figsize": (8, 3)}):
         assert tuple(plots.heatmap(wide).figure.get_size_inches()) == (8, 3)
@@ -114,7 +103,7 @@ def test_no_figure_is_larger_than_a_page_holds(units: int) -> None:
     concept = np.random.default_rng(0).normal(size=(40, 20))
     drawn: list[Any] = [own.heatmap(), own.heatmap(signals=list(own.recording.parts[0].signals)), own.traces()]
     drawn += [own.against(concept), own.saturation(), plots.matrix(concept[:, :1] * np.ones(units))]
-    drawn += [own.trajectories(), own.trajectories(by=concept, directions=3)] if units > 2 else []
+    drawn += [own.trajectories(), own.trajectories(hue=concept, directions=3)] if units > 2 else []
     for one in drawn:
         assert (one.figure.get_size_inches() <= (7, 9)).all(), one
 
@@ -141,7 +130,7 @@ def test_a_continuous_concept_is_put_into_bins() -> None:
     """With round ends that are named; a line has their means, r the numbers themselves; whole numbers stay."""
     values = np.random.default_rng(0).normal(size=(30, 7, 2))
     concept = values[:, :, 0] * 0.3
-    ax: Any = plots.against(recording_of(values), concept, by=None, units=1, name="price")
+    ax: Any = plots.against(recording_of(values), concept, hue=None, units=1, name="price")
     edges = np.arange(-1, 1.01, 0.2)
     bins = np.digitize(concept.ravel(), edges) - 1
     wanted = [(edges[one] + 0.1, values[:, :, 1].ravel()[bins == one].mean()) for one in np.unique(bins)]
@@ -149,9 +138,9 @@ def test_a_continuous_concept_is_put_into_bins() -> None:
     r = np.corrcoef(concept.ravel(), values[:, :, 1].ravel())[0, 1]
     assert ax.get_title("left") == f"hidden state 1, r = {r:.2f}".replace("-", "\N{MINUS SIGN}")
     assert ax.get_xlabel() == "price (in bins of 0.2)"
-    ax = plots.traces(recording_of(values), by=concept, units=1)
+    ax = plots.traces(recording_of(values), hue=concept, units=1)
     assert "\N{MINUS SIGN}0.4 to \N{MINUS SIGN}0.2" in [one.get_text() for one in ax.texts]
-    ax = plots.against(recording_of(values), np.arange(30), by=None, units=1)
+    ax = plots.against(recording_of(values), np.arange(30), hue=None, units=1)
     assert ax.get_lines()[0].get_xdata().tolist() == list(range(30))
 
 
@@ -170,10 +159,10 @@ def test_units_that_go_alike_stand_together_in_a_large_map() -> None:
     """In the same order in every map, with their own numbers beside them; up to twelve stay as they are."""
     falling = np.arange(14) % 2 == 1
     states = np.where(falling, 1.0, -1.0) * np.linspace(-1, 1, 9)[:, None] + 0.01 * np.arange(14)
-    ax: Any = plots.heatmap(recording_of(states[None]), size=(5, 6))
+    ax: Any = plots.heatmap(recording_of(states[None]), figsize=(5, 6))
     names = [int(one.get_text()) for one in ax.get_yticklabels()]
     assert sorted(names) == list(range(14))
-    assert np.array_equal(ax.images[0].get_array(), states.T[names])
+    assert np.array_equal(ax.collections[0].get_array(), states.T[names])
     assert np.count_nonzero(np.diff(falling[names])) == 1
     few: Any = plots.heatmap(recording_of(states[None, :, :12]))
-    assert np.array_equal(few.images[0].get_array(), states[:, :12].T)
+    assert np.array_equal(few.collections[0].get_array(), states[:, :12].T)

@@ -24,7 +24,7 @@ def test_a_map_holds_the_recorded_values_of_one_sequence(kind: str) -> None:
     own = recorded(kind)
     for row in (0, 1):
         ax: Any = own.recording.plot.heatmap(row=row, signals=own.signal, layer=own.layer)
-        assert np.array_equal(np.asarray(ax.images[0].get_array()), own.values[row, : own.lengths[row]].T)
+        assert np.array_equal(np.asarray(ax.collections[0].get_array()), own.values[row, : own.lengths[row]].T)
         steps = [str(1 + step) for step in range(own.lengths[row])]
         assert [one.get_text() for one in ax.get_xticklabels()] == steps
         assert ("from the last to the first" in ax.get_xlabel()) == (kind == "bidirectional")
@@ -37,7 +37,7 @@ def test_a_map_holds_the_recorded_values_of_one_sequence(kind: str) -> None:
     assert [ax.get_title("left").replace(" ", "_") for ax in panels] == [str(signal) for signal in part.signals]
     assert len(drawn.axes) == 2 * len(panels)
     for ax, (signal, value) in zip(panels, part.signals.items(), strict=True):
-        (image,) = ax.images
+        image = ax.collections[0]
         gate, largest = signal.endswith("_gate"), value[0].abs().max().item()
         assert (image.norm.vmin, image.norm.vmax) == pytest.approx((0, 1) if gate else (-largest, largest))
         assert image.get_cmap().name == ("Greys" if gate else "signs")
@@ -51,7 +51,7 @@ def test_tokens_and_units_are_named() -> None:
     assert ([one.get_text() for one in ax.get_xticklabels()], ax.get_xlabel()) == (tokens, "words read")
     own = recorded("state space")
     ax = heatmap(own.recording, signals="ssm_state", units=[(2, 1), (0, 0)])
-    assert np.array_equal(np.asarray(ax.images[0].get_array()), own.values[0].T[[5, 0]])
+    assert np.array_equal(np.asarray(ax.collections[0].get_array()), own.values[0].T[[5, 0]])
     assert [one.get_text() for one in ax.get_yticklabels()] == ["(2, 1)", "(0, 0)"]
 
 
@@ -88,11 +88,12 @@ DOSES = pd.DataFrame({"given": [0, 1, 2, 2, 0, 1], "answered": [0, 1, 2, 4, 3, n
 )
 def test_a_matrix_prints_its_numbers(data: object) -> None:
     """Each in its cell, with the names of rows and columns; what is missing stays empty."""
-    ax = matrix(data, form=".1f", title="effect")
+    ax = matrix(data, fmt=".1f", title="effect")
     written = {one.get_position(): one.get_text() for one in ax.texts}
     minus = "\N{MINUS SIGN}"
-    assert written == {(0, 0): "1.0", (1, 0): f"{minus}2.5", (0, 1): "0.2", (1, 1): "0.0", (2, 1): "2.0"}
-    assert np.array_equal(np.ma.filled(np.ma.asarray(ax.images[0].get_array()), np.nan), NUMBERS, equal_nan=True)
+    wanted = {(0.5, 0.5): "1.0", (1.5, 0.5): f"{minus}2.5", (0.5, 1.5): "0.2", (1.5, 1.5): "0.0", (2.5, 1.5): "2.0"}
+    assert written == wanted
+    assert np.array_equal(np.ma.filled(np.ma.asarray(ax.collections[0].get_array()), np.nan), NUMBERS, equal_nan=True)
     assert [one.get_text() for one in ax.get_xticklabels()] == ["a", "b", "c"]
     assert [one.get_text() for one in ax.get_yticklabels()] == ["up", "$down"]
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title("left")) == ("step", "gate", "effect")
@@ -116,7 +117,7 @@ def test_a_matrix_is_as_dark_as_its_numbers_are_large(data: Any, name: str, plac
     """Two colours where it has numbers below 0; shares from 0 to 1; every number is read on its cell."""
     numbers = np.asarray(data, dtype=float)
     ax = matrix(torch.tensor(numbers))
-    (image,) = ax.images
+    image = ax.collections[0]
     drawn = np.ma.filled(np.ma.asarray(image.norm(np.ma.masked_invalid(numbers)), dtype=float), np.nan)
     assert drawn == pytest.approx(np.asarray(places, dtype=float), abs=1e-6, nan_ok=True)
     for one in ax.texts:
@@ -129,7 +130,7 @@ def test_a_matrix_is_as_dark_as_its_numbers_are_large(data: Any, name: str, plac
 @pytest.mark.parametrize("table", [DOSES, xr.Dataset.from_dataframe(DOSES)], ids=["frame", "dataset"])
 def test_a_dose_is_drawn_against_the_answer(table: object) -> None:
     """Beside the diagonal and the base; the mean of a dose that was given twice; no answer is no point."""
-    ax = dose(table, by="part", base=1.5)
+    ax = dose(table, hue="part", base=1.5)
     diagonal, base, whole, cell = (np.array(line.get_data()).T.tolist() for line in ax.get_lines())
     assert (diagonal, base) == ([[0, 0], [2, 2]], [[0, 1.5], [2, 1.5]])
     assert (whole, cell) == ([[0, 0], [1, 1], [2, 3]], [[0, 3]])

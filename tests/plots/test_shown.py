@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import io
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,24 +36,49 @@ GIVEN: dict[str, tuple[Any, ...]] = {
     "text": ("abcdefg", 0),
     "traces": (),
     "trajectories": (),
+    "tuning": (CONCEPT,),
 }
 
 
+#: The cells of a notebook, and how many pictures stand below each.
+CELLS = {
+    "import torch, probe\nimport matplotlib.pyplot as plt\ntorch.manual_seed(0)": 0,
+    "own = probe.record(torch.nn.GRU(3, 4, batch_first=True), torch.randn(5, 6, 3)).plot": 0,
+    "own.traces()": 1,
+    "own.traces(units=0)": 1,
+    "ax = own.traces(units=0)\nax": 1,
+    "kept = own.traces()": 1,
+    "kept": 1,
+    "own.traces(units=0)\nplt.savefig('saved.png')": 1,
+    "with plt.ioff():\n    own.traces(units=0)": 0,
+    "plt.get_fignums()": 0,
+}
+
+
+def test_a_notebook_shows_a_plot_once(tmp_path: Path) -> None:
+    """Of its axes or its figure, where a cell ends with it or forgets it; sharp where it ends with it."""
+    notebooks = pytest.importorskip("notebooks")
+    book = notebooks.v4.new_notebook(cells=[notebooks.v4.new_code_cell(code) for code in CELLS])
+    _ = notebooks.execute(book, tmp_path)
+    pictures = [[one.data for one in cell.outputs if "image/png" in one.get("data", {})] for cell in book.cells]
+    assert dict(zip(CELLS, map(len, pictures), strict=True)) == CELLS
+    sharp = Image.open(io.BytesIO(base64.b64decode(pictures[2][0]["image/png"])))
+    about = next(one.metadata["image/png"] for one in book.cells[2].outputs)
+    assert sharp.size == pytest.approx((2 * about["width"], 2 * about["height"]), abs=1)
+
+
 @pytest.mark.parametrize("units", [0, None], ids=["axes", "figure"])
-def test_a_notebook_shows_what_a_cell_ends_with(units: int | None, tmp_path: Path) -> None:
-    """By IPython's own protocol, twice as sharp as it is large; the figure stays as it was, and goes into a paper."""
-    formatters = pytest.importorskip("IPython.core.formatters")
+def test_the_picture_of_a_plot_is_twice_as_sharp_as_it_is_large(units: int | None, tmp_path: Path) -> None:
+    """The figure stays as it was, and goes into a paper."""
     shown: Any = recorded("gru").recording.plot.traces(units=units)
     figure = shown.figure
     before = figure.dpi, tuple(figure.get_size_inches())
-    data, about = formatters.DisplayFormatter().format(shown)
-    assert set(data) >= {"image/png", "text/plain"}
-    width, height = (about["image/png"][side] for side in ("width", "height"))
-    picture = Image.open(io.BytesIO(data["image/png"]))
+    data, about = shown._repr_png_()
+    picture = Image.open(io.BytesIO(data))
     assert (picture.format, len(picture.convert("RGB").getcolors(1 << 24) or []) > 2) == ("PNG", True)
-    assert picture.size == pytest.approx((2 * width, 2 * height), abs=1)
-    assert (width, (figure.dpi, tuple(figure.get_size_inches()))) == (round(figure.get_figwidth() * 96), before)
-    assert plt.get_fignums() == []
+    assert picture.size == pytest.approx((2 * about["width"], 2 * about["height"]), abs=1)
+    assert about["width"] == round(figure.get_figwidth() * 96)
+    assert (figure.dpi, tuple(figure.get_size_inches())) == before
     for ending in ("pdf", "svg"):
         figure.savefig(tmp_path / f"a.{ending}")
         assert (tmp_path / f"a.{ending}").stat().st_size > 1000
@@ -157,29 +182,29 @@ WRONG: list[Callable[[], object]] = [
     lambda: of("text", "abcdefg", [0, 1]),
     lambda: plots.matrix(np.zeros(3)),
     lambda: plots.matrix(np.full((2, 2), np.nan)),
-    lambda: of("heatmap", size=(0, 2)),
-    lambda: of("heatmap", size=4),
-    lambda: of("traces", units=0, ax=Figure().subplots(), size=(4, 4)),
+    lambda: of("heatmap", figsize=(0, 2)),
+    lambda: of("heatmap", figsize=4),
+    lambda: of("traces", units=0, ax=Figure().subplots(), figsize=(4, 4)),
     lambda: of("traces", units=0, ax=Figure().subplots(2)),
     lambda: of("heatmap", ax=Figure().add_subplot(projection="3d")),
     lambda: of("heatmap", cmap="no colours"),
-    lambda: of("against", CONCEPT, by=None, cmap="viridis"),
+    lambda: of("against", CONCEPT, hue=None, cmap="viridis"),
     lambda: plots.traces(recording_of(np.ones((2, 3, 13))), units=range(13)),
     lambda: plots.matrix(np.zeros((2, 2)), rows=["a"]),
     lambda: plots.dose(DOSES, answered="size"),
     lambda: plots.dose(DOSES, answered="part"),
     lambda: plots.dose(DOSES.assign(answered=np.nan)),
     lambda: plots.dose([1, 2]),
-    lambda: plots.dose(pd.DataFrame({"role": [*"abcdefg"], "given": 1.0, "answered": 1.0}), by="role"),
+    lambda: plots.dose(pd.DataFrame({"role": [*"abcdefg"], "given": 1.0, "answered": 1.0}), hue="role"),
     # Concepts of other steps, without a value, with complex ones or more than 32 texts, and other words for groups.
     lambda: of("against", np.zeros((6, 8))),
     lambda: of("against", NONE),
-    lambda: of("traces", by=NONE),
+    lambda: of("traces", hue=NONE),
     lambda: of("against", np.zeros(6, complex)),
     lambda: plots.against(recording_of(np.ones((12, 7, 2))), np.arange(84).reshape(12, 7).astype(str)),
-    lambda: of("against", CONCEPT, by="steps"),
+    lambda: of("against", CONCEPT, hue="steps"),
     lambda: of("against", CONCEPT, ax=Figure().subplots()),
-    lambda: of("against", APART, by=np.where(np.isnan(APART), 1.0, np.nan)),
+    lambda: of("against", APART, hue=np.where(np.isnan(APART), 1.0, np.nan)),
     # Too few units or coordinates, states that do not move, another number of directions, no gate.
     lambda: of("trajectories", flow=lambda states: states[:, :3]),
     lambda: of("trajectories", flow=lambda states: states, directions=3),

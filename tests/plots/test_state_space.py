@@ -59,7 +59,7 @@ def test_each_sequence_is_a_path_of_its_steps(kind: str) -> None:
 def test_each_value_of_a_concept_is_a_path_of_mean_states(kind: str) -> None:
     """Grey lines join the values of one step, and each path has its value's name."""
     own = recorded(kind)
-    ax = own.recording.plot.trajectories(by=MOVING, layer=own.layer, name="rest")
+    ax = own.recording.plot.trajectories(hue=MOVING, layer=own.layer, name="rest")
     places, _ = by_hand(own)
     drawn: dict[str, list[np.ndarray]] = {}
     for line in ax.get_lines():
@@ -108,7 +108,7 @@ def test_the_whole_state_of_an_lstm_has_its_fixed_points() -> None:
     marked = {line.get_label(): np.array(line.get_data())[:, 0] for line in ax.get_lines()}
     assert marked["stable"] == pytest.approx(places[0])
     assert marked["1 unstable direction"] == pytest.approx(places[1])
-    plain = trajectories(own.recording, signal=parts, points=torch.tensor(states), by=MOVING, ax=Figure().subplots())
+    plain = trajectories(own.recording, signal=parts, points=torch.tensor(states), hue=MOVING, ax=Figure().subplots())
     (dots,) = (line for line in plain.get_lines() if line.get_label() == "points")
     assert pytest.approx(places) == np.array(dots.get_data()).T
     assert (looks(plain), looks(trajectories(own.recording))) == (["points", "0", "1", "2"], [])

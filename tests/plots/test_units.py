@@ -31,7 +31,7 @@ def data(ax: Any) -> list[np.ndarray]:
 def test_traces_are_means_over_the_sequences_that_have_the_value(kind: str) -> None:
     """A line a value, or one with the middle half around it; steps count from 1, and padding is none of them."""
     own = recorded(kind)
-    ax: Any = own.recording.plot.traces(by=MOVING, units=own.second, layer=own.layer, name="rest")
+    ax: Any = own.recording.plot.traces(hue=MOVING, units=own.second, layer=own.layer, name="rest")
     assert len(data(ax)) == 3
     for value, (x, y) in enumerate(data(ax)):
         assert x.tolist() == list(range(1, TIME + 1))
@@ -68,8 +68,8 @@ def test_against_a_concept_each_step_is_a_line_of_means(kind: str) -> None:
             assert height == pytest.approx(here.mean())
     assert [line.get_color() for line in ax.get_lines()] == colours(TIME, STEPS)
     names = [one.get_text() for one in ax.texts if one.get_text() != MARK]
-    how = ["at bit {}"] * TIME if kind == "bidirectional" else ["after {} bit", *["after {} bits"] * (TIME - 1)]
-    assert sorted(names) == sorted(word.format(step) for step, word in enumerate(how, start=1))
+    title = "bit (read from the last\nto the first)" if kind == "bidirectional" else "bits read"
+    assert sorted(names) == sorted([title, *(str(1 + step) for step in range(TIME))])
     assert ax.get_xlabel() == "rest"
     r = np.corrcoef(MOVING[own.real], own.values[own.real][:, 1])[0, 1]
     assert ax.get_title("left").endswith(f", r = {r:.2f}".replace("-", "\N{MINUS SIGN}"))
@@ -78,12 +78,12 @@ def test_against_a_concept_each_step_is_a_line_of_means(kind: str) -> None:
 def test_other_groups_and_one_line() -> None:
     """Lines of another concept, of texts in alphabetical order, and all steps together; texts stand below."""
     own = recorded("packed")
-    lines = data(against(own.recording, MOVING, by=FIXED, units=0))
+    lines = data(against(own.recording, MOVING, hue=FIXED, units=0))
     for name, (x, y) in zip(("high", "low"), lines, strict=True):
         for value, height in zip(x, y, strict=True):
             here = own.values[(value == MOVING) & np.equal(FIXED, name)[:, None] & own.real, 0]
             assert height == pytest.approx(here.mean())
-    ((x, y),) = data(against(own.recording, MOVING, by=None, units=0))
+    ((x, y),) = data(against(own.recording, MOVING, hue=None, units=0))
     assert x.tolist() == [0, 1, 2]
     assert y == pytest.approx([own.values[(value == MOVING) & own.real, 0].mean() for value in range(3)])
 
@@ -94,7 +94,7 @@ def test_where_a_concept_is_not_defined_nothing_is_drawn() -> None:
     some = np.where(np.arange(TIME) < 2, np.nan, 1.0) * np.ones((ROWS, 1))
     ax = against(own.recording, some, units=0)
     assert len(data(ax)) == TIME - 2
-    lines = data(traces(own.recording, by=np.array([["", None, *"abcab"]] * ROWS, dtype=object), units=0))
+    lines = data(traces(own.recording, hue=np.array([["", None, *"abcab"]] * ROWS, dtype=object), units=0))
     assert (len(lines), lines[2][0].tolist()) == (3, [5])
 
 
@@ -119,12 +119,12 @@ def test_many_lines_have_a_scale_of_colours_and_axes_of_the_caller_a_legend() ->
     """The scale has the lines' colours and the concept's name; there is no room beside axes that keep their style."""
     lstm = recorded("lstm").recording
     many = np.arange(ROWS * TIME).reshape(ROWS, TIME) // 2
-    figure: Any = traces(lstm, by=many, units=[0, 1], name="place")
+    figure: Any = traces(lstm, hue=many, units=[0, 1], name="place")
     bar = figure.axes[-1]
     assert bar.get_ylabel() == "place"
     drawn = [to_hex(colour) for colour in bar.collections[-1].get_cmap()(np.arange(21))]
     assert drawn == [line.get_color() for line in figure.axes[0].get_lines()] == colours(21, VALUES)
-    own: Any = traces(lstm, by=FIXED, units=0, name="kind", ax=Figure().subplots())
+    own: Any = traces(lstm, hue=FIXED, units=0, name="kind", ax=Figure().subplots())
     assert [one.get_text() for one in own.get_legend().get_texts()] == ["high", "low"]
     assert own.spines["top"].get_visible()
 

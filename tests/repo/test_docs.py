@@ -81,7 +81,8 @@ def test_a_notebook_runs_in_a_minute_and_its_values_show_themselves(path: Path, 
     assert execute(notebook, tmp_path) <= 60
     shown = [[output.output_type for output in cell.outputs] for cell in code]
     assert shown[0] == []
-    assert all("execute_result" in kinds for kinds in shown[1:])
+    # A plot displays itself, and all else is the result of its cell.
+    assert all({"execute_result", "display_data"} & set(kinds) for kinds in shown[1:])
 
 
 def test_no_code_of_a_page_is_left_out() -> None:
@@ -217,7 +218,7 @@ def test_a_script_makes_the_committed_picture(name: str, tmp_path: Path) -> None
     """In an empty folder; otherwise `make gallery` writes it again. None weighs over 40 kB, or lacks a dot."""
     picture = made(name, scripts()[name], tmp_path)
     drawn = painted.figures()
-    assert len(drawn) == (picture.suffix == ".png")
+    assert len(drawn) == (picture.suffix == ".png" and not name.startswith("seaborn"))
     assert [fault for figure in drawn for fault in pictured.faults(figure, picture.read_bytes())] == []
     committed = (GALLERY / picture.name).read_bytes()
     assert len(committed) < 40_000
@@ -233,4 +234,5 @@ def test_the_page_shows_every_picture_and_the_gallery_has_every_plot() -> None:
     assert sorted("".join(one) for one in pictures) == sorted(file.name for file in GALLERY.iterdir())
     assert len(pictures) == len(scripts())
     code = "\n".join(scripts().values())
-    assert [name for name in plots.__all__ if name.islower() and not re.search(rf"plots?\.{name}\(", code)] == []
+    drawing = [name for name in plots.__all__ if name.islower() and name != "table"]
+    assert [name for name in drawing if not re.search(rf"plots?\.{name}\(", code)] == []

@@ -196,7 +196,8 @@ def _mark(color: str, size: float) -> Line2D:
 def _concept(ax: Axes, table: pd.DataFrame, concept: Known) -> None:
     for metric, (_, color, size) in DRAWN.items():
         rows = only(table, metric=metric, kind=concept.name)
-        steps, values = rows["step"].to_numpy(float), rows["value"].to_numpy(float)
+        # The middles of the map's cells.
+        steps, values = rows["step"].to_numpy(float) + 0.5, rows["value"].to_numpy(float)
         if size:
             scatter(ax, steps, values, color=color, size=size)
         else:

@@ -13,11 +13,11 @@ from ...errors import ProbeError
 from ...evidence.claims import RANDOM
 from ...evidence.findings import DataFigure
 from ...evidence.measurements import measurement, only, tabulate
-from ...plots.legends import scale
+from ...plots.legends import Key, name_beside, scale
 from ...plots.spaces import scatter
 from ...plots.state_space import principal
 from ...plots.study_figures import drawing, drawn, labels, shortened
-from ...plots.style import VALUES, colours, new_figure
+from ...plots.style import VALUES, colours, name_colours, new_figure
 from ...probes.points import Points
 from ...subjects.concepts import Known, group_edges
 from ...subjects.states import Place
@@ -103,7 +103,8 @@ def _figure(answered: Answered, alt: str) -> DataFigure:
     concepts = only(table, metric="concept")
     concept = subject.concepts[str(concepts["kind"].iloc[0])]
     edges, names = _groups(concept, concepts["value"].to_numpy(float))
-    inks = colours(len(names), VALUES)
+    of_names = concept.is_categorical
+    inks = name_colours(len(names)) if of_names else colours(len(names), VALUES)
     with drawing():
         figure, axes = new_figure(len(networks), height=max(2.9, 0.2 * len(names) + 0.8))
         for ax, network in zip(axes[0], networks, strict=True):
@@ -114,7 +115,8 @@ def _figure(answered: Answered, alt: str) -> DataFigure:
             ax.set_xlabel(f"first direction\n({shares['first']:.0%})")
             ax.set_ylabel(f"second direction ({shares['second']:.0%})")
             ax.set(xticks=[], yticks=[])
-        scale(list(axes[0]), names, inks, title=shortened(concept.name, 24))
+        key = Key(names, inks, shortened(concept.name, 24), names=of_names, alike=True)
+        _ = name_beside(list(axes[0]), key) if of_names else scale(list(axes[0]), key)
         return drawn(
             figure,
             name=answered.name,
