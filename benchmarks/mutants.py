@@ -44,7 +44,7 @@ COPIED = ("probe/", "models/", "analyses/", "tests/", "pyproject")
 #: What the tests import of others. It is imported once, and the processes of the tests are forked from there:
 #: importing it takes longer than most tests.
 IMPORTED = "torch safetensors.torch pandas xarray scipy.stats scipy.optimize sklearn.linear_model matplotlib.pyplot"
-IMPORTED += " joblib beartype pytest"
+IMPORTED += " joblib beartype pytest seaborn"
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 VERDICTS = {0: "survived", 1: "killed", None: "timed out"}
 #: Modules of which CI generates defects, and the tests that must notice: small, at the heart of things, and quick.

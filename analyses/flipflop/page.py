@@ -27,7 +27,7 @@ from probe.methods import fixed_points
 from probe.methods.causal.directions import joint_directions
 from probe.methods.causal.pairs import Pairs, along_coordinate
 from probe.methods.causal.patched_states import later_states
-from probe.plots.legends import figure_legend, legend_above
+from probe.plots.legends import entries, figure_legend, legend_above
 from probe.plots.networks import draw_role_lines
 from probe.plots.spaces import draw_cube, draw_fixed_points, seen
 from probe.plots.style import GREY, new_figure, role_style, style
@@ -330,7 +330,7 @@ def after(findings: Mapping[str, Finding]) -> DataFigure:
         axes[-1, 0].set(ylim=(0, 1.05), xlabel="steps since")
         axes[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.supylabel("share that follow the bit", fontsize="medium")
-        figure_legend(figure, *axes[0, 0].get_legend_handles_labels())
+        figure_legend(figure, *entries(axes[0, 0]))
         return figure
 
     last = medians[medians["steps since"] == medians["steps since"].max()]

@@ -24,8 +24,8 @@ BESIDE = 0.86
 _FREE = 0.85
 #: Inches that a letter is wide, and a key with the room around it.
 _LETTER, _KEY = 0.09, 0.6
-#: Little room around signs and names, so that more of them fit on a line.
-_CLOSE: dict[str, Any] = {"columnspacing": 1.2, "handletextpad": 0.5, "handlelength": 2.2}
+#: Little room around signs and names, so that more fit on a line; and a dot is as high beside its name as a line.
+_CLOSE: dict[str, Any] = {"columnspacing": 1.2, "handletextpad": 0.5, "handlelength": 2.2, "scatteryoffsets": [0.5]}
 #: So many lines are named beside a panel; of more, and in several panels, a scale says what the colours mean.
 NAMED = 12
 #: At most so many lines are drawn in a panel.
@@ -38,13 +38,21 @@ MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*")
 _LONGEST = 24
 
 
+def entries(*axes: Axes) -> tuple[list[Artist], list[str]]:
+    """Return what axes show, each name once, and its names."""
+    found = {
+        name: one for ax in axes for one, name in zip(*ax.get_legend_handles_labels(), strict=True) if name.strip()
+    }
+    return list(found.values()), list(found)
+
+
 def legend_above(ax: Axes, *, most: int = 3) -> Legend | None:
     """Name what axes show above them, at most so many names side by side; return the legend, or None without names.
 
     Its right end is that of the axes, so that it may reach over the numbers of the y axis. In axes of the caller,
     whose figure makes no room above them, it stands inside.
     """
-    handles, names = ax.get_legend_handles_labels()
+    handles, names = entries(ax)
     figure = ax.get_figure()
     if not names or figure is None:
         return None

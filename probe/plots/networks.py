@@ -1,8 +1,12 @@
-"""Pictures that several questions share: a dot for each network, or a line over steps, each beside its controls."""
+"""Pictures that several questions share: a dot for each network, or a line over steps, each beside its controls.
+
+seaborn draws them. It is imported where it draws, because that takes a second.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import product
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +17,9 @@ from matplotlib.figure import Figure
 
 from ..intervals import median_interval
 from ..recurrent.random_weights import FRESH, SHUFFLED, kind_of
-from .legends import legend_above, numbered
+from .legends import entries, figure_legend, legend_above, numbered
 from .panels import drawn, panels
-from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, RoleStyle, axes_or_new
+from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, ROW_HEIGHT, RoleStyle, new_figure, ours
 
 #: How controls that are no network are drawn; what reads inputs, or has a name of its own, as `OTHERS`.
 LOOKS = {
@@ -28,91 +32,110 @@ OTHERS = RoleStyle(GREY, ":", "v")
 if TYPE_CHECKING:
     from ..probes.reading import Reading
 
-#: Inches that the y axis takes with its numbers and its name, and that a letter is wide.
-AXIS, LETTER = 0.7, 0.082
-#: How many letters of a name that stands upright are on a line.
-UPRIGHT = 18
+#: Inches that new axes are wide, a letter is wide, and a row is high.
+NEW_AXES, LETTER, ROW = 0.775 * COLUMN_WIDTH, 0.0705, 0.4
+#: How many letters of a name beside its row are on a line.
+BESIDE = 34
+
+
+def _ends(values: Any) -> tuple[float, float]:
+    """Return the ends of the median's 95 % interval, or no numbers where so few networks have none."""
+    return median_interval(np.asarray(values)) or (np.nan, np.nan)
+
+
+#: The median and its interval as a bar, without a mark of the median.
+_BAR: dict[str, Any] = {"estimator": "median", "errorbar": _ends, "native_scale": True, "marker": ""}
+_BAR["err_kws"] = {"linewidth": 7, "alpha": 0.3, "solid_capstyle": "butt"}
 
 
 def draw_dots(
     frame: pd.DataFrame,
     metrics: Mapping[str, str],
     *,
+    value: str = "",
+    zero: bool = False,
     thresholds: Mapping[str, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw metrics side by side, a dot a network, the median and its 95 % interval as a bar behind the dots.
 
+    Metrics are rows where a word of a name is wider than a column, so that no name stands on end.
+
     Args:
         frame: measurements with one value a network for each metric.
         metrics: metric -> its label on the axis.
+        value: what the values are.
+        zero: whether to draw a line at 0.
         thresholds: metric -> the bound that a rule sets, drawn as a line across its column.
         ax: where to draw, or None for new axes.
     """
-    ax = axes_or_new(ax)
-    roles = [role for role in ROLE_STYLE if (frame["role"] == role).any()]
-    width = 0.8 / max(len(roles), 1)
-    for place, role in enumerate(roles):
-        look = ROLE_STYLE[role]
-        for column, metric in enumerate(metrics):
-            rows = frame[(frame["metric"] == metric) & (frame["role"] == role)]
-            values = rows.sort_values("network")["value"].to_numpy(float)
-            centre = column + (place - (len(roles) - 1) / 2) * width
-            interval = median_interval(values)
-            if interval is not None:
-                ax.plot([centre] * 2, interval, color=look.color, linewidth=7, alpha=0.3, solid_capstyle="butt")
-            spread = np.linspace(-width / 4, width / 4, len(values)) if len(values) > 1 else np.zeros(1)
-            ax.plot(
-                centre + spread[: len(values)],
-                values,
-                look.marker,
-                color=look.color,
-                markersize=4.5,
-                alpha=0.9,
-                label=role if column == 0 else None,
-                # A dot at 0 or 1 stands on the edge of the axes, and is whole.
-                clip_on=False,
-            )
+    import seaborn
+
+    count, inches = len(metrics), NEW_AXES if ax is None else ax.bbox.width / ax.figure.dpi
+    room = int(inches / max(count, 1) / LETTER)
+    rows = any(len(word) > room for name in metrics.values() for word in name.split())
+    panel: Axes = new_figure(height=1.2 + ROW * count if rows else ROW_HEIGHT)[1][0, 0] if ax is None else ax
+    names, values = ("y", "x") if rows else ("x", "y")
+    looks = {role: look for role, look in ROLE_STYLE.items() if (frame["role"] == role).any()}
+    width = 0.8 / max(len(looks), 1)
+    for (place, role), (column, metric) in product(enumerate(looks), enumerate(metrics)):
+        own = frame[(frame["metric"] == metric) & (frame["role"] == role)].sort_values("network")["value"]
+        beside = np.linspace(-width / 4, width / 4, len(own)) if len(own) > 1 else np.zeros(len(own))
+        centre = np.full(len(own), column + (place - (len(looks) - 1) / 2) * width)
+        data: dict[str, Any] = {values: own.to_numpy(float), "ax": panel}
+        seaborn.pointplot(**data, **{names: centre}, orient=names, color=looks[role].color, **_BAR)
+        _marks(looks[role], 4.5, **data, **{names: centre + beside}, alpha=0.9, label=role)
     for column, metric in enumerate(metrics):
         if thresholds and metric in thresholds:
-            ax.plot([column - 0.45, column + 0.45], [thresholds[metric]] * 2, color="black", linewidth=1)
-    name_columns(ax, list(metrics.values()))
-    ax.set_xlim(-0.5, len(metrics) - 0.5)
-    legend_above(ax)
-    return ax
+            across = panel.vlines if rows else panel.hlines
+            across(thresholds[metric], column - 0.45, column + 0.45, color="black", linewidth=1)
+    if zero:
+        (panel.axvline if rows else panel.axhline)(0, color="black", linewidth=0.6, zorder=0)
+    ends = (-0.5, count - 0.5)
+    panel.set(**{f"{names}ticks": range(count), f"{names}lim": ends[::-1] if rows else ends, f"{values}label": value})
+    panel.set(**{f"{names}ticklabels": [_on_lines(name, BESIDE if rows else room) for name in metrics.values()]})
+    legend_above(panel)
+    return panel
 
 
-def name_columns(ax: Axes, names: Sequence[str]) -> None:
-    """Name the columns 0, 1, ... of axes on as many lines as it takes, upright where a word is too wide."""
-    figure, place = ax.get_figure(), ax.get_subplotspec()
-    inches = COLUMN_WIDTH if figure is None else figure.bbox.width / figure.dpi
-    inches = inches / (1 if place is None else place.get_gridspec().ncols) - AXIS
-    room = int(inches / max(len(names), 1) / LETTER)
-    widest = max((len(word) for name in names for word in name.split()), default=0)
-    if widest > room:
-        ax.set_xticks(range(len(names)), [fill(name, UPRIGHT) for name in names], rotation=90)
-        return
-    fits = [all(len(line) <= room for line in name.split("\n")) for name in names]
-    lines = [name if as_is else fill(name, room) for name, as_is in zip(names, fits, strict=True)]
-    ax.set_xticks(range(len(names)), lines)
+def _marks(look: RoleStyle, size: float, **more: Any) -> None:
+    """Draw marks as large and as high as those of a line; one at 0 or 1 is on the edge of the axes, and is whole."""
+    import seaborn
+
+    own = {"color": look.color, "edgecolor": look.color, "marker": look.marker, "zorder": 2, **more}
+    seaborn.scatterplot(s=size**2, linewidth=1, clip_on=False, legend=False, **own)
 
 
-def draw_median_line(frame: pd.DataFrame, *, ax: Axes, color: str, at: str = "step", **look: Any) -> None:
+def _on_lines(name: str, room: int) -> str:
+    """Return a name on as many lines as it takes, or as it is where its own lines have room."""
+    return name if all(len(line) <= room for line in name.split("\n")) else fill(name, room)
+
+
+def draw_median_line(
+    frame: pd.DataFrame, *, ax: Axes, color: str, at: str = "step", each: bool = False, **look: Any
+) -> None:
     """Draw the median over networks of one metric along a column, with its 95 % interval where there are enough.
 
-    A table counts steps from 0. They are drawn where so many were read: the first one at 1.
+    A table counts steps from 0. They are drawn where so many were read: the first one at 1. With `each`, every
+    network has a line of its own in place of the median.
     """
-    table = frame.pivot(index="network", columns=at, values="value").sort_index(axis=1)
-    steps = (table.columns.astype(float) + (at == "step")).tolist()
-    # Marks at 0 or 1 stand on the edge of the axes, and are whole.
-    ax.plot(steps, table.median().to_numpy(float), color=color, clip_on=False, **look)
-    bounds = [median_interval(column) for column in table.to_numpy(float).T.tolist()]
-    known = [bound for bound in bounds if bound is not None]
+    import seaborn
+
+    columns = frame.pivot(index="network", columns=at, values="value").to_numpy(float).T
     # A band over some of the steps only would look like certainty at the others.
-    if known and len(known) == len(steps):
-        ax.fill_between(
-            steps, [low for low, _ in known], [high for _, high in known], color=color, alpha=0.15, linewidth=0
-        )
+    banded = not each and all(median_interval(column) for column in columns)
+    seaborn.lineplot(
+        x=frame[at].to_numpy(float) + (at == "step"),
+        y=frame["value"].to_numpy(float),
+        units=frame["network"].to_numpy() if each else None,
+        estimator=None if each else "median",
+        errorbar=_ends if banded else None,
+        err_kws={"alpha": 0.15, "linewidth": 0},
+        legend=False,
+        ax=ax,
+        # Marks at 0 or 1 stand on the edge of the axes, and are whole.
+        **{"color": color, "markeredgecolor": color, "markeredgewidth": 1, "clip_on": False, **look},
+    )
 
 
 def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
@@ -121,13 +144,10 @@ def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:
     Planted networks are not draws of one recipe, so that a median over them would mean nothing.
     """
     for role, look in ROLE_STYLE.items():
-        rows = frame[frame["role"] == role]
-        groups = [rows] if role != "planted" else [own for _, own in rows.groupby("network", sort=True)]
-        for number, own in enumerate(groups):
-            if not own.empty:
-                label = role if number == 0 else "_"
-                width, size = (1.0, 3.5) if role == "planted" else (2.0, 4.5)
-                draw_median_line(own, ax=ax, at=at, label=label, linewidth=width, markersize=size, **look.line())
+        each = role == "planted"
+        size: dict[str, Any] = {"linewidth": 1.0 if each else 2.0, "markersize": 3.5 if each else 4.5}
+        if len(own := frame[frame["role"] == role]):
+            draw_median_line(own, ax=ax, at=at, each=each, label=role, **size, **look.line())
     legend_above(ax, most=4)
     return ax
 
@@ -158,23 +178,17 @@ def draw_scores(
     scores = table[table["score"].notna() & table["step"].isna()]
     names, own_kind = _names(scores), kinds[table["network"].iloc[0]]
     places = {name: -place for place, name in enumerate(dict.fromkeys(names))}
-    with panels(1, ax=ax, width=PLOT_WIDTH, height=1.2 + 0.32 * len(places)) as axes:
-        (panel,) = axes
-        for kind, own in scores.groupby(scores["network"].map(kinds), sort=False):
-            look, up = _look(str(kind), own_kind), [places[names[row]] for row in own.index]
+    with panels(1, ax=ax, width=PLOT_WIDTH, height=1.2 + 0.32 * len(places)) as (panel,):
+        for kind, own in scores.assign(row=names.map(places)).groupby(scores["network"].map(kinds), sort=False):
+            look, size, more = _look(str(kind), own_kind), 5.0, {"alpha": 0.8}
             if kind == own_kind:
-                value, ends = own["score"].to_numpy(float), own[["low", "high"]].to_numpy(float)
-                spread = np.abs(ends.T - value)
-                panel.errorbar(
-                    value, up, xerr=spread, fmt="o", markersize=7, zorder=3, color=look.color, label=own_kind
-                )
-            else:
-                line: dict[str, Any] = {"color": look.color, "marker": look.marker, "linestyle": "none"}
-                panel.plot(own["score"].to_numpy(float), up, markersize=5, alpha=0.8, label=str(kind), **line)
+                panel.hlines(own["row"], own["low"], own["high"], color=look.color, zorder=3)
+                size, more = 7.0, {"zorder": 3}
+            _marks(look, size, ax=panel, x=own["score"].to_numpy(float), y=own["row"].to_numpy(), label=kind, **more)
         panel.set_yticks(list(places.values()), list(places), parse_math=False)
-        panel.set_xlabel(f"held-out {score}")
+        panel.set(ylim=(0.5 - len(places), 0.5), xlabel=f"held-out {score}")
         legend_above(panel)
-    return drawn(axes, scores)
+    return drawn([panel], scores)
 
 
 def draw_scores_over_steps(
@@ -188,19 +202,17 @@ def draw_scores_over_steps(
     with panels(len(signals), ax=ax, columns=across, width=PLOT_WIDTH + across, height=2.6, sharey=True) as axes:
         for panel, name in zip(axes, signals, strict=True):
             here = scores[names == name]
-            seen = set[str]()
-            for network, own in here.groupby("network", sort=False):
-                kind = kinds[str(network)]
-                look, steps = _look(kind, own_kind), own["step"].to_numpy(int) + 1
-                width = 2.4 if kind == own_kind else 1.0
-                label = None if kind in seen else kind
-                panel.plot(steps, own["score"].to_numpy(float), linewidth=width, label=label, **look.line())
-                numbered(panel, steps)
-                seen.add(kind)
+            for kind, own in here.groupby(here["network"].map(kinds), sort=False):
+                look = {"linewidth": 2.4 if kind == own_kind else 1.0, **_look(str(kind), own_kind).line()}
+                draw_median_line(own.assign(value=own["score"]), ax=panel, each=True, label=kind, **look)
+            numbered(panel, np.unique(here["step"].to_numpy(int) + 1))
             panel.set_title(name if len(signals) > 1 else "", parse_math=False)
             panel.set_xlabel("after step")
         axes[0].set_ylabel(f"held-out {score}")
-        legend_above(axes[0])
+        figure = axes[0].get_figure(root=True)
+        # Above one of several panels it would stand over the panel's title.
+        above = figure if len(axes) > 1 and ours(axes[0]) else None
+        _ = legend_above(axes[0]) if above is None else figure_legend(above, *entries(axes[0]))
     return drawn(axes, scores)
 
 

@@ -226,13 +226,19 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.set_yticks([place + 0.5 for place in places], [names[place] for place in places], parse_math=False, rotation=0)
 
 
-def name_across(ax: Axes, names: Sequence[str]) -> None:
-    """Name the columns of a map, aslant where names are long, or every so many where there is no room for more."""
+def name_across(ax: Axes, names: Sequence[str], *, middle: float = 0.5) -> None:
+    """Name the columns of a map, aslant where names are long, or every so many where there is no room for more.
+
+    Args:
+        ax: where the map is.
+        names: the columns' names.
+        middle: where the middle of the first column is.
+    """
     longest, larger = max(map(len, names)), points("xtick.labelsize") / SMALL
     turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if longest > 6 else {}
     room = ax.bbox.width / ax.figure.dpi / ((_LINE if longest > 6 else longest * _WIDE) * larger)
     shown = range(0, len(names), -(-len(names) // max(int(room), 1)))
-    ax.set_xticks([place + 0.5 for place in shown], [names[place] for place in shown], parse_math=False, **turned)
+    ax.set_xticks([place + middle for place in shown], [names[place] for place in shown], parse_math=False, **turned)
 
 
 def say_scale(ax: Axes, norm: Normalize, form: str = ".2g", *, label: str = "") -> None:

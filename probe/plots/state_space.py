@@ -102,7 +102,7 @@ def trajectories(
         noun: what one step reads, such as `bit`.
         figsize: inches of a new figure, (width, height), or None.
         title: of the panel, or None.
-        palette: the colours of the steps, or of the values of `hue`, as in seaborn: a name, a list, a dict or the like.
+        palette: the colours of the steps, or of the values of `hue`, as in seaborn: a name, a list or a dict.
         ax: where to draw, or None for a new figure of pyplot's.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack, overload
@@ -17,17 +17,17 @@ from ..recurrent.signals import Units
 from .concepts import Levels, levels
 from .keywords import plot_arguments
 from .legends import LINES, Key, name_lines, numbered, spread
-from .networks import name_columns
 from .panels import drawn, panels
 from .recorded import Chosen, chosen
+from .sequences import name_across
 from .style import STEPS, WIDEST, ShownAxes, colours, inks, lines_unless_set, ours, palette_colours
 
 #: Where no units are named, at most so many are drawn; named ones need a figure of another size.
 UNITS = 12
 #: The ends of the band around a mean: the middle half of the values.
 MIDDLE_HALF = (25, 75)
-#: What a table has for this file alone: the number of the panel, and of the line in it.
-_OWN = ["panel", "line"]
+#: What a table has for this file alone: the number of the panel, of the line in it, and where a value stands.
+_OWN = ["panel", "line", "place"]
 
 
 class _Options(TypedDict, total=False):
@@ -69,6 +69,18 @@ class _Panel:
     col: Any = None
 
 
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What a caller asked for; `whole`: whether the figure comes back also of a single panel."""
+
+    ax: Any
+    figsize: Any
+    title: str | None
+    hue: Any
+    col: Any
+    whole: bool
+
+
 @overload
 def traces(recording: Any, *, units: None = None, ax: None = None, **options: Unpack[_Options]) -> Figure: ...
 @overload
@@ -76,7 +88,9 @@ def traces(recording: Any, *, units: int, ax: None = None, **options: Unpack[_Op
 @overload
 def traces(recording: Any, *, units: Units = None, ax: Axes, **options: Unpack[_Options]) -> Axes: ...
 @overload
-def traces(recording: Any, *, units: Units = None, ax: Any = None, **options: Unpack[_Options]) -> Any: ...
+def traces(recording: Any, *, units: Units, ax: None = None, **options: Unpack[_Options]) -> Axes | Figure: ...
+@overload
+def traces(recording: Any, *, units: Units = None, ax: Any, **options: Unpack[_Options]) -> Any: ...
 @plot_arguments()
 def traces(
     recording: Any,
@@ -127,19 +141,17 @@ def traces(
         one = _first(one, np.nanstd(one.values, axis=(0, 1)))
     shown = _panels(one, col, list(one.units))
     frame = _over_steps(one, shown, groups)
-    with _grid(shown, ax, figsize, title, groups.key) as axes:
-        for place, panel in enumerate(axes):
-            values = one.values[:, :, shown[place].unit]
-            # What holds whole numbers jumps from one to the next.
-            jumps = bool((values == values.round())[one.real].all())
-            _draw_means(panel, frame[frame["panel"] == place], groups.key, jumps=jumps)
-            panel.set_title(shown[place].title, parse_math=False)
-            numbered(panel, one.layer.after, most=6 if len(axes) > 1 else 10)
-        _titles(axes, one.layer.step_label(noun), "mean and middle half")
-        if title is None:
-            _say_how_many(axes, len(one.units), count, "that vary most")
-        name_lines(axes, _ends(frame), groups.key)
-    return drawn(axes, _tidy(frame, hue=hue, col=col), whole=units is None and col is None and ax is None)
+    asked = _Asked(ax, figsize, title, hue, col, whole=units is None and col is None and ax is None)
+
+    def draw(panel: Axes, which: _Panel, rows: pd.DataFrame) -> None:
+        values = one.values[:, :, which.unit]
+        # What holds whole numbers jumps from one to the next.
+        _draw_means(panel, rows, groups.key, jumps=bool((values == values.round())[one.real].all()))
+        numbered(panel, one.layer.after, most=6 if len(shown) > 1 else 10)
+
+    left_out = "" if len(one.units) == count else f"{len(one.units)} of {count} units, those that vary most"
+    about = (one.layer.step_label(noun), "mean and middle half", left_out)
+    return _draw(draw, shown, frame, groups.key, asked=asked, about=about)
 
 
 def _over_steps(one: Chosen, shown: Sequence[_Panel], groups: _Groups) -> pd.DataFrame:
@@ -178,8 +190,10 @@ def against(recording: Any, concept: Any, *, units: int, ax: None = None, **opti
 def against(recording: Any, concept: Any, *, units: Units = None, ax: Axes, **options: Unpack[_Options]) -> Axes: ...
 @overload
 def against(
-    recording: Any, concept: Any, *, units: Units = None, ax: Any = None, **options: Unpack[_Options]
-) -> Any: ...
+    recording: Any, concept: Any, *, units: Units, ax: None = None, **options: Unpack[_Options]
+) -> Axes | Figure: ...
+@overload
+def against(recording: Any, concept: Any, *, units: Units = None, ax: Any, **options: Unpack[_Options]) -> Any: ...
 @plot_arguments()
 def against(
     recording: Any,
@@ -227,27 +241,20 @@ def against(
     """
     one = chosen(recording, layer=layer, signal=signal, units=units)
     count, over = len(one.units), levels(concept, one, "concept", name)
-    correlated = _correlations(one, over)
-    if units is None:
-        order = np.abs(np.nan_to_num(correlated)) if over.numeric else over.shares(one.values)
-        one, correlated = _first(one, order), correlated[_strongest(order)]
+    one, named = _that_follow(one, over, every=units is not None)
     groups = _lines(one, over, hue, noun, palette)
-    several_units = len(one.units) > 1
-    named = [_with_r(unit, r, several_units) for unit, r in zip(one.units, correlated, strict=True)]
     shown = _panels(one, col, named)
     frame = _over_values(one, shown, over, groups)
-    with _grid(shown, ax, figsize, title, groups.key) as axes:
-        for place, panel in enumerate(axes):
-            _draw_curves(panel, frame[frame["panel"] == place], groups.key, joined=over.numeric)
-            panel.set_title(shown[place].title, parse_math=False)
-            if not over.numeric:
-                name_columns(panel, list(over.labels))
-        _titles(axes, over.title, "mean over sequences")
-        if title is None:
-            _say_how_many(axes, len(one.units), count, "that follow the concept most")
-        name_lines(axes, _ends(frame), groups.key)
-    table = _tidy(frame.drop(columns="place"), hue=hue, col=col)
-    return drawn(axes, table, whole=units is None and col is None and ax is None)
+    asked = _Asked(ax, figsize, title, hue, col, whole=units is None and col is None and ax is None)
+
+    def draw(panel: Axes, which: _Panel, rows: pd.DataFrame) -> None:
+        _draw_curves(panel, rows, groups.key, joined=over.numeric)
+        if not over.numeric:
+            name_across(panel, over.labels, middle=0.0)
+
+    left_out = "" if len(one.units) == count else f"{len(one.units)} of {count} units, those that follow it most"
+    about = (over.title, "mean over sequences", left_out)
+    return _draw(draw, shown, frame, groups.key, asked=asked, about=about)
 
 
 def _over_values(one: Chosen, shown: Sequence[_Panel], over: Levels, groups: _Groups) -> pd.DataFrame:
@@ -333,10 +340,38 @@ def _panels(one: Chosen, col: Any, titles: Sequence[str]) -> list[_Panel]:
     ]
 
 
-def _tidy(frame: pd.DataFrame, *, hue: Any, col: Any) -> pd.DataFrame:
-    """Return the table of what was drawn, without what was not asked for."""
-    unasked = [name for name, given in (("hue", hue), ("col", col)) if given is None]
-    return frame.drop(columns=[*_OWN, *unasked])[frame["mean"].notna()].reset_index(drop=True)
+def _draw(
+    draw: Callable[[Axes, _Panel, pd.DataFrame], None],
+    shown: Sequence[_Panel],
+    frame: pd.DataFrame,
+    key: Key,
+    *,
+    asked: _Asked,
+    about: tuple[str, str, str],
+) -> Any:
+    """Draw each panel, say what stands beside them, and return what a plot returns.
+
+    Args:
+        draw: draws one panel from its rows.
+        shown: the panels.
+        frame: the rows of all panels.
+        key: what the lines mean.
+        asked: what the caller asked for.
+        about: the titles of the axes, and what stands above a new figure without a title, if anything does.
+    """
+    with _grid(shown, asked, key) as axes:
+        for place, panel in enumerate(axes):
+            draw(panel, shown[place], frame[frame["panel"] == place])
+            panel.set_title(shown[place].title, parse_math=False)
+        below, beside, above = about
+        _titles(axes, below, beside)
+        figure = axes[0].get_figure()
+        if above and asked.title is None and figure is not None and ours(axes[0]):
+            _ = figure.suptitle(above, fontsize="medium")
+        name_lines(axes, _ends(frame), key)
+    unasked = [name for name, given in (("hue", asked.hue), ("col", asked.col)) if given is None]
+    table = frame.drop(columns=[*_OWN, *unasked], errors="ignore")[frame["mean"].notna()].reset_index(drop=True)
+    return drawn(axes, table, whole=asked.whole)
 
 
 def _ends(frame: pd.DataFrame) -> list[float]:
@@ -345,11 +380,14 @@ def _ends(frame: pd.DataFrame) -> list[float]:
     return [float(rows["mean"].iloc[-1]) for _, rows in last.groupby("line")]
 
 
-def _say_how_many(axes: Sequence[Axes], shown: int, count: int, which: str) -> None:
-    """Say above a new figure that some units are not in it."""
-    figure = axes[0].get_figure()
-    if shown < count and figure is not None and ours(axes[0]):
-        _ = figure.suptitle(f"{shown} of {several(count, 'unit')}, those {which}", fontsize="medium")
+def _that_follow(one: Chosen, over: Levels, *, every: bool) -> tuple[Chosen, list[str]]:
+    """Return the units that follow a concept most, or all in their own order, and the titles of their panels."""
+    correlated = _correlations(one, over)
+    if not every:
+        order = np.abs(np.nan_to_num(correlated)) if over.numeric else over.shares(one.values)
+        one, correlated = _first(one, order), correlated[_strongest(order)]
+    short = len(one.units) > 1
+    return one, [_with_r(unit, r, short) for unit, r in zip(one.units, correlated, strict=True)]
 
 
 def _with_r(unit: str, r: float, short: bool) -> str:
@@ -393,20 +431,19 @@ def _middle(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return mean, low, high
 
 
-def _grid(
-    shown: Sequence[_Panel], ax: Any, figsize: Any, title: str | None, key: Key
-) -> AbstractContextManager[Sequence[Axes]]:
-    """Return the panels of units: three abreast, or one of a column's width, as high as the names of lines need."""
+def _grid(shown: Sequence[_Panel], asked: _Asked, key: Key) -> AbstractContextManager[Sequence[Axes]]:
+    """Return the panels: three abreast, or one of a column's width, as high as the names of lines need."""
+    same: dict[str, Any] = {"ax": asked.ax, "figsize": asked.figsize, "title": asked.title}
     if len(shown) == 1:
-        return panels(1, ax=ax, figsize=figsize, title=title, height=key.height)
-    if len(shown) > UNITS and figsize is None:
+        return panels(1, height=key.height, **same)
+    if len(shown) > UNITS and asked.figsize is None:
         raise ProbeError(
             f"A panel is drawn for each unit, and {several(len(shown), 'unit')} have no room on a page. Name at "
             f"most {UNITS}, leave units= out for those that matter most, give a figsize=, or draw a heatmap()."
         )
     down = -(-len(shown) // 3)
     wide: dict[str, Any] = {"columns": min(len(shown), 3), "width": WIDEST, "height": max(2.1, key.height / down)}
-    return panels(len(shown), ax=ax, figsize=figsize, title=title, sharex=True, **wide)
+    return panels(len(shown), sharex=True, **wide, **same)
 
 
 def _titles(axes: Sequence[Axes], below: str, beside: str) -> None:

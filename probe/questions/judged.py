@@ -191,6 +191,5 @@ def figure(answered: Answered, first: str, score: str, ways: Sequence[str] = (""
     with drawing():
         axes = new_figure(height=1.2 + 0.32 * len(best))[1]
         picture: Any = draw_scores(table, kinds_of(table), score=score, ax=axes[0, 0]).get_figure()
-        axes[0, 0].set_ylim(0.5 - len(best), 0.5)
         title, caption = "Where it can be read", "A row for each layer and signal; the line is the 95 % interval."
         return (drawn(picture, name=f"{answered.name}-scores", title=title, alt=first, caption=caption, data=shown),)

@@ -11,7 +11,7 @@ from commands import printed, started
 
 import probe
 
-HEAVY = ("torch", "numpy", "pandas", "xarray", "matplotlib", "sklearn", "scipy", "safetensors")
+HEAVY = ("torch", "numpy", "pandas", "xarray", "matplotlib", "sklearn", "scipy", "seaborn", "safetensors")
 LIST_LOADED = f"\nimport sys; print([name for name in {(*HEAVY, 'probe.report')!r} if name in sys.modules])\n"
 RUN = (
     "import contextlib, io, probe.command_line.main as main\nwith contextlib.redirect_stdout(io.StringIO()): main.run"
@@ -27,7 +27,7 @@ STAGES: list[list[tuple[str, tuple[str, ...], tuple[str, ...]]]] = [
     ],
     [
         ("import probe.report", ("torch", "matplotlib", "sklearn"), ()),
-        ("import probe; probe.plots.heatmap", ("sklearn",), ("matplotlib",)),
+        ("import probe; probe.plots.heatmap", ("sklearn", "seaborn"), ("matplotlib",)),
     ],
     [(f"{RUN}({words.split()!r})", HEAVY, ()) for words in ("--help", "--version", "record --help", "shwo")],
 ]

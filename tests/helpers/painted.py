@@ -143,10 +143,12 @@ def _listed(artist: ScalarMappable) -> bool:
 
 
 def _keys(legend: Legend) -> Iterator[str]:
-    """Yield the entries of a legend whose key has the colour of another role than its text says."""
+    """Yield the entries of a legend that have no name or no key, or a key in the colour of another role."""
     for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
-        role = called(text.get_text())
-        for colour in _painted(handle) if handle is not None else ():
+        role, colours = called(text.get_text()), list(_painted(handle)) if handle is not None else []
+        if not text.get_text().strip() or not colours:
+            yield f"the entry {text.get_text()!r} of a legend has no name or no key"
+        for colour in colours:
             if role in ROLES and meaning(colour) != role:
                 yield f"the key of {text.get_text()!r} is drawn as {meaning(colour)!r}"
 

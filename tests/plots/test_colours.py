@@ -113,6 +113,8 @@ BROKEN: dict[str, Callable[[Axes], Any]] = {
     "the key of 'planted' is drawn as 'trained'": lambda ax: ax.legend(
         [line(ax, PLANTED, label="_"), line(ax, TRAINED, label="_")][1:], ["planted"]
     ),
+    "the entry '' of a legend": lambda ax: ax.legend([line(ax, INK)], [""]),
+    "the entry 'gone' of a legend": lambda ax: ax.legend([line(ax, INK, linestyle="none")], ["gone"]),
     "is not in the table": lambda ax: ax.bar([0, 1], [1, 2], color="tomato"),
     "AxesImage has the colours 'viridis'": lambda ax: ax.imshow(np.eye(2), cmap="viridis"),
 }

@@ -164,10 +164,8 @@ def draw(frame: pd.DataFrame, *, threshold: float | None = None) -> Axes:
     if rows.empty:
         raise ProbeError("The table has no direction_score; measure the question first.")
     rows = rows.rename(columns={"kind": "metric", "score": "value"})
-    ax = draw_dots(rows, COLUMNS, thresholds=None if threshold is None else {"ols": threshold})
-    ax.axhline(0, color="black", linewidth=0.8, linestyle=":", zorder=0)
-    ax.set_ylabel("interchange score")
-    return ax
+    bounds = None if threshold is None else {"ols": threshold}
+    return draw_dots(rows, COLUMNS, value="interchange score", zero=True, thresholds=bounds)
 
 
 def scores_by_kind(frame: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from ...methods.causal.interchange import Interchange, Scores
 from ...methods.causal.pairs import Pairs, Put, along, columns, whole
 from ...methods.causal.support import FAR
 from ...methods.causal.task import Task
-from ...plots.networks import draw_dots
+from ...plots.networks import BESIDE, draw_dots
 from ...plots.study_figures import labels
 from ...subjects.answers import right_answer, takes_levels, task_of
 from ...subjects.ends import Ends, alike, ends_of
@@ -291,9 +291,8 @@ def draw(frame: pd.DataFrame) -> Axes:
     column = "followed" if "followed" in rows else "shift"
     rows = rows.rename(columns={"patched": "metric", column: "value"})
     names = list(rows["metric"].unique())
-    ax = draw_dots(rows, dict(zip(names, labels(names, 34), strict=True)))
-    ax.set_ylabel("answers that follow" if column == "followed" else "share of the way")
-    return ax
+    value = "answers that follow" if column == "followed" else "share of the way"
+    return draw_dots(rows, dict(zip(names, labels(names, BESIDE), strict=True)), value=value)
 
 
 def tell(answered: Answered) -> Told:

@@ -52,10 +52,8 @@ def draw_columns(
     """Draw the share of each signal in a column, every network a dot, its controls beside it."""
     shares = only(frame, metric=metric)
     labels = {str(signal): name(str(signal)) for signal in shares["signal"].unique()}
-    ax = draw_dots(shares.assign(metric=shares["signal"]), labels, thresholds=thresholds, ax=ax)
-    ax.axhline(0, color="black", linewidth=0.6, zorder=0)
-    ax.set_ylabel("share of the change")
-    return ax
+    rows = shares.assign(metric=shares["signal"])
+    return draw_dots(rows, labels, value="share of the change", zero=True, thresholds=thresholds, ax=ax)
 
 
 def draw_ranked(frame: pd.DataFrame, metric: str, label: str) -> Axes:

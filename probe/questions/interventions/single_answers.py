@@ -276,9 +276,8 @@ def _right(group: Sequence[Subject], pairs: Pairs) -> tuple[np.ndarray, list[np.
 
 def draw(frame: pd.DataFrame) -> Axes:
     """Draw for each network the share of answers that follow one direction, and the whole state."""
-    ax = draw_dots(frame, {"worst_followed": "their\ndirection", "worst_followed_whole": "the\nwhole state"})
-    ax.set_ylabel("share of answers that follow")
-    return ax
+    names = {"worst_followed": "their\ndirection", "worst_followed_whole": "the\nwhole state"}
+    return draw_dots(frame, names, value="share of answers that follow")
 
 
 def tell(answered: Answered) -> Told:

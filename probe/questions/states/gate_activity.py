@@ -20,7 +20,7 @@ from ...evidence.claims import called
 from ...evidence.measurements import FITTED_HEADS, ROLES, measurement, tabulate
 from ...methods.probing.prefixes import StepStates, check_aligned
 from ...number_of_controls import RANDOM_NETWORKS
-from ...plots.legends import figure_legend, spread
+from ...plots.legends import entries, figure_legend, spread
 from ...plots.networks import draw_median_line
 from ...plots.study_figures import shortened
 from ...plots.style import ROLE_STYLE, new_figure
@@ -140,8 +140,7 @@ def draw(frame: pd.DataFrame, *, labels: tuple[str, str] = ("true", "false")) ->
             row[0].set_ylabel(shortened(layer, 16))
     for ax, gate in zip(axes[0], gates, strict=True):
         ax.set_title(_named("", gate))
-    handles = {name: one for ax in axes.ravel() for one, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    _ = figure_legend(figure, list(handles.values()), list(handles), most=2)
+    _ = figure_legend(figure, *entries(*axes.ravel()), most=2)
     figure.supxlabel(
         "steps read" + f" ({LAYERS} of {len(layers)} layers)" * (len(layers) > LAYERS), fontsize="medium"
     )
