@@ -27,6 +27,8 @@ from .style import AMOUNTS, PLOT_WIDTH, SIGNS, SMALL, TALLEST, WIDEST, colour_ma
 _ASIDE, _LETTER, _ROW = 1.0, 0.088, 0.17
 #: Inches that the name of a column takes, a letter of 10 points across, and its line where it stands aslant.
 _WIDE, _LINE = 0.1, 0.19
+#: Names of columns that have more letters stand aslant.
+SHORT = 6
 #: So many cells are drawn as vectors in formats that have them.
 _VECTORS = 2_000
 #: More units than these, where none are named, are put in order: those that go alike stand together.
@@ -235,8 +237,8 @@ def name_across(ax: Axes, names: Sequence[str], *, middle: float = 0.5) -> None:
         middle: where the middle of the first column is.
     """
     longest, larger = max(map(len, names)), points("xtick.labelsize") / SMALL
-    turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if longest > 6 else {}
-    room = ax.bbox.width / ax.figure.dpi / ((_LINE if longest > 6 else longest * _WIDE) * larger)
+    turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if longest > SHORT else {}
+    room = ax.bbox.width / ax.figure.dpi / ((_LINE if longest > SHORT else longest * _WIDE) * larger)
     shown = range(0, len(names), -(-len(names) // max(int(room), 1)))
     ax.set_xticks([place + middle for place in shown], [names[place] for place in shown], parse_math=False, **turned)
 

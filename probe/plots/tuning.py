@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
 from ..recurrent.signals import Units
-from .concepts import Levels, levels
+from .concepts import levels
 from .keywords import plot_arguments
 from .panels import drawn, panels
-from .recorded import Chosen, chosen, words
-from .sequences import name_across, name_rows, paint_cells, say_scale, scale_of
+from .recorded import chosen, words
+from .sequences import SHORT, name_across, name_rows, paint_cells, say_scale, scale_of
 from .style import SIGNS, TALLEST, WIDEST, colour_map, unless_set
 
 #: Standard deviations of a unit at which a colour is full: a unit that holds the concept reaches about so much.
@@ -69,38 +70,61 @@ def tuning(
     """
     one = chosen(recording, layer=layer, signal=signal, units=units)
     over = levels(concept, one, "concept", name)
-    table = tuned(one, over)
-    shown = table.pivot(index="unit", columns="place", values="z" if z_score else "mean")
-    scores = shown.reindex(list(dict.fromkeys(one.indices)))
-    if units is None:
-        scores = scores.iloc[clustered(table.pivot(index="unit", columns="place", values="z").loc[scores.index])]
-    height = min(1.2 + _ROW * len(scores), TALLEST)
-    width = min(max(2.2 + _COLUMN * len(over.values), 3.6), WIDEST)
-    with panels(1, ax=ax, figsize=figsize, title=title, width=width, height=height) as axes:
-        draw_tuning(axes[0], scores, over.labels, signal=one.signal, z_score=z_score, cmap=cmap)
-        axes[0].set_xlabel(over.title, parse_math=False)
-    return drawn(axes, table.drop(columns="place"))
-
-
-def tuned(one: Chosen, over: Levels) -> pd.DataFrame:
-    """Return the mean of each unit at each value of a concept, a row each, and the place of the value."""
     here = over.codes >= 0
-    values, codes = one.values[here], over.codes[here]
-    which = codes == np.arange(len(over.values))[:, None]
-    counts = which.sum(axis=1)
-    means, spread = (which @ values) / counts[:, None], values.std(axis=0)
+    table = tuned(one.values[here], over.codes[here], len(over.values))
+    shown = spread_out(table, "z" if z_score else "mean", one.indices)
+    if units is None:
+        shown = shown.iloc[clustered(spread_out(table, "z", one.indices))]
+    width, height = map_size(len(shown), over.labels)
+    with panels(1, ax=ax, figsize=figsize, title=title, width=width, height=height) as axes:
+        draw_tuning(axes[0], shown, over.labels, signal=one.signal, z_score=z_score, cmap=cmap)
+        axes[0].set_xlabel(over.title, parse_math=False)
+    named = {"unit": [one.indices[unit] for unit in table["unit"]], "concept": over.shown * len(one.indices)}
+    return drawn(axes, table.assign(**named)[["unit", "concept", "mean", "z", "n", "share"]])
+
+
+def map_size(rows: int, labels: Sequence[str]) -> tuple[float, float]:
+    """Return the inches of a figure in which so many rows have room above the names of columns."""
+    longest = max(map(len, labels))
+    aslant = 0.055 * longest if longest > SHORT else 0.0
+    height = max(1.2 + aslant + _ROW * rows, 2.4 + aslant)
+    return min(max(2.2 + _COLUMN * len(labels), 3.8), WIDEST), min(height, TALLEST)
+
+
+def tuned(states: np.ndarray, codes: np.ndarray, count: int) -> pd.DataFrame:
+    """Return the mean of each unit at each value of a concept, a row each.
+
+    Args:
+        states: (state, unit).
+        codes: which value each state has, (state,), from 0.
+        count: of values.
+
+    Returns:
+        unit: its number; place: of the value; mean; z: in standard deviations of the unit from its own mean; n: of
+        states; share: of the unit's variance, how much lies between values.
+    """
+    which = codes == np.arange(count)[:, None]
+    counts, (size, units) = which.sum(axis=1), states.shape
+    means = np.divide(which @ states, counts[:, None], out=np.full((count, units), np.nan), where=counts[:, None] > 0)
     # What is left of a unit that does not move is rounding.
-    spread = np.where(np.ptp(values, axis=0) > 0, spread, np.inf)
+    spread = np.where(np.ptp(states, axis=0) > 0, states.std(axis=0), np.inf)
+    z = (means - states.mean(axis=0)) / spread
+    share = np.nansum(counts[:, None] * z**2, axis=0) / size
     frame = {
-        "unit": np.repeat(one.indices, len(counts)),
-        "place": np.tile(np.arange(len(counts)), len(one.indices)),
-        "concept": over.shown * len(one.indices),
+        "unit": np.repeat(np.arange(units), count),
+        "place": np.tile(np.arange(count), units),
         "mean": means.T.ravel(),
-        "z": ((means - values.mean(axis=0)) / spread).T.ravel(),
-        "n": np.tile(counts, len(one.indices)),
-        "share": np.repeat(over.shares(one.values), len(counts)),
+        "z": z.T.ravel(),
+        "n": np.tile(counts, units),
+        "share": np.repeat(share, count),
     }
     return pd.DataFrame(frame)
+
+
+def spread_out(table: pd.DataFrame, column: str, names: Sequence[Any]) -> pd.DataFrame:
+    """Return a column of a table of `tuned` as a map: a row a unit, by its name, a column a value."""
+    shown = table.pivot(index="unit", columns="place", values=column)
+    return shown.set_axis(list(names), axis="index")
 
 
 def clustered(scores: pd.DataFrame) -> list[int]:
@@ -110,7 +134,7 @@ def clustered(scores: pd.DataFrame) -> list[int]:
 
     if len(scores) < 3:
         return list(range(len(scores)))
-    tree = linkage(scores.to_numpy(float), "average", optimal_ordering=len(scores) <= _BEST_ORDER)
+    tree = linkage(np.nan_to_num(scores.to_numpy(float)), "average", optimal_ordering=len(scores) <= _BEST_ORDER)
     return leaves_list(tree).tolist()
 
 
@@ -138,4 +162,4 @@ def draw_tuning(
     ax.set_title(words(signal), parse_math=False)
     ax.set_ylabel("unit")
     name_across(ax, list(map(str, labels)))
-    say_scale(ax, norm, label="mean, in SD of the unit" if z_score else "mean")
+    say_scale(ax, norm, label="mean, in SD\nof the unit" if z_score else "mean")

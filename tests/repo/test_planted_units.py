@@ -52,4 +52,7 @@ def test_ten_lines_of_text_have_the_colour_of_the_unit_and_the_concept_below(tmp
 
 def test_a_network_without_symbols_shows_no_text(tmp_path: Path) -> None:
     """Numbers have no letters."""
-    assert [one.name for one in shown(NETWORKS["a rate"], tmp_path).figures] == ["best-unit-it-scores"]
+    assert [one.name for one in shown(NETWORKS["a rate"], tmp_path).figures] == [
+        "best-unit-it-tuning",
+        "best-unit-it-scores",
+    ]

@@ -32,6 +32,20 @@ def test_the_planted_unit_is_found_beside_its_controls(of_planted: Report) -> No
     assert 0 < value(reading, "score", role="null", network="step alone", signal="cell_state") < 0.7
 
 
+def test_the_first_picture_of_the_unit_question_is_every_unit_against_the_concept(of_planted: Report) -> None:
+    """The planted unit's mean is the count itself, and the words name where it is lowest and highest."""
+    tuning = of_planted.findings["best-unit-ones"].figures[0]
+    assert tuning.name == "best-unit-ones-tuning"
+    own = tuning.data[tuning.data["unit"] == 0]
+    assert own["mean"].to_numpy() == pytest.approx(0.1 * own["concept"].astype(float).to_numpy(), abs=1e-5)
+    assert own["share"].to_numpy() == pytest.approx(np.ones(len(own)))
+    counts = own["n"].to_numpy()
+    mean = own["mean"].to_numpy() @ counts / counts.sum()
+    spread = np.sqrt((own["mean"].to_numpy() - mean) ** 2 @ counts / counts.sum())
+    assert own["z"].to_numpy() == pytest.approx((own["mean"].to_numpy() - mean) / spread, abs=1e-4)
+    assert "Unit 0 is lowest at 0 (" in tuning.alt
+
+
 def test_the_answer_follows_the_planted_unit_alone(of_planted: Report) -> None:
     """Put into another run it gives all answers, and controls do not; its ablation alone costs; programs are told."""
     found = of_planted.findings

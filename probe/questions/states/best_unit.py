@@ -18,7 +18,7 @@ from ...subjects.subject import Subject, as_subjects
 from ..judged import Judged, above_every_control, elsewhere, figure, judged, meant, named, rows_of, where
 from ..question import Answered, Question, Told
 from ..readings import READ, compared, key_of, points_of, told_by_step, why_unread
-from . import coloured_text
+from . import coloured_text, tuning
 
 
 def question(subject: Subject, name: str) -> Question:
@@ -83,11 +83,12 @@ def tell(answered: Answered, name: str) -> Told:
     shown = f"{score}; by one map, the share read exactly" if exact and not is_named else score
 
     def pictures() -> tuple[DataFigure, ...]:
-        made = figure(answered, first, shown, (WITHIN, ONE_MAP))
-        if not subject.symbols or not best.units:
+        at, units = (best.layer, Signal(best.signal)), [int(unit) for unit in best.units.split()]
+        all_units = tuning.figure(subject, name, answered.name, at, units)
+        made = (all_units, *figure(answered, first, shown, (WITHIN, ONE_MAP)))
+        if not subject.symbols or not units:
             return made
-        unit, at = int(best.units.split()[0]), (best.layer, Signal(best.signal))
-        return (*made, coloured_text.figure(subject, name, answered.name, unit, at))
+        return (*made, coloured_text.figure(subject, name, answered.name, units[0], at))
 
     return Told({"answer": answer, "setup": setup}, pictures)
 

@@ -102,7 +102,7 @@ def _figure(answered: Answered, alt: str) -> DataFigure:
     networks = list(dict.fromkeys(only(table, metric="variance")["network"]))[:2]
     concepts = only(table, metric="concept")
     concept = subject.concepts[str(concepts["kind"].iloc[0])]
-    edges, names = _groups(concept, concepts["value"].to_numpy(float))
+    edges, names = value_groups(concept, concepts["value"].to_numpy(float))
     of_names = concept.is_categorical
     inks = name_colours(len(names)) if of_names else colours(len(names), VALUES)
     with drawing():
@@ -135,7 +135,7 @@ def _states(ax: Axes, own: pd.DataFrame, edges: np.ndarray, inks: list[str]) -> 
         scatter(ax, *places.loc[group == number, _AXES].to_numpy(float).T, color=ink)
 
 
-def _groups(concept: Known, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def value_groups(concept: Known, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Return where each group of values but the first begins, and the groups' names, from low to high."""
     levels = concept.levels
     if len(levels) <= MOST_VALUES:
