@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..intervals import median_interval
 from ..recurrent.random_weights import FRESH, SHUFFLED, kind_of
@@ -83,7 +84,8 @@ def draw_dots(
         beside = np.linspace(-width / 4, width / 4, len(own)) if len(own) > 1 else np.zeros(len(own))
         centre = np.full(len(own), column + (place - (len(looks) - 1) / 2) * width)
         data: dict[str, Any] = {values: own.to_numpy(float), "ax": panel}
-        seaborn.pointplot(**data, **{names: centre}, orient=names, color=looks[role].color, **_BAR)
+        if own.notna().all():
+            seaborn.pointplot(**data, **{names: centre}, orient=names, color=looks[role].color, **_BAR)
         _marks(looks[role], 4.5, **data, **{names: centre + beside}, alpha=0.9, label=role)
     for column, metric in enumerate(metrics):
         if thresholds and metric in thresholds:
@@ -121,21 +123,32 @@ def draw_median_line(
     """
     import seaborn
 
-    columns = frame.pivot(index="network", columns=at, values="value").to_numpy(float).T
-    # A band over some of the steps only would look like certainty at the others.
-    banded = not each and all(median_interval(column) for column in columns)
-    seaborn.lineplot(
-        x=frame[at].to_numpy(float) + (at == "step"),
-        y=frame["value"].to_numpy(float),
-        units=frame["network"].to_numpy() if each else None,
-        estimator=None if each else "median",
-        errorbar=_ends if banded else None,
-        err_kws={"alpha": 0.15, "linewidth": 0},
-        legend=False,
-        ax=ax,
-        # Marks at 0 or 1 stand on the edge of the axes, and are whole.
-        **{"color": color, "markeredgecolor": color, "markeredgewidth": 1, "clip_on": False, **look},
-    )
+    for own in [own for _, own in frame.groupby("network")] if each else [frame]:
+        table = own.pivot(index="network", columns=at, values="value")
+        known = table.notna().any()
+        if not known.any():
+            continue
+        # A band over some of the steps only would look like certainty at the others.
+        banded = all(median_interval(column) for column in table.to_numpy(float).T)
+        seaborn.lineplot(
+            x=own[at].to_numpy(float) + (at == "step"),
+            y=own["value"].to_numpy(float),
+            estimator="median",
+            errorbar=_ends if banded else None,
+            err_kws={"alpha": 0.15, "linewidth": 0},
+            legend=False,
+            ax=ax,
+            # Marks at 0 or 1 stand on the edge of the axes, and are whole.
+            **{"color": color, "markeredgecolor": color, "markeredgewidth": 1, "clip_on": False, **look},
+        )
+        _break(ax.get_lines()[-1], known.index[~known].to_numpy(float) + (at == "step"))
+
+
+def _break(line: Line2D, gaps: np.ndarray) -> None:
+    """Break a line where nothing was measured, which seaborn would bridge."""
+    if len(gaps):
+        points = np.concatenate([np.array(line.get_data()).T, np.column_stack([gaps, np.full(len(gaps), np.nan)])])
+        line.set_data(*points[np.argsort(points[:, 0])].T)
 
 
 def draw_role_lines(frame: pd.DataFrame, *, ax: Axes, at: str) -> Axes:

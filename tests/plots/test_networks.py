@@ -92,6 +92,21 @@ def test_a_band_lies_over_all_steps_or_none() -> None:
     assert bands == [1, 0]
 
 
+def test_where_nothing_was_measured_a_line_is_broken_and_a_bar_left_out() -> None:
+    """seaborn would join the steps on both sides, and would take the interval of the networks that are known."""
+    frame = measured()
+    frame = frame[(frame["metric"] == "first") & frame["role"].isin(["trained", "planted"])]
+    lacks = frame.assign(value=frame["value"].mask(frame["step"] == 1))
+    whole, broken = (draw_role_lines(one, ax=new_figure()[1][0, 0], at="step") for one in (frame, lacks))
+    for line, gap in zip(whole.lines, broken.lines, strict=True):
+        wanted = np.where(np.arange(1, 5) == 2, np.nan, line.get_ydata())
+        assert np.array_equal(gap.get_xydata(), np.stack([np.arange(1, 5), wanted], axis=1), equal_nan=True)
+    trained = frame[(frame["role"] == "trained") & (frame["step"] == 0)]
+    unknown = trained.assign(value=trained["value"].mask(trained["network"] == "trained/0"))
+    bars = [len(draw_dots(one, {"first": "first"}).lines) for one in (trained, unknown)]
+    assert bars[0] > bars[1]
+
+
 def test_a_dot_a_network_and_the_interval_of_their_median() -> None:
     """In the order of the networks, whatever that of the rows; a role that measured none is not named."""
     frame = measured()
