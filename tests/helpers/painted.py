@@ -21,7 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from probe.colours import ROLES, STEP, VALUE
-from probe.plots.style import AMOUNTS, ROLE_STYLE, SIGNS, STEPS, VALUES, ShownFigure
+from probe.plots.style import AMOUNTS, ROLE_STYLE, SIGNS, STEPS, VALUES, ShownFigure, name_colours
 
 #: Other words that name a role in a figure, alone or before a comma.
 CALLED = {
@@ -50,21 +50,25 @@ _MADE = "made_in_tests"
 #: How far a colour may lie from one of a scale, whose colours are between those of the table.
 _NEAR = 2.5 / 255
 #: The packages and modules of frames between a drawing function and the figure that is made for it.
-_BETWEEN = ("probe.plots.style", "contextlib", "jaxtyping", "typeguard")
+_BETWEEN = ("probe.plots.style", "probe.plots.panels", "matplotlib", "contextlib", "jaxtyping", "typeguard")
 _SCALES = {
     meaning: np.array([scale(place)[:3] for place in np.linspace(0, 1, 1024)])
     for meaning, scale in ((STEP, STEPS), (VALUE, VALUES))
 }
+#: The colours of names, of which a picture has 32 at the most.
+_NAMES = {to_rgb(colour) for count in range(1, 33) for colour in name_colours(count)}
 _ROLE_OF = {to_rgb(look.color): role for role, look in ROLE_STYLE.items()}
 
 
 def meaning(colour: Any) -> str | None:
-    """Return what a colour means: a role, a scale, "" for ink, grey and paper, or None if the table lacks it."""
+    """Return what a colour means: a role, a scale, a name, "" for ink, grey and paper, or None if it is not known."""
     rgb = to_rgb(colour)
     if max(rgb) - min(rgb) < 1e-6:
         return ""
     if rgb in _ROLE_OF:
         return _ROLE_OF[rgb]
+    if rgb in _NAMES:
+        return "name"
     return next((name for name, of in _SCALES.items() if np.abs(of - rgb).max(axis=1).min() < _NEAR), None)
 
 

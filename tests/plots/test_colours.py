@@ -18,7 +18,7 @@ from painted import DARK_PAGE, WHITE, contrast, faults, looked_at
 import probe
 from probe.colours import MEANINGS, OF_PAGES, ROLES, STEP, VALUE, of_role, parts
 from probe.plots import networks
-from probe.plots.style import GREY, INK, ROLE_STYLE, STEPS, VALUES, RoleStyle, colours, new_figure
+from probe.plots.style import GREY, INK, ROLE_STYLE, STEPS, VALUES, RoleStyle, colours, name_colours, new_figure
 
 FOLDER = Path(probe.__file__).parent
 #: The distance of two colours in OKLab that is kept between two meanings; .02 is just visible.
@@ -66,6 +66,15 @@ def test_every_colour_is_seen_on_both_pages_and_no_two_meanings_look_alike() -> 
         if (found := min(itertools.starmap(distance, itertools.product(SHOWN[one], SHOWN[other])))) < APART
     }
     assert near == {}
+
+
+@pytest.mark.parametrize("count", [2, 8, 20, 32])
+def test_names_have_hues_that_are_seen_on_both_pages(count: int) -> None:
+    """3:1 on white and on the dark page, as light as each other, so that none looks like more than another."""
+    found = name_colours(count)
+    assert len(set(found)) == count
+    assert min(contrast(*both) for both in itertools.product(found, (WHITE, DARK_PAGE))) >= 3
+    assert np.ptp([oklab(colour)[0] for colour in found]) < 0.1
 
 
 def test_the_letters_of_pages_have_colours_of_their_own() -> None:

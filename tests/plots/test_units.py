@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from recorded import FIXED, KINDS, MOVING, ROWS, TIME, recorded
+from recorded import FIXED, KINDS, MOVING, ROWS, TIME, recorded, recording_of
 from torch import nn
 
 import probe
@@ -138,3 +138,32 @@ def test_the_call_says_whether_axes_or_a_figure_come_back() -> None:
         assert isinstance(draw(units=0), Axes)
         ax = Figure().add_subplot()
         assert draw(ax=ax) is ax
+
+
+def test_names_are_not_joined_and_differ_by_marker_and_hue() -> None:
+    """They have no order: on the axis as dots alone, as lines each with its own look; all are in the legend."""
+    own = recorded("lstm").recording
+    dots: Any = against(own, FIXED, units=0)
+    assert {line.get_linestyle() for line in dots.get_lines()} == {"None"}
+    assert [one.get_text() for one in dots.get_xticklabels()] == ["high", "low"]
+    names = np.array([f"name {number:02d}" for number in np.arange(ROWS * TIME) % 20]).reshape(ROWS, TIME)
+    lines: Any = against(own, MOVING, hue=names, units=0)
+    looks = {(line.get_color(), line.get_marker()) for line in lines.get_lines()}
+    assert (len(looks), len({marker for _, marker in looks})) == (20, 8)
+    (legend,) = lines.figure.legends
+    keys = [(key.get_color(), key.get_marker()) for key in legend.legend_handles]
+    assert keys == [(line.get_color(), line.get_marker()) for line in lines.get_lines()]
+    assert [one.get_text() for one in legend.get_texts()] == sorted(set(names.ravel()))
+
+
+def test_a_figure_of_some_units_says_of_how_many() -> None:
+    """Above it, unless it has a title; one of all units says nothing."""
+    wide = recording_of(np.random.default_rng(0).normal(size=(5, 6, 20)))
+    for draw in (
+        lambda **more: traces(wide, **more),
+        lambda **more: against(wide, np.arange(6) * np.ones((5, 1)), **more),
+    ):
+        figure: Any = draw()
+        assert figure.get_suptitle().startswith("12 of 20 units, those that ")
+        assert draw(title="mine").get_suptitle() == "mine"
+        assert draw(units=[1, 2]).get_suptitle() == ""

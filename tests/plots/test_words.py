@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from painted import looked_at
 from PIL import Image
 from plotted import PANEL
 from recorded import FIXED, MOVING, ROWS, TIME, recorded
@@ -129,6 +130,7 @@ def test_a_palette_is_what_seaborn_takes() -> None:
     for palette in ("no colours", ["red"], {0: "red"}, 3):
         with refused():
             _ = plots.traces(own, hue=MOVING, units=0, palette=palette)
+    _ = looked_at()
 
 
 def test_every_plot_has_a_tidy_table_of_what_it_drew() -> None:
