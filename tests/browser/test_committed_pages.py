@@ -59,6 +59,23 @@ def test_a_page_of_the_counter_shows_before_it_tells(path: Path) -> None:
             assert seen["numerals"] <= 0.05 * seen["prose"]
 
 
+def test_words_and_figures_are_counted_outside_of_closed_folds(tmp_path: Path) -> None:
+    """Captions are words; what is folded, tables, navigation, the explorer and the words of pictures are none."""
+    picture = '<figure><svg viewBox="0 0 9 9"><text>no word</text></svg><figcaption>two words</figcaption></figure>'
+    parts = {
+        f"<main><p>three more words</p>{picture}</main>": (5, 1),
+        f"<details open><summary>one</summary><p>two</p>{picture}</details>": (4, 1),
+        f"<details><summary>one</summary><p>not this</p>{picture}</details>": (1, 0),
+        "<table><tr><td>not this</td></tr></table><nav>nor this</nav>": (0, 0),
+        f'<div class="explorer"><p>not this</p>{picture}</div>': (0, 0),
+    }
+    page = tmp_path / "page.html"
+    page.write_text(f"<!doctype html><title>t</title><body>{''.join(parts)}</body>", encoding="utf-8")
+    for seen in run("reading.mjs", page).values():
+        assert (seen["words"], seen["figures"]) == tuple(map(sum, zip(*parts.values(), strict=True)))
+        assert seen["height"] > 0
+
+
 def test_the_page_of_a_study_passes_every_check(tmp_path: Path) -> None:
     """Of an untrained network with a number and a category as concepts, whose name is markup, and an explorer.
 
