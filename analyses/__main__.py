@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from analyses import BUILD, NAMES, module_of
 from probe.command_line import shell
 from probe.command_line.shell import FAILED, UsageError, Whole, at_least_one, check, command, complain, emit
+from probe.storage.files import write_atomically
 
 if TYPE_CHECKING:
     from probe import Finding, Study
@@ -123,6 +124,9 @@ def _answer(
 def _written(finding: Finding, folder: Path, figures: Path | None) -> list[str]:
     """Write a finding, and return what is printed of it."""
     finding.write(folder)
+    for figure in finding.figures:
+        # A page shows one beside a link to it.
+        _ = write_atomically(folder / "figures" / f"{figure.name}.png", figure.png or b"")
     files = [folder / "figures" / f"{figure.name}.svg" for figure in finding.figures]
     return finding.lines(files if figures is None else finding.save_figures(figures / finding.question))
 

@@ -55,7 +55,6 @@ class DataFigure:
         caption: how to read it.
         data: the numbers drawn.
         svg: the picture as SVG.
-        png: the picture as PNG, or None where it was read from disk.
         figure: what it was drawn in, or None where it was read from disk.
     """
 
@@ -65,7 +64,6 @@ class DataFigure:
     caption: str
     data: pd.DataFrame
     svg: str
-    png: bytes | None = None
     figure: Figure | None = None
 
     def __repr__(self) -> str:
@@ -74,6 +72,18 @@ class DataFigure:
     def _repr_png_(self) -> bytes | None:
         """Show the picture in a notebook; one that was read from disk may be anybody's, and is not shown."""
         return self.png
+
+    @property
+    def png(self) -> bytes | None:
+        """The picture as PNG, drawn when it is asked for; None where it was read from disk."""
+        from ..report.svg import settled
+
+        if self.figure is None:
+            return None
+        buffer = io.BytesIO()
+        with settled(self.figure):
+            self.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+        return buffer.getvalue()
 
     @classmethod
     def from_figure(
@@ -87,18 +97,15 @@ class DataFigure:
         data: pd.DataFrame,
         max_bytes: int | None = None,
     ) -> DataFigure:
-        """Return a matplotlib figure as SVG and PNG, deterministic to the byte.
+        """Return a matplotlib figure as SVG, deterministic to the byte.
 
         Columns of a table of measurements that apply to none of the rows are left out of the data. `max_bytes` is
         what the SVG may weigh, see `probe.report.figure_to_svg`; None for its default.
         """
-        from ..report.svg import MAX_BYTES, figure_to_svg, settled
+        from ..report.svg import MAX_BYTES, figure_to_svg
 
-        buffer = io.BytesIO()
-        with settled(figure):
-            figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-            svg = figure_to_svg(figure, name=name, max_bytes=max_bytes or MAX_BYTES)
-        return cls(name, title, alt, caption, _applying(data), svg, buffer.getvalue(), figure)
+        svg = figure_to_svg(figure, name=name, max_bytes=max_bytes or MAX_BYTES)
+        return cls(name, title, alt, caption, _applying(data), svg, figure)
 
     def save(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write the picture for a paper or a talk, and return the paths: NAME.svg, NAME.pdf and NAME.png.
@@ -178,8 +185,6 @@ class Finding:
         for figure in self.figures:
             base = f"figures/{figure.name}"
             files |= {f"{base}.svg": figure.svg, f"{base}.csv": to_csv(figure.data)}
-            if figure.png is not None:
-                files[f"{base}.png"] = figure.png
             entries.append(
                 {"name": figure.name, "title": figure.title, "alt": figure.alt, "caption": figure.caption}
                 | {"data": f"figures/{figure.name}.csv", "svg": f"figures/{figure.name}.svg"}

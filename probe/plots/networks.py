@@ -84,7 +84,7 @@ def draw_dots(
         beside = np.linspace(-width / 4, width / 4, len(own)) if len(own) > 1 else np.zeros(len(own))
         centre = np.full(len(own), column + (place - (len(looks) - 1) / 2) * width)
         data: dict[str, Any] = {values: own.to_numpy(float), "ax": panel}
-        if own.notna().all():
+        if np.isfinite(_ends(own)).all() and own.notna().all():
             seaborn.pointplot(**data, **{names: centre}, orient=names, color=looks[role].color, **_BAR)
         _marks(looks[role], 4.5, **data, **{names: centre + beside}, alpha=0.9, label=role)
     for column, metric in enumerate(metrics):

@@ -30,7 +30,7 @@ def drawing() -> Iterator[None]:
     """Draw in the project's style; names that somebody gave are texts as they stand, `$` included, in any script."""
     settings: dict[Any, Any] = {"text.parse_math": False}
     with style(), matplotlib.rc_context(settings), warnings.catch_warnings():
-        # The PNG beside the finding has boxes there; the page has the letters.
+        # Pixels have boxes there; the page has the letters.
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")
         warnings.filterwarnings("ignore", r"Matplotlib currently does not support \w+ natively")
         yield
@@ -41,8 +41,7 @@ def drawn(figure: Figure, *, name: str, title: str, alt: str, caption: str, data
     try:
         return DataFigure.from_figure(figure, name=name, title=title, alt=alt, caption=caption, data=data)
     except ProbeError:
-        svg, png = _pixels(figure, name)
-        return DataFigure(name, title, alt, caption, data, svg, png)
+        return DataFigure(name, title, alt, caption, data, _pixels(figure, name), figure)
 
 
 def medians_in_words(table: pd.DataFrame) -> str:
@@ -58,12 +57,10 @@ def medians_in_words(table: pd.DataFrame) -> str:
     return f"Medians over networks: {'; '.join(parts[:MOST_SAID])}{others}."
 
 
-def _pixels(figure: Figure, name: str) -> tuple[str, bytes]:
-    """Return a figure as SVG with nothing but a picture in it, as fine as fits, and as PNG."""
+def _pixels(figure: Figure, name: str) -> str:
+    """Return a figure as SVG with nothing but a picture in it, as fine as fits."""
     import base64
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     svg, (width, height) = "", figure.get_size_inches() * 72
     for dpi in PIXELS:
         small = io.BytesIO()
@@ -81,7 +78,7 @@ def _pixels(figure: Figure, name: str) -> tuple[str, bytes]:
         )
         if len(svg) <= MAX_BYTES:
             break
-    return svg, buffer.getvalue()
+    return svg
 
 
 def shortened(name: str, most: int) -> str:

@@ -145,7 +145,7 @@ def without_pictures() -> Iterator[None]:
     empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>\n'
 
     def made(_: Figure, **words: Any) -> DataFigure:
-        return DataFigure(**words, svg=empty, png=b"")
+        return DataFigure(**words, svg=empty)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DataFigure, "from_figure", made)

@@ -224,7 +224,7 @@ def pictured(values: Any, length: int, monkeypatch: pytest.MonkeyPatch) -> tuple
 
     def kept(figure: Figure, **words: Any) -> DataFigure:
         figures.append(figure)
-        return DataFigure(**words, svg='<svg xmlns="http://www.w3.org/2000/svg"></svg>', png=b"")
+        return DataFigure(**words, svg='<svg xmlns="http://www.w3.org/2000/svg"></svg>')
 
     monkeypatch.setattr(DataFigure, "from_figure", kept)
     x = bits(200, length)
