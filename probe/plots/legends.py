@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
-from .style import ROW_HEIGHT, ours, points
+from .style import ROW_HEIGHT, SMALL, larger, ours, points
 
 #: The part of a figure that a legend above its axes may take: what is left stands beside the axes.
 BESIDE = 0.86
@@ -34,7 +34,7 @@ LINES = 32
 _KEYS = 6
 #: How lines of names are told apart beside their colours.
 MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*")
-#: A longer name beside a panel is cut.
+#: A longer name beside a panel is cut, of letters as large as ours.
 _LONGEST = 24
 
 
@@ -182,7 +182,7 @@ def name_lines(axes: Sequence[Axes], ends: Sequence[float], key: Key) -> None:
     """
     if not any(key.labels):
         return
-    ax, size = axes[0], points("legend.fontsize")
+    ax, size, longest = axes[0], points("legend.fontsize"), int(_LONGEST / larger())
     line = 1.25 * size / 72 / (ax.bbox.height / ax.figure.dpi)
     if len(axes) > 1 or len(key.labels) > NAMED or line * (len(key.labels) + 1) > 1 or not ours(ax):
         _ = name_beside(axes, key) if key.names else scale(axes, key)
@@ -194,11 +194,11 @@ def name_lines(axes: Sequence[Axes], ends: Sequence[float], key: Key) -> None:
     for place, height in zip(order, heights, strict=True):
         look: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": size, "parse_math": False}
         _ = ax.text(1.02, height, "\N{BOX DRAWINGS HEAVY HORIZONTAL}", color=key.colours[place], **look)
-        _ = ax.text(1.02 + 0.0055 * size, height, shorten_to(str(key.labels[place]), _LONGEST), **look)
+        _ = ax.text(1.02 + 0.0055 * size, height, shorten_to(str(key.labels[place]), longest), **look)
     if key.title:
         top = max(1.0, heights[-1] + 0.7 * line)
         look = {"transform": ax.transAxes, "va": "bottom", "fontsize": size, "parse_math": False}
-        _ = ax.text(1.02, top + 0.02, fill(key.title, _LONGEST), **look)
+        _ = ax.text(1.02, top + 0.02, fill(key.title, longest), **look)
 
 
 def _apart(heights: np.ndarray, line: float) -> np.ndarray:
@@ -216,11 +216,12 @@ def _apart(heights: np.ndarray, line: float) -> np.ndarray:
 
 def name_beside(axes: Sequence[Axes], key: Key) -> Legend | None:
     """Name lines in a legend beside panels, in as many columns as it takes; in the caller's axes inside."""
-    figure, labels = axes[0].get_figure(), [shorten_to(str(label), _LONGEST) for label in key.labels]
+    figure, longest = axes[0].get_figure(), int(_LONGEST / larger())
+    labels = [shorten_to(str(label), longest) for label in key.labels]
     if figure is None or not ours(axes[0]):
         return legend_inside(axes[0], key.handles(), labels, title=key.title)
-    room = int(figure.bbox.height * 72 / figure.dpi / (1.3 * points("legend.fontsize"))) - 2 * bool(key.title)
-    about: dict[str, Any] = {"ncols": -(-len(labels) // max(room, 1)), "title": fill(key.title, _LONGEST) or None}
+    room = int(figure.bbox.height * 72 / figure.dpi / (1.55 * points("legend.fontsize"))) - 2 * bool(key.title)
+    about: dict[str, Any] = {"ncols": -(-len(labels) // max(room, 1)), "title": fill(key.title, longest) or None}
     legend = figure.legend(key.handles(), labels, loc="outside right upper", **about, **_CLOSE)
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
@@ -232,7 +233,8 @@ def scale(axes: Sequence[Axes], key: Key) -> None:
 
     In axes of the caller a legend inside names the lines.
     """
-    figure, labels = axes[0].get_figure(), list(map(str, key.labels))
+    figure, longest = axes[0].get_figure(), int(_LONGEST / larger())
+    labels = [shorten_to(str(label), longest) for label in key.labels]
     if figure is None:
         return
     if not ours(axes[0]):
@@ -254,10 +256,12 @@ def scale(axes: Sequence[Axes], key: Key) -> None:
     bar.set_ticks(shown, labels=[labels[place] for place in shown])
     bar.ax.tick_params(length=0, which="both", labelsize=size)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    bar.set_label(key.title, parse_math=False)
+    bar.set_label(fill(key.title, 2 * longest), parse_math=False)
 
 
 def numbered(ax: Axes, numbers: Sequence[int] | np.ndarray, *, most: int = 10) -> None:
-    """Put rising whole numbers on the x axis, the first and every so many after it, at most `most`."""
+    """Put rising whole numbers on the x axis, the first and every so many after it: as have room, at most `most`."""
+    letters = ax.bbox.width / ax.figure.dpi / (_LETTER * points("xtick.labelsize") / SMALL)
+    most = max(1, min(most, int(letters / (len(str(max(numbers))) + 1.5))))
     shown = np.asarray(numbers)[:: -(-len(numbers) // most)]
     ax.set_xticks(shown, [str(one) for one in shown])

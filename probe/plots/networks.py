@@ -212,7 +212,8 @@ def draw_scores_over_steps(
     names, own_kind = _names(scores), kinds[table["network"].iloc[0]]
     signals = list(dict.fromkeys(names))
     across = min(len(signals), 2)
-    with panels(len(signals), ax=ax, columns=across, width=PLOT_WIDTH + across, height=2.6, sharey=True) as axes:
+    shared: dict[str, Any] = {"columns": across, "height": 2.6, "sharex": True, "sharey": True}
+    with panels(len(signals), ax=ax, width=PLOT_WIDTH + across, **shared) as axes:
         for panel, name in zip(axes, signals, strict=True):
             here = scores[names == name]
             for kind, own in here.groupby(here["network"].map(kinds), sort=False):

@@ -5,17 +5,32 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
+from textwrap import fill
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase, SubFigure
 
 from ..errors import ProbeError, several
-from .style import PLOT_WIDTH, ROW_HEIGHT, TALLEST, WIDEST, ShownAxes, ShownFigure, points, readers_style, unless_set
+from .style import (
+    PLOT_WIDTH,
+    ROW_HEIGHT,
+    TALLEST,
+    WIDEST,
+    ShownAxes,
+    ShownFigure,
+    larger,
+    points,
+    readers_style,
+    unless_set,
+)
 
+#: How wide a bold letter is on average, in parts of its height.
+BOLD = 0.66
 #: What each plot drew, by the axes or the figure that it returned.
 _TABLES: WeakKeyDictionary[Axes | FigureBase, pd.DataFrame] = WeakKeyDictionary()
 
@@ -72,7 +87,8 @@ def panels(
     Raises:
         ProbeError: axes were given that are no panels, more or fewer, or beside a size; or the size is none.
     """
-    across = min(columns, count)
+    # Larger letters leave room for fewer panels side by side.
+    across = min(count, max(min(columns, 2), round(columns / larger())))
     down = -(-count // across)
     if ax is not None and figsize is not None:
         raise ProbeError(f"ax= stands in a figure that has a size, and figsize={figsize!r} was asked for. Give one.")
@@ -97,6 +113,7 @@ def panels(
             one.tick_params(side, labelsize=points(f"{side}tick.labelsize"))
         yield kept
         _entitle(kept, title)
+        _break_titles(kept, across)
         for axis in (one for each in figure.axes for one in (each.xaxis, each.yaxis)):
             # So is how a tick looks.
             _ = axis.get_major_ticks(), axis.get_minor_ticks()
@@ -125,7 +142,8 @@ def _new(across: int, down: int, figsize: Any, width: float, height: float) -> S
     # It loads what shows windows, which `import probe.plots` need not.
     import matplotlib.pyplot as plt
 
-    own = unless_set("figure.figsize", (min(width, WIDEST), min(height * down, TALLEST)))
+    more = larger()
+    own = unless_set("figure.figsize", (min(more * width, WIDEST), min(more * height * down, TALLEST)))
     size = own if figsize is None else _inches(figsize)
     return plt.figure(FigureClass=ShownFigure, figsize=size, layout="constrained")  # pyright: ignore[reportReturnType]
 
@@ -152,6 +170,28 @@ def _entitle(axes: Sequence[Axes], title: str | None) -> None:
         _ = axes[0].set_title(title, parse_math=False)
     elif title is not None:
         _ = axes[0].figure.suptitle(title)
+
+
+def _break_titles(axes: Sequence[Axes], across: int) -> None:
+    """Break the titles above panels, and above all of them, into as many lines as they need."""
+    figure: Any = axes[0].figure
+    loc: Any = matplotlib.rcParams["axes.titlelocation"]
+    inches = figure.bbox.width / figure.dpi
+    letter = BOLD * points("axes.titlesize") / 72
+    longest = max(len(line) for ax in axes for line in ax.get_title(loc).split("\n"))
+    if across == 1 and longest * letter > inches / 2:
+        # Where a panel begins depends on the names beside it.
+        axes[0].get_figure(root=True).draw_without_rendering()  # pyright: ignore[reportOptionalMemberAccess]
+    for ax in axes:
+        lines = ax.get_title(loc).split("\n")
+        # What stands beside a panel takes a part of its column.
+        begins = ax.bbox.x0 / figure.dpi if across == 1 else 0.8
+        room = (inches / across - begins) / letter
+        _ = ax.set_title("\n".join(fill(line, max(int(room), 8)) for line in lines), loc=loc, parse_math=False)
+    above = figure.get_suptitle()
+    if above:
+        room = inches / (BOLD * points("figure.titlesize") / 72)
+        _ = figure.suptitle(fill(above, max(int(room), 8)))
 
 
 def drawn(axes: Sequence[Axes], shown: pd.DataFrame, *, whole: bool = False) -> Any:

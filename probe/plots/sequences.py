@@ -25,8 +25,8 @@ from .style import AMOUNTS, PLOT_WIDTH, SIGNS, SMALL, TALLEST, WIDEST, colour_ma
 #: Inches that the numbers and the scale beside a map take, that a letter of 10 points below it is wide, and a row
 #: of it high.
 _ASIDE, _LETTER, _ROW = 1.0, 0.088, 0.17
-#: Inches that the name of a column takes, a letter of 10 points across, and its line where it stands aslant.
-_WIDE, _LINE = 0.1, 0.19
+#: Inches that the name of a column takes, of 10 points: a letter across, and the whole where it stands aslant.
+_WIDE, _LINE = 0.1, 0.25
 #: Names of columns that have more letters stand aslant.
 SHORT = 6
 #: So many cells are drawn as vectors in formats that have them.
@@ -228,17 +228,18 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.set_yticks([place + 0.5 for place in places], [names[place] for place in places], parse_math=False, rotation=0)
 
 
-def name_across(ax: Axes, names: Sequence[str], *, middle: float = 0.5) -> None:
+def name_across(ax: Axes, names: Sequence[str], *, middle: float = 0.5, inches: float = np.inf) -> None:
     """Name the columns of a map, aslant where names are long, or every so many where there is no room for more.
 
     Args:
         ax: where the map is.
         names: the columns' names.
         middle: where the middle of the first column is.
+        inches: how wide the map is, at most.
     """
     longest, larger = max(map(len, names)), points("xtick.labelsize") / SMALL
     turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if longest > SHORT else {}
-    room = ax.bbox.width / ax.figure.dpi / ((_LINE if longest > SHORT else longest * _WIDE) * larger)
+    room = min(ax.bbox.width / ax.figure.dpi, inches) / ((_LINE if longest > SHORT else longest * _WIDE) * larger)
     shown = range(0, len(names), -(-len(names) // max(int(room), 1)))
     ax.set_xticks([place + middle for place in shown], [names[place] for place in shown], parse_math=False, **turned)
 
@@ -253,6 +254,9 @@ def say_scale(ax: Axes, norm: Normalize, form: str = ".2g", *, label: str = "") 
         return
     bar = figure.colorbar(ax.collections[-1], ax=ax, pad=0.015, aspect=12)
     bar.set_ticks([ends[0], sum(ends) / 2, ends[1]], labels=[low, middle, high])
+    # Beside the map, and not beside its title or the numbers below it.
+    for number, side in zip(bar.ax.get_yticklabels()[::2], ("bottom", "top"), strict=True):
+        number.set_verticalalignment(side)
     bar.ax.tick_params(labelsize=points("legend.fontsize"), length=2)
     bar.set_label(label)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]

@@ -21,10 +21,12 @@ from .legends import LINES, NAMED, Key, legend_inside, name_beside, scale, sprea
 from .panels import drawn, panels
 from .recorded import Chosen, chosen
 from .spaces import draw_cube, draw_fixed_points, seen
-from .style import GREY, STEPS, colours, inks, lines_unless_set, ours, palette_colours
+from .style import GREY, STEPS, colours, inks, larger, lines_unless_set, ours, palette_colours
 
 #: Arrows of a flow along each side.
 ARROWS = 14
+#: With letters so many times as large as ours the title of an axis is short.
+_SHORT = 1.3
 _NAMES = ("first", "second", "third")
 
 
@@ -148,14 +150,15 @@ def _draw_axes(ax: Axes, plane: Plane) -> None:
     shares, own = [_percent(share) for share in plane.shares], ours(ax)
     if len(shares) == 3:
         # In axes of the caller there is no room beside the cube for more.
-        names = [f"{word}, {share}" for word, share in zip(_NAMES, shares, strict=True)]
+        names = [f"{word},\n{share}" for word, share in zip(_NAMES, shares, strict=True)]
         _ = draw_cube(names if own else ["1st", "2nd", "3rd"], ax=ax)
         ax.set(xlim=(-2.2, 2.2), ylim=(-1.75, 1.6))
         if not own:
             ax.set_title(f"directions of {', '.join(shares)}")
         return
     for axis, word, share in zip("xy", _NAMES, shares, strict=False):
-        ax.set(**{f"{axis}label": f"{word} direction{f' ({share} of the variance)' if own else f', {share}'}"})
+        said = f" ({share} of the variance)" if own and larger() < _SHORT else f", {share}"
+        ax.set(**{f"{axis}label": f"{word} direction{said}"})
 
 
 def _on_paper(places: np.ndarray) -> np.ndarray:
@@ -222,7 +225,7 @@ def _table(
 
 
 def _run_together(texts: Sequence[Text]) -> bool:
-    boxes = [text.get_window_extent().padded(-2) for text in texts]
+    boxes = [text.get_window_extent().padded(4 * (larger() - 1.5)) for text in texts]
     return any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 

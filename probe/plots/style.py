@@ -96,6 +96,7 @@ _LOOK: dict[Any, Any] = {
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": FONT_SIZE,
     "axes.axisbelow": True,
+    "axes.formatter.limits": [-5, 5],
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
@@ -259,6 +260,12 @@ def axes_or_new(ax: Axes | None) -> Axes:
 def points(key: Any) -> float:
     """Return the points of letters of one of matplotlib's settings, which may be a word."""
     return FontProperties(size=matplotlib.rcParams[key]).get_size_in_points()
+
+
+def larger() -> float:
+    """Return how many times as large as ours the letters of a plot are, by what the reader set; at least 1."""
+    with readers_style():
+        return max(1.0, *(points(key) / own for key, own in _SIZES.items()))
 
 
 def ours(ax: Axes) -> bool:

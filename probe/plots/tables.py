@@ -24,6 +24,7 @@ from .style import (
     IN_INK,
     ROLE_STYLE,
     SIGNS,
+    SMALL,
     RoleStyle,
     colour_map,
     inks,
@@ -74,7 +75,7 @@ def matrix(
     norm = Normalize(-largest, largest) if signed else Normalize(0, max(largest, 1))
     given = unless_set("image.cmap", None) if cmap is None else cmap
     scale = colour_map(given, SIGNS if signed else AMOUNTS)
-    width, height = 1.6 + _CELL[0] * len(across), 1.0 + _CELL[1] * len(down)
+    width, height = 1.6 + _CELL[0] * len(across), max(1.0 + _CELL[1] * len(down), 0.6 + _LETTER * len(beside))
     table = pd.DataFrame({"row": np.repeat(down, len(across)), "column": across * len(down), "value": values.ravel()})
     with panels(1, ax=ax, figsize=figsize, title=title, width=max(width, 3.0), height=height) as axes:
         panel = axes[0]
@@ -88,7 +89,7 @@ def matrix(
             paint_cells(panel, values, scale, norm)
             say_scale(panel, norm, fmt)
         name_rows(panel, down)
-        name_across(panel, across)
+        name_across(panel, across, inches=_inches(panel, max(map(len, down))))
         panel.tick_params(length=0)
         panel.set_xlabel(below, parse_math=False)
         panel.set_ylabel(beside, parse_math=False)
@@ -97,11 +98,16 @@ def matrix(
 
 def _have_room(ax: Axes, cells: tuple[int, ...], letters: int, beside: int) -> bool:
     """Whether numbers of so many letters have room in the cells of axes, (row, column), beside names of so many."""
-    width, height = np.asarray(ax.bbox.size) / ax.figure.dpi
-    if ours(ax):
-        width = ax.figure.bbox.width / ax.figure.dpi - 0.4 - beside * _LETTER
+    width, height = _inches(ax, beside), ax.bbox.height / ax.figure.dpi
     larger = points("font.size") / FONT_SIZE
     return width / cells[1] >= letters * _LETTER * larger and height / cells[0] >= _LINE * larger
+
+
+def _inches(ax: Axes, beside: int) -> float:
+    """Return how wide axes are beside names of so many letters."""
+    if not ours(ax):
+        return ax.bbox.width / ax.figure.dpi
+    return ax.figure.bbox.width / ax.figure.dpi - 0.4 - beside * _LETTER * points("ytick.labelsize") / SMALL
 
 
 def _as_matrix(

@@ -20,10 +20,12 @@ from .legends import LINES, Key, name_lines, numbered, spread
 from .panels import drawn, panels
 from .recorded import Chosen, chosen
 from .sequences import name_across
-from .style import STEPS, WIDEST, ShownAxes, colours, inks, lines_unless_set, ours, palette_colours
+from .style import STEPS, TALLEST, WIDEST, ShownAxes, colours, inks, larger, lines_unless_set, ours, palette_colours
 
 #: Where no units are named, at most so many are drawn; named ones need a figure of another size.
 UNITS = 12
+#: Inches that a panel of several is high.
+HEIGHT = 2.1
 #: The ends of the band around a mean: the middle half of the values.
 MIDDLE_HALF = (25, 75)
 #: What a table has for this file alone: the number of the panel, of the line in it, and where a value stands.
@@ -71,13 +73,14 @@ class _Panel:
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """What a caller asked for; `whole`: whether the figure comes back also of a single panel."""
+    """What a caller asked for, and the unit; `whole`: whether the figure comes back also of a single panel."""
 
     ax: Any
     figsize: Any
     title: str | None
     hue: Any
     col: Any
+    unit: str
     whole: bool
 
 
@@ -141,7 +144,7 @@ def traces(
         one = _first(one, np.nanstd(one.values, axis=(0, 1)))
     shown = _panels(one, col, list(one.units))
     frame = _over_steps(one, shown, groups)
-    asked = _Asked(ax, figsize, title, hue, col, whole=units is None and col is None and ax is None)
+    asked = _Asked(ax, figsize, title, hue, col, one.units[0], whole=units is None and col is None and ax is None)
 
     def draw(panel: Axes, which: _Panel, rows: pd.DataFrame) -> None:
         values = one.values[:, :, which.unit]
@@ -245,7 +248,7 @@ def against(
     groups = _lines(one, over, hue, noun, palette)
     shown = _panels(one, col, named)
     frame = _over_values(one, shown, over, groups)
-    asked = _Asked(ax, figsize, title, hue, col, whole=units is None and col is None and ax is None)
+    asked = _Asked(ax, figsize, title, hue, col, named[0], whole=units is None and col is None and ax is None)
 
     def draw(panel: Axes, which: _Panel, rows: pd.DataFrame) -> None:
         _draw_curves(panel, rows, groups.key, joined=over.numeric)
@@ -334,10 +337,7 @@ def _panels(one: Chosen, col: Any, titles: Sequence[str]) -> list[_Panel]:
         )
     split = levels(col, one, "col")
     named = [f"{split.name} {label}".strip() for label in split.labels]
-    return [
-        _Panel(f"{titles[0]}: {said}", 0, split.codes == place, split.shown[place])
-        for place, said in enumerate(named)
-    ]
+    return [_Panel(said, 0, split.codes == place, split.shown[place]) for place, said in enumerate(named)]
 
 
 def _draw(
@@ -364,6 +364,8 @@ def _draw(
             draw(panel, shown[place], frame[frame["panel"] == place])
             panel.set_title(shown[place].title, parse_math=False)
         below, beside, above = about
+        if asked.col is not None:
+            above = asked.unit
         _titles(axes, below, beside)
         figure = axes[0].get_figure()
         if above and asked.title is None and figure is not None and ours(axes[0]):
@@ -410,10 +412,12 @@ def _correlations(one: Chosen, over: Levels) -> np.ndarray:
 
 
 def _strongest(strength: np.ndarray) -> np.ndarray:
-    """Return the places of at most 12 units, the strongest first; of up to 12 units their own order."""
-    if len(strength) <= UNITS:
+    """Return the places of as many units as have room, the strongest first; of so many units their own order."""
+    # Three abreast and four rows of letters as large as ours; fewer of larger ones.
+    room = min(UNITS, max(2, round(3 / larger())) * max(1, round(TALLEST / (HEIGHT * larger()))))
+    if len(strength) <= room:
         return np.arange(len(strength))
-    return np.argsort(-strength, kind="stable")[:UNITS]
+    return np.argsort(-strength, kind="stable")[:room]
 
 
 def _first(one: Chosen, strength: np.ndarray) -> Chosen:
@@ -436,13 +440,18 @@ def _grid(shown: Sequence[_Panel], asked: _Asked, key: Key) -> AbstractContextMa
     same: dict[str, Any] = {"ax": asked.ax, "figsize": asked.figsize, "title": asked.title}
     if len(shown) == 1:
         return panels(1, height=key.height, **same)
+    if len(shown) > UNITS and asked.figsize is None and asked.col is not None:
+        raise ProbeError(
+            f"col= has {several(len(shown), 'value')}, and a panel is drawn for each: at most {UNITS} have room on a "
+            "page. Give some of them one name, or give a figsize=."
+        )
     if len(shown) > UNITS and asked.figsize is None:
         raise ProbeError(
             f"A panel is drawn for each unit, and {several(len(shown), 'unit')} have no room on a page. Name at "
             f"most {UNITS}, leave units= out for those that matter most, give a figsize=, or draw a heatmap()."
         )
     down = -(-len(shown) // 3)
-    wide: dict[str, Any] = {"columns": min(len(shown), 3), "width": WIDEST, "height": max(2.1, key.height / down)}
+    wide: dict[str, Any] = {"columns": min(len(shown), 3), "width": WIDEST, "height": max(HEIGHT, key.height / down)}
     return panels(len(shown), sharex=True, **wide, **same)
 
 

@@ -71,7 +71,7 @@ def _shown(artist: Artist) -> bool:
 def _texts(figure: Figure) -> Iterator[str]:
     """Yield the texts that are no number, too small for a phone, outside the figure, or over another one."""
     boxes: list[tuple[str, str, Any]] = []
-    for text in _letters(figure):
+    for text in letters(figure):
         said = text.get_text()
         if float(text.get_fontsize()) / 72 * _PHONE / figure.get_figwidth() < _READABLE:
             yield f"{said!r} is too small for a phone"
@@ -99,7 +99,7 @@ def _beyond(places: np.ndarray, box: Any) -> float:
     return float(np.nanmax(far, initial=-np.inf))
 
 
-def _letters(figure: Figure) -> Iterator[Text]:
+def letters(figure: Figure) -> Iterator[Text]:
     """Yield the texts that are drawn; of ticks, those within their axis."""
     hidden: set[Artist] = set()
     for ax in figure.axes:

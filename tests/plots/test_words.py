@@ -63,7 +63,11 @@ def test_several_panels_go_into_axes_and_parts_of_a_figure(name: str) -> None:
     assert draw(ax=whole) is whole
     for given in (axes[:count], parts[0].axes, whole.axes):
         for one, own in zip(given, wanted, strict=True):
-            assert own.get_title("left") in one.get_title() + one.get_title("left")
+            # Where it is narrow a title has more lines.
+            titles = [
+                " ".join(text.split()) for text in (own.get_title("left"), one.get_title() + one.get_title("left"))
+            ]
+            assert titles[0] in titles[1]
             for line, twin in zip(one.get_lines(), own.get_lines(), strict=True):
                 assert np.array_equal(line.get_xydata(), twin.get_xydata(), equal_nan=True)
     with refused():
@@ -79,7 +83,7 @@ def test_a_panel_for_each_value_of_another_concept() -> None:
     own = recorded("lstm")
     figure: Any = plots.against(own.recording, MOVING, units=1, col=FIXED, hue=None)
     for panel, kind in zip(figure.axes, ("high", "low"), strict=True):
-        assert panel.get_title("left").endswith(f": {kind}")
+        assert panel.get_title("left") == kind
         means = [own.values[(value == MOVING) & np.equal(FIXED, kind)[:, None], 1].mean() for value in range(3)]
         assert panel.get_lines()[0].get_ydata() == pytest.approx(means)
     over: Any = plots.traces(own.recording, units=1, col=FIXED)
