@@ -166,6 +166,9 @@ def readers_style() -> Iterator[None]:
 class ShownFigure(Figure):
     """A figure that a notebook shows where it is the last value of a cell: sharp, and once."""
 
+    def tight_layout(self, **_: Any) -> None:
+        """Change nothing: the constrained layout of the figure makes room by itself, and scales allow no other."""
+
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """Return the figure as PNG, and how large it is shown in CSS pixels; the figure stays as it was."""
         buffer = io.BytesIO()

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
+from ..arguments import FLAG
 from ..recurrent.signals import Units
 from .concepts import levels
 from .keywords import plot_arguments
@@ -26,7 +27,7 @@ _BEST_ORDER = 1_024
 _ROW, _COLUMN = 0.19, 0.36
 
 
-@plot_arguments()
+@plot_arguments(z_score=FLAG)
 def tuning(
     recording: Any,
     concept: Any,

@@ -26,6 +26,8 @@ from .style import STEPS, TALLEST, WIDEST, ShownAxes, colours, inks, larger, lin
 UNITS = 12
 #: Inches that a panel of several is high.
 HEIGHT = 2.1
+#: Marks on a line over steps.
+_MARKS = 8
 #: The ends of the band around a mean: the middle half of the values.
 MIDDLE_HALF = (25, 75)
 #: What a table has for this file alone: the number of the panel, of the line in it, and where a value stands.
@@ -174,13 +176,17 @@ def _draw_means(ax: Axes, frame: pd.DataFrame, key: Key, *, jumps: bool) -> None
     line: dict[str, Any] = {"drawstyle": "steps-mid"} if jumps else {}
     band: dict[str, Any] = {"step": "mid"} if jumps else {}
     for number, rows in frame.groupby("line"):
-        ink = key.colours[int(str(number))]
+        ink, marker = key.colours[int(str(number))], key.markers[int(str(number))]
         ax.fill_between(rows["step"], rows["low"], rows["high"], color=ink, alpha=0.15, linewidth=0, **band)
         there = rows[rows["mean"].notna()]
         if len(there) == 1:
-            ax.plot(there["step"], there["mean"], "o", color=ink, **lines_unless_set(1.6, 3.5))
+            ax.plot(there["step"], there["mean"], marker, color=ink, **lines_unless_set(1.6, 3.5))
         else:
             ax.plot(rows["step"], rows["mean"], color=ink, **lines_unless_set(1.6, 3.5), **line)
+            if key.names:
+                # Of many steps some have a mark, which tells names apart.
+                marked = there.iloc[:: -(-len(there) // _MARKS)]
+                ax.plot(marked["step"], marked["mean"], marker, color=ink, **lines_unless_set(1.6, 4.0))
 
 
 @overload

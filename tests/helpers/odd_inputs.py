@@ -146,7 +146,8 @@ MEMORY = probe.memory(MODEL, X, answer=number, put="zero", times=2, decide="sign
 SPLIT = probe.contributions(MODEL, X, output=last, method="occlusion")
 PLACES = NONE(("layer", "units", "steps", "rows", "call"))
 KEPT = NONE(("signals", "layer", "steps", "tolerance", "device", "dtype"))
-LOOKS = NONE(("size", "title", "cmap", "ax")) | {"noun": "step"}
+CELLS = NONE(("figsize", "title", "cmap", "ax")) | {"noun": "step"}
+LINES = NONE(("figsize", "title", "palette", "ax")) | {"noun": "step"}
 PROBED: dict[str, Any] = {"recording": OWN, "concept": CONCEPT, "controls": {}, "layer": None, "name": "", "seed": 0}
 PROBED |= {"signals": ["cell_state"], "groups": None}
 #: Of each public function how it is called, and arguments that are right.
@@ -268,15 +269,23 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "plots.traces": (
         first("recording")(probe.plots.traces),
-        {"recording": OWN, "by": None, "units": 0, "signal": None, "layer": None, "name": ""} | LOOKS,
+        {"recording": OWN, "hue": None, "col": None, "units": 0, "signal": None, "layer": None, "name": ""} | LINES,
     ),
     "plots.against": (
         first("recording", "concept")(probe.plots.against),
-        {"recording": OWN, "concept": CONCEPT.numpy(), "units": 0, "signal": None, "layer": None, "name": ""} | LOOKS,
+        {"recording": OWN, "concept": CONCEPT.numpy(), "hue": None, "col": None, "units": 0, "name": ""}
+        | {"signal": None, "layer": None}
+        | LINES,
+    ),
+    "plots.tuning": (
+        first("recording", "concept")(probe.plots.tuning),
+        {"recording": OWN, "concept": CONCEPT.numpy(), "units": 0, "signal": None, "layer": None, "name": ""}
+        | {"z_score": True}
+        | NONE(("figsize", "title", "cmap", "ax")),
     ),
     "plots.heatmap": (
         first("recording")(probe.plots.heatmap),
-        {"recording": OWN, "row": 0, "signals": "cell_state", "units": None, "layer": None, "tokens": None} | LOOKS,
+        {"recording": OWN, "row": 0, "signals": "cell_state", "units": None, "layer": None, "tokens": None} | CELLS,
     ),
     "plots.text": (
         first("recording", "tokens", "unit")(probe.plots.text),
@@ -284,15 +293,19 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "plots.trajectories": (
         first("recording")(probe.plots.trajectories),
-        {"recording": OWN, "by": None, "points": None, "flow": None, "directions": 2, "units": None, "name": ""}
+        {"recording": OWN, "hue": None, "points": None, "flow": None, "directions": 2, "units": None, "name": ""}
         | {"signal": None, "layer": None}
-        | LOOKS,
+        | LINES,
     ),
     "plots.contributions": (
         first("found")(probe.plots.contributions),
-        {"found": SPLIT, "row": 0, "method": None, "tokens": None} | LOOKS,
+        {"found": SPLIT, "row": 0, "method": None, "tokens": None} | CELLS,
     ),
-    "plots.memory": (first("found")(probe.plots.memory), {"found": MEMORY, "size": None, "title": None, "ax": None}),
+    "plots.memory": (
+        first("found")(probe.plots.memory),
+        {"found": MEMORY} | NONE(("figsize", "title", "palette", "ax")),
+    ),
+    "plots.table": (first("drawn")(probe.plots.table), {"drawn": probe.plots.saturation(OWN)}),
 }
 #: What goes to a model or a function of the user's alone, whose errors are their own.
 THEIR_OWN = {("x", "a tensor"), ("x", "an empty tensor"), ("kwargs", "{'a': 1}")}

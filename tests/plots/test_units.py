@@ -95,7 +95,8 @@ def test_where_a_concept_is_not_defined_nothing_is_drawn() -> None:
     ax = against(own.recording, some, units=0)
     assert len(data(ax)) == TIME - 2
     lines = data(traces(own.recording, hue=np.array([["", None, *"abcab"]] * ROWS, dtype=object), units=0))
-    assert (len(lines), lines[2][0].tolist()) == (3, [5])
+    # Names have marks on their lines, and a name that occurs at one step has a mark alone.
+    assert (len(lines), lines[4][0].tolist()) == (5, [5])
 
 
 def test_of_many_units_those_are_drawn_that_matter() -> None:
@@ -150,6 +151,9 @@ def test_names_are_not_joined_and_differ_by_marker_and_hue() -> None:
     lines: Any = against(own, MOVING, hue=names, units=0)
     looks = {(line.get_color(), line.get_marker()) for line in lines.get_lines()}
     assert (len(looks), len({marker for _, marker in looks})) == (20, 8)
+    over: Any = traces(own, hue=names[:, 0], units=0)
+    marks = [(line.get_color(), line.get_marker()) for line in over.get_lines() if line.get_marker() != "None"]
+    assert (len(marks), len(set(marks)), len(over.get_lines())) == (ROWS, ROWS, 2 * ROWS)
     (legend,) = lines.figure.legends
     keys = [(key.get_color(), key.get_marker()) for key in legend.legend_handles]
     assert keys == [(line.get_color(), line.get_marker()) for line in lines.get_lines()]

@@ -39,6 +39,16 @@ def test_what_pyplot_saves_is_the_plot(name: str) -> None:
     assert len(Image.open(saved).convert("RGB").getcolors(1 << 24) or []) > 10
 
 
+@pytest.mark.parametrize("name", [name for name in PANEL if name != "text"])
+def test_a_tight_layout_changes_nothing(name: str) -> None:
+    """It is a habit of pyplot, which raises beside a scale of colours: room is made already."""
+    drawn = PANEL[name]()
+    before = drawn.figure.get_layout_engine()
+    plt.tight_layout()
+    drawn.figure.tight_layout(pad=2)
+    assert drawn.figure.get_layout_engine() is before
+
+
 #: A plot of several panels -> how many it draws of an LSTM's recording, and how it is drawn.
 SEVERAL: dict[str, tuple[int, Any]] = {
     "traces": (3, lambda **more: plots.traces(recorded("lstm").recording, units=range(3), hue=MOVING, **more)),
