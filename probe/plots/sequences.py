@@ -20,7 +20,7 @@ from ..recurrent.signals import Units
 from .keywords import plot_arguments
 from .panels import drawn, panels
 from .recorded import STATES, Chosen, Layer, chosen, layer_of, words
-from .style import AMOUNTS, PLOT_WIDTH, SIGNS, SMALL, TALLEST, WIDEST, colour_map, ours, points, unless_set
+from .style import AMOUNTS, PLOT_WIDTH, SIGNS, SMALL, TALLEST, WIDEST, colour_map, ours, points, set_map
 
 #: Inches that the numbers and the scale beside a map take, that a letter of 10 points below it is wide, and a row
 #: of it high.
@@ -282,7 +282,7 @@ def write_steps(ax: Axes, names: Sequence[str], label: str) -> None:
 
 def scale_of(signal: str, values: np.ndarray, cmap: Any = None) -> tuple[Colormap, Normalize]:
     """Return the colours of a signal, and the values of the first and the last; those of a gate are 0 and 1."""
-    given = unless_set("image.cmap", None) if cmap is None else cmap
+    given = set_map() if cmap is None else cmap
     if signal.endswith("_gate"):
         return colour_map(given, AMOUNTS), Normalize(0.0, 1.0)
     largest = float(np.nanmax(np.abs(values))) or 1.0

@@ -139,6 +139,15 @@ def unless_set(key: Any, value: Any) -> Any:
     return matplotlib.rcParams[key] if is_set(key) else value
 
 
+def set_map() -> str | None:
+    """Return the colour map that the reader set for images, or None.
+
+    seaborn's themes set "rocket" for all of them: it has no middle for 0, and nobody chose it.
+    """
+    found = unless_set("image.cmap", None)
+    return None if found == "rocket" else found
+
+
 def lines_unless_set(width: float, size: float) -> dict[str, Any]:
     """Return how wide lines are and how large their marks, where nobody set it."""
     return {

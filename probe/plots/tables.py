@@ -31,6 +31,7 @@ from .style import (
     ours,
     palette_colours,
     points,
+    set_map,
     unless_set,
 )
 
@@ -73,7 +74,7 @@ def matrix(
     signed = bool((values < 0).any())
     largest = float(np.nanmax(np.abs(values))) or 1.0
     norm = Normalize(-largest, largest) if signed else Normalize(0, max(largest, 1))
-    given = unless_set("image.cmap", None) if cmap is None else cmap
+    given = set_map() if cmap is None else cmap
     scale = colour_map(given, SIGNS if signed else AMOUNTS)
     width, height = 1.6 + _CELL[0] * len(across), max(1.0 + _CELL[1] * len(down), 0.6 + _LETTER * len(beside))
     table = pd.DataFrame({"row": np.repeat(down, len(across)), "column": across * len(down), "value": values.ravel()})

@@ -17,7 +17,7 @@ from .keywords import plot_arguments
 from .panels import drawn, panels
 from .recorded import chosen, words
 from .sequences import SHORT, name_across, name_rows, paint_cells, say_scale, scale_of
-from .style import SIGNS, TALLEST, WIDEST, colour_map, unless_set
+from .style import SIGNS, TALLEST, WIDEST, colour_map, set_map
 
 #: Standard deviations of a unit at which a colour is full: a unit that holds the concept reaches about so much.
 FULL = 2.0
@@ -154,7 +154,7 @@ def draw_tuning(
     """
     values = scores.to_numpy(float)
     if z_score:
-        given = unless_set("image.cmap", None) if cmap is None else cmap
+        given = set_map() if cmap is None else cmap
         paint, norm = colour_map(given, SIGNS), Normalize(-FULL, FULL)
     else:
         paint, norm = scale_of(signal, values, cmap)

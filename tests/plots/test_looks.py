@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import matplotlib.style
 import numpy as np
 import pytest
+import seaborn as sns
 import torch
 from matplotlib.text import Text
 from painted import looked_at
@@ -53,6 +54,17 @@ def test_what_the_reader_set_holds(name: str) -> None:
                 pages.append(figure_to_svg(figure, name="page"))
         assert pixels(drawn) == found[-1]
     assert (len(set(found)), len(set(pages))) == (4, 1)
+    _ = looked_at()
+
+
+@pytest.mark.parametrize("name", ["heatmap", "matrix", "tuning"])
+def test_a_theme_of_seaborn_leaves_0_in_the_middle_of_a_map(name: str) -> None:
+    """It sets "rocket" for every image, which has no middle; another map that somebody sets holds."""
+    of_seaborn: dict[Any, Any] = {**sns.axes_style("darkgrid")}
+    with matplotlib.rc_context(of_seaborn):
+        assert PANEL[name]().collections[0].get_cmap().name == "signs"
+    with matplotlib.rc_context({"image.cmap": "cividis"}):
+        assert PANEL[name]().collections[0].get_cmap().name == "cividis"
     _ = looked_at()
 
 
