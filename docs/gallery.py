@@ -142,12 +142,13 @@ ax.figure.savefig("dose.png", dpi=120)
 
 # --8<-- [start:seaborn_against]
 table = recording.to_frame(concept={"ones": ones}, signals=["cell_state"], units=8)
-grid = sns.relplot(table, x="ones", y="value", hue="step", kind="line", errorbar=None, aspect=1.4)
+grid = sns.relplot(table, x="ones", y="value", hue="step", kind="line", errorbar=None)
 grid.savefig("seaborn_against.png", dpi=60)
 # --8<-- [end:seaborn_against]
 
 # --8<-- [start:seaborn_traces]
-table = recording.to_frame(concept={"first": bits[:, 0, 0]}, signals=["cell_state"], units=range(3))
+concept = {"first": bits[:, 0, 0]}
+table = recording.to_frame(concept=concept, signals="cell_state", units=[0, 1, 2])
 look = {"kind": "line", "errorbar": ("pi", 50), "height": 2.5}
 grid = sns.relplot(table, x="step", y="value", hue="first", col="unit", **look)
 grid.savefig("seaborn_traces.png", dpi=75)

@@ -142,6 +142,7 @@ class Key:
         title: what they are called together.
         names: whether the labels are names, which have no order.
         alike: whether all have the same marker.
+        places: of some of the lines, where they stand among all, by which their markers go.
     """
 
     labels: Sequence[str]
@@ -149,14 +150,13 @@ class Key:
     title: str = ""
     names: bool = False
     alike: bool = False
+    places: Sequence[int] | None = None
 
     @property
     def markers(self) -> list[str]:
         """The marker of each line: names differ by it, too."""
-        return [
-            "o" if self.alike or not self.names else MARKERS[place % len(MARKERS)]
-            for place in range(len(self.labels))
-        ]
+        plain, places = self.alike or not self.names, self.places or range(len(self.labels))
+        return ["o" if plain else MARKERS[place % len(MARKERS)] for place in places]
 
     @property
     def height(self) -> float:
@@ -166,7 +166,8 @@ class Key:
     def only(self, places: Sequence[int] | np.ndarray) -> Key:
         """Return the key of some of the lines."""
         labels, paint = [self.labels[place] for place in places], [self.colours[place] for place in places]
-        return Key(labels, paint, self.title, self.names, self.alike)
+        own = self.places or range(len(self.labels))
+        return Key(labels, paint, self.title, self.names, self.alike, [own[place] for place in places])
 
     def handles(self) -> list[Line2D]:
         """Return a mark for each line."""

@@ -177,8 +177,10 @@ def _draw_means(ax: Axes, frame: pd.DataFrame, key: Key, *, jumps: bool) -> None
     band: dict[str, Any] = {"step": "mid"} if jumps else {}
     for number, rows in frame.groupby("line"):
         ink, marker = key.colours[int(str(number))], key.markers[int(str(number))]
-        ax.fill_between(rows["step"], rows["low"], rows["high"], color=ink, alpha=0.15, linewidth=0, **band)
         there = rows[rows["mean"].notna()]
+        if there.empty:
+            continue
+        ax.fill_between(rows["step"], rows["low"], rows["high"], color=ink, alpha=0.15, linewidth=0, **band)
         if len(there) == 1:
             ax.plot(there["step"], there["mean"], marker, color=ink, **lines_unless_set(1.6, 3.5))
         else:
@@ -376,16 +378,18 @@ def _draw(
         figure = axes[0].get_figure()
         if above and asked.title is None and figure is not None and ours(axes[0]):
             _ = figure.suptitle(above, fontsize="medium")
-        name_lines(axes, _ends(frame), key)
+        ends = _ends(frame)
+        # In a single panel of some states a line may be missing.
+        name_lines(axes, list(ends.values()), key.only(list(ends)) if len(axes) == 1 else key)
     unasked = [name for name, given in (("hue", asked.hue), ("col", asked.col)) if given is None]
     table = frame.drop(columns=[*_OWN, *unasked], errors="ignore")[frame["mean"].notna()].reset_index(drop=True)
     return drawn(axes, table, whole=asked.whole)
 
 
-def _ends(frame: pd.DataFrame) -> list[float]:
-    """Return where the lines of the last panel end, from first to last."""
+def _ends(frame: pd.DataFrame) -> dict[int, float]:
+    """Return where each line of the last panel ends, by its number, from first to last."""
     last = frame[(frame["panel"] == frame["panel"].max()) & frame["mean"].notna()]
-    return [float(rows["mean"].iloc[-1]) for _, rows in last.groupby("line")]
+    return {int(str(line)): float(rows["mean"].iloc[-1]) for line, rows in last.groupby("line")}
 
 
 def _that_follow(one: Chosen, over: Levels, *, every: bool) -> tuple[Chosen, list[str]]:
@@ -436,6 +440,8 @@ def _middle(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean over sequences at each step, and the ends of the middle half; NaN where there is none."""
     mean, low, high = np.full((3, values.shape[1]), np.nan)
     here = np.isfinite(values).any(axis=0)
+    if not here.any():
+        return mean, low, high
     mean[here] = np.nanmean(values[:, here], axis=0)
     low[here], high[here] = np.nanpercentile(values[:, here], MIDDLE_HALF, axis=0)
     return mean, low, high

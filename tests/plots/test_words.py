@@ -102,6 +102,24 @@ def test_a_panel_for_each_value_of_another_concept() -> None:
         _ = plots.traces(own.recording, col=FIXED)
 
 
+def test_a_line_that_a_panel_lacks_has_no_name_there() -> None:
+    """And the others keep their own: of the rows that are drawn none may have the first value."""
+    own = recorded("lstm")
+    kinds = np.where(FIXED == "low", "a", np.where(np.arange(ROWS) == 1, "b", "c"))
+    panel: Any = plots.traces(own.recording, units=1, hue=kinds, col=np.where(FIXED == "low", np.nan, 1.0))
+    lines = {line.get_color(): line.get_ydata()[-1] for line in panel.get_lines() if line.get_linestyle() != "None"}
+    texts = [one for one in panel.texts if one.get_text()]
+    marks = {
+        one.get_position()[1]: one.get_color()
+        for one in texts
+        if one.get_text() == "\N{BOX DRAWINGS HEAVY HORIZONTAL}"
+    }
+    names = {one.get_text(): marks[one.get_position()[1]] for one in texts if one.get_text() in ("a", "b", "c")}
+    assert set(names) == {"b", "c"}
+    for name, row in (("b", [1]), ("c", [3])):
+        assert lines[names[name]] == pytest.approx(own.values[row, -1, 1].mean())
+
+
 #: Keywords that somebody brings from matplotlib, seaborn or pandas, and from our own former names.
 BROUGHT = [
     *("x", "y", "data", "hue", "style", "size", "by", "col", "row", "col_wrap", "palette", "cmap", "color", "c"),
