@@ -95,7 +95,9 @@ def levels(given: Any, drawn: Chosen, argument: str, name: str = "") -> Levels:
         raise ProbeError(f"{argument}= is defined at no step that was recorded: there is nothing to draw.")
     kept = concept.values[here]
     different, places = np.unique(kept, return_inverse=True)
-    labels, wide = tuple(f"{one:g}" if concept.numeric else str(one) for one in different), 0.0
+    if not concept.numeric:
+        different, places = _in_order(given, different, places)
+    labels, wide = tuple(_numbers(different) if concept.numeric else map(str, different)), 0.0
     along = different.astype(float) if concept.numeric else np.arange(len(different))
     if concept.numeric and len(different) > (LINES if (along == along.round()).all() else _OTHER):
         along, labels, places, wide = _bins(kept.astype(float))
@@ -108,6 +110,25 @@ def levels(given: Any, drawn: Chosen, argument: str, name: str = "") -> Levels:
     codes[here] = places
     numbers[here] = kept.astype(float) if concept.numeric else places
     return Levels(called, codes, along, labels, concept.numeric, numbers, wide)
+
+
+def _in_order(given: Any, different: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return names and which one each value is, in the order of a Categorical of pandas, else of the alphabet."""
+    kind = getattr(given, "dtype", None)
+    named = [str(one) for one in getattr(kind, "categories", ())]
+    if not set(map(str, different)) <= set(named):
+        return different, places
+    order = np.argsort([named.index(str(one)) for one in different])
+    return different[order], np.argsort(order)[places]
+
+
+def _numbers(different: np.ndarray) -> list[str]:
+    """Return different numbers as texts that differ, with no more digits than that takes."""
+    for digits in range(6, 17):
+        found = [f"{one:.{digits}g}" for one in different]
+        if len(set(found)) == len(found):
+            return found
+    return [f"{one:.17g}" for one in different]
 
 
 def _bins(numbers: np.ndarray) -> tuple[np.ndarray, tuple[str, ...], np.ndarray, float]:

@@ -13,7 +13,7 @@ from ..errors import ProbeError
 #: Keywords that say the same as arguments of ours, of which a plot has the first that it takes.
 SAME: dict[tuple[str, ...], tuple[str, ...]] = {
     ("by", "group", "groups", "hue", "style", "color_by"): ("hue", "by"),
-    ("cmap", "colormap", "color", "colors", "c", "palette", "hue_order"): ("palette", "cmap"),
+    ("cmap", "colormap", "color", "colors", "c", "palette"): ("palette", "cmap"),
     ("size", "height", "aspect", "figure_size", "fig_size"): ("figsize",),
     ("axes", "axs", "fig", "figure", "subfigure"): ("ax",),
     ("suptitle", "heading", "main"): ("title",),
@@ -55,7 +55,6 @@ ELSEWHERE: dict[tuple[str, ...], str] = {
         "y",
         "data",
         "kind",
-        "order",
         "row",
         "col",
         "col_wrap",
@@ -92,7 +91,10 @@ ELSEWHERE: dict[tuple[str, ...], str] = {
     ("dpi", "save", "savefig", "filename", "fname", "path", "out", "show", "block", "bbox_inches", "layout"): (
         "Save or show what comes back: ax.figure.savefig('x.png', dpi=200), or plt.show()."
     ),
-    ("color", "colors", "c", "cmap", "palette", "hue_order"): (
+    ("hue_order", "col_order", "order"): (
+        "Give a Categorical of pandas: its categories are drawn in their own order, and numbers from low to high."
+    ),
+    ("color", "colors", "c", "cmap", "palette"): (
         "It has no colours of its own: change what is on the axes that come back, such as ax.get_lines()."
     ),
     ("annot", "fmt", "form", "annot_kws"): (
@@ -124,11 +126,18 @@ def plot_arguments(**own: Kind) -> Callable[[Callable[_P, _R]], Callable[_P, _R]
     """
 
     def decorated(plot: Callable[_P, _R]) -> Callable[_P, _R]:
-        known = list(inspect.signature(plot).parameters)
+        parameters = inspect.signature(plot).parameters
+        known = list(parameters)
+        first = [name for name, one in parameters.items() if one.kind is not inspect.Parameter.KEYWORD_ONLY]
         checked = checked_arguments(**own)(plot)
 
         @wraps(plot)
         def told(*given: _P.args, **keywords: _P.kwargs) -> _R:
+            if len(given) > len(first):
+                raise ProbeError(
+                    f"{plot.__name__}() takes {' and '.join(first)} by position, and {len(given)} arguments were "
+                    f"given so. Name the others: {', '.join(f'{name}=' for name in known[len(first) :])}."
+                )
             for keyword in keywords:
                 said = None if keyword in known else instead_of(keyword, known)
                 if said is not None:

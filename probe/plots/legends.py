@@ -36,6 +36,8 @@ _KEYS = 6
 MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*")
 #: A longer name beside a panel is cut, of letters as large as ours.
 _LONGEST = 24
+#: With letters so many times as large as ours the names of bins take two lines.
+_WRAPPED = 1.3
 
 
 def entries(*axes: Axes) -> tuple[list[Artist], list[str]]:
@@ -95,8 +97,10 @@ def legend_inside(
 
 
 def shorten_to(name: str, letters: int) -> str:
-    """Return a name of at most so many letters."""
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+    """Return a name of at most so many letters: its beginning and its end, by which long names differ most."""
+    if len(name) <= letters:
+        return name
+    return f"{name[: (letters - 1) // 2]}…{name[len(name) - letters // 2 :]}"
 
 
 def figure_legend(
@@ -244,7 +248,10 @@ def scale(axes: Sequence[Axes], key: Key) -> None:
     norm = BoundaryNorm(np.arange(len(labels) + 1) - 0.5, len(labels))
     size = points("legend.fontsize")
     heights = [edge for ax in axes for edge in ax.get_window_extent().intervaly]
-    room = max(1, int((max(heights) - min(heights)) * 72 / figure.dpi / (1.2 * size)))
+    if larger() > _WRAPPED:
+        labels = [fill(label, longest // 2 + 3) for label in labels]
+    lines = 1 + max(label.count("\n") for label in labels)
+    room = max(1, int((max(heights) - min(heights)) * 72 / figure.dpi / (1.2 * size * lines)))
     # As wide beside many rows of panels as beside one.
     slim = 25 * max(1, len({round(ax.get_position().y0, 3) for ax in axes}))
     bar = figure.colorbar(

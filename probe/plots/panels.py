@@ -39,10 +39,10 @@ def table(drawn: Any) -> pd.DataFrame:
     """Return the tidy table that a plot drew, to draw it in another way or to save it.
 
     Args:
-        drawn: what the plot returned: axes, or a figure. Of axes that several plots drew in, the last one counts.
+        drawn: what the plot returned, axes or a figure, or one of its panels; the last of several plots counts.
 
     Returns:
-        A row for each value. Steps are counted from 1, as in the picture.
+        A row for each value. Steps are counted from 0, as in `Recording.to_frame`; pictures count from 1.
 
     Raises:
         ProbeError: no plot of this package returned it.
@@ -123,12 +123,14 @@ def _own(ax: Any, count: int) -> list[Axes]:
     """Return the caller's panels, which are as many as are drawn."""
     given = [ax] if isinstance(ax, Axes) else list(np.ravel(np.asarray(ax, dtype=object)))
     for one in given:
-        if not isinstance(one, Axes) or one.name == "3d":
-            kind = "three-dimensional axes" if isinstance(one, Axes) else f"a {type(one).__name__}"
+        if not isinstance(one, Axes) or one.name != "rectilinear":
+            kind = f"axes of the kind {one.name!r}" if isinstance(one, Axes) else f"a {type(one).__name__}"
             raise ProbeError(
                 f"ax= takes panels of matplotlib, not {kind}. Give axes that plt.subplots returns, a list of them, a "
                 "SubFigure, or leave ax= out."
             )
+    if len(set(map(id, given))) < len(given):
+        raise ProbeError("ax= holds the same axes twice; each panel needs axes of its own.")
     if len(given) != count:
         raise ProbeError(
             f"ax= holds {several(len(given), 'panel')}, and {count} were asked for. Give as many axes, a SubFigure, "
@@ -185,7 +187,7 @@ def _break_titles(axes: Sequence[Axes], across: int) -> None:
     for ax in axes:
         lines = ax.get_title(loc).split("\n")
         # What stands beside a panel takes a part of its column.
-        begins = ax.bbox.x0 / figure.dpi if across == 1 else 0.8
+        begins = (ax.bbox.x0 - figure.bbox.x0) / figure.dpi if across == 1 else 0.8
         room = (inches / across - begins) / letter
         _ = ax.set_title("\n".join(fill(line, max(int(room), 8)) for line in lines), loc=loc, parse_math=False)
     above = figure.get_suptitle()
@@ -204,5 +206,8 @@ def drawn(axes: Sequence[Axes], shown: pd.DataFrame, *, whole: bool = False) -> 
     """
     figure = axes[0].get_figure()
     found = figure if (whole or len(axes) > 1) and isinstance(figure, (Figure, SubFigure)) else axes[0]
-    _TABLES[found] = shown
+    if "unit" in shown and shown["unit"].astype(str).str.isdigit().all():
+        shown = shown.astype({"unit": int})
+    for one in (found, *axes):
+        _TABLES[one] = shown
     return found

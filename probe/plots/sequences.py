@@ -78,8 +78,7 @@ def heatmap(
         ProbeError: a name or a number does not exist, or there is nothing to draw.
     """
     found, shown = _shown(recording, layer, signals, units)
-    place = shown[0].row(row)
-    times = np.flatnonzero(shown[0].real[place])
+    times = np.flatnonzero(shown[0].real[(place := shown[0].row(row))])
     below = list(map(str, found.after[times])) if tokens is None else _tokens(tokens, shown[0], times)
     tallest, across = max(len(one.units) for one in shown), 1 if len(shown) < 3 else 2
     down = -(-len(shown) // across)
@@ -95,7 +94,15 @@ def heatmap(
             tables.append(_melted(values, beside, found.after[times]).assign(signal=one.signal))
         for lowest in axes[-across:]:
             write_steps(lowest, below, found.step_label(noun))
+        say_which(axes, place, len(shown[0].values), title)
     return drawn(axes, pd.concat(tables, ignore_index=True)[["signal", "unit", "step", "value"]])
+
+
+def say_which(axes: Sequence[Axes], row: int, rows: int, title: str | None) -> None:
+    """Say above a new figure which of several sequences it shows, unless it has a title."""
+    figure = axes[0].get_figure()
+    if rows > 1 and title is None and figure is not None and ours(axes[0]):
+        _ = figure.suptitle(f"row {row} of {rows}", fontsize="medium")
 
 
 def _shown(recording: Any, layer: str | None, signals: Any, units: Units) -> tuple[Layer, list[Chosen]]:
@@ -106,7 +113,7 @@ def _shown(recording: Any, layer: str | None, signals: Any, units: Units) -> tup
 
 def _melted(values: np.ndarray, names: Sequence[str], steps: Sequence[int] | np.ndarray) -> pd.DataFrame:
     """Return a map, (unit, step), as a table with a row for each cell."""
-    about = {"unit": np.repeat(names, len(steps)), "step": np.tile(steps, len(names))}
+    about = {"unit": np.repeat(names, len(steps)), "step": np.tile(steps, len(names)) - 1}
     return pd.DataFrame({**about, "value": values.ravel()})
 
 
@@ -238,16 +245,20 @@ def name_across(ax: Axes, names: Sequence[str], *, middle: float = 0.5, inches: 
         inches: how wide the map is, at most.
     """
     longest, larger = max(map(len, names)), points("xtick.labelsize") / SMALL
-    turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if longest > SHORT else {}
-    room = min(ax.bbox.width / ax.figure.dpi, inches) / ((_LINE if longest > SHORT else longest * _WIDE) * larger)
+    wide = min(ax.bbox.width / ax.figure.dpi, inches)
+    slanting = longest > SHORT or (longest > 2 and len(names) * (longest + 1) * _WIDE * larger > wide)
+    turned: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanting else {}
+    room = wide / ((_LINE if slanting else (longest + 0.5) * _WIDE) * larger)
     shown = range(0, len(names), -(-len(names) // max(int(room), 1)))
     ax.set_xticks([place + middle for place in shown], [names[place] for place in shown], parse_math=False, **turned)
 
 
-def say_scale(ax: Axes, norm: Normalize, form: str = ".2g", *, label: str = "") -> None:
+def say_scale(ax: Axes, norm: Normalize, form: str = ".2g", *, label: str = "", beyond: bool = False) -> None:
     """Say what the colours of a map mean: beside it, or where nobody makes room there, in its title."""
     figure, ends = ax.get_figure(), (norm.vmin or 0.0, norm.vmax or 0.0)
     low, middle, high = (written(tick, form) for tick in (ends[0], sum(ends) / 2, ends[1]))
+    if beyond:
+        low, high = f"\N{LESS-THAN OR EQUAL TO} {low}", f"\N{GREATER-THAN OR EQUAL TO} {high}"
     if figure is None or not ours(ax):
         loc: Any = matplotlib.rcParams["axes.titlelocation"]
         _ = ax.set_title(", ".join(filter(None, [ax.get_title(loc), f"{low} to {high}"])), parse_math=False)

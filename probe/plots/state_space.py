@@ -221,7 +221,7 @@ def _table(
 ) -> pd.DataFrame:
     """Return the table of states, (row, time, direction), at some rows and times: what each is, step, coordinates."""
     at = places[rows, times]
-    return pd.DataFrame({**about, "step": one.layer.after[times], **dict(zip(_NAMES, at.T, strict=False))})
+    return pd.DataFrame({**about, "step": one.layer.after[times] - 1, **dict(zip(_NAMES, at.T, strict=False))})
 
 
 def _run_together(texts: Sequence[Text]) -> bool:

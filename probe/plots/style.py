@@ -175,7 +175,7 @@ def readers_style() -> Iterator[None]:
 class ShownFigure(Figure):
     """A figure that a notebook shows where it is the last value of a cell: sharp, and once."""
 
-    def tight_layout(self, **_: Any) -> None:
+    def tight_layout(self, *_: Any, **__: Any) -> None:
         """Change nothing: the constrained layout of the figure makes room by itself, and scales allow no other."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
@@ -323,7 +323,7 @@ def palette_colours(palette: Any, labels: Sequence[str], own: Sequence[str]) -> 
 
             return [to_hex(one) for one in sns.color_palette(palette, len(labels))]
         if isinstance(palette, Mapping):
-            of = {str(name): one for name, one in palette.items()}
+            of = {name: one for key, one in palette.items() for name in _written(key)}
             return [to_hex(of[label]) for label in labels]
         given = [to_hex(one) for one in palette]
     except KeyError as error:
@@ -335,6 +335,12 @@ def palette_colours(palette: Any, labels: Sequence[str], own: Sequence[str]) -> 
             f"palette= holds {several(len(given), 'colour')}, and {len(labels)} values are drawn. {wanted}"
         )
     return given[: len(labels)]
+
+
+def _written(key: Any) -> list[str]:
+    """Return how a value may be written as the name of a line: a number with more digits or fewer."""
+    number = isinstance(key, (int, float)) and not isinstance(key, bool)
+    return [str(key), *(f"{float(key):.{digits}g}" for digits in range(6, 18) if number)]
 
 
 def colour_map(given: Any, own: Colormap) -> Colormap:

@@ -163,4 +163,5 @@ def draw_tuning(
     ax.set_title(words(signal), parse_math=False)
     ax.set_ylabel("unit")
     name_across(ax, list(map(str, labels)))
-    say_scale(ax, norm, label="mean, in SD\nof the unit" if z_score else "mean")
+    beyond = bool(z_score and np.nanmax(np.abs(values), initial=0.0) > FULL)
+    say_scale(ax, norm, beyond=beyond, label="mean, in SD\nof the unit" if z_score else "mean")

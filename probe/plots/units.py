@@ -56,11 +56,13 @@ class _Groups:
         codes: which line each state belongs to, (batch, time); -1 of none.
         values: what a table calls each line.
         key: what a picture calls each, and its colour.
+        left_out: how many of how many steps these are, where some are left out.
     """
 
     codes: np.ndarray
     values: Sequence[Any]
     key: Key
+    left_out: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,8 +265,8 @@ def against(
         if not over.numeric:
             name_across(panel, over.labels, middle=0.0)
 
-    left_out = "" if len(one.units) == count else f"{len(one.units)} of {count} units, those that follow it most"
-    about = (over.title, "mean over sequences", left_out)
+    left_out = f"{len(one.units)} of {count} units, those that follow it most" * (len(one.units) < count)
+    about = (over.title, "mean over sequences", "; ".join(filter(None, [left_out, groups.left_out])))
     return _draw(draw, shown, frame, groups.key, asked=asked, about=about)
 
 
@@ -307,13 +309,15 @@ def _lines(one: Chosen, over: Levels, hue: Any, noun: str, palette: Any) -> _Gro
         if hue != "step":
             raise ProbeError(f"hue={hue!r} was asked for; it is 'step', another concept as an array, or None.")
         kept = np.flatnonzero(defined.any(axis=0))
-        kept = kept[spread(len(kept), LINES)]
+        every, kept = len(kept), kept[spread(len(kept), LINES)]
+        left_out = f"{len(kept)} of {every} steps" * (len(kept) < every)
         codes = np.full(defined.shape, -1)
         codes[:, kept] = np.arange(len(kept))
         after = [int(step) for step in one.layer.after[kept]]
         labels = list(map(str, after))
         inks_of = palette_colours(palette, labels, colours(len(kept), STEPS))
-        return _Groups(np.where(defined, codes, -1), after, Key(labels, inks_of, one.layer.step_label(noun)))
+        key = Key(labels, inks_of, one.layer.step_label(noun))
+        return _Groups(np.where(defined, codes, -1), after, key, left_out)
     other = None if hue is None else levels(hue, one, "hue")
     groups = _of_levels(other, defined, palette)
     codes = np.where(defined, groups.codes, -1)
@@ -383,6 +387,8 @@ def _draw(
         name_lines(axes, list(ends.values()), key.only(list(ends)) if len(axes) == 1 else key)
     unasked = [name for name, given in (("hue", asked.hue), ("col", asked.col)) if given is None]
     table = frame.drop(columns=[*_OWN, *unasked], errors="ignore")[frame["mean"].notna()].reset_index(drop=True)
+    if "step" in table:
+        table = table.assign(step=table["step"] - 1)
     return drawn(axes, table, whole=asked.whole)
 
 

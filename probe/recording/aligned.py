@@ -77,6 +77,19 @@ def transposed(shape: tuple[int, ...], batch: int, time: int) -> str:
     )
 
 
+def _check_order(given: Any, argument: str) -> None:
+    """Refuse a Series whose index says that its rows stand in another order than the sequences."""
+    import pandas as pd
+
+    if not isinstance(given, pd.Series) or given.index.is_monotonic_increasing:
+        return
+    if sorted(map(str, given.index)) == sorted(map(str, range(len(given)))):
+        raise ProbeError(
+            f"{argument} is a Series whose index has the numbers of sequences in another order. Rows are taken as "
+            "they stand: give .sort_index() of it, or .to_numpy() if they already stand in the order of x."
+        )
+
+
 def _array(given: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
     """Return values as an array, numbers as numbers, and which are there: not None, masked or NA."""
     import pandas as pd
@@ -86,6 +99,7 @@ def _array(given: Any, argument: str) -> tuple[np.ndarray, np.ndarray]:
         given = given.detach().cpu()
         values = (given.float() if str(given.dtype) == "torch.bfloat16" else given).numpy()
         return values, np.ones(values.shape, dtype=bool)
+    _check_order(given, argument)
     if str(getattr(given, "dtype", "")) == "category":
         given = np.asarray(given.astype(object))
         given = np.where(pd.isna(given), None, given.astype(str))

@@ -178,3 +178,28 @@ def test_units_that_go_alike_stand_together_in_a_large_map() -> None:
     assert np.count_nonzero(np.diff(falling[names])) == 1
     few: Any = plots.heatmap(recording_of(states[None, :, :12]))
     assert np.array_equal(few.collections[0].get_array(), states[:, :12].T)
+
+
+def test_a_picture_says_what_it_leaves_out() -> None:
+    """Which sequence, how many steps, that colours end before numbers do; of names none is left out."""
+    values = np.random.default_rng(0).normal(size=(50, 40, 3))
+    values[0] += 5
+    own = recording_of(values)
+    assert plots.heatmap(own, row=-1).figure.get_suptitle() == "row 49 of 50"
+    assert plots.heatmap(own, title="mine").figure.get_suptitle() == ""
+    assert plots.heatmap(recording_of(values[:1])).figure.get_suptitle() == ""
+    assert plots.against(own, np.arange(50) % 3, units=0).figure.get_suptitle() == "32 of 40 steps"
+    only = np.where(np.arange(50) == 0, 1.0, 0.0)
+    scale: Any = plots.tuning(own, only).figure.axes[-1]
+    assert [one.get_text() for one in scale.get_yticklabels()] == ["≤ \N{MINUS SIGN}2", "0", "≥ 2"]
+    names = np.array([f"n{number:03d}" for number in range(20)])[np.arange(50) % 20]
+    assert len(plots.tuning(own, names).get_xticklabels()) == 20
+
+
+def test_long_names_that_differ_at_their_end_differ_in_a_legend() -> None:
+    """They are cut in the middle."""
+    own, kinds = recording_of(np.random.default_rng(0).normal(size=(6, 7, 2))), ("one", "two")
+    names = np.array([f"a very long category name number {kind}" for kind in kinds])[np.arange(6) % 2]
+    ax: Any = plots.traces(own, hue=names, units=0)
+    texts = [one.get_text() for one in ax.texts if "\N{HORIZONTAL ELLIPSIS}" in one.get_text()]
+    assert (len(set(texts)), max(map(len, texts))) == (2, 24)

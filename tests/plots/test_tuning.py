@@ -28,7 +28,7 @@ def test_a_row_has_the_means_of_a_unit_at_each_value(kind: str) -> None:
     ax = own.recording.plot.tuning(MOVING, layer=own.layer, units=None, name="rest")
     shown, beside = cells(ax)
     table = plots.table(ax)
-    names = list(dict.fromkeys(table["unit"]))
+    names = list(map(str, dict.fromkeys(table["unit"])))
     assert shown == pytest.approx(z[[names.index(unit) for unit in beside]])
     assert table["mean"].to_numpy() == pytest.approx(means.ravel())
     assert table["n"].sum() == len(names) * len(values)

@@ -120,6 +120,44 @@ def test_a_line_that_a_panel_lacks_has_no_name_there() -> None:
         assert lines[names[name]] == pytest.approx(own.values[row, -1, 1].mean())
 
 
+def test_different_values_have_different_names_and_keep_the_order_of_a_categorical() -> None:
+    """Dates as numbers have as many digits as it takes; a Series in another order is refused, and so are mistakes."""
+    own = recorded("lstm").recording
+    days = 20241201 + np.arange(ROWS) % 3
+    dated: Any = plots.traces(own, hue=days, units=0, palette={20241201: "#ff0000", 20241202: "g", 20241203: "b"})
+    named = {one.get_text() for one in dated.texts}
+    assert {"20241201", "20241202", "20241203"} <= named
+    kinds = pd.Categorical(FIXED, ["low", "high"])
+    assert plots.tuning(own, kinds).get_xticklabels()[0].get_text() == "low"
+    assert plots.table(plots.traces(own, hue=pd.Series(kinds), units=0))["hue"].drop_duplicates().tolist() == [
+        "low",
+        "high",
+    ]
+    with refused():
+        _ = plots.traces(own, hue=pd.Series(FIXED).iloc[::-1], units=0)
+    with refused():
+        _ = plots.traces(own, FIXED)
+    ax = plt.figure().subplots()
+    for wrong in ([ax, ax], [ax, plt.figure().add_subplot(projection="polar")]):
+        with refused():
+            _ = plots.traces(own, units=[0, 1], ax=wrong)
+    _ = looked_at()
+
+
+def test_a_table_joins_with_that_of_the_recording() -> None:
+    """By unit, a number, and by step, from 0; each of the caller's panels has the table of what was drawn there."""
+    own = recorded("lstm").recording
+    _, axes = plt.subplots(1, 4)
+    for units, place in (([0, 1], 0), ([2, 3], 2)):
+        _ = plots.traces(own, units=units, ax=axes[place : place + 2])
+    first, second = plots.table(axes[0]), plots.table(axes[2])
+    assert (set(first["unit"]), set(second["unit"])) == ({0, 1}, {2, 3})
+    joined = own.to_frame(signals=["cell_state"]).merge(first, on=["unit", "step"])
+    means = joined.groupby(["unit", "step"])[["value", "mean"]].mean()
+    assert means["value"].to_numpy() == pytest.approx(means["mean"].to_numpy())
+    assert len(means) == 2 * TIME
+
+
 #: Keywords that somebody brings from matplotlib, seaborn or pandas, and from our own former names.
 BROUGHT = [
     *("x", "y", "data", "hue", "style", "size", "by", "col", "row", "col_wrap", "palette", "cmap", "color", "c"),
@@ -182,7 +220,8 @@ def test_every_plot_has_a_tidy_table_of_what_it_drew() -> None:
     table = plots.table(plots.traces(own.recording, hue=MOVING, units=1, ax=ax))
     assert list(table.columns) == ["unit", "hue", "step", "mean", "low", "high"]
     for _, row in table.iterrows():
-        here = own.values[MOVING[:, row["step"] - 1] == row["hue"], row["step"] - 1, 1]
+        step = int(row["step"])
+        here = own.values[MOVING[:, step] == row["hue"], step, 1]
         assert [row["mean"], row["low"], row["high"]] == pytest.approx([here.mean(), *np.percentile(here, [25, 75])])
     table = plots.table(plots.against(own.recording, MOVING, units=1))
     assert table["n"].sum() == ROWS * TIME
