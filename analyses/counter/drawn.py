@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,8 +11,9 @@ from matplotlib.figure import Figure
 from analyses.counter import common, rules
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
+from probe.plots.legends import legend_above
 from probe.plots.study_figures import medians_in_words
-from probe.plots.style import new_figure
+from probe.plots.style import ROLE_STYLE, new_figure
 from probe.questions.answers import bit_effects, programs
 from probe.questions.interventions import directions, erasure, steering
 from probe.questions.question import Question
@@ -47,14 +50,8 @@ GATE_ACTIVITY = Question(
 def draw_bit_effects(table: pd.DataFrame) -> DataFigure:
     """Draw what each bit does by step."""
     shown = common.drawn(table)
-
-    def draw() -> Axes:
-        ax = bit_effects.draw(shown, ax=new_figure(height=3.6)[1][0, 0])
-        ax.set_xlabel("bit read (filled: a 1, open: a 0)")
-        return ax
-
     return common.picture(
-        draw,
+        lambda: _lines_of_roles(shown),
         name="bit_effects",
         title="What one more bit does to the answer",
         alt=medians_in_words(shown[shown["metric"].isin(["effect", "effect_sd"])]),
@@ -62,6 +59,30 @@ def draw_bit_effects(table: pd.DataFrame) -> DataFigure:
         "deviation over these. A counter of ones adds one on a 1 and nothing on a 0.",
         data=common.medians(shown[shown["step"].notna()], ["role", "metric", "at", "step"]),
     )
+
+
+def _lines_of_roles(shown: pd.DataFrame) -> Axes:
+    """Draw the mean change by step of each role, and one sd over contexts as a bar; medians over networks."""
+    ax: Axes = new_figure(height=3.6)[1][0, 0]
+    roles = [role for role in ROLE_STYLE if (shown["role"] == role).any()]
+    steps = sorted(shown["step"].dropna().unique().astype(int))
+    for place, role in enumerate(roles):
+        look, shift = ROLE_STYLE[role], (place - (len(roles) - 1) / 2) * 0.14
+        of_role = shown[shown["role"] == role]
+        for number, (bit, rows) in enumerate(of_role[of_role["at"].notna()].groupby("at")):
+            tables = rows.pivot_table(index="step", columns="metric", values="value", aggfunc="median")
+            at = tables.index.to_numpy(float) + 1
+            style: dict[str, Any] = look.line() | {"fillstyle": "none" if number % 2 == 0 else "full"}
+            label = role if bit == of_role["at"].max() else None
+            ax.errorbar(
+                at + shift, tables["effect_at_step"], tables["effect_sd_at_step"], **style, linewidth=1.2, label=label
+            )
+    for bit in shown["at"].dropna().unique():
+        ax.axhline(bit, color="black", linewidth=0.6, zorder=0)
+    ax.set_xticks(range(steps[0] + 1, steps[-1] + 2))
+    ax.set(xlabel="bit read (filled: a 1, open: a 0)", ylabel="change of the expected answer")
+    legend_above(ax)
+    return ax
 
 
 BIT_EFFECTS = Question(

@@ -229,6 +229,11 @@ class Claim:
     verdict: Verdict
     reason: str
 
+    @property
+    def too_few(self) -> bool:
+        """Whether it has fewer networks than a verdict about the recipe needs."""
+        return not self.rule.check and self.n < self.rule.needs
+
     def to_dict(self) -> dict[str, Any]:
         """Return the claim as JSON values, with the rule and its digest."""
         return asdict(self) | {"rule": asdict(self.rule) | {"digest": self.rule.digest}}

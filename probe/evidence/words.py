@@ -11,6 +11,11 @@ def said(value: float) -> str:
     return "0.00" if text == "-0.00" else text.replace("-", "\N{MINUS SIGN}")
 
 
+def signed(value: float) -> str:
+    """Return a number with two decimals and its sign."""
+    return f"{'+' if value >= 0 else ''}{said(value)}"
+
+
 def said_score(value: float) -> str:
     """Return a score as it is written in a sentence; far below that of knowing nothing, its size is no measure."""
     return "below \N{MINUS SIGN}1" if value < -1 else said(value)
@@ -29,6 +34,11 @@ def place(layer: str, signal: str) -> str:
 def listed(names: Sequence[str]) -> str:
     """Return names as a list in a sentence."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else "none"
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """Return names as a list of which any may be meant."""
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]
 
 
 def largest(values: Mapping[str, float], written: Callable[[float], str] = said) -> list[str]:

@@ -20,7 +20,19 @@ from ..intervals import median_interval
 from ..recurrent.random_weights import FRESH, SHUFFLED, kind_of
 from .legends import entries, figure_legend, legend_above, numbered
 from .panels import drawn, panels
-from .style import COLUMN_WIDTH, GREY, PLOT_WIDTH, ROLE_STYLE, ROW_HEIGHT, RoleStyle, new_figure, ours
+from .style import (
+    COLUMN_WIDTH,
+    FRONT_WIDTH,
+    GREY,
+    INK,
+    PLOT_WIDTH,
+    ROLE_STYLE,
+    ROW_HEIGHT,
+    SMALL,
+    RoleStyle,
+    new_figure,
+    ours,
+)
 
 #: How controls that are no network are drawn; what reads inputs, or has a name of its own, as `OTHERS`.
 LOOKS = {
@@ -178,7 +190,12 @@ def kinds_of(table: pd.DataFrame) -> dict[str, str]:
 
 
 def draw_scores(
-    table: pd.DataFrame, kinds: Mapping[str, str], *, score: str = "score", ax: Axes | None = None
+    table: pd.DataFrame,
+    kinds: Mapping[str, str],
+    *,
+    score: str = "score",
+    lower: float = 0.0,
+    ax: Axes | None = None,
 ) -> Axes | Figure:
     """Draw a row a signal: a dot for the network with its interval, a mark for each control.
 
@@ -186,6 +203,7 @@ def draw_scores(
         table: of a `probe.probes.reading.Reading`; its first network is the one that was read.
         kinds: network -> what it is called and drawn as, such as a role.
         score: what the scores are.
+        lower: how far below the network the controls stand, in rows.
         ax: where to draw, or None for a new figure.
     """
     scores = table[table["score"].notna() & table["step"].isna()]
@@ -194,14 +212,45 @@ def draw_scores(
     with panels(1, ax=ax, width=PLOT_WIDTH, height=1.2 + 0.32 * len(places)) as (panel,):
         for kind, own in scores.assign(row=names.map(places)).groupby(scores["network"].map(kinds), sort=False):
             look, size, more = _look(str(kind), own_kind), 5.0, {"alpha": 0.8}
+            row = own["row"].to_numpy() - lower * (kind != own_kind)
             if kind == own_kind:
                 panel.hlines(own["row"], own["low"], own["high"], color=look.color, zorder=3)
                 size, more = 7.0, {"zorder": 3}
-            _marks(look, size, ax=panel, x=own["score"].to_numpy(float), y=own["row"].to_numpy(), label=kind, **more)
+            _marks(look, size, ax=panel, x=own["score"].to_numpy(float), y=row, label=kind, **more)
         panel.set_yticks(list(places.values()), list(places), parse_math=False)
         panel.set(ylim=(0.5 - len(places), 0.5), xlabel=f"held-out {score}")
         legend_above(panel)
     return drawn([panel], scores)
+
+
+def draw_answered(
+    table: pd.DataFrame, kinds: Mapping[str, str], words: Mapping[str, tuple[str, str]], *, bound: float
+) -> Axes:
+    """Draw a row for each thing that was asked of scores: the dots of `draw_scores`, the bound, and the answer.
+
+    Args:
+        table: as of `draw_scores`; what was asked stands in place of the signal. Scores below 0 stand at 0.
+        kinds: network -> what it is called and drawn as.
+        words: what was asked -> the answer, and a line of numbers below it.
+        bound: the score that is asked for.
+    """
+    made, axes = new_figure(width=FRONT_WIDTH, height=0.85 * len(words) + 1.0)
+    panel: Axes = axes[0, 0]
+    shown = table.copy()
+    shown[["score", "low", "high"]] = table[["score", "low", "high"]].clip(lower=0)
+    _ = draw_scores(shown, kinds, lower=0.2, ax=panel)
+    for row, (answer, below) in enumerate(words.values()):
+        panel.vlines(bound, -row - 0.35, 0.2 - row, color=INK, linestyle="--", linewidth=1.2, label="asked for")
+        look: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "parse_math": False}
+        _ = panel.text(1.05, 0.05 - row, answer, va="bottom", weight="bold", **look)
+        _ = panel.text(1.05, -row, below, va="top", fontsize=SMALL, **look)
+    panel.set(xlim=(0, 1), xlabel="")
+    panel.spines["left"].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+    if (above := panel.get_legend()) is not None:
+        above.remove()
+    _ = figure_legend(made, *entries(panel))
+    return panel
 
 
 def draw_scores_over_steps(

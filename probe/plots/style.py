@@ -37,6 +37,8 @@ COLUMN_WIDTH = 7.0
 #: Inches that a plot of a recording is wide, which is shown in a notebook; and of several panels, which fit a page.
 PLOT_WIDTH, WIDEST, TALLEST = 5.6, 7.0, 9.0
 ROW_HEIGHT = 3.5
+#: Inches of the two pictures that stand beside each other at the top of a page, and how high the second is.
+FRONT_WIDTH, NARROW, NARROW_HEIGHT = 6.2, 4.0, 3.4
 #: Pixels an inch of the picture in a notebook, and how many of them a CSS pixel has.
 SHOWN_DPI, SHARP = 192, 2
 #: The ways of pyplot to draw that open no window.

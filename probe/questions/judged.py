@@ -61,6 +61,11 @@ class Judged:
     verdict: str
 
     @property
+    def numbers(self) -> str:
+        """The score beside the best control's."""
+        return f"{written(self.score)} · best control {written(self.its_score)} ({self.control})"
+
+    @property
     def said(self) -> str:
         """The score beside the best control's, and the verdict, as `Reading` prints them."""
         low, high = map(written, self.interval)
@@ -123,12 +128,12 @@ def named(metric: str, how: str = "") -> str:
     return f"{how} {metric}".strip().replace(" ", "_")
 
 
-def judged(answered: Answered, how: str = "") -> list[Judged]:
-    """Return what was read at each place of the network under study, the one that its page names first.
+def judged(table: pd.DataFrame, network: str, how: str = "") -> list[Judged]:
+    """Return what was read at each place of a network, the one that its page names first.
 
     That is the best of the places above every control, or else the best of all.
     """
-    own, found = only(answered.table, network=answered.subject.network.name), list[Judged]()
+    own, found = only(table, network=network), list[Judged]()
     for one in only(own, metric=named("verdict", how)).to_dict("records"):
         here = only(own, layer=one["layer"], signal=one["signal"])
         ((score,), (best,)) = (
@@ -177,8 +182,16 @@ def where(subject: Subject, one: Judged) -> str:
     return f"{place(one.layer, one.signal)}{ahead}"
 
 
-def figure(answered: Answered, first: str, score: str, ways: Sequence[str] = ("",)) -> tuple[DataFigure]:
-    """Return the picture of the scores: a row for each of the best places, with all controls in it."""
+def figure(answered: Answered, first: str, score: str, read: str, ways: Sequence[str] = ("",)) -> tuple[DataFigure]:
+    """Return the picture of the scores: a row for each of the best places, with all controls in it.
+
+    Args:
+        answered: what was measured.
+        first: the finding, for who does not see the picture.
+        score: what the scores are.
+        read: what was read of each place, for the caption.
+        ways: the ways in which units were read.
+    """
     own = answered.subject.network.name
     rows = pd.concat([only(answered.table, metric=named("score", how)).assign(how=how) for how in ways])
     best = rows[rows["network"] == own].nlargest(PLACES, "value")[["layer", "signal", "how"]]
@@ -191,5 +204,5 @@ def figure(answered: Answered, first: str, score: str, ways: Sequence[str] = (""
     with drawing():
         axes = new_figure(height=1.2 + 0.32 * len(best))[1]
         picture: Any = draw_scores(table, kinds_of(table), score=score, ax=axes[0, 0]).get_figure()
-        title, caption = "Where it can be read", "A row for each layer and signal; the line is the 95 % interval."
+        title, caption = "Where it can be read", f"{read} of each signal; the line is the 95 % interval."
         return (drawn(picture, name=f"{answered.name}-scores", title=title, alt=first, caption=caption, data=shown),)

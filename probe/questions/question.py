@@ -88,7 +88,10 @@ class Question:
             A rule is judged against the best of a pair.
         heads: the same of networks that were not trained, with heads that are fitted to them in several ways.
         text: what a page says of the question below its answer: what is done, in words that no number decides.
-        leads: whether its finding is one of the first sentences of a study's page.
+        heading: what heads its finding on the first screens of a study's page, in a sentence without a full stop;
+            empty where there is nothing to say so plainly. None for a question that only stands among the others.
+        topic: under which topic of a study's page it stands; a question of your own needs none.
+        caption: what the picture of `draw` shows, for who reads a page; `DataFigure`s have their own.
     """
 
     name: str
@@ -105,7 +108,9 @@ class Question:
     copies: int | None = 1
     heads: int | None = 1
     text: str = ""
-    leads: bool = False
+    heading: Callable[[Answered], str] | None = None
+    topic: str = ""
+    caption: str = "Each dot or line is a network, in the colour of its role."
 
     def __post_init__(self) -> None:
         name = self.name

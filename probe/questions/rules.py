@@ -9,6 +9,8 @@ from ..evidence.margins import MARGIN
 
 #: The fewest networks that a verdict is about; one network alone is undecided, whatever its numbers are.
 NEEDS = 10
+#: A unit, or all together, tell a concept where they read so much: R², balanced accuracy, or a share read exactly.
+TELLS = 0.9
 #: Whose answers mean something: the heads of other controls are random, and a template answers another question.
 ANSWERING = ("trained", "fitted head", "planted", "other")
 INITIAL, FITTED = "own initialisation", "fitted head"

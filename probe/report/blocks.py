@@ -177,6 +177,7 @@ class Panels:
         choose: what the pictures are, such as "sequence", where the reader chooses one by its title; print shows
             the first.
         python: the line of Python that draws them.
+        wider: whether the first picture has more room than the second.
 
     Raises:
         ProbeError: there are fewer than two pictures.
@@ -188,6 +189,7 @@ class Panels:
     table: Table | None = None
     choose: str = ""
     python: str = ""
+    wider: bool = False
     kind: ClassVar[str] = "panels"
 
     def __post_init__(self) -> None:

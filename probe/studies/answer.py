@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 #: The notes of a finding: what was found, how it was measured, of whom it was not asked and why, and what is done.
 ANSWER, SETUP, MISSING, TEXT = "answer", "setup", "missing", "text"
+#: And what heads it on the first screens.
+HEADING = "heading"
+#: And of a reading its score beside that of the best control.
+SCORES = "scores"
+NOTES = (ANSWER, SETUP, MISSING, TEXT, HEADING, SCORES)
 
 
 def answers(study: Study, plan: Plan, outcomes: Sequence[Outcome] = (), *, single: bool = False) -> Iterator[Finding]:
@@ -60,8 +65,10 @@ def of_one(
 ) -> Finding:
     """Return what was measured of one network and its controls, judged, in the question's own words and pictures."""
     claims = judged(table, (*question.rules, *rules))
-    told = _told(question, Answered(question.name, table, claims, tuple(subjects)))
+    answered = Answered(question.name, table, claims, tuple(subjects))
+    told = _told(question, answered)
     notes = {ANSWER: in_words(question, table, claims), TEXT: question.text, **told.notes}
+    notes[HEADING] = _headed(question, answered)
     pictures = figures(question, table) if told.draw is None else told.draw()
     return Finding(question.name, question.title, table, claims, tuple(pictures), notes=_some(notes))
 
@@ -84,7 +91,12 @@ def of_many(
     if len(rows) and (said := _told(question, Answered(question.name, rows, (), tuple(subjects))).notes[SETUP]):
         notes[SETUP] = f"Of {subjects[0].network.name}: {said}"
     notes[MISSING] = " ".join([*missing, *_unjudged(question, table)])
+    notes[HEADING] = _headed(question, Answered(question.name, table, claims, tuple(subjects)))
     return Finding(question.name, question.title, table, claims, figures(question, table), notes=_some(notes))
+
+
+def _headed(question: Question, answered: Answered) -> str:
+    return "" if question.heading is None else question.heading(answered)
 
 
 def _some(notes: dict[str, str]) -> dict[str, str]:
@@ -123,8 +135,7 @@ def figures(question: Question, table: pd.DataFrame) -> tuple[DataFigure, ...]:
                 f"The question {question.name!r} draws a {type(made).__name__}; return Axes or a Figure."
             )
         about = {"name": question.name, "title": question.title, "alt": f"{question.title} {medians_in_words(rows)}"}
-        caption = "What was measured, in the colours of the networks' roles."
-        return (drawn(picture, **about, caption=caption, data=table.reset_index(drop=True)),)
+        return (drawn(picture, **about, caption=question.caption, data=table.reset_index(drop=True)),)
 
 
 def judged(table: pd.DataFrame, rules: Sequence[Rule], family: int | None = None) -> tuple[Claim, ...]:
@@ -159,11 +170,6 @@ def in_words(question: Question, table: pd.DataFrame, claims: Sequence[Claim]) -
     return f"{question.title.rstrip('.')} {medians_in_words(first)}"
 
 
-def too_few(claim: Claim) -> bool:
-    """Return whether a claim has fewer networks than a verdict about the recipe needs."""
-    return not claim.rule.check and claim.n < claim.rule.needs
-
-
 def true_in(table: pd.DataFrame, claim: Claim) -> str:
     """Return in how many networks a claim is true, each taken alone, and in how many more than in its controls."""
     beyond = sum(true_of(table, claim.rule).values())
@@ -183,7 +189,7 @@ def outcome(table: pd.DataFrame, claim: Claim) -> tuple[str, str]:
     """Return a claim's number with its bound and controls, and its verdict, empty where too few networks have one."""
     beside = filter(None, (f"{claim.rule.established_if}", controls_in_words(table, claim)))
     number = f"{claim.value:.3g} ({'; '.join(beside)})"
-    if not too_few(claim):
+    if not claim.too_few:
         return number, claim.verdict
     if claim.n == 1:
         return f"{number}, {allowed(table, claim)}", ""

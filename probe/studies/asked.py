@@ -18,45 +18,52 @@ if TYPE_CHECKING:
 
 #: Stands among the names of questions for all that a study asks which chooses none.
 USUAL = "usual"
-#: The modules of `probe.questions` whose `question` is asked, after two questions for each concept, and before the
-#: card of the network.
-MODULES = (
-    "states.one_sequence",
-    "states.linear_readout",
-    "states.single_units",
-    "states.gate_activity",
-    "states.state_space",
-    "answers.answers",
-    "answers.programs",
-    "answers.other_lengths",
-    "answers.bit_effects",
-    "answers.inputs",
-    "answers.memory",
-    "states.reduced_models",
-    "states.noise_margin",
-    "states.quantised_states",
-    "interventions.unit_ablation",
-    "interventions.unit_shares",
-    "interventions.interchange",
-    "interventions.single_answers",
-    "interventions.class_means",
-    "interventions.directions",
-    "interventions.erasure",
-    "interventions.steering",
-    "interventions.gate_shares",
-    "interventions.routes",
-    "states.dynamics",
-)
+#: The topics of a study's page, each with the modules of `probe.questions` whose `question` is asked of it, in the
+#: order of the page; before those of the first come two questions for each concept.
+WHERE, METHOD = "where it is", "how it was measured"
+TOPICS: dict[str, tuple[str, ...]] = {
+    WHERE: ("states.single_units", "states.linear_readout", "states.one_sequence", "states.gate_activity"),
+    "what the answer uses": (
+        "interventions.erasure",
+        "interventions.interchange",
+        "interventions.single_answers",
+        "interventions.directions",
+        "interventions.class_means",
+        "interventions.unit_ablation",
+        "interventions.unit_shares",
+        "interventions.steering",
+        "interventions.gate_shares",
+        "interventions.routes",
+    ),
+    "what inputs do, and how long it lasts": (
+        "answers.bit_effects",
+        "answers.memory",
+        "answers.inputs",
+        "answers.other_lengths",
+        "answers.programs",
+    ),
+    "how the states lie": (
+        "states.state_space",
+        "states.dynamics",
+        "states.quantised_states",
+        "states.noise_margin",
+        "states.reduced_models",
+    ),
+    METHOD: ("answers.answers", "states.network_card"),
+}
 #: What compares networks that were trained alike, and what is asked of one network instead, or shows it.
 OF_MANY = ("linear-readout", "single-units")
 OF_ONE = ("one-sequence", "state-space")
 
 
 def every_question(subject: Subject) -> tuple[Question, ...]:
-    """Return all questions about networks of the same task."""
-    readings = (one.question(subject, name) for one in (reading, best_unit) for name in subject.concepts)
-    usual = (import_module(f"probe.questions.{name}").question(subject) for name in MODULES)
-    return (*readings, *usual, network_card.question(subject))
+    """Return all questions about networks of the same task, in the order of the page."""
+    found = [one.question(subject, name) for name in subject.concepts for one in (best_unit, reading)]
+    asked = [dataclasses.replace(one, topic=WHERE) for one in found]
+    for topic, modules in TOPICS.items():
+        every = (import_module(f"probe.questions.{name}").question(subject) for name in modules)
+        asked += [dataclasses.replace(one, topic=topic) for one in every]
+    return tuple(asked)
 
 
 def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -> list[Question]:
@@ -65,7 +72,8 @@ def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -
     Each has a question for each of its concepts. One network has a card and is shown; many have what compares
     networks instead. Which question is asked of whom follows from its needs alone.
     """
-    asked, card = (USUAL,) if study.questions is None else study.questions, network_card.question(first)
+    asked = (USUAL,) if study.questions is None else study.questions
+    card = dataclasses.replace(network_card.question(first), topic=METHOD)
     own = all(isinstance(one, Question) for one in asked)
     known = {} if own else {question.name: question for question in every_question(first)}
     others = OF_MANY if single else (*OF_ONE, card.name)

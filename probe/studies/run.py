@@ -71,7 +71,7 @@ def run(
             took, start = time.monotonic() - start, time.monotonic()
             report(Progress(finding.question, len(written), many, "written", took))
         beside = plan.calls[0].subjects[1:]
-        made = page.build(subjects, beside, study.title, written, {one.name for one in plan.questions if one.leads})
+        made = page.build(subjects, beside, study.title, written, {one.name: one.topic for one in plan.questions})
         made = dataclasses.replace(made, up=[Link("All pages", up)] if up else [])
         _ = made.write(folder / PAGE)
         mark.finish(folder)

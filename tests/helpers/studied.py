@@ -19,7 +19,8 @@ from torch import nn
 from probe import Finding, Readout, Study
 from probe.evidence import DataFigure
 from probe.evidence.measurements import Network, measurement
-from probe.report import Page
+from probe.report import Page, Section
+from probe.report.blocks import walk
 from probe.subjects.subject import Subject
 
 UNITS = 6
@@ -137,6 +138,11 @@ def report_of(study: Study, folder: Path) -> Report:
     """Run a study in a folder, and return what it wrote."""
     page = study.run(folder)
     return Report(folder, page, {path.name: Finding.read(path) for path in sorted((folder / "findings").iterdir())})
+
+
+def keys_of(page: Page) -> list[str]:
+    """Return the names of a page's sections, those that are folded as well."""
+    return [one.key for one in walk(page.sections) if isinstance(one, Section)]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from probe.methods.causal.ablation import Resampling
 from probe.methods.readouts import per_row
 from probe.questions.answers import answers
 from probe.questions.interventions import class_means, directions, single_answers
-from probe.studies.asked import MODULES
+from probe.studies.asked import TOPICS
 from probe.studies.prepare import prepare
 from probe.subjects.concepts import NUMERIC, Known
 from probe.subjects.subject import Subject, by_network
@@ -32,7 +33,7 @@ from probe.subjects.subject import Subject, by_network
 CONSTANT = torch.zeros_like(WINS)
 MEASURE: dict[str, Callable[..., object]] = {
     name.rpartition(".")[2]: import_module(f"probe.questions.{name}").measure
-    for name in (*MODULES, "interventions.alignment", "states.stable_answers")
+    for name in (*chain(*TOPICS.values()), "interventions.alignment", "states.stable_answers")
 }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from refusing import refused
+from studied import keys_of
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -227,7 +228,7 @@ def test_each_is_asked_for_a_unit_of_each_concept(name: str, tmp_path: Path) -> 
     assert subject.layers[-1].name == layer
     assert (None if subject.readout is None else subject.readout.concept) == answered
     page = study.run(tmp_path, progress=None)
-    assert {*asked} < {section.key for section in page.sections}
+    assert {*asked} < {*keys_of(page)}
 
 
 def test_a_call_is_told_the_lengths_and_the_copy_that_it_calls() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from claims_told import check_table, check_told, pills, points, rows
+from claims_told import check_table, check_told, points, rows, tally
 from many_counters import counters, distance, far, findings, initials, study
 from refusing import refused
-from studied import bits, ones, planted
+from studied import bits, keys_of, ones, planted
 from torch import nn
 
 from probe import Study
@@ -42,7 +42,7 @@ def test_verdicts_are_over_networks_and_controls_stand_in_pairs(tmp_path: Path) 
     every = [one for each in found.values() for one in each.claims]
     check_told(points(text), every)
     check_table(text, every)
-    assert +pills(text) == Counter(one.verdict for one in every)
+    assert +tally(text) == Counter(one.verdict for one in every)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -64,7 +64,7 @@ def test_few_networks_are_undecided_and_told_one_by_one(tmp_path: Path) -> None:
     assert {one.verdict for one in every} == {"undecided"}
     check_told(points(text), every)
     check_table(text, every)
-    assert 'class="pills"' not in text
+    assert "with a rule:" not in text
     assert "The study gives one head, and we put it on the states of every network" in text
     # Where no own initialisation was given random weights stand for it, and each network has its own.
     assert found["distance"].claims[0].differences[0].role == "random weights"
@@ -118,6 +118,6 @@ def test_of_many_networks_each_concept_is_read_and_asked_for_its_unit(tmp_path: 
     concepts = {"parity": lambda x: ["odd" if one % 2 else "even" for one in ones(x)], "ones": ones}
     asked = [f"{what}-{name}" for what in ("reading", "best-unit") for name in concepts]
     page = Study(stacks, bits(), concepts, questions=asked).run(tmp_path, progress=None)
-    assert {*asked} < {section.key for section in page.sections}
+    assert {*asked} < {*keys_of(page)}
     for name in asked:
         assert set(findings(tmp_path)[name].measurements["layer"]) >= {"[0]", "[1]"}

@@ -122,7 +122,7 @@ def test_every_concept_is_read_anew_of_what_was_measured(tmp_path: Path) -> None
     run.run(tmp_path)
     assert (tmp_path / "index.html").read_bytes() == page
     for sentence in (
-        "What do 3 networks hold of ones and last?",
+        "All units together hold “ones”, in 3 of 3, better than any control.",
         "“last” is read clearly better than from every control: in 0 of 3",
         "Some unit follows “ones” within steps: in 3 of 3, median",
         "a verdict on it needs more of them, mostly ten",

@@ -15,7 +15,7 @@ import pytest
 from answering import answer
 from many_counters import distance, far
 from refusing import refused
-from studied import STUDY, bits, planted, report_of, study_of, written
+from studied import STUDY, bits, keys_of, planted, report_of, study_of, written
 from torch import nn
 
 from probe import ProbeError
@@ -45,8 +45,8 @@ def test_only_chosen_questions_are_asked_and_what_fails_is_named(tmp_path: Path)
     failing = Question("broken", "Can it be broken?", broken)
     report = report_of(study_of(planted(), questions=["class-means", failing]), tmp_path / "report")
     assert list(report.findings) == ["broken", "class-means", "network"]
-    keys = ["class-means", "network", "explore", "not-asked", "claims", "limits", "networks"]
-    assert [one.key for one in report.page.sections] == keys
+    keys = ["class-means", "explore", "limits", "network", "claims", "not-asked", "networks"]
+    assert keys_of(report.page) == keys
     assert report.findings["broken"].notes["missing"] == "Not asked: No distance can be taken here."
     assert len(report.findings["class-means"].measurements)
     assert "No distance can be taken here." in report.page.render()

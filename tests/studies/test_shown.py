@@ -16,7 +16,7 @@ from known_studies import SYMBOLS, Brackets, brackets, can_occur, depth, quoted
 from matplotlib.figure import Figure as Picture
 from refusing import refused
 from safetensors.torch import save_file
-from studied import Report, answer, bits, planted, report_of, study_of, value, without_pictures
+from studied import Report, answer, bits, keys_of, planted, report_of, study_of, value, without_pictures
 from torch import nn
 
 from probe import Concept, Readout, Study, load, record
@@ -26,9 +26,8 @@ from probe.plots.study_figures import drawing, drawn
 from probe.questions.readings import points_of, states_at
 from probe.questions.states import held_inputs
 from probe.recurrent.signals import Signal
-from probe.report import Panels
+from probe.report import Panels, Section
 from probe.report.blocks import Figure, walk
-from probe.report.inline import plain
 from probe.report.svg import MAX_BYTES
 from probe.studies.pages import live_network
 from probe.studies.prepare import prepare
@@ -130,9 +129,9 @@ def test_the_plane_is_that_of_the_largest_variance(trained: Trained) -> None:
 def test_each_finding_has_a_section_and_a_layer_one_name(trained: Trained) -> None:
     """Its question or first sentence is the heading; of several pictures the reader chooses one, of few enough."""
     page, findings = trained.report.page, trained.report.findings
-    sections = {section.key: section for section in page.sections}
-    order = ["reading-depth", "one-sequence", "state-space", "answers", "interchange", "network", "explore"]
-    assert [key for key in sections if key in order] == order
+    sections = {one.key: one for one in walk(page.sections) if isinstance(one, Section)}
+    order = ["reading-depth", "one-sequence", "interchange", "state-space", "explore", "limits", "answers", "network"]
+    assert [key for key in keys_of(page) if key in order] == order
     figure = findings["one-sequence"].figures[0]
     (chosen,) = [block for block in sections["one-sequence"].blocks if isinstance(block, Panels)]
     assert chosen.choose
@@ -243,15 +242,15 @@ def test_every_figure_of_a_study_shows_all_of_its_data(made: Any, tmp_path: Path
         assert any(letter.isdigit() for letter in figure.alt), figure.name
 
 
-def test_a_page_says_at_its_top_what_would_bring_more(tmp_path: Path) -> None:
+def test_a_page_says_what_would_bring_more(tmp_path: Path) -> None:
     """How many questions were asked, and which of equal lengths and a function is missing; else nothing."""
     lengths = np.where(np.arange(160) % 2, 8, 6)
     array = {"concepts": {"ones": np.cumsum(bits()[:, :, 0], axis=1)}}
     given: dict[str, dict[str, Any]] = {"function": {}, "array": array, "both": array | {"lengths": lengths}}
-    lead = {}
+    page = {}
     for name, more in given.items():
         study = study_of(planted(), questions=["network", "answers", "other-lengths"], controls=(), **more)
-        lead[name] = plain(study.run(tmp_path / name, progress=None).lead)
-    assert "would bring more" not in lead["function"]
-    assert "2 of 3 questions were asked; “ones” as a function in place of an array would bring more." in lead["array"]
-    assert "2 of 3 questions were asked; sequences of one length and “ones” as a function in place" in lead["both"]
+        page[name] = study.run(tmp_path / name, progress=None).render()
+    assert "would bring more" not in page["function"]
+    assert "2 of 3 questions were asked; “ones” as a function in place of an array would bring more." in page["array"]
+    assert "2 of 3 questions were asked; sequences of one length and “ones” as a function in place" in page["both"]

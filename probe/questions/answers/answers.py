@@ -56,7 +56,16 @@ def question(subject: Subject) -> Question:
     rules = (of_last,) * last + (of_steps,) * (at_steps(subject) is None)
     roles = (*ANSWERING, INITIAL)
     return Question(
-        "answers", "Are the answers right?", measure_all, (right_somewhere,), roles, rules, draw, tell, version=4
+        "answers",
+        "Are the answers right?",
+        measure_all,
+        (right_somewhere,),
+        roles,
+        rules,
+        draw,
+        tell,
+        version=4,
+        caption="How often each network is right after the last step, and how large its largest error is over steps.",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,23 +11,29 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from ...errors import ProbeError
-from ...evidence.measurements import measurement, tabulate
+from ...evidence.measurements import measurement, only, tabulate
+from ...evidence.words import listed, signed
 from ...methods.machines import Machine
-from ...plots.legends import legend_above
-from ...plots.style import ROLE_STYLE, axes_or_new
+from ...plots.legends import Key, name_lines, numbered
+from ...plots.networks import draw_median_line
+from ...plots.style import NARROW, NARROW_HEIGHT, name_colours, new_figure
 from ...recurrent.signals import as_indices, within
 from ...subjects.answers import gives_number, task_of
 from ...subjects.ends import ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
-from ..question import Question
+from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
+from ..told import figure_of
 
 #: The most amounts by which a concept may grow: of more, hardly two contexts would be alike.
 MOST_AMOUNTS = 12
 QUESTION = "bit_effects"
 #: How many steps are looked at by default: the last ones.
 LATE = 5
+#: So many amounts are named in a sentence; an answer that moves by less stays as it is.
+MOST_SAID, LEAST = 3, 0.05
+CAPTION = "A dotted line is what the input adds to the concept itself."
 
 
 def measure(subjects: Sequence[Subject], *, steps: Iterable[int] | None = None) -> pd.DataFrame:
@@ -112,28 +119,82 @@ def _effects(
     yield "largest_effect_sd", max(spreads), {}
 
 
-def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the change of the answer by step: the mean, and one sd over contexts as a bar; medians over networks."""
-    ax = axes_or_new(ax)
-    roles = [role for role in ROLE_STYLE if (frame["role"] == role).any()]
-    steps = sorted(frame["step"].dropna().unique().astype(int))
-    for place, role in enumerate(roles):
-        look, shift = ROLE_STYLE[role], (place - (len(roles) - 1) / 2) * 0.14
-        of_role = frame[frame["role"] == role]
-        for number, (amount, rows) in enumerate(of_role[of_role["at"].notna()].groupby("at")):
-            tables = rows.pivot_table(index="step", columns="metric", values="value", aggfunc="median")
-            at = tables.index.to_numpy(float) + 1
-            style: dict[str, Any] = look.line() | {"fillstyle": "none" if number % 2 == 0 else "full"}
-            label = role if amount == of_role["at"].max() else None
-            ax.errorbar(
-                at + shift, tables["effect_at_step"], tables["effect_sd_at_step"], **style, linewidth=1.2, label=label
-            )
-    for amount in frame["at"].dropna().unique():
-        ax.axhline(amount, color="black", linewidth=0.6, zorder=0)
-    ax.set_xticks(range(steps[0] + 1, steps[-1] + 2))
-    ax.set_xlabel("step that is read")
-    ax.set_ylabel("change of the expected answer")
-    legend_above(ax)
+def heading(answered: Answered) -> str:
+    """Return what an input does to the answer, by what it adds to the concept: of many amounts the two ends."""
+    effects = only(answered.table, metric="effect", role="trained").groupby("at")["value"].median()
+    names = _names(answered.subjects, effects.index)
+    shown = effects if len(effects) <= MOST_SAID else effects.iloc[[0, -1]]
+    first, *others = (f"{names[at]} {_does(value)}" for at, value in zip(shown.index.tolist(), shown, strict=True))
+    return listed([first[0].upper() + first[1:], *(other.replace(" the answer", " it", 1) for other in others)])
+
+
+def _does(change: float) -> str:
+    """Return in words what a change of so much does to the answer."""
+    if abs(change) < LEAST:
+        return "leaves the answer as it is"
+    return f"{'raises' if change > 0 else 'lowers'} the answer by {abs(change):.2f}"
+
+
+def _names(subjects: Sequence[Subject], amounts: Iterable[float]) -> dict[float, str]:
+    """Return what a sentence calls the inputs that add an amount: the input itself where there is one for each."""
+    names = {amount: f"an input that adds {amount:g}" for amount in amounts}
+    if not subjects or len(subjects[0].x) == 0:
+        return names
+    subject = subjects[0]
+    grown = task_of(subject).concept.diff(dim=1).numpy().ravel()
+    read = ends_of(subject).machine.clean.inputs[:, 1:].double().flatten(0, 1).numpy()
+    if len(read) != len(grown):
+        return names
+    pairs = np.unique(np.column_stack([grown, read]), axis=0)
+    own = {amount: pairs[pairs[:, 0] == amount, 1:] for amount in names}
+    if any(len(inputs) != 1 for inputs in own.values()) or len(np.unique(pairs[:, 1:], axis=0)) != len(own):
+        return names
+    symbols = {tuple(value.tolist()): f"“{symbol}”" for symbol, value in subject.symbols.items()}
+    for amount, inputs in own.items():
+        (value,) = inputs.tolist()
+        digit = f"{'an' if f'{value[0]:g}'.startswith('8') else 'a'} {value[0]:g}" if len(value) == 1 else ""
+        names[amount] = symbols.get(tuple(value), digit) or names[amount]
+    return names
+
+
+def tell(answered: Answered) -> Told:
+    """Say what an input does to the answers of one network, and show it after each step."""
+    first, table = heading(answered), answered.table
+    amounts = only(table, metric="effect")["at"].unique()
+    figure = figure_of(
+        answered,
+        partial(draw, names=_names(answered.subjects, amounts)),
+        "effect_at_step",
+        title="What one input does to the answer",
+        alt=f"{first}.",
+        caption=CAPTION,
+    )
+    return Told({"answer": f"{first}."}, figure)
+
+
+def draw(frame: pd.DataFrame, *, names: Mapping[float, str] | None = None) -> Axes:
+    """Draw how far each input moves the answer by step, the median over trained networks, beside what it adds.
+
+    Args:
+        frame: what was measured.
+        names: amount that an input adds -> what a sentence calls such an input.
+    """
+    rows = only(frame, metric="effect_at_step", role="trained")
+    ax = new_figure(width=NARROW, height=NARROW_HEIGHT)[1][0, 0]
+    amounts = sorted(rows["at"].unique())
+    effects = only(frame, metric="effect", role="trained").groupby("at")["value"].median()
+    called = names or _names((), amounts)
+    labels = [f"{called[amount].removeprefix('an input that ')}: {signed(effects[amount])}" for amount in amounts]
+    key = Key(labels, name_colours(len(amounts)))
+    ends = []
+    for amount, ink in zip(amounts, key.colours, strict=True):
+        own = rows[rows["at"] == amount]
+        draw_median_line(own, ax=ax, color=ink, marker="o")
+        _ = ax.axhline(amount, color=ink, linewidth=1, linestyle=":", zorder=0)
+        ends.append(float(own.groupby("step")["value"].median().iloc[-1]))
+    ax.set(xlabel="step that is read", ylabel="moves the answer by")
+    numbered(ax, np.unique(rows["step"].to_numpy(int) + 1))
+    name_lines([ax], ends, key)
     return ax
 
 
@@ -158,5 +219,8 @@ def question(subject: Subject) -> Question:
             ),
         ),
         draw,
+        tell,
         version=3,
+        heading=heading,
+        caption=CAPTION,
     )

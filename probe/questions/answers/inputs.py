@@ -12,9 +12,11 @@ from matplotlib.axes import Axes
 
 from ...evidence.claims import Control
 from ...evidence.measurements import only
+from ...plots.style import NARROW, NARROW_HEIGHT, new_figure
 from ...subjects.ends import ends_of
 from ...subjects.subject import Subject
 from .. import needs
+from ..headings import by_rule
 from ..interventions.patching import Value, draw_lines, table_of
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, rule
@@ -49,6 +51,10 @@ def question(subject: Subject) -> Question:
         ),
         draw,
         tell,
+        heading=by_rule(
+            "Early inputs move the answer, not the last ones alone",
+            "The last inputs decide the answer",
+        ),
     )
 
 
@@ -91,7 +97,8 @@ def _values(subject: Subject) -> Iterator[Value]:
 def draw(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the part of each step's input in the change of the answer: medians over networks with their interval."""
     rows = only(frame, metric="share_at_step")
-    ax = draw_lines(rows, at="step", x="step whose input is another", y="share of the change", ax=ax)
+    panel = new_figure(width=NARROW, height=NARROW_HEIGHT)[1][0, 0] if ax is None else ax
+    ax = draw_lines(rows, at="step", x="step whose input is another", y="share of the change", ax=panel)
     ax.set_ylim(0, None)
     return ax
 
@@ -115,7 +122,7 @@ def tell(answered: Answered) -> Told:
         answered,
         draw,
         "share_at_step",
-        title="What each step's input changes in the answer",
+        title="Which inputs move the answer",
         alt=first,
         caption="Shares of the sum over all steps; lines are medians over the networks of a role.",
     )

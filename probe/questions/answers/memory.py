@@ -16,11 +16,13 @@ from ...evidence.margins import MARGIN
 from ...evidence.measurements import only
 from ...evidence.words import said
 from ...influence.lags import Lags, apart
+from ...plots.style import NARROW, NARROW_HEIGHT, new_figure
 from ...subjects.ends import ends_of
 from ...subjects.pairs import can_occur
 from ...subjects.states import drawn_rows
 from ...subjects.subject import Subject, per_subject
 from .. import needs
+from ..headings import by_rule
 from ..interventions.patching import Value, draw_lines, table_of
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, rule
@@ -60,6 +62,10 @@ def question(subject: Subject) -> Question:
         tell,
         settings={"exchanged": True},
         version=2,
+        heading=by_rule(
+            "What the state holds early still shows in the last answer",
+            "A change of the state is forgotten before the end",
+        ),
     )
 
 
@@ -172,7 +178,8 @@ def draw(frame: pd.DataFrame, *, exchanged: bool = False, ax: Axes | None = None
     own = only(frame, metric=f"{EXCHANGED}kept_at_lag") if exchanged else frame[:0]
     rows, replaced = (own, "exchanged") if len(own) else (only(frame, metric="kept_at_lag"), "set back")
     x = f"steps since the state was {replaced}"
-    return draw_lines(rows, at="at", x=x, y="change, as a share of the first", ax=ax)
+    panel = new_figure(width=NARROW, height=NARROW_HEIGHT)[1][0, 0] if ax is None else ax
+    return draw_lines(rows, at="at", x=x, y="change, as a share of the first", ax=panel)
 
 
 def tell(answered: Answered) -> Told:

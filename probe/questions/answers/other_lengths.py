@@ -28,6 +28,7 @@ from ...subjects.alphabet import affordable, around, at_lengths
 from ...subjects.answers import answers_to, gives_number
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
+from ..headings import by_rule
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, INITIAL, rule
 from ..told import of_network
@@ -160,4 +161,9 @@ def question(subject: Subject) -> Question:
         tell,
         settings={"most": affordable(subject, around(subject))} if askable else {},
         version=4,
+        heading=by_rule(
+            f"At other lengths the answers still go with {name}",
+            f"At other lengths the answers drift away from {name}",
+        ),
+        caption="How far the mean answer lies from the right one at each length, as medians over networks.",
     )

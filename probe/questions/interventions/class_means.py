@@ -15,6 +15,7 @@ from ...subjects.answers import task_of
 from ...subjects.ends import machine_of
 from ...subjects.subject import Subject
 from .. import needs
+from ..headings import by_rule
 from ..question import Question
 from ..rules import ANSWERING, FITTED, above, rule
 from .patching import Value, draw_lines, table_of
@@ -47,6 +48,11 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=2,
+        heading=by_rule(
+            f"The answer needs nothing of a state but {name}",
+            f"The answer needs more of a state than {name}",
+        ),
+        caption="Right answers that are left where each state is the mean of its value, by step; one is all of them.",
     )
 
 

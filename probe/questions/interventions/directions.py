@@ -24,6 +24,7 @@ from ...subjects.networks.copies import with_other_last_digits
 from ...subjects.plans import affordable_pairs
 from ...subjects.subject import Subject, per_subject
 from .. import needs
+from ..headings import by_rule
 from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
 from .patching import Value, table_of
@@ -67,6 +68,11 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=3,
+        heading=by_rule(
+            "The answer follows the direction that a probe reads",
+            "The answer does not follow the direction that a probe reads",
+        ),
+        caption="How far answers follow one direction or unit; at 1, as far as the whole state. Dots are networks.",
     )
 
 

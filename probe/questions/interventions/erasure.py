@@ -38,6 +38,7 @@ from ...subjects.ends import ends_of, machine_of, step_of
 from ...subjects.plans import search_of
 from ...subjects.subject import Subject
 from .. import needs
+from ..headings import by_rule
 from ..question import Question
 from ..rules import ANSWERING, FITTED, ONE_STEP, below, rule
 from .patching import Value, find, table_of
@@ -83,6 +84,11 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=2,
+        heading=by_rule(
+            f"Erase {name} from the states, and the answers are no better than a guess",
+            f"Erase {name} from the states, and the answers are still better than a guess",
+        ),
+        caption="Right answers after something was erased from states. A fitted head is on random weights.",
     )
 
 

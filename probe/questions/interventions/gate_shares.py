@@ -47,6 +47,7 @@ def question(subject: Subject) -> Question:
         draw=draw,
         tell=tell,
         version=2,
+        caption="How much of what a step wrote is left at the end, in the most lasting unit; medians over networks.",
     )
 
 

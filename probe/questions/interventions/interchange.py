@@ -97,7 +97,7 @@ def question(subject: Subject) -> Question:
     """Return the question."""
     title = "Does the answer follow the state?"
     asked = (needs.known_after, _goes_on, _why_not, _used)
-    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=6, leads=True)
+    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=6, heading=heading)
 
 
 def _goes_on(subject: Subject) -> str | None:
@@ -295,6 +295,30 @@ def draw(frame: pd.DataFrame) -> Axes:
     return draw_dots(rows, dict(zip(names, labels(names, BESIDE), strict=True)), value=value)
 
 
+def heading(answered: Answered) -> str:
+    """Return whether a part of one network's state carries the answer, where the best control carries less."""
+    rows = summary(answered.table)
+    own, column = rows[rows["role"] == "trained"], "followed" if "followed" in rows else "shift"
+    parts, controls = _parts(rows, "trained"), _controls(rows, "trained")
+    whole_state, nothing = (own.loc[own["kind"] == kind, column].mean() for kind in ("whole", "nothing"))
+    if own["network"].nunique() != 1 or parts.empty or controls.empty or whole_state - nothing <= MORE:
+        return ""
+    best = parts.iloc[int(parts[column].to_numpy().argmax())]
+    if best[column] - controls[column].max() <= MORE:
+        return "Parts of the state carry the answer no further than random directions or a random network's do"
+    return f"{str(best['patched']).capitalize()} carry the answer from one sequence to another"
+
+
+def _parts(rows: pd.DataFrame, role: str) -> pd.DataFrame:
+    own = rows[(rows["role"] == role) & rows["kind"].isin(["units", "searched", "part"])]
+    return own.sort_values("kind", ascending=False, kind="stable")
+
+
+def _controls(rows: pd.DataFrame, role: str) -> pd.DataFrame:
+    others = (rows["role"] != role) & rows["kind"].isin(["searched", "steepest"])
+    return rows[rows["kind"].isin(["random", "relabelled"]) | others]
+
+
 def tell(answered: Answered) -> Told:
     """Return the sentences and the picture of a page of one network."""
     table, patching = answered.table, _patching_of(answered.subject)
@@ -314,8 +338,7 @@ def _answer(table: pd.DataFrame, subject: Subject, plan: Plan) -> str:
     text = f"With another sequence's whole state put in {plan.where}, {whole_state:.0%} {unit}, "
     if whole_state - nothing <= MORE:
         return f"{text}with nothing {nothing:.0%}. So what parts of the state move says nothing."
-    parts = rows[own & kind.isin(["units", "searched", "part"])].sort_values("kind", ascending=False, kind="stable")
-    controls = rows[kind.isin(["random", "relabelled"]) | (~own & kind.isin(["searched", "steepest"]))]
+    parts, controls = (part(rows, subject.network.role) for part in (_parts, _controls))
     if len(parts) and len(controls):
         part, control = (some.iloc[int(some[column].to_numpy().argmax())] for some in (parts, controls))
         where = "" if control["role"] == subject.network.role else " in a network with a fitted head"

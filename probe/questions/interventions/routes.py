@@ -50,6 +50,7 @@ def question(subject: Subject) -> Question:
         draw=draw,
         tell=tell,
         version=2,
+        caption="The share of each route in the change of the answer, from the largest to the smallest.",
     )
 
 

@@ -23,6 +23,7 @@ from ...recurrent.signals import as_indices, within
 from ...subjects.ends import affordable_runs, part_of, runs_of, said_of
 from ...subjects.subject import Subject, by_network
 from .. import needs, uses
+from ..headings import by_rule
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, above, rule
 from .patching import Value, table_of
@@ -84,6 +85,11 @@ def question(subject: Subject) -> Question:
         settings=_settings(subject) if askable else {},
         tell=tell,
         version=2,
+        heading=by_rule(
+            f"One direction in the states carries {name} from step to step",
+            f"No single direction in the states carries {name} from step to step",
+        ),
+        caption="How many answers follow one direction, and how many the whole state; dots are networks.",
     )
 
 

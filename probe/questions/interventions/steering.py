@@ -19,6 +19,7 @@ from ...subjects.answers import task_of
 from ...subjects.ends import machine_of, step_of
 from ...subjects.subject import Subject
 from .. import needs
+from ..headings import by_rule
 from ..question import Question
 from ..rules import ANSWERING, ONE_STEP, rule
 from .patching import Value, draw_lines, table_of
@@ -51,6 +52,11 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=2,
+        heading=by_rule(
+            "Push the state by one, and the answer moves by one",
+            "Push the state by one, and the answer does not move by one",
+        ),
+        caption="How far the answer goes for each push; on the diagonal it goes as far as it was pushed.",
     )
 
 

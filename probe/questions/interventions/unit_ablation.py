@@ -20,6 +20,7 @@ from ...subjects import ends
 from ...subjects.answers import takes_levels
 from ...subjects.subject import Subject
 from .. import needs
+from ..headings import by_rule
 from ..question import Answered, Question, Told
 from ..readings import by_following
 from ..rules import ANSWERING, FITTED, rule
@@ -56,6 +57,11 @@ def question(subject: Subject) -> Question:
         tell=tell,
         settings={"draws": ends.DRAWS, "keep": KEPT, "by_value": True},
         version=6,
+        heading=by_rule(
+            "No single unit is enough for the answers",
+            "One unit alone is enough for half of what the network answers",
+        ),
+        caption="Right answers with a few units alone, each the one that adds most; medians over networks.",
     )
 
 

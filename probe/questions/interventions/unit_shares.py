@@ -20,6 +20,7 @@ from ...subjects.pairs import InputPairs, input_pairs, usual_steps
 from ...subjects.stacks import cost
 from ...subjects.subject import Subject, per_subject
 from .. import needs
+from ..headings import by_rule
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
 from ..told import controls_of, of_network
@@ -56,6 +57,11 @@ def question(subject: Subject) -> Question:
         draw=draw,
         tell=tell,
         version=2,
+        heading=by_rule(
+            "One unit carries most of the answer",
+            "The answer is spread over units; none carries half of it",
+        ),
+        caption="The share of each unit in the change of the answer, from the largest to the smallest.",
     )
 
 

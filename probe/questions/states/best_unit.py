@@ -15,6 +15,7 @@ from ...probes.reading import ABOVE, ONE_MAP, WITHIN
 from ...probes.single_units import read_units
 from ...recurrent.signals import Signal
 from ...subjects.subject import Subject, as_subjects
+from ..headings import by_rule
 from ..judged import Judged, above_every_control, elsewhere, figure, judged, meant, named, rows_of, where
 from ..question import Answered, Question, Told
 from ..readings import READ, compared, key_of, points_of, told_by_step, why_unread
@@ -42,6 +43,10 @@ def question(subject: Subject, name: str) -> Question:
         tell=partial(tell, name=name),
         settings={"concept": name, "question": key},
         copies=None,
+        heading=by_rule(
+            f"One unit follows “{name}” more closely than a unit of any control",
+            f"No unit follows “{name}” more closely than the best unit of the controls",
+        ),
     )
 
 
@@ -60,7 +65,7 @@ def measure(subjects: Sequence[Subject], *, concept: str, question: str) -> pd.D
 def tell(answered: Answered, name: str) -> Told:
     """Return which unit follows the concept, and how exactly one map reads it, with the picture."""
     subject = answered.subject
-    within, exact = judged(answered, WITHIN), judged(answered, ONE_MAP)
+    within, exact = (judged(answered.table, subject.network.name, how) for how in (WITHIN, ONE_MAP))
     best = within[0]
     points = points_of(subject, name, best.layer)
     score, is_named = points.score_name, points.named
@@ -85,12 +90,12 @@ def tell(answered: Answered, name: str) -> Told:
     def pictures() -> tuple[DataFigure, ...]:
         at, units = (best.layer, Signal(best.signal)), [int(unit) for unit in best.units.split()]
         all_units = tuning.figure(subject, name, answered.name, at, units)
-        made = (all_units, *figure(answered, first, shown, (WITHIN, ONE_MAP)))
+        made = (all_units, *figure(answered, first, shown, f"The best unit for “{name}”", (WITHIN, ONE_MAP)))
         if not subject.symbols or not units:
             return made
-        return (*made, coloured_text.figure(subject, name, answered.name, units[0], at))
+        return (coloured_text.figure(subject, name, answered.name, units[0], at), *made)
 
-    return Told({"answer": answer, "setup": setup}, pictures)
+    return Told({"answer": answer, "setup": setup, "scores": f"{score} {best.numbers}"}, pictures)
 
 
 def _units(one: Judged) -> str:

@@ -59,7 +59,6 @@ def question(subject: Subject) -> Question:
         settings={"sums": True},
         text="A probe is fitted to half of the states of a step and scored on the other half, both ways.",
         version=3,
-        leads=True,
         rules=(
             rule(
                 "linear-readout-2",
@@ -84,6 +83,7 @@ def question(subject: Subject) -> Question:
                 controls=(Control(INITIAL, 0.1),),
             ),
         ),
+        caption="The held-out R² of a probe of the last state; dots are networks.",
     )
 
 

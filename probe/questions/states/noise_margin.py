@@ -19,6 +19,7 @@ from ...plots.style import ROLE_STYLE, axes_or_new
 from ...subjects.ends import cost, ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
+from ..headings import by_rule
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, FITTED, above, rule
 from ..told import controls_of, figure_of, of_network
@@ -60,6 +61,10 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=3,
+        heading=by_rule(
+            "The answers survive some noise in the states",
+            "A little noise in the states spoils the answers",
+        ),
         heads=None,
     )
 

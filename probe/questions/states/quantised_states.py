@@ -17,6 +17,7 @@ from ...plots.networks import draw_dots
 from ...subjects.ends import ends_of
 from ...subjects.subject import Subject, as_subjects
 from .. import needs
+from ..headings import by_rule
 from ..question import Answered, Question, Told
 from ..rules import ANSWERING, rule
 from ..told import controls_of, figure_of, of_network
@@ -49,6 +50,10 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=2,
+        heading=by_rule(
+            f"One mean state for each step and value of {name} is enough to run on",
+            f"One mean state for each step and value of {name} is not enough to run on",
+        ),
     )
 
 

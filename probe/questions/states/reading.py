@@ -16,6 +16,7 @@ from ...probes.linear_probe import read_linearly
 from ...probes.reading import ABOVE, written
 from ...recurrent.signals import Signal
 from ...subjects.subject import Subject, as_subjects
+from ..headings import by_rule
 from ..judged import Judged, above_every_control, elsewhere, figure, judged, meant, rows_of, where
 from ..question import Answered, Question, Told
 from ..readings import READ, compared, key_of, own_reading, points_of, states_at, why_unread
@@ -47,7 +48,10 @@ def question(subject: Subject, name: str) -> Question:
         settings={"concept": name, "question": key},
         version=9,
         copies=None,
-        leads=True,
+        heading=by_rule(
+            f"All units together tell “{name}” better than the controls do",
+            f"All units together tell “{name}” no better than the controls do",
+        ),
     )
 
 
@@ -70,7 +74,8 @@ def measure(subjects: Sequence[Subject], *, concept: str, question: str) -> pd.D
 
 def tell(answered: Answered, name: str) -> Told:
     """Return the sentences and the picture of one network and one concept."""
-    subject, places = answered.subject, judged(answered)
+    subject = answered.subject
+    places = judged(answered.table, subject.network.name)
     best, points = places[0], points_of(subject, name, places[0].layer)
     first = f"A probe reads “{name}” with {points.score_name} {best.said}."
     answer = (
@@ -80,7 +85,8 @@ def tell(answered: Answered, name: str) -> Told:
     setup = f"{own_reading(subject, name).title}. {meant(places)}"
     if units > MOST_FEATURES:
         setup += f" The probe read the {MOST_FEATURES} largest principal components of the {units:,} units."
-    return Told({"answer": answer, "setup": setup}, partial(figure, answered, first, points.score_name))
+    notes = {"answer": answer, "setup": setup, "scores": f"{points.score_name} {best.numbers}"}
+    return Told(notes, partial(figure, answered, first, points.score_name, f"All units for “{name}”"))
 
 
 def _by_category(subject: Subject, name: str, best: Judged) -> str:

@@ -133,4 +133,5 @@ def question(subject: Subject) -> Question:
         draw,
         settings={"most": affordable(subject, around(subject))} if askable else {},
         version=3,
+        caption="What a law of a few numbers explains of the answers; dots are networks.",
     )

@@ -62,6 +62,7 @@ def question(subject: Subject) -> Question:
                 at_least=0.9,
             ),
         ),
+        caption="Three readings of one unit holding it; dots are networks.",
     )
 
 

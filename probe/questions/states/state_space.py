@@ -32,12 +32,15 @@ SHOWN = 160
 #: Each of so many values has a colour of its own; more are drawn in so many groups of about equal size.
 MOST_VALUES, GROUPS = 20, 8
 _AXES = ["first", "second"]
+#: States of which two directions have so much of the variance lie near a plane.
+NEAR_PLANE = 0.9
 
 
 def question(subject: Subject) -> Question:
     """Return the question, which describes the states and claims nothing."""
     title = "Where do the states lie?"
-    return Question(QUESTION, title, measure, (why_not,), ("trained", RANDOM), tell=tell, version=4)
+    asked = (why_not,), ("trained", RANDOM)
+    return Question(QUESTION, title, measure, *asked, tell=tell, version=4, heading=heading)
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
@@ -80,10 +83,25 @@ def _of_network(subject: Subject, name: str, at: Place, points: Points) -> Itera
             yield row("coordinate", float(places[number, axis]), kind=kind, at=number, step=step)
 
 
+def _shares(answered: Answered) -> pd.Series:
+    """Return how much of the states' variance two directions have, of each network."""
+    return only(answered.table, metric="variance").groupby("network", sort=False)["value"].sum()
+
+
+def heading(answered: Answered) -> str:
+    """Return whether the states of one network lie near a plane, and whether those of its controls do."""
+    shares, name = _shares(answered), answered.subject.network.name
+    if name not in shares:
+        return ""
+    near = shares >= NEAR_PLANE
+    own, others = ("lie near a plane" if near[name] else "spread beyond a plane"), near.drop(name)
+    beside = f"; with random weights they {'do too' if (others == near[name]).all() else 'do not'}"
+    return f"The states {own}{beside if len(others) else ''}"
+
+
 def tell(answered: Answered) -> Told:
     """Return how much of the variance two directions have, of a network and of its controls, with the picture."""
-    table, name = answered.table, answered.subject.network.name
-    shares = only(table, metric="variance").groupby("network", sort=False)["value"].sum()
+    shares, name = _shares(answered), answered.subject.network.name
     if name not in shares:
         return Told({"answer": "The states spread along fewer than two directions."})
     others = shares.drop(name)

@@ -12,7 +12,7 @@ from ...evidence.findings import DataFigure
 from ...evidence.words import place as place_of
 from ...plots.study_figures import drawing, drawn, shortened
 from ...plots.style import new_figure
-from ...plots.tuning import FULL, clustered, draw_tuning, map_size, spread_out, tuned
+from ...plots.tuning import clustered, draw_tuning, map_size, spread_out, tuned
 from ...subjects.subject import Subject
 from ..readings import Place, points_of, states_at, values_at
 from .state_space import value_groups
@@ -52,9 +52,8 @@ def figure(subject: Subject, name: str, question: str, at: Place, best: Sequence
             title=f"What each unit of {where} does at each value of “{name}”",
             alt=f"A map of {several(len(units), 'unit')} by {several(len(labels), 'value')}. "
             f"{_said(table, labels, best)}",
-            caption="The colour is how far a unit's mean at the value lies from its mean over all states, in its own "
-            f"standard deviations, up to {FULL:g}. Units that go alike stand side by side{arrow}. A unit that tells "
-            "the time is coloured too where the concept grows with the steps.",
+            caption=f"How far a unit's mean at each value of “{shortened(name, 40)}” lies from its mean over "
+            f"all states, in its standard deviations. Units that go alike stand side by side{arrow}.",
             data=table.assign(concept=[labels[place] for place in table["place"]])[
                 ["unit", "concept", "mean", "z", "n", "share"]
             ],

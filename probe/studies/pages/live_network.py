@@ -30,11 +30,11 @@ STEPS, LETTERS = 12, 10
 SAID_FEATURES = 12
 
 
-def blocks(subject: Subject, controls: Sequence[Subject] = ()) -> list[Block]:
+def blocks(subject: Subject, controls: Sequence[Subject] = ()) -> list[Block] | str:
     """Return the explorer of a network with what its letters stand for, or the sentence why the page has none."""
     live = explorer(subject, controls)
     if isinstance(live, str):
-        return [Text(live)]
+        return live
     letters = "" if subject.symbols else said_letters(live.alphabet or {})
     return [Text(letters), live] if letters else [live]
 

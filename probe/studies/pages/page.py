@@ -14,25 +14,42 @@ from ...errors import several
 from ...evidence.findings import Finding
 from ...evidence.words import listed
 from ...questions.readings import key_of
+from ...questions.rules import TELLS
 from ...recurrent.inspection import described
-from ...report import Block, Page, Pill, Pills, Points, Section, Sentence, Table, Text, Verdict
+from ...report import Block, Details, Figure, Page, Panels, Points, Section, Sentence, Table, Text
 from ...subjects.own_output import SAID_OF_OUTPUT
 from ...subjects.subject import Subject
-from ..answer import ANSWER, MISSING, SETUP, TEXT
+from ..answer import ANSWER, HEADING, MISSING, NOTES
+from ..asked import METHOD, TOPICS
 from ..networks import alone
 from . import live_network
-from .sections import SHOWN_ROWS, VERDICTS, Asked, claims_of, claims_table, not_asked, provenance, section, verdicts
+from .front import Front, front
+from .sections import (
+    SHOWN_ROWS,
+    Asked,
+    anchor,
+    claim_line,
+    claims_of,
+    claims_table,
+    figures,
+    not_asked,
+    provenance,
+    section,
+    tally,
+)
 
-#: So many findings stand in the first sentences and concepts in the title, and pictures of so many bytes on the page.
-MOST_SAID, MOST_NAMED, ROOM = 5, 3, 240_000
-#: A longer sentence, in letters, is no heading.
-HEADING = 100
+#: So many concepts are named in a title, and pictures of so many bytes stand on the page.
+MOST_NAMED, ROOM = 3, 240_000
+#: Which question's picture stands beside that of the concepts, the first that has one.
+BESIDE_FRONT = ("bit-effects", "inputs", "memory")
+#: Which topics' headings the first sentences take.
+LEADING = tuple(TOPICS)[1:3]
 #: What a page says of the networks that a study itself puts beside each trained one.
 BESIDE = {
     "random weights": "Beside each trained network we put networks with random weights.",
     "fitted head": "Beside each we put one that was not trained, whose head alone is fitted to right answers.",
 }
-CLAIMS = "Every claim; numbers are medians over networks, or shares of them. The sections above have the pictures."
+CLAIMS = "Every claim; numbers are medians over networks, or shares of them."
 ONE_NETWORK = (
     "This is one network, and nothing here is about the recipe that trained it. A rule about a recipe needs several "
     "networks of other seeds."
@@ -53,40 +70,151 @@ def build(
     controls: Sequence[Subject],
     given: str,
     findings: Sequence[Finding],
-    leading: Collection[str],
+    topics: Mapping[str, str],
 ) -> Page:
-    """Return the page."""
-    asked: dict[str, Asked] = {one.question: {"": one} for one in _fitting(findings) if len(one.measurements)}
-    roles = Counter(subject.network.role for subject in subjects)
-    single = alone(subjects)
-    called = subjects[0].network.name if single else several(roles["trained"], "network")
+    """Return the page.
+
+    Args:
+        subjects: the networks.
+        controls: those that the study put beside the first one.
+        given: the title that the study has, or none.
+        findings: what was found, in the order of the page.
+        topics: question -> its topic.
+    """
+    asked = {one.question: one for one in _fitting(findings) if len(one.measurements)}
+    first = front(list(asked.values()), subjects)
+    beside = None
+    if first is not None and (shown := [name for name in BESIDE_FRONT if name in asked and asked[name].figures]):
+        beside = asked[shown[0]]
+        asked[shown[0]] = dataclasses.replace(beside, figures=())  # its picture stands above
+    by_topic = {
+        topic: [one for name, one in asked.items() if topics.get(name, "") == topic] for topic in ("", *TOPICS)
+    }
+    heads = {topic: _head(found) for topic, found in by_topic.items() if topic not in ("", METHOD)}
+    live = live_network.blocks(subjects[0], controls)
+    sections = [
+        *(_section(one) for one in by_topic[""]),
+        *(_topic(topic, head, by_topic[topic]) for topic, head in heads.items() if head is not None),
+        *([] if isinstance(live, str) else [Section("Run it yourself", live, key="explore")]),
+        _method(
+            subjects,
+            [one for one in findings if one.measurements.empty],
+            {topic: by_topic[topic] for topic in (*(topic for topic, head in heads.items() if head is None), METHOD)},
+            {name: {"": one} for name, one in asked.items()},
+            [live] if isinstance(live, str) else [],
+        ),
+    ]
+    leading = [one for topic in LEADING for one in by_topic[topic]]
+    return Page(
+        given or (_called(subjects) if first is None else first.title),
+        _lead(first, given, leading, findings, readout=subjects[0].readout is not None),
+        sections,
+        hero=_hero(subjects, first, beside),
+        provenance=provenance(findings[0]),
+        folds_printed=False,
+    )
+
+
+def _called(subjects: Sequence[Subject]) -> str:
+    """Return the title of a page without a verdict on a concept."""
+    count = len({one.network.name for one in subjects if one.network.role == "trained"})
+    called = subjects[0].network.name if alone(subjects) else several(count, "network")
     names = list(subjects[0].concepts)
     held = listed(names) if len(names) <= MOST_NAMED else several(len(names), "concept")
-    decided = verdicts(asked)
-    pills = Pills(
-        [Pill(str(decided.count(one)), Verdict(one), "#claims") for one in VERDICTS], several(len(decided), "claim")
-    )
+    return f"What {'does' if count == 1 else 'do'} {called} hold of {held}?"
+
+
+def _head(found: Sequence[Finding]) -> Finding | None:
+    """Return the finding that heads a topic: the first that has a heading and a picture."""
+    return next((one for one in found if one.notes.get(HEADING) and one.figures), None)
+
+
+def _topic(topic: str, head: Finding, found: Sequence[Finding]) -> Section:
+    """Return a topic: the heading and picture of one finding, and folded what else was asked of it."""
+    first, *rest = head.figures
+    shown = dataclasses.replace(head, figures=(first,))
+    others = [_section(one) for one in found if one is not head]
+    more = [Details(f"How we asked: {head.title}", _section(dataclasses.replace(head, figures=tuple(rest))).blocks)]
+    if others:
+        more.append(Details(f"{several(len(others), 'more question')} on {topic}", others))
+    return Section(head.notes[HEADING], [*figures(shown), *claim_line(head), *more], key=anchor(head.question))
+
+
+def _hero(subjects: Sequence[Subject], first: Front | None, beside: Finding | None) -> list[Block]:
+    """Return the first screen below its words: a table of several concepts, and the two pictures."""
+    if first is None:
+        return []
+    own = first.picture(_studied(subjects))
+    left = Figure(own.svg, own.alt, own.caption, own.title, Table.from_frame(own.data, "", name=own.name))
+    table: list[Block] = [first.table] if len(first.rows) > 1 else []
+    if beside is None:
+        return [*table, left]
+    other = beside.figures[0]
+    right = Figure(other.svg, other.alt, other.caption, other.title)
+    caption = f"{_studied(subjects)} {other.caption}"
+    return [*table, Panels([left, right], caption, table=left.table, wider=True)]
+
+
+def _studied(subjects: Sequence[Subject]) -> str:
+    """Return what was studied, in a sentence."""
+    first = subjects[0]
+    layers = listed([f"{described(layer).cell} of {several(layer.units, 'unit')}" for layer in first.layers])
+    beside = "Random weights are networks of the same sizes that were not trained."
+    return f"{layers}; {several(len(first.x), 'sequence')}. {beside} We asked for a score of {TELLS:g}."
+
+
+def _method(
+    subjects: Sequence[Subject],
+    unasked: Sequence[Finding],
+    folded: Mapping[str, Sequence[Finding]],
+    asked: Mapping[str, Asked],
+    lacking: Sequence[str],
+) -> Section:
+    """Return the limits, and folded what has no heading, every claim, what was not asked, and the networks.
+
+    Args:
+        subjects: the networks.
+        unasked: the questions that were asked of no network.
+        folded: topic -> the findings that have no section.
+        asked: question -> what was found.
+        lacking: what else the page does not have, and why.
+    """
+    single, roles = alone(subjects), Counter(subject.network.role for subject in subjects)
     limits = (
         [*_alike(subjects[0]), *[ONE_NETWORK] * single, LINEAR]
         + [WITHOUT_READOUT] * (subjects[0].readout is None)
         + [INPUTS]
     )
-    sections = [
-        *(_section(one[""]) for one in asked.values()),
-        Section("Run it yourself", live_network.blocks(subjects[0], controls), key="explore"),
-        *not_asked([finding for finding in findings if finding.measurements.empty], _unread(subjects[0], findings)),
-        *([Section("Every claim", claims_table(asked, CLAIMS), key="claims")] if [*claims_of(asked)] else []),
-        Section("What this page cannot say", [Points(limits)], key="limits"),
-        Section("The networks", _networks(subjects, roles, asked), key="networks"),
+    unread = _unread(subjects[0], [*asked, *(one.question for one in unasked)])
+    missing = [*_would_bring_more(subjects[0], len(asked), len(unasked)), *not_asked(unasked, unread), *lacking]
+    counted = [Text([said])] if (said := tally(asked)) else []
+    claims = [*counted, *claims_table(asked, CLAIMS)] if [*claims_of(asked)] else []
+    folds = [
+        *(_more(topic, found) for topic, found in folded.items() if found),
+        *([_fold("Every claim, with its rule", claims, "claims")] if claims else []),
+        *([_fold("What was not asked, and why", [Points(missing)], "not-asked")] if missing else []),
+        _fold("Which networks were studied", _networks(subjects, roles, asked), "networks"),
     ]
-    return Page(
-        given or f"What {'does' if roles['trained'] == 1 else 'do'} {called} hold of {held}?",
-        _lead(subjects, asked, leading, findings, single=single),
-        sections,
-        hero=[_card(subjects, roles, called, single=single), *([pills] if decided else [])],
-        provenance=provenance(findings[0]),
-        folds_printed=False,
-    )
+    return Section("Limits and method", [Points(limits), *folds], key="limits")
+
+
+def _would_bring_more(first: Subject, asked: int, unasked: int) -> list[str]:
+    """Return how many questions were asked, and what else the study could give so that more are; none if nothing."""
+    if not unasked or first.readout is None:
+        return []
+    ways = ["sequences of one length"] * first.ragged
+    if first.answered.function is None:
+        ways.append(f"“{first.answered.name}” as a function in place of an array")
+    return [f"{asked} of {asked + unasked} questions were asked; {listed(ways)} would bring more."] if ways else []
+
+
+def _fold(summary: str, blocks: Sequence[Block], key: str) -> Details:
+    """Return a section that is folded, and can be linked."""
+    return Details(summary, [Section(summary.partition(",")[0], blocks, key=key)])
+
+
+def _more(topic: str, found: Sequence[Finding]) -> Details:
+    return Details(f"{several(len(found), 'question')} on {topic}", [_section(one) for one in found])
 
 
 def _fitting(findings: Sequence[Finding]) -> list[Finding]:
@@ -107,9 +235,8 @@ def first_sentence(finding: Finding) -> tuple[str, str]:
     return first.removesuffix("."), others
 
 
-def _unread(subject: Subject, findings: Sequence[Finding]) -> list[str]:
+def _unread(subject: Subject, picked: Collection[str]) -> list[str]:
     """Return a sentence for each concept that no question which was picked reads."""
-    picked = {finding.question for finding in findings}
     return [
         f"Can “{name}” be read? Not asked: the study picks its questions, and {key} is none of them."
         for name in subject.concepts
@@ -135,70 +262,27 @@ def _same(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _lead(
-    subjects: Sequence[Subject],
-    asked: Mapping[str, Asked],
-    leading: Collection[str],
-    findings: Sequence[Finding],
-    *,
-    single: bool,
-) -> Sentence:
-    """Return what was found first of all, a sentence each."""
-    first, trained = subjects[0], len({one.network.name for one in subjects if one.network.role == "trained"})
-    names = [name for name in asked if name in leading] or list(asked)
-    shown = names if len(names) <= MOST_SAID else [*names[: MOST_SAID - 1], names[-1]]
-    said = [f"{first_sentence(asked[name][''])[0]}{_of_all(asked[name][''], trained)}." for name in shown]
-    said += [f"{several(len(names) - len(shown), 'more finding')} below."] if len(names) > len(shown) else []
-    if first.readout is None:
-        said.append("Without a readout we cannot say whether the network uses any of it.")
-    if single:
-        said.append("One network says nothing about the recipe that trained it.")
-    return " ".join(filter(None, [*said, _would_bring_more(first, findings)]))
-
-
-def _would_bring_more(first: Subject, findings: Sequence[Finding]) -> str:
-    """Return how many questions were asked, and what else the study could give so that more are; empty if nothing."""
-    asked = sum(not finding.measurements.empty for finding in findings)
-    if asked == len(findings) or first.readout is None:
-        return ""
-    ways = ["sequences of one length"] * first.ragged
-    if first.answered.function is None:
-        ways.append(f"“{first.answered.name}” as a function in place of an array")
-    if not ways:
-        return ""
-    return f"{asked} of {len(findings)} questions were asked; {listed(ways)} would bring more."
-
-
-def _of_all(finding: Finding, trained: int) -> str:
-    """Return of how many of the trained networks a finding says nothing."""
-    judged = finding.claims[0].n if finding.claims else trained
-    return f"; nothing is said of the other {trained - judged} of {trained} networks" if judged < trained else ""
+    first: Front | None, given: str, leading: Sequence[Finding], findings: Sequence[Finding], *, readout: bool
+) -> str:
+    """Return the first sentences: the verdict where the title is the study's own, and what leads of other topics."""
+    said = [first.title] if first is not None and given else []
+    said += [] if readout else ["Without a readout we cannot say whether the network uses any of it."]
+    heads = {finding.question: f"{finding.notes[HEADING]}." for finding in leading if finding.notes.get(HEADING)}
+    said += [heads[name] for name in BESIDE_FRONT if name in heads][:1]
+    said += [text for name, text in heads.items() if name not in BESIDE_FRONT][:1]
+    return " ".join(said) or f"{first_sentence(findings[0])[0]}."
 
 
 def _section(finding: Finding) -> Section:
-    """Return the section of a finding below its first sentence, or below its question where that is too long."""
-    heading, others = first_sentence(finding)
+    """Return the section of a finding below its question."""
     whole = section(finding.question, {"": finding})
-    if finding.claims or len(heading) > HEADING:
-        heading, others = finding.title, finding.notes[ANSWER]
+    others = finding.notes[ANSWER]
     if finding.claims and others.startswith(str(finding.claims[0].rule.on_page)):
         others = ""  # the lines of the claims below say it
-    facts = [(name, text) for name, text in finding.notes.items() if name not in (ANSWER, SETUP, MISSING, TEXT)]
+    facts = [(name, text) for name, text in finding.notes.items() if name not in NOTES]
     table: list[Block] = [Table(["what", "value"], facts, "What is known of it.")] if facts else []
     said: list[Block] = [Text(others)] if others else []
-    return dataclasses.replace(whole, title=heading, blocks=[*said, *table, *whole.blocks])
-
-
-def _card(subjects: Sequence[Subject], roles: Mapping[str, int], called: str, *, single: bool) -> Table:
-    """Return one row on the networks: how many of which kind, and what they read."""
-    first = subjects[0]
-    values: dict[str, str | int] = {"network" if single else "trained networks": called}
-    values |= {role: count for role, count in roles.items() if role != "trained"}
-    values |= {
-        "cell": listed(sorted({described(layer).cell for layer in first.layers})),
-        "units": listed([str(layer.units) for layer in first.layers]),
-        "sequences": len(first.x),
-    }
-    return Table(list(values), [list(values.values())], "What was studied, and what it read.")
+    return dataclasses.replace(whole, blocks=[*said, *table, *whole.blocks])
 
 
 def _networks(subjects: Sequence[Subject], roles: Mapping[str, int], asked: Mapping[str, Asked]) -> list[Block]:

@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import several
 from ...evidence.claims import Claim, true_of
 from ...evidence.findings import Finding
+from ...questions.headings import ALIKE, FALSE, TRUE, came_to, in_how_many
 from ...report import (
     Block,
     Details,
@@ -26,7 +27,7 @@ from ...report import (
     Verdict,
 )
 from ...report.tables import format_cell
-from ..answer import ANSWER, MISSING, SETUP, TEXT, controls_in_words, outcome, too_few, true_in
+from ..answer import ANSWER, MISSING, SCORES, SETUP, TEXT, controls_in_words, outcome, true_in
 from ..identity import VERSION
 
 #: In the order in which a page counts them.
@@ -47,6 +48,8 @@ FEW = (
     "We count instead in how many a claim is true: its number lies in the bound. It is true beyond the rule's "
     "controls if the number also differs by the rule's margin from each of them that was measured."
 )
+#: What a line says of a claim about too few networks for a verdict, by how it came out.
+WORDS = {TRUE: "Yes", ALIKE: "Yes, as in a control", FALSE: "No"}
 #: What was found of a question, by what the networks are called; by "" where a study has one kind.
 Asked = Mapping[str, Finding]
 
@@ -166,6 +169,21 @@ def claim_lines(asked: Asked) -> dict[str, list[str | Verdict]]:
     return lines
 
 
+def claim_line(finding: Finding) -> list[Block]:
+    """Return what the first claim of a finding comes to, in a line: a word, its number, and its controls."""
+    if not finding.claims:
+        return []
+    claim = finding.claims[0]
+    way, count = came_to(finding.measurements, claim)
+    few = Strong(f"{WORDS.get(way, '')}{in_how_many(count, claim)}")
+    word = few if claim.too_few else Verdict(claim.verdict)
+    numbers = finding.notes.get(SCORES, "")
+    if not numbers and claim.rule.statistic != "share":
+        asked_for = f"{claim.value:.3g} (asked for: {claim.rule.established_if})"
+        numbers = " · ".join(filter(None, [asked_for, controls_in_words(finding.measurements, claim)]))
+    return [Text([[f"{finding.title} ", word, f" · {numbers}" if numbers else "."]])]
+
+
 def claims_of(findings: Mapping[str, Asked]) -> Iterator[tuple[str, str, Finding, Claim]]:
     """Yield every claim with its question, what its networks are called, and its finding, rule by rule."""
     for question, asked in findings.items():
@@ -215,7 +233,7 @@ def tally(findings: Mapping[str, Asked]) -> list[str | Verdict]:
 
 def verdicts(findings: Mapping[str, Asked]) -> list[str]:
     """Return the verdict of every claim that a page counts: of no check, and of none about too few networks."""
-    return [claim.verdict for *_, claim in claims_of(findings) if not claim.rule.check and not too_few(claim)]
+    return [claim.verdict for *_, claim in claims_of(findings) if not claim.rule.check and not claim.too_few]
 
 
 def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str, str] | None = None) -> list[Block]:
@@ -225,12 +243,12 @@ def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str
     """
     order = {verdict: place for place, verdict in enumerate(VERDICTS)}
     every = sorted(
-        claims_of(findings), key=lambda one: order.get("" if too_few(one[3]) else one[3].verdict, len(order))
+        claims_of(findings), key=lambda one: order.get("" if one[3].too_few else one[3].verdict, len(order))
     )
     rows, how = [], []
     for question, called, finding, claim in every:
         link = Link(claim.rule.on_page, f"{(where or {}).get(question, '')}#{anchor(question)}")
-        verdict = "" if too_few(claim) else claim.verdict
+        verdict = "" if claim.too_few else claim.verdict
         about = [claim.rule.key, link, called, claim.value, f"{claim.rule.established_if}"]
         controls, true = controls_in_words(finding.measurements, claim), f"{claim.holds_in} of {claim.n}"
         compared = bool(claim.differences) and not verdict
@@ -247,7 +265,7 @@ def claims_table(findings: Mapping[str, Asked], caption: str, where: Mapping[str
         max_rows=len(rows),
         sortable=True,
     )
-    decided = bool(verdicts(findings)) or not any(too_few(claim) for *_, claim in every)
+    decided = bool(verdicts(findings)) or not any(claim.too_few for *_, claim in every)
     return [
         Text(MEANING if decided else FEW),
         table,
@@ -273,14 +291,13 @@ def _filled(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list
     return [columns[place] for place in some], [[row[place] for place in some] for row in rows]
 
 
-def not_asked(findings: Sequence[Finding], more: Sequence[str] = ()) -> list[Section]:
-    """Return the section on the questions that were not asked, each reason once; none where all were asked."""
+def not_asked(findings: Sequence[Finding], more: Sequence[str] = ()) -> list[Sentence]:
+    """Return a line for each reason why questions were not asked, with those questions."""
     titles: dict[str, list[str]] = {}
     for finding in findings:
         titles.setdefault(finding.notes[ANSWER], []).append(finding.title)
     points: list[Sentence] = [[f"{' '.join(own)} ", reason] for reason, own in titles.items()]
-    points += more
-    return [Section("Not asked", [Points(points)], key="not-asked")] if points else []
+    return [*points, *more]
 
 
 def provenance(finding: Finding) -> dict[str, str]:
