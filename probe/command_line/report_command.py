@@ -28,18 +28,20 @@ def report(
 ) -> str:
     """Run the study in a file and return what is printed.
 
-    That is each answer with its verdicts and the files of its figures; last comes the page with its size. Of a
-    question that was not asked nothing is printed: the page says why.
+    That is each answer with its verdicts and the files of its figures; last come the verdict on the concepts, as on
+    the page's first screen, and the page with its size. Of a question that was not asked nothing is printed: the page
+    says why.
     """
     given = read_study(study, seed)
     with shown(None if quiet else "auto") as tell, evaluating(given.networks):
-        _ = run(given, out, tell, overwrite=overwrite, jobs=jobs, figures=figures, up=up)
+        made = run(given, out, tell, overwrite=overwrite, jobs=jobs, figures=figures, up=up)
     page = out / PAGE
     folders = {file.parent: Finding.read(file.parent) for file in sorted((out / FINDINGS).glob(f"*/{FINDING}"))}
     found = [(one, _files(one, at, figures)) for at, one in folders.items() if not one.measurements.empty]
     if as_json:
-        return to_json({"page": str(page), "findings": [_described(*one) for one in found]})
+        return to_json({"page": str(page), "title": made.title, "findings": [_described(*one) for one in found]})
     said = [line for finding, files in found for line in finding.lines(files)]
+    said += [made.summary] if made.summary else []
     return "\n".join([*said, f"{page} {page.stat().st_size} bytes"])
 
 

@@ -68,6 +68,7 @@ class Page:
         folds_printed: whether print shows what is folded; a page that is a story leaves it out.
         up: links to the pages above this one, from the top down, shown in a line above the title.
         neighbours: links to the pages before and after this one, shown there and at the end.
+        summary: what a terminal shows of the page, a line each; empty for how many blocks of which kind it has.
 
     Raises:
         ProbeError: two sections share a key, two figures an alt text, a link points nowhere, or there are two
@@ -83,6 +84,7 @@ class Page:
     folds_printed: bool = True
     up: Sequence[Link] = ()
     neighbours: Sequence[Link] = ()
+    summary: str = ""
 
     def __post_init__(self) -> None:
         if not self.title.strip():
@@ -164,6 +166,8 @@ class Page:
         return Path(path)
 
     def __repr__(self) -> str:
+        if self.summary:
+            return self.summary
         kinds = Counter(block.kind for block in self._blocks())
         held = ", ".join(several(count, *_SEVERAL.get(kind, (kind,))) for kind, count in kinds.items())
         return f"Page {self.title!r}: {held or 'nothing below its lead'}"

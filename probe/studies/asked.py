@@ -51,6 +51,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
     ),
     METHOD: ("answers.answers", "states.network_card"),
 }
+#: What the first screen of a page is made of, by how a question's name begins. It is measured before all else.
+FIRST = ("best-unit", "reading", "bit-effects", "erasure")
 #: What compares networks that were trained alike, and what is asked of one network instead, or shows it.
 OF_MANY = ("linear-readout", "single-units")
 OF_ONE = ("one-sequence", "state-space")
@@ -95,7 +97,13 @@ def chosen(study: Study, first: Subject, single: bool, roles: Collection[str]) -
         )
     if single:
         found = [one for one in found if one.name != card.name] + [card]
-    return [_with_controls(question, roles, single) for question in {one.name: one for one in found}.values()]
+    named = sorted({one.name: one for one in found}.values(), key=lambda one: not on_first_screen(one))
+    return [_with_controls(question, roles, single) for question in named]
+
+
+def on_first_screen(question: Question) -> bool:
+    """Return whether the first screen of a page is made of a question."""
+    return bool(question.topic) and question.name.startswith(FIRST)
 
 
 def _with_controls(question: Question, roles: Collection[str], single: bool) -> Question:

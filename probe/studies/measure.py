@@ -140,8 +140,8 @@ class Plan:
         """Return what was measured, a table a question; empty where no network was asked."""
         tables: dict[str, list[pd.DataFrame]] = {question.name: [] for question in self.questions}
         for call in self.calls:
-            for name, table in call.held.tables.items():
-                tables[name].append(table)
+            for name in tables.keys() & call.held.tables.keys():
+                tables[name].append(call.held.tables[name])
         return {name: pd.concat(own, ignore_index=True) if own else tabulate([]) for name, own in tables.items()}
 
     def pack(self) -> None:

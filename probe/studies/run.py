@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from ..report import Link
 from ..subjects.states import recorded
 from . import identity, mark
 from .answer import answers
+from .asked import on_first_screen
 from .identity import NETWORKS
 from .mark import FINDINGS, MEASURED, PAGE
-from .measure import Plan, measure_all, plan_of
+from .measure import Outcome, Plan, measure_all, plan_of
 from .networks import alone
 from .pages import page
 from .prepare import prepare
@@ -28,6 +30,7 @@ from .workers import locked
 
 if TYPE_CHECKING:
     from ..report import Page
+    from ..subjects.subject import Subject
     from .study import Study
 
 #: What the file of all measurements is called, and the folder of its parts.
@@ -62,30 +65,86 @@ def run(
         plan = plan_of(
             study, subjects, Store(folder / MEASURED / f"{POPULATION}{SUFFIX}", folder / MEASURED / POPULATION)
         )
-        outcomes = measure_all(plan, report, jobs=jobs)
+        writing = _Writing(study, plan, subjects, folder, parts, figures, [Link("All pages", up)] if up else [])
+        outcomes = measure_all(plan, writing.as_soon_as_measured(report), jobs=jobs)
         begin, at, many = time.monotonic(), str(folder / PAGE), len(plan.questions)
         report(Progress(at, many, many, "writing"))
-        written, start = list[Finding](), begin
-        for finding in answers(study, plan, outcomes, single=alone(subjects)):
-            written.append(_written(finding, parts, folder, figures))
-            took, start = time.monotonic() - start, time.monotonic()
-            report(Progress(finding.question, len(written), many, "written", took))
-        beside = plan.calls[0].subjects[1:]
-        made = page.build(subjects, beside, study.title, written, {one.name: one.topic for one in plan.questions})
-        made = dataclasses.replace(made, up=[Link("All pages", up)] if up else [])
-        _ = made.write(folder / PAGE)
+        made = writing.rest(outcomes, report)
         mark.finish(folder)
         report(Progress(at, many, many, "written", time.monotonic() - begin))
     return made
 
 
-def _written(finding: Finding, parts: Parts, folder: Path, figures: str | os.PathLike[str] | None) -> Finding:
-    """Write a finding into the folder of a report, with its figures for papers where asked, and read it again."""
-    read = f"import probe; probe.Finding.read({f'{FINDINGS}/{finding.question}'!r})  # beside this page"
-    whole = dataclasses.replace(finding, provenance=_provenance(parts) | {"python": read})
-    if figures is not None:
-        _ = whole.save_figures(Path(figures) / finding.question)
-    return Finding.read(whole.write(folder / FINDINGS / finding.question))
+@dataclass
+class _Writing:
+    """Writes findings and the page: of one network its first screen as soon as that is measured, and later the rest.
+
+    Attributes:
+        study: the study.
+        plan: what it measures, the first screen before all else.
+        subjects: its networks.
+        folder: where the page goes.
+        parts: what the study is made of, for the provenance.
+        figures: the folder that gets figures for papers, or None.
+        up: the links above the page.
+        written: the findings that are written.
+    """
+
+    study: Study
+    plan: Plan
+    subjects: Sequence[Subject]
+    folder: Path
+    parts: Parts
+    figures: str | os.PathLike[str] | None
+    up: Sequence[Link]
+    written: list[Finding] = field(default_factory=list)
+
+    def as_soon_as_measured(self, report: Report) -> Report:
+        """Return what tells how far the study is, and writes the first screen where the rest is still to come."""
+        (call, *others), first = self.plan.calls, [one for one in self.plan.questions if on_first_screen(one)]
+        count = len(first)
+        later = {one.name for one in self.plan.questions[count:]} - call.held.tables.keys()
+        if others or not first or not later:
+            return report
+
+        def told(progress: Progress) -> None:
+            report(progress)
+            if progress.number == count and progress.state != "started":
+                self._answer(dataclasses.replace(self.plan, questions=first), (), lambda _: None)
+                _ = self._page(unfinished=True).write(self.folder / PAGE)
+
+        return told
+
+    def rest(self, outcomes: Sequence[Outcome], report: Report) -> Page:
+        """Write what is not written yet, and the page with all of it."""
+        names = {finding.question for finding in self.written if not finding.measurements.empty}
+        self.written = [finding for finding in self.written if finding.question in names]
+        left = [one for one in self.plan.questions if one.name not in names]
+        self._answer(dataclasses.replace(self.plan, questions=left), outcomes, report)
+        made = self._page()
+        _ = made.write(self.folder / PAGE)
+        return made
+
+    def _answer(self, plan: Plan, outcomes: Sequence[Outcome], report: Report) -> None:
+        start, many = time.monotonic(), len(self.plan.questions)
+        for finding in answers(self.study, plan, outcomes, single=alone(self.subjects)):
+            self.written.append(self._write(finding))
+            took, start = time.monotonic() - start, time.monotonic()
+            report(Progress(finding.question, len(self.written), many, "written", took))
+
+    def _write(self, finding: Finding) -> Finding:
+        """Write a finding, with its figures for papers where asked, and read it again."""
+        read = f"import probe; probe.Finding.read({f'{FINDINGS}/{finding.question}'!r})  # beside this page"
+        whole = dataclasses.replace(finding, provenance=_provenance(self.parts) | {"python": read})
+        if self.figures is not None:
+            _ = whole.save_figures(Path(self.figures) / finding.question)
+        return Finding.read(whole.write(self.folder / FINDINGS / finding.question))
+
+    def _page(self, *, unfinished: bool = False) -> Page:
+        topics = {one.name: one.topic for one in self.plan.questions}
+        beside = self.plan.calls[0].subjects[1:]
+        made = page.build(self.subjects, beside, self.study.title, self.written, topics, unfinished=unfinished)
+        return dataclasses.replace(made, up=self.up)
 
 
 def _provenance(parts: Parts) -> dict[str, Any]:

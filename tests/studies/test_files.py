@@ -158,7 +158,7 @@ def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\nimport probe\nfrom functions import ones\nhere = Path(__file__).parent\n"
         "given = here / 'weights.safetensors', here / 'inputs.npy', {'ones': ones}\n"
-        "study = probe.Study(*given, questions=['gates'])\n"
+        "study = probe.Study(*given, questions=['gates', 'reading-ones'])\n"
     )
     words = ["report", str(tmp_path / "mine.py"), "-o", str(tmp_path / "report"), "--quiet", "--up", "../index.html"]
     assert main.run([*words, "--figures", str(tmp_path / "figures")]) == 0
@@ -171,6 +171,10 @@ def test_a_python_file_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert '<a href="../index.html">All pages</a>' in page.read_text()
     lines = [finding.lines()[0], f"{page} {page.stat().st_size} bytes", *map(str, files)]
     assert {line.strip() for line in said}.issuperset(lines)
+    title, row, last = said[-3:]
+    assert title.startswith(("All units together", "Nor do all units"))
+    assert row.split()[:3] == ["all", "units", "together"]
+    assert last == lines[1]
     assert main.run([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     answer = {"question": "gates", "answer": finding.notes["answer"], "claims": []}

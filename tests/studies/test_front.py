@@ -20,6 +20,7 @@ from probe.questions.judged import Judged
 from probe.questions.question import Answered
 from probe.report.inline import plain
 from probe.studies.pages.verdicts import ALL, OF_NAMES, ONE, ONE_AT_STEP, Row, title_of
+from probe.studies.progress import Progress
 
 
 def place(score: float, control: str, its_score: float, verdict: str, units: str = "7") -> Judged:
@@ -107,6 +108,11 @@ def answered(values: list[float], controls: list[float]) -> Answered:
     return Answered("q", table, judge(table, [rule]), ())
 
 
+def flat(text: str) -> str:
+    """Return a text on one line."""
+    return " ".join(text.split())
+
+
 NOTHING, ALSO = nn.Identity(), "; the same is true of random weights with a fitted head"
 
 
@@ -138,6 +144,11 @@ def test_the_first_screen_tells_the_unit_and_what_an_input_does(tmp_path: Path) 
     assert page.title == "Unit 0 keeps “ones”; random weights have no such unit."
     lead = "A 0 leaves the answer as it is and a 1 raises it by 1.00. Erase “ones” from the states, and"
     assert plain(page.lead).startswith(lead)
+    first, one, at_step, every = repr(page).splitlines()
+    assert first == page.title
+    assert [line.split("  ")[1] for line in (one, at_step, every)] == list(map(flat, (ONE, ONE_AT_STEP, ALL)))
+    assert "Yes, beyond any control" in one
+    assert "read exactly 1.00; " in one
     named = replace(study, title="Mine").run(tmp_path / "named", progress=None)
     assert named.title == "Mine"
     assert plain(named.lead).startswith(f"{page.title} {lead}")
@@ -157,3 +168,26 @@ def test_where_no_concept_was_read_the_title_says_what_was_studied(tmp_path: Pat
     torch.manual_seed(0)
     study = Study(nn.GRU(1, 3, batch_first=True).double(), bits(40, 6), {"ones": ones}, questions=["gates"])
     assert study.run(tmp_path, progress=None).title == "What does GRU hold of ones?"
+
+
+def test_the_first_screen_is_written_before_the_rest_is_measured(tmp_path: Path) -> None:
+    """It says that the rest is missing; the finished page has all, and a run that keeps everything writes it once."""
+    seen, at = dict[str, str](), tmp_path / "index.html"
+
+    def watch(progress: Progress) -> None:
+        seen[f"{progress.question} {progress.state}"] = at.read_text() if at.exists() else ""
+
+    study = study_of(planted(), questions=["memory", "best-unit-ones", "reading-ones", "bit-effects"])
+    page = study.run(tmp_path, progress=watch)
+    early = seen["memory started"]
+    assert seen["bit-effects answered"] == ""
+    assert "The rest of this page is being measured" in early
+    assert page.title in early
+    assert "A 0 leaves the answer as it is and a 1 raises it by 1.00." in early
+    assert "How long does a state matter?" not in early
+    assert "is being measured" not in at.read_text()
+    finished = at.read_bytes()
+    seen.clear()
+    _ = study.run(tmp_path, progress=watch)
+    assert not any("is being measured" in text for text in seen.values())
+    assert at.read_bytes() == finished

@@ -65,12 +65,17 @@ WITHOUT_READOUT = (
 INPUTS = "All numbers are about the inputs of the study. On others the networks may behave differently."
 
 
+UNFINISHED = "The rest of this page is being measured; load it again later."
+
+
 def build(
     subjects: Sequence[Subject],
     controls: Sequence[Subject],
     given: str,
     findings: Sequence[Finding],
     topics: Mapping[str, str],
+    *,
+    unfinished: bool = False,
 ) -> Page:
     """Return the page.
 
@@ -80,6 +85,7 @@ def build(
         given: the title that the study has, or none.
         findings: what was found, in the order of the page.
         topics: question -> its topic.
+        unfinished: whether findings are missing that are yet to be measured; the page says so.
     """
     asked = {one.question: one for one in _fitting(findings) if len(one.measurements)}
     first = front(list(asked.values()), subjects)
@@ -91,7 +97,7 @@ def build(
         topic: [one for name, one in asked.items() if topics.get(name, "") == topic] for topic in ("", *TOPICS)
     }
     heads = {topic: _head(found) for topic, found in by_topic.items() if topic not in ("", METHOD)}
-    live = live_network.blocks(subjects[0], controls)
+    live = UNFINISHED if unfinished else live_network.blocks(subjects[0], controls)
     sections = [
         *(_section(one) for one in by_topic[""]),
         *(_topic(topic, head, by_topic[topic]) for topic, head in heads.items() if head is not None),
@@ -105,13 +111,15 @@ def build(
         ),
     ]
     leading = [one for topic in LEADING for one in by_topic[topic]]
+    lead = _lead(first, given, leading, findings, readout=subjects[0].readout is not None)
     return Page(
         given or (_called(subjects) if first is None else first.title),
-        _lead(first, given, leading, findings, readout=subjects[0].readout is not None),
+        " ".join([UNFINISHED] * unfinished + [lead]),
         sections,
         hero=_hero(subjects, first, beside),
         provenance=provenance(findings[0]),
         folds_printed=False,
+        summary="" if first is None else str(first),
     )
 
 
