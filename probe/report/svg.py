@@ -102,16 +102,12 @@ def for_papers(figure: Figure, *, name: str) -> dict[str, bytes]:
 
 @contextmanager
 def settled(figure: Figure) -> Iterator[None]:
-    """Lay a figure out once for all that is saved of it inside; its layout engine is as before afterwards.
-
-    A constrained layout settles the second time that it is computed, and would be computed again in every save.
-    """
+    """Lay a figure out once for all that is saved of it inside; its layout engine is as before afterwards."""
     engine = figure.get_layout_engine()
     if engine is None or isinstance(engine, PlaceHolderLayoutEngine):
         yield
         return
-    for _ in range(2):
-        engine.execute(figure)
+    engine.execute(figure)
     # With an engine, even one that does nothing, every save would draw the figure once before to lay it out.
     with matplotlib.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)

@@ -38,8 +38,8 @@ def answers(study: Study, plan: Plan, outcomes: Sequence[Outcome] = (), *, singl
     """Yield the finding of each question: of one network in the question's words, of several judged over them."""
     tables, first = plan.tables(), plan.calls[0].subjects
     rules = [*study.rules, *(rule for question in plan.questions for rule in question.rules)]
-    counted = (not rule.check and any(judging(table, rule) for table in tables.values()) for rule in rules)
-    family = study.family or max(sum(counted), 1)
+    whole = pd.concat(list(tables.values()))
+    family = study.family or max(sum(not rule.check and judging(whole, rule) > 0 for rule in rules), 1)
     # Committed studies are judged without running a network.
     ran = first if outcomes else ()
     for question in plan.questions:

@@ -23,6 +23,7 @@ from .mark import FINDINGS, MEASURED, PAGE
 from .measure import Outcome, Plan, measure_all, plan_of
 from .networks import alone
 from .pages import page
+from .pages.front import Front, front
 from .prepare import prepare
 from .progress import Progress, Report
 from .store import SUFFIX, Store
@@ -88,6 +89,7 @@ class _Writing:
         figures: the folder that gets figures for papers, or None.
         up: the links above the page.
         written: the findings that are written.
+        first: what the first screen is made of, once it is measured.
     """
 
     study: Study
@@ -98,6 +100,7 @@ class _Writing:
     figures: str | os.PathLike[str] | None
     up: Sequence[Link]
     written: list[Finding] = field(default_factory=list)
+    first: Front | None = None
 
     def as_soon_as_measured(self, report: Report) -> Report:
         """Return what tells how far the study is, and writes the first screen where the rest is still to come."""
@@ -143,7 +146,16 @@ class _Writing:
     def _page(self, *, unfinished: bool = False) -> Page:
         topics = {one.name: one.topic for one in self.plan.questions}
         beside = self.plan.calls[0].subjects[1:]
-        made = page.build(self.subjects, beside, self.study.title, self.written, topics, unfinished=unfinished)
+        self.first = self.first or front(self.written, self.subjects)
+        made = page.build(
+            self.subjects,
+            beside,
+            self.written,
+            self.first,
+            given=self.study.title,
+            topics=topics,
+            unfinished=unfinished,
+        )
         return dataclasses.replace(made, up=self.up)
 
 

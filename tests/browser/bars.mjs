@@ -31,7 +31,8 @@ function measure() {
 function opened() {
   for (const fold of document.querySelectorAll("details")) fold.open = true;
   const name = (one) => one.textContent.trim().replace(/\s+/g, " ").slice(0, 60);
-  const every = [...document.querySelectorAll("figcaption, table caption")].map(name);
+  // A caption without its number and its title.
+  const every = [...document.querySelectorAll("figcaption > bdi:last-child")].map((one) => one.textContent.trim()).filter(Boolean);
   const frames = [...document.querySelectorAll(".scroll")].filter((one) => one.checkVisibility() && !one.closest(".explorer"));
   return {
     wide: frames.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => `${one.scrollWidth - one.clientWidth}: ${name(one)}`),

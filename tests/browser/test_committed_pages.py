@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+from benchmarks import study_pages
 from benchmarks.gallery import GALLERY
 from probe import Concept, Readout, Study
 from probe.plots.style import COLUMN_WIDTH, SMALL, new_figure, style
@@ -91,6 +92,20 @@ def test_the_page_of_a_study_passes_every_check(tmp_path: Path) -> None:
     report = checked(tmp_path / "index.html", tmp_path / "page.pdf")
     assert (report["bytes"] < STANDARD_BYTES, report["texts"]["example"] > 500) == (True, True)
     assert hard_to_read(tmp_path / "index.html") == []
+
+
+SHORT = ("README's LSTM", "a language model")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=MARKS[name in SHORT]) for name in study_pages.PAGES], ids=lambda name: name
+)
+def test_a_page_of_somebody_elses_network_is_short(name: str, tmp_path: Path) -> None:
+    """Words, pictures and height outside of folds, and no caption twice, as `benchmarks.study_pages` counts."""
+    need(*NEEDS)
+    found = study_pages.seen(study_pages.written(name, tmp_path))
+    assert study_pages.holds(found), found
+    assert found["words"] > 200
 
 
 def test_the_documentation_is_read_and_searched_without_a_server(tmp_path: Path) -> None:

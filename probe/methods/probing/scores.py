@@ -86,8 +86,8 @@ def _interval(terms: Sequence[tuple[int, Score]], samples: np.ndarray) -> tuple[
         Zou & Donner 2008, Construction of confidence limits about effect measures (squares of distances add up).
     """
     whole = np.ones((1, samples.shape[1]), dtype=int)
-    # A million numbers at a time.
-    blocks = np.array_split(samples, -(-samples.size // 1_000_000))
+    # So many numbers at a time that they stay in a cache.
+    blocks = np.array_split(samples, -(-samples.size // 100_000))
     (found, error), *drawn = (_value_and_error(terms, counts) for counts in (whole, *blocks))
     draws, errors = (np.concatenate(each) for each in zip(*drawn, strict=True))
     value = float(found[0])

@@ -23,6 +23,8 @@ from ..rules import ANSWERING, FITTED, rule
 from ..told import controls_of, figure_of, of_network
 
 QUESTION = "inputs"
+#: What the picture shows.
+CAPTION = "Shares of the sum over all steps; lines are medians over networks."
 #: Of so many sequences an input is replaced, at so many steps at most.
 ROWS, STEPS = 256, 32
 #: A step whose share is so many times that of steps that share alike is named.
@@ -51,6 +53,7 @@ def question(subject: Subject) -> Question:
         ),
         draw,
         tell,
+        caption=CAPTION,
         heading=by_rule(
             "Early inputs move the answer, not the last ones alone",
             "The last inputs decide the answer",
@@ -124,6 +127,6 @@ def tell(answered: Answered) -> Told:
         "share_at_step",
         title="Which inputs move the answer",
         alt=first,
-        caption="Shares of the sum over all steps; lines are medians over the networks of a role.",
+        caption=CAPTION,
     )
     return Told({"answer": first, "setup": setup}, figure)

@@ -29,6 +29,8 @@ from ..rules import ANSWERING, FITTED, rule
 from ..told import controls_of, figure_of, of_network
 
 QUESTION = "memory"
+#: What the picture shows.
+CAPTION = "One is the change at once; lines are medians over networks."
 #: Of so many sequences the state is replaced, after so many steps at most.
 ROWS, TIMES = 256, 16
 #: For a state that is put in so many other sequences are tried, as the spliced one may be one that cannot occur.
@@ -62,6 +64,7 @@ def question(subject: Subject) -> Question:
         tell,
         settings={"exchanged": True},
         version=2,
+        caption=CAPTION,
         heading=by_rule(
             "What the state holds early still shows in the last answer",
             "A change of the state is forgotten before the end",
@@ -210,6 +213,6 @@ def tell(answered: Answered) -> Told:
             rows,
             title="What is left of the change that another state makes",
             alt=first[0],
-            caption="One is the change at once; lines are medians over the networks of a role.",
+            caption=CAPTION,
         )
     return Told({"answer": " ".join(first), "setup": setup}, figure)

@@ -30,6 +30,11 @@ from ..rules import ANSWERING, INITIAL
 from ..told import asked_around, figure_of, of_network
 
 QUESTION = "programs"
+#: What the picture shows.
+CAPTION = (
+    "The vertical line is the length of the study's sequences. If a program says a half, the answers on both sides "
+    "count as equal."
+)
 
 
 def measure(
@@ -192,6 +197,7 @@ def question(subject: Subject) -> Question:
         draw=partial(draw, reference=subject.x.shape[1]) if why_not(subject) is None else None,
         tell=tell,
         version=2,
+        caption=CAPTION,
     )
 
 
@@ -214,8 +220,7 @@ def tell(answered: Answered) -> Told:
         "agreement",
         title="How often the network answers as a program does",
         alt=medians_in_words(agreement[agreement["at"].notna()]),
-        caption="The vertical line is the length of the study's sequences. If a program says a half, the answers on "
-        "both sides count as equal.",
+        caption=CAPTION,
     )
     return Told({"answer": text, "setup": f"{setup} {asked_around(subject)}"}, picture)
 

@@ -48,6 +48,8 @@ from .erasure import why_not_above_floor
 from .patching import Value, find, table_of
 
 QUESTION = "interchange"
+#: What the picture shows.
+CAPTION = "Each dot is a network: how far its answers follow what we patched."
 #: Random subspaces, and the fewest distinct prefixes of which half are held out.
 RANDOM, LEAST_HELD_OUT = 5, 64
 #: The gradient of a control's answer is taken at so many states at most.
@@ -97,7 +99,9 @@ def question(subject: Subject) -> Question:
     """Return the question."""
     title = "Does the answer follow the state?"
     asked = (needs.known_after, _goes_on, _why_not, _used)
-    return Question(QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=6, heading=heading)
+    return Question(
+        QUESTION, title, measure, asked, ANSWERING, draw=draw, tell=tell, version=6, heading=heading, caption=CAPTION
+    )
 
 
 def _goes_on(subject: Subject) -> str | None:
@@ -323,8 +327,8 @@ def tell(answered: Answered) -> Told:
     """Return the sentences and the picture of a page of one network."""
     table, patching = answered.table, _patching_of(answered.subject)
     answer = _answer(table, answered.subject, patching.plan)
-    title, caption = "What the answer follows", "Each dot is a network: how far its answers follow what we patched."
-    picture = figure_of(answered, draw, summary(table), title=title, alt=answer, caption=caption)
+    title = "What the answer follows"
+    picture = figure_of(answered, draw, summary(table), title=title, alt=answer, caption=CAPTION)
     return Told({"answer": answer, "setup": _setup(table, patching)}, picture)
 
 

@@ -43,6 +43,7 @@ def question(subject: Subject, name: str) -> Question:
         tell=partial(tell, name=name),
         settings={"concept": name, "question": key},
         copies=None,
+        caption=f"The score of the best unit for “{name}” in each network, as a dot.",
         heading=by_rule(
             f"One unit follows “{name}” more closely than a unit of any control",
             f"No unit follows “{name}” more closely than the best unit of the controls",

@@ -28,6 +28,8 @@ from . import held_inputs
 from .stable_answers import by_point, counts
 
 QUESTION = "dynamics"
+#: What the picture shows.
+CAPTION = "A mark for each network and input."
 #: A mode with at least this modulus keeps most of itself from step to step.
 SLOW_MODE = 0.9
 #: What is counted -> its label in a picture.
@@ -47,7 +49,7 @@ ASKED = tuple(role for role in ROLES if role not in (*FITTED_HEADS, "null"))
 def question(subject: Subject) -> Question:
     """Return the question where the fixed points are under each input that a study holds fixed."""
     title, wanted = "Where are its fixed points?", (held_inputs.first_layer,)
-    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw, tell=tell, version=6)
+    return Question("fixed-points", title, measure, wanted, ASKED, draw=draw, tell=tell, version=6, caption=CAPTION)
 
 
 @torch.no_grad()
@@ -168,8 +170,8 @@ def tell(answered: Answered) -> Told:
         "points, and leaves out those beyond what a state can be. A stable point forgets a small push, a neutral one "
         "keeps it. Slow points of modulus 1 keep it too: they are taken from a line on which a state hardly moves."
     )
-    title, caption = "How many points the search finds", "A mark for each network and input."
-    figure = figure_of(answered, draw, "fixed_points", title=title, alt=first, caption=caption)
+    title = "How many points the search finds"
+    figure = figure_of(answered, draw, "fixed_points", title=title, alt=first, caption=CAPTION)
     return Told({"answer": f"{first}{fewer}{reached}", "setup": setup}, figure)
 
 

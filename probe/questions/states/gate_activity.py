@@ -32,6 +32,8 @@ from ..question import Answered, Question, Told
 from ..told import figure_of
 
 QUESTION = "gate_activity"
+#: What the picture shows.
+CAPTION = "A gate's mean over units and prefixes."
 #: A gate below is nearly closed, above it is nearly open (Karpathy et al. 2015).
 LOW, HIGH = 0.1, 0.9
 #: With more layers than this only some are drawn, with the lowest and the highest; the height of a row of several.
@@ -60,7 +62,15 @@ def gated(subject: Subject) -> str | None:
 def question(subject: Subject) -> Question:
     """Return the question what the gates of a network's layers do."""
     return Question(
-        "gates", "What do the gates do?", measure, (gated,), ASKED, draw=draw, tell=tell, copies=RANDOM_NETWORKS
+        "gates",
+        "What do the gates do?",
+        measure,
+        (gated,),
+        ASKED,
+        draw=draw,
+        tell=tell,
+        copies=RANDOM_NETWORKS,
+        caption=CAPTION,
     )
 
 
@@ -165,7 +175,7 @@ def tell(answered: Answered) -> Told:
     """Return which gate of a network is nearly open and nearly closed most often, and how often in its controls."""
     high, low = (_most(answered, metric, words) for metric, words in SHARES.items())
     setup = f"A gate is nearly open above {HIGH:g} and nearly closed below {LOW:g} (Karpathy et al. 2015)."
-    title, caption = "How far open the gates are, by step", "A gate's mean over units and prefixes."
+    title, caption = "How far open the gates are, by step", CAPTION
     figure = figure_of(answered, draw, "mean", title=title, alt=f"{high} {setup}", caption=caption)
     return Told({"answer": f"{high} {low} This describes the gates and claims nothing.", "setup": setup}, figure)
 

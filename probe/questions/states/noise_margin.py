@@ -25,6 +25,8 @@ from ..rules import ANSWERING, FITTED, above, rule
 from ..told import controls_of, figure_of, of_network
 
 QUESTION = "noise_margin"
+#: What the picture shows.
+CAPTION = "Lines are medians over networks of a role; the upright line is the judged dose."
 #: How often every sequence runs at the dose that is judged.
 DRAWS = 32
 #: Of a study: about how many operations the runs at it may take, and how often they run at least, at other doses too.
@@ -66,6 +68,7 @@ def question(subject: Subject) -> Question:
             "A little noise in the states spoils the answers",
         ),
         heads=None,
+        caption=CAPTION,
     )
 
 
@@ -142,7 +145,6 @@ def tell(answered: Answered, draws: int = DRAWS) -> Told:
         setup += f" A network that was not trained has {several(heads, 'head')}, fitted with and without noise."
     if heads == 1:
         setup += " That is a weak control: no head could be fitted under noise."
-    caption = "Lines are medians over networks of a role; the upright line is the judged dose."
     title = "Right answers with noise in every number of the state after every step"
-    figure = figure_of(answered, draw, "accuracy_by_dose", title=title, alt=first, caption=caption)
+    figure = figure_of(answered, draw, "accuracy_by_dose", title=title, alt=first, caption=CAPTION)
     return Told({"answer": first, "setup": setup}, figure)

@@ -25,6 +25,8 @@ from ..told import controls_of, figure_of, of_network
 QUESTION = "quantised_states"
 #: Which states a run may use.
 CODEBOOKS = ("by_step", "over_steps")
+#: What the picture shows.
+CAPTION = "Right answers that are left on so few states; each dot is a network."
 
 
 def question(subject: Subject) -> Question:
@@ -50,6 +52,7 @@ def question(subject: Subject) -> Question:
             ),
         ),
         version=2,
+        caption=CAPTION,
         heading=by_rule(
             f"One mean state for each step and value of {name} is enough to run on",
             f"One mean state for each step and value of {name} is not enough to run on",
@@ -138,7 +141,7 @@ def tell(answered: Answered) -> Told:
         "something else. A low share does not show that the network needs more than value and step. The state "
         f"before the first input counts as one. We ran {end.said}."
     )
-    caption, title = "Each dot is a network.", "How much of its accuracy the network keeps on a few states"
-    figure = figure_of(answered, draw, "states", title=title, alt=first, caption=caption)
+    title = "How much of its accuracy the network keeps on a few states"
+    figure = figure_of(answered, draw, "states", title=title, alt=first, caption=CAPTION)
     whatever = f" On {sizes['over_steps']:.0f}, the same at every step, it keeps {few:.0%}."
     return Told({"answer": f"{first}{whatever}", "setup": setup}, figure)

@@ -48,6 +48,7 @@ def question(subject: Subject, name: str) -> Question:
         settings={"concept": name, "question": key},
         version=9,
         copies=None,
+        caption=f"The best score of “{name}” in each network, as a dot.",
         heading=by_rule(
             f"All units together tell “{name}” better than the controls do",
             f"All units together tell “{name}” no better than the controls do",

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...errors import several
 from ...evidence.findings import DataFigure, Finding
 from ...evidence.measurements import only
-from ...evidence.words import alternatives
+from ...evidence.words import alternatives, listed
 from ...plots.networks import draw_answered
 from ...plots.study_figures import drawing, drawn, shortened
 from ...probes.reading import OWN
@@ -41,11 +42,13 @@ class Front:
         kind: what a network is called, such as its cell.
         rows: concept -> its rows.
         tables: concept -> all scores of its rows.
+        studied: what was studied, in a sentence.
     """
 
     kind: str
     rows: Mapping[str, Sequence[Row]]
     tables: Mapping[str, pd.DataFrame]
+    studied: str
 
     @property
     def main(self) -> str:
@@ -81,12 +84,9 @@ class Front:
             lines += [f"  {' '.join(row.asked.split()):<34} {row.word:<32} {row.numbers}" for row in rows]
         return "\n".join(lines)
 
-    def picture(self, words: str) -> DataFigure:
-        """Return the picture of the main concept: a row for each thing that was asked.
-
-        Args:
-            words: the caption.
-        """
+    @cached_property
+    def picture(self) -> DataFigure:
+        """The picture of the main concept: a row for each thing that was asked."""
         rows, table = self.rows[self.main], self.tables[self.main]
         own = OWN if len(rows[0].places) == 1 else TRAINED
         kinds = {str(network): kind for network, kind in table[["network", "kind"]].itertuples(index=False)}
@@ -99,7 +99,7 @@ class Front:
                 name="front",
                 title=f"Where is “{shortened(self.main, 40)}”?",
                 alt=" ".join(f"{' '.join(row.asked.split())}: {row.word}; {row.numbers}." for row in rows),
-                caption=words,
+                caption=self.studied,
                 data=table[["signal", "network", "kind", "score", "low", "high"]],
             )
 
@@ -123,7 +123,15 @@ def front(findings: Sequence[Finding], subjects: Sequence[Subject]) -> Front | N
             parts.append(_scores(table, places, how).assign(signal=asked, layer="", how=""))
         if parts:
             tables[name] = pd.concat(parts, ignore_index=True)
-    return Front(cells.pop() if len(cells) == 1 else "network", rows, tables) if rows else None
+    kind = cells.pop() if len(cells) == 1 else "network"
+    return Front(kind, rows, tables, _studied(subject)) if rows else None
+
+
+def _studied(subject: Subject) -> str:
+    """Return what was studied, in a sentence."""
+    layers = listed([f"{described(layer).cell} of {several(layer.units, 'unit')}" for layer in subject.layers])
+    beside = "Random weights are networks of the same sizes that were not trained."
+    return f"{layers}; {several(len(subject.x), 'sequence')}. {beside} We asked for a score of {TELLS:g}."
 
 
 def _places(table: pd.DataFrame, networks: Sequence[str], how: str) -> dict[str, Judged]:
@@ -139,11 +147,9 @@ def _scores(table: pd.DataFrame, places: Mapping[str, Judged], how: str) -> pd.D
     for network, place in places.items():
         here = rows[(rows["layer"] == place.layer) & (rows["signal"] == place.signal)]
         own = here[here["network"] == network]
-        beside = here[(here["network"] != network) & ~here["network"].isin(list(places))]
+        beside = here[(here["network"] != network) & (here["pair"] == own["pair"].iloc[0])]
         if len(places) > 1:
             own = own.assign(low=np.nan, high=np.nan)
-            prefix = f"{network}/"
-            beside = beside[(beside["role"] == "null") | beside["network"].str.startswith(prefix)]
         untold = (beside["role"] == "null") & (beside["network"] != place.control)
         parts.append(pd.concat([own.assign(kind=OWN), beside[~untold].assign(kind=_kind)]))
     return pd.concat(parts)[["network", "kind", "score", "low", "high"]].assign(step=np.nan)

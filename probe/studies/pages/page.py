@@ -14,8 +14,6 @@ from ...errors import several
 from ...evidence.findings import Finding
 from ...evidence.words import listed
 from ...questions.readings import key_of
-from ...questions.rules import TELLS
-from ...recurrent.inspection import described
 from ...report import Block, Details, Figure, Page, Panels, Points, Section, Sentence, Table, Text
 from ...subjects.own_output import SAID_OF_OUTPUT
 from ...subjects.subject import Subject
@@ -23,7 +21,7 @@ from ..answer import ANSWER, HEADING, MISSING, NOTES
 from ..asked import METHOD, TOPICS
 from ..networks import alone
 from . import live_network
-from .front import Front, front
+from .front import Front
 from .sections import (
     SHOWN_ROWS,
     Asked,
@@ -71,10 +69,11 @@ UNFINISHED = "The rest of this page is being measured; load it again later."
 def build(
     subjects: Sequence[Subject],
     controls: Sequence[Subject],
-    given: str,
     findings: Sequence[Finding],
-    topics: Mapping[str, str],
+    first: Front | None,
     *,
+    given: str,
+    topics: Mapping[str, str],
     unfinished: bool = False,
 ) -> Page:
     """Return the page.
@@ -82,13 +81,13 @@ def build(
     Args:
         subjects: the networks.
         controls: those that the study put beside the first one.
-        given: the title that the study has, or none.
         findings: what was found, in the order of the page.
+        first: what the first screen is made of, or None.
+        given: the title that the study has, or none.
         topics: question -> its topic.
         unfinished: whether findings are missing that are yet to be measured; the page says so.
     """
     asked = {one.question: one for one in _fitting(findings) if len(one.measurements)}
-    first = front(list(asked.values()), subjects)
     beside = None
     if first is not None and (shown := [name for name in BESIDE_FRONT if name in asked and asked[name].figures]):
         beside = asked[shown[0]]
@@ -116,7 +115,7 @@ def build(
         given or (_called(subjects) if first is None else first.title),
         " ".join([UNFINISHED] * unfinished + [lead]),
         sections,
-        hero=_hero(subjects, first, beside),
+        hero=_hero(first, beside),
         provenance=provenance(findings[0]),
         folds_printed=False,
         summary="" if first is None else str(first),
@@ -148,27 +147,19 @@ def _topic(topic: str, head: Finding, found: Sequence[Finding]) -> Section:
     return Section(head.notes[HEADING], [*figures(shown), *claim_line(head), *more], key=anchor(head.question))
 
 
-def _hero(subjects: Sequence[Subject], first: Front | None, beside: Finding | None) -> list[Block]:
+def _hero(first: Front | None, beside: Finding | None) -> list[Block]:
     """Return the first screen below its words: a table of several concepts, and the two pictures."""
     if first is None:
         return []
-    own = first.picture(_studied(subjects))
+    own = first.picture
     left = Figure(own.svg, own.alt, own.caption, own.title, Table.from_frame(own.data, "", name=own.name))
     table: list[Block] = [first.table] if len(first.rows) > 1 else []
     if beside is None:
         return [*table, left]
     other = beside.figures[0]
     right = Figure(other.svg, other.alt, other.caption, other.title)
-    caption = f"{_studied(subjects)} {other.caption}"
+    caption = f"{first.studied} {other.caption}"
     return [*table, Panels([left, right], caption, table=left.table, wider=True)]
-
-
-def _studied(subjects: Sequence[Subject]) -> str:
-    """Return what was studied, in a sentence."""
-    first = subjects[0]
-    layers = listed([f"{described(layer).cell} of {several(layer.units, 'unit')}" for layer in first.layers])
-    beside = "Random weights are networks of the same sizes that were not trained."
-    return f"{layers}; {several(len(first.x), 'sequence')}. {beside} We asked for a score of {TELLS:g}."
 
 
 def _method(
