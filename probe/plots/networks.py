@@ -98,7 +98,8 @@ def draw_dots(
         data: dict[str, Any] = {values: own.to_numpy(float), "ax": panel}
         if np.isfinite(_ends(own)).all() and own.notna().all():
             seaborn.pointplot(**data, **{names: centre}, orient=names, color=looks[role].color, **_BAR)
-        _marks(looks[role], 4.5, **data, **{names: centre + beside}, alpha=0.9, label=role)
+        marks = {values: own.to_numpy(float), names: centre + beside}
+        _marks(panel, looks[role], 4.5, **marks, alpha=0.9, label=role)
     for column, metric in enumerate(metrics):
         if thresholds and metric in thresholds:
             across = panel.vlines if rows else panel.hlines
@@ -112,12 +113,12 @@ def draw_dots(
     return panel
 
 
-def _marks(look: RoleStyle, size: float, **more: Any) -> None:
+def _marks(ax: Axes, look: RoleStyle, size: float, x: np.ndarray, y: np.ndarray, **more: Any) -> None:
     """Draw marks as large and as high as those of a line; one at 0 or 1 is on the edge of the axes, and is whole."""
-    import seaborn
-
-    own = {"color": look.color, "edgecolor": look.color, "marker": look.marker, "zorder": 2, **more}
-    seaborn.scatterplot(s=size**2, linewidth=1, clip_on=False, legend=False, **own)
+    known = np.isfinite(x) & np.isfinite(y)
+    if known.any():
+        own = {"color": look.color, "marker": look.marker, "linewidth": 1, "clip_on": False, "zorder": 2, **more}
+        _ = ax.scatter(x[known], y[known], s=size**2, **own)
 
 
 def _on_lines(name: str, room: int) -> str:
@@ -216,7 +217,7 @@ def draw_scores(
             if kind == own_kind:
                 panel.hlines(own["row"], own["low"], own["high"], color=look.color, zorder=3)
                 size, more = 7.0, {"zorder": 3}
-            _marks(look, size, ax=panel, x=own["score"].to_numpy(float), y=row, label=kind, **more)
+            _marks(panel, look, size, own["score"].to_numpy(float), row, label=kind, **more)
         panel.set_yticks(list(places.values()), list(places), parse_math=False)
         panel.set(ylim=(0.5 - len(places), 0.5), xlabel=f"held-out {score}")
         legend_above(panel)
