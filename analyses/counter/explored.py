@@ -81,6 +81,7 @@ def explorer(drifts: pd.Series) -> Explorer:
             programs=[] if drift is None else [_drifting(drift)],
             # A network of another recipe is trained, too.
             look="trained" if network.role == "other" else network.role,
+            sequences=common.STRINGS,
         )
         for network, name, role, drift, lengths in _chosen(drifts)
     ]

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.checkpoints import weights_digest
 from models.data import generator
@@ -46,6 +47,11 @@ def last_sign(channel: int, x: np.ndarray) -> np.ndarray:
     return np.where(found == 0, np.nan, found)
 
 
+def inputs() -> Tensor:
+    """Return the pulses that every network of the study reads, (sequence, step, channel)."""
+    return pulses(SEQUENCES, LENGTH, PROBABILITY, generator(0, "flip-flop study")).double()
+
+
 def subjects(networks: Sequence[stored.Trained], *, judged: bool = True) -> list[Subject]:
     """Return trained flip-flops as subjects, three of each: one for each bit that it answers, at every step.
 
@@ -54,7 +60,7 @@ def subjects(networks: Sequence[stored.Trained], *, judged: bool = True) -> list
         judged: whether rules are about them, and each has its own initialisation and that with a fitted head beside
             it; if not, their role is `other`.
     """
-    x = pulses(SEQUENCES, LENGTH, PROBABILITY, generator(0, "flip-flop study")).double()
+    x = inputs()
     lengths, about = np.full(SEQUENCES, LENGTH), "the sign of its last pulse"
     known = {
         name: resolve(name, Concept(partial(last_sign, channel), NUMERIC, about), x.numpy(), lengths)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analyses.flipflop.networks import BITS, CALLED, NAMES, SEARCH, STEPS, subjects
+from analyses.flipflop.networks import BITS, CALLED, NAMES, SEARCH, STEPS, inputs, subjects
 from analyses.flipflop.rules import NETWORKS
 from models.flipflop import stored
 from models.flipflop.stored import FIRST, SEEDS
@@ -161,7 +161,11 @@ def explorer() -> Explorer:
     seed = stored.SEEDS[0]
     networks = [
         ExplorerNetwork(
-            called, stored.networks(cell, [seed])[0].model, f"Seed {seed}, the first that was judged.", softmax=False
+            called,
+            stored.networks(cell, [seed])[0].model,
+            f"Seed {seed}, the first that was judged.",
+            softmax=False,
+            sequences=inputs(),
         )
         for cell, called in CALLED.items()
     ]

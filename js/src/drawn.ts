@@ -1,7 +1,7 @@
 // What the drawings show of a network: what it would answer were each step the last, what is right, and its memory.
 
 import { keptBy, sourceOf } from "./memory";
-import { argmax, type Network, type Run } from "./network";
+import { argmax, type Embedded, type Network, type Run } from "./network";
 import { answersAt, classOf, type Outcome, outcomeOf, shown } from "./outcome";
 import { agrees, programAnswers } from "./programs";
 import { SIGNALS } from "./signals";
@@ -10,6 +10,8 @@ import type { Data, State } from "./state";
 /** How many steps are drawn at once, and how many units. */
 export const STEPS = 32;
 export const MOST_UNITS = 24;
+/** Units that move the answer at least this share of what the first of them does are drawn bold. */
+const MUCH = 0.5;
 /** Up to so many numbers of one answer are drawn, a line each. */
 const MOST_SCORES = 8;
 
@@ -39,13 +41,15 @@ export interface Line {
   readonly name: string;
   readonly values: readonly number[];
   readonly unedited: readonly number[] | null;
+  readonly bold?: boolean;
 }
 
-/** The memory of one layer: the units that vary most, each with its values at the drawn steps. */
+/** The memory of one layer: the units that move the answer most, each with its values at the drawn steps. */
 export interface Memory {
-  readonly layer: string;
   readonly signal: string;
-  readonly units: readonly { readonly unit: number; readonly values: readonly number[] }[];
+  readonly units: readonly { readonly unit: number; readonly values: readonly number[]; readonly bold: boolean }[];
+  /** In words, by what units are sorted. */
+  readonly sorted: string;
   /** How many units the layer has. */
   readonly of: number;
 }
@@ -120,23 +124,29 @@ export function truthOf(data: Data, state: State, place: number): number[] | nul
   return [...right.slice(0, at), held, ...rest];
 }
 
-function memoryOf(run: Run, { layers }: Network, chosen: number, start: number, count: number): Memory {
+/** Return the units of a layer in the order in which they are shown: those that move the answer most first. */
+export function unitsOf({ moves }: Embedded, layer: number): number[] {
+  const far = moves[layer];
+  return far.map((_, unit) => unit).toSorted((a, b) => far[b] - far[a]);
+}
+
+function memoryOf(run: Run, { layers, embedded }: Network, chosen: number, start: number, count: number): Memory {
   const place = Math.min(chosen, layers.length - 1);
-  const { name, family, units } = layers[place];
+  const { family, units } = layers[place];
   const [signal] = keptBy(family);
   const names: readonly string[] = SIGNALS[family];
   const at = (step: number, unit: number) => ((start + step) * names.length + names.indexOf(signal)) * units + unit;
-  const rows = Array.from({ length: units }, (_, unit) => ({
+  const rows = unitsOf(embedded, place).slice(0, MOST_UNITS).map((unit) => ({
     unit,
     values: Array.from({ length: count }, (_, step) => run.layers[place][at(step, unit)]),
+    bold: embedded.moves[place][unit] >= MUCH,
   }));
-  const most = rows.length > MOST_UNITS ? rows.toSorted((a, b) => spread(b.values) - spread(a.values)).slice(0, MOST_UNITS) : rows;
-  return { layer: name, signal, units: most.toSorted((a, b) => a.unit - b.unit), of: units };
-}
-
-function spread(values: readonly number[]): number {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  const read = embedded.scores && place === layers.length - 1;
+  const over = embedded.over ? `${embedded.over.toLocaleString("en")} sequences` : "the example";
+  const sorted = read
+    ? `Units that move the answer most stand first: weight in the head \u00d7 standard deviation of h over ${over}`
+    : `Units whose h varies most over ${over} stand first`;
+  return { signal, units: rows, sorted: `${sorted}. Bold: at least half as much as the first`, of: units };
 }
 
 /** Return an answer, or what is right, as the page says it: a class by its name. */

@@ -1,7 +1,7 @@
 // The handle: the memory after a step of another sequence, put into the run at a step.
 
 import { Choice, Field, SequenceInput } from "./controls";
-import { type Drawn, MOST_UNITS, stepWord, truthOf, worded } from "./drawn";
+import { type Drawn, MOST_UNITS, stepWord, truthOf, unitsOf, worded } from "./drawn";
 import { keptBy, sourceOf } from "./memory";
 import { letter } from "./signals";
 import type { Data, State } from "./state";
@@ -26,11 +26,13 @@ function Steps(props: { label: string; value: number; count: number; onInput: (s
 
 /** Return what can be put in: all that a network keeps, one signal of it, or one unit of its memory. */
 function choices({ outcome: { network }, state }: Part): (readonly [string, string])[] {
-  const { family, units } = network.layers[Math.min(state.layer, network.layers.length - 1)];
+  const place = Math.min(state.layer, network.layers.length - 1);
+  const { family } = network.layers[place];
   const [memory, hidden] = keptBy(family).map((signal) => `${signal.replaceAll("_", " ")} ${letter(signal)}`);
   const parts = hidden ? ([["all", "all that it keeps, c and h"], ["c", memory], ["h", hidden]] as const) : ([["all", memory]] as const);
   const one = letter(keptBy(family)[0]);
-  return [...parts, ...Array.from({ length: Math.min(units, MOST_UNITS) }, (_, unit) => [`u${unit}`, `${one} ${unit} alone`] as const)];
+  const units = unitsOf(network.embedded, place).slice(0, MOST_UNITS);
+  return [...parts, ...units.map((unit) => [`u${unit}`, `${one} ${unit} alone`] as const)];
 }
 
 export function Handle(props: Part & { drawn: Drawn | undefined }) {

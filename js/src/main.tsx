@@ -5,7 +5,7 @@ import { type Outcome, outcomeOf } from "./outcome";
 import { pythonOf } from "./python";
 import { initial } from "./start";
 import { type Data, fromHash, type State, toHash } from "./state";
-import { type Copied, Explorer } from "./view";
+import { type Copied, Explorer, type Taken } from "./view";
 
 export { drawnOf, truthOf } from "./drawn";
 export { editFromJson } from "./edits";
@@ -53,16 +53,20 @@ function start(data: Data, place: Element, above: HTMLElement | null): void {
       // In a sandboxed frame no page writes its address: the state lives on in the page alone.
     }
   };
-  const copy = async () => {
+  const copy = async (what: Taken) => {
     const made = state;
     const say = (said: string) => {
       if (state !== made) return;
-      copied = { code, said };
+      copied = { what, text, said };
       draw();
     };
-    const code = pythonOf(data, state, outcome.network);
+    const text = what === "Python" ? pythonOf(data, state, outcome.network) : location.href.replace(/#.*/s, "") + toHash(state);
     say("Below.");
-    say((await toClipboard(code)) ? "Copied." : "This browser lets no page copy here: the code is selected below.");
+    if (await toClipboard(text)) return say("Copied.");
+    say("This browser lets no page copy here: it is selected below.");
+    const box = place.querySelector("textarea");
+    box?.focus();
+    box?.select();
   };
   addEventListener("hashchange", () => become(fromHash(location.hash, data) ?? state));
   place.replaceChildren();

@@ -23,6 +23,10 @@ export interface Embedded {
   readonly dtype: string;
   /** All parameters in torch's order: of each layer W, U, b_ih, b_hh, then the head's weight and bias. */
   readonly weights: string;
+  /** For each layer how far its units move the answer, as shares of the one that does most. */
+  readonly moves: readonly (readonly number[])[];
+  /** Over how many sequences that was measured; 0 is the example alone. */
+  readonly over: number;
 }
 
 export interface Network {

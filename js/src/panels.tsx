@@ -29,6 +29,7 @@ export function Panels(props: Lit & { drawings: readonly (Drawn | Outcome)[] }) 
   if (!drawn.length) return null;
   const [first] = drawn;
   const kept = [...new Set(drawn.map(({ memory }) => memory.signal))];
+  const sorted = [...new Set(drawn.map(({ memory }) => memory.sorted))];
   const looks = new Map(drawn.map(({ place }) => [data.networks[place].look, data.networks[place].legend]));
   return (
     <>
@@ -41,6 +42,9 @@ export function Panels(props: Lit & { drawings: readonly (Drawn | Outcome)[] }) 
           <li>
             {signal.replaceAll("_", " ")}: {MEANINGS[signal]}. A line for each unit, on a scale of its own
           </li>
+        ))}
+        {sorted.map((how) => (
+          <li>{how}</li>
         ))}
       </ul>
       <div class="networks" style={{ "--n": first.count, "--g": `${gutterOf(data, drawn)}px` }}>
@@ -102,11 +106,11 @@ function Panel(props: Lit & { drawn: Drawn }) {
       <span class="gutter" />
       <Staircase drawn={drawn} data={data} />
       <Scores drawn={drawn} lit={at} />
-      <Memory drawn={drawn} lit={at} />
+      <Memory drawn={drawn} lit={at} word={word} />
       {outcome.error && <p class="note wide">{outcome.error}</p>}
       {memory.of > memory.units.length && (
         <p class="note wide">
-          The {MOST_UNITS} of {memory.of} units that vary most; all of them stand under More.
+          The first {MOST_UNITS} of {memory.of} units; all of them stand under More.
         </p>
       )}
     </div>

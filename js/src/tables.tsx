@@ -1,7 +1,7 @@
 // The tables of numbers: what the network says, and every signal at every step, shaded and written out.
 
 import type { ComponentChildren } from "preact";
-import { STEPS } from "./drawn";
+import { STEPS, unitsOf } from "./drawn";
 import { layerOf, within } from "./edits";
 import { argmax, type Run } from "./network";
 import { answersAt, classOf, type Outcome, shown } from "./outcome";
@@ -151,7 +151,8 @@ function groupOf({ state, outcome }: Part, view: State["view"], steps: readonly 
   const sites = (view === "before" ? [] : edits)
     .filter(({ site }) => site.signal === signal && layerOf(network.layers, site) === state.layer)
     .map(({ site }) => [within("", site.units, layer.units, ""), within("", site.steps, (before as Run).steps, "")]);
-  const rows = range(state.unit, Math.min(UNITS, layer.units - state.unit)).map((unit) => ({
+  const units = unitsOf(network.embedded, state.layer).slice(state.unit, state.unit + UNITS);
+  const rows = units.map((unit) => ({
     name: `${letter(signal)} ${unit}`,
     values: steps.map((step) => {
       const at = (step * names.length + names.indexOf(signal)) * layer.units + unit;

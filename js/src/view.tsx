@@ -14,8 +14,10 @@ import { initial } from "./start";
 import { type Data, type Draft, type State, takes, typed, VIEWS } from "./state";
 import { Answers, Programs, SCORES, SignalTable, UNITS, VIEW_NAMES } from "./tables";
 
-/** The Python that was asked for, and what became of copying it. */
-export type Copied = { readonly code: string; readonly said: string } | null;
+/** What a reader can take along: the state as code, or as the page's address. */
+export type Taken = "Python" | "Link";
+/** What was asked for, and what became of copying it. */
+export type Copied = { readonly what: Taken; readonly text: string; readonly said: string } | null;
 
 export interface Part {
   readonly data: Data;
@@ -34,7 +36,7 @@ export interface Lit extends Part {
 interface All extends Lit {
   readonly drawings: readonly (Drawn | Outcome)[];
   readonly copied: Copied;
-  readonly copy: () => void;
+  readonly copy: (what: Taken) => void;
 }
 
 export function Explorer(props: All) {
@@ -63,7 +65,7 @@ export function Explorer(props: All) {
       <Panels {...props} />
       <Handle {...props} drawn={drawings.filter(isDrawn).find(({ place }) => place === state.network)} />
       <More {...props} />
-      <Python {...props} />
+      <Copies {...props} />
     </>
   );
 }
@@ -249,27 +251,34 @@ function Shown({ state, set, outcome: { network, before, after } }: Part) {
           <Choice
             label="Units"
             value={String(state.unit)}
-            options={pages(layer.units, UNITS, "units", 0)}
+            options={pages(layer.units, UNITS, "places", 1)}
             onChange={(unit) => set({ unit: Number(unit) })}
           />
         )}
       </div>
-      <p class="note">Gold is above zero, teal below, stronger is further. What an edit sets is outlined.</p>
+      <p class="note">
+        Gold is above zero, teal below, stronger is further. What an edit sets is outlined. Units stand in the order of the drawing.
+      </p>
     </>
   );
 }
 
-/** Selects the code when it comes, for where it can only be copied by hand. */
-const select = (box: HTMLTextAreaElement | null) => box?.select();
-
-function Python({ outcome, copied, copy }: Part & { copied: Copied; copy: () => void }) {
+function Copies({ outcome, copied, copy }: All) {
   return (
-    <div class="python">
-      <button type="button" disabled={!outcome.after} onClick={copy}>
+    <div class="copies">
+      {/* A page in a frame has no address. */}
+      {location.protocol !== "about:" && (
+        <button type="button" onClick={() => copy("Link")}>
+          Copy link to this
+        </button>
+      )}{" "}
+      <button type="button" disabled={!outcome.after} onClick={() => copy("Python")}>
         Copy as Python
       </button>{" "}
       <span role="status">{copied?.said}</span>
-      {copied && <textarea ref={select} readOnly rows={12} aria-label="Python" spellcheck={false} value={copied.code} />}
+      {copied && (
+        <textarea readOnly rows={copied.what === "Link" ? 3 : 12} aria-label={copied.what} spellcheck={false} value={copied.text} />
+      )}
     </div>
   );
 }

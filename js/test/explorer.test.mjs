@@ -19,6 +19,8 @@ const network = (family, rows, change) => ({
   programs: [],
   look: "trained",
   legend: "trained",
+  moves: [[1, 0.4]],
+  over: 0,
   ...change,
 });
 const networks = [network("lstm", 4), network("gru", 3, { alphabet: null })];
@@ -190,20 +192,32 @@ test("a network that cannot read the sequence leaves the others theirs, and the 
   assert.deepEqual(engine.drawnOf({ ...judged, beside: [0] }, { ...first, network: 1, x: "1;0" }).map(({ place }) => place), [1]);
 });
 
-test("of many units those that vary most are drawn, and of many steps as many as fit", () => {
-  const wide = network("rnn", 1, { layers: [{ name: "rnn[0]", family: "rnn", relu: false, units: 40, inputs: 1, bias: false }], weights: base64(40 + 1600 + 3 * 41) });
+test("of many units those that move the answer most are drawn, these first, and of many steps as many as fit", () => {
+  const far = Array.from({ length: 40 }, (_, unit) => ((unit * 7) % 40) / 39);
+  const wide = network("rnn", 1, {
+    layers: [{ name: "rnn[0]", family: "rnn", relu: false, units: 40, inputs: 1, bias: false }],
+    weights: base64(40 + 1600 + 3 * 41), moves: [far], over: 1024,
+  });
   const one = { ...data, networks: [wide] };
-  const [drawn] = engine.drawnOf(one, { ...engine.initial(one), x: "01".repeat(20), step: 32 });
-  assert.deepEqual([drawn.start, drawn.count, drawn.memory.units.length, drawn.memory.of], [32, 8, 24, 40]);
-  const run = drawn.outcome.before;
-  const spread = (unit) => {
-    const values = Array.from({ length: 8 }, (_, k) => run.layers[0][((32 + k) * 2 + 1) * 40 + unit]);
-    const mean = values.reduce((a, b) => a + b) / 8;
-    return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  };
-  const shown = drawn.memory.units.map(({ unit }) => unit);
-  const hidden = Array.from({ length: 40 }, (_, unit) => unit).filter((unit) => !shown.includes(unit));
-  assert.ok(Math.min(...shown.map(spread)) >= Math.max(...hidden.map(spread)));
+  const [{ memory, ...drawn }] = engine.drawnOf(one, { ...engine.initial(one), x: "01".repeat(20), step: 32 });
+  assert.deepEqual([drawn.start, drawn.count, memory.units.length, memory.of], [32, 8, 24, 40]);
+  assert.deepEqual(memory.units.map(({ unit }) => far[unit]), far.toSorted((a, b) => b - a).slice(0, 24));
+  assert.deepEqual(memory.units.map(({ bold }) => bold), Array.from({ length: 24 }, (_, place) => place < 20));
+  // A unit keeps its number, and so its values.
+  const { layers } = drawn.outcome.before;
+  for (const { unit, values } of memory.units) {
+    assert.deepEqual(values, Array.from({ length: 8 }, (_, k) => layers[0][((32 + k) * 2 + 1) * 40 + unit]));
+  }
+  assert.match(memory.sorted, /^Units that move the answer most stand first: .* over 1,024 sequences\. Bold: /);
+});
+
+test("where no head reads a layer its units stand by how much they vary", () => {
+  const bare = network("gru", 3, { scores: 0, head_bias: false, softmax: false, weights: base64(3 * 2 * (1 + 2 + 2)) });
+  const [{ memory }] = engine.drawnOf({ ...data, networks: [bare], classes: [] }, first);
+  assert.match(memory.sorted, /^Units whose h varies most over the example stand first\. Bold: /);
+  const swapped = network("lstm", 4, { moves: [[0.4, 1]] });
+  const [{ memory: turned }] = engine.drawnOf({ ...data, networks: [swapped] }, first);
+  assert.deepEqual(turned.units.map(({ unit, bold }) => [unit, bold]), [[1, true], [0, false]]);
 });
 
 test("a space or a comma that is a symbol stands between no sequences", () => {

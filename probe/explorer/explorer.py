@@ -28,6 +28,7 @@ from .networks import (
     embed,
     find_head,
     has_classes,
+    moving,
     named,
     spoken,
 )
@@ -138,15 +139,14 @@ class Explorer:
         live = [network for network, reason in zip(self.networks, reasons, strict=True) if reason is None]
         object.__setattr__(self, "refused", tuple(reason for reason in reasons if reason is not None))
         first = (live or list(self.networks))[0]
-        recording, hidden = self._recorded(first)
+        recordings = {network.name: self._recorded(network) for network in live or [first]}
+        recording, hidden = recordings[first.name]
         object.__setattr__(self, "table", self._table(first, recording, hidden))
-        for network in live[1:]:
-            _ = self._recorded(network)
         programs = [merged(self.programs, network.programs) for network in self.networks]
         beside = [listed for listed, reason in zip(programs, reasons, strict=True) if reason is None]
         content = {
             "networks": [
-                {**embed(network), **self._read_by(network), "programs": self._answering(network, listed)}
+                {**embed(network), **_sorted(network, recordings[network.name][0]), **self._read_by(network, listed)}
                 for network, listed in zip(live, beside, strict=True)
             ],
             "example": _typed(self.example),
@@ -189,13 +189,14 @@ class Explorer:
                 )
         return features
 
-    def _read_by(self, network: ExplorerNetwork) -> dict[str, Any]:
+    def _read_by(self, network: ExplorerNetwork, programs: Sequence[ExplorerProgram]) -> dict[str, Any]:
         lengths = self.trained_lengths if network.trained_lengths is None else network.trained_lengths
         return {
             "alphabet": self._alphabet(network),
             "trained_lengths": sorted({int(length) for length in lengths}),
             "look": network.look,
             "legend": LOOKS[network.look],
+            "programs": self._answering(network, programs),
         }
 
     def _answering(self, network: ExplorerNetwork, programs: Sequence[ExplorerProgram]) -> list[dict[str, Any]]:
@@ -314,6 +315,12 @@ class Explorer:
             )
         columns = ["unit", *(f"step {step + 1}" for step in range(steps))]
         return Table(columns, rows, caption, digits=3, max_rows=len(rows))
+
+
+def _sorted(network: ExplorerNetwork, recording: Any) -> dict[str, Any]:
+    """Return by what a network's units are sorted, and over how many sequences; 0 are the example alone."""
+    hidden = {layer.name: recording[layer.name, "hidden_state"][0] for layer in network.layers}
+    return {"moves": moving(network, hidden), "over": len(network.sequences)}
 
 
 def _check_classes(names: Sequence[str], live: Sequence[ExplorerNetwork]) -> None:

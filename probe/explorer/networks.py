@@ -71,6 +71,8 @@ class ExplorerNetwork:
             explorer's program of the same name, further ones are added.
         look: whose colour it is drawn in: a role, as in `probe.plots`. Where networks of several roles stand beside
             each other, a legend says in words what they are.
+        sequences: what the page is about, each (time, feature), such as all inputs of a study: the units stand in
+            the order of how far they move the answer over these. Empty takes the explorer's example alone.
 
     Raises:
         ProbeError: the module is none, the name is empty, or there is no such look.
@@ -85,6 +87,7 @@ class ExplorerNetwork:
     trained_lengths: Sequence[int] | None = None
     programs: Sequence[ExplorerProgram] = ()
     look: str = "trained"
+    sequences: Sequence[Array] | Tensor = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         from torch import nn
@@ -204,6 +207,44 @@ def embed(network: ExplorerNetwork) -> dict[str, Any]:
     }
 
 
+def moving(network: ExplorerNetwork, example: Mapping[str, Tensor]) -> list[list[float]]:
+    """Return for each layer how far its units move the answer, (unit,), as shares of the one that does most.
+
+    Of what the head reads it is the length of a unit's weights times the standard deviation of its hidden state. All
+    scores of classes may grow alike and the answer stays, so weights are taken from their mean over classes. Where no
+    head reads, it is the standard deviation alone.
+
+    Args:
+        network: the network.
+        example: the hidden states of each layer on the explorer's example, (time, unit).
+    """
+    states, head = _hidden(network) if len(network.sequences) else example, find_head(network)
+    moved = [states[layer.name].std(0, correction=0) for layer in network.layers]
+    if head is not None:
+        weight = head.weight.detach().cpu().double()
+        moved[-1] = moved[-1] * (weight - weight.mean(0) * has_classes(network)).norm(dim=0)
+    return [[round(share, 4) for share in (one / one.max().clamp(min=1e-300)).tolist()] for one in moved]
+
+
+def _hidden(network: ExplorerNetwork) -> dict[str, Tensor]:
+    """Return the hidden states of each layer at every step of the network's sequences, (state, unit)."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    from ..hooks.record import record
+
+    given, width = [torch.as_tensor(one, dtype=torch.float64) for one in network.sequences], network.layers[0].inputs
+    if any(one.dim() != 2 or not len(one) or one.shape[1] != width for one in given):
+        shapes = sorted({tuple(one.shape) for one in given})
+        raise ProbeError(
+            f"The sequences of network {network.name!r} must each be (time, {width}), as it reads them; these have "
+            f"the shapes {shapes[:5]}."
+        )
+    read = torch.arange(max(map(len, given))) < torch.tensor([len(one) for one in given])[:, None]
+    recording = record(double_of(network), _as_read(network, pad_sequence(given, batch_first=True)))
+    return {layer.name: recording[layer.name, "hidden_state"][read] for layer in network.layers}
+
+
 def double_of(network: ExplorerNetwork) -> nn.Module:
     """Return a copy of the network's module in float64 and evaluation mode, which is what the page computes."""
     from ..recurrent.global_state import in_float64
@@ -215,8 +256,12 @@ def batch_of(network: ExplorerNetwork, sequences: Sequence[Sequence[Sequence[flo
     """Return sequences of one length, each (time, feature), as the batch that the network's module is called with."""
     import torch
 
+    return _as_read(network, torch.tensor(sequences, dtype=torch.float64))
+
+
+def _as_read(network: ExplorerNetwork, x: Tensor) -> Tensor:
+    """Return a batch, (batch, time, feature), in the order of axes that the network's module is called with."""
     module: Any = network.layers[0].module
-    x = torch.tensor(sequences, dtype=torch.float64)
     return x if getattr(module, "batch_first", False) else x.transpose(0, 1)
 
 

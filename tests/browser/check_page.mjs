@@ -84,7 +84,7 @@ function printFaults() {
 /** Runs inside the page: all that must come out on paper, whether it is folded on the screen or not. */
 function printedTexts() {
   // A column's head is a button on the screen, and words on paper.
-  const controls = ".controls, .handle:has([aria-pressed=false]), .edits, .python, .menu, a[download], button:not(th button), label";
+  const controls = ".controls, .handle:has([aria-pressed=false]), .edits, .copies, .pointed, .menu, a[download], button:not(th button), label";
   const fold = (element) => element.closest("details");
   // A page may leave folds out of print altogether.
   const left = (element) => fold(element) !== null && getComputedStyle(fold(element)).display === "none";

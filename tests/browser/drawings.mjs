@@ -46,6 +46,11 @@ function panels() {
       reading: panel.querySelector(".reading").textContent,
       values: [...panel.querySelectorAll(".values span")].map((one) => Number(one.textContent.replace("\u2212", "-"))),
       lines: panel.querySelectorAll(".sparks .spark").length,
+      units: [...panel.querySelectorAll(".units span")].map((one) => Number(one.textContent.split(" ")[1])),
+      bold: [...panel.querySelectorAll(".sparks .spark")].map((one) => Number.parseFloat(getComputedStyle(one).strokeWidth) > 2),
+      pointed: panel.querySelector(".pointed").textContent,
+      marked: [...panel.querySelectorAll(".units .at")].map((one) => one.textContent),
+      height: panel.getBoundingClientRect().height,
       lit: lit && [column(lit), Math.abs(lit.getBoundingClientRect().width - bits[0].width) < 1],
       put: panel.querySelectorAll(".put").length,
     };
@@ -111,13 +116,13 @@ async function lit(context) {
   const page = await open(context, url, log);
   const shown = () => page.evaluate(panels);
   const found = { before: await shown() };
-  const over = async (panel, part, column) => {
+  const over = async (panel, part, column, share = 0.5) => {
     const drawing = page.locator("#explorer-live .panel").nth(panel).locator(part);
     await drawing.scrollIntoViewIfNeeded();
     const { x, y, width, height } = await drawing.boundingBox();
-    return [x + (width * (column + 0.5)) / 10, y + height / 2];
+    return [x + (width * (column + 0.5)) / 10, y + height * share];
   };
-  await page.mouse.move(...(await over(0, ".sparks", 3)));
+  await page.mouse.move(...(await over(0, ".sparks", 3, 2.5 / 12)));
   found.hovered = await shown();
   await page.mouse.move(...(await over(2, ".stairs", 6)));
   found.other = await shown();
@@ -187,7 +192,7 @@ async function phone(browser) {
   const drawing = page.locator("#explorer-live .panel").first().locator(".sparks");
   await drawing.scrollIntoViewIfNeeded();
   const { x, y, width, height } = await drawing.boundingBox();
-  await page.touchscreen.tap(x + width * 0.55, y + height / 2);
+  await page.touchscreen.tap(x + width * 0.55, y + height * (8.5 / 12));
   const found = { boxes, touched: await page.evaluate(panels), letters: await page.evaluate(letters) };
   await context.close();
   return found;

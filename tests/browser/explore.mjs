@@ -88,6 +88,35 @@ async function byKeyboard(page) {
   return found;
 }
 
+const LINK = "Copy link to this";
+
+/** Copy the address by keyboard, where the clipboard takes it and where it refuses. */
+async function linked(page) {
+  const found = {};
+  const told = () => page.locator(".copies").evaluate((one) => {
+    const box = one.querySelector("textarea");
+    const chosen = box === document.activeElement ? box.value.slice(box.selectionStart, box.selectionEnd) : "";
+    return { said: one.querySelector("[role=status]").textContent, chosen, text: box.value, fixed: box.readOnly };
+  });
+  for (const refused of [false, true]) {
+    await page.evaluate((refuse) => {
+      const writeText = (text) => (refuse ? Promise.reject(Error("no")) : ((window.written = text), Promise.resolve()));
+      Object.defineProperty(navigator, "clipboard", { value: { writeText }, configurable: true });
+      document.activeElement.blur();
+    }, refused);
+    await reach(page, LINK);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => !["", "Below."].includes(document.querySelector(".copies [role=status]").textContent));
+    found[refused ? "refused" : "copied"] = await told();
+    // What is changed makes the copy old.
+    await page.locator("#explorer-live .bits button").first().click();
+    await page.locator("#explorer-live .bits button").first().click();
+    found.gone = await page.locator(".copies textarea").count();
+  }
+  found.written = await page.evaluate(() => window.written);
+  return found;
+}
+
 /** Whether the handle is pressed, and the sequence whose memory it puts in. */
 const handle = (page) =>
   page.locator("#explorer-live .handle").evaluate((one) => [
@@ -164,6 +193,7 @@ async function inFrame(browser) {
   const selected = await box.evaluate((area) => area.selectionEnd - area.selectionStart === area.value.length);
   const found = { typed, selected, code: (await box.inputValue()).slice(0, 20) };
   await frame.getByRole("button", { name: "13 bits" }).click();
+  found.links = await frame.getByRole("button", { name: LINK }).count();
   found.tried = await frame.locator("[role=status]").first().innerText();
   await page.close();
   return found;
@@ -178,8 +208,12 @@ try {
   found.suggested = await suggested(page);
   await page.getByLabel("Signals").selectOption("scores");
   found.probabilities = await Promise.all(Array.from({ length: 11 }, (_, count) => row(page, String(count))));
+  const fresh = await open(context, url, log);
+  found.first = await linked(fresh);
   const again = await open(context, `${url}${found.keyboard.hash}`, log);
   found.linked = await status(again);
+  found.link = await linked(again);
+  found.shared = await status(await open(context, found.link.written, log));
   const crowded = `${url}${found.keyboard.hash}&edit=${encodeURIComponent('["resample",0,"input_gate","all","0","1"]')}`;
   found.axe = await axe(browser, crowded);
   found.overflow = await overflow(browser, crowded);

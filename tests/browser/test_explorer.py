@@ -58,6 +58,18 @@ def test_the_keyboard_alone_types_edits_and_removes(found: dict[str, Any]) -> No
     assert ("edit=" in keyboard["hash"], found["linked"]) == (True, keyboard["edited"])
 
 
+def test_what_is_shown_is_a_link_that_can_be_copied(found: dict[str, Any]) -> None:
+    """By keyboard, with and without a change, and said; where nothing can be copied, it is selected to be."""
+    for one, part in ((found["first"], f"#x={EXAMPLE}"), (found["link"], "edit=")):
+        assert (one["written"].startswith("file:"), part in one["written"], one["gone"]) == (True, True, 0)
+        assert one["copied"] == {"said": "Copied.", "chosen": "", "text": one["written"], "fixed": True}
+        assert one["refused"]["said"] == "This browser lets no page copy here: it is selected below."
+        assert one["refused"]["chosen"] == one["refused"]["text"] == one["written"]
+    assert found["shared"] == found["keyboard"]["edited"]
+    # A page in a frame has no address that leads to it.
+    assert found["frame"]["links"] == 0
+
+
 def test_programs_answer_beside_the_network(found: dict[str, Any]) -> None:
     """A row a program: what it says, and in words whether the network agrees, also with edits; step by step."""
     keyboard, said = found["keyboard"], answer("111011")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import probe
-from tests.browser.explorers import EXAMPLE, answer, answers, recorded, says, written
+from tests.browser.explorers import EXAMPLE, answer, answers, counter, recorded, says, written
 from tests.browser.tools import SMALLEST, run
 
 #: What 16 ms are on a machine that sums 200,000 tanh in 1.1 ms.
@@ -90,10 +91,49 @@ def test_a_step_is_lit_in_all_networks(found: dict[str, Any]) -> None:
     """Under the mouse, with the focus or by touch, with each unit's value there; without the mouse the last step."""
     for how, step in (("hovered", 3), ("other", 6), ("focused", 1), ("left", -1)):
         for panel, computed in zip(found["lit"][how], found["lit"]["computed"], strict=True):
-            assert panel["values"] == pytest.approx(computed["memory"][step], abs=0.0051)
+            values = [computed["memory"][step][unit] for unit in panel["units"]]
+            assert panel["values"] == pytest.approx(values, abs=0.0051)
             assert panel["lit"] == (None if step < 0 else [step, True])
             assert step < 0 or panel["reading"].startswith(f"After bit {step + 1}: ")
     assert [panel["lit"] for panel in found["phone"]["touched"]] == [[5, True]] * 3
+
+
+def moved() -> np.ndarray:
+    """Return how far the trained counter's units move its answer in the example, (unit,), by hand."""
+    weight = dict(counter().named_parameters())["head.weight"].detach().numpy()
+    hidden = recorded([EXAMPLE])["hidden_state"][0].numpy()
+    return np.sqrt(((weight - weight.mean(0)) ** 2).sum(0)) * np.sqrt(((hidden - hidden.mean(0)) ** 2).mean(0))
+
+
+def test_units_that_move_the_answer_most_stand_first_and_bold(found: dict[str, Any]) -> None:
+    """By weight in the head times spread, in the same order whatever is read, and with their own numbers."""
+    far = moved()
+    for panels in (found["shown"], found["lit"]["hovered"], found["handle"]["panels"]):
+        assert panels[0]["units"] == np.argsort(-far, kind="stable").tolist() != sorted(panels[0]["units"])
+        assert panels[0]["bold"] == (np.sort(far)[::-1] >= far.max() / 2).tolist()
+        assert {True, False} == set(panels[0]["bold"])
+    how = "Units that move the answer most stand first: weight in the head \N{MULTIPLICATION SIGN} standard deviation"
+    assert f"{how} of h over the example. Bold: at least half as much as the first" in found["handle"]["key"]
+
+
+def test_the_value_of_the_line_that_is_pointed_at_is_told(found: dict[str, Any]) -> None:
+    """Its unit, step and value, under the mouse, by focus and by touch; nothing else moves."""
+    lit, memory = found["lit"], [one["memory"] for one in found["lit"]["computed"]]
+    # What is pointed at: in which panel which line at which step; a line stays chosen when another step is lit.
+    for how, step, rows in (
+        ("before", 9, (0, 0, 0)),
+        ("hovered", 3, (2, 0, 0)),
+        ("other", 6, (2, 0, 0)),
+        ("focused", 1, (2, 0, 0)),
+    ):
+        for panel, row, values, name in zip(lit[how], rows, memory, "cch", strict=True):
+            said, _, value = panel["pointed"].partition(": ")
+            assert said == f"{name} {panel['units'][row]} after bit {step + 1}"
+            assert float(value.replace("\u2212", "-")) == pytest.approx(values[step][panel["units"][row]], rel=1e-3)
+            assert panel["marked"] == [f"{name} {panel['units'][row]}"]
+        assert [panel["height"] for panel in lit[how]] == [panel["height"] for panel in lit["before"]]
+    touched = found["phone"]["touched"][0]
+    assert touched["pointed"].startswith(f"c {touched['units'][8]} after bit 6: ")
 
 
 def test_the_handle_gives_what_the_edit_gives(found: dict[str, Any]) -> None:

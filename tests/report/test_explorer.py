@@ -54,6 +54,32 @@ def test_a_page_carries_every_weight_exactly(make_tagger: Callable[..., nn.Modul
     assert (stack["scores"], stack["softmax"]) == (0, False)
 
 
+def test_units_are_sorted_by_how_far_they_move_the_answer(make_tagger: Callable[..., nn.Module]) -> None:
+    """By weight and deviation over given sequences, without their padding, or the example; else by deviation."""
+    model, rows = (
+        make_tagger(torch.float64),
+        torch.randn(6, 7, 3, generator=torch.Generator().manual_seed(0)).double(),
+    )
+    given = [row[:length] for row, length in zip(rows.double(), (7, 2, 5, 1, 7, 3), strict=True)]
+    (network,) = carried(Explorer([ExplorerNetwork("n", model, sequences=given)], "abca", BITS))["networks"]
+    states = torch.cat([probe.record(model, one[None])["hidden_state"][0] for one in given]).numpy()
+    weight: Any = dict(model.named_parameters())["head.weight"].detach().numpy()
+    # The same for all classes moves no answer.
+    far = states.std(0) * ((weight - weight.mean(0)) ** 2).sum(0) ** 0.5
+    assert (network["over"], network["moves"][0]) == (6, pytest.approx(far / far.max(), abs=5e-5))
+    (alone,) = carried(explorer(model))["networks"]
+    assert (alone["over"], alone["moves"] == network["moves"], max(alone["moves"][0])) == (0, False, 1)
+    # A number's weight is no difference, and the layers below no head reads.
+    stack = nn.RNN(3, 4, num_layers=2)
+    (bare,) = carried(explorer(stack))["networks"]
+    run = probe.record(stack.double(), torch.tensor([BITS[one] for one in "abca"]).double()[:, None])
+    for layer, moved in zip(("[0]", "[1]"), bare["moves"], strict=True):
+        spread = run[layer, "hidden_state"][0].std(0, correction=0)
+        assert moved == pytest.approx((spread / spread.max()).tolist(), abs=5e-5)
+    number = Model(lambda m, x: m.head(m.gru(x)[0][:, -1]), gru=nn.GRU(3, 5, batch_first=True), head=nn.Linear(5, 1))
+    assert len(set(carried(explorer(number))["networks"][0]["moves"][0])) == 5
+
+
 def test_the_weights_are_those_of_the_moment(tagger: nn.Module) -> None:
     """A module that is trained on changes no explorer that was made of it, and an explorer changes no module."""
     tagger.train()
@@ -332,6 +358,8 @@ WRONG += [
     lambda: edited("resample", "cell_state", 0.5),
     lambda: page_of(ExplorerBits(explorer(read()), "#key"), explorer(read())),
     lambda: ExplorerBits(explorer(nn.LSTM(3, 157)), "#key"),
+    lambda: Explorer([ExplorerNetwork("a", read(), sequences=torch.zeros(2, 4, 2))], "ab", BITS),
+    lambda: Explorer([ExplorerNetwork("a", read(), sequences=[torch.zeros(4, 3), torch.zeros(0, 3)])], "ab", BITS),
 ]
 
 
