@@ -20,23 +20,30 @@ from ...report import Block, Text
 from ...subjects.functions import calling
 from ...subjects.own_output import is_bare, own_output
 from ...subjects.readouts import LOGIT, NUMBER
-from ...subjects.subject import Subject
+from ...subjects.states import drawn_rows
+from ...subjects.subject import Subject, per_subject
+from .first_sequence import First, first_of
 
 #: A page of a study carries networks of so many parameters, so that it stays below 600 kB with its figures.
 PARAMETERS = 25_000
-#: Of the first sequence so many steps are shown at first; so many different inputs get letters.
-STEPS, LETTERS = 12, 10
+#: So many steps are shown at first: of numbers, and of symbols as many as the page draws at once.
+STEPS, SYMBOLS = 12, 32
+#: So many different inputs get letters.
+LETTERS = 10
+#: Units are sorted by their states over so many sequences, and about so many steps.
+SORTED, SORTED_STEPS = 1_024, 12_000
 #: Inputs with more features than this are not written out beside their letters.
 SAID_FEATURES = 12
 
 
 def blocks(subject: Subject, controls: Sequence[Subject] = ()) -> list[Block] | str:
-    """Return the explorer of a network with what its letters stand for, or the sentence why the page has none."""
+    """Return the explorer of a network below what it starts with and its letters, or why the page has none."""
     live = explorer(subject, controls)
     if isinstance(live, str):
         return live
     letters = "" if subject.symbols else said_letters(live.alphabet or {})
-    return [Text(letters), live] if letters else [live]
+    said = " ".join(filter(None, [_first(subject).why, letters]))
+    return [Text(said), live] if said else [live]
 
 
 def said_letters(alphabet: Mapping[str, object]) -> str:
@@ -61,7 +68,8 @@ def _explorer(subject: Subject, controls: Sequence[Subject]) -> Explorer:
     head, softmax = _head(subject)
     name, role = subject.network.name, subject.network.role
     look = role if role in LOOKS else "trained"
-    network = ExplorerNetwork(name, subject.model, "the network of this study", head=head, softmax=softmax, look=look)
+    about: dict[str, Any] = {"head": head, "softmax": softmax, "look": look, "sequences": _studied(subject)}
+    network = ExplorerNetwork(name, subject.model, "the network of this study", **about)
     if head is None and not is_bare(subject.model) and _is_last(find_layers(subject.model)[-1]):
         raise ProbeError(
             f"no linear layer of {name} makes its output of the last hidden state alone, so the explorer could not "
@@ -87,7 +95,7 @@ def _beside(controls: Sequence[Subject], softmax: bool, room: int) -> list[Explo
             continue
         name = "random weights, fitted head"
         role, look = "not trained: only its head was fitted", control.network.role
-        made = ExplorerNetwork(name, control.model, role, head=head, softmax=True, look=look)
+        made = ExplorerNetwork(name, control.model, role, head=head, look=look, sequences=_studied(control))
         return [made] if made.why_not is None and made.parameters <= room else []
     return []
 
@@ -97,13 +105,18 @@ def _head(subject: Subject) -> tuple[nn.Linear | None, bool]:
 
     Where the study's readout is none, it is the one that makes the model's own output, whatever that means.
     """
-    head, read = subject.head, subject.read
-    linear = getattr(head, "inner", None)
-    if head is None or not isinstance(linear, nn.Linear) or not _is_last(read):
+    head, linear = subject.head, _read_by(subject)
+    if head is None or linear is None:
         return _own_head(subject), False
     if head.kind == LOGIT:
         return _of_two(linear), True
     return linear, head.kind != NUMBER and linear.out_features > 1
+
+
+def _read_by(subject: Subject) -> nn.Linear | None:
+    """Return the linear layer by which the study's readout reads the last hidden state, or None."""
+    linear = getattr(subject.head, "inner", None)
+    return linear if isinstance(linear, nn.Linear) and _is_last(subject.read) else None
 
 
 def _of_two(logit: nn.Linear) -> nn.Linear:
@@ -147,19 +160,36 @@ def _classes(subject: Subject, softmax: bool) -> list[str]:
 
 
 def _example(subject: Subject) -> tuple[Any, dict[str, list[float]] | None]:
-    """Return the first steps of the first sequence, in the author's symbols, or letters of few inputs."""
-    first = subject.x[0, : min(STEPS, int(subject.lengths[0]))].double().numpy()
-    named = dict(subject.symbols)
-    if not named:
-        seen = np.unique(subject.x[torch.as_tensor(subject.data)].double().numpy()[:100_000], axis=0)
-        if len(seen) > LETTERS:
-            return first.tolist(), None
-        named = dict(zip(_letters(seen), seen, strict=True))
-    names = {tuple(value.tolist()): letter for letter, value in named.items()}
-    read = [names.get(tuple(step.tolist())) for step in first]
+    """Return the steps that are shown first, in the author's symbols, or letters of few inputs."""
+    first, names = _first(subject), _names(subject)
+    steps = subject.x[first.row, : first.steps].double().numpy()
+    read = [names.get(tuple(step.tolist())) for step in steps]
     if None in read:
-        return first.tolist(), None
+        return steps.tolist(), None
     return "".join(str(one) for one in read), {letter: list(value) for value, letter in names.items()}
+
+
+@per_subject
+def _first(subject: Subject) -> First:
+    """Return the sequence that is shown first."""
+    symbols, answered = bool(_names(subject)), _read_by(subject) is not None
+    called = "string" if symbols else "sequence"
+    return first_of(subject, SYMBOLS if symbols else STEPS, answered=answered, called=called)
+
+
+@per_subject
+def _names(subject: Subject) -> dict[tuple[float, ...], str]:
+    """Return the symbol of each input: the author's, or a letter where they are few; none otherwise."""
+    seen = np.unique(subject.x[torch.as_tensor(subject.data)].double().numpy()[:100_000], axis=0)
+    named = dict(subject.symbols) or (dict(zip(_letters(seen), seen, strict=True)) if len(seen) <= LETTERS else {})
+    return {tuple(value.tolist()): letter for letter, value in named.items()}
+
+
+def _studied(subject: Subject) -> list[torch.Tensor]:
+    """Return sequences of a study by which units are sorted: all, or a part drawn by the seed."""
+    most = int(np.clip(SORTED_STEPS // subject.x.shape[1], 1, SORTED))
+    rows = drawn_rows(subject, np.arange(len(subject.x)), most, 24)
+    return [subject.x[row, : subject.lengths[row]] for row in rows.tolist()]
 
 
 def _letters(values: np.ndarray) -> str:
