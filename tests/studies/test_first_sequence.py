@@ -78,6 +78,17 @@ def test_it_starts_with_a_wrong_answer() -> None:
     assert explorer.answer == f"{0.8 * count:.2f}"
 
 
+def test_of_wrong_answers_one_of_usual_length_is_shown() -> None:
+    """Where almost all are wrong, it is no long one, in which more happens; and padding is not shown."""
+    x, lengths = bits(41), np.arange(41) % 7 + 2
+    x[np.arange(8) >= lengths[:, None]] = np.nan
+    said, explorer = starts(x, Readout("ones", function=head(-1.0)), lengths=lengths)
+    usual = [text[:5] for text, length in zip(written(np.nan_to_num(x)), lengths, strict=True) if length == 5]
+    assert explorer.example == max(usual, key=changes)
+    count = str(explorer.example).count("1")
+    assert said == f"{WRONG}it answers \N{MINUS SIGN}{count}, and {count} is right."
+
+
 def test_a_wrong_class_is_called_as_the_page_calls_it() -> None:
     """A text stands in quotes; after every step that is answered, and in a long string only what is shown counts."""
     many = np.array(["few", "many"], dtype=object)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import several
+from ...evidence.words import said
 from ...questions import needs
 from ...questions.answers.answers import at_steps
 from ...recurrent.global_state import in_float64
@@ -16,8 +17,10 @@ from ...subjects.readouts import EVERY, NUMBER
 from ...subjects.states import drawn_rows
 from ...subjects.subject import Subject
 
-#: Of so many sequences a wrong answer is sought, and so many of those found are run once more as the page runs them.
-ASKED, TRIED = 1_024, 8
+#: A wrong answer is sought in so many sequences, and in about so many steps.
+ASKED, ASKED_STEPS = 1_024, 16_000
+#: So many of those that are found are run once more, as the page runs them.
+TRIED = 8
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,11 @@ def _wrong(subject: Subject, most: int, called: str) -> Iterator[First]:
     every, concept = subject.asked.steps == EVERY, subject.answered
     if (at_steps(subject) if every else needs.right_answers(subject) or needs.exact(subject)) is not None:
         return
-    rows = drawn_rows(subject, rows_at_steps(subject) if every else answered_rows(subject), ASKED, 23)
+    rows = rows_at_steps(subject) if every else answered_rows(subject)
+    rows = rows[every | (subject.lengths[rows] <= most)]
+    rows = drawn_rows(subject, rows, int(np.clip(ASKED_STEPS // subject.x.shape[1], TRIED, ASKED)), 23)
+    if not len(rows):
+        return
     right = concept.values[rows][:, :most]
     given, numbers = (values[:, :most] for values in answers_at_steps(subject, rows))
     wrong = np.isfinite(given) & np.isfinite(right) & ~np.isclose(given, right)
@@ -70,13 +77,13 @@ def _wrong(subject: Subject, most: int, called: str) -> Iterator[First]:
         again, number = (float(one[0]) for one in answers_to(subject, read, model=model))
         if not np.isclose(again, given[place, step]):
             continue
-        said = _named(subject, again)
-        if subject.head is not None and subject.head.kind == NUMBER and f"{number:.2f}" != f"{again:.2f}":
-            said = f"{number:.2f}, which counts as {said}"
+        answer = _named(subject, again)
+        if subject.head is not None and subject.head.kind == NUMBER and said(number) != said(again):
+            answer = f"{said(number)}, which counts as {answer}"
         when = f"after {several(step + 1, 'step')} " * every
         shown = min(most, int(subject.lengths[row]))
         part = f"the first {shown} steps of " * bool(shown < subject.lengths[row])
-        why = f"{when}it answers {said}, and {_named(subject, right[place, step])} is right"
+        why = f"{when}it answers {answer}, and {_named(subject, right[place, step])} is right"
         yield First(row, shown, f"It starts with {part}a {called} that the network gets wrong: {why}.")
 
 
@@ -104,5 +111,5 @@ def _away(subject: Subject) -> np.ndarray:
 
 def _named(subject: Subject, value: float) -> str:
     """Return a value of the answered concept in a sentence."""
-    said = subject.answered.said(value)
-    return f"“{said}”" if subject.answered.is_categorical else said
+    name = subject.answered.said(value)
+    return f"“{name}”" if subject.answered.is_categorical else name.replace("-", "\N{MINUS SIGN}")
