@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from probe.probes.reading import ABOVE, BELOW, NO_NETWORK, NOT_ABOVE
 from probe.questions.headings import by_rule
 from probe.questions.judged import Judged
 from probe.questions.question import Answered
+from probe.report import Table
 from probe.report.inline import plain
-from probe.studies.pages.verdicts import ALL, OF_NAMES, ONE, ONE_AT_STEP, Row, title_of
+from probe.studies.pages.verdicts import ALL, OF_NAMES, ONE, ONE_AT_STEP, Row, flat, title_of
 from probe.studies.progress import Progress
 
 
@@ -108,11 +110,6 @@ def answered(values: list[float], controls: list[float]) -> Answered:
     return Answered("q", table, judge(table, [rule]), ())
 
 
-def flat(text: str) -> str:
-    """Return a text on one line."""
-    return " ".join(text.split())
-
-
 NOTHING, ALSO = nn.Identity(), "; the same is true of random weights with a fitted head"
 
 
@@ -191,3 +188,20 @@ def test_the_first_screen_is_written_before_the_rest_is_measured(tmp_path: Path)
     _ = study.run(tmp_path, progress=watch)
     assert not any("is being measured" in text for text in seen.values())
     assert at.read_bytes() == finished
+
+
+def test_two_networks_stand_beside_each_other(tmp_path: Path) -> None:
+    """A column each, with what each answers by itself."""
+    trained, before = planted(), planted()
+    start: Any = before
+    with torch.no_grad():
+        start.weight_ih_l0.zero_()
+        start.bias_ih_l0.zero_()
+    networks = [Network("after", "trained", trained, "a"), Network("before", "trained", before, "b")]
+    page = Study(networks, bits(), {"ones": ones}, questions=["best-unit-ones"]).run(tmp_path, progress=None)
+    (table,) = (block for block in page.hero if isinstance(block, Table))
+    assert list(table.columns) == ["concept", "read from", "after", "before"]
+    one, _ = table.rows
+    assert one[1] == flat(ONE)
+    assert str(one[2]).startswith("Yes, beyond any control: 1.00; ")
+    assert str(one[3]).startswith("No: ")

@@ -45,7 +45,7 @@ def test_only_chosen_questions_are_asked_and_what_fails_is_named(tmp_path: Path)
     failing = Question("broken", "Can it be broken?", broken)
     report = report_of(study_of(planted(), questions=["class-means", failing]), tmp_path / "report")
     assert list(report.findings) == ["broken", "class-means", "network"]
-    keys = ["class-means", "explore", "limits", "network", "claims", "not-asked", "networks"]
+    keys = ["class-means", "explore", "limits", "network", "claims", "not-asked", "words", "networks"]
     assert keys_of(report.page) == keys
     assert report.findings["broken"].notes["missing"] == "Not asked: No distance can be taken here."
     assert len(report.findings["class-means"].measurements)

@@ -177,7 +177,7 @@ def tell(answered: Answered) -> Told:
     setup = f"A gate is nearly open above {HIGH:g} and nearly closed below {LOW:g} (Karpathy et al. 2015)."
     title, caption = "How far open the gates are, by step", CAPTION
     figure = figure_of(answered, draw, "mean", title=title, alt=f"{high} {setup}", caption=caption)
-    return Told({"answer": f"{high} {low} This describes the gates and claims nothing.", "setup": setup}, figure)
+    return Told({"answer": f"{high} {low}", "setup": setup}, figure)
 
 
 def _most(answered: Answered, metric: str, words: str) -> str:

@@ -23,13 +23,15 @@ from ...questions.rules import TELLS
 from ...recurrent.inspection import described
 from ...report import Table
 from ...subjects.subject import Subject
-from .verdicts import OF_NAMES, OF_NUMBERS, ROWS, Row, is_made, of_unit, title_of, unit_row
+from .verdicts import OF_NAMES, OF_NUMBERS, ROWS, Row, flat, is_made, of_unit, title_of, told, unit_row
 
 #: What the table of several concepts shows.
 SCORES = (
     "Where each concept is, each score beside that of the best control: balanced accuracy of categories, R² of "
     "numbers, or the share read exactly."
 )
+#: So many networks have a column each.
+BY_ITSELF = 3
 #: Of several networks, what the dots are called.
 TRAINED = "trained"
 
@@ -68,20 +70,28 @@ class Front:
         return " ".join(found) or title_of(self.main, self.rows[self.main], self.kind)
 
     @property
-    def table(self) -> Table:
-        """A row for each concept: what each of its rows came to, with its numbers."""
+    def table(self) -> Table | None:
+        """What a picture of one concept leaves out: each network of a few by itself, or several concepts."""
+        networks = list(self.rows[self.main][0].places)
+        if 1 < len(networks) <= BY_ITSELF:
+            every = [(name, row) for name, rows in self.rows.items() for row in rows]
+            lines = [[name, flat(row.asked), *map(told, row.places.values())] for name, row in every]
+            return Table(["concept", "read from", *networks], lines, SCORES)
+        return self._of_concepts() if len(self.rows) > 1 else None
+
+    def _of_concepts(self) -> Table:
         asked = dict.fromkeys(row.asked for rows in self.rows.values() for row in rows)
         lines = []
         for name, rows in self.rows.items():
             said = {row.asked: f"{row.word}: {row.short}" for row in rows}
             lines.append([name, *(said.get(one, "not asked") for one in asked)])
-        return Table(["concept", *(" ".join(one.split()) for one in asked)], lines, SCORES)
+        return Table(["concept", *map(flat, asked)], lines, SCORES)
 
     def __str__(self) -> str:
         lines = [self.title]
         for name, rows in self.rows.items():
             lines += [name] * (len(self.rows) > 1)
-            lines += [f"  {' '.join(row.asked.split()):<34} {row.word:<32} {row.numbers}" for row in rows]
+            lines += [f"  {flat(row.asked):<34} {row.word:<32} {row.numbers}" for row in rows]
         return "\n".join(lines)
 
     @cached_property
@@ -98,7 +108,7 @@ class Front:
                 panel.get_figure(),
                 name="front",
                 title=f"Where is “{shortened(self.main, 40)}”?",
-                alt=" ".join(f"{' '.join(row.asked.split())}: {row.word}; {row.numbers}." for row in rows),
+                alt=" ".join(f"{flat(row.asked)}: {row.word}; {row.numbers}." for row in rows),
                 caption=self.studied,
                 data=table[["signal", "network", "kind", "score", "low", "high"]],
             )

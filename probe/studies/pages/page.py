@@ -14,7 +14,7 @@ from ...errors import several
 from ...evidence.findings import Finding
 from ...evidence.words import listed
 from ...questions.readings import key_of
-from ...report import Block, Details, Figure, Page, Panels, Points, Section, Sentence, Table, Text
+from ...report import Block, Details, Figure, Page, Panels, Points, Section, Sentence, Strong, Table, Text
 from ...subjects.own_output import SAID_OF_OUTPUT
 from ...subjects.subject import Subject
 from ..answer import ANSWER, HEADING, MISSING, NOTES
@@ -59,6 +59,19 @@ LINEAR = (
 WITHOUT_READOUT = (
     "Without a readout we can say nothing causal: a concept that can be read from the states need not be used. Give "
     "a [readout] (a head's weight and bias, or a function), or a network whose output is its answer."
+)
+#: What the words of the first screen and of the headings mean.
+WORDS: Sequence[Sentence] = (
+    [Strong("Unit: "), "one number of a layer's state. ", Strong("Step: "), "the reading of one input."],
+    [
+        Strong("Control: "),
+        "what scores without having learned the concept; a score counts beside the best of them.",
+    ],
+    [Strong("Random weights: "), "networks of the same sizes that were not trained."],
+    [Strong("Fitted head: "), "such a network, of which only the head was fitted to right answers."],
+    [Strong("R²: "), "the share of a number's variance that is read, on sequences that the probe was not fitted on."],
+    [Strong("Balanced accuracy: "), "the share of right categories, where each category weighs the same."],
+    [Strong("Erasing: "), "changing states as little as possible so that no linear probe can read the concept."],
 )
 INPUTS = "All numbers are about the inputs of the study. On others the networks may behave differently."
 
@@ -153,7 +166,7 @@ def _hero(first: Front | None, beside: Finding | None) -> list[Block]:
         return []
     own = first.picture
     left = Figure(own.svg, own.alt, own.caption, own.title, Table.from_frame(own.data, "", name=own.name))
-    table: list[Block] = [first.table] if len(first.rows) > 1 else []
+    table: list[Block] = [] if first.table is None else [first.table]
     if beside is None:
         return [*table, left]
     other = beside.figures[0]
@@ -192,6 +205,7 @@ def _method(
         *(_more(topic, found) for topic, found in folded.items() if found),
         *([_fold("Every claim, with its rule", claims, "claims")] if claims else []),
         *([_fold("What was not asked, and why", [Points(missing)], "not-asked")] if missing else []),
+        _fold("Words of this page", [Points(WORDS)], "words"),
         _fold("Which networks were studied", _networks(subjects, roles, asked), "networks"),
     ]
     return Section("Limits and method", [Points(limits), *folds], key="limits")

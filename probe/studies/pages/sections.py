@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import several
 from ...evidence.claims import Claim, true_of
 from ...evidence.findings import Finding
-from ...questions.headings import ALIKE, FALSE, TRUE, came_to, in_how_many
+from ...questions.headings import ALIKE, FALSE, TRUE, came_to
 from ...report import (
     Block,
     Details,
@@ -48,8 +48,12 @@ FEW = (
     "We count instead in how many a claim is true: its number lies in the bound. It is true beyond the rule's "
     "controls if the number also differs by the rule's margin from each of them that was measured."
 )
-#: What a line says of a claim about too few networks for a verdict, by how it came out.
-WORDS = {TRUE: "Yes", ALIKE: "Yes, as in a control", FALSE: "No"}
+#: What a line says of a claim about too few networks for a verdict, by how it came out; and of a reading.
+WORDS = {
+    TRUE: ("Reached", "Beyond every control"),
+    ALIKE: ("Reached, by a control as well", ""),
+    FALSE: ("Not reached", "Not beyond every control"),
+}
 #: What was found of a question, by what the networks are called; by "" where a study has one kind.
 Asked = Mapping[str, Finding]
 
@@ -174,14 +178,16 @@ def claim_line(finding: Finding) -> list[Block]:
     if not finding.claims:
         return []
     claim = finding.claims[0]
-    way, count = came_to(finding.measurements, claim)
-    few = Strong(f"{WORDS.get(way, '')}{in_how_many(count, claim)}")
-    word = few if claim.too_few else Verdict(claim.verdict)
-    numbers = finding.notes.get(SCORES, "")
-    if not numbers and claim.rule.statistic != "share":
-        asked_for = f"{claim.value:.3g} (asked for: {claim.rule.established_if})"
-        numbers = " · ".join(filter(None, [asked_for, controls_in_words(finding.measurements, claim)]))
-    return [Text([[f"{finding.title} ", word, f" · {numbers}" if numbers else "."]])]
+    way, _ = came_to(finding.measurements, claim)
+    reading = claim.rule.statistic == "share"
+    parts = [] if way not in WORDS or not claim.too_few else [WORDS[way][reading]]
+    if reading:
+        parts += filter(None, [finding.notes.get(SCORES)])
+    else:
+        parts += [f"{claim.value:.3g} (asked for: {claim.rule.established_if})"]
+        parts += filter(None, [controls_in_words(finding.measurements, claim)])
+    verdict = [] if claim.too_few else [Verdict(claim.verdict), " "]
+    return [Text([[*verdict, " · ".join(parts)]])] if parts else []
 
 
 def claims_of(findings: Mapping[str, Asked]) -> Iterator[tuple[str, str, Finding, Claim]]:

@@ -72,6 +72,16 @@ class Row:
         return self.numbers.removeprefix(f"{self.score} ")
 
 
+def flat(text: str) -> str:
+    """Return a text on one line."""
+    return " ".join(text.split())
+
+
+def told(place: Judged) -> str:
+    """Return what one network answers, with the score beside that of the best control."""
+    return f"{_word(place)}: {said(place.score)}; {_control(place)} {said(place.its_score)}"
+
+
 def is_made(place: Judged) -> bool:
     """Return whether a place tells the concept, and clearly better than every control."""
     return place.score >= TELLS and place.verdict in (ABOVE, NO_NETWORK)
