@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 NEW_AXES, LETTER, ROW = 0.775 * COLUMN_WIDTH, 0.0705, 0.4
 #: How many letters of a name beside its row are on a line.
 BESIDE = 34
+#: And of an answer beside its row.
+BESIDE_ROW = 20
 
 
 def _ends(values: Any) -> tuple[float, float]:
@@ -240,11 +242,14 @@ def draw_answered(
     shown = table.copy()
     shown[["score", "low", "high"]] = table[["score", "low", "high"]].clip(lower=0)
     _ = draw_scores(shown, kinds, lower=0.2, ax=panel)
-    for row, (answer, below) in enumerate(words.values()):
+    panel.set_yticks(panel.get_yticks(), [])
+    # Question and answer stand at the left, which is what a phone shows of a wide picture.
+    for row, (asked, (answer, numbers)) in enumerate(words.items()):
         panel.vlines(bound, -row - 0.35, 0.2 - row, color=INK, linestyle="--", linewidth=1.2, label="asked for")
         look: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "parse_math": False}
-        _ = panel.text(1.05, 0.05 - row, answer, va="bottom", weight="bold", **look)
-        _ = panel.text(1.05, -row, below, va="top", fontsize=SMALL, **look)
+        _ = panel.text(-0.05, -row, asked, va="bottom", ha="right", fontsize=SMALL, **look)
+        _ = panel.text(-0.05, -row - 0.05, fill(answer, BESIDE_ROW), va="top", ha="right", weight="bold", **look)
+        _ = panel.text(1.05, -row - 0.1, numbers, va="center", fontsize=SMALL, **look)
     panel.set(xlim=(0, 1), xlabel="")
     panel.spines["left"].set_visible(False)
     panel.tick_params(axis="y", length=0)

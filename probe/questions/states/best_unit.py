@@ -45,8 +45,8 @@ def question(subject: Subject, name: str) -> Question:
         copies=None,
         caption=f"The score of the best unit for “{name}” in each network, as a dot.",
         heading=by_rule(
-            f"One unit follows “{name}” more closely than a unit of any control",
-            f"No unit follows “{name}” more closely than the best unit of the controls",
+            f"One unit follows “{name}” more closely than any control does",
+            f"No unit follows “{name}” more closely than the controls do",
         ),
     )
 
