@@ -96,6 +96,8 @@ def test_a_row_has_a_word_for_one_network_and_for_many(places: list[Judged], wor
     found = row(ONE, *places, score=OF_NAMES)
     assert found.word == word
     assert said in title_of("x", [found], "GRU")
+    alone = len(places) == 1 and not word.startswith(("No", "In"))
+    assert ("Unit 7 of [0] tells" in title_of("x", [replace(found, layered=True)], "GRU")) == alone
     assert found.numbers.startswith("balanced accuracy 0.")
 
 

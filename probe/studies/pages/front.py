@@ -129,7 +129,7 @@ def front(findings: Sequence[Finding], subjects: Sequence[Subject]) -> Front | N
             if table is None or not (places := _places(table, networks, how)):
                 continue
             score = OF_NAMES if subject.concepts[name].is_named else OF_NUMBERS[how]
-            rows.setdefault(name, []).append(Row(asked, places, score))
+            rows.setdefault(name, []).append(Row(asked, places, score, layered=len(subject.layers) > 1))
             parts.append(_scores(table, places, how).assign(signal=asked, layer="", how=""))
         if parts:
             tables[name] = pd.concat(parts, ignore_index=True)

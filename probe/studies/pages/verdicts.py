@@ -28,11 +28,13 @@ class Row:
         asked: what was asked.
         places: of each network the place that answers it best.
         score: what the scores are.
+        layered: whether a unit is called by its layer too, as several were studied.
     """
 
     asked: str
     places: Mapping[str, Judged]
     score: str
+    layered: bool = False
 
     @property
     def one(self) -> Judged:
@@ -156,6 +158,7 @@ def _unit_of_one(tells: str, row: Row, kind: str) -> str:
     if place.score < TELLS:
         return f"No unit of this {kind} {tells}."
     unit = f"Unit {' or '.join(place.units.split())}" if place.units else "One unit"
+    unit += f" of {place.layer}" * row.layered
     if place.verdict == NO_NETWORK:
         return f"{unit} {tells}; no untrained network was compared."
     if place.verdict == ABOVE:
