@@ -51,6 +51,8 @@ NEW_AXES, LETTER, ROW = 0.775 * COLUMN_WIDTH, 0.0705, 0.4
 BESIDE = 34
 #: And of an answer beside its row.
 BESIDE_ROW = 20
+#: The part of the picture's width that is left free beside them.
+MARGIN = 0.03
 
 
 def _ends(values: Any) -> tuple[float, float]:
@@ -243,6 +245,9 @@ def draw_answered(
     shown[["score", "low", "high"]] = table[["score", "low", "high"]].clip(lower=0)
     _ = draw_scores(shown, kinds, lower=0.2, ax=panel)
     panel.set_yticks(panel.get_yticks(), [])
+    # A browser's bold letters are wider than those that are laid out here.
+    engine: Any = made.get_layout_engine()
+    engine.set(rect=(MARGIN, 0, 1 - MARGIN, 1))
     # Question and answer stand at the left, which is what a phone shows of a wide picture.
     for row, (asked, (answer, numbers)) in enumerate(words.items()):
         panel.vlines(bound, -row - 0.35, 0.2 - row, color=INK, linestyle="--", linewidth=1.2, label="asked for")

@@ -35,7 +35,7 @@ def shown(planted: Planted, folder: Path) -> Finding:
 def test_ten_lines_of_text_have_the_colour_of_the_unit_and_the_concept_below(tmp_path: Path) -> None:
     """Each token with the unit's state after it; they are the sequences in which the concept changes most."""
     planted = NETWORKS["a letter"]
-    text = shown(planted, tmp_path).figures[-1]
+    text = shown(planted, tmp_path).figures[0]
     assert text.name == "best-unit-it-text"
     (subject,) = prepare(Study(planted.model, planted.inputs, {"it": planted.concept}, **planted.more))
     assert len(recorded_rows(subject)) == len(planted.inputs)
