@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 #: The number of bootstrap samples of an interval, and its level.
 DRAWS, LEVEL = 1_000, 0.95
@@ -16,14 +16,17 @@ LEAST_ERROR = 0.1
 MOST_KEPT = 4_096
 
 
-def bootstrap_counts(sequences: int, seed: int) -> Int[np.ndarray, "draw sequence"]:
-    """Return how often each sequence is in each bootstrap sample; the same for the same number and seed."""
+def bootstrap_counts(sequences: int, seed: int) -> Float[np.ndarray, "draw sequence"]:
+    """Return how often each sequence is in each bootstrap sample; the same for the same number and seed.
+
+    Counts are floats, as whatever they weigh is: a product would turn whole numbers into floats each time.
+    """
     return _kept(sequences, seed) if sequences <= MOST_KEPT else _drawn(sequences, seed)
 
 
 def _drawn(sequences: int, seed: int) -> np.ndarray:
     chances = np.full(sequences, 1 / sequences)
-    samples = np.random.default_rng([seed, sequences]).multinomial(sequences, chances, DRAWS)
+    samples = np.random.default_rng([seed, sequences]).multinomial(sequences, chances, DRAWS).astype(float)
     samples.flags.writeable = False
     return samples
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ...intervals import share_interval, studentised_interval
 from .linear import ROUNDING
@@ -51,7 +51,7 @@ class Score:
         ends = None if self.loss.any() else share_interval(0, sequences)
         return 0.0 if ends is None else ends[1]
 
-    def interval(self, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
+    def interval(self, samples: Float[np.ndarray, "draw sequence"]) -> tuple[float, float]:
         """Return the 95 % interval over sequences, given bootstrap samples of them; see `bootstrap_counts`.
 
         No score is above 1.
@@ -59,12 +59,12 @@ class Score:
         low, high = _interval([(1, self)], samples)
         return low, min(high, 1.0)
 
-    def above(self, other: Score, samples: Int[np.ndarray, "draw sequence"]) -> tuple[float, float]:
+    def above(self, other: Score, samples: Float[np.ndarray, "draw sequence"]) -> tuple[float, float]:
         """Return the 95 % interval of the difference to another score of the same sequences; see `interval`."""
         return _interval([(1, self), (-1, other)], samples)
 
     def terms(
-        self, counts: Int[np.ndarray, "draw sequence"]
+        self, counts: Float[np.ndarray, "draw sequence"]
     ) -> tuple[Float[np.ndarray, " draw"], Float[np.ndarray, "draw sequence"]]:
         """Return the score of each sample, and by how much each sequence moves it, to the first order.
 
@@ -85,7 +85,7 @@ def _interval(terms: Sequence[tuple[int, Score]], samples: np.ndarray) -> tuple[
     Reference:
         Zou & Donner 2008, Construction of confidence limits about effect measures (squares of distances add up).
     """
-    whole = np.ones((1, samples.shape[1]), dtype=int)
+    whole = np.ones((1, samples.shape[1]))
     # So many numbers at a time that they stay in a cache.
     blocks = np.array_split(samples, -(-samples.size // 100_000))
     (found, error), *drawn = (_value_and_error(terms, counts) for counts in (whole, *blocks))
