@@ -73,11 +73,9 @@ def monotone_held_out(
     predicted, units = np.zeros(len(concept)), []
     for number, held_out in enumerate(parts):
         rows = training_rows(parts, number)
-        fits = [_fit(states[rows, unit], concept[rows], weights[rows]) for unit in range(states.shape[1])]
-        missed = [
-            np.average(np.rint(fit.predict(states[rows, unit])) != concept[rows], weights=weights[rows])
-            for unit, fit in enumerate(fits if by_share else ())
-        ]
+        wanted, mass = concept[rows], weights[rows]
+        fits, read = zip(*(_fit(unit, wanted, mass) for unit in states[rows].T), strict=True)
+        missed = [np.average(np.rint(one) != wanted, weights=mass) for one in (read if by_share else ())]
         unit = int(np.argmin(missed or [fit.error for fit in fits]))
         predicted[held_out] = np.rint(fits[unit].predict(states[held_out, unit]))
         units.append(unit)
@@ -196,16 +194,17 @@ class _Map:
         return np.interp(unit, self.unit, self.value)
 
 
-def _fit(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> _Map:
-    """Return the isotonic fit in the better direction."""
+def _fit(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> tuple[_Map, np.ndarray]:
+    """Return the isotonic fit in the better direction, and what it gives for the values themselves."""
     knots, place = np.unique(unit, return_inverse=True)
     mass = np.bincount(place, weight)
     mean = np.bincount(place, weight * concept) / mass
-    fits = [
-        _Map(knots, value, float(np.average((value[place] - concept) ** 2, weights=weight)))
-        for value in _both_ways(mean, mass)
-    ]
-    return min(fits, key=lambda fit: fit.error)
+    read = [value[place] for value in _both_ways(mean, mass)]
+    errors = [float(np.average((one - concept) ** 2, weights=weight)) for one in read]
+    best = int(np.argmin(errors))
+    values = np.zeros(len(knots))
+    values[place] = read[best]
+    return _Map(knots, values, errors[best]), read[best]
 
 
 def _along(unit: np.ndarray, concept: np.ndarray, weight: np.ndarray) -> _Map:
