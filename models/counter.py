@@ -37,20 +37,21 @@ class Coded(nn.Module):
         model: the network.
         zero: what it reads for a 0.
         one: what it reads for a 1.
+        other: what it reads for a third symbol, 2, where there is one.
     """
 
-    def __init__(self, model: nn.Module, *, zero: float, one: float) -> None:
+    def __init__(self, model: nn.Module, *, zero: float, one: float, other: float | None = None) -> None:
         super().__init__()
         self.model = model
-        self.zero, self.one = zero, one
+        self.zero, self.one, self.other = zero, one, other
 
     def forward(self, x: Float[Tensor, "batch time 1"]) -> Tensor:
         """Return what the network returns for bits in its own code.
 
         Args:
-            x: zeros and ones, (batch, time, 1).
+            x: zeros and ones, or symbols from 0 to 2, (batch, time, 1).
         """
-        return self.model(encode(x, zero=self.zero, one=self.one))
+        return self.model(encode(x, zero=self.zero, one=self.one, other=self.other))
 
 
 def freeze_second_bias(model: Counter) -> Counter:

@@ -30,7 +30,7 @@ def generator(seed: int, purpose: str) -> torch.Generator:
 
 
 def split(recipe: Recipe, seed: int) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " test"]]:
-    """Return rows of `bit_strings(recipe.length)`: those trained on, in the order of the batches, and the others.
+    """Return rows of `bit_strings(recipe.length, recipe.symbols)`: those trained on, in their order, and the others.
 
     Raises:
         ProbeError: the seed is negative.
@@ -38,8 +38,10 @@ def split(recipe: Recipe, seed: int) -> tuple[Int64[Tensor, " train"], Int64[Ten
     if recipe.p_one is None:
         order = torch.randperm(recipe.n_strings, generator=generator(seed, "split"))
         return order[: recipe.train_size], order[recipe.train_size :]
-    drawn = torch.rand(recipe.train_size, recipe.length, generator=generator(seed, "bits")) < recipe.p_one
-    rows = (drawn.long() << torch.arange(recipe.length - 1, -1, -1)).sum(1)
+    chance = torch.rand(recipe.train_size, recipe.length, generator=generator(seed, "bits"))
+    third = (chance >= recipe.p_one) & (chance < recipe.p_one + recipe.p_other)
+    drawn = (chance < recipe.p_one).long() + 2 * third
+    rows = (drawn * recipe.symbols ** torch.arange(recipe.length - 1, -1, -1)).sum(1)
     others = torch.ones(recipe.n_strings, dtype=torch.bool)
     others[rows] = False
     return rows, others.nonzero()[:, 0]
@@ -50,7 +52,8 @@ class Strings:
     """Labelled strings, maybe of several lengths.
 
     Attributes:
-        bits: zeros and ones, (string, time, 1); what stands after a string's own end is 0 and is never answered.
+        bits: zeros and ones, or symbols from 0 to 2, (string, time, 1); what stands after a string's own end is 0 and
+            is never answered.
         x: the same in the code that the network reads.
         labels: what should be answered after each step, (string, time).
         lengths: of each string, (string,); None where all are as long as the table.
@@ -87,7 +90,7 @@ class Strings:
 
 def whole_strings(recipe: Recipe, rows: Int64[Tensor, " string"] | None = None) -> Strings:
     """Return strings of the recipe's length, as they are asked in a test: all of them, or some rows."""
-    bits = bit_strings(recipe.length)
+    bits = bit_strings(recipe.length, recipe.symbols)
     bits = bits if rows is None else bits[rows]
     return Strings(bits, recipe.encode(bits), recipe.labels(bits))
 

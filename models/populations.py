@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from probe.errors import ProbeError, unknown
 
-from .recipes import EXPERIMENT, RATED, WIDTHS
+from .recipes import CROSSED_CELLS, EXPERIMENT, RATED, WIDTHS
 from .recipes import TRAJECTORY as STOPPED
 
 
@@ -52,10 +52,15 @@ FRESH = Population("fresh", "counter", range(4000, 4050))
 BASE_RATE = tuple(Population(each.name, each.name, range(5000, 5050)) for each in RATED)
 #: Further widths.
 WIDER = tuple(Population(f"hidden-{n}", f"hidden-{n}", range(5000, 5010)) for n in WIDTHS if n > 4)
+#: Of each crossed cell ten, and each with a seed of its own: no two networks share weights or strings.
+CROSSED = tuple(
+    Population(each.name, each.name, range(6000 + 10 * number, 6010 + 10 * number))
+    for number, each in enumerate(CROSSED_CELLS)
+)
 
 #: Those of the first judgement, and those that were trained after the rules of the second one were committed.
 FIRST = (EXPLORING, CONFIRMING, TEMPLATE, *CELLS, *VARIANTS)
-LATER = (SECOND_JUDGED, *TRAJECTORY, FRESH, *BASE_RATE, *WIDER)
+LATER = (SECOND_JUDGED, *TRAJECTORY, FRESH, *BASE_RATE, *WIDER, *CROSSED)
 #: All of them, in the order in which they are wanted; no network is in two.
 POPULATIONS = (*FIRST, *LATER)
 

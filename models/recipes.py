@@ -37,8 +37,12 @@ class Recipe:
         shorter: how many training strings, drawn from the seed, are replaced by strings one bit shorter.
         zero: what the network reads for a 0.
         one: what the network reads for a 1.
-        p_one: how likely a bit of a training string is a 1, each drawn by itself, so that strings recur; None where
-            the training strings differ and are drawn from all alike.
+        p_one: how likely a symbol of a training string is a 1, each drawn by itself, so that strings recur; None
+            where the training strings differ and are drawn from all alike.
+        start: the count k that is likeliest before training, by the head's bias of head_bias - (k - start)² / 8, a
+            normal distribution of sd 2; None where all counts have the same bias.
+        other: what the network reads for a third symbol, which is not counted; None where there are two symbols.
+        p_other: how likely a symbol of a training string is the third one; the rest is zeros.
     """
 
     name: str
@@ -62,6 +66,9 @@ class Recipe:
     zero: float = 0.0
     one: float = 1.0
     p_one: float | None = None
+    start: float | None = None
+    other: float | None = None
+    p_other: float = 0.0
 
     def __post_init__(self) -> None:
         for field in ("hidden_size", "length", "train_size", "batch_size", "epochs"):
@@ -77,25 +84,45 @@ class Recipe:
         for kind, name, known in (("cell", self.cell, ("lstm", "gru")), ("question", self.question, QUESTIONS)):
             if name not in known:
                 raise ProbeError(unknown(kind, name, known))
+        if fault := self._fault_of_strings() or self._fault_of_third():
+            raise ProbeError(f"The recipe {self.name!r} {fault}.")
+
+    def _fault_of_strings(self) -> str:
+        """Return what is wrong with the strings of bits."""
         most = min(self.train_size, 2 ** (self.length - 1) if self.length > 1 else 0)
-        fault = ""
         if not 0 <= self.shorter <= most or (self.truncated and self.shorter):
-            fault = (
+            return (
                 f"replaces {self.shorter} of its strings by shorter ones; give 0 to {most}, and 0 where it truncates"
             )
-        elif self.question == "template" and self.length != len(TEMPLATE):
-            fault = f"has strings of {self.length} bits; the template has {len(TEMPLATE)}, so give that length"
-        elif self.zero == self.one:
-            fault = f"writes 0 and 1 both as {self.one:g}; they must differ"
-        elif self.p_one is not None and not 0 < self.p_one < 1:
-            fault = f"has p_one = {self.p_one}; give a number between 0 and 1, or None"
-        if fault:
-            raise ProbeError(f"The recipe {self.name!r} {fault}.")
+        if self.question == "template" and self.length != len(TEMPLATE):
+            return f"has strings of {self.length} bits; the template has {len(TEMPLATE)}, so give that length"
+        if self.zero == self.one:
+            return f"writes 0 and 1 both as {self.one:g}; they must differ"
+        if self.p_one is not None and not 0 < self.p_one < 1:
+            return f"has p_one = {self.p_one}; give a number between 0 and 1, or None"
+        return ""
+
+    def _fault_of_third(self) -> str:
+        """Return what is wrong with the third symbol."""
+        if self.other is None:
+            return "has p_other, but no number for a third symbol; give `other`" if self.p_other else ""
+        if self.other in (self.zero, self.one):
+            return f"reads {self.other:g} for a third symbol, which is another's; give a number of its own"
+        if self.p_one is None or not 0 < self.p_other < 1 - self.p_one:
+            return f"has p_one = {self.p_one} and p_other = {self.p_other:g}; both and the rest must be above 0"
+        if self.question != "ones" or self.truncated or self.shorter:
+            return "has a third symbol; count the ones of whole strings there"
+        return ""
+
+    @property
+    def symbols(self) -> int:
+        """How many symbols the strings are made of: 0 and 1, and maybe 2, which is not counted."""
+        return 2 if self.other is None else 3
 
     @property
     def n_strings(self) -> int:
         """All strings of the recipe's length."""
-        return 2**self.length
+        return self.symbols**self.length
 
     @property
     def n_classes(self) -> int:
@@ -113,12 +140,12 @@ class Recipe:
         return self.epochs * self.batches
 
     def labels(self, x: Float[Tensor, "batch time 1"]) -> Int64[Tensor, "batch time"]:
-        """Return what should be answered after each step of strings of zeros and ones."""
+        """Return what should be answered after each step of strings of symbols."""
         return QUESTIONS[self.question](x)
 
     def encode(self, x: Float[Tensor, "batch time 1"]) -> Float[Tensor, "batch time 1"]:
-        """Return strings of zeros and ones in the code that the network reads."""
-        return encode(x, zero=self.zero, one=self.one)
+        """Return strings of symbols in the code that the network reads."""
+        return encode(x, zero=self.zero, one=self.one, other=self.other)
 
     def to_dict(self) -> dict[str, str | int | float | None]:
         """Return all fields as JSON values."""
@@ -185,6 +212,39 @@ def base_rate_recipe(p_one: float, *, early: bool = False) -> Recipe:
 #: The recipes of each base rate, trained and at their beginning.
 RATED = tuple(base_rate_recipe(p_one, early=early) for early in (False, True) for p_one in BASE_RATES)
 
+#: What the crossed counters are crossed in: how likely a 1 is, the mean number that a network reads of its training
+#: strings, and the count that is likeliest before training.
+CROSSED = tuple(
+    (p_one, mean, start) for p_one in (0.2, 0.5, 0.8) for mean in (-0.5, 0.0, 0.5) for start in (0, 5, 10)
+)
+#: How likely a third symbol is beside a 1 of chance .2, mean number read and start being 0 and 5.
+THIRD = (0.5, 0.7)
+
+
+def crossed_recipe(p_one: float, mean: float, start: int, p_other: float = 0.0) -> Recipe:
+    """Return a cell of the crossed counters, such as `ones-20-mean-0-start-5`.
+
+    A 1 is read as one more than a 0, and a third symbol as one less.
+
+    Args:
+        p_one: how likely a 1 is.
+        mean: what the network reads on average.
+        start: the count that is likeliest before training.
+        p_other: how likely the third symbol is.
+    """
+    read = f"{mean:g}".replace("-", "minus-")
+    name = f"ones-{100 * p_one:g}-mean-{read}-start-{start}" + f"-third-{100 * p_other:g}" * bool(p_other)
+    zero = round(mean - p_one + p_other, 6)
+    other = zero - 1 if p_other else None
+    return Recipe(name, zero=zero, one=zero + 1, p_one=p_one, start=start, other=other, p_other=p_other)
+
+
+#: The recipes of each crossed cell, and those with a third symbol.
+CROSSED_CELLS = (
+    *(crossed_recipe(*cell) for cell in CROSSED),
+    *(crossed_recipe(0.2, 0.0, 5, p_other) for p_other in THIRD),
+)
+
 #: The experiment's cells, input code x dose, docs/science.md "The experiment": `counter` first, code by code.
 EXPERIMENT = tuple(experiment_recipe(code, percent) for code in CODES for percent in DOSES)
 
@@ -203,6 +263,7 @@ _LISTED = (
     *EXPERIMENT[1:],
     *TRAJECTORY,
     *RATED,
+    *CROSSED_CELLS,
 )
 RECIPES = {listed.name: listed for listed in _LISTED}
 

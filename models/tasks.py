@@ -9,11 +9,12 @@ from torch import Tensor
 from probe.errors import ProbeError
 
 
-def bit_strings(length: int) -> Float[Tensor, "batch time 1"]:
+def bit_strings(length: int, symbols: int = 2) -> Float[Tensor, "batch time 1"]:
     """Return all strings of so many bits, float32 (2^length, length, 1): row r spells r in binary.
 
     Args:
         length: bits a string, 1 to 20 (a longer table would not fit a small machine's memory).
+        symbols: of another alphabet than bits how many symbols it has; row r spells r to this base.
 
     Raises:
         ProbeError: the length is out of range.
@@ -23,9 +24,9 @@ def bit_strings(length: int) -> Float[Tensor, "batch time 1"]:
             f"All strings of {length} bits were asked for; a length from 1 to 20 is allowed. "
             "Use parse_bits for single longer strings."
         )
-    rows = torch.arange(2**length)
-    shifts = torch.arange(length - 1, -1, -1)
-    return ((rows[:, None] >> shifts) & 1).float()[:, :, None]
+    rows = torch.arange(symbols**length)
+    worth = symbols ** torch.arange(length - 1, -1, -1)
+    return (rows[:, None] // worth % symbols).float()[:, :, None]
 
 
 def parse_bits(text: str) -> Float[Tensor, "1 time 1"]:
@@ -57,8 +58,8 @@ def format_bits(x: Float[Tensor, "batch time 1"]) -> list[str]:
 
 
 def running_count(x: Float[Tensor, "batch time 1"]) -> Int64[Tensor, "batch time"]:
-    """Return how many ones each string of zeros and ones had after each step; the last is the task's label."""
-    return x[:, :, 0].long().cumsum(dim=1)
+    """Return how many ones each string of symbols had after each step; the last is the task's label."""
+    return (x[:, :, 0] == 1).long().cumsum(dim=1)
 
 
 #: The fixed string of the template question: the first ten characters of the Thue-Morse sequence, which is balanced
@@ -81,6 +82,9 @@ def running_matches(x: Float[Tensor, "batch time 1"]) -> Int64[Tensor, "batch ti
 QUESTIONS = {"ones": running_count, "template": running_matches}
 
 
-def encode(x: Float[Tensor, "batch time 1"], *, zero: float, one: float) -> Float[Tensor, "batch time 1"]:
-    """Return zeros and ones in another code: what each is written as."""
-    return zero + (one - zero) * x
+def encode(
+    x: Float[Tensor, "batch time 1"], *, zero: float, one: float, other: float | None = None
+) -> Float[Tensor, "batch time 1"]:
+    """Return strings of zeros and ones in another code: what each is written as, a third symbol 2 among them."""
+    coded = zero + (one - zero) * x
+    return coded if other is None else torch.where(x == 2, other, coded)

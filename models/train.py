@@ -110,12 +110,18 @@ def _train_all(work: list[Job], out: Path, jobs: int, *, resume: bool, overwrite
     for job in work:
         clear(job.folder, resume=resume, overwrite=overwrite)
     done = parallel(train_job, [(job,) for job in work], jobs=jobs, again=AGAIN)
-    for number, (job, test_error) in enumerate(done, start=1):
+    took = 0.0
+    for number, (job, test_error, seconds) in enumerate(done, start=1):
+        took += seconds
         if len(work) > 1:
             sys.stderr.write(f"{number} of {len(work)}, {job.name}: test error {test_error:.2%}\n")
     files = [path for job in work for path in job.folder.iterdir() if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    emit(f"{out} {size} bytes" if work else "The zoo holds every network: none was trained.")
+    emit(
+        f"{out} {size} bytes, trained in {took:.0f} s of CPU time"
+        if work
+        else "The zoo holds every network: none was trained."
+    )
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -51,6 +51,8 @@ def initialise(recipe: Recipe, seed: int) -> Counter:
     weight = torch.empty(hidden, recipe.n_classes)
     nn.init.trunc_normal_(weight, std=1.0, a=-2.0, b=2.0, generator=draws)
     head_bias = torch.full((recipe.n_classes,), recipe.head_bias)
+    if recipe.start is not None:
+        head_bias -= (torch.arange(recipe.n_classes) - recipe.start) ** 2 / 8
     bias = torch.zeros(gates * hidden)
     if recipe.cell == "gru":
         return freeze_second_bias(_gru(kernel, bias, weight, head_bias, recipe.forget_bias))
@@ -120,8 +122,8 @@ class Job:
         return f"{self.recipe.name}, seed {self.seed}"
 
 
-def train_job(job: Job) -> tuple[Job, float]:
-    """Train a network of many on one thread; return it and its share of misread test strings.
+def train_job(job: Job) -> tuple[Job, float, float]:
+    """Train a network of many on one thread; return it, its share of misread test strings and the CPU seconds.
 
     A finished network is left alone: the work of a worker that died may be given out again.
 
@@ -131,9 +133,10 @@ def train_job(job: Job) -> tuple[Job, float]:
     Raises:
         ProbeError: as `train` does.
     """
+    begun = time.thread_time()
     with one_thread():
         train(job.recipe, job.seed, job.folder, resume=True)
-    return job, checkpoints.load_config(job.folder)["errors"]["test"]["error"]
+    return job, checkpoints.load_config(job.folder)["errors"]["test"]["error"], time.thread_time() - begun
 
 
 @contextmanager

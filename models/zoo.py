@@ -25,7 +25,7 @@ from .checkpoints import Network, blank_of, fill, load, load_config, read, read_
 from .counter import Counter
 from .data import split, training_strings
 from .describe import described_split
-from .recipes import EXPERIMENT, RATED, RECIPES, TRAJECTORY, Recipe
+from .recipes import CROSSED_CELLS, EXPERIMENT, RATED, RECIPES, TRAJECTORY, Recipe
 from .recipes import recipe as find_recipe
 
 ZOO = Path(__file__).parent / "zoo"
@@ -34,6 +34,7 @@ PACKS = {
     **dict.fromkeys((each.name for each in EXPERIMENT), "codes"),
     **dict.fromkeys((each.name for each in TRAJECTORY), "over-training"),
     **dict.fromkeys((each.name for each in RATED), "base-rates"),
+    **dict.fromkeys((each.name for each in CROSSED_CELLS), "crossed"),
     "counter": "counter",
 }
 #: The recipe whose own initialisations are kept: they are measured beside the trained networks. Any other network's

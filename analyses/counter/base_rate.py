@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 
 from analyses.counter import common, rules
-from models.recipes import BASE_RATES, EARLY, RATED
+from models.recipes import BASE_RATES, CROSSED_CELLS, EARLY, RATED, RECIPES
+from models.tasks import bit_strings, running_count
 from probe import Finding
 from probe.evidence import DataFigure, judge
 from probe.evidence.measurements import measurement, tabulate
@@ -19,7 +20,6 @@ from probe.methods.abstraction.programs import slope
 from probe.plots.legends import figure_legend
 from probe.plots.style import GREY, SMALL, new_figure, role_style, style
 from probe.questions.question import Question
-from probe.subjects.alphabet import at_lengths
 from probe.subjects.answers import answers_by_length
 from probe.subjects.ends import machine_of
 from probe.subjects.subject import Subject
@@ -29,27 +29,31 @@ LENGTH = common.STRINGS.shape[1]
 #: Lengths that the drift is fitted on.
 FITTED = range(6, LENGTH)
 #: By recipe how likely a 1 is; of no other recipe is anything measured here.
-RATES = {one.name: one.p_one for one in RATED if one.p_one is not None}
+RATES = {one.name: one.p_one for one in (*RATED, *CROSSED_CELLS) if one.p_one is not None}
 
 
 def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     """Measure what a network adds to the ones, over strings as likely as those that it was trained on.
 
-    A string of n bits with k ones has the weight p^k (1 - p)^(n - k), p of the network's recipe. Metrics, one value a
+    A string of n bits with k ones has the weight p^k (1 - p)^(n - k), p of the network's recipe; of three symbols the
+    product of theirs. Metrics, one value a
     network: `start`, the expected answer of the state before the first bit; `drift`, d of g(L) = d (10 - L) over 6 to
     9 bits, g being the weighted mean of expected answer minus ones; `own_error`, the weighted share of misread
     strings of ten bits; `all_error`, that of all strings alike. By length (`at`): `g`.
     """
     rows = []
     for subject in subjects:
-        p = RATES[subject.network.name.partition("/")[0]]
-        asked = at_lengths(subject, range(1, LENGTH + 1), most=2**LENGTH)
-        given, shown = answers_by_length(subject, {length: one.x for length, one in asked.items()})
+        recipe = RECIPES[subject.network.name.partition("/")[0]]
+        p, third = RATES[recipe.name], recipe.p_other
+        asked = {length: bit_strings(length, recipe.symbols) for length in range(1, LENGTH + 1)}
+        given, shown = answers_by_length(subject, asked)
         machine = machine_of(subject)
         nothing = torch.zeros(1, machine.dynamics.size, dtype=torch.float64)
-        weights = {length: p**one.right * (1 - p) ** (length - one.right) for length, one in asked.items()}
-        g = {length: float(weights[length] @ (shown[length] - one.right)) for length, one in asked.items()}
-        wrong = given[LENGTH] != asked[LENGTH].right
+        likely = torch.tensor([1 - p - third, p, third], dtype=torch.float64)
+        weights = {length: likely[x[:, :, 0].long()].prod(1).numpy() for length, x in asked.items()}
+        ones = {length: running_count(x)[:, -1].numpy() for length, x in asked.items()}
+        g = {length: float(weights[length] @ (shown[length] - ones[length])) for length in asked}
+        wrong = given[LENGTH] != ones[LENGTH]
         values = {
             "start": float(machine.answers(nothing).expected[0]),
             "drift": slope(g, FITTED, LENGTH),

@@ -138,7 +138,7 @@ def _studied(
     train, test = (tuple(trained.config["split"][part]) for part in ("train", "test"))
     model = trained.model if model is None else model
     if (recipe.zero, recipe.one) != (0.0, 1.0):
-        model = Coded(model, zero=recipe.zero, one=recipe.one)
+        model = Coded(model, zero=recipe.zero, one=recipe.one, other=recipe.other)
     return known(Studied(name, role, model, pair, "", train, test, recipe.question, computed_from))
 
 

@@ -718,6 +718,91 @@ BASE_RATE = (
     ),
 )
 
+# What decides what it takes? A drift that is .1 less moves the answer to five bits by half a one: the least that
+# changes an answer. A cell's own median of ten networks is uncertain by half of that.
+ENOUGH, NO_LAW = 0.1, (Control("no law", 0.05, lower=True),)
+crossed = partial(rule, source="docs/science.md, What decides")
+#: Cells of the crossed networks: of each is one drift to be foretold.
+of_cells = partial(crossed, at_most=ENOUGH, needs=27, controls=NO_LAW)
+FORETOLD = (
+    "|median d of a cell's ten networks - what a line through the medians of the other 26 cells gives|, the line "
+)
+CROSSED = (
+    crossed(
+        key="30a",
+        statement="The larger the numbers that a network reads, the larger its drift.",
+        sentence="The larger the numbers read, the more a missing bit adds (drift, mean .5 less -.5)",
+        metric="numbers_rise",
+        definition="d of a network that reads .5 on average less d of one that reads -.5, of equal p(1) and start; "
+        "the networks of two cells are paired in the order of their seeds.",
+        at_least=ENOUGH,
+    ),
+    crossed(
+        key="30b",
+        statement="The more frequent ones are, at equal numbers read, the larger the drift.",
+        sentence="The more 1s in training, numbers read being equal, the more a missing bit adds (drift, .8 less .2)",
+        metric="labels_rise",
+        definition="d at p(1) = .8 less d at .2, of equal mean number read and start, paired as for 30a.",
+        at_least=ENOUGH,
+    ),
+    crossed(
+        key="30c",
+        statement="The higher the head starts, the larger the drift.",
+        sentence="The higher the answer before training, the more a missing bit adds (drift, start 10 less 0)",
+        metric="start_rise",
+        definition="d of a head that starts at 10 less d of one that starts at 0, of equal p(1) and mean number, "
+        "paired as for 30a.",
+        at_least=ENOUGH,
+    ),
+    of_cells(
+        key="30d",
+        statement="Base rate, numbers read and start foretell the drift together.",
+        sentence="Base rate, numbers read and start together foretell the drift (distance)",
+        metric="law_all",
+        definition=f"{FORETOLD}in p(1), mean number read and start.",
+    ),
+    of_cells(
+        key="30e",
+        statement="The base rate alone foretells the drift.",
+        sentence="The base rate alone foretells the drift (distance)",
+        metric="law_labels",
+        definition=f"{FORETOLD}in p(1).",
+    ),
+    of_cells(
+        key="30f",
+        statement="The mean number read alone foretells the drift.",
+        sentence="The numbers read alone foretell the drift (distance)",
+        metric="law_numbers",
+        definition=f"{FORETOLD}in the mean number read.",
+    ),
+    of_cells(
+        key="30g",
+        statement="The start alone foretells the drift.",
+        sentence="The start alone foretells the drift (distance)",
+        metric="law_start",
+        definition=f"{FORETOLD}in the start.",
+    ),
+    of_cells(
+        key="30h",
+        statement="What a zero is read as foretells the drift alone.",
+        sentence="What a 0 is read as alone foretells the drift (distance)",
+        metric="law_zero",
+        definition=f"{FORETOLD}in the number that a 0 is read as, mean number read less p(1).",
+    ),
+    crossed(
+        key="30i",
+        statement="Labels, and not symbols, count: with a third symbol the drift is that of equal labels.",
+        sentence="With a third symbol the drift is that of equal labels, not of equally frequent 0s and 1s "
+        "(how much nearer)",
+        metric="nearer_labels",
+        definition="Ones of chance .2, a third symbol of .5 or .7, ten networks each: |d - d_s| less |d - d_l|. d_l "
+        "is the median d of the cell of p(1) = .2, mean number 0 and start 5, and d_s that at the share of ones "
+        "among zeros and ones, on straight lines between the cells of p(1) = .2, .5 and .8.",
+        at_least=0.0,
+        needs=20,
+    ),
+)
+
 # What else in training sets the drift? A pair is networks of the same seed.
 EXPERIMENT = "the experiment of docs/science.md; Suzgun et al. 2019"
 TRAINING_SIGNAL = (
@@ -769,3 +854,5 @@ FRESH = (*DRIFT_LAW, *FEW_STATES, *STEPS_SWAPPED)
 FRESH_FAMILY = FAMILY + len(FRESH)
 #: Of base rates, together with all before them.
 LAST_FAMILY = FRESH_FAMILY + len(BASE_RATE)
+#: Of crossed networks, together with all before them.
+CROSSED_FAMILY = LAST_FAMILY + len(CROSSED)

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from tables_read import rows, value
 
-from analyses.counter import base_rate, common, drift_law, estimators, programs, study, width
+from analyses.counter import base_rate, common, crossed, drift_law, estimators, programs, study, width
 from models import planted
-from models.recipes import BASE_RATES, base_rate_recipe
+from models.recipes import BASE_RATES, base_rate_recipe, crossed_recipe
 from probe.evidence.measurements import only
 from probe.methods.causal.class_means import classes_at
 from probe.methods.probing.monotone import each_unit_read, each_unit_read_beside_a_clock
@@ -99,6 +99,35 @@ def test_what_rules_judge_of_base_rates_follows_from_start_and_drift() -> None:
     judged = base_rate.by_seed(pd.DataFrame(lines)).set_index("metric")["value"].to_dict()
     right = dict.fromkeys(("start_error", "early_line", "early_rate"), 0) | {"early_half": 0.2}
     assert judged == pytest.approx(right | {"drift_rise": 0.6, "rare_ones": 0.2, "rare_zeros": 0.8})
+
+
+def test_what_rules_judge_of_crossed_networks_follows_from_their_drifts() -> None:
+    """Of drifts that are .2 p + .4 mean + .01 start, and with a third symbol those of equal labels."""
+    lines: list[dict[str, Any]] = []
+    cells = [(cell, 0.0) for cell in crossed.CROSSED] + [(crossed.ALIKE, third) for third in crossed.THIRD]
+    for (p, mean, start), third in cells:
+        for seed in range(8, 12):
+            value = 0.2 * p + 0.4 * mean + 0.01 * start + 1e-4 * seed
+            lines.append(
+                {
+                    "network": f"{crossed_recipe(p, mean, start, third).name}/seed-{seed}",
+                    "metric": "drift",
+                    "value": value,
+                }
+            )
+    table = crossed.judged(pd.DataFrame(lines))
+    assert not table.duplicated(["metric", "role", "network"]).any()
+    own = table[table["role"] == "trained"].groupby("metric")["value"]
+    assert own.size()[["labels_rise", "law_all", "nearer_labels"]].tolist() == [9 * 4, 27, 2 * 4]
+    found = own.median().to_dict()
+    rises = {"labels_rise": 0.12, "numbers_rise": 0.4, "start_rise": 0.1}
+    assert {key: found[key] for key in rises} == pytest.approx(rises)
+    assert found["law_all"] == pytest.approx(0, abs=1e-9)
+    assert min(found[law] for law in ("law_labels", "law_numbers", "law_start", "law_zero")) > 0.01
+    assert found["nearer_labels"] > 0.03
+    # What no law foretells a cell by is the mean of the other 26.
+    beside = table[(table["role"] == "no law") & (table["metric"] == "law_all")].set_index("network")["value"]
+    assert beside[crossed_recipe(0.8, 0.5, 10).name] == pytest.approx((0.06 + 0.2 + 0.05) * 27 / 26)
 
 
 def test_the_relay_index_of_drawn_orders_is_near_that_of_all_subsets() -> None:

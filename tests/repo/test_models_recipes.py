@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,19 @@ from models.counter import answer
 from models.data import Strings, described_strings, training_strings, whole_strings
 from models.describe import errors
 from models.learning import Adam, last_scores, string_loss, take_step
-from models.recipes import EXPERIMENT, RECIPES, Recipe
+from models.recipes import CROSSED, CROSSED_CELLS, EXPERIMENT, RECIPES, Recipe, crossed_recipe
+from models.recipes import THIRD as THIRDS
 from models.tasks import TEMPLATE, parse_bits
 from models.training import initialise, split, train
 
 COUNTER = RECIPES["counter"]
+PAIRED = ("name", "zero", "one", "other", "p_other")
 VARIED = [name for name in RECIPES if name != "counter"]
 COMMITTED = [name for name in RECIPES if zoo.committed_seeds(name)]
+
+
+#: The fields that belong to one thing.
+ALTERED = [{"zero", "one"}, {"other", "p_other"}, *({one} for one in COUNTER.to_dict() if one not in PAIRED)]
 
 
 @pytest.fixture(autouse=True)
@@ -32,15 +39,16 @@ def _one_thread() -> None:
 
 
 def test_every_recipe_changes_one_thing_or_is_a_cell_of_the_experiment() -> None:
-    """Beside its name it differs from the counter in one field, or two of a code or of a beginning; or in none."""
-    base, cells = COUNTER.to_dict(), {cell.name for cell in EXPERIMENT}
+    """Beside its name it differs from the counter in one thing, or is a cell, or a beginning, or differs in none."""
+    base, cells = COUNTER.to_dict(), {cell.name for cell in (*EXPERIMENT, *CROSSED_CELLS)}
     for name in VARIED:
         changed = {key for key, value in RECIPES[name].to_dict().items() if value != base[key]} - {"name"}
-        things = len(changed - {"zero", "one"}) + bool(changed & {"zero", "one"})
+        things = sum(bool(changed & these) for these in ALTERED)
+        assert changed <= set().union(*ALTERED), name
         if name == "after-10000-steps":
             assert not changed
             continue
-        assert things == 1 or (things == 2 and (name in cells or changed == {"p_one", "epochs"})), name
+        assert things == 1 or name in cells or changed == {"p_one", "epochs"}, name
         assert RECIPES[name].name == name
 
 
@@ -69,6 +77,26 @@ def test_truncated_strings_are_the_same_strings_cut() -> None:
     matches = [sum(a == b for a, b in zip(text, TEMPLATE, strict=False)) for text in strings.texts()]
     assert strings.last_labels.tolist() == matches
     assert strings.labels[:, -1].tolist() != matches  # behind the end, zeros would go on matching the template
+
+
+CELLS = {crossed_recipe(*cell): cell for cell in CROSSED} | {
+    crossed_recipe(0.2, 0, 5, p): (0.2, 0, 5) for p in THIRDS
+}
+
+
+@pytest.mark.parametrize("recipe", CELLS, ids=lambda one: one.name)
+def test_a_crossed_cell_trains_on_what_it_is_called(recipe: Recipe) -> None:
+    """Ones are as frequent and numbers as large as it says, its head starts there, and ones are counted."""
+    p_one, mean, start = CELLS[recipe]
+    drawn = [training_strings(recipe, seed) for seed in range(6)]
+    bits, read = torch.cat([one.bits for one in drawn]), torch.cat([one.x for one in drawn])
+    assert (bits == 1).float().mean() == pytest.approx(p_one, abs=0.01)
+    assert (bits == 2).float().mean() == pytest.approx(recipe.p_other, abs=0.01)
+    assert read.mean() == pytest.approx(mean, abs=0.02)
+    assert torch.equal(drawn[0].last_labels, (drawn[0].bits == 1).sum((1, 2)))
+    likely = initialise(recipe, 0).head.bias.detach().softmax(0)
+    assert int(likely.argmax()) == start
+    assert likely.max() / likely[abs(start - 2)] == pytest.approx(math.exp(0.5), rel=1e-4)
 
 
 def test_what_stands_behind_a_strings_end_is_never_answered() -> None:
@@ -129,6 +157,9 @@ def test_committed_networks_are_what_their_table_says(name: str) -> None:
 IMPOSSIBLE: list[dict[str, Any]] = [{"batch_size": 300}, {"epochs": 0}, {"cell": "lstn"}, {"question": "zeros"}]
 IMPOSSIBLE += [{"shorter": 5, "truncated": True}, {"question": "template", "length": 9, "train_size": 100}]
 IMPOSSIBLE += [{"zero": 1.0}, {"p_one": 1.0}]
+THIRD: dict[str, Any] = {"p_one": 0.2, "other": -1.0, "p_other": 0.5}
+IMPOSSIBLE += [{"p_other": 0.5}, {"other": -1.0}, THIRD | {"p_one": None}, THIRD | {"p_other": 0.8}]
+IMPOSSIBLE += [THIRD | {"other": 1.0}, THIRD | {"shorter": 5}, THIRD | {"every_step": True, "truncated": True}]
 
 
 @pytest.mark.parametrize("change", IMPOSSIBLE)

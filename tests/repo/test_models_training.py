@@ -73,11 +73,13 @@ def test_every_number_of_the_recipe_changes_the_network(tmp_path: Path) -> None:
     rates = {"learning_rate": 2e-3, "beta1": 0.8, "beta2": 0.9, "epsilon": 1e-3, "smallest_probability": 0.2}
     numbers = {"forget_bias": 0.0, "head_bias": 0.0, "zero": -1.0, "one": 2.0, "p_one": 0.3}
     words = {"cell": "gru", "question": "template", "every_step": True, "truncated": True}
-    changes: dict[str, float | str] = {**counts, **rates, **numbers, **words}
+    third = {"p_one": 0.3, "other": -1.0, "p_other": 0.5}
+    changes: dict[str, float | str] = {**counts, **rates, **numbers, **words, **third, "start": 2}
     assert set(changes) == {field.name for field in dataclasses.fields(Recipe)} - {"name"}
     plain = (train(TINY, 0, tmp_path / "plain") / MODEL).read_bytes()
     for name, value in changes.items():
-        other = train(dataclasses.replace(TINY, **{name: value}), 0, tmp_path / name)  # pyright: ignore[reportArgumentType]
+        changed = third if name in ("other", "p_other") else {name: value}
+        other = train(dataclasses.replace(TINY, **changed), 0, tmp_path / name)  # pyright: ignore[reportArgumentType]
         assert (other / MODEL).read_bytes() != plain, name
 
 
@@ -276,7 +278,7 @@ def test_ctrl_c_after_a_training_has_said_that_it_is_done_changes_nothing(tmp_pa
         time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate()
-    assert said.endswith(" bytes\n")
+    assert said.endswith(" s of CPU time\n")
     assert (process.returncode, err) == (0, "") or (process.returncode == 130 and "Interrupted." in err)
 
 
