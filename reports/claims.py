@@ -56,7 +56,9 @@ def as_json(
     first_used: Mapping[str, str],
     first_judged: Mapping[str, str],
     first_verdicts: Mapping[str, str],
+    *,
     fits: Mapping[str, str],
+    more: Mapping[str, Any],
 ) -> str:
     """Return the claims of several findings as JSON: each rule with its digests, and how it was judged.
 
@@ -68,6 +70,7 @@ def as_json(
         first_judged: by key that of `judged_by` then.
         first_verdicts: by key the verdict then.
         fits: by role how a control is made, with its version.
+        more: what stands beside the claims, by name.
     """
     entries = []
     for name, finding in findings.items():
@@ -84,7 +87,7 @@ def as_json(
             described = claim.to_dict()
             about = {part: described["rule"][part] for part in ABOUT}
             entries.append(about | {"question": name, "rule": described.pop("rule")} | used | described)
-    return json.dumps(_plain(entries), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_plain({"claims": entries, **more}), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def judged_by(rule: Rule, fits: Mapping[str, str]) -> str:

@@ -9,8 +9,8 @@ import pandas as pd
 from probe import Finding
 from probe.errors import several
 from probe.evidence import Claim, DataFigure
-from probe.evidence.measurements import FITTED_HEADS
-from probe.evidence.words import listed
+from probe.evidence.claims import STRONGEST
+from probe.evidence.measurements import FITTED_HEADS, ROLES
 from probe.explorer import Explorer, ExplorerBits
 from probe.report import (
     Card,
@@ -34,14 +34,16 @@ from .claims import claims_of
 
 #: How many steps the figure has that is seen step by step.
 STEPS = 10
-#: From which share on heads answer as trained networks do; claims that a rival takes something from.
-HEADS, RIVALS = 0.9, {"24d": ("24e", "not better than a count of zeros")}
+#: What says less where another claim is refuted: better than ones alone, but not than zeros alone.
+RIVALS = {"24d": "24e"}
+#: Up to which relay index the same cells carry every count, see `relay`.
+SAME = 1.5
 #: From which interchange score on a cell moves half of the answers, see `one_cell`.
 HALF = 0.5
-ROLES = ("planted", "own_initialisation", "trained")
-HOW, RUN = "how.html", "#explore"
+HERO = ("planted", "fitted_head", "trained")
+HOW, TRAINING, RUN = "how.html", "training.html", "#explore"
 #: A section with panels: its heading, its words, the figure's names, title and caption.
-Shown = tuple[str, str, Sequence[str], str, str]
+Shown = tuple[str, Sentence, Sequence[str], str, str]
 
 
 def page(
@@ -60,20 +62,20 @@ def page(
     learns = claims["II.0"].verdict in ("established", "not specific")
     title = "What does an LSTM that counts learn?"
     if learns and alone:
-        title = "These LSTMs get the count right. No cell keeps it."
+        title = "Trained to count ones, these LSTMs take zeros off. No cell keeps the count."
     sections = [
-        _bits(findings, claims),
         _panelled(findings, _lengths(findings, claims)),
-        _cells(findings),
-        _tests(findings),
+        _relay(findings, claims),
         _panelled(findings, _memory(findings, claims)),
+        _cells(findings),
         _space(findings, claims),
+        _bits(findings, claims),
         _training(claims, families),
         Section("Try it", [explorer], key="explore"),
         _sure(findings, families),
     ]
     bits = ExplorerBits(explorer, RUN, "It has {} ones.", "It has 1 one.")
-    cards = [Card(one.title, name, _first(one.lead)) for name, one in others.items() if name != HOW]
+    cards = [Card(one.title, name, _first(one.lead)) for name, one in others.items() if name not in (HOW, TRAINING)]
     hero = [_hero(findings), bits, Cards(cards)]
     lead = _lead(findings, claims)
     return Page(title, lead, sections, provenance=provenance, hero=hero, folds_printed=False, up=up, picture=picture)
@@ -87,10 +89,9 @@ def _first(lead: Sentence) -> str:
 def _hero(findings: Mapping[str, Finding]) -> Panels:
     return _panels(
         findings,
-        [f"hero_{role}" for role in ROLES],
-        title="Ones as read from the best cell",
-        caption="One formula turns the best cell into a count; one line per number of bits read. A cell that counts "
-        "stays on the diagonal.",
+        [f"hero_{role}" for role in HERO],
+        title="The answer, if asked after every bit",
+        caption=f"Lines: means by final count. Black: your string. {findings['pictures'].notes['ends']}".strip(),
     )
 
 
@@ -99,19 +100,22 @@ def _lead(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sente
     counts, rows = claims["II.0"], findings["one_cell"].measurements
     passed = rows[(rows["metric"] == "all_tests") & (rows["role"] == "trained")]
     own = passed.groupby("network")["value"].max()
-    answer = "no cell in any of them keeps a running count."
-    if own.any():
-        answer = f"in {own.sum():.0f} of them some cell passes the five tests of a running count."
+    # That none does, the title says.
+    answer = f" In {own.sum():.0f} some cell passes the five tests of a running count." if own.any() else ""
     return (
-        f"Of {counts.n} LSTMs, {counts.holds_in} learned to say how many ones a ten-bit string has; {answer} "
-        f"{findings['pictures'].notes['instead']}"
+        f"We trained {counts.n} LSTMs to count the ones of a ten-bit string; {counts.holds_in} misread at most one "
+        f"in a hundred strings that they never saw.{answer} {findings['pictures'].notes['instead']} "
+        f"{findings['labels'].notes['answer']}"
     ).strip()
 
 
 def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
-    said = f"Each of twelve units has a cell c and a hidden state h. {findings['pictures'].notes['shares']}"
+    said = "Each of twelve units has a cell c and a hidden state h."
     if {claims[key].verdict for key in ("II.15b", "II.7a")} == {"not specific"}:
-        said += " This takes no training: random weights with a fitted head do the same."
+        said += (
+            " A 1 acts through the candidate, and from step to step the cells carry most of the count. So it is in "
+            "random weights with a fitted head."
+        )
     heading = "A bit enters through the candidate, and the cells carry the sum forward"
     return Section(heading, [Text(said), _figure(findings, "shares")], key="shares")
 
@@ -119,18 +123,14 @@ def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Secti
 def _lengths(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Shown:
     wrong = claims["II.17a"].verdict == "refuted"
     title = "They count at ten bits, and only there" if wrong else "Does it count at other lengths?"
-    said = "Strings of ten bits cannot tell apart programs that differ at other lengths only."
+    said: Sentence = "Strings of ten bits cannot tell apart programs that differ at other lengths only."
     caption = "On the dashed line the answer is right."
     if claims["20d"].verdict == "established":
         said = (
             f"At six to twelve bits, in {claims['20d'].holds_in} of {claims['20d'].n} networks, nine in ten answers "
             "are within one of ten minus the number of zeros."
         )
-        rows = findings["drift_law"].measurements
-        rows = rows[(rows["metric"] == "less_zeros") & rows["role"].isin(FITTED_HEADS)]
-        shares = rows.groupby(["at", "role"])["value"].mean().groupby("at").max()
-        at = listed([f"{length:.0f}" for length in shares[shares >= HEADS].index])
-        caption += f" Heads on random weights are as close only at {at} bits."
+    said = [f"{said} ", Link("What decides it", TRAINING)]
     return title, said, ["lengths", "drifts"], "Answers at other lengths", caption
 
 
@@ -142,26 +142,28 @@ def _cells(findings: Mapping[str, Finding]) -> Section:
     more = (wide["trained"] > wide["own initialisation"]).groupby("reading", sort=False).sum()
     networks = seeds.nunique()
     title, said = "What does a cell say about the ones?", ""
-    if more.iloc[0] < networks / 2 < more.iloc[3]:
+    if more.iloc[0] < networks / 2 < more.iloc[1]:
         title = "What a cell says about the ones depends on how it is read"
         said = (
             f"With one formula for all steps, training makes the best cell more telling in {more.iloc[0] or 'none'} "
-            f"of {networks} networks; with a formula and cell for each step, in {more.iloc[3]}."
+            f"of {networks} networks; with a formula and cell for each step, in {more.iloc[1]}."
         )
     words = [Text(said)] if said else []
     return Section(title, [*words, _figure(findings, "readings")], key="readings")
 
 
-def _tests(findings: Mapping[str, Finding]) -> Section:
-    said = (
-        "A counting cell gives the ones by one formula after every bit, and the answer comes from it. "
-        f"{findings['pictures'].notes['every_step']}"
-    )
-    data = _picture(findings, "tests").data
-    heading = "Five tests of a cell that keeps the count"
-    if not data[data["role"] == "trained"]["share"].any():
-        heading = "In these networks no cell passes any of the five tests"
-    return Section(heading, [Text(said), _figure(findings, "tests")], key="tests")
+def _relay(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
+    title, said = "Do the same cells carry every count?", ""
+    rows = findings["relay"].measurements
+    rows = rows[(rows["metric"] == "relay_index") & rows["role"].isin(FITTED_HEADS)]
+    heads = rows.groupby("role")["value"].median()
+    if claims["25c"].verdict == "established":
+        title = "The cells take turns"
+        said = "A few cells carry the count in one string, others in another."
+        if heads.max() <= SAME:
+            said += " Random weights with a fitted head use the same cells in every string."
+    words = [Text(said)] if said else []
+    return Section(title, [*words, _figure(findings, "relay", of="relay")], key="relay")
 
 
 def _memory(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Shown:
@@ -177,31 +179,27 @@ def _memory(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Sho
 
 
 def _space(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Section:
-    two = claims["II.9"]
-    said = (
-        "Along the two directions of largest variance, strings are ordered by their ones. Two others, found by "
-        f"search, move the answer {two.value:.0%} as far as the whole state does"
-    )
-    said += ", as do two directions in random weights with a fitted head." if two.verdict == "not specific" else "."
+    said = "Along the two directions of largest variance, strings are ordered by their ones."
+    if claims["II.9"].verdict == "not specific":
+        said += (
+            " Two others, found by search, move the answer nearly as far as the whole state does; random weights "
+            "have such directions, too."
+        )
     heading = "All cells together hold the count, and every bit moves it"
     return Section(heading, [Text(said), _figure(findings, "space", choose="bits read")], key="space")
 
 
-def beside(claim: Claim, claims: Mapping[str, Claim]) -> str:
-    """Return what a rival claim takes from one that was established, if it is refuted."""
-    refuted = claim.rule.key in RIVALS and claims[RIVALS[claim.rule.key][0]].verdict == "refuted"
-    return f", but {RIVALS[claim.rule.key][1]}" if refuted else ""
-
-
 def _training(claims: Mapping[str, Claim], families: Sequence[Sequence[str]]) -> Section:
     """Return what training made that no control has, a claim a family."""
-    every = [claim for claim in claims.values() if claim.verdict == "established" and claim.differences]
+    gone = {key for key, rival in RIVALS.items() if claims[rival].verdict == "refuted"}
+    held = [claim for claim in claims.values() if {one.role for one in claim.differences} & {*ROLES, STRONGEST}]
+    every = [claim for claim in held if claim.verdict == "established"]
     firsts = [next((one for one in every if one.rule.key in own), None) for own in families]
-    made = [claim for claim in every if claim in firsts]
-    points: list[Sentence] = [f"{claim.rule.on_page.partition(' (')[0]}{beside(claim, claims)}." for claim in made]
+    made = [claim for claim in every if claim in firsts and claim.rule.key not in gone]
+    points: list[Sentence] = [f"{claim.rule.on_page.partition(' (')[0]}." for claim in made]
     said = (
-        "Random weights with a fitted head answer correctly, too. These claims, one per family, beat the best of "
-        "five such heads or, for states, the network before training:"
+        "These claims, one per family, beat the best control: five heads fitted to random weights or, for states, "
+        "the network before training."
     )
     return Section("What training adds to random weights", [Text(said), Points(points)], "training")
 
@@ -211,8 +209,8 @@ def _sure(findings: Mapping[str, Finding], families: Sequence[Sequence[str]]) ->
     decided = [claim.verdict for claim in claims_of(findings.values()).values()]
     pills = [Pill(str(decided.count(one)), Verdict(one), f"{HOW}#claims") for one in VERDICTS]
     said: Sentence = [
-        f"They form {len(families)} families. Every rule predates the networks that it judges; two controls came "
-        "later. “Not specific”: just as true without training. ",
+        f"They form at most {len(families)} families. Each rule was written before the networks that it judges were "
+        "trained; two controls came later. “Not specific”: just as true without training. ",
         Link("How we know", HOW),
         " · ",
         Link("what reviewers object to", f"{HOW}#open"),
@@ -220,8 +218,8 @@ def _sure(findings: Mapping[str, Finding], families: Sequence[Sequence[str]]) ->
     return Section("How sure is this?", [Pills(pills, several(len(decided), "claim")), Text([said])], key="claims")
 
 
-def _picture(findings: Mapping[str, Finding], name: str) -> DataFigure:
-    return next(figure for figure in findings["pictures"].figures if figure.name == name)
+def _picture(findings: Mapping[str, Finding], name: str, of: str = "pictures") -> DataFigure:
+    return next(figure for figure in findings[of].figures if figure.name == name)
 
 
 def _table(figures: Sequence[DataFigure]) -> Table:
@@ -233,26 +231,27 @@ def _table(figures: Sequence[DataFigure]) -> Table:
     return Table.from_frame(data, f"The numbers behind it ({name}).", name=name)
 
 
-def _figure(findings: Mapping[str, Finding], name: str, *, choose: str = "") -> Figure:
-    one = _picture(findings, name)
+def _figure(findings: Mapping[str, Finding], name: str, *, of: str = "pictures", choose: str = "") -> Figure:
+    one = _picture(findings, name, of)
     about = (one.svg, one.alt, one.caption, one.title, _table([one]))
-    return Figure(*about, steps=STEPS * bool(choose), choose=choose, python=_python(findings, one))
+    return Figure(*about, steps=STEPS * bool(choose), choose=choose, python=_python(findings[of], one))
 
 
-def _python(findings: Mapping[str, Finding], one: DataFigure | None = None) -> str:
+def _python(finding: Finding, one: DataFigure | None = None) -> str:
     """Return the line of Python that gets a figure, or all of the first page."""
-    finding = findings["pictures"]
     return finding.python(None if one is None else finding.figures.index(one))
 
 
 def _panelled(findings: Mapping[str, Finding], shown: Shown) -> Section:
     heading, said, names, title, caption = shown
     return Section(
-        heading, [Text(said), _panels(findings, names, title=title, caption=caption)], key=names[-1].replace("_", "-")
+        heading,
+        [Text([said]), _panels(findings, names, title=title, caption=caption)],
+        key=names[-1].replace("_", "-"),
     )
 
 
 def _panels(findings: Mapping[str, Finding], names: Sequence[str], *, title: str, caption: str) -> Panels:
     every = [_picture(findings, name) for name in names]
     pictures = [Figure(one.svg, one.alt, one.caption, one.title) for one in every]
-    return Panels(pictures, caption, title, _table(every), python=_python(findings))
+    return Panels(pictures, caption, title, _table(every), python=_python(findings["pictures"]))

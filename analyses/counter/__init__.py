@@ -35,6 +35,6 @@ QUESTIONS = (
     "offset_law",
 )
 #: Asked of whole populations, after all of `QUESTIONS`: one recipe beside another, one network over its training.
-POPULATION_QUESTIONS = ("base_rate", "training_signal", "over_training", "width")
+POPULATION_QUESTIONS = ("labels", "base_rate", "crossed", "training_signal", "over_training", "width")
 #: Asked of the fresh networks alone, by rules that were written after the second judgement.
 FRESH_QUESTIONS = ("drift_law", "few_states", "steps_swapped")

@@ -36,14 +36,14 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
 def figures(table: pd.DataFrame) -> DataFigure:
     """Draw how far so many directions go after seven bits."""
     shown = ["alignment_score", "few_directions_score", "gradient_score", "random_directions_score"]
-    own = table[table["metric"].isin(shown) & (table["step"] == STEP)].reset_index(drop=True)
+    own = common.drawn(table[table["metric"].isin(shown) & (table["step"] == STEP)], rules.ALIGNMENT[0])
     return common.picture(
         lambda: alignment.draw(own),
         name="ranks",
         title="How many directions carry the count after seven bits",
         alt=medians_in_words(own[own["metric"] != "alignment_score"]),
         caption="How far the answer moves, on prefixes that the search never saw; the whole state moves it all the "
-        "way. Lines are medians, one for random directions.",
+        f"way. Lines are medians, one for random directions. {common.BEST_HEAD}",
         data=own,
     )
 

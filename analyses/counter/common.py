@@ -29,6 +29,7 @@ from models.recipes import Recipe
 from models.tasks import bit_strings, running_count
 from models.training import initialise
 from probe.evidence import Claim, DataFigure, Rule
+from probe.evidence.claims import STRONGEST, of_rule, strongest_heads
 from probe.evidence.measurements import FITTED_HEADS, Network, only
 from probe.plots.style import ROLE_STYLE, style
 from probe.subjects.concepts import NUMERIC, Concept, Known, resolve
@@ -84,6 +85,17 @@ def with_controls(recipe: str, seed: int, *, fit: bool | Collection[str] = True)
         said = f"{role} on {below}" + f" times {SCALE:g}" * (how == "scaled")
         found.append(_studied(trained, f"{name}/{role}", role, pair, model=head, computed_from=said))
     return found
+
+
+def fitted_head(name: str) -> Studied:
+    """Return the random weights of a counter with a head of least squares.
+
+    Args:
+        name: of the trained network, RECIPE/seed-N.
+    """
+    recipe, _, seed = name.partition("/seed-")
+    shown = f"{name}/fitted head"
+    return next(one for one in with_controls(recipe, int(seed), fit=[shown]) if one.name == shown)
 
 
 @cache
@@ -193,10 +205,29 @@ def split_seed(network: Network) -> int:
     return int(pair) if pair.isdigit() else zlib.crc32(network.name.encode())
 
 
-def drawn(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that a figure of roles shows: of planted networks, which differ by design, the ones-counter."""
-    shown = ~table["role"].isin(["planted", "other"]) | (table["network"] == "planted/ones")
-    return table[shown].reset_index(drop=True)
+#: What captions say of `drawn`.
+BEST_HEAD = "Fitted head: the best of five by the rule."
+
+
+def drawn(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """Return the rows that a figure of roles shows: trained, the planted ones-counter, and the best control.
+
+    Of planted networks, which differ by design, it is one; of the fitted heads of a pair the one that does best by
+    the rule, as `fitted head`; of other controls that of the best median.
+
+    Args:
+        table: measurements of networks and their controls.
+        rule: a rule with controls.
+    """
+    roles = {control.role for control in rule.controls}
+    if STRONGEST in roles:
+        best = table["network"].isin(strongest_heads(table, rule)["network"])
+        controls = table[best].assign(role="fitted head")
+    else:
+        medians = of_rule(table, rule).groupby("role")["value"].median()[sorted(roles)]
+        controls = table[table["role"] == (medians.idxmin() if rule.controls[0].lower else medians.idxmax())]
+    own = table[(table["role"] == "trained") | (table["network"] == "planted/ones")]
+    return pd.concat([own, controls], ignore_index=True)
 
 
 def median_drift(table: pd.DataFrame) -> str:

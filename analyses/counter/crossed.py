@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from analyses.counter import common
+from analyses.counter import common, rules
 from models.recipes import CROSSED, THIRD, crossed_recipe
+from probe import Finding
+from probe.evidence import DataFigure, judge
 from probe.evidence.measurements import tabulate
+from probe.plots.legends import figure_legend
+from probe.plots.style import SMALL, STEPS, colours, new_figure
 
 NAME = "crossed"
 #: p(1), the mean number read, and the count that the head starts at.
@@ -67,7 +72,7 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
     """
     found = drifts(table)
     by_cell = {cell: found[crossed_recipe(*cell).name] for cell in CROSSED}
-    medians = {cell: float(np.median(values)) for cell, values in by_cell.items()}
+    medians = cell_medians(found)
     rates = sorted({cell[0] for cell in CROSSED})
     rows = []
     for metric, (place, low, high) in RISES.items():
@@ -91,6 +96,15 @@ def judged(table: pd.DataFrame) -> pd.DataFrame:
     return tabulate(rows)
 
 
+def cell_medians(found: Mapping[str, list[float]]) -> dict[Cell, float]:
+    """Return the median drift of each cell's networks.
+
+    Args:
+        found: drifts by recipe.
+    """
+    return {cell: float(np.median(found[crossed_recipe(*cell).name])) for cell in CROSSED}
+
+
 def distances(medians: Mapping[Cell, float], law: str) -> dict[Cell, float]:
     """Return by cell how far its median drift is from a law that is fitted to all others by least squares.
 
@@ -98,11 +112,100 @@ def distances(medians: Mapping[Cell, float], law: str) -> dict[Cell, float]:
         medians: the median drift of each cell.
         law: a key of `LAWS`.
     """
-    cells, values = list(medians), np.array(list(medians.values()))
-    design = np.array([[1.0, *LAWS[law](cell)] for cell in cells])
-    off = {}
-    for number, cell in enumerate(cells):
-        others = np.arange(len(cells)) != number
-        weights = np.linalg.lstsq(design[others], values[others])[0]
-        off[cell] = abs(float(design[number] @ weights) - values[number])
-    return off
+    return {cell: abs(told - medians[cell]) for cell, told in foretold(medians, law).items()}
+
+
+def foretold(medians: Mapping[Cell, float], law: str) -> dict[Cell, float]:
+    """Return by cell the drift that a law gives which is fitted to all other cells by least squares.
+
+    Args:
+        medians: the median drift of each cell.
+        law: a key of `LAWS`.
+    """
+    others = {cell: {each: value for each, value in medians.items() if each != cell} for cell in medians}
+    return {cell: float(_terms(cell, law) @ weights_of(rest, law)) for cell, rest in others.items()}
+
+
+def weights_of(medians: Mapping[Cell, float], law: str) -> np.ndarray:
+    """Return the weights of a law that is fitted to cells by least squares: of 1, and of its terms."""
+    return np.linalg.lstsq(np.array([_terms(cell, law) for cell in medians]), np.array([*medians.values()]))[0]
+
+
+def _terms(cell: Cell, law: str) -> np.ndarray:
+    return np.array([1.0, *LAWS[law](cell)])
+
+
+def find(table: pd.DataFrame, *, family: int) -> Finding:
+    """Judge the rules on what `base_rate` measured of the crossed networks."""
+    values = judged(table)
+    claims = judge(values, rules.CROSSED, family=family)
+    fates = sum(claim.verdict == PREDICTED[claim.rule.key] for claim in claims)
+    answer = f"Of the {len(claims)} verdicts that we predicted, {fates} came true."
+    both = pd.concat([values, table.assign(pair="")], ignore_index=True)
+    notes = {"answer": answer, "law": law_in_words(cell_medians(drifts(table)))}
+    return Finding(NAME, ACROSS.title, both, claims, (_picture(drifts(table)),), notes=notes)
+
+
+def law_in_words(medians: Mapping[Cell, float]) -> str:
+    """Return the law of all three as a formula, and how far it is from cells that it was not fitted on."""
+    first, *weights = weights_of(medians, "law_all")
+    terms = "".join(
+        f" {'+' if weight >= 0 else MINUS} {abs(weight):.2g} {called}"
+        for weight, called in zip(weights, ("p(1)", "mean number", "start"), strict=True)
+    )
+    off = [*distances(medians, "law_all").values()]
+    return (
+        f"d = {first:.2g}{terms}. From the median drift of a cell that it was not fitted on it is "
+        f"{np.median(off):.2f} away, at most {max(off):.2f}."
+    ).replace("-", MINUS)
+
+
+def _picture(found: Mapping[str, list[float]]) -> DataFigure:
+    """Draw the drift of each network by what it reads, in a panel for each base rate, a line for each start."""
+    medians = cell_medians(found)
+    rows = [
+        {"p": cell[0], "mean number": cell[1], "start": cell[2], "foretold": told, "drift": value}
+        for cell, told in foretold(medians, "law_all").items()
+        for value in found[crossed_recipe(*cell).name]
+    ]
+    data = pd.DataFrame(rows)
+    spread = [f"{value:.2f} at {p:g}" for p, value in data.groupby("p")["drift"].median().items()]
+    return common.picture(
+        lambda: _draw(data),
+        name=NAME,
+        title="What a missing bit adds, by what was varied",
+        alt=f"Three panels, {len(data)} dots, one a network. Median drift by the chance of a 1: {', '.join(spread)}.",
+        caption="Dots are networks, lines join the medians of ten. Crosses: what a line through the other 26 medians "
+        "gives, linear in base rate, mean number and start.",
+        data=data,
+    )
+
+
+def _draw(data: pd.DataFrame) -> Figure:
+    rates, starts = sorted(data["p"].unique()), sorted(data["start"].unique())
+    figure, axes = new_figure(len(rates), height=3.0, sharey=True)
+    for ax, rate in zip(axes.flat, rates, strict=True):
+        for place, (start, shade) in enumerate(zip(starts, colours(len(starts), STEPS), strict=True)):
+            own = data[(data["p"] == rate) & (data["start"] == start)].sort_values("mean number")
+            middle, shift = own.groupby("mean number")[["drift", "foretold"]].median(), 0.06 * (place - 1)
+            ax.plot(own["mean number"] + shift, own["drift"], "o", color=shade, markersize=2.5, alpha=0.6)
+            ax.plot(
+                middle.index + shift, middle["drift"], color=shade, linewidth=1.6, label=f"head starts at {start}"
+            )
+            ax.plot(middle.index + shift, middle["foretold"], "x", color="black", markersize=5)
+        ax.set_title(f"p(1) = {rate:g}".replace("0.", "."), fontsize=SMALL)
+        ax.set_xticks(sorted(data["mean number"].unique()))
+    axes[0, 0].set_ylabel("added for a missing bit")
+    figure.supxlabel("mean number read", fontsize=SMALL)
+    figure_legend(figure, *axes[0, 0].get_legend_handles_labels(), most=3)
+    return figure
+
+
+MINUS = "\N{MINUS SIGN}"
+ACROSS = common.Across(
+    NAME,
+    "What decides how much a missing bit adds?",
+    "A 1 can be rare or frequent, bits can be read as larger or smaller numbers (a 0 as a, a 1 as a + 1), and before "
+    "training the likeliest answer can be 0, 5 or 10. We trained ten networks on each of the 27 combinations.",
+    rules.CROSSED,
+)

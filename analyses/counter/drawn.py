@@ -49,14 +49,14 @@ GATE_ACTIVITY = Question(
 
 def draw_bit_effects(table: pd.DataFrame) -> DataFigure:
     """Draw what each bit does by step."""
-    shown = common.drawn(table)
+    shown = common.drawn(table, rules.BIT_EFFECTS[0])
     return common.picture(
         lambda: _lines_of_roles(shown),
         name="bit_effects",
         title="What one more bit does to the answer",
         alt=medians_in_words(shown[shown["metric"].isin(["effect", "effect_sd"])]),
         caption="Medians of the mean change, over all strings that can precede the bit; bars are one standard "
-        "deviation over these. A counter of ones adds one on a 1 and nothing on a 0.",
+        f"deviation over these. A counter of ones adds one on a 1 and nothing on a 0. {common.BEST_HEAD}",
         data=common.medians(shown[shown["step"].notna()], ["role", "metric", "at", "step"]),
     )
 
@@ -129,15 +129,16 @@ DIRECTIONS = Question(
 
 def draw_steering(table: pd.DataFrame) -> DataFigure:
     """Draw what pushes along the encoding slope do."""
-    drawn = only(table, metric="dose_response", kind="linear").reset_index(drop=True)
+    drawn = common.drawn(table, rules.STEERING[0])
+    drawn = only(drawn, metric="dose_response", kind="linear").reset_index(drop=True)
     ends = drawn[drawn["at"].isin([drawn["at"].min(), drawn["at"].max()])]
     return common.picture(
-        lambda: steering.draw(table),
+        lambda: steering.draw(drawn),
         name="dose_response",
         title="How far the answer follows a push",
         alt=medians_in_words(ends),
         caption="After seven bits, along the encoding slope Cov(s, n) / Var(n). Lines are medians of the mean "
-        "change, bands 95 % intervals. Dotted: as far as the state was pushed.",
+        f"change, bands 95 % intervals. Dotted: as far as the state was pushed. {common.BEST_HEAD}",
         data=drawn,
     )
 
@@ -195,14 +196,15 @@ REDUCED_MODELS = Question(
 
 def draw_erasure(table: pd.DataFrame) -> DataFigure:
     """Draw what is left of the answers."""
-    drawn = table[table["metric"].isin(erasure.COLUMNS)].reset_index(drop=True)
+    drawn = common.drawn(table, rules.ERASURE[0])
+    drawn = drawn[drawn["metric"].isin(erasure.COLUMNS)].reset_index(drop=True)
     return common.picture(
         lambda: erasure.draw(drawn),
         name="erasure",
         title="How good the answer is without the count",
         alt=medians_in_words(drawn),
         caption="The share of right answers, by what was erased: fitted on half of the prefixes, scored on the "
-        "others. With the whole state erased, the best answer uses only the later bits.",
+        f"others. With the whole state erased, the best answer uses only the later bits. {common.BEST_HEAD}",
         data=drawn,
     )
 

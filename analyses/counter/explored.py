@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from analyses.counter import common
+from models.counter import answer
 from models.fitted_head import FittedHead
 from models.populations import SECOND_JUDGED
 from probe.evidence.measurements import Network
@@ -23,9 +24,11 @@ PROGRAMS = (
     ExplorerProgram("balance", LENGTH / 2, {"0": -0.5, "1": 0.5}, f"{LENGTH / 2:g}, and a half more or less"),
 )
 COUNTER, FITTED, PLANTED_ONES = "Trained counter", "Untrained, head fitted", "Planted ones-counter"
+BOTH_ENDS = "Trained on both ends"
 EVERY_STEP, RECIPE = "Asked after every step", "every-step"
-#: What is drawn beside each other: trained, before its training, written by hand.
+#: What is drawn beside each other: trained, before its training, written by hand; and where each stands, by role.
 BESIDE = (COUNTER, FITTED, PLANTED_ONES)
+PLACES = {"trained": 0, "fitted head": 1, "planted": 2}
 #: Any strings serve: six ones in ten bits, three in six bits, and none.
 EXAMPLE, SIX, NONE = "0110101101", "011010", "0000000000"
 AFTER = 6
@@ -107,20 +110,41 @@ def _chosen(drifts: pd.Series) -> list[Shown]:
     counters = drifts[[f"{SECOND_JUDGED.recipe}/seed-{seed}" for seed in SECOND_JUDGED.seeds]]
     others = drifts[drifts.index.str.startswith(f"{RECIPE}/")]
     seeds = [int(common.middle(each).rpartition("-")[2]) for each in (counters, others)]
-    shown = f"{SECOND_JUDGED.recipe}/seed-{seeds[0]}/fitted head"
-    trained, *controls = common.with_controls(SECOND_JUDGED.recipe, seeds[0], fit=[shown])
-    (fitted,) = (one for one in controls if one.name == shown)
+    trained, *_ = common.with_controls(SECOND_JUDGED.recipe, seeds[0], fit=False)
+    fitted = common.fitted_head(trained.name)
     (planted,), (every,) = common.planted_networks(["ones"]), common.of_recipe(RECIPE, [seeds[1]])
+    ends = both_ends(counters)
     said = "Of {} such networks it has the median drift: a missing bit shifts its answer by {:.2f} on average."
     own, drift = (float(drifts[one.name]) for one in (trained, every))
     head = "The network before training, with a head fitted to the count, a number; its answer is the nearest count."
+    own_ends = float(drifts[ends.name])
+    saw = f"It saw ten zeros and ten ones in training, and reads both right. Drift {own_ends:.2f}."
     asked = f"Trained to say the count after every bit. {said.format(len(others), drift)}"
     return [
         (trained, COUNTER, said.format(len(counters), own), own, None),
         (fitted, FITTED, head, None, []),
         (planted, PLANTED_ONES, "Written by hand: one cell counts the ones, however long the string.", None, []),
         (every, EVERY_STEP, asked, drift, [*range(1, CLASSES)]),
+        (ends, BOTH_ENDS, saw, own_ends, None),
     ]
+
+
+def both_ends(drifts: pd.Series) -> Network:
+    """Return the network of median drift among those that saw ten zeros and ten ones and read both right.
+
+    Args:
+        drifts: by the name of each counter, RECIPE/seed-N.
+    """
+    ends, right = common.STRINGS[[0, -1]], [0, LENGTH]
+    rows = {0, len(common.STRINGS) - 1}
+    recipe, seeds = SECOND_JUDGED.recipe, [int(name.rpartition("-")[2]) for name in drifts.index]
+    with torch.no_grad():
+        able = {
+            one.name: one
+            for one in common.of_recipe(recipe, seeds)
+            if rows <= set(one.train) and answer(one.model(ends)).tolist() == right
+        }
+    return able[common.middle(drifts[[*able]])]
 
 
 def _drifting(drift: float) -> ExplorerProgram:

@@ -16,7 +16,7 @@ from probe.questions.question import Question
 
 def figures(table: pd.DataFrame) -> list[DataFigure]:
     """Draw the gates' shares, and how long what was written lasts."""
-    drawn = common.drawn(table)
+    drawn = common.drawn(table, rules.GATE_SHARES[1])
     return [_entering(only(drawn, metric="gate_share")), _lasting(drawn)]
 
 
@@ -33,7 +33,7 @@ def _entering(shares: pd.DataFrame) -> DataFigure:
         title="Which way a 1 gets in",
         alt=f"Dots, one a network. Median shares of trained networks: {', '.join(said)}.",
         caption="Each subset of the gates is shown the 1. A share is what each adds to the change in the answer. The "
-        f"lines are the rules' {rules.GATE}.",
+        f"lines are the rules' {rules.GATE}. {common.BEST_HEAD}",
         data=shares[["role", "network", "pair", "signal", "value"]],
     )
 

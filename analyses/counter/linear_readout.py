@@ -15,7 +15,8 @@ from probe.questions.states import linear_readout
 
 def figures(table: pd.DataFrame) -> DataFigure:
     """Draw how well the count is read by step, beside the controls."""
-    drawn = table[(table["metric"] == "r_squared") & (table["signal"] == Signal.CELL_STATE)].reset_index(drop=True)
+    drawn = common.drawn(table, rules.LINEAR_READOUT[0])
+    drawn = drawn[(drawn["metric"] == "r_squared") & (drawn["signal"] == Signal.CELL_STATE)].reset_index(drop=True)
     last = medians_in_words(drawn[drawn["step"] == drawn["step"].max()])
     return common.picture(
         lambda: linear_readout.draw(drawn, ax=new_figure(height=3.2)[1][0, 0]),

@@ -6,10 +6,10 @@ import torch
 
 from analyses.counter import common, rules
 from probe.methods.abstraction.quantised import METRICS
-from probe.questions.answers import other_lengths
+from probe.questions.answers import inputs, memory, other_lengths
 from probe.questions.interventions import class_means, routes, unit_shares
 from probe.questions.question import Question
-from probe.questions.states import dynamics, quantised_states, single_units
+from probe.questions.states import dynamics, noise_margin, quantised_states, single_units
 
 SINGLE_UNITS = Question(
     "single_units",
@@ -88,7 +88,42 @@ DYNAMICS = Question(
     text="We read one more bit, and ask how far it moves the answer. If a 0 hardly moves it, that alone is no sign "
     "of counting: perhaps no bit does.",
 )
+INPUTS = Question(
+    "inputs",
+    "What does each bit contribute?",
+    inputs.measure,
+    roles=common.ANSWERING,
+    text="We flip one bit, run the rest, and compare the last answers. A network that is always right moves by one.",
+)
+MEMORY = Question(
+    "memory",
+    "How long does the count last?",
+    memory.measure,
+    roles=common.ANSWERING,
+    text="We set the whole state back to the initial one after a bit, let the network read the rest, and compare its "
+    "answers with those of the undisturbed run.",
+)
+NOISE_MARGIN = Question(
+    "noise_margin",
+    "Is the count held with a margin?",
+    noise_margin.measure,
+    roles=common.ANSWERING,
+    settings={"dose": 0.1, "draws": 32},
+    rules=rules.NOISE_MARGIN,
+    text="We add Gaussian noise, a tenth of its own deviation, to every number of the state after every step.",
+)
 
-QUESTIONS = (SINGLE_UNITS, CLASS_MEANS, UNIT_SHARES, ROUTES, OTHER_LENGTHS, QUANTISED_STATES, DYNAMICS)
+QUESTIONS = (
+    SINGLE_UNITS,
+    CLASS_MEANS,
+    UNIT_SHARES,
+    ROUTES,
+    OTHER_LENGTHS,
+    QUANTISED_STATES,
+    DYNAMICS,
+    INPUTS,
+    MEMORY,
+    NOISE_MARGIN,
+)
 #: Of the fresh networks.
 FRESH = (FEW_STATES,)

@@ -96,16 +96,16 @@ def _numbers(table: np.ndarray, weight: np.ndarray) -> Iterator[tuple[str, float
 
 def figures(table: pd.DataFrame) -> DataFigure:
     """Draw how many cells carry a count."""
-    drawn = common.drawn(table[table["metric"].isin([*SPREADS, "relay_index"])])
+    drawn = common.drawn(table[table["metric"].isin([*SPREADS, "relay_index"])], rules.RELAY[2])
     wide = drawn.pivot(index=["role", "network", "pair"], columns="metric", values="value").reset_index()
     return common.picture(
         lambda: _draw(wide),
         name="relay",
-        title="How many cells carry a count, in one string and in all of them",
+        title="Cells at work, in one string and in all of them",
         alt=f"Markers, one a network. {medians_in_words(drawn)}",
-        caption="We flip the fifth bit and divide the change in the answer among the cells. Solid line: the same "
-        f"cells carry every count. Above the dotted line, a ratio of {rules.SAME:g}, cells take over from each "
-        "other.",
+        caption="We flip the fifth bit and divide the change among the cells. On the line all strings "
+        f"use the same cells; above the dotted line, {rules.SAME:g} times as many in all, they take turns. "
+        f"{common.BEST_HEAD}",
         data=wide,
     )
 
@@ -121,8 +121,8 @@ def _draw(wide: pd.DataFrame) -> Axes:
     ax.plot(ends / rules.SAME, ends, color="black", linewidth=1, linestyle=":", zorder=0)
     ax.set_xlim(*ends)
     ax.set_ylim(*ends)
-    ax.set_xlabel("as how many equal cells carry a count\nin one pair")
-    ax.set_ylabel("and in all pairs together")
+    ax.set_xlabel("cells at work in one string")
+    ax.set_ylabel("cells at work in all strings")
     legend_above(ax)
     return ax
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from analyses.counter.one_cell import BOUNDS
 from probe import Finding
-from probe.evidence.measurements import only
+from probe.evidence.measurements import FITTED_HEADS, only
 from probe.report import Section
 from probe.studies.pages.sections import Contents, Told
 from reports.claims import claims_of
@@ -58,6 +58,10 @@ def _recovers_by_half(finding: Finding) -> bool:
     return HALF[0] <= kept[TRAINED] <= HALF[1] and bool((kept.drop(TRAINED) > KEPT).all())
 
 
+def _start_lowers(finding: Finding) -> bool:
+    return float(only(finding.measurements, metric="start_rise")["value"].median()) < 0
+
+
 def _more_is_not_learned(finding: Finding) -> bool:
     verdicts = list(finding.figures[0].data["verdict"])
     return verdicts.count("not specific") > verdicts.count("established")
@@ -66,7 +70,7 @@ def _more_is_not_learned(finding: Finding) -> bool:
 #: The pages behind the first one, in the order of the story.
 PAGES = {
     "units.html": Contents(
-        "Is the count in one cell?",
+        "Does one cell count?",
         "The tests below say in which networks, and how far.",
         {
             "one_cell": Told(
@@ -88,16 +92,14 @@ PAGES = {
         {
             "programs": Told("None of four programs matches it at all lengths", {}, _no_program_everywhere),
             "inputs": Told("Flip any bit, and the last answer moves by one, trained or not", {}, _each_bit_counts),
-            "memory": Told("Only trained networks recover from a reset, and by half", {}, _recovers_by_half),
-            "base_rate": Told(
-                "The more 1s in training, the more a missing bit adds",
-                {"29e": "established", "29g": "established"},
+            "memory": Told(
+                "What looks like recovery from a reset is the answer to a shorter string", {}, _recovers_by_half
             ),
         },
-        ("reduced_models", "accuracy", "drift_law", "other_lengths", "offset_law", "training_signal"),
+        ("reduced_models", "accuracy", "labels", "drift_law", "other_lengths", "offset_law", "training_signal"),
     ),
     "interventions.html": Contents(
-        "What does the answer follow?",
+        "What moves it?",
         "The tests below say what moves it, and how far.",
         {
             "directions": Told("It does not follow the direction of a least-squares probe", {"II.8": "refuted"}),
@@ -119,12 +121,27 @@ PAGES = {
         },
         ("routes", "quantised_states", "few_states", "dynamics"),
     ),
+    "training.html": Contents(
+        "What decides how much a missing bit adds?",
+        "The tests below vary one thing at a time.",
+        {
+            "crossed": Told(
+                "Frequent ones and large numbers both raise it; a head that starts high lowers it a little",
+                {"30a": "established", "30b": "established", "30c": "refuted"},
+                _start_lowers,
+            ),
+            "base_rate": Told(
+                "The more 1s in training, the more a missing bit adds",
+                {"29e": "established", "29g": "established"},
+            ),
+        },
+    ),
     HOW: Contents(
         "How do we know?",
         "We wrote down a rule for every claim before we trained the networks that it judges, and compared "
         "most claims with the best control that we could find.",
         {
-            "verdicts": Told("More claims also hold for random weights than need training", {}, _more_is_not_learned),
+            "verdicts": Told("Most of what holds after training holds before it", {}, _more_is_not_learned),
             "linear_readout": Told("A probe reads the count, trained or not", {"II.2": "not specific"}),
             "noise_margin": Told("The count withstands noise, trained or not", {"II.5b": "not specific"}),
         },
@@ -145,10 +162,20 @@ def _cells(found: Mapping[str, Finding]) -> str | None:
 def _drift(found: Mapping[str, Finding]) -> str | None:
     drift = float(only(found["other_lengths"].measurements, metric="drift", role=TRAINED)["value"].median())
     said = (
-        f"The ones, at ten bits; in shorter strings each missing bit adds {drift:.1f}. Counting ones would add "
+        f"The ones, at ten bits; at six to nine bits each missing bit adds {drift:.1f}. Counting ones would add "
         "nothing; taking zeros off ten would add 1."
     )
     return said if drift > HALF[1] else None
+
+
+def _both(found: Mapping[str, Finding]) -> str:
+    rows = found["crossed"].measurements
+    labels, numbers = (only(rows, metric=f"{one}_rise")["value"].median() for one in ("labels", "numbers"))
+    return (
+        "How frequent ones are, and how large the numbers are that the bits are read as. From rare to frequent ones "
+        f"a missing bit adds {labels:.2f} more, from small to large numbers {numbers:.2f} (medians). Neither alone "
+        "foretells it."
+    )
 
 
 #: By page the answer to its title, which verdicts it rests on, and how it is said; None where numbers do not bear it.
@@ -156,17 +183,69 @@ Said = Callable[[Mapping[str, Finding]], str | None]
 ANSWERS: dict[str, tuple[dict[str, str], Said]] = {
     "units.html": ({"27a": "refuted", "27b": "refuted", "27c": "refuted", "25a": "refuted"}, _cells),
     "lengths.html": ({"II.17a": "refuted"}, _drift),
+    "training.html": (dict.fromkeys(("30a", "30b"), "established"), _both),
     "interventions.html": (
         {"II.8": "refuted", "II.9": "not specific", "II.1d": "refuted"},
         lambda _: (
-            "The whole state, and two directions in it found by search; random networks with a fitted "
-            "head have two as well. No single cell, nor a least-squares probe's direction."
+            "The whole state, and two directions in it found by search. Random networks with a fitted head have two "
+            "as well. No single cell, nor a least-squares probe's direction."
         ),
     ),
     "mechanism.html": (
         {"II.15b": "not specific", "II.7a": "not specific"},
         lambda _: f"The candidate writes it into the cells, and the cells carry the sum forward. {UNTRAINED_TOO}",
     ),
+}
+
+
+def _law(found: Mapping[str, Finding]) -> str:
+    verdicts = {claim.rule.key: claim.verdict for claim in found["crossed"].claims}
+    fate = {"established": "holds", "refuted": "fails"}.get(verdicts["30d"], "is undecided")
+    alone = sum(verdicts[key] == "established" for key in ("30e", "30f", "30g", "30h"))
+    return (
+        f"A law of all three {fate} by its rule: {found['crossed'].notes['law']} Of four accounts by one thing alone "
+        f"{alone or 'none'} holds."
+    )
+
+
+def _flips(found: Mapping[str, Finding]) -> str:
+    effects = only(found["inputs"].measurements, metric="effect_at_step")
+    medians = effects.groupby(["role", "step"])["value"].median()
+    trained, head = medians[TRAINED], medians["fitted head"]
+    return (
+        f"Bit by bit the answer moves by {trained.min():.2f} to {trained.max():.2f} in trained networks and by "
+        f"{head.min():.2f} to {head.max():.2f} with a least-squares head on random weights (medians)."
+    )
+
+
+def _reset(found: Mapping[str, Finding]) -> str:
+    kept = only(found["memory"].measurements, metric="kept_at_end").groupby("role")["value"].median()
+    offsets = only(found["other_lengths"].measurements, metric="mean_excess", role=TRAINED)
+    high = offsets.groupby("at")["value"].median()
+    heads = kept[[*FITTED_HEADS]]
+    if min(high[9], high[6]) < MORE:
+        return ""
+    return (
+        "Such a run is the run on the bits that are left. Trained networks answer too high to these: by "
+        f"{high[9]:.2f} to the last nine, by {high[6]:.2f} to the last six (medians). So of the change at once "
+        f"{kept[TRAINED]:.2f} is left at the end, with heads on random weights {heads.min():.2f} to "
+        f"{heads.max():.2f}."
+    )
+
+
+def _withstands(found: Mapping[str, Finding]) -> str:
+    rows = only(found["noise_margin"].measurements, metric="noisy_accuracy").groupby("role")["value"].median()
+    best = rows[[*FITTED_HEADS]].max()
+    return f"Then {rows[TRAINED]:.1%} of the answers are right, with the best head on random weights {best:.1%}."
+
+
+#: By question what its section says with numbers.
+SAID: dict[str, Callable[[Mapping[str, Finding]], str]] = {
+    "one_cell": lambda found: found["pictures"].notes["every_step"],
+    "crossed": _law,
+    "inputs": _flips,
+    "memory": _reset,
+    "noise_margin": _withstands,
 }
 
 
@@ -182,5 +261,6 @@ def pages(found: Mapping[str, Finding], behind: Sequence[Section]) -> dict[str, 
     for name, page in PAGES.items():
         rests_on, said = ANSWERS.get(name, ({}, lambda _: None))
         holds = all(verdicts[key] == verdict for key, verdict in rests_on.items())
-        told[name] = replace(page, lead=(said(found) if holds else None) or page.lead)
+        parts = {one: replace(each, said=SAID[one](found) if one in SAID else "") for one, each in page.told.items()}
+        told[name] = replace(page, lead=(said(found) if holds else None) or page.lead, told=parts)
     return told | {HOW: replace(told[HOW], after=behind)}

@@ -18,8 +18,10 @@ from analyses.counter import (
     accuracy,
     base_rate,
     common,
+    crossed,
     drawn,
     explored,
+    labels,
     over_training,
     pictures,
     plain,
@@ -32,6 +34,7 @@ from analyses.counter import (
 from models import planted, zoo
 from models.populations import (
     BASE_RATE,
+    CROSSED,
     EXPLORING,
     FEW,
     FIRST,
@@ -135,13 +138,19 @@ def widths() -> Study:
     return _study(networks, questions(("accuracy", "other_lengths", "one_cell", width.NAME)))
 
 
+def crossings() -> Study:
+    """Return the study of counters in which base rate, numbers read and start are crossed."""
+    networks = [network for each in CROSSED for network in common.of_recipe(each.recipe, each.seeds)]
+    return _study(networks, questions([base_rate.NAME]))
+
+
 def is_whole(population: Population) -> bool:
     """Return whether all networks of a population are committed: a part of one would be a choice."""
     return set(population.seeds) <= set(zoo.committed_seeds(population.recipe))
 
 
 #: What is told with the questions, across populations.
-ACROSS = (*(one.ACROSS for one in (base_rate, training_signal, over_training, width, verdicts)),)
+ACROSS = (*(one.ACROSS for one in (labels, base_rate, crossed, training_signal, over_training, width, verdicts)),)
 #: What CI measures again each time: a counter with what is measured beside it, a planted count, a planted count that
 #: nothing reads, an answer after every step, another code of bits, and counters on their way through training.
 PANEL = {
@@ -151,17 +160,22 @@ PANEL = {
     "fresh": (f"counter/seed-{FRESH.seeds[0]}", "planted/drift-0.5"),
     "rates": (f"{BASE_RATE[0].recipe}/seed-{BASE_RATE[0].seeds[0]}",),
     "widths": (),
+    "crossings": (
+        f"{CROSSED[0].recipe}/seed-{CROSSED[0].seeds[0]}",
+        f"{CROSSED[-1].recipe}/seed-{CROSSED[-1].seeds[0]}",
+    ),
 }
 #: How each control is made, with a version that is raised where it changes.
 FITS = {
     "own initialisation": "models.training.initialise 1",
     "scaled head": "scaled 1",
+    "no law": "mean of the other medians 1",
     STRONGEST: "least squares 1, ridge 1, noise 1, scores 1, scaled 1",
 }
 #: By the name of the file of what was measured. Those that take `fit` have heads, which take a second and more to fit
 #: to each network: they can be made with some of them fitted.
 STUDIES: dict[str, Callable[..., Study]] = {
-    each.__name__: each for each in (judged, recipes, training, fresh, rates, widths)
+    each.__name__: each for each in (judged, recipes, training, fresh, rates, widths, crossings)
 }
 
 
@@ -223,10 +237,14 @@ def each(names: Sequence[str]) -> Iterator[tuple[str, Finding]]:
     compared, stopped = recipes().tables(FOLDER / "recipes.csv.xz"), training().tables(FOLDER / "training.csv.xz")
     rated = rates(fit=False).tables(FOLDER / "rates.csv.xz")
     for find in (
+        partial(labels.find, by_name.values()),
         partial(training_signal.find, compared),
         partial(over_training.find, stopped),
         lambda: width.find(widths().tables(FOLDER / "widths.csv.xz")),
         partial(base_rate.find, rated, compared, family=rules.LAST_FAMILY),
+        lambda: crossed.find(
+            crossings().tables(FOLDER / "crossings.csv.xz")[base_rate.NAME], family=rules.CROSSED_FAMILY
+        ),
         partial(verdicts.find, found),
         partial(pictures.find, by_name, tables, compared),
     ):
@@ -272,7 +290,10 @@ def write(folder: Path, out: Path) -> list[Path]:
         up=UP,
         picture=PICTURE,
     )
-    text = claims.as_json({name: found[name] for name in found if found[name].claims}, *kept, fits=FITS)
+    misread = labels.by_count(found[labels.NAME].measurements)
+    text = claims.as_json(
+        {name: found[name] for name in found if found[name].claims}, *kept, fits=FITS, more={"misread": misread}
+    )
     paths = [write_atomically(out / "findings.json", text)]
     paths.append(write_atomically(out / PICTURE, (folder / pictures.NAME / "figures" / SHOWN).read_bytes()))
     return [*paths, *(page.write(out / name) for name, page in built.items())]
@@ -283,6 +304,7 @@ def _how_judged() -> str:
     second, fresh, rated = (one.seeds for one in (SECOND_JUDGED, FRESH, BASE_RATE[0]))
     risk_fresh = 0.05 * len(rules.FRESH) / rules.FRESH_FAMILY
     risk_rated = 0.05 * len(rules.BASE_RATE) / rules.LAST_FAMILY
+    risk_crossed = 0.05 * len(rules.CROSSED) / rules.CROSSED_FAMILY
     return (
         "Values are medians over networks, or shares of them. "
         "The rules were committed before the networks that they are judged on were trained "
@@ -293,10 +315,12 @@ def _how_judged() -> str:
         f"23a and 23b are of the first judgement, of {rules.RECIPES_FAMILY} verdicts, on seeds from 1000 on; "
         "T1 is about seeds from 3000 on. "
         f"{_keys(rules.FRESH)} are about seeds from {fresh[0]} on, "
-        f"and {_keys(rules.BASE_RATE)} about seeds from {rated[0]} on, "
+        f"{_keys(rules.BASE_RATE)} about seeds from {rated[0]} on, "
+        f"and {_keys(rules.CROSSED)} about seeds from {CROSSED[0].seeds[0]} on, "
         "and their verdicts are decided together with all before them. "
         "So the risk that any is wrong is one in twenty for seeds from 1000 on and again for those from 2000 on, "
-        f"{risk_fresh:.1%} for seeds from {fresh[0]} on and {risk_rated:.1%} for the last."
+        f"{risk_fresh:.1%} for seeds from {fresh[0]} on, {risk_rated:.1%} for those from {rated[0]} on and "
+        f"{risk_crossed:.1%} for the last."
     )
 
 

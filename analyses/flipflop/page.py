@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from analyses.flipflop.networks import BITS, CALLED, NAMES, SEARCH, STEPS, inputs, subjects
 from analyses.flipflop.rules import NETWORKS
@@ -27,8 +26,7 @@ from probe.methods import fixed_points
 from probe.methods.causal.directions import joint_directions
 from probe.methods.causal.pairs import Pairs, along_coordinate
 from probe.methods.causal.patched_states import later_states
-from probe.plots.legends import entries, figure_legend, legend_above
-from probe.plots.networks import draw_role_lines
+from probe.plots.legends import figure_legend, legend_above
 from probe.plots.spaces import draw_cube, draw_fixed_points, seen
 from probe.plots.style import GREY, new_figure, role_style, style
 from probe.questions.states import stable_answers
@@ -40,6 +38,10 @@ from probe.subjects.subject import Subject
 #: The picture that is shown with a link to a page, beside it.
 PICTURE = "picture.png"
 TITLE = "How do recurrent networks hold three bits?"
+TASK = (
+    "Pulses of 1 or \N{MINUS SIGN}1 come now and then on three channels, and after every step a network answers the "
+    "sign of each channel's last pulse."
+)
 ABOUT = (
     f"We committed the rules but F7 before we trained these networks, with seeds from {SEEDS[0]} on. The controls "
     "are the same networks before their training, with a fitted head where we ask for answers. We test with rarer "
@@ -96,7 +98,7 @@ def build(findings: Mapping[str, Asked]) -> Page:
     asked = findings["stable_answers"]
     holds = all(one.claims[0].verdict == "established" for one in asked.values())
     first = next(iter(asked.values()))
-    lead = f"{first.claims[0].rule.on_page if holds else first.title}."
+    lead = f"{first.claims[0].rule.on_page}. {TASK}" if holds else TASK
     sections = [
         *(section(question, one) for question, one in findings.items()),
         explored(),
@@ -192,11 +194,10 @@ def explorer() -> Explorer:
 def with_figures(findings: Mapping[str, Finding]) -> Iterator[tuple[str, Finding]]:
     """Yield findings, by cell and question, with the page's figures, which stand with the cell that is shown."""
     group = shown()
-    single = {name.partition("-")[0]: one for name, one in findings.items() if name.endswith("single_answers")}
     drawn: dict[str, tuple[Callable[[Group], DataFigure], ...]] = {
         f"{CELL}-step_answers": (task,),
         f"{CELL}-stable_answers": (flows,),
-        f"{CELL}-single_answers": (interchange, lambda _: after(single)),
+        f"{CELL}-single_answers": (interchange,),
     }
     for name, one in findings.items():
         yield name, replace(one, figures=tuple(draw(group) for draw in drawn.get(name, ())))
@@ -316,45 +317,6 @@ def interchange(group: Group) -> DataFigure:
         caption=f"{THIS_ONE[:1].upper()}{THIS_ONE[1:]}. At the dotted line we put in the coordinate of {NAMES[BIT]} "
         "of another sequence, whose three bits are all opposite.",
     )
-
-
-def after(findings: Mapping[str, Finding]) -> DataFigure:
-    """Draw by steps since the interchange how many answers follow the bit that was put in, of each cell."""
-    frame = pd.concat([following(one.measurements).assign(cell=CALLED[cell]) for cell, one in findings.items()])
-    keys = ["cell", "role", "steps since"]
-    medians = frame.groupby(keys, sort=False)["value"].median().rename("median share").reset_index()
-
-    def draw() -> Figure:
-        figure, axes = new_figure(1, len(findings), height=2.0, sharex=True, sharey=True)
-        for ax, cell in zip(axes[:, 0], findings, strict=True):
-            legend = draw_role_lines(frame[frame["cell"] == CALLED[cell]], ax=ax, at="steps since").get_legend()
-            if legend is not None:
-                legend.remove()
-            ax.set_title(CALLED[cell])
-        axes[-1, 0].set(ylim=(0, 1.05), xlabel="steps since")
-        axes[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.supylabel("share that follow the bit", fontsize="medium")
-        figure_legend(figure, *entries(axes[0, 0]))
-        return figure
-
-    last = medians[medians["steps since"] == medians["steps since"].max()]
-    ends = [f"{cell}, {role}, {share:.2f}" for cell, role, _, share in last.itertuples(index=False)]
-    return _picture(
-        draw,
-        name="after",
-        title="How long a bit lasts",
-        alt=f"Medians over networks after {last['steps since'].iloc[0]:g} steps: {'; '.join(ends)}.",
-        caption="How many answers follow the bit that we put in, up to its next pulse. Lines are medians over "
-        "networks, with their 95 % intervals.",
-        data=medians,
-    )
-
-
-def following(table: pd.DataFrame) -> pd.DataFrame:
-    """Return of each network and number of steps since the interchange the share that follows, over three bits."""
-    rows = only(table, metric="followed_after").rename(columns={"at": "steps since"}).astype({"n": float})
-    sums = rows.assign(value=rows["value"] * rows["n"]).groupby(["role", "network", "steps since"], sort=False)
-    return (sums["value"].sum() / sums["n"].sum()).rename("value").reset_index()
 
 
 def _picture(draw: Callable[[], Figure], **words: Any) -> DataFigure:

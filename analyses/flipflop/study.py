@@ -26,15 +26,6 @@ VERSION = 1
 ANSWERING = ("trained", "fitted head")
 QUESTIONS = (
     Question(
-        "step_answers",
-        "After every step, are all three answers right?",
-        answers.measure_steps,
-        roles=ANSWERING,
-        rules=RULES[:1],
-        text="Pulses of 1 or \N{MINUS SIGN}1 come now and then on three channels. After every step a network gives "
-        "the sign of each channel's last pulse.",
-    ),
-    Question(
         "stable_answers",
         "Where does the state rest when no pulse comes?",
         stable_answers.measure,
@@ -44,6 +35,14 @@ QUESTIONS = (
         text="A fixed point is a state that does not change while no pulse comes. It is stable if the network "
         "returns to it from nearby, and a saddle if the state moves away along some directions. The axes of the "
         "picture are the directions along which the states hold the bits.",
+    ),
+    Question(
+        "step_answers",
+        "After every step, are all three answers right?",
+        answers.measure_steps,
+        roles=ANSWERING,
+        rules=RULES[:1],
+        text="An answer is wrong where its sign is not that of its channel's last pulse.",
     ),
     Question(
         "single_answers",

@@ -89,7 +89,7 @@ function drawing(data: Data, state: State, place: number, outcome: Outcome, befo
 }
 
 /** Return what a run answers after each step: a class, or the one number. */
-function answersOf(run: Run, network: Network): number[] | null {
+export function answersOf(run: Run, network: Network): number[] | null {
   const { softmax, scores } = network.embedded;
   if (!softmax && scores !== 1) return null;
   return Array.from({ length: run.steps }, (_, step) => {

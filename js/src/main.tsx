@@ -2,6 +2,7 @@ import { render } from "preact";
 import { Above, type Words } from "./above";
 import { type Drawn, drawnOf, isDrawn, placesOf } from "./drawn";
 import { type Outcome, outcomeOf } from "./outcome";
+import { trace } from "./paths";
 import { pythonOf } from "./python";
 import { initial } from "./start";
 import { type Data, fromHash, type State, toHash } from "./state";
@@ -37,6 +38,7 @@ function start(data: Data, place: Element, above: HTMLElement | null): void {
     const own = drawings[places.indexOf(state.network)];
     outcome = isDrawn(own) ? own.outcome : own;
     copied = null;
+    trace(data, state);
     draw();
   };
   const light = (step: number | null) => {

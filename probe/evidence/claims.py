@@ -472,12 +472,24 @@ def with_strongest(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
     rows = best_first[~beaten].sort_index()
     if all(control.role != STRONGEST for control in rule.controls):
         return rows
-    heads = best_first[best_first["role"].isin(FITTED_HEADS)]
-    # A pair that lacks a head has no strongest one: the others alone would be a weaker control.
-    whole = heads.groupby("pair")["role"].transform("nunique") == len(FITTED_HEADS)
-    best = heads[whole].drop_duplicates("pair")
+    best = strongest_heads(table, rule)
     names = [f"{name.rpartition('/')[0]}/{STRONGEST}" for name in best["network"]]
     return pd.concat([rows, best.assign(role=STRONGEST, network=names)], ignore_index=True)
+
+
+def strongest_heads(table: pd.DataFrame, rule: Rule) -> pd.DataFrame:
+    """Return of each pair the row of the fitted head that does best by a rule; none of a pair that lacks a head.
+
+    Args:
+        table: measurements of networks and of their fitted heads.
+        rule: the rule.
+    """
+    rows = of_rule(table, rule)
+    heads = rows[rows["role"].isin(FITTED_HEADS)]
+    best_first = heads.sort_values("value", ascending=math.isfinite(rule.established_if.high), kind="stable")
+    # A pair that lacks a head has no strongest one: the others alone would be a weaker control.
+    whole = best_first.groupby("pair")["role"].transform("nunique") == len(FITTED_HEADS)
+    return best_first[whole].drop_duplicates("pair")
 
 
 def called(table: pd.DataFrame, role: str, best: str = "best") -> str:

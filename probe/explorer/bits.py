@@ -14,7 +14,9 @@ class ExplorerBits:
     """The sequence that an explorer of the page runs, to be clicked or typed, and what the network answers.
 
     Both have one state: what is changed here is changed there. Without scripts a sentence says the answer to the
-    example.
+    example. Figures of the page draw the sequence, too: of lines with the ids `run-K-frame` and `run-K-line`
+    (matplotlib: `artist.set_gid`) the second becomes what network K, counted from 0, answers after each step. The
+    first must be drawn before it and lead from step 1 and answer 0 to step 2 and answer 1.
 
     Args:
         whole: the explorer; the page has it in a section.

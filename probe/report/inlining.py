@@ -65,7 +65,7 @@ _PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+")
 _FONT_SIZE = re.compile(r"([\d.]+(?:px|pt|em|%)?)(?:/\S+)?\s")
 
 
-_STEP = re.compile(r"at-(\d+)(?:-.*)?")
+_STEP = re.compile(r"(at|run)-(\d+)(?:-.*)?")
 
 
 _LENGTH = re.compile(r"([\d.]+)\s*(pt|px|)")
@@ -78,7 +78,7 @@ def inline_svg(svg: str, *, prefix: str, title: str = "", alt: str = "", scale: 
     """Return an SVG rewritten to stand inside an HTML page.
 
     Args:
-        svg: the SVG's text. What has the id `at-K` or `at-K-name` gets the class `at-K`.
+        svg: the SVG's text. What has the id `at-K` or `at-K-name` gets the class `at-K`, and `run-K` alike.
         prefix: set before each id. Without it two figures on one page would share clip paths and markers.
         title: the picture's short name.
         alt: what the picture shows; empty where it only decorates.
@@ -205,7 +205,7 @@ class _Rewriter:
         step = _STEP.fullmatch(found.get("id", ""))
         found = {name: kept for name, value in found.items() if (kept := self._value(tag, name, value))}
         if step:
-            found["class"] = f"at-{step[1]}"
+            found["class"] = f"{step[1]}-{step[2]}"
         if tag == "svg":
             found.pop("id", None)
         return recolour(tag, found, place)

@@ -9,6 +9,8 @@ from html import unescape
 from probe.evidence import Claim
 
 VERDICT = re.compile(r'<span class="verdict[^>]*>.*?<bdi>([^<]*)</bdi>')
+#: What a cell without a number holds.
+NONE = "\N{EN DASH}"
 NAMES = "established|refuted|not specific|undecided"
 
 
@@ -44,7 +46,8 @@ def families(page: str) -> list[set[str]]:
     found: list[set[str]] = []
     for row in rows(page, "together"):
         one, other, *sizes = (cell.replace("\N{MINUS SIGN}", "-") for cell in row.values())
-        if max(abs(float(size)) for size in sizes) >= 0.8:
+        sizes.append("0")
+        if max(abs(float(size)) for size in sizes if size != NONE) >= 0.8:
             near = [own for own in found if own & {one, other}]
             found = [own for own in found if own not in near] + [{one, other}.union(*near)]
     return found

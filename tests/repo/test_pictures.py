@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analyses.counter import common
-from analyses.counter.pictures import cells, put_in, shown, space
-from models import planted
+from analyses.counter import common, explored, labels
+from analyses.counter.pictures import paths, put_in, shown, space
+from models import planted, zoo
+from models.counter import answer
 from probe.evidence.measurements import Network
 from probe.plots.style import style
 
@@ -23,7 +24,7 @@ def test_a_planted_cell_moves_the_answer_alone_and_its_mean_is_the_count() -> No
         group["own initialisation"],
         group["trained"],
     ]
-    three = shown.Three(*common.subjects(own), best={"planted": 0, "own initialisation": 1, "trained": 2})
+    three = shown.Three(*common.subjects([*own, group["fitted head"]]))
     table = put_in.answered(three.planted).pivot_table(index="count", columns="put in", values="answered")
     for moves in (put_in.WHOLE, "unit 0"):
         assert table.pop(moves).to_numpy() == pytest.approx(np.arange(put_in.BITS + 1), abs=1e-4)
@@ -31,10 +32,6 @@ def test_a_planted_cell_moves_the_answer_alone_and_its_mean_is_the_count() -> No
     rotated = common.subjects([Network("planted/rotated", "planted", planted.rotated_counter())])[0]
     wide = put_in.answered(rotated).pivot_table(index="count", columns="put in", values="answered")
     assert np.ptp(wide.drop(columns=put_in.WHOLE).to_numpy(), axis=0).max() < 4
-    lines, trained = cells.told(three, three.planted, 0), cells.told(three, three.trained, 2)
-    assert len(lines) == sum(bits + 1 for bits in range(1, 11))
-    assert lines["said"].to_numpy() == pytest.approx(lines["ones"], abs=1e-6)
-    assert trained.groupby("ones")["said"].agg(np.ptp).max() > 0.1
     data, _ = space.lattice(three.cells(three.trained))
     last = data[data["bits"] == 10]
     assert (len(data), np.cov(last["ones"], last["x"])[0, 1] > 0) == (66, True)
@@ -42,3 +39,51 @@ def test_a_planted_cell_moves_the_answer_alone_and_its_mean_is_the_count() -> No
         svg = space.staircase(three).svg
     assert all(f'id="at-{step}-' in svg for step in range(1, 11))
     assert len(svg.encode()) <= space.BYTES
+
+
+def test_the_first_figure_shows_what_a_network_says_after_every_bit() -> None:
+    """A counter counts up and a countdown takes zeros off, as far as they are planted to; a fitted head counts, too.
+
+    The example's line is what the network answers, and a page's script finds it, with the scale, by its id.
+    """
+    group = common.with_controls("counter", 2000, fit=["counter/seed-2000/fitted head"])[:3]
+    wanted = {"ones": (0, 1), "zeros": (-1, 0), "drift-0.5": (-0.5, 0.5)}
+    for name, moved in wanted.items():
+        (subject,) = common.subjects(common.planted_networks([name]))
+        told = paths.Paths.of(subject)
+        assert told.moves() == pytest.approx(moved, abs=0.01)
+        assert told.given[:, 10].tolist() == common.COUNTS[:, -1].tolist()
+        assert told.expected[int("0110101101", 2)] == pytest.approx(
+            [10 * -moved[0] + sum(moved[int(bit)] for bit in "0110101101"[:read]) for read in range(11)], abs=0.05
+        )
+    trained, own, fitted = common.subjects(group)
+    (planted_ones,) = common.subjects(common.planted_networks(["ones"]))
+    three = shown.Three(planted_ones, own, trained, fitted)
+    titles = [one.title.partition(": ")[2] for one in paths.hero(three)]
+    assert titles == ["counts up", "counts up", "takes zeros off"]
+    with style():
+        for place, one in zip((2, 1, 0), paths.hero(three), strict=True):
+            assert one.svg.index(f'id="run-{place}-frame"') < one.svg.index(f'id="run-{place}-line"')
+            assert one.data[one.data["strings"] == explored.EXAMPLE]["answer"].iloc[-1] == 6
+
+
+def test_the_page_says_what_its_network_answers_where_one_string_has_a_count() -> None:
+    """Of all strings whose count fewer than five have; the error by count is that of the zoo's tables."""
+    networks = common.with_controls("counter", 2001, fit=False)[:2]
+    group = common.subjects(networks)
+    table = labels.find(group).measurements
+    (trained, _) = group
+    misread = zoo.trained("counter", 2001).config["errors"]
+    by_count = labels.by_count(table)
+    assert sum(one["misread"] for one in by_count) == misread["all"]["misread"]
+    assert sum(one["misread"] for one in by_count if one["strings"] == "trained on") == misread["train"]["misread"]
+    three = shown.Three(trained, trained, trained, trained)
+    counts = common.COUNTS[:, -1].numpy()
+    said = paths.ends(three)
+    few = [count for count in range(11) if (counts == count).sum() < 5]
+    assert few == list(labels.ENDS)
+    for count in few:
+        (row,) = np.flatnonzero(counts == count)
+        told = int(answer(trained.model(common.STRINGS[row : row + 1]))[0])
+        sentence = f"To {labels.ENDS[count]}, which it {'saw' if row in networks[0].train else 'never saw'} in "
+        assert (f"{sentence}training, this one answers {told}." in said) == (told != count)

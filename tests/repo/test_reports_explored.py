@@ -23,7 +23,8 @@ def test_the_page_runs_the_networks_that_were_studied() -> None:
     rows += [(f"{explored.RECIPE}/seed-{seed}", (seed - 1000) / 10) for seed in (1002, 1000, 1001)]
     explorer = explored.explorer(pd.Series(dict(rows)))
     trained, _, fitted = common.with_controls("counter", SEED)[:3]
-    networks = [trained, fitted, *common.planted_networks(["ones"]), *common.of_recipe(explored.RECIPE, [1001])]
+    ends = explored.both_ends(pd.Series(dict(rows))[[f"counter/seed-{seed}" for seed in SECOND_JUDGED.seeds]])
+    networks = [trained, fitted, *common.planted_networks(["ones"]), *common.of_recipe(explored.RECIPE, [1001]), ends]
     assert explorer.refused == ()
     for length in (4, 10, 13):
         bits = bit_strings(length)[::7]
@@ -34,7 +35,7 @@ def test_the_page_runs_the_networks_that_were_studied() -> None:
                 assert torch.equal(scores.argmax(1), answer(own).clamp(0, 10))
             else:
                 assert torch.equal(scores, own), shown.name
-    first, *_, last = explorer.networks
+    first, *_, last, _ = explorer.networks
     assert f"shifts its answer by {(SEED - 2000) / 66:.2f}" in first.role
     assert "Of 3 such networks it has the median drift: a missing bit shifts its answer by 0.10 on av" in last.role
     lengths = {one.name: one.trained_lengths for one in explorer.networks if one.trained_lengths}

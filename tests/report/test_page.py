@@ -274,9 +274,10 @@ def test_a_step_is_chosen_without_a_script() -> None:
     assert scripts(html) == [MENU]
     for step in range(1, MOST_STEPS + 1):
         assert f"input:nth-of-type({step}):checked ~ .picture .at-{step}" in html
-    groups = '<g id="at-3-line"><path d="M0 0"/></g><g id="at-12"><path d="M0 0"/></g><g id="at-x" class="b"/><rect'
+    groups = '<g id="at-3-line"><path d="M0 0"/></g><g id="at-12"><path d="M0 0"/></g>'
+    groups += '<g id="run-0-line"><path d="M0 0"/></g><g id="at-x" class="b"/><rect'
     inlined = inline_svg(SVG.replace("<rect", groups), prefix="F1-", title="t", alt="1")
-    assert re.findall(r'class="([^"]*)"', inlined) == ["at-3", "at-12"]
+    assert re.findall(r'class="([^"]*)"', inlined) == ["at-3", "at-12", "run-0"]
 
 
 def table(**options: Any) -> Table:

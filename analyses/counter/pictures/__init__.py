@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analyses.counter.pictures import cells, drawing, lengths, put_in, space, tests
+from analyses.counter.pictures import drawing, lengths, paths, put_in, space, tests
 from analyses.counter.pictures.shown import three_networks
 from probe import Finding
 from probe.evidence.measurements import only
@@ -21,16 +21,16 @@ def find(
     """Return the figures of the story, and the sentences that belong to them; `compared` are tables of recipes."""
     three = three_networks(networks, tables)
     figures = [
-        *cells.hero(three),
+        *paths.hero(three),
         drawing.step(tables),
         lengths.answers(three),
         lengths.drifts(tables),
         tests.readings(tables),
-        tests.bars(tables),
         *put_in.curves(three),
         space.staircase(three),
     ]
-    notes = put_in.said(three) | tests.said(compared) | drawing.said(tables) | lengths.said(networks.values())
+    notes = put_in.said(three) | tests.said(compared)
+    notes |= paths.said(three, [one for one in networks.values() if one.network.role == "trained"])
     notes["answer"] = f"The trained network is {three.trained.network.name}, the one of median drift."
     rows = only(tables["other_lengths"], metric="drift", network=three.trained.network.name)
     title = "What does one of the networks look like?"

@@ -50,15 +50,6 @@ def step(tables: Mapping[str, pd.DataFrame]) -> DataFigure:
     )
 
 
-def said(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """Return the largest of the shares, in a sentence."""
-    share = {what + letter: value for what, letter, value in _shares(tables).itertuples(index=False)}
-    return {
-        "shares": f"A 1 acts through the candidate ({share['bitg']:.0%} of its effect); from step to step the cells "
-        f"carry {share['countc']:.0%} of a count (medians)."
-    }
-
-
 def _shares(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the shares of the gates of what a bit does, and of cell and hidden state of what a count does."""
     rows = []

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 
 from analyses.counter import common
 from analyses.counter.pictures.shown import Three
-from models.counter import answer
-from models.tasks import bit_strings
 from probe.evidence import DataFigure
 from probe.evidence.measurements import only
 from probe.plots.style import ROLE_STYLE, STEPS, colours, new_figure
 from probe.recurrent.global_state import in_float64
 from probe.subjects.alphabet import at_lengths
 from probe.subjects.answers import answers_to
-from probe.subjects.subject import Subject
 
 #: Beside ten bits.
 LENGTHS = (6, 8, 10, 12, 14)
 #: Networks whose drifts are nearer than this stand on each other.
 WIDTH = 0.03
-#: At which lengths a sentence tells what each bit does.
-AROUND, SPELLED = range(6, 13), "six to twelve"
 
 
 def answers(three: Three) -> DataFigure:
@@ -48,34 +40,6 @@ def answers(three: Three) -> DataFigure:
         caption="",
         data=data,
     )
-
-
-def said(subjects: Iterable[Subject]) -> dict[str, str]:
-    """Return what trained networks do with each bit, in a sentence; nothing where ones move them as far as zeros."""
-    ones = np.concatenate([bit_strings(length).sum((1, 2)) for length in AROUND])
-    zeros = np.concatenate([np.full(2**length, length) for length in AROUND]) - ones
-    asked = np.maximum(ones, zeros) <= common.STRINGS.shape[1]
-    bits, slopes = np.column_stack([np.ones(len(ones)), ones, zeros])[asked], []
-    for subject in (one for one in subjects if one.network.role == "trained"):
-        slopes.append(np.linalg.lstsq(bits, np.concatenate([*_to_all(subject)])[asked].astype(float), rcond=None)[0])
-    start, one, zero = np.median(slopes, axis=0)
-    instead = (
-        f"At {SPELLED} bits the answer is about {start:.1f}, less {-zero:.1f} for each zero, plus {one:.1f} for each "
-        "1: closer to subtracting zeros than to adding ones."
-    )
-    return {"instead": instead if -zero > 2 * one > 0 else ""}
-
-
-@torch.no_grad()
-def _to_all(subject: Subject) -> Iterator[np.ndarray]:
-    """Yield what a network answers to all strings of each length of `AROUND`, after one run of each prefix."""
-    model: Any = in_float64(subject.model)
-    state = None
-    for length in range(1, AROUND.stop):
-        before = state and tuple(part.repeat_interleave(2, dim=1) for part in state)
-        hidden, state = model.layer(bit_strings(1).double().repeat(2 ** (length - 1), 1, 1), before)
-        if length in AROUND:
-            yield answer(model.head(hidden[:, -1])).numpy()
 
 
 def _lines(data: pd.DataFrame) -> Axes:

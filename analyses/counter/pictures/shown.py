@@ -1,16 +1,14 @@
-"""Which three networks the story shows: the trained one of median drift, the same before training, a planted one."""
+"""Which networks the story shows: the trained one of median drift, the same before training, and a planted one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from analyses.counter import common
 from analyses.counter.one_cell import Cells, cells_of
-from probe.evidence.measurements import only
 from probe.subjects.subject import Subject
 
 #: The planted counter without idle units would have one cell; with them it looks like the others.
@@ -19,18 +17,19 @@ PLANTED = "planted/ones"
 CALLED = {
     "planted": "Written by hand",
     "own initialisation": "Before training",
+    "fitted head": "Random weights",
     "trained": "After training",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Three:
-    """The three networks, and by role the cell from which one map reads the ones best."""
+    """The three networks, and the untrained one once more with a fitted head."""
 
     planted: Subject
     untrained: Subject
     trained: Subject
-    best: Mapping[str, int]
+    fitted: Subject
 
     def __iter__(self) -> Iterator[Subject]:
         """The three in the order of the page."""
@@ -45,9 +44,5 @@ def three_networks(networks: Mapping[str, Subject], tables: Mapping[str, pd.Data
     """Return the three of all networks, by name, and tables of what was measured of them, by question."""
     name = common.median_drift(tables["other_lengths"])
     planted, untrained, trained = (networks[one] for one in (PLANTED, f"{name}/own initialisation", name))
-    tests = only(tables["one_cell"], metric="cell_test", kind="read ones")
-    best = {}
-    for subject in (planted, untrained, trained):
-        rows = only(tests, network=subject.network.name)
-        best[subject.network.role] = int(rows["units"].astype(int).to_numpy()[np.argmax(rows["value"].to_numpy())])
-    return Three(planted, untrained, trained, best)
+    (fitted,) = common.subjects([common.fitted_head(name)])
+    return Three(planted, untrained, trained, fitted)

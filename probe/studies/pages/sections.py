@@ -66,11 +66,13 @@ class Told:
         finding: the heading, where the question's claims have the verdicts that it rests on; the question otherwise.
         rests_on: by key the verdict of each claim that is told below the heading; the others are folded.
         holds: what else must be so of what was measured.
+        said: what is said of it beside the words of the question, with its numbers.
     """
 
     finding: str
     rests_on: Mapping[str, str] = field(default_factory=dict)
     holds: Callable[[Finding], bool] = lambda _: True
+    said: str = ""
 
     def of(self, finding: Finding) -> str:
         """Return the heading of what was found."""
@@ -143,6 +145,7 @@ def section(question: str, asked: Asked, told: Told | None = None) -> Section:
     """
     findings = list(asked.values())
     notes = [finding.notes.get(name, "") for name in (TEXT, MISSING) for finding in findings]
+    notes += [told.said] if told else []
     words, lines = list(dict.fromkeys(filter(None, notes))), claim_lines(asked)
     blocks: list[Block] = [Text(words)] if words else []
     blocks += [figure for finding in findings for figure in figures(finding)]
