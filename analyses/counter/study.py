@@ -63,8 +63,9 @@ from reports import claims, first_page
 FOLDER = Path(__file__).parent / "measured"
 #: The way up from a study's first page.
 UP = (Link("All pages", "../index.html"),)
-#: The picture that is shown with a link to a page, beside it, and the figure that it shows.
-PICTURE, SHOWN = "picture.png", "hero_trained.png"
+#: The picture that is shown with a link to a page, beside it, and README's: of which figure each is.
+PICTURE = "picture.png"
+PICTURES = {PICTURE: "hero_trained.png", "hundred.png": "hundred.png"}
 #: Raised by hand when the strings, the count or the answer are defined in another way.
 VERSION = 1
 #: What a network of any other recipe is asked; these need no cell state.
@@ -295,7 +296,8 @@ def write(folder: Path, out: Path) -> list[Path]:
         {name: found[name] for name in found if found[name].claims}, *kept, fits=FITS, more={"misread": misread}
     )
     paths = [write_atomically(out / "findings.json", text)]
-    paths.append(write_atomically(out / PICTURE, (folder / pictures.NAME / "figures" / SHOWN).read_bytes()))
+    drawn = folder / pictures.NAME / "figures"
+    paths += [write_atomically(out / name, (drawn / figure).read_bytes()) for name, figure in PICTURES.items()]
     return [*paths, *(page.write(out / name) for name, page in built.items())]
 
 

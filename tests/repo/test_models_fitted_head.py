@@ -172,3 +172,17 @@ def test_no_probe_at_a_fixed_step_can_tell_them_either() -> None:
         np.testing.assert_allclose(own, other, rtol=0, atol=1e-9, err_msg=metric)
     lasting = [float(units[units["metric"] == "lasting_monotone_accuracy"]["value"].iloc[0]) for _, units in tables]
     assert lasting[0] != lasting[1]
+
+
+@torch.no_grad()
+def test_random_weights_count_before_the_last_bit_from_this_start_only(fitted: FittedHead, trained: Any) -> None:
+    """Fitted after ten bits, the head counts after one to nine only with the biases that the recipe starts with."""
+    strings = described_strings(trained.config)
+    torch.manual_seed(0)
+    other = copy.deepcopy(trained.untrained)
+    other.lstm.reset_parameters()
+    off = {}
+    for name, head in {"the recipe's": fitted, "torch's": fit_head(other, strings)}.items():
+        off[name] = max(float((head(X[:, :read]) - COUNTS[:, read - 1]).abs().max()) for read in range(1, 11))
+    assert off["the recipe's"] < 0.5
+    assert off["torch's"] > 5

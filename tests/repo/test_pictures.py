@@ -87,3 +87,18 @@ def test_the_page_says_what_its_network_answers_where_one_string_has_a_count() -
         told = int(answer(trained.model(common.STRINGS[row : row + 1]))[0])
         sentence = f"To {labels.ENDS[count]}, which it {'saw' if row in networks[0].train else 'never saw'} in "
         assert (f"{sentence}training, this one answers {told}." in said) == (told != count)
+
+
+def test_a_panel_shows_each_trained_network_after_the_planted_one() -> None:
+    """By what a 0 takes off, the least first; the words count those that take zeros off."""
+    ones, zeros, half = (
+        paths.Paths.of(common.subjects(common.planted_networks([name]))[0]) for name in ("ones", "zeros", "drift-0.5")
+    )
+    (planted_ones,) = common.subjects(common.planted_networks(["ones"]))
+    drawn = paths.hundred(planted_ones, {"zeros": zeros, "ones": ones, "half": half})
+    assert drawn.figure is not None
+    panels = drawn.figure.axes
+    hand, *others = (ax.texts[0].get_text() for ax in panels)
+    assert (hand, others) == ("by hand", ["+0.00", "\N{MINUS SIGN}0.50", "\N{MINUS SIGN}1.00"])
+    assert [len(ax.lines) for ax in panels] == [6] * 4
+    assert "Of 3 trained networks 1 take more off" in drawn.alt

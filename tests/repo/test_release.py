@@ -86,7 +86,7 @@ def test_readme_as_it_is_uploaded_has_no_relative_link(wheel: dict[str, bytes], 
     assert isinstance(shown, str)
     at, pictures = f"{ADDRESS}/blob/v{probe.__version__}/", f"{ADDRESS}/raw/v{probe.__version__}/"
     assert len(targets(readme)) == len(targets(shown)) > 10
-    assert f"{pictures}docs/start/three.png" in targets(shown)
+    assert f"{pictures}reports/counter/hundred.png" in targets(shown)
     assert [one for one in targets(shown) if not one.startswith((at, pictures))] == []
     assert [one.removeprefix(at).removeprefix(pictures) for one in targets(shown)] == targets(readme)
     hook = runpy.run_path(str(ROOT / "hatch_build.py"))["AbsoluteLinks"](str(tmp_path), {})

@@ -20,8 +20,10 @@ def find(
 ) -> Finding:
     """Return the figures of the story, and the sentences that belong to them; `compared` are tables of recipes."""
     three = three_networks(networks, tables)
+    trained = {name: paths.Paths.of(one) for name, one in networks.items() if one.network.role == "trained"}
     figures = [
         *paths.hero(three),
+        paths.hundred(three.planted, trained),
         drawing.step(tables),
         lengths.answers(three),
         lengths.drifts(tables),
@@ -30,7 +32,7 @@ def find(
         space.staircase(three),
     ]
     notes = put_in.said(three) | tests.said(compared)
-    notes |= paths.said(three, [one for one in networks.values() if one.network.role == "trained"])
+    notes |= paths.said(three, trained.values())
     notes["answer"] = f"The trained network is {three.trained.network.name}, the one of median drift."
     rows = only(tables["other_lengths"], metric="drift", network=three.trained.network.name)
     title = "What does one of the networks look like?"

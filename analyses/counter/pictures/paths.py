@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analyses.counter import common
 from analyses.counter.explored import EXAMPLE, PLACES
@@ -30,6 +31,8 @@ THIN = 66
 NEAR = 0.05
 #: The numbers at the ends of lines stand so far apart.
 APART = 0.6
+#: A panel for every network: so many in a row, and of so many inches.
+IN_A_ROW, PANEL = 13, (0.54, 0.6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +134,46 @@ def _draw(paths: Paths, place: int) -> Axes:
     return ax
 
 
+def hundred(planted: Subject, trained: Mapping[str, Paths]) -> DataFigure:
+    """Draw the mean answers of every trained network behind those of a planted one, by what a 0 takes off.
+
+    Args:
+        planted: the network in the first panel.
+        trained: by name, what each says after every bit.
+    """
+    zeros = {name: paths.moves()[0] for name, paths in trained.items()}
+    order = sorted(zeros, key=lambda name: -zeros[name])
+    panels = [("by hand", Paths.of(planted))] + [(_signed(f"{zeros[one]:+.2f}"), trained[one]) for one in order]
+    lowering = sum(_takes(*one.moves()) for one in trained.values())
+    return common.picture(
+        lambda: _draw_all(panels),
+        name="hundred",
+        title="A hundred networks, asked after every bit",
+        alt=f"{len(panels)} small panels: the answer if asked after 0 to {BITS} bits, a line for the mean over all "
+        f"strings of each even final count. In the first, written by hand, lines fan up. Of {len(trained)} trained "
+        f"networks {lowering} take more off for a 0 than twice what a 1 moves.",
+        caption="",
+        data=pd.concat([_means(paths).assign(network=name) for name, paths in trained.items()]),
+        max_bytes=300_000,
+    )
+
+
+def _draw_all(panels: Sequence[tuple[str, Paths]]) -> Figure:
+    rows = -(-len(panels) // IN_A_ROW)
+    width, height = PANEL
+    figure, axes = new_figure(IN_A_ROW, rows, width=IN_A_ROW * width, height=height, sharex=True, sharey=True)
+    total, shades = common.COUNTS[:, -1].numpy(), colours(BITS + 1, STEPS)
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    for ax, (name, paths) in zip(axes.flat, panels, strict=False):
+        ax.axis("off")
+        for count in range(0, BITS + 1, 2):
+            ax.plot(paths.expected[total == count].mean(0), color=shades[count], linewidth=1)
+        ax.set(ylim=(-0.5, BITS + 1.5))
+        ax.text(0.5, 1, name, transform=ax.transAxes, ha="center", fontsize=SMALL)
+    return figure
+
+
 def ends(three: Three) -> str:
     """Return what the page's network answers to strings that are alone with their count, where that is wrong."""
     paths, train = Paths.of(three.trained), three.trained.network
@@ -144,16 +187,20 @@ def ends(three: Three) -> str:
     return " ".join(said)
 
 
-def said(three: Three, trained: Iterable[Subject]) -> dict[str, str]:
+def said(three: Three, trained: Iterable[Paths]) -> dict[str, str]:
     """Return what a bit does to the answers of trained networks, and which two strings the page's one misreads."""
-    after = np.median([Paths.of(one).moves() for one in trained], axis=0)
-    (zero, one), notes = after, {"instead": "", "ends": ends(three)}
+    zero, one = np.median([paths.moves() for paths in trained], axis=0)
+    notes = {"instead": "", "ends": ends(three)}
     if _takes(zero, one):
-        notes["instead"] = (
+        notes["instead"] = _signed(
             f"They start high and take zeros off: from {CALLED_FROM} on a 0 moves the answer by {zero:+.2f}, a "
             f"1 by {one:+.2f} (medians). At ten bits, ten minus the zeros is the number of ones."
-        ).replace("-", "\N{MINUS SIGN}")
+        )
     return notes
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _counts(zero: float, one: float) -> bool:
@@ -162,5 +209,5 @@ def _counts(zero: float, one: float) -> bool:
 
 
 def _takes(zero: float, one: float) -> bool:
-    """Return whether a 0 takes more off than twice what a 1 adds."""
-    return -zero > 2 * one > 0
+    """Return whether a 0 takes more off than twice what a 1 moves."""
+    return -zero > 2 * abs(one)
