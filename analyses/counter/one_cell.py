@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 
 from analyses.counter import common, rules
 from probe.evidence import DataFigure
-from probe.evidence.measurements import measurement, only, tabulate
+from probe.evidence.measurements import Network, measurement, only, tabulate
+from probe.evidence.words import listed
 from probe.methods.abstraction.programs import slope
 from probe.methods.causal.ablation import Resampling
 from probe.methods.probing.groups import folds
@@ -34,6 +35,8 @@ NAME = "one_cell"
 BOUNDS = {"read": 0.9, "lasts": 0.9, "carries": 0.5, "moves": 0.5, "suffices": 0.5}
 #: The first two tests read a target off the cell; the others are about the answer, whatever the target.
 READING = ("read", "lasts")
+#: Every length weighs alike, or every prefix: then nearly all weight is on the longest. What a metric's name ends in.
+BY_LENGTH, BY_PREFIX = "", "_by_prefix"
 #: What a cell may hold a running count of.
 TARGETS = ("ones", "zeros", "drift")
 #: Of the isotonic maps: how many splits of the states, and into how many parts.
@@ -49,25 +52,34 @@ def measure(subjects: Sequence[Subject]) -> pd.DataFrame:
     Metrics: `cell_test`, the value of a test (`kind`, with its target where it reads one) for each cell (`units`);
     `most_tests`, the most tests that one cell passes, and `all_tests`, 1 if it passes all five, for each target
     (`kind`); `cells_read`, how many cells pass `read` for the ones, and `best_read`, the largest value of that test.
+    In these every number of bits has the same weight; in those that end in `_by_prefix` every prefix has.
     """
     return tabulate(row for subject in subjects for row in _rows(subject))
 
 
 def _rows(subject: Subject) -> Iterator[dict[str, Any]]:
-    network, answers = subject.network, subject.network.role != "own initialisation"
+    answers = subject.network.role != "own initialisation"
     targets = [target for target in TARGETS if answers or target != "drift"]
-    found = _readings(subject, targets) | (_answering(subject) if answers else {})
-    for kind, values in found.items():
-        for unit, value in enumerate(values.tolist()):
-            if not np.isnan(value):
-                yield measurement(NAME, "cell_test", network, value, kind=kind, units=str(unit))
-    yield measurement(NAME, "cells_read", network, float((found["read ones"] >= BOUNDS["read"]).sum()))
-    yield measurement(NAME, "best_read", network, float(found["read ones"].max()))
-    for target in targets if answers else ():
+    about_answers = _answering(subject) if answers else {}
+    for weighed, found in _readings(subject, targets).items():
+        for kind, values in (found | ({} if weighed else about_answers)).items():
+            for unit, value in enumerate(values.tolist()):
+                if not np.isnan(value):
+                    yield measurement(NAME, f"cell_test{weighed}", subject.network, value, kind=kind, units=str(unit))
+        yield from _of_all_cells(subject.network, found | about_answers, targets if answers else (), weighed)
+
+
+def _of_all_cells(
+    network: Network, found: Mapping[str, np.ndarray], targets: Sequence[str], weighed: str
+) -> Iterator[dict[str, Any]]:
+    read = found["read ones"]
+    yield measurement(NAME, f"cells_read{weighed}", network, float((read >= BOUNDS["read"]).sum()))
+    yield measurement(NAME, f"best_read{weighed}", network, float(read.max()))
+    for target in targets:
         passed = np.stack([found[kind_of(test, target)] >= bound for test, bound in BOUNDS.items()]).sum(0)
         best = str(int(passed.argmax()))
-        yield measurement(NAME, "most_tests", network, float(passed.max()), kind=target, units=best)
-        yield measurement(NAME, "all_tests", network, float(passed.max() == len(BOUNDS)), kind=target, units=best)
+        for metric, value in {"most_tests": passed.max(), "all_tests": passed.max() == len(BOUNDS)}.items():
+            yield measurement(NAME, f"{metric}{weighed}", network, float(value), kind=target, units=best)
 
 
 def kind_of(test: str, target: str) -> str:
@@ -129,21 +141,23 @@ def drift_of(subject: Subject) -> float:
     return slope(excess, excess, subject.x.shape[1])
 
 
-def _readings(subject: Subject, targets: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the first two tests of each cell, (unit,), for each target."""
+def _readings(subject: Subject, targets: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Return by the weight of a prefix the first two tests of each cell, (unit,), for each target."""
     known, longer = cells_of(subject)
     drift = drift_of(subject) if "drift" in targets else 0.0
     seed, size = common.split_seed(subject.network), len(known.bits)
     splits = [folds(size, PARTS, seed=SPLITS * seed + number) for number in range(SPLITS)]
-    found = {}
+    weights = {BY_LENGTH: known.weight, BY_PREFIX: np.full(size, 1 / size)}
+    found: dict[str, dict[str, np.ndarray]] = {weighed: {} for weighed in weights}
     for name in targets:
         target, after = (cells.target(name, drift) for cells in (known, longer))
-        found[kind_of("read", name)] = each_unit_read(known.values, target, splits, known.weight)
         inside = (after >= target.min() - 1e-9) & (after <= target.max() + 1e-9)
-        predicted = monotone_predictions(known.values, target, known.weight, longer.values)
-        exact = np.abs(predicted - after[:, None]) < HALF
-        shares = [exact[inside & (longer.bits == length)].mean(0) for length in LONGER]
-        found[kind_of("lasts", name)] = np.mean(shares, axis=0)
+        for weighed, weight in weights.items():
+            found[weighed][kind_of("read", name)] = each_unit_read(known.values, target, splits, weight)
+            predicted = monotone_predictions(known.values, target, weight, longer.values)
+            exact = np.abs(predicted - after[:, None]) < HALF
+            parts = [inside & (longer.bits == length) for length in LONGER] if weighed == BY_LENGTH else [inside]
+            found[weighed][kind_of("lasts", name)] = np.mean([exact[part].mean(0) for part in parts], axis=0)
     return found
 
 
@@ -187,6 +201,10 @@ def figures(table: pd.DataFrame) -> DataFigure:
     rows = only(table, metric="best_read")
     rows = rows[rows["role"].isin(DRAWN) & rows["network"].str.startswith("counter/")]
     passed = {role: (own["value"] >= BOUNDS["read"]).sum() for role, own in rows.groupby("role")}
+    others = only(table, metric=f"best_read{BY_PREFIX}")
+    others = others[others["network"].isin(rows["network"])]
+    others = others[others["value"] >= BOUNDS["read"]]
+    by_prefix = [f"{(others['role'] == role).sum()} {called}" for role, called in DRAWN.items()]
     return common.picture(
         lambda: _draw(rows),
         name=NAME,
@@ -194,7 +212,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         alt="Dots, one a network. At or above the bound: "
         + ", ".join(f"{DRAWN[str(role)]} {count}" for role, count in passed.items())
         + ".",
-        caption="Each dot is a network, placed by its best cell; bars are medians. Larger weights: also untrained.",
+        caption="Each dot is a network, placed by its best cell; bars are medians. Larger weights: also untrained. "
+        f"Every number of bits weighs the same; where every prefix does, {listed(by_prefix)} pass.",
         data=rows[["role", "network", "value"]].reset_index(drop=True),
     )
 
@@ -218,6 +237,7 @@ QUESTION = Question(
     NAME,
     "Does one cell pass every test of a running count?",
     measure,
+    version=2,
     roles=(*common.ANSWERING, "own initialisation"),
     rules=rules.ONE_CELL,
     draw=figures,

@@ -8,7 +8,7 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 
-from analyses.counter import common, rules
+from analyses.counter import common, one_cell, rules
 from models.recipes import RECIPES
 from probe import Finding
 from probe.evidence import DataFigure, judge
@@ -18,8 +18,8 @@ from probe.plots.style import GREY, SMALL, new_figure, role_style, style
 NAME = "over_training"
 #: After so many steps the counters that all other questions are about were finished.
 USUAL, LAST = 10_000, 30_000
-#: From which value on a cell keeps a running count (claim 1c), and up to which a network counts (claim 0).
-CODE, ERROR = 0.9, 0.01
+#: What is read off the best cell, from which value on it keeps a count; up to which error a network counts.
+READ, CODE, ERROR = "best_read", one_cell.BOUNDS["read"], 0.01
 ACROSS = common.Across(
     NAME,
     "When does the count appear in training, and when does it leave single cells?",
@@ -31,7 +31,7 @@ Shown = tuple[str, str, str, float | None]
 #: What the figures show: metric, signal, what an axis says, and a line across.
 SHOWN: tuple[Shown, ...] = (
     ("all_error", "", "misread strings", ERROR),
-    ("lasting_monotone_accuracy", "", "count read off one cell,\none map for all steps", CODE),
+    (READ, "", "count read off one cell,\none map for all steps", CODE),
     ("between_concept_share", "hidden_state", "share of h's variance\nbetween counts", None),
     ("noisy_accuracy", "", "right with noise", None),
     ("start", "", "answer before\nthe first bit", None),
@@ -53,9 +53,9 @@ def find(tables: Mapping[str, pd.DataFrame]) -> Finding:
 
 
 def _courses(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what is shown as one row a network, step of training and metric; step 0 is the own initialisation."""
+    """Return what is shown or judged, a row for each network, step of training and metric; step 0 is untrained."""
     parts = []
-    for metric, signal, name, _ in SHOWN:
+    for metric, signal, name, _ in (*SHOWN, (f"{READ}{one_cell.BY_PREFIX}", "", "", CODE)):
         rows = table[table["metric"] == metric]
         rows = rows[rows["signal"] == signal] if signal else rows
         recipe, seed = rows["network"].str.split("/").str[0], rows["network"].str.split("/").str[1]
@@ -77,12 +77,14 @@ def _course(data: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def judged_values(data: pd.DataFrame) -> list[dict[str, object]]:
     """Return from which step on each network counts, and whether no cell keeps the count from there on."""
-    error, code = (_course(data, metric) for metric in ("all_error", "lasting_monotone_accuracy"))
     rows = []
-    for network, own in error.items():
+    for network, own in _course(data, "all_error").items():
         counts = own[own <= ERROR].index.min()
-        late = code[network].loc[counts:] if pd.notna(counts) else code[network].iloc[-1:]
-        values = {"gone_before": float(pd.notna(counts) and bool((late < CODE).all())), "counts_from": float(counts)}
+        values = {"counts_from": float(counts)}
+        for weighed in (one_cell.BY_LENGTH, one_cell.BY_PREFIX):
+            code = _course(data, f"{READ}{weighed}")[network]
+            late = code.loc[counts:] if pd.notna(counts) else code.iloc[-1:]
+            values[f"gone_before{weighed}"] = float(pd.notna(counts) and bool((late < CODE).all()))
         name, pair = f"after-{LAST}-steps/{network}", str(network).removeprefix("seed-")
         rows += [common.row(NAME, metric, name, value, pair=pair) for metric, value in values.items()]
     return rows

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -141,6 +141,8 @@ class Rule:
         check: whether this checks the method (every network must satisfy it) and is no evidence.
         sentence: the statement as a page says it, which stands alone; empty for the statement. It is no part of the
             digest, so that its English can be mended.
+        also: a metric of the same quantity that weighs otherwise, such as each state alike and not each length. A
+            rule that gets another verdict by it is undecided. Empty for none.
     """
 
     key: str
@@ -156,6 +158,7 @@ class Rule:
     statistic: Statistic = "median"
     check: bool = False
     sentence: str = ""
+    also: str = ""
 
     def __post_init__(self) -> None:
         if self.statistic not in get_args(Statistic):
@@ -174,11 +177,13 @@ class Rule:
     def digest(self) -> str:
         """SHA-256 of the rule's content: another threshold, another digest.
 
-        Roles are spelled as they were when the first rules were fixed, and a control without a limit says nothing of
-        it, so that the digests of those still tell.
+        Roles are spelled as they were when the first rules were fixed, and a control without a limit or a rule with
+        one metric says nothing of it, so that the digests of those still tell.
         """
         content = asdict(self)
         del content["sentence"]
+        if not self.also:
+            del content["also"]
         for control in content["controls"]:
             role = control.pop("role")
             control["subject"] = _FIRST_SPELLED.get(role, role)
@@ -289,11 +294,12 @@ def judge(table: pd.DataFrame, rules: Iterable[Rule], *, family: int | None = No
     """
     listed = _check_judging(table, rules, family)
     size = family if family is not None else sum(not rule.check for rule in listed)
-    return tuple(_judge(table, rule, 1 - 0.05 / max(size, 1)) for rule in listed)
+    level = 1 - 0.05 / max(size, 1)
+    return tuple(_judge(table, rule, level) for rule in listed)
 
 
-def _judge(table: pd.DataFrame, rule: Rule, level: float) -> Claim:
-    table = with_strongest(table, rule)
+def _judge(measured: pd.DataFrame, rule: Rule, level: float) -> Claim:
+    table = with_strongest(measured, rule)
     values = _by_network(table, rule, "trained")
     if not values:
         raise ProbeError(
@@ -303,6 +309,10 @@ def _judge(table: pd.DataFrame, rule: Rule, level: float) -> Claim:
     paired = {control: _paired(table, rule, values, control) for control in rule.controls}
     differences = tuple(_difference(control, pairs) for control, pairs in paired.items() if pairs)
     verdict, reason = _verdict(rule, numbers, paired, level)
+    if rule.also:
+        verdict, reason = _either_way(
+            verdict, reason, _judge(measured, replace(rule, metric=rule.also, also=""), level)
+        )
     initial = list(_by_network(table, rule, "own initialisation").values())
     null = list(_by_network(table, rule, "null").values())
     return Claim(
@@ -318,6 +328,14 @@ def _judge(table: pd.DataFrame, rule: Rule, level: float) -> Claim:
         verdict,
         reason,
     )
+
+
+def _either_way(verdict: Verdict, reason: str, other: Claim) -> tuple[Verdict, str]:
+    """Return the verdict of a rule with two metrics: undecided where it is another one by the second."""
+    second = f"by {other.rule.metric}, which is {other.value:.3g}, {other.reason}"
+    if verdict == other.verdict:
+        return verdict, f"{reason}; also {second}"
+    return "undecided", f"{verdict}: {reason}; but {other.verdict} {second}"
 
 
 def _verdict(
@@ -374,22 +392,25 @@ def _against(
     return "undecided", f"the difference to the {control.role} ({shown}) may exceed {control.said}, or may not"
 
 
-def true_of(table: pd.DataFrame, rule: Rule) -> dict[str, bool]:
+def true_of(measured: pd.DataFrame, rule: Rule) -> dict[str, bool]:
     """Return of each trained network whether a rule is true of it alone: in the bound, and beyond its own controls.
 
-    A control that was not measured beside a network says nothing of it.
+    A control that was not measured beside a network says nothing of it. A rule of two metrics must be true by both.
 
     Args:
-        table: measurements, as of `judge`.
+        measured: measurements, as of `judge`.
         rule: the rule.
     """
-    table = with_strongest(table, rule)
+    table = with_strongest(measured, rule)
     values = _by_network(table, rule, "trained")
     found = {network: value in rule.established_if for (network, _), value in values.items()}
     for control in rule.controls:
         others = {pair: value for (_, pair), value in _by_network(table, rule, control.role).items() if pair}
         for (network, pair), value in values.items():
             found[network] &= pair not in others or _gap(control, value, others[pair]) > control.asks(others[pair])
+    if rule.also:
+        again = true_of(measured, replace(rule, metric=rule.also, also=""))
+        found = {network: true and again[network] for network, true in found.items()}
     return found
 
 

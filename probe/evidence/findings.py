@@ -299,8 +299,8 @@ def _content(folder: Path, name: str, digest: str) -> bytes:
 
 
 def _judged(claim: Claim) -> str:
-    """Return a claim's verdict; where there is none, with the reason."""
-    return f"undecided: {claim.reason}" if claim.verdict == "undecided" else claim.verdict
+    """Return a claim's verdict; with the reason where there is none, or where it was reached in two ways."""
+    return f"{claim.verdict}: {claim.reason}" if claim.verdict == "undecided" or claim.rule.also else claim.verdict
 
 
 def _rounded(value: Any) -> Any:

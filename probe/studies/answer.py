@@ -178,10 +178,12 @@ def true_in(table: pd.DataFrame, claim: Claim) -> str:
 
 
 def controls_in_words(table: pd.DataFrame, claim: Claim) -> str:
-    """Return each control's median; where a rule names none, that of the own initialisations."""
+    """Return each control's median; where a rule names none, that of the own initialisations, or that it has none."""
     medians = {gap.role: gap.control for gap in claim.differences}
     if not medians and claim.own_initialisation is not None:
         medians = {"own initialisation": claim.own_initialisation}
+    if not medians and not claim.rule.controls:
+        return "no control"
     return "; ".join(f"{called(table, role)} {value:.3g}" for role, value in medians.items())
 
 

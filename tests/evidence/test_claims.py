@@ -14,6 +14,7 @@ import pytest
 from refusing import refused
 
 from probe.evidence import Claim, Control, Range, Rule, judge
+from probe.evidence.claims import true_of
 
 SPREAD = [0.95 + 0.002 * k for k in range(12)]
 LOW = [value - 0.5 for value in SPREAD]
@@ -64,6 +65,11 @@ small_error = rule(
     controls=(Control(OWN, 0.05, lower=True, limit=0.0),),
 )
 
+#: The same measured in another way: as high, lower than the bound, and with a control that is as high.
+EITHER_WAY = rule(also="weighed")
+WEIGHED = {"high": table(SPREAD, metric="weighed"), "low": table(LOW, metric="weighed")}
+AS_HIGH = table(SPREAD, OWN, metric="weighed")
+
 #: What is judged, its verdict, and a part of the reason.
 VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
     "high": (rule(), [TRAINED], "established", ""),
@@ -93,6 +99,21 @@ VERDICTS: dict[str, tuple[Rule, list[pd.DataFrame], str, str]] = {
     "differences of both signs": (controlled(OWN, margin=0.0), [TRAINED, MAY], "undecided", f"to the {OWN} ("),
     "a control not measured": (controlled(HEAD), [TRAINED], "undecided", "'fitted head' was not measured"),
     "too few pairs": (controlled(OWN), [TRAINED, table(LOW[:9], OWN)], "undecided", f"9 pairs with '{OWN}'"),
+    "high in both ways": (EITHER_WAY, [TRAINED, WEIGHED["high"]], "established", "also by weighed, which is 0.961, "),
+    "low in both ways": (EITHER_WAY, [table(LOW), WEIGHED["low"]], "refuted", "also by weighed, which is 0.461, "),
+    "low in one way": (
+        EITHER_WAY,
+        [TRAINED, WEIGHED["low"]],
+        "undecided",
+        "but refuted by weighed, which is 0.461, ",
+    ),
+    "low in the other": (EITHER_WAY, [table(LOW), WEIGHED["high"]], "undecided", "but established by weighed, "),
+    "a control in one way": (
+        controlled(OWN, also="weighed"),
+        [TRAINED, table(LOW, OWN), WEIGHED["high"], AS_HIGH],
+        "undecided",
+        "but not specific by weighed, ",
+    ),
     "no interval of pairs": (controlled(OWN, needs=3), [TRAINED, table(LOW[:3], OWN)], "undecided", "few at 95.00%"),
 }
 
@@ -103,6 +124,16 @@ def test_a_claims_verdict_follows(rule: Rule, tables: list[pd.DataFrame], verdic
     claim = judged(rule, *tables)
     assert claim.verdict == verdict
     assert reason in claim.reason
+
+
+def test_a_rule_of_two_metrics_is_true_of_a_network_by_both() -> None:
+    """One of twelve is low in the second way; a rule with one metric has the digest that it always had."""
+    once = table([0.4, *SPREAD[1:]], metric="weighed")
+    assert sum(true_of(pd.concat([TRAINED, once]), EITHER_WAY).values()) == 11
+    assert rule().digest == "a9c571edc1bb122d6dacef4967d29f09a674b7a8fd84ca7cb1d3dd6395acbb06"
+    assert EITHER_WAY.digest != rule().digest
+    with refused():
+        _ = judged(EITHER_WAY, TRAINED)
 
 
 def test_the_interval_is_over_networks() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -196,9 +196,10 @@ def _above_the_floor(net: Plain, made: Maker, orders: int = 1) -> np.ndarray:
     return np.array(found)
 
 
-def all_tests(net: Plain, name: str) -> float:
+def all_tests(net: Plain, name: str, by_prefix: bool = False) -> float:
     """Return whether one cell passes the five tests of a running count."""
-    passed = (read(net, name) >= 0.9) & (lasts(net, name) >= 0.9) & (unit_shares(net) >= 0.5) & (alone(net) >= 0.5)
+    passed = (read(net, name, by_prefix) >= 0.9) & (lasts(net, name, by_prefix) >= 0.9)
+    passed &= (unit_shares(net) >= 0.5) & (alone(net) >= 0.5)
     return float(any(score_of_unit(net, int(unit)) >= 0.5 for unit in np.flatnonzero(passed)))
 
 
@@ -213,7 +214,7 @@ ORACLE = {
     "13": steered,
     "14": lambda net: float(alone(net).max()),
     "18": on_class_means,
-    "27a": lambda net: all_tests(net, "ones"),
-    "27b": lambda net: all_tests(net, "zeros"),
-    "27c": lambda net: all_tests(net, "drift"),
+    "27e": partial(all_tests, name="ones"),
+    "27f": partial(all_tests, name="zeros"),
+    "27g": partial(all_tests, name="drift"),
 }

@@ -62,17 +62,11 @@ def by_step(net: Plain) -> float:
     return float(np.mean(read))
 
 
-def pooled(net: Plain) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return cells, counts, bits and weights of all states after 1 to 10 bits; every step weighs the same."""
+def pooled(net: Plain, by_prefix: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return cells, counts, bits and weights of all states after 1 to 10 bits; each step weighs alike, or state."""
     cells = np.concatenate([net.cells(net.at[bits]) for bits in STEPS])
     counts, bits = (np.concatenate([make(one) for one in STEPS]) for make in (ones_of, lambda n: np.full(2**n, n)))
-    return cells, counts, bits, 1 / (LENGTH * 2.0**bits)
-
-
-def at_all_steps(net: Plain) -> float:
-    """Return how exactly one cell is read by one map for all steps."""
-    cells, counts, _, weight = pooled(net)
-    return _read_exactly(cells, counts, weight, 4)
+    return cells, counts, bits, np.full(len(bits), 1 / len(bits)) if by_prefix else 1 / (LENGTH * 2.0**bits)
 
 
 def target(net: Plain, name: str, counts: np.ndarray, bits: np.ndarray) -> np.ndarray:
@@ -81,9 +75,9 @@ def target(net: Plain, name: str, counts: np.ndarray, bits: np.ndarray) -> np.nd
 
 
 @cache
-def read(net: Plain, name: str) -> np.ndarray:
+def read(net: Plain, name: str, by_prefix: bool = False) -> np.ndarray:
     """Return for each cell how often one map for all steps comes within a half of the target, (unit,)."""
-    cells, counts, bits, weight = pooled(net)
+    cells, counts, bits, weight = pooled(net, by_prefix)
     wanted, found = target(net, name, counts, bits), np.zeros((SPLITS, 4, net.units))
     for split in range(SPLITS):
         for part, (fitted, other) in enumerate(parts_of(len(counts), 4, split)):
@@ -94,10 +88,11 @@ def read(net: Plain, name: str) -> np.ndarray:
     return found.mean((0, 1))
 
 
-def lasts(net: Plain, name: str) -> np.ndarray:
+def lasts(net: Plain, name: str, by_prefix: bool = False) -> np.ndarray:
     """Return for each cell how often the map of 1 to 10 bits holds at 11 and 12 bits, (unit,)."""
-    cells, counts, bits, weight = pooled(net)
+    cells, counts, bits, weight = pooled(net, by_prefix)
     wanted, found = target(net, name, counts, bits), np.zeros((2, net.units))
+    weights = np.zeros(2)
     for row, more in enumerate((11, 12)):
         later = target(net, name, ones_of(more), np.full(2**more, more))
         inside = (later >= wanted.min() - 1e-9) & (later <= wanted.max() + 1e-9)
@@ -105,7 +100,13 @@ def lasts(net: Plain, name: str) -> np.ndarray:
             knots, values, _ = monotone(cell, wanted, weight)
             given = np.interp(net.cells(net.at[more])[:, unit], knots, values)
             found[row, unit] = (np.abs(given - later) < 0.5)[inside].mean()
-    return found.mean(0)
+        weights[row] = inside.sum() if by_prefix else 1
+    return np.average(found, axis=0, weights=weights)
+
+
+def best_read(net: Plain, by_prefix: bool = False) -> float:
+    """Return how often the ones are read off the best cell."""
+    return float(read(net, "ones", by_prefix).max())
 
 
 def _held_out_r_squared(states: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -148,9 +149,9 @@ def between_counts(net: Plain) -> float:
 ORACLE = {
     "1a": largest_correlation,
     "1b": by_step,
-    "1c": at_all_steps,
     "2": last_r_squared,
     "3": selectivity,
     "4": between_counts,
-    "27d": lambda net: float(read(net, "ones").max()),
+    "III.1c": best_read,
+    "27h": best_read,
 }
