@@ -204,7 +204,7 @@ def figures(table: pd.DataFrame) -> DataFigure:
     others = only(table, metric=f"best_read{BY_PREFIX}")
     others = others[others["network"].isin(rows["network"])]
     others = others[others["value"] >= BOUNDS["read"]]
-    by_prefix = [f"{(others['role'] == role).sum()} {called}" for role, called in DRAWN.items()]
+    by_prefix = [f"{(others['role'] == role).sum()}" for role in DRAWN]
     return common.picture(
         lambda: _draw(rows),
         name=NAME,
@@ -212,8 +212,8 @@ def figures(table: pd.DataFrame) -> DataFigure:
         alt="Dots, one a network. At or above the bound: "
         + ", ".join(f"{DRAWN[str(role)]} {count}" for role, count in passed.items())
         + ".",
-        caption="Each dot is a network, placed by its best cell; bars are medians. Larger weights: also untrained. "
-        f"Every number of bits weighs the same; where every prefix does, {listed(by_prefix)} pass.",
+        caption="Each dot is a network's best cell; bars are medians. Larger weights: also untrained. Every number "
+        f"of bits weighs the same; if every prefix did, {listed(by_prefix)} would pass.",
         data=rows[["role", "network", "value"]].reset_index(drop=True),
     )
 
@@ -241,6 +241,5 @@ QUESTION = Question(
     roles=(*common.ANSWERING, "own initialisation"),
     rules=rules.ONE_CELL,
     draw=figures,
-    text="The first of five tests of a cell: one formula reads the ones off it after every bit, right on 90 % of the "
-    "prefixes.",
+    text="The first of five tests: one formula reads the ones off a cell after every bit, right on 90 % of prefixes.",
 )

@@ -23,8 +23,7 @@ READ, CODE, ERROR = "best_read", one_cell.BOUNDS["read"], 0.01
 ACROSS = common.Across(
     NAME,
     "When does the count appear in training, and when does it leave single cells?",
-    f"We followed {rules.OVER_TRAINING[0].needs} networks for {LAST:,} training steps; all other counters were "
-    f"trained for {USUAL:,}.",
+    f"We trained {rules.OVER_TRAINING[0].needs} networks for {LAST:,} steps, and all others for {USUAL:,}.",
     rules.OVER_TRAINING,
 )
 Shown = tuple[str, str, str, float | None]
