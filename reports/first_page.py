@@ -146,8 +146,8 @@ def _cells(findings: Mapping[str, Finding]) -> Section:
         title = "What a cell says about the ones depends on how it is read"
         said = (
             "With one formula for all steps, each number of bits counting alike, training makes the best cell more "
-            f"telling in {more.iloc[0] or 'none'} of {networks} networks; with a formula and cell for each step, in "
-            f"{more.iloc[1]}."
+            f"telling in {more.iloc[0] or 'none'} of {networks} networks; with a formula and cell for each of the "
+            f"last four steps, in {more.iloc[1]}."
         )
     words = [Text(said)] if said else []
     return Section(title, [*words, _figure(findings, "readings")], key="readings")
@@ -200,7 +200,7 @@ def _training(claims: Mapping[str, Claim], families: Sequence[Sequence[str]]) ->
     points: list[Sentence] = [f"{claim.rule.on_page.partition(' (')[0]}." for claim in made]
     said = (
         "These claims, one per family, beat the best control: five heads fitted to random weights or, for states, "
-        "the network before training."
+        "the network before training, also with larger weights."
     )
     return Section("What training adds to random weights", [Text(said), Points(points)], "training")
 
@@ -210,8 +210,8 @@ def _sure(findings: Mapping[str, Finding], families: Sequence[Sequence[str]]) ->
     decided = [claim.verdict for claim in claims_of(findings.values()).values()]
     pills = [Pill(str(decided.count(one)), Verdict(one), f"{HOW}#claims") for one in VERDICTS]
     said: Sentence = [
-        f"They form at most {len(families)} families. Each rule was written before the networks that it judges were "
-        "trained; two controls came later. “Not specific”: just as true without training. ",
+        f"They form about {len(families)} families. Nearly all rules were written before the networks that they "
+        "judge were trained; two controls came later. “Not specific”: just as true without training. ",
         Link("How we know", HOW),
         " · ",
         Link("what reviewers object to", f"{HOW}#open"),

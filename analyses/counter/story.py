@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from analyses.counter.one_cell import BOUNDS, BY_LENGTH, BY_PREFIX
 from probe import Finding
 from probe.evidence.measurements import FITTED_HEADS, only
+from probe.evidence.words import listed
 from probe.report import Section
 from probe.studies.pages.sections import Contents, Told
 from reports.claims import claims_of
@@ -143,7 +145,7 @@ PAGES = {
     ),
     HOW: Contents(
         "How do we know?",
-        "We wrote down a rule for every claim before we trained the networks that it judges, and compared "
+        "We wrote down nearly every rule before we trained the networks that it judges, and compared "
         "most claims with the best control that we could find.",
         {
             "verdicts": Told("Most of what holds after training holds before it", {}, _more_is_not_learned),
@@ -180,8 +182,7 @@ def _both(found: Mapping[str, Finding]) -> str:
     labels, numbers = (only(rows, metric=f"{one}_rise")["value"].median() for one in ("labels", "numbers"))
     return (
         "How frequent ones are, and how large the numbers are that the bits are read as. From rare to frequent ones "
-        f"a missing bit adds {labels:.2f} more, from small to large numbers {numbers:.2f} (medians). Neither alone "
-        "foretells it."
+        f"a missing bit adds {labels:.2f} more, from small to large numbers {numbers:.2f} (medians)."
     )
 
 
@@ -208,10 +209,11 @@ ANSWERS: dict[str, tuple[dict[str, str], Said]] = {
 def _law(found: Mapping[str, Finding]) -> str:
     verdicts = {claim.rule.key: claim.verdict for claim in found["crossed"].claims}
     fate = {"established": "holds", "refuted": "fails"}.get(verdicts["30d"], "is undecided")
-    alone = sum(verdicts[key] == "established" for key in ("30e", "30f", "30g", "30h"))
+    alone = Counter(verdicts[key] for key in ("30e", "30f", "30g", "30h"))
+    told = listed([f"{number} {verdict}" for verdict, number in alone.items()])
     return (
-        f"A law of all three {fate} by its rule: {found['crossed'].notes['law']} Of four accounts by one thing alone "
-        f"{alone or 'none'} holds."
+        f"A law of all three {fate} by its rule: {found['crossed'].notes['law']} Of four accounts by one thing "
+        f"alone, {told}."
     )
 
 
@@ -243,7 +245,9 @@ def _reset(found: Mapping[str, Finding]) -> str:
 def _withstands(found: Mapping[str, Finding]) -> str:
     rows = only(found["noise_margin"].measurements, metric="noisy_accuracy").groupby("role")["value"].median()
     best = rows[[*FITTED_HEADS]].max()
-    return f"Then {rows[TRAINED]:.1%} of the answers are right, with the best head on random weights {best:.1%}."
+    return (
+        f"Then {rows[TRAINED]:.1%} of the answers are right, with the best kind of head on random weights {best:.1%}."
+    )
 
 
 #: By question what its section says with numbers.

@@ -251,9 +251,9 @@ def _picture(data: pd.DataFrame) -> DataFigure:
         name=NAME,
         title="Every claim about networks and their controls, against the best one",
         alt=f"{len(data)} claims. {_counted(list(data['verdict']))}",
-        caption="The best control is whichever of five heads on untrained weights (for states, two untrained "
-        "networks) meets the rule most often. Verdicts go by medians and margins, so a claim can stand where its "
-        "control holds too.",
+        caption="The best control is, network by network, the best of five heads on untrained weights; for states, "
+        "whichever of two untrained networks meets the rule more often. Verdicts go by medians and margins, so "
+        "a claim can stand where its control holds too.",
         data=data,
     )
 

@@ -193,7 +193,7 @@ def said(three: Three, trained: Iterable[Paths]) -> dict[str, str]:
     notes = {"instead": "", "ends": ends(three)}
     if _takes(zero, one):
         notes["instead"] = _signed(
-            f"They start high and take zeros off: from {CALLED_FROM} on a 0 moves the answer by {zero:+.2f}, a "
+            f"They rise at first, then take zeros off: from {CALLED_FROM} on a 0 moves the answer by {zero:+.2f}, a "
             f"1 by {one:+.2f} (medians). At ten bits, ten minus the zeros is the number of ones."
         )
     return notes

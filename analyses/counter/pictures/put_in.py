@@ -117,6 +117,6 @@ def said(three: Three) -> dict[str, str]:
     whole = "one for one" if abs(slopes[WHOLE] - 1) < NEAR else f"with a slope of {slopes[WHOLE]:.2f}"
     alone = "hardly moves it" if slopes[best] < LITTLE else f"moves it with a slope of {slopes[best]:.2f}"
     return {
-        "put_in": f"Swap in another string's whole memory, and the answer follows it {whole}; the best cell "
-        f"alone {alone}."
+        "put_in": f"In this network, swap in another string's whole memory, and the answer follows it "
+        f"{whole}; the best cell alone {alone}."
     }
