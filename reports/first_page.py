@@ -61,7 +61,7 @@ def page(
     alone = {claims[key].verdict for key in ("27e", "27f", "27g")} == {"refuted"}
     learns = claims["II.0"].verdict in ("established", "not specific")
     title = "What does an LSTM that counts learn?"
-    if learns and alone:
+    if learns and alone and findings["pictures"].notes["instead"]:
         title = "Trained to count ones, these LSTMs take zeros off. No cell keeps the count."
     sections = [
         _panelled(findings, _lengths(findings, claims)),
@@ -113,7 +113,7 @@ def _bits(findings: Mapping[str, Finding], claims: Mapping[str, Claim]) -> Secti
     said = "Each of twelve units has a cell c and a hidden state h."
     if {claims[key].verdict for key in ("II.15b", "II.7a")} == {"not specific"}:
         said += (
-            " A 1 acts through the candidate, and from step to step the cells carry most of the count. So it is in "
+            " A 1 acts through the candidate, and after seven bits the cells carry most of the count on. So it is in "
             "random weights with a fitted head."
         )
     heading = "A bit enters through the candidate, and the cells carry the sum forward"

@@ -156,7 +156,7 @@ def law_in_words(medians: Mapping[Cell, float]) -> str:
     off = [*distances(medians, "law_all").values()]
     return (
         f"d = {first:.2g}{terms}. From the median drift of a cell that it was not fitted on it is "
-        f"{np.median(off):.2f} away, at most {max(off):.2f}."
+        f"a median of {np.median(off):.2f} away, at most {max(off):.2f}."
     ).replace("-", MINUS)
 
 

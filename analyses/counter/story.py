@@ -98,7 +98,11 @@ PAGES = {
         "At ten bits the ones; the tests below say what else.",
         {
             "programs": Told("None of four programs matches it at all lengths", {}, _no_program_everywhere),
-            "inputs": Told("Flip any bit, and the last answer moves by one, trained or not", {}, _each_bit_counts),
+            "inputs": Told(
+                "Flip any bit: on average the answer moves by one, as with a least-squares head",
+                {},
+                _each_bit_counts,
+            ),
             "memory": Told(
                 "What looks like recovery from a reset is the answer to a shorter string", {}, _recovers_by_half
             ),
@@ -207,12 +211,13 @@ ANSWERS: dict[str, tuple[dict[str, str], Said]] = {
 
 
 def _law(found: Mapping[str, Finding]) -> str:
+    notes = found["crossed"].notes
     verdicts = {claim.rule.key: claim.verdict for claim in found["crossed"].claims}
     fate = {"established": "holds", "refuted": "fails"}.get(verdicts["30d"], "is undecided")
     alone = Counter(verdicts[key] for key in ("30e", "30f", "30g", "30h"))
     told = listed([f"{number} {verdict}" for verdict, number in alone.items()])
     return (
-        f"A law of all three {fate} by its rule: {found['crossed'].notes['law']} Of four accounts by one thing "
+        f"{notes['answer']} A law of all three {fate} by its rule: {notes['law']} Of four accounts by one thing "
         f"alone, {told}."
     )
 
