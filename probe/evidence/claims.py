@@ -213,7 +213,7 @@ class Claim:
         value: median (or share) over the networks.
         interval: its interval at 95 %, or None where so few networks have none.
         n: how many networks.
-        holds_in: how many of them satisfy the rule, each taken alone.
+        holds_in: how many of them satisfy the rule, each taken alone; a rule of two metrics by both.
         null: the metric's value without information, where one was measured.
         own_initialisation: its median over the networks before training, where measured.
         planted: its value in each network whose mechanism is known.
@@ -290,7 +290,8 @@ def judge(table: pd.DataFrame, rules: Iterable[Rule], *, family: int | None = No
 
     Raises:
         ProbeError: a rule's metric was not measured on any trained network, or more than once on one, or is
-            NaN; two controls of a rule share a pair; or the table lacks a column.
+            NaN; its two metrics were measured on different networks; two controls of a rule share a pair; or the
+            table lacks a column.
     """
     listed = _check_judging(table, rules, family)
     size = family if family is not None else sum(not rule.check for rule in listed)
@@ -309,10 +310,17 @@ def _judge(measured: pd.DataFrame, rule: Rule, level: float) -> Claim:
     paired = {control: _paired(table, rule, values, control) for control in rule.controls}
     differences = tuple(_difference(control, pairs) for control, pairs in paired.items() if pairs)
     verdict, reason = _verdict(rule, numbers, paired, level)
+    holding = {network for network, value in values.items() if value in rule.established_if}
     if rule.also:
-        verdict, reason = _either_way(
-            verdict, reason, _judge(measured, replace(rule, metric=rule.also, also=""), level)
-        )
+        second = replace(rule, metric=rule.also, also="")
+        verdict, reason = _either_way(verdict, reason, _judge(measured, second, level))
+        others = _by_network(with_strongest(measured, second), second, "trained")
+        if others.keys() != values.keys():
+            raise ProbeError(
+                f"Rule {rule.key!r} has two metrics, {rule.metric!r} of {several(len(values), 'network')} and "
+                f"{rule.also!r} of {several(len(others), 'network')}; measure both of the same networks."
+            )
+        holding &= {network for network, value in others.items() if value in rule.established_if}
     initial = list(_by_network(table, rule, "own initialisation").values())
     null = list(_by_network(table, rule, "null").values())
     return Claim(
@@ -320,7 +328,7 @@ def _judge(measured: pd.DataFrame, rule: Rule, level: float) -> Claim:
         _centre(rule, numbers),
         _interval(rule, numbers, 0.95),
         len(numbers),
-        sum(value in rule.established_if for value in numbers),
+        len(holding),
         _centre(rule, null) if null else None,
         _centre(rule, initial) if initial else None,
         {network: float(value) for (network, _), value in _by_network(table, rule, "planted").items()},

@@ -130,10 +130,12 @@ def test_a_rule_of_two_metrics_is_true_of_a_network_by_both() -> None:
     """One of twelve is low in the second way; a rule with one metric has the digest that it always had."""
     once = table([0.4, *SPREAD[1:]], metric="weighed")
     assert sum(true_of(pd.concat([TRAINED, once]), EITHER_WAY).values()) == 11
+    assert judged(EITHER_WAY, TRAINED, once).holds_in == 11
     assert rule().digest == "a9c571edc1bb122d6dacef4967d29f09a674b7a8fd84ca7cb1d3dd6395acbb06"
     assert EITHER_WAY.digest != rule().digest
-    with refused():
-        _ = judged(EITHER_WAY, TRAINED)
+    for fewer in ([], [WEIGHED["high"][:11]]):
+        with refused():
+            _ = judged(EITHER_WAY, TRAINED, *fewer)
 
 
 def test_the_interval_is_over_networks() -> None:

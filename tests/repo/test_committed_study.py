@@ -106,11 +106,14 @@ def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
         entry, names = entries()[key], [control.role for control in rule.controls]
         assert entry["question"] == question
         assert entry["rule"]["digest"] == rule.digest
+        assert entry["judged_by"] == claims.judged_by(rule, study.FITS)
+        assert rule.check or entry["n"] >= rule.needs
+        assert [each["role"] for each in entry["differences"]] == names
+        assert entry["verdict_first"] == kept("verdicts_first").get(key)
         if key in WEIGHED:
             assert (entry["rule_first_used"], entry["changed_after_measuring"]) == (None, True)
             assert rule.also == f"{rule.metric}_by_prefix"
             continue
-        assert entry["judged_by"] == claims.judged_by(rule, study.FITS)
         first, fits, later = rule, study.FITS, []
         if key in RULES:
             first = replace(rule, controls=tuple(one for one in rule.controls if one.role != "scaled head"))
@@ -120,9 +123,6 @@ def test_the_committed_findings_are_those_of_the_rules_that_are_here() -> None:
         assert kept("judged_by_first_used")[key] == claims.judged_by(first, fits)
         assert entry["controls_added_after_measuring"] == later
         assert entry["changed_after_measuring"] == bool(later)
-        assert entry["verdict_first"] == kept("verdicts_first").get(key)
-        assert rule.check or entry["n"] >= rule.needs
-        assert [each["role"] for each in entry["differences"]] == names
 
 
 #: What a sentence must have that names a refuted key, and one that names an undecided one.
