@@ -1,7 +1,7 @@
 """The rules of the counter's study, by question, committed before the networks that they judge were trained.
 
 II. and III. mark a rule that was judged before on other networks. `rules_first_used.json` keeps the digest that each
-rule had before its networks were trained; since then only controls were added.
+rule had before its networks were trained; since then controls were added, and in six rules a second weight.
 """
 
 from __future__ import annotations

@@ -215,10 +215,10 @@ def _law(found: Mapping[str, Finding]) -> str:
     verdicts = {claim.rule.key: claim.verdict for claim in found["crossed"].claims}
     fate = {"established": "holds", "refuted": "fails"}.get(verdicts["30d"], "is undecided")
     alone = Counter(verdicts[key] for key in ("30e", "30f", "30g", "30h"))
-    told = listed([f"{number} {verdict}" for verdict, number in alone.items()])
+    told = listed([f"{number} {'is' if number == 1 else 'are'} {verdict}" for verdict, number in alone.items()])
     return (
         f"{notes['answer']} A law of all three {fate} by its rule: {notes['law']} Of four accounts by one thing "
-        f"alone, {told}."
+        f"alone {told}."
     )
 
 

@@ -150,6 +150,27 @@ def test_no_sentence_says_what_a_refuted_claim_denies() -> None:
     assert against_verdicts("A law linear in all three holds (30d).") != []
 
 
+def test_the_page_of_what_decides_tells_the_fate_of_what_was_predicted() -> None:
+    """How many of its own predictions came true, and the verdicts on each account: undecided is not "none holds"."""
+    page = " ".join((PAGES / "training.html").read_text(encoding="utf-8").split())
+    true = sum(entries()[key]["verdict"] == verdict for key, verdict in crossed.PREDICTED.items())
+    assert f"Of the {len(crossed.PREDICTED)} verdicts that we predicted, {true} came true." in page
+    alone = Counter(entries()[key]["verdict"] for key in ("30e", "30f", "30g", "30h"))
+    told = [f"{number} {'is' if number == 1 else 'are'} {verdict}" for verdict, number in alone.items()]
+    assert f"Of four accounts by one thing alone {' and '.join(told)}." in page
+
+
+def test_pages_say_that_nearly_all_rules_came_first() -> None:
+    """All but those with a second weight; the table of all claims names these."""
+    late = {key for key, entry in entries().items() if entry["rule_first_used"] is None}
+    assert late == WEIGHED
+    assert len(late) < 0.1 * len(entries())
+    assert "Nearly all rules were written before" in " ".join((PAGES / "index.html").read_text("utf-8").split())
+    how = " ".join((PAGES / "how.html").read_text("utf-8").split())
+    named = re.findall(r"Rule changed after measuring: (.*?)\. ", how)
+    assert [{*each.split(", ")} for each in named] == [WEIGHED]
+
+
 def test_a_rule_says_what_came_after_it_was_first_used() -> None:
     """A control more and a head more are named; with another margin, or no first digest, it is no such rule."""
     rule = replace(RULES["II.3"][1], controls=(Control(OWN, 0.1),))

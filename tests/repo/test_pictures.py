@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,8 +12,11 @@ from analyses.counter import common, explored, labels
 from analyses.counter.pictures import paths, put_in, shown, space
 from models import planted, zoo
 from models.counter import answer
+from models.populations import SECOND_JUDGED
 from probe.evidence.measurements import Network
 from probe.plots.style import style
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_planted_cell_moves_the_answer_alone_and_its_mean_is_the_count() -> None:
@@ -87,6 +93,23 @@ def test_the_page_says_what_its_network_answers_where_one_string_has_a_count() -
         told = int(answer(trained.model(common.STRINGS[row : row + 1]))[0])
         sentence = f"To {labels.ENDS[count]}, which it {'saw' if row in networks[0].train else 'never saw'} in "
         assert (f"{sentence}training, this one answers {told}." in said) == (told != count)
+
+
+def test_what_readme_says_of_a_hundred_networks_is_right() -> None:
+    """Nine in ten rise over the first bits and take zeros off from bit 6 on; a counter of ones only rises."""
+    trained = [one for seed in SECOND_JUDGED.seeds for one in common.with_controls("counter", seed, fit=False)[:1]]
+    (ones,) = common.subjects(common.planted_networks(["ones"]))
+    every = [paths.Paths.of(subject) for subject in common.subjects(trained)]
+    fall = [one.rise() > 0 and -one.moves()[0] > 2 * abs(one.moves()[1]) for one in every]
+    assert (len(every), np.mean(fall) > 0.9) == (100, True)
+    assert "Nearly all of a hundred that were trained to count them rise" in (ROOT / "README.md").read_text()
+    assert paths.Paths.of(ones).rise() == pytest.approx(1.5, abs=0.01)
+    assert paths.Paths.of(ones).moves()[0] == pytest.approx(0, abs=0.01)
+    three = shown.Three(ones, ones, common.subjects(trained[:1])[0], ones)
+    assert paths.said(three, every)["instead"].startswith("They rise at first, then take zeros off: ")
+    falling = [replace(one, expected=one.expected - 3 * np.minimum(np.arange(11), 3)) for one in every]
+    assert paths.said(three, falling)["instead"].startswith("They take zeros off: ")
+    assert paths.said(three, [paths.Paths.of(ones)])["instead"] == ""
 
 
 def test_a_panel_shows_each_trained_network_after_the_planted_one() -> None:

@@ -27,6 +27,8 @@ BITS = common.STRINGS.shape[1]
 FROM, CALLED_FROM = 6, "the sixth bit"
 #: So many strings are drawn, thin, beside the means.
 THIN = 66
+#: The first bits, over which answers may rise at first.
+EARLY = 3
 #: What a bit moves is nothing, or one, to within so much.
 NEAR = 0.05
 #: The numbers at the ends of lines stand so far apart.
@@ -64,6 +66,10 @@ class Paths:
     def moves(self) -> tuple[float, float]:
         """Return by how much a 0 and a 1 move the mean answer, from bit `FROM` on."""
         return moves(self.expected)
+
+    def rise(self) -> float:
+        """Return by how much the mean answer rises over the first `EARLY` bits."""
+        return float((self.expected[:, EARLY] - self.expected[:, 0]).mean())
 
 
 def moves(expected: np.ndarray) -> tuple[float, float]:
@@ -148,7 +154,7 @@ def hundred(planted: Subject, trained: Mapping[str, Paths]) -> DataFigure:
     return common.picture(
         lambda: _draw_all(panels),
         name="hundred",
-        title="A hundred networks, asked after every bit",
+        title=f"{len(trained)} networks, asked after every bit",
         alt=f"{len(panels)} small panels: the answer if asked after 0 to {BITS} bits, a line for the mean over all "
         f"strings of each even final count. In the first, written by hand, lines fan up. Of {len(trained)} trained "
         f"networks {lowering} take more off for a 0 than twice what a 1 moves.",
@@ -189,11 +195,13 @@ def ends(three: Three) -> str:
 
 def said(three: Three, trained: Iterable[Paths]) -> dict[str, str]:
     """Return what a bit does to the answers of trained networks, and which two strings the page's one misreads."""
-    zero, one = np.median([paths.moves() for paths in trained], axis=0)
+    every = list(trained)
+    zero, one = np.median([paths.moves() for paths in every], axis=0)
     notes = {"instead": "", "ends": ends(three)}
     if _takes(zero, one):
+        rises = "rise at first, then " if np.median([paths.rise() for paths in every]) > 0 else ""
         notes["instead"] = _signed(
-            f"They rise at first, then take zeros off: from {CALLED_FROM} on a 0 moves the answer by {zero:+.2f}, a "
+            f"They {rises}take zeros off: from {CALLED_FROM} on a 0 moves the answer by {zero:+.2f}, a "
             f"1 by {one:+.2f} (medians). At ten bits, ten minus the zeros is the number of ones."
         )
     return notes
