@@ -170,7 +170,7 @@ def moved_bounds(rule: Rule) -> tuple[float, float] | None:
     return (low, high) if at_least else (high, low)
 
 
-def _with_bound(rule: Rule, bound: float) -> Rule:
+def with_bound(rule: Rule, bound: float) -> Rule:
     """Return a rule with another bound, its ends open or not as they were."""
 
     def moved(asked: Range) -> Range:
@@ -188,7 +188,7 @@ def swept(findings: Mapping[str, Finding]) -> Section:
             if bounds is None:
                 continue
             asked += 1
-            others = [_with_bound(claim.rule, bound) for bound in bounds]
+            others = [with_bound(claim.rule, bound) for bound in bounds]
             found = [one.verdict for one in judge(finding.measurements, others, family=rules.family_of(claim.rule))]
             if {*found} != {claim.verdict}:
                 bound = f"{claim.rule.established_if}"

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.counter import FRESH_QUESTIONS, QUESTIONS, base_rate, common, crossed, rules, story, study
+from analyses.counter import FRESH_QUESTIONS, QUESTIONS, base_rate, common, crossed, rules, story, study, verdicts
 from models import planted, populations, zoo
 from models.counter import answer
 from models.populations import FRESH, POPULATIONS, SECOND_JUDGED, Population
 from models.tasks import bit_strings
-from probe.evidence import Control, Rule
+from probe.evidence import Control, Range, Rule, judge
 from probe.evidence.claims import STRONGEST
 from probe.evidence.measurements import FITTED_HEADS, LATER
 from probe.studies.measure import groups_of
@@ -299,3 +299,36 @@ def test_pages_give_each_claim_the_number_and_the_verdict_that_were_found() -> N
             float(f"{entry['value']:.3g}")
         )
         assert rows[key]["verdict"].endswith(entry["verdict"])
+
+
+def test_bounds_are_moved_to_half_and_double_and_judged_at_the_level_of_their_claim() -> None:
+    """With its own bound each claim gets its verdict again; a milder bound refutes no more than a stricter one."""
+    found = study.findings(["accuracy", "one_cell", "drift_law"])
+    every = [(finding, claim) for finding in found.values() for claim in finding.claims]
+    assert {rules.family_of(claim.rule) for _, claim in every} == {rules.FAMILY, rules.FRESH_FAMILY}
+    for finding, claim in every:
+        family, bounds = rules.family_of(claim.rule), verdicts.moved_bounds(claim.rule)
+        assert bounds is not None
+        own = claim.rule.established_if
+        asked = [verdicts.with_bound(claim.rule, one) for one in (*bounds, own.low if own.low > 0 else own.high)]
+        milder, stricter, same = judge(finding.measurements, asked, family=family)
+        assert (same.verdict, same.reason) == (claim.verdict, claim.reason)
+        assert (milder.verdict == "refuted") <= (stricter.verdict == "refuted")
+
+
+MOVED = {
+    "a small bound": (Range.at_least(0.2), (0.1, 0.4)),
+    "near one": (Range.at_least(0.9), (0.8, 0.95)),
+    "a half": (Range.at_least(0.5), (0.25, 0.75)),
+    "at most": (Range.at_most(0.1), (0.2, 0.05)),
+    "at most, near one": (Range.below(0.9), (0.95, 0.8)),
+    "beyond one": (Range.above(1.5), (1.25, 2.0)),
+    "nothing": (Range.at_least(0), None),
+}
+
+
+@pytest.mark.parametrize(("bound", "moved"), MOVED.values(), ids=MOVED)
+def test_the_milder_bound_stands_first(bound: Range, moved: tuple[float, float] | None) -> None:
+    """From .5 to 1 the distance to 1 is doubled and halved, and never further than half the bound."""
+    found = verdicts.moved_bounds(replace(RULES["II.0"][1], established_if=bound))
+    assert found == (moved if moved is None else pytest.approx(moved))
